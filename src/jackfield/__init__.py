@@ -1,0 +1,151 @@
+"""Jackfield: sessions with MCP servers, each plugged in only while somebody uses it.
+
+Public names are imported when they are first used (PEP 562), so that `import jackfield` costs little
+and neither the SDK nor an agent framework is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "config.mcp_config": ("MCPConfig",),
+    "config.servers": ("HttpConfig", "ServerConfig", "SseConfig", "StdioConfig"),
+    "config.settings": ("SessionConfig",),
+    "errors": (
+        "AuthenticationError",
+        "ConfigError",
+        "InvalidArgumentsError",
+        "JackfieldError",
+        "RequestError",
+        "ServerStartError",
+        "ServerUnavailableError",
+        "SessionConflictError",
+        "SessionExpiredError",
+        "SessionInvalidError",
+        "SessionTerminatedError",
+        "SessionTimeoutError",
+        "ToolError",
+        "UnknownServerError",
+        "UnknownToolError",
+    ),
+    "events": (
+        "CallFinished",
+        "CallStarted",
+        "Event",
+        "SessionClosed",
+        "SessionFailed",
+        "SessionLost",
+        "SessionOpened",
+        "SessionOpening",
+    ),
+    "manager.blocking": ("BlockingSession",),
+    "manager.manager": ("MCPClientSessionManager",),
+    "session.callbacks": ("SessionCallbacks",),
+    "session.owner": ("SessionInfo",),
+    "session.results": ("ToolResult",),
+    "session.session": ("Session",),
+    "toolkit.create": ("create_toolkit",),
+    "toolkit.tool": ("Tool",),
+    "toolkit.toolkit": ("Toolkit",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from .config.mcp_config import MCPConfig
+    from .config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
+    from .config.settings import SessionConfig
+    from .errors import (
+        AuthenticationError,
+        ConfigError,
+        InvalidArgumentsError,
+        JackfieldError,
+        RequestError,
+        ServerStartError,
+        ServerUnavailableError,
+        SessionConflictError,
+        SessionExpiredError,
+        SessionInvalidError,
+        SessionTerminatedError,
+        SessionTimeoutError,
+        ToolError,
+        UnknownServerError,
+        UnknownToolError,
+    )
+    from .events import (
+        CallFinished,
+        CallStarted,
+        Event,
+        SessionClosed,
+        SessionFailed,
+        SessionLost,
+        SessionOpened,
+        SessionOpening,
+    )
+    from .manager.blocking import BlockingSession
+    from .manager.manager import MCPClientSessionManager
+    from .session.callbacks import SessionCallbacks
+    from .session.owner import SessionInfo
+    from .session.results import ToolResult
+    from .session.session import Session
+    from .toolkit.create import create_toolkit
+    from .toolkit.tool import Tool
+    from .toolkit.toolkit import Toolkit
+
+__all__ = [
+    "AuthenticationError",
+    "BlockingSession",
+    "CallFinished",
+    "CallStarted",
+    "ConfigError",
+    "Event",
+    "HttpConfig",
+    "InvalidArgumentsError",
+    "JackfieldError",
+    "MCPClientSessionManager",
+    "MCPConfig",
+    "RequestError",
+    "ServerConfig",
+    "ServerStartError",
+    "ServerUnavailableError",
+    "Session",
+    "SessionCallbacks",
+    "SessionClosed",
+    "SessionConfig",
+    "SessionConflictError",
+    "SessionExpiredError",
+    "SessionFailed",
+    "SessionInfo",
+    "SessionInvalidError",
+    "SessionLost",
+    "SessionOpened",
+    "SessionOpening",
+    "SessionTerminatedError",
+    "SessionTimeoutError",
+    "SseConfig",
+    "StdioConfig",
+    "Tool",
+    "ToolError",
+    "ToolResult",
+    "Toolkit",
+    "UnknownServerError",
+    "UnknownToolError",
+    "create_toolkit",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'jackfield' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

@@ -1,0 +1,1 @@
+"""One file a framework: thin dresses over `Toolkit`, imported only when used."""

@@ -1,0 +1,291 @@
+"""AutoGen AgentChat: `JackfieldTool` (a `BaseTool`) and `JackfieldWorkbench` (a `Workbench`).
+
+How AgentChat 0.7.5 behaves, and what follows here: an agent never starts or stops its workbench, so
+this one starts itself at its first use; it lists tools before every model call and every tool call, so
+a listing costs nothing while nothing changed; it shows images to the model as base64 text unless
+`to_text` is overridden, so it is; and it stops after one round of tools, so give
+`AssistantAgent(..., max_tool_iterations=10)` to let it look at results and go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from autogen_core import CancellationToken, Component, Image
+from autogen_core.tools import (
+    BaseTool,
+    ImageResultContent,
+    ParametersSchema,
+    TextResultContent,
+    ToolSchema,
+    Workbench,
+)
+from autogen_core.tools import ToolResult as AutoGenResult
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..config.mcp_config import MCPConfig
+from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError
+from ..session.results import ToolResult, decode, describe_block
+from ..toolkit.create import LeasedSource, leased_tools
+from ..toolkit.tool import Tool
+from ..toolkit.toolkit import Toolkit
+
+if TYPE_CHECKING:
+    from ..manager.manager import MCPClientSessionManager
+    from ..session.session import Session
+
+logger = logging.getLogger("jackfield")
+_T = TypeVar("_T")
+
+# An agent lists tools at every step; a server that does not start must not cost its timeout each time.
+_RETRY_LISTING_SECONDS = 30.0
+
+
+class AnyArguments(BaseModel):
+    """Takes whatever fits the server's own schema, which is checked by the session."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+async def _cancellable(call: Coroutine[Any, Any, _T], token: CancellationToken | None) -> _T:
+    """Run a call so that the token cancels it; the server is told."""
+    if token is None:
+        return await call
+    task = asyncio.ensure_future(call)
+    token.link_future(task)
+    return await task
+
+
+class JackfieldTool(BaseTool[AnyArguments, Any]):
+    """A tool with the server's whole JSON schema, `$defs` and all."""
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(AnyArguments, ToolResult, tool.name, tool.description)
+        self.tool = tool
+
+    @property
+    def schema(self) -> ToolSchema:
+        """What the model is told."""
+        return tool_schema(self.tool)
+
+    def return_value_as_string(self, value: Any) -> str:
+        """The result in words; images are named, not spelled out as base64."""
+        return value.text if isinstance(value, ToolResult) else super().return_value_as_string(value)
+
+    async def run(self, args: AnyArguments, cancellation_token: CancellationToken) -> ToolResult:
+        """Call the tool.
+
+        Raises:
+            ToolError: The tool reported an error; AgentChat shows it to the model as one.
+        """
+        arguments = dict(args.model_extra or {})
+        result = await _cancellable(self.tool.call(arguments), cancellation_token)
+        return result.raise_for_error()
+
+
+def tool_schema(tool: Tool) -> ToolSchema:
+    """A tool as AutoGen describes it, with nothing of the schema left out."""
+    parameters: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+    return ToolSchema(name=tool.name, description=tool.description, parameters=_as_parameters(parameters), strict=False)
+
+
+def _as_parameters(schema: dict[str, Any]) -> ParametersSchema:
+    return schema  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # a TypedDict that leaves most of JSON Schema out
+
+
+class JackfieldToolResult(AutoGenResult):
+    """A result whose images are not spelled out as text for the model."""
+
+    def to_text(self, replace_image: str | None = None) -> str:
+        """All of it in words; an image as `replace_image`, or as its size."""
+        return "\n".join(
+            part.content
+            if isinstance(part, TextResultContent)
+            else replace_image or f"[image: {part.content.image.width}x{part.content.image.height}]"
+            for part in self.result
+        )
+
+    @classmethod
+    def of(cls, name: str, result: ToolResult) -> JackfieldToolResult:
+        """Hand on text and images; audio and binary resources are named."""
+        parts: list[TextResultContent | ImageResultContent] = []
+        for block in result.content:
+            parts.append(_image(block) or TextResultContent(content=describe_block(block)))
+        if not parts:
+            parts.append(TextResultContent(content=result.text))
+        return cls(name=name, result=parts, is_error=bool(result.is_error))
+
+    @classmethod
+    def failed(cls, name: str, error: JackfieldError) -> JackfieldToolResult:
+        """Tell the model what happened and what to do."""
+        return cls(name=name, result=[TextResultContent(content=str(error))], is_error=True)
+
+
+def _image(block: object) -> ImageResultContent | None:
+    """The block as a picture, if it is one that can be read."""
+    if getattr(block, "type", None) != "image":
+        return None
+    from io import BytesIO
+
+    from PIL import Image as PillowImage
+
+    try:
+        return ImageResultContent(content=Image(PillowImage.open(BytesIO(decode(block.data)))))  # type: ignore[attr-defined]  # pyright: ignore
+    except (OSError, ValueError):
+        return None
+
+
+class WorkbenchConfig(BaseModel):
+    """A workbench as it is stored: servers with `${VAR}` in place of secrets."""
+
+    servers: list[dict[str, Any]]
+    key: str
+    max_sessions: int = Field(default=100, ge=1)
+
+
+class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
+    """All tools of a manager's servers, each server opened when its tools are listed or called.
+
+    State is kept between calls: all calls use the named session `key`. Made by `manager.workbench()`.
+    """
+
+    component_provider_override = "jackfield.adapters.autogen.JackfieldWorkbench"
+    component_config_schema = WorkbenchConfig
+
+    def __init__(self, manager: MCPClientSessionManager, servers: Sequence[BaseServerConfig], key: str) -> None:
+        self._manager = manager
+        self._servers = list(servers)
+        self._entered_manager = False
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self.key = key
+        self._toolkit = Toolkit()
+        self._schemas: list[ToolSchema] | None = None
+        self._listings: dict[str, tuple[object, list[Tool]]] = {}
+        self._failed_at: dict[str, float] = {}
+        self._listing_lock: asyncio.Lock | None = None
+
+    @classmethod
+    def of_manager(
+        cls, manager: MCPClientSessionManager, servers: Sequence[str | BaseServerConfig] | None, *, key: str | None
+    ) -> JackfieldWorkbench:
+        """A workbench over a manager; see `MCPClientSessionManager.workbench`."""
+        return cls(manager, manager.resolve_all(servers), key or f"workbench-{uuid.uuid4().hex[:8]}")
+
+    async def start(self) -> None:
+        """Make ready; opens no server. Done by itself at the first use."""
+        if not self._manager.is_entered:
+            await self._manager.__aenter__()
+            self._entered_manager = True
+
+    async def stop(self) -> None:
+        """Close this workbench's sessions, and the manager if the workbench entered it."""
+        if self._entered_manager:
+            self._entered_manager = False
+            await self._manager.__aexit__(None, None, None)
+        else:
+            await self._close_sessions()
+        self._forget(self.key)
+
+    async def reset(self) -> None:
+        """Begin anew: what the servers kept for this workbench is gone."""
+        await self._close_sessions()
+        self._forget(self.key)
+
+    async def save_state(self) -> Mapping[str, Any]:
+        """Whose sessions these are; what a server keeps stays with the server."""
+        return {"type": "JackfieldWorkbenchState", "key": self.key}
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with the sessions of a saved workbench, if the manager still has them open."""
+        await self._close_sessions()
+        self._forget(str(state["key"]))
+
+    async def list_tools(self) -> list[ToolSchema]:
+        """The tools of all servers that can be opened; asks a server only when its listing may have changed.
+
+        Raises:
+            JackfieldError: None of the servers could be opened.
+        """
+        await self._refresh()
+        assert self._schemas is not None
+        return self._schemas
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> AutoGenResult:
+        """Call a tool; an error becomes a result that says what happened and what to do."""
+        try:
+            if name not in self._toolkit:
+                await self._refresh()
+            tool = self._toolkit[name]
+            return JackfieldToolResult.of(name, await _cancellable(tool.call(arguments), cancellation_token))
+        except JackfieldError as error:
+            return JackfieldToolResult.failed(name, error)
+
+    async def _refresh(self) -> None:
+        await self.start()
+        if self._listing_lock is None:
+            self._listing_lock = asyncio.Lock()
+        async with self._listing_lock:
+            stale = [config for config in self._servers if self._is_stale(config)]
+            if stale:
+                await self._list(stale)
+            if stale or self._schemas is None:
+                tools = [tool for _, tools in self._listings.values() for tool in tools]
+                self._toolkit = Toolkit(tools)
+                self._schemas = [tool_schema(tool) for tool in self._toolkit]
+
+    def _is_stale(self, config: BaseServerConfig) -> bool:
+        name = config.server_name
+        if time.monotonic() - self._failed_at.get(name, -_RETRY_LISTING_SECONDS) < _RETRY_LISTING_SECONDS:
+            return False
+        if name not in self._listings:
+            return True
+        owner = self._manager.find(name, self.key)
+        # A closed session is not opened to look: its listing holds until the server is used again.
+        return owner is not None and owner.listing is not self._listings[name][0]
+
+    async def _list(self, configs: Sequence[BaseServerConfig]) -> None:
+        async with self._manager.open_sessions(configs, key=self.key) as opened:
+            for config in configs:
+                name = config.server_name
+                if name in opened.errors:
+                    self._failed_at[name] = time.monotonic()
+                    logger.warning("[MCP][%s] Its tools are left out: %s", name, opened.errors[name].message)
+                    continue
+                self._failed_at.pop(name, None)
+                self._listings[name] = await self._listed(opened[name], config)
+            if opened.errors and not self._listings:
+                raise next(iter(opened.errors.values()))
+
+    async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
+        listing = await session.tool_listing()
+        return listing, await leased_tools(session, LeasedSource(self._manager, config, self.key))
+
+    async def _close_sessions(self) -> None:
+        for config in self._servers:
+            await self._manager.close_session(config.server_name, self.key)
+
+    def _to_config(self) -> WorkbenchConfig:
+        servers = MCPConfig(servers=list(self._servers)).to_portable()["servers"]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        return WorkbenchConfig(servers=servers, key=self.key, max_sessions=self._manager.max_sessions)
+
+    @classmethod
+    def _from_config(cls, config: WorkbenchConfig) -> Self:
+        from ..manager.manager import MCPClientSessionManager
+
+        servers = MCPConfig.from_dict({"servers": config.servers}, source="workbench component")
+        manager = MCPClientSessionManager(servers, max_sessions=config.max_sessions)
+        return cls(manager, list(servers), config.key)

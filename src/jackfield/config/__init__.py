@@ -1,0 +1,1 @@
+"""Which servers there are and how to reach them; knows nothing of sessions."""

@@ -1,0 +1,265 @@
+"""How to reach one server: `StdioConfig`, `SseConfig` and `HttpConfig`.
+
+Field names are those of AG2's documentation, with the aliases other programs use (`env`, `cwd`).
+What may be a secret (header and variable values, expanded `${VAR}`s, credentials in a URL) is shown
+neither by `repr` nor by a dump; transports read it through `environment_values()`, `header_values()`
+and `url`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    PositiveFloat,
+    SecretStr,
+    SkipValidation,
+    Tag,
+    field_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from .expand import Expanded
+from .settings import SessionConfig, StrictModel
+
+ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
+"""`auto` takes the newest both sides speak; `handshake` the stateful protocol of 2025-11-25 and older."""
+
+
+class _KeepsExpanded:
+    """Keeps `Expanded` strings as they are where pydantic would make plain ones of them."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def keep(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            return value if isinstance(value, Expanded) else validate(value)
+
+        return core_schema.no_info_wrap_validator_function(keep, handler(source))
+
+
+def _template(value: str) -> str:
+    return value.template if isinstance(value, Expanded) else value
+
+
+def _shown_url(value: str) -> str:
+    return value.template if isinstance(value, Expanded) else redact_url(value)
+
+
+Text = Annotated[str, _KeepsExpanded, PlainSerializer(_template, return_type=str)]
+"""A string that is dumped as its template where `${VAR}` was expanded in it."""
+
+
+class SecretText(SecretStr):
+    """A secret that remembers the `${VAR}` template it came from, if any; only that can be stored."""
+
+    @property
+    def template(self) -> str | None:
+        """The text with its references in place, or `None` where the secret was given in full."""
+        value = self.get_secret_value()
+        return value.template if isinstance(value, Expanded) else None
+
+    @classmethod
+    def wrap(cls, value: object) -> object:
+        """Make a secret of a plain value; numbers become text as they would in a shell."""
+        if isinstance(value, SecretStr):
+            return value if isinstance(value, cls) else cls(value.get_secret_value())
+        if isinstance(value, bool):
+            return cls(str(value).lower())
+        if not isinstance(value, str | int | float):
+            raise ValueError("the value must be text")
+        return cls(value if isinstance(value, str) else str(value))
+
+
+Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
+
+_MASK = "**********"
+
+
+def redact_url(url: str) -> str:
+    """The URL without credentials: no userinfo, and query values masked."""
+    parts = urlsplit(_template(url))
+    query = re.sub(r"=[^&]*", f"={_MASK}", parts.query)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+class BaseServerConfig(StrictModel):
+    """What all servers have in common."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+
+    server_name: str = Field(min_length=1)
+    """The name to open it by; unique in an `MCPConfig`."""
+
+    protocol: ProtocolChoice = "auto"
+    """`auto` suits most servers. A stateful server over HTTP keeps its state by the session id of the
+    older handshake: give `handshake` there."""
+
+    session: SessionConfig = Field(
+        default_factory=SessionConfig, validation_alias=AliasChoices("session", "sessionConfig")
+    )
+    """Timeouts and limits of this server's sessions."""
+
+    include: list[str] = Field(default_factory=list)
+    """Globs of the tool names a toolkit offers; empty means all."""
+
+    exclude: list[str] = Field(default_factory=list)
+    """Globs of tool names a toolkit leaves out."""
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people, without secrets."""
+        raise NotImplementedError
+
+
+class StdioConfig(BaseServerConfig):
+    """A server that is started here as a child process and spoken to over its stdin and stdout."""
+
+    transport: Literal["stdio"] = "stdio"
+
+    command: Text = Field(min_length=1)
+    """The program; looked up on the PATH of the child's environment."""
+
+    args: list[Text] = Field(default_factory=list)
+
+    environment: Secrets = Field(default_factory=dict, validation_alias=AliasChoices("environment", "env"))
+    """Variables for the child, over the few it inherits (HOME, LOGNAME, PATH, SHELL, TERM, USER)."""
+
+    inherit_environment: bool = False
+    """Give the child this process's whole environment instead of the few safe variables."""
+
+    working_dir: Path | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
+
+    encoding: str = "utf-8"
+    encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise ValueError(f"unknown encoding {value!r}") from None
+        return value
+
+    @property
+    def address(self) -> str:
+        return shlex.join([_template(self.command), *map(_template, self.args)])
+
+    def environment_values(self) -> dict[str, str]:
+        """The variables with their values. For the transport; never print it."""
+        return {name: secret.get_secret_value() for name, secret in self.environment.items()}
+
+
+class _RemoteConfig(BaseServerConfig):
+    url: Annotated[str, _KeepsExpanded, PlainSerializer(_shown_url, return_type=str)]
+
+    headers: Secrets = Field(default_factory=dict)
+    """Sent with every request."""
+
+    sse_read_timeout: PositiveFloat = 300.0
+    """Seconds a stream may stay silent before it counts as broken."""
+
+    verify: bool | Path = True
+    """Check the server's TLS certificate; a path names the file of certificate authorities to trust."""
+
+    auth: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
+    """An `httpx2.Auth`, such as the SDK's `OAuthClientProvider`. Not stored in files."""
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @field_validator("url")
+    @classmethod
+    def _http_only(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("a url must start with http:// or https:// and name a host")
+        return value
+
+    @property
+    def address(self) -> str:
+        return redact_url(self.url)
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, self.address if name == "url" else value
+
+    def header_values(self) -> dict[str, str]:
+        """The headers with their values. For the transport; never print it."""
+        return {name: secret.get_secret_value() for name, secret in self.headers.items()}
+
+
+class SseConfig(_RemoteConfig):
+    """A server reached over HTTP with server-sent events, the transport before Streamable HTTP."""
+
+    transport: Literal["sse"] = "sse"
+
+    timeout: PositiveFloat = 5.0
+    """Seconds for one HTTP operation, such as connecting or posting a message."""
+
+
+def _one_spelling(value: object) -> object:
+    return "streamable-http" if value in ("http", "streamable_http", "streamableHttp", "streamablehttp") else value
+
+
+class HttpConfig(_RemoteConfig):
+    """A server reached over Streamable HTTP."""
+
+    transport: Annotated[Literal["streamable-http"], BeforeValidator(_one_spelling)] = "streamable-http"
+
+    timeout: PositiveFloat = 30.0
+    """Seconds for one HTTP operation, such as connecting or posting a message."""
+
+    terminate_on_close: bool = True
+    """Tell the server by DELETE that its session ended."""
+
+
+def transport_of(data: object) -> str | None:
+    """The transport of a configuration entry: as named, else as its keys tell."""
+    if isinstance(data, BaseServerConfig):
+        return getattr(data, "transport", None)
+    if not isinstance(data, Mapping):
+        return None
+    entry: Mapping[object, object] = data  # pyright: ignore[reportUnknownVariableType]
+    named = _one_spelling(entry.get("transport"))
+    if named is not None:
+        return str(named)
+    if "command" in entry:
+        return "stdio"
+    url = entry.get("url")
+    if isinstance(url, str):
+        # The path is the only sign there is; the field's programs read it the same way.
+        return "sse" if urlsplit(url).path.rstrip("/").endswith("/sse") else "streamable-http"
+    return None
+
+
+ServerConfig = Annotated[
+    Annotated[StdioConfig, Tag("stdio")]
+    | Annotated[SseConfig, Tag("sse")]
+    | Annotated[HttpConfig, Tag("streamable-http")],
+    Discriminator(
+        transport_of,
+        custom_error_type="transport",
+        custom_error_message="give a command (stdio), a url (http), or transport: stdio, sse or http",
+    ),
+]
+"""Any of the three, told apart by `transport`, or by their keys where that is not given."""

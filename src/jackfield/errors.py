@@ -1,0 +1,190 @@
+"""Every error Jackfield raises: what happened, whether the call was sent, what to do next.
+
+The text of an error is at most three lines: what happened, the server's own words (marked as
+such and bounded), and a hint. Programs read `code`, `sent`, `state_lost` and `retryable` instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_QUOTE_CHARS = 400
+
+
+def one_line(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
+    """Fold text to one printable line of at most `limit` characters, keeping its end."""
+    lines = (line.strip() for line in text.splitlines())
+    folded = " | ".join(line for line in lines if line)
+    folded = "".join(char if char.isprintable() else "?" for char in folded)
+    return folded if len(folded) <= limit else "..." + folded[-(limit - 3) :]
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """The names most like `name`, best first; case and separators do not count."""
+
+    def normal(text: str) -> str:
+        return "".join(char for char in text.lower() if char.isalnum())
+
+    by_normal: dict[str, list[str]] = {}
+    for candidate in names:
+        by_normal.setdefault(normal(candidate), []).append(candidate)
+    matches = difflib.get_close_matches(normal(name), by_normal, n=count, cutoff=0.5)
+    return [candidate for match in matches for candidate in by_normal[match]][:count]
+
+
+def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
+    """A hint that names the nearest of `names`, or else all of them."""
+    known = list(names)
+    if not known:
+        return f"There is no {what} to choose from."
+    close = nearest(name, known)
+    if close:
+        return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
+    shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+    return f"Known {what}s: {shown}."
+
+
+class JackfieldError(Exception):
+    """The root of all errors of this library.
+
+    Args:
+        message: What happened, in one line.
+        server_name: The server it happened with.
+        sent: Whether the server got the request; `None` if that cannot be known.
+        state_lost: Whether state behind the session (a transaction, a browser tab) is gone.
+        retryable: Whether the same call may well succeed if it is made again.
+        hint: What to do next, in one line.
+        server_output: What the server itself wrote (standard error, an HTTP body).
+    """
+
+    code: ClassVar[str] = "error"
+    """Stable, for programs."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        server_name: str | None = None,
+        sent: bool | None = None,
+        state_lost: bool = False,
+        retryable: bool = False,
+        hint: str | None = None,
+        server_output: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.server_name = server_name
+        self.sent = sent
+        self.state_lost = state_lost
+        self.retryable = retryable
+        self.hint = hint
+        self.server_output = server_output
+
+    def __str__(self) -> str:
+        lines = [one_line(self.message, 600)]
+        if self.server_output and (quoted := one_line(self.server_output)):
+            lines.append(f"The server wrote: {quoted}")
+        if self.hint:
+            lines.append(one_line(self.hint))
+        return "\n".join(lines)
+
+
+class ConfigError(JackfieldError, ValueError):
+    """A configuration is wrong; the text names file, server and key."""
+
+    code = "config_invalid"
+
+
+class UnknownServerError(JackfieldError, LookupError):
+    """No server of that name is configured."""
+
+    code = "unknown_server"
+
+
+class ServerStartError(JackfieldError):
+    """The server could not be started, or did not complete the handshake."""
+
+    code = "start_failed"
+
+    def __init__(self, message: str, *, exit_code: int | None = None, **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.exit_code = exit_code
+
+
+class ServerUnavailableError(JackfieldError):
+    """The server cannot be reached now."""
+
+    code = "unavailable"
+
+
+class AuthenticationError(JackfieldError):
+    """The server wants credentials, or does not accept those it got."""
+
+    code = "auth_required"
+
+
+class SessionTerminatedError(JackfieldError):
+    """The session ended: the server closed it, its process died, or it was closed here."""
+
+    code = "session_terminated"
+
+
+class SessionExpiredError(JackfieldError):
+    """The server no longer knows a session id that was valid."""
+
+    code = "session_expired"
+
+
+class SessionInvalidError(JackfieldError):
+    """The server does not accept the session id."""
+
+    code = "session_invalid"
+
+
+class SessionConflictError(JackfieldError):
+    """The server says that another connection holds the session."""
+
+    code = "session_conflict"
+
+
+class SessionTimeoutError(JackfieldError, TimeoutError):
+    """Opening, a call, or closing ran out of time."""
+
+    code = "session_timeout"
+
+
+class UnknownToolError(JackfieldError, LookupError):
+    """The server has no tool of that name."""
+
+    code = "unknown_tool"
+
+
+class InvalidArgumentsError(JackfieldError, ValueError):
+    """The arguments do not fit the tool's schema; nothing was sent."""
+
+    code = "invalid_arguments"
+
+
+class ToolError(JackfieldError):
+    """The tool itself reported an error; `content` keeps what it said."""
+
+    code = "tool_error"
+
+    def __init__(self, message: str, *, content: Sequence[object] = (), **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.content = list(content)
+
+
+class RequestError(JackfieldError):
+    """The server answered a request other than a tool call with a protocol error."""
+
+    code = "request_failed"
+
+    def __init__(self, message: str, *, rpc_code: int | None = None, **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.rpc_code = rpc_code

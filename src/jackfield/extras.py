@@ -1,0 +1,32 @@
+"""Reaches an upper layer or an optional package by name, when it is first used.
+
+A manager offers `workbench()` and a toolkit offers `autogen()`, although adapters lie above both:
+naming the module here keeps the import graph pointing down and `import jackfield` cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .errors import ConfigError
+
+_EXTRA_OF = {"autogen_core": "autogen", "autogen_agentchat": "autogen", "yaml": "yaml"}
+
+
+def load(module: str, name: str) -> Any:
+    """Return `name` of `module`.
+
+    Raises:
+        ConfigError: A package that an extra of jackfield installs is missing.
+    """
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ConfigError(
+            f"{name} needs the package {error.name!r}, which is not installed.",
+            hint=f"Install it with: pip install 'jackfield[{extra}]'",
+        ) from error

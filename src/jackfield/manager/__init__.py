@@ -1,0 +1,1 @@
+"""Many sessions: keys, leases, limits, idle closing."""

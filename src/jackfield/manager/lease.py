@@ -1,0 +1,42 @@
+"""`SessionLease`: what `open_session()` returns; entered, it is a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..session.owner import SessionOwner
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+    from .registry import SessionRegistry
+
+
+class SessionLease:
+    """An async context manager that may be entered in one task and left in another.
+
+    Entering opens the session, or shares it; leaving gives it back. Use each lease once.
+    """
+
+    def __init__(self, acquire: Callable[[], Awaitable[tuple[SessionRegistry, SessionOwner]]]) -> None:
+        self._acquire = acquire
+        self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
+
+    async def __aenter__(self) -> Session:
+        if self._held is not None:
+            raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
+        registry, owner = await self._acquire()
+        from ..session.session import Session
+
+        session = Session(owner, registry.became_idle)
+        self._held = registry, owner, session
+        return session
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            (registry, owner, session), self._held = self._held, None
+            session.release()
+            await registry.release(owner)

@@ -1,0 +1,272 @@
+"""`MCPClientSessionManager`: sessions with many servers, each opened when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from anyio.from_thread import BlockingPortalProvider
+
+from ..config.mcp_config import MCPConfig
+from ..config.servers import BaseServerConfig
+from ..errors import ConfigError, SessionTerminatedError, UnknownServerError
+from ..events import EventListener
+from ..extras import load
+from ..session.callbacks import SessionCallbacks
+from ..session.owner import SessionInfo, SessionOwner
+from .blocking import BlockingLease
+from .lease import SessionLease
+from .opened import SessionGroup
+from .registry import SessionRegistry, close_all, other_loop_error
+
+if TYPE_CHECKING:
+    from ..adapters.autogen import JackfieldWorkbench
+    from ..router.query import QueryHandler, QueryTool
+    from ..toolkit.toolkit import Toolkit
+
+DEFAULT_MAX_SESSIONS = 100
+
+
+class MCPClientSessionManager:
+    """Opens sessions on demand, shares the named ones, and leaves nothing behind.
+
+    Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it is
+    left. Without entering it, every session ends with its last lease.
+
+    Args:
+        config: The servers that can be opened by name.
+        max_sessions: How many sessions may be open at once. At the limit the least recently used idle
+            one is closed; if all are in use, the caller waits.
+        acquire_timeout: Seconds a caller waits for room.
+        callbacks: For what servers ask; `open_session` can give others.
+        on_event: Called with every event, on the event loop; it must not block.
+    """
+
+    def __init__(
+        self,
+        config: MCPConfig | Mapping[str, Any] | None = None,
+        *,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        acquire_timeout: float = 60.0,
+        callbacks: SessionCallbacks | None = None,
+        on_event: EventListener | None = None,
+    ) -> None:
+        if max_sessions < 1:
+            raise ConfigError(f"max_sessions must be 1 or more, not {max_sessions}.")
+        self.config = (
+            config
+            if isinstance(config, MCPConfig)
+            else MCPConfig.from_dict(config)
+            if config
+            else MCPConfig(servers=[])
+        )
+        self.max_sessions = max_sessions
+        self.acquire_timeout = acquire_timeout
+        self.callbacks = callbacks or SessionCallbacks()
+        self._on_event = on_event
+        self._registry: SessionRegistry | None = None
+        self._state: Literal["fresh", "entered", "left"] = "fresh"
+        self._portals: BlockingPortalProvider | None = None
+
+    def __repr__(self) -> str:
+        return f"<MCPClientSessionManager servers={self.config.names} open={len(self.sessions())} max_sessions={self.max_sessions}>"
+
+    async def __aenter__(self) -> MCPClientSessionManager:
+        if self._state == "entered":
+            raise RuntimeError("This manager is entered already; it can be entered again once it was left.")
+        if self._registry is not None and not self._registry.is_abandoned:
+            raise RuntimeError("This manager has sessions open; enter it before you open any.")
+        self._state = "entered"
+        self._registry = SessionRegistry(self.max_sessions, keeps_idle=True, on_event=self._on_event)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._state = "left"
+        if self._registry is not None:
+            await self._registry.close()
+
+    # Opening
+
+    def open_session(
+        self,
+        server: str | BaseServerConfig,
+        *,
+        key: str | None = None,
+        callbacks: SessionCallbacks | None = None,
+        acquire_timeout: float | None = None,
+    ) -> SessionLease:
+        """Open a session when the returned context manager is entered, and give it back when it is left.
+
+        Args:
+            server: A server of the manager's config by name, or a configuration.
+            key: `None` for a private session, opened on entry and closed on exit. Otherwise whose
+                session it is (a user, a conversation): all leases of one key share one live session.
+            callbacks: Over those of the manager; where a named session is open already, its own stay.
+            acquire_timeout: Seconds to wait for room at `max_sessions`; the manager's if omitted.
+
+        Raises:
+            UnknownServerError: No server has this name; the hint has the nearest names.
+            JackfieldError: On entering: why it could not be opened.
+        """
+        config = self._resolve(server)
+        asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
+        seconds = self.acquire_timeout if acquire_timeout is None else acquire_timeout
+
+        async def acquire() -> tuple[SessionRegistry, SessionOwner]:
+            registry = self._registry_here()
+            return registry, await registry.acquire(config, key, asked, seconds)
+
+        return SessionLease(acquire)
+
+    def open_sessions(
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        key: str | None = None,
+        callbacks: SessionCallbacks | None = None,
+    ) -> SessionGroup:
+        """Open several sessions side by side; one that fails does not take the others down.
+
+        The context manager gives a mapping from server name to session, whose `errors` says which
+        servers did not open, and why.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            key: As for `open_session`.
+            callbacks: As for `open_session`.
+        """
+        configs = [self._resolve(server) for server in (self.config.names if servers is None else servers)]
+        names = [config.server_name for config in configs]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"open_sessions was given a server twice: {', '.join(names)}.", hint="Name each server once."
+            )
+        return SessionGroup(
+            {config.server_name: self.open_session(config, key=key, callbacks=callbacks) for config in configs}
+        )
+
+    def open_session_sync(
+        self, server: str | BaseServerConfig, *, key: str | None = None, callbacks: SessionCallbacks | None = None
+    ) -> BlockingLease:
+        """The same for code without an event loop: `with manager.open_session_sync("x") as session:`.
+
+        Nested blocks of one manager share one event loop, in a thread that ends with the last of them.
+        """
+        if self._portals is None:
+            self._portals = BlockingPortalProvider()
+        return BlockingLease(self.open_session(server, key=key, callbacks=callbacks), self._portals)
+
+    # Knowing
+
+    def sessions(self) -> list[SessionInfo]:
+        """One entry for each session that is not wholly closed."""
+        return self._registry.infos() if self._registry is not None else []
+
+    async def close_session(self, server_name: str, key: str) -> bool:
+        """Close a named session now, whoever has it; whether there was one."""
+        owner = self.find(server_name, key)
+        if owner is not None:
+            await close_all([owner], "released")
+        return owner is not None
+
+    # Ways in for agents
+
+    async def toolkit(
+        self, servers: Sequence[str | BaseServerConfig] | None = None, *, key: str | None = None
+    ) -> Toolkit:
+        """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            key: Whose sessions the tools use; one of the toolkit's own if omitted.
+
+        Raises:
+            JackfieldError: A server could not be opened.
+        """
+        return await load("jackfield.toolkit.create", "manager_toolkit")(self, servers, key=key)
+
+    def workbench(
+        self, servers: Sequence[str | BaseServerConfig] | None = None, *, key: str | None = None
+    ) -> JackfieldWorkbench:
+        """An AutoGen workbench over several servers; nothing is opened before an agent asks for its tools.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            key: Whose sessions the tools use; one of the workbench's own if omitted.
+
+        Raises:
+            ConfigError: AutoGen is not installed.
+        """
+        return load("jackfield.adapters.autogen", "JackfieldWorkbench").of_manager(self, servers, key=key)
+
+    def query_tool(
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        key: str | None = None,
+        handler: QueryHandler | None = None,
+    ) -> QueryTool:
+        """The function `query_mcp_server(server_name, ...)`: an agent picks the server, and only that is opened.
+
+        Hand it to any framework that takes functions as tools. Without a handler it has `tool_name` and
+        `arguments`, and lists the server's tools where no tool is named.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            key: Whose sessions it uses; one of the function's own if omitted.
+            handler: `async (session, query) -> str`, to answer queries with an agent or code of your own.
+        """
+        return load("jackfield.router.query", "make_query_tool")(self, servers, key=key, handler=handler)
+
+    # Inside
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether it keeps named sessions between their uses."""
+        return self._state == "entered"
+
+    def find(self, server_name: str, key: str) -> SessionOwner | None:
+        """The owner of a named session that is open or opening."""
+        return self._registry.find(server_name, key) if self._registry is not None else None
+
+    def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
+        """The configurations meant by names or configurations; all of the config for `None`."""
+        return [self._resolve(server) for server in (self.config.names if servers is None else servers)]
+
+    def _resolve(self, server: str | BaseServerConfig) -> BaseServerConfig:
+        if isinstance(server, BaseServerConfig):
+            return server
+        if isinstance(server, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not len(self.config):
+                raise UnknownServerError(
+                    f"No server is named {server!r}: this manager was made without a config.",
+                    server_name=server,
+                    sent=False,
+                    hint="Give MCPClientSessionManager(config), or open_session(StdioConfig(...)).",
+                )
+            return self.config[server]
+        raise ConfigError(
+            f"open_session takes a server's name or configuration, not {type(server).__name__}.",
+            hint="Give a name of the config, or a StdioConfig, SseConfig or HttpConfig.",
+        )
+
+    def _registry_here(self) -> SessionRegistry:
+        """The registry of the running event loop."""
+        from ..session.detached import event_loop_token
+
+        if self._state == "left":
+            raise SessionTerminatedError(
+                "The session manager was closed.",
+                sent=False,
+                hint="Open sessions inside the manager's `async with` block.",
+            )
+        registry = self._registry
+        if registry is not None and registry.loop is event_loop_token():
+            return registry
+        if registry is not None and (self._state == "entered" or not registry.is_abandoned):
+            raise other_loop_error()
+        self._registry = SessionRegistry(self.max_sessions, keeps_idle=False, on_event=self._on_event)
+        return self._registry

@@ -1,0 +1,213 @@
+"""The sessions of one event loop: who has which, who waits, who may go."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import anyio
+
+from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError
+from ..events import EventListener
+from ..session.callbacks import SessionCallbacks
+from ..session.detached import event_loop_token, is_closed
+from ..session.owner import SessionInfo, SessionOwner
+from .pool import Decision, Evict, Open, Reuse, Wait, decide
+
+
+class SessionSlot(SessionOwner):
+    """An owner as the pool sees it."""
+
+    @property
+    def slot_key(self) -> tuple[str, str] | None:
+        return None if self.key is None else (self.config.server_name, self.key)
+
+
+class SessionRegistry:
+    """All sessions that one manager has open on one event loop.
+
+    Args:
+        max_sessions: How many may be open at once, whatever their kind.
+        keeps_idle: Whether a named session outlives its last lease; so only where somebody will close it.
+        on_event: Gets every event.
+    """
+
+    def __init__(self, max_sessions: int, *, keeps_idle: bool, on_event: EventListener | None) -> None:
+        self.loop = event_loop_token()
+        self.keeps_idle = keeps_idle
+        self._max_sessions = max_sessions
+        self._on_event = on_event
+        self._slots: list[SessionSlot] = []
+        # First come, first served: only who holds the turn may open, or wait for room.
+        self._turn = anyio.Lock()
+        self._changed = anyio.Event()
+        self._closing = False
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Nothing is left in it, or nothing can be done for what is."""
+        return not self._slots or is_closed(self.loop)
+
+    def infos(self) -> list[SessionInfo]:
+        """How every session stands."""
+        return [slot.info() for slot in self._slots]
+
+    async def acquire(
+        self, config: BaseServerConfig, key: str | None, callbacks: SessionCallbacks, acquire_timeout: float
+    ) -> SessionOwner:
+        """Lease a session: share it, or open it. Release it afterwards.
+
+        Raises:
+            JackfieldError: It could not be opened.
+            SessionTimeoutError: No room within `acquire_timeout` seconds.
+        """
+        wanted = None if key is None else (config.server_name, key)
+        slot = await self._claim(config, wanted, callbacks, acquire_timeout)
+        try:
+            await slot.opened.wait()
+        except BaseException:
+            await self.release(slot)
+            raise
+        if slot.opened_at is None:
+            self._unlease(slot)
+            assert slot.error
+            # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
+            raise copy.copy(slot.error)
+        return slot
+
+    async def release(self, slot: SessionOwner) -> None:
+        """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""
+        self._unlease(slot)
+        if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
+            await close_all([slot], "released")
+
+    def became_idle(self, slot: SessionOwner) -> None:
+        """Start the idle clock if nobody has the session and no call is under way."""
+        if slot.is_idle and slot.key is not None:
+            slot.expire_after(slot.config.session.idle_timeout)
+            self._notify()
+
+    def find(self, server_name: str, key: str) -> SessionOwner | None:
+        """The usable session of a key, without leasing it."""
+        wanted = (server_name, key)
+        return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
+
+    async def close(self) -> None:
+        """Close everything, and let nobody in any more."""
+        self._closing = True
+        self._notify()
+        await close_all(list(self._slots), "manager")
+
+    def _unlease(self, slot: SessionOwner) -> None:
+        slot.leases -= 1
+        slot.last_used_at = time.time()
+        self.became_idle(slot)
+
+    def _lease(self, slot: SessionSlot) -> SessionSlot:
+        slot.leases += 1
+        slot.last_used_at = time.time()
+        slot.expire_after(None)
+        return slot
+
+    async def _claim(
+        self,
+        config: BaseServerConfig,
+        wanted: tuple[str, str] | None,
+        callbacks: SessionCallbacks,
+        acquire_timeout: float,
+    ) -> SessionSlot:
+        with anyio.move_on_after(acquire_timeout):
+            while True:
+                # Sharing needs no room, and one that is closing frees its key in its own time:
+                # for neither does one stand in line.
+                match self._decide(config, wanted):
+                    case Reuse(index):
+                        return self._lease(self._slots[index])
+                    case Wait("closing"):
+                        await self._changed.wait()
+                    case _:
+                        if slot := await self._claim_in_turn(config, wanted, callbacks):
+                            return self._lease(slot)
+        busy = sum(slot.leases > 0 for slot in self._slots)
+        raise SessionTimeoutError(
+            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: "
+            f"{len(self._slots)} of max_sessions={self._max_sessions} are open, {busy} in use.",
+            server_name=config.server_name,
+            sent=False,
+            retryable=True,
+            hint="Leave sessions earlier, or raise max_sessions or acquire_timeout of the manager.",
+        )
+
+    async def _claim_in_turn(
+        self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
+    ) -> SessionSlot | None:
+        """Wait for room, first come first served; `None` where the key's last session is still closing."""
+        async with self._turn:
+            while True:
+                match self._decide(config, wanted):
+                    case Reuse(index):
+                        return self._slots[index]
+                    case Open():
+                        return self._open(config, wanted, callbacks)
+                    case Evict(index):
+                        self._slots[index].request_close("evicted")
+                    case Wait("closing"):
+                        return None
+                    case Wait():
+                        await self._changed.wait()
+
+    def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:
+        if self._closing:
+            raise SessionTerminatedError(
+                "The session manager was closed.",
+                server_name=config.server_name,
+                sent=False,
+                hint="Open sessions inside the manager's `async with` block.",
+            )
+        return decide(self._slots, wanted, self._max_sessions)
+
+    def _open(
+        self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
+    ) -> SessionSlot:
+        slot = SessionSlot(
+            config,
+            wanted[1] if wanted else None,
+            callbacks,
+            on_event=self._on_event,
+            may_expire=lambda: slot.is_idle,
+            on_change=lambda: self._slot_changed(slot),
+        )
+        self._slots.append(slot)
+        slot.start()
+        return slot
+
+    def _slot_changed(self, slot: SessionSlot) -> None:
+        if slot.state == "closed":
+            self._slots.remove(slot)
+        elif slot.state == "open":
+            # Whoever asked for it may have been cancelled meanwhile.
+            self.became_idle(slot)
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+async def close_all(slots: list[SessionOwner] | list[SessionSlot], reason: str) -> None:
+    """Close sessions side by side; returns when nothing of them is left, also when cancelled."""
+    for slot in slots:
+        slot.request_close(reason)
+    with anyio.CancelScope(shield=True):
+        for slot in slots:
+            await slot.closed.wait()
+
+
+def other_loop_error() -> JackfieldError:
+    """The manager is in use on another event loop."""
+    return JackfieldError(
+        "This manager has sessions open on another event loop, and a session cannot change loops.",
+        sent=False,
+        hint="Make one MCPClientSessionManager for each event loop or thread.",
+    )

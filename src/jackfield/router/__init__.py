@@ -1,0 +1,1 @@
+"""Lets an agent pick a server, and a tool, at run time."""

@@ -1,0 +1,94 @@
+"""`query_mcp_server`: one tool for all servers. The agent names a server; only that one is opened."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ..config.servers import BaseServerConfig
+from ..errors import UnknownServerError, did_you_mean
+from ..session.arguments import signature
+
+if TYPE_CHECKING:
+    from ..manager.manager import MCPClientSessionManager
+    from ..session.session import Session
+
+QueryHandler = Callable[["Session", str], Awaitable[str]]
+"""Answers a query with an open session: your own agent, or plain code."""
+
+QueryTool = Callable[..., Awaitable[str]]
+
+_SUMMARY_CHARS = 120
+
+
+def make_query_tool(
+    manager: MCPClientSessionManager,
+    servers: Sequence[str | BaseServerConfig] | None,
+    *,
+    key: str | None = None,
+    handler: QueryHandler | None = None,
+) -> QueryTool:
+    """Make the function; see `MCPClientSessionManager.query_tool`."""
+    configs = {config.server_name: config for config in manager.resolve_all(servers)}
+    own_key = key or f"query-{uuid.uuid4().hex[:8]}"
+
+    def config_of(server_name: str) -> BaseServerConfig:
+        if server_name not in configs:
+            hint = did_you_mean(server_name, configs, "server")
+            raise UnknownServerError(
+                f"No server is named {server_name!r}.", server_name=server_name, sent=False, hint=hint
+            )
+        return configs[server_name]
+
+    async def query_mcp_server(server_name: str, query: str = "", tool_name: str = "", arguments: Any = None) -> str:
+        config = config_of(server_name)
+        async with manager.open_session(config, key=own_key) as session:
+            if tool_name:
+                result = await session.call_tool(tool_name, arguments or {})
+                return result.raise_for_error().text
+            if handler is not None:
+                return await handler(session, query)
+            return await _tools_of(session)
+
+    async def ask_mcp_server(server_name: str, query: str) -> str:
+        async with manager.open_session(config_of(server_name), key=own_key) as session:
+            assert handler is not None
+            return await handler(session, query)
+
+    function: QueryTool = query_mcp_server if handler is None else ask_mcp_server
+    function.__name__ = function.__qualname__ = "query_mcp_server"
+    function.__doc__ = _description(list(configs), with_handler=handler is not None)
+    # Frameworks make the schema of the annotations: naming the servers there keeps models to them.
+    name = Annotated[Literal[tuple(configs)], "The server to use."] if configs else str
+    annotations: dict[str, Any] = {
+        "server_name": name,
+        "query": Annotated[str, "What you want to know."],
+        "return": str,
+    }
+    if handler is None:
+        annotations["tool_name"] = Annotated[str, "A tool of that server; leave it out to see its tools."]
+        annotations["arguments"] = Annotated[dict[str, Any] | None, "The tool's arguments."]
+    function.__annotations__ = annotations
+    return function
+
+
+def _description(servers: list[str], *, with_handler: bool) -> str:
+    use = (
+        "Give the server's name and your question."
+        if with_handler
+        else "Without tool_name it lists the server's tools; then call it again with tool_name and arguments."
+    )
+    return f"Query an MCP server by name; it is started only for that. {use} Servers: {', '.join(servers)}."
+
+
+async def _tools_of(session: Session) -> str:
+    listing = await session.tool_listing()
+    tools = listing.tools if listing is not None else []
+    lines = [f"{signature(tool.name, tool.input_schema)}: {_summary(tool.description)}" for tool in tools]
+    return "\n".join([f"Tools of {session.server_name} (call again with tool_name and arguments):", *lines])
+
+
+def _summary(description: str | None) -> str:
+    first = (description or "").strip().partition("\n")[0]
+    return first if len(first) <= _SUMMARY_CHARS else first[: _SUMMARY_CHARS - 3] + "..."

@@ -1,0 +1,1 @@
+"""One live session: the task that owns it and the object its users call."""

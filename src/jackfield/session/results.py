@@ -1,0 +1,108 @@
+"""`ToolResult`: the SDK's result of a tool call with what one mostly wants of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from mcp.types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+)
+from pydantic import Field
+
+from ..errors import ToolError
+
+
+class ToolResult(CallToolResult):
+    """What a tool answered: `content` blocks, `structured_content`, `is_error`; see `text` and `images`."""
+
+    server_name: str = Field(default="", exclude=True)
+    tool_name: str = Field(default="", exclude=True)
+    generation: int = Field(default=1, exclude=True)
+    """How often the session behind this result was opened."""
+    state_lost: bool = Field(default=False, exclude=True)
+    """Whether the session was reopened since the last result, so that state behind it is gone."""
+
+    @classmethod
+    def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
+        """Wrap a result of the SDK without validating it once more."""
+        return cls.model_construct(
+            _fields_set=set(result.model_fields_set), **result.__dict__, server_name=server_name, tool_name=tool_name
+        )
+
+    @property
+    def text(self) -> str:
+        """All the result says in words; what is no text is named in brackets.
+
+        A result with structured content and no blocks reads as JSON.
+        """
+        if not self.content and self.structured_content is not None:
+            return json.dumps(self.structured_content, ensure_ascii=False)
+        return "\n".join(describe_block(block) for block in self.content)
+
+    @property
+    def images(self) -> list[ImageContent]:
+        """The image blocks; `data` is base64."""
+        return [block for block in self.content if isinstance(block, ImageContent)]
+
+    @property
+    def data(self) -> Any:
+        """The structured content; a single value that the server wrapped as `result` is unwrapped."""
+        structured = self.structured_content
+        if isinstance(structured, dict) and set(structured) == {"result"}:  # pyright: ignore[reportUnnecessaryIsInstance]
+            return structured["result"]
+        return structured
+
+    def raise_for_error(self) -> ToolResult:
+        """Return the result itself.
+
+        Raises:
+            ToolError: The tool reported an error; its content is kept.
+        """
+        if self.is_error:
+            raise ToolError(
+                f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error.",
+                content=self.content,
+                server_name=self.server_name,
+                sent=True,
+                state_lost=self.state_lost,
+                server_output=self.text or None,
+            )
+        return self
+
+
+def describe_block(block: object) -> str:
+    """One content block in words."""
+    match block:
+        case TextContent():
+            return block.text
+        case ImageContent():
+            return f"[image: {block.mime_type}, {_size(block.data)}]"
+        case AudioContent():
+            return f"[audio: {block.mime_type}, {_size(block.data)}]"
+        case EmbeddedResource(resource=TextResourceContents() as resource):
+            return resource.text
+        case EmbeddedResource(resource=BlobResourceContents() as resource):
+            return f"[resource: {resource.uri}, {resource.mime_type or 'binary'}, {_size(resource.blob)}]"
+        case ResourceLink():
+            return f"[resource: {block.uri}" + (f", {block.description}]" if block.description else "]")
+        case _:
+            return f"[{type(block).__name__}]"
+
+
+def _size(data: str) -> str:
+    count = len(data) * 3 // 4 - data[-2:].count("=")
+    return f"{count} bytes" if count < 10_000 else f"{count // 1000} kB"
+
+
+def decode(data: str) -> bytes:
+    """The bytes of a base64 block."""
+    return base64.b64decode(data)

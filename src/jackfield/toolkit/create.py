@@ -1,0 +1,140 @@
+"""Makes toolkits: of one open session, or of all servers of a manager."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcp.types import Tool as ListedTool
+
+from ..config.servers import BaseServerConfig
+from ..session.results import ToolResult
+from ..session.session import Session
+from .resources import prompt_tool, resource_tool, template_tool
+from .tool import CallOptions, Tool, ToolSource
+from .toolkit import Toolkit, is_wanted
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+    from mcp.types import ReadResourceResult
+
+    from ..manager.manager import MCPClientSessionManager
+
+
+async def create_toolkit(
+    session: Session,
+    *,
+    use_mcp_tools: bool = True,
+    use_mcp_resources: bool = True,
+    use_mcp_prompts: bool = False,
+    resource_download_folder: Path | str | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> Toolkit:
+    """Make a toolkit of what an open session's server offers. It works as long as the session is open.
+
+    Args:
+        session: The session.
+        use_mcp_tools: Take the server's tools.
+        use_mcp_resources: Add a tool for each resource template, and `read_resource` if there are resources.
+        use_mcp_prompts: Add a tool for each prompt.
+        resource_download_folder: Save resources there instead of returning their content.
+        include: Globs of the names to take; those of the server's config if omitted.
+        exclude: Globs of the names to leave out; those of the server's config if omitted.
+
+    Raises:
+        JackfieldError: The server could not be asked.
+    """
+    config = session.config
+    capabilities = session.server_capabilities
+    folder = Path(resource_download_folder).expanduser().absolute() if resource_download_folder else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    tools: list[Tool] = []
+    if use_mcp_tools and capabilities.tools is not None:
+        listing = await session.list_tools()
+        tools += [server_tool(session, session.server_name, tool) for tool in listing.tools]
+    if use_mcp_resources and capabilities.resources is not None:
+        templates = (await session.list_resource_templates()).resource_templates
+        tools += [template_tool(session, session.server_name, template, folder) for template in templates]
+        resources = (await session.list_resources()).resources
+        if resources:
+            tools.append(resource_tool(session, session.server_name, resources, folder))
+    if use_mcp_prompts and capabilities.prompts is not None:
+        tools += [prompt_tool(session, prompt) for prompt in (await session.list_prompts()).prompts]
+    let_in = list(config.include if include is None else include)
+    keep_out = list(config.exclude if exclude is None else exclude)
+    return Toolkit(tool for tool in tools if is_wanted(tool, let_in, keep_out))
+
+
+def server_tool(source: ToolSource, server_name: str, tool: ListedTool) -> Tool:
+    """A listed tool that is called through `source`."""
+
+    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        return await source.call_tool(
+            tool.name, arguments, call_timeout=options.call_timeout, progress_callback=options.progress_callback
+        )
+
+    return Tool(
+        name=tool.name,
+        original_name=tool.name,
+        server_name=server_name,
+        description=tool.description or tool.title or tool.name,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
+        annotations=tool.annotations,
+        handler=handler,
+    )
+
+
+class LeasedSource:
+    """Leases the named session of a server for each call."""
+
+    def __init__(self, manager: MCPClientSessionManager, config: BaseServerConfig, key: str) -> None:
+        self._manager = manager
+        self._config = config
+        self._key = key
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult:
+        """As `Session.call_tool`, opening the session first where it is not open."""
+        async with self._manager.open_session(self._config, key=self._key) as session:
+            return await session.call_tool(
+                name, arguments, call_timeout=call_timeout, progress_callback=progress_callback
+            )
+
+    async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
+        """As `Session.read_resource`, opening the session first where it is not open."""
+        async with self._manager.open_session(self._config, key=self._key) as session:
+            return await session.read_resource(uri, call_timeout=call_timeout)
+
+
+async def manager_toolkit(
+    manager: MCPClientSessionManager, servers: Sequence[str | BaseServerConfig] | None, *, key: str | None = None
+) -> Toolkit:
+    """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`."""
+    own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
+    configs = manager.resolve_all(servers)
+    tools: list[Tool] = []
+    async with manager.open_sessions(configs, key=own_key) as opened:
+        for config in configs:
+            session = opened[config.server_name]
+            tools += await leased_tools(session, LeasedSource(manager, config, own_key))
+    return Toolkit(tools)
+
+
+async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:
+    """The tools of a server as its open session lists them, called through `source`."""
+    config = session.config
+    listing = await session.tool_listing()
+    listed = listing.tools if listing is not None else []
+    tools = [server_tool(source, config.server_name, tool) for tool in listed]
+    return [tool for tool in tools if is_wanted(tool, config.include, config.exclude)]

@@ -1,0 +1,163 @@
+"""Resources and prompts as tools."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcp import UriTemplate
+from mcp.types import (
+    BlobResourceContents,
+    ContentBlock,
+    EmbeddedResource,
+    Prompt,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextContent,
+    TextResourceContents,
+    ToolAnnotations,
+)
+
+from ..errors import InvalidArgumentsError
+from ..session.results import ToolResult, decode
+from .tool import CallOptions, Tool, ToolSource
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+
+_LISTED_RESOURCES = 50
+_FILE_NAME_CHARS = 100
+_READ_ONLY = ToolAnnotations(read_only_hint=True)
+
+
+def resource_tool(source: ToolSource, server_name: str, resources: Sequence[Resource], folder: Path | None) -> Tool:
+    """One tool that reads any of a server's resources."""
+    listed = [f"{resource.uri} ({resource.title or resource.name})" for resource in resources[:_LISTED_RESOURCES]]
+    more = f"\n... and {len(resources) - len(listed)} more" if len(resources) > len(listed) else ""
+
+    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        result = await source.read_resource(str(arguments["uri"]), call_timeout=options.call_timeout)
+        return _as_result(result, server_name, "read_resource", folder)
+
+    return Tool(
+        name="read_resource",
+        original_name="read_resource",
+        server_name=server_name,
+        description=f"Read a resource of {server_name}. Resources:\n" + "\n".join(listed) + more,
+        input_schema={
+            "type": "object",
+            "properties": {"uri": {"type": "string", "description": "The resource's URI."}},
+            "required": ["uri"],
+        },
+        annotations=_READ_ONLY,
+        handler=handler,
+    )
+
+
+def template_tool(source: ToolSource, server_name: str, template: ResourceTemplate, folder: Path | None) -> Tool:
+    """A tool whose parameters are the variables of a resource template (RFC 6570)."""
+    parsed = UriTemplate.parse(template.uri_template)
+    variables = list(dict.fromkeys(parsed.variable_names))
+
+    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        missing = [name for name in variables if name not in arguments]
+        if missing:
+            raise InvalidArgumentsError(
+                f"Arguments of {template.name!r} do not fit: {missing[0]} is missing. Nothing was sent.",
+                server_name=server_name,
+                sent=False,
+                hint=f"It fills in {template.uri_template}",
+            )
+        uri = parsed.expand({name: _uri_value(arguments[name]) for name in variables})
+        result = await source.read_resource(uri, call_timeout=options.call_timeout)
+        return _as_result(result, server_name, template.name, folder)
+
+    return Tool(
+        name=template.name,
+        original_name=template.name,
+        server_name=server_name,
+        description=f"{template.description or template.title or template.name}\nReads {template.uri_template}",
+        input_schema={
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in variables},
+            "required": variables,
+            "additionalProperties": False,
+        },
+        annotations=_READ_ONLY,
+        handler=handler,
+    )
+
+
+def prompt_tool(session: Session, prompt: Prompt) -> Tool:
+    """A tool that fills in a prompt and returns its messages."""
+    arguments = prompt.arguments or []
+
+    async def handler(given: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        texts = {name: str(value) for name, value in given.items()}
+        result = await session.get_prompt(prompt.name, texts, call_timeout=options.call_timeout)
+        return _result([message.content for message in result.messages], session.server_name, prompt.name)
+
+    return Tool(
+        name=prompt.name,
+        original_name=prompt.name,
+        server_name=session.server_name,
+        description=prompt.description or prompt.title or prompt.name,
+        input_schema={
+            "type": "object",
+            "properties": {
+                argument.name: {
+                    "type": "string",
+                    **({"description": argument.description} if argument.description else {}),
+                }
+                for argument in arguments
+            },
+            "required": [argument.name for argument in arguments if argument.required],
+            "additionalProperties": False,
+        },
+        annotations=_READ_ONLY,
+        handler=handler,
+    )
+
+
+def _uri_value(value: Any) -> str | list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _result(content: Sequence[ContentBlock], server_name: str, tool_name: str) -> ToolResult:
+    return ToolResult(content=list(content), server_name=server_name, tool_name=tool_name)
+
+
+def _as_result(result: ReadResourceResult, server_name: str, tool_name: str, folder: Path | None) -> ToolResult:
+    if folder is None:
+        blocks: list[ContentBlock] = [EmbeddedResource(type="resource", resource=item) for item in result.contents]
+    else:
+        blocks = [
+            TextContent(type="text", text=f"Saved {item.uri} to {save(item, folder)}") for item in result.contents
+        ]
+    return _result(blocks, server_name, tool_name)
+
+
+def save(item: TextResourceContents | BlobResourceContents, folder: Path) -> Path:
+    """Write a resource to a new file in `folder`, whatever its URI says.
+
+    The name keeps only harmless characters of the URI, and an existing file or link is never written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = item.text.encode() if isinstance(item, TextResourceContents) else decode(item.blob)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(item.uri).partition("://")[2] or str(item.uri)).strip("._")
+    stem, dot, ending = (name[-_FILE_NAME_CHARS:].strip("._") or "resource").rpartition(".")
+    stem, suffix = (stem, dot + ending) if stem else (ending, "")
+    for count in range(1, 10_000):
+        path = folder / (f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}")
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        return path
+    raise FileExistsError(f"{folder} has 10,000 files named like {stem}{suffix}")

@@ -1,0 +1,125 @@
+"""`Tool`: one tool of one server, for any framework."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..session.arguments import signature
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+    from mcp.types import ReadResourceResult, ToolAnnotations
+
+    from ..session.results import ToolResult
+
+
+class ToolSource(Protocol):
+    """Where calls go: an open `Session`, or a manager that opens one for the call."""
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult: ...
+
+    async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult: ...
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """What goes with a call beside its arguments."""
+
+    call_timeout: float | None = None
+    progress_callback: ProgressFnT | None = None
+
+
+CallHandler = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]]
+CallHook = Callable[["Tool", Mapping[str, Any], CallHandler], Awaitable["ToolResult"]]
+"""Wraps calls: gets the tool, its arguments and what to go on with, returns the result."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool: what a model is told of it, and how to call it.
+
+    `await tool(query="x")` raises `ToolError` where the tool reports an error; `await tool.call({...})`
+    returns the result either way.
+    """
+
+    name: str
+    """Unique in its toolkit, and valid for every model API."""
+
+    description: str
+    input_schema: Mapping[str, Any]
+    """The server's whole JSON schema."""
+
+    server_name: str
+    original_name: str
+    """The name the server knows it by."""
+
+    handler: CallHandler = field(repr=False)
+    output_schema: Mapping[str, Any] | None = field(default=None, repr=False)
+    annotations: ToolAnnotations | None = field(default=None, repr=False)
+    """The server's hints (read-only, destructive, ...): claims, not guarantees."""
+
+    async def call(
+        self,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult:
+        """Call the tool.
+
+        Args:
+            arguments: By the names in `input_schema`.
+            call_timeout: Seconds to wait; the server's setting if omitted.
+            progress_callback: Awaited with `(progress, total, message)`.
+
+        Returns:
+            The result; `is_error` is set where the tool itself reported an error.
+
+        Raises:
+            JackfieldError: As `Session.call_tool` does.
+        """
+        return await self.handler(arguments or {}, CallOptions(call_timeout, progress_callback))
+
+    async def __call__(self, **arguments: Any) -> ToolResult:
+        """Call the tool with keyword arguments.
+
+        Raises:
+            ToolError: The tool reported an error.
+            JackfieldError: As `Session.call_tool` does.
+        """
+        return (await self.call(arguments)).raise_for_error()
+
+    @property
+    def signature(self) -> str:
+        """The parameters in one line, such as `search(query: string, limit?: integer = 5)`."""
+        return signature(self.name, self.input_schema)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server says that it changes nothing."""
+        return self.annotations is not None and self.annotations.read_only_hint is True
+
+    def renamed(self, name: str) -> Tool:
+        """The same tool by another name."""
+        return replace(self, name=name)
+
+    def hooked(self, hook: CallHook) -> Tool:
+        """The same tool with a hook around its calls."""
+        inner = self.handler
+
+        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            async def go_on(changed: Mapping[str, Any], _: CallOptions = options) -> ToolResult:
+                return await inner(changed, options)
+
+            return await hook(self, arguments, go_on)
+
+        return replace(self, handler=handler)

@@ -1,0 +1,155 @@
+"""`Toolkit`: an ordered set of tools with unique names. What changes one returns another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, overload
+
+from ..errors import ConfigError, UnknownToolError, did_you_mean
+from ..extras import load
+from .naming import VALID_NAME, assign_names
+from .tool import CallHook, Tool
+
+if TYPE_CHECKING:
+    from ..adapters.autogen import JackfieldTool
+    from ..session.results import ToolResult
+
+
+class Toolkit:
+    """Tools by name.
+
+    Args:
+        tools: In the order a model shall see them. Names are made unique and valid.
+    """
+
+    def __init__(self, tools: Iterable[Tool] = ()) -> None:
+        given = list(tools)
+        names = assign_names([(tool.server_name, tool.name) for tool in given])
+        self._tools = {name: replace(tool, name=name) for name, tool in zip(names, given, strict=True)}
+
+    @classmethod
+    def _of_named(cls, tools: Iterable[Tool]) -> Toolkit:
+        toolkit = cls()
+        toolkit._tools = {tool.name: tool for tool in tools}
+        return toolkit
+
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools, in order."""
+        return list(self._tools.values())
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, in order."""
+        return list(self._tools)
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self.tools)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __add__(self, other: Toolkit) -> Toolkit:
+        return Toolkit([*(_by_own_name(tool) for tool in self), *(_by_own_name(tool) for tool in other)])
+
+    def __repr__(self) -> str:
+        return f"<Toolkit {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''} ({len(self)} tools)>"
+
+    @overload
+    def __getitem__(self, name: str) -> Tool: ...
+    @overload
+    def __getitem__(self, name: int) -> Tool: ...
+    def __getitem__(self, name: str | int) -> Tool:
+        """A tool by name or position.
+
+        Raises:
+            UnknownToolError: There is none of that name; the hint has the nearest.
+        """
+        if isinstance(name, int):
+            return self.tools[name]
+        tool = self._tools.get(name)
+        if tool is None:
+            raise UnknownToolError(
+                f"No tool is named {name!r}.", sent=False, hint=did_you_mean(name, self._tools, "tool")
+            )
+        return tool
+
+    async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> ToolResult:
+        """Call a tool by name; see `Tool.call`."""
+        return await self[name].call(arguments)
+
+    def find(self, server_name: str, tool_name: str) -> Tool:
+        """The tool that a server knows by that name.
+
+        Raises:
+            UnknownToolError: There is none.
+        """
+        for tool in self:
+            if (tool.server_name, tool.original_name) == (server_name, tool_name):
+                return tool
+        own = [tool.original_name for tool in self if tool.server_name == server_name]
+        raise UnknownToolError(
+            f"No tool {tool_name!r} of server {server_name!r} is in this toolkit.",
+            server_name=server_name,
+            sent=False,
+            hint=did_you_mean(tool_name, own, "tool"),
+        )
+
+    def filtered(
+        self,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        predicate: Callable[[Tool], bool] | None = None,
+    ) -> Toolkit:
+        """Those tools whose own or unique name matches a glob of `include` (all if empty) and none of `exclude`."""
+        kept = [tool for tool in self if is_wanted(tool, list(include), list(exclude))]
+        return self._of_named(tool for tool in kept if predicate is None or predicate(tool))
+
+    def renamed(self, names: Mapping[str, str]) -> Toolkit:
+        """The same tools, some by other names.
+
+        Raises:
+            UnknownToolError: A tool to rename is not there.
+            ConfigError: A new name is not valid, or taken.
+        """
+        for old, new in names.items():
+            self[old]
+            if not VALID_NAME.fullmatch(new):
+                raise ConfigError(f"{new!r} is no valid tool name.", hint="Use 1 to 64 letters, digits, _ and -.")
+        renamed = [tool.renamed(names.get(tool.name, tool.name)) for tool in self]
+        if len({tool.name for tool in renamed}) < len(renamed):
+            raise ConfigError(
+                "Renaming would give two tools the same name.", hint=f"Names given: {', '.join(names.values())}."
+            )
+        return self._of_named(renamed)
+
+    def hooked(self, hook: CallHook) -> Toolkit:
+        """The same tools with a hook around every call, for logging, approval or changed arguments."""
+        return self._of_named(tool.hooked(hook) for tool in self)
+
+    def autogen(self) -> list[JackfieldTool]:
+        """The tools as AutoGen `BaseTool`s: `AssistantAgent(tools=toolkit.autogen())`.
+
+        Raises:
+            ConfigError: AutoGen is not installed.
+        """
+        make = load("jackfield.adapters.autogen", "JackfieldTool")
+        return [make(tool) for tool in self]
+
+
+def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:
+    """Whether globs let a tool in."""
+
+    def matches(globs: list[str]) -> bool:
+        return any(fnmatchcase(name, glob) for glob in globs for name in (tool.name, tool.original_name))
+
+    return (not include or matches(include)) and not matches(exclude)
+
+
+def _by_own_name(tool: Tool) -> Tool:
+    return replace(tool, name=tool.original_name)

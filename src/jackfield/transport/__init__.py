@@ -1,0 +1,1 @@
+"""From a configuration to a live SDK client: processes, pipes and HTTP."""

@@ -1,0 +1,133 @@
+"""Opens a connection: transport, SDK client, handshake; and says why one could not be opened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mcp import Client, MCPError
+from mcp.client import Transport
+from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
+from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError
+from .http import http_transport, sse_transport
+from .report import ConnectionReport
+from .stdio import stdio_transport
+
+_MODES = {"auto": "auto", "handshake": "legacy"}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One open connection and what is known of it."""
+
+    client: Client
+    report: ConnectionReport
+
+
+@asynccontextmanager
+async def connect(
+    config: BaseServerConfig, report: ConnectionReport, client_options: dict[str, Any]
+) -> AsyncGenerator[Connection]:
+    """Open a connection, negotiate the protocol, and close all of it on exit.
+
+    Must be left in the task that entered it. Bound it from outside.
+
+    Args:
+        config: The server.
+        report: Filled while the connection lives; also tells of a failed opening.
+        client_options: Passed to the SDK's `Client` (callbacks, client info).
+
+    Raises:
+        JackfieldError: It could not be opened; see `open_failure`.
+    """
+    # The SSE transport ended before the protocol of 2026-07-28: probing for that costs a round trip for nothing.
+    probing = config.protocol == "auto" and isinstance(config, SseConfig)
+    mode = "legacy" if probing else _MODES.get(config.protocol, config.protocol)
+    client = Client(_transport(config, report), mode=mode, cache=None, **client_options)
+    entered = False
+    try:
+        async with client:
+            entered = True
+            yield Connection(client, report)
+    except BaseException as error:
+        if entered or not isinstance(error, Exception):
+            raise
+        raise open_failure(config, report, error) from None
+
+
+def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
+    if isinstance(config, StdioConfig):
+        return stdio_transport(config, report)
+    if isinstance(config, SseConfig):
+        return sse_transport(config, report)
+    if isinstance(config, HttpConfig):
+        return http_transport(config, report)
+    raise ConfigError(
+        f"{type(config).__name__} is no server configuration.", hint="Use StdioConfig, SseConfig or HttpConfig."
+    )
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first real error inside nested exception groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
+    """Explain why a connection could not be opened."""
+    cause = root_cause(error)
+    if isinstance(cause, JackfieldError):
+        return cause
+    if report.failure is not None:
+        return report.failure
+    if isinstance(config, StdioConfig):
+        return _start_failure(config, report, cause)
+    return ServerUnavailableError(
+        f"Server {config.server_name!r} at {config.address} did not complete the handshake: {_words(cause)}.",
+        server_name=config.server_name,
+        sent=False,
+        hint="Check that the URL is an MCP endpoint and that `transport` fits it.",
+    )
+
+
+def _words(cause: BaseException) -> str:
+    text = cause.error.message if isinstance(cause, MCPError) else str(cause)
+    return text.rstrip(".") or type(cause).__name__
+
+
+def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseException) -> JackfieldError:
+    name = config.server_name
+    output = report.stderr.text() or None
+    noise = " | ".join(report.noise)
+    closed = isinstance(cause, MCPError) and cause.code == CONNECTION_CLOSED
+    hint = f"Run it by hand to see why: {config.address}"
+    if closed and report.exit_code is not None:
+        how = (
+            f"exited with code {report.exit_code}"
+            if report.exit_code >= 0
+            else f"was ended by signal {-report.exit_code}"
+        )
+        problem = f"{how} before it completed the handshake"
+    elif closed:
+        problem = "closed its output before it completed the handshake"
+    elif isinstance(cause, MCPError) and cause.code == REQUEST_TIMEOUT:
+        problem = "did not answer the handshake"
+    else:
+        problem = f"did not complete the handshake: {_words(cause)}"
+    if noise:
+        problem += "; it printed lines that are not MCP messages"
+        output = f"{noise} | {output}" if output else noise
+        hint = f"A stdio server may print nothing but messages on stdout. {hint}"
+    return ServerStartError(
+        f"Server {name!r} {problem}.",
+        server_name=name,
+        sent=False,
+        exit_code=report.exit_code,
+        server_output=output,
+        hint=hint,
+    )

@@ -1,0 +1,306 @@
+"""Streamable HTTP and SSE: the SDK's transports over an HTTP client that tells what went wrong.
+
+The SDK turns any HTTP failure into one and the same message, and a refused connection into the end of
+the whole transport. The client here notes status, content type and connection errors for the error
+text, marks the call they belong to, and hands the SDK an ordinary failed response, so that one failed
+request costs only that request.
+
+Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same; 2024-11-05 "HTTP with SSE".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+import anyio
+import httpx2
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
+
+from ..config.servers import HttpConfig, SseConfig
+from ..errors import (
+    AuthenticationError,
+    JackfieldError,
+    ServerUnavailableError,
+    SessionConflictError,
+    SessionExpiredError,
+    SessionInvalidError,
+)
+from .report import ConnectionReport, current_call
+
+_SESSION_HEADER = "mcp-session-id"
+_QUOTED_BODY_BYTES = 4096
+_ANSWER_TYPES = ("application/json", "text/event-stream")
+
+
+@asynccontextmanager
+async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncGenerator[tuple[_WatchedReader, Any]]:
+    """Connect over Streamable HTTP; on exit the server is told by DELETE."""
+    async with (
+        _http_client(config, report) as client,
+        streamable_http_client(config.url, http_client=client, terminate_on_close=config.terminate_on_close) as (
+            reader,
+            writer,
+        ),
+    ):
+        yield _WatchedReader(reader, report), _RecordingWriter(writer)
+
+
+@asynccontextmanager
+async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGenerator[tuple[_WatchedReader, Any]]:
+    """Connect over SSE."""
+
+    def client_factory(
+        headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: httpx2.Auth | None = None
+    ) -> httpx2.AsyncClient:
+        return _http_client(config, report)
+
+    def session_created(session_id: str) -> None:
+        report.http_session_id = session_id
+
+    async with sse_client(
+        config.url,
+        timeout=config.timeout,
+        sse_read_timeout=config.sse_read_timeout,
+        httpx_client_factory=client_factory,
+        on_session_created=session_created,
+    ) as (reader, writer):
+        yield _WatchedReader(reader, report), _RecordingWriter(writer)
+
+
+def _http_client(config: HttpConfig | SseConfig, report: ConnectionReport) -> httpx2.AsyncClient:
+    verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
+    # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+    return httpx2.AsyncClient(
+        headers=config.header_values(),
+        auth=config.auth,
+        timeout=httpx2.Timeout(config.timeout, read=config.sse_read_timeout),
+        transport=_ReportingTransport(config, report, httpx2.AsyncHTTPTransport(verify=verify, limits=limits)),
+    )
+
+
+class _ReportingTransport(httpx2.AsyncBaseTransport):
+    def __init__(
+        self, config: HttpConfig | SseConfig, report: ConnectionReport, inner: httpx2.AsyncHTTPTransport
+    ) -> None:
+        self._config = config
+        self._report = report
+        self._inner = inner
+        self._posts_only_acknowledge = isinstance(config, SseConfig)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        record = current_call.get()
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.TransportError as error:
+            failure = _connection_failure(self._config, error)
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                failure.sent = False
+            response = httpx2.Response(503, request=request)
+        else:
+            if session_id := response.headers.get(_SESSION_HEADER):
+                self._report.http_session_id = session_id
+            failure = await self._answer_failure(request, response)
+        if failure is None:
+            if record is not None:
+                record.sent = True
+            return response
+        self._report.failure = failure
+        if request.method != "POST":
+            return response
+        if record is not None:
+            record.failure = failure
+            record.sent = failure.sent
+        if self._posts_only_acknowledge:
+            # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
+            if record is not None:
+                record.scope.cancel()
+            await response.aclose()
+            return httpx2.Response(202, request=request)
+        return response
+
+    async def _answer_failure(self, request: httpx2.Request, response: httpx2.Response) -> JackfieldError | None:
+        status = response.status_code
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if status < 400:
+            wants_answer = request.method == "GET" or not self._posts_only_acknowledge
+            if status == 200 and request.method != "DELETE" and wants_answer and kind not in _ANSWER_TYPES:
+                return _not_mcp(self._config, kind)
+            return None
+        body = ""
+        if (
+            kind != "text/event-stream"
+            and int(response.headers.get("content-length", _QUOTED_BODY_BYTES)) <= _QUOTED_BODY_BYTES
+        ):
+            with anyio.move_on_after(self._config.timeout):
+                body = (await response.aread()).decode("utf-8", "replace")
+        return _status_failure(self._config, request, response, body)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _details(config: HttpConfig | SseConfig, **more: Any) -> dict[str, Any]:
+    return {"server_name": config.server_name, **more}
+
+
+def _connection_failure(config: HttpConfig | SseConfig, error: httpx2.TransportError) -> JackfieldError:
+    """What a failed connection means and what to look at."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx2.ConnectTimeout):
+        problem, hint = (
+            f"no connection within {config.timeout:g} s",
+            "Check host and port, or raise the config's timeout.",
+        )
+    elif isinstance(error, httpx2.ReadTimeout):
+        problem, hint = "the connection fell silent", "Raise sse_read_timeout if the server may be silent for so long."
+    elif re.search(r"certificate|ssl|tls", reason, re.IGNORECASE):
+        problem, hint = (
+            f"TLS failed ({reason})",
+            "Check the URL's scheme; give `verify` the file of your own authority.",
+        )
+    elif re.search(r"name or service|resolution|getaddrinfo|nodename", reason, re.IGNORECASE):
+        problem, hint = "its host name is unknown", "Check the URL for a typing mistake."
+    elif isinstance(error, httpx2.ConnectError):
+        problem, hint = f"connection failed ({reason})", "Check that the server runs, and its host and port."
+    else:
+        problem, hint = f"the connection broke ({reason})", "Try again; look at the server's log if it happens again."
+    return ServerUnavailableError(
+        f"Server {config.server_name!r} at {config.address} cannot be reached: {problem}.",
+        **_details(config, retryable=True, hint=hint),
+    )
+
+
+def _not_mcp(config: HttpConfig | SseConfig, kind: str) -> JackfieldError:
+    what = "a web page" if kind == "text/html" else f"{kind or 'something without a content type'}"
+    return ServerUnavailableError(
+        f"{config.address} answered with {what}, not with MCP.",
+        **_details(config, sent=True, hint="Check the path of the URL: it often ends in /mcp, or in /sse for SSE."),
+    )
+
+
+def _status_failure(
+    config: HttpConfig | SseConfig, request: httpx2.Request, response: httpx2.Response, body: str
+) -> JackfieldError:
+    """What an HTTP status means for a session."""
+    status = response.status_code
+    has_session = _SESSION_HEADER in request.headers
+    output = None if "<html" in body.lower() else body or None
+    say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
+    if status == 401:
+        return AuthenticationError(
+            f"{say}: it wants credentials, or does not accept those it got.",
+            **_details(config, sent=False, hint="Set headers={'Authorization': 'Bearer ...'} or auth= in its config."),
+        )
+    if status == 403:
+        return AuthenticationError(
+            f"{say}: these credentials may not do that.",
+            **_details(config, sent=False, hint="Check the token's scopes, or the server's allowed hosts and origins."),
+        )
+    if status == 404 and has_session:
+        return SessionExpiredError(
+            f"Server {config.server_name!r} no longer knows this session (HTTP 404).",
+            **_details(config, sent=False, state_lost=True, retryable=True, hint="Open the session again."),
+        )
+    if status == 400 and has_session and "session" in body.lower():
+        return SessionInvalidError(
+            f"Server {config.server_name!r} does not accept this session id (HTTP 400).",
+            **_details(
+                config,
+                sent=False,
+                state_lost=True,
+                retryable=True,
+                server_output=output,
+                hint="Open the session again.",
+            ),
+        )
+    if status == 409:
+        return SessionConflictError(
+            f"{say}: another connection holds this session.",
+            **_details(config, sent=False, retryable=True, hint="Close the other connection, or use another key."),
+        )
+    if status in (404, 405, 406, 410):
+        other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
+        return ServerUnavailableError(
+            f"{say}: no MCP server is at this path.",
+            **_details(config, sent=False, hint=f"Check the path of the URL (often /mcp or /sse), or use {other}."),
+        )
+    if status == 429 or status >= 500:
+        wait = response.headers.get("retry-after")
+        hint = f"Try again in {wait} s." if wait and wait.isdigit() else "Try again; look at the server's log."
+        # A gateway's 5xx says nothing of how far the server behind it got.
+        sent = False if status in (429, 503) else None
+        return ServerUnavailableError(
+            f"{say}.", **_details(config, sent=sent, retryable=True, server_output=output, hint=hint)
+        )
+    return ServerUnavailableError(f"{say}.", **_details(config, sent=None, server_output=output))
+
+
+class _WatchedReader:
+    """The SDK's read stream; tells the report when it ends."""
+
+    def __init__(self, inner: Any, report: ConnectionReport) -> None:
+        self._inner = inner
+        self._report = report
+
+    @property
+    def last_context(self) -> Any:
+        """The context of the task that put the last message in; the SDK's receive loop looks for it."""
+        return self._inner.last_context
+
+    async def receive(self) -> SessionMessage | Exception:
+        try:
+            return await self._inner.receive()
+        except anyio.EndOfStream:
+            self._report.mark_lost()
+            raise
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def __aiter__(self) -> _WatchedReader:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> _WatchedReader:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _RecordingWriter:
+    """The SDK's write stream; marks a call whose message is on its way as perhaps sent."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def send(self, item: SessionMessage, /) -> None:
+        record = current_call.get()
+        if record is not None and getattr(item.message, "method", None) == record.method:
+            record.sent = None
+        await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> _RecordingWriter:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

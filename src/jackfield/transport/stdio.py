@@ -1,0 +1,304 @@
+"""stdio: a child process, JSON-RPC messages as lines on its stdin and stdout.
+
+Messages are read by the SDK's own receive loop and written by the task that makes the call, without
+tasks or queues between; only a write that the pipe does not take at once is finished by a flusher, so
+that a cancelled caller can never leave half a message on the wire.
+
+Source: MCP 2025-11-25 and 2026-07-28, basic/transports "stdio".
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+import anyio
+from anyio.lowlevel import checkpoint
+from mcp.client.stdio import get_default_environment
+from mcp.shared.message import SessionMessage
+from mcp.types import jsonrpc_message_adapter
+
+from ..config.servers import StdioConfig
+from ..errors import ConfigError, ServerStartError
+from .process import ChildProcess, read_some
+from .report import ConnectionReport, current_call
+
+logger = logging.getLogger("jackfield.stdio")
+
+# How long output that a process wrote before it exited may take to arrive here.
+_LAST_WORDS_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def stdio_transport(
+    config: StdioConfig, report: ConnectionReport
+) -> AsyncGenerator[tuple[_MessageReader, _MessageWriter]]:
+    """Start the server and yield its message streams; end its whole process tree on exit.
+
+    Raises:
+        ServerStartError: The command cannot be started.
+    """
+    child = _start(config)
+    report.process_id = child.pid
+    reader = _MessageReader(child, config, report)
+    writer = _MessageWriter(child, config)
+    try:
+        async with anyio.create_task_group() as tasks:
+            stderr_ended = anyio.Event()
+            tasks.start_soon(_keep_stderr, child, report, stderr_ended)
+            tasks.start_soon(writer.flush_forever)
+            tasks.start_soon(_end_reading_on_exit, child, reader)
+            try:
+                yield reader, writer
+            finally:
+                reader.stop()
+                await child.stop(config.session.close_timeout)
+                report.exit_code = child.exit_code
+                # With the tree gone stderr ends at once, unless a stranger holds it open.
+                with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
+                    await stderr_ended.wait()
+                tasks.cancel_scope.cancel()
+    finally:
+        child.close()
+        report.mark_lost()
+
+
+def _start(config: StdioConfig) -> ChildProcess:
+    if sys.platform == "win32":
+        raise ConfigError(
+            "stdio servers cannot be started on Windows yet.",
+            server_name=config.server_name,
+            hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
+        )
+    environment: Mapping[str, str] = os.environ if config.inherit_environment else get_default_environment()
+    if config.working_dir is not None and not config.working_dir.is_dir():
+        raise _cannot_start(
+            config, f"its working_dir {str(config.working_dir)!r} is not a folder", "Create it or mend working_dir."
+        )
+    try:
+        return ChildProcess.start(
+            config.command, config.args, {**environment, **config.environment_values()}, config.working_dir
+        )
+    except FileNotFoundError:
+        hint = "Install it, or give its full path as command."
+        raise _cannot_start(config, f"the command {config.command!r} was not found", hint) from None
+    except PermissionError:
+        hint = "Make the file executable, or start it by its interpreter."
+        raise _cannot_start(config, f"the command {config.command!r} may not be executed", hint) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _cannot_start(config, f"the command {config.command!r} failed: {reason}", None) from None
+
+
+def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> ServerStartError:
+    return ServerStartError(
+        f"Server {config.server_name!r} could not be started: {problem}.",
+        server_name=config.server_name,
+        sent=False,
+        hint=hint,
+    )
+
+
+async def _keep_stderr(child: ChildProcess, report: ConnectionReport, ended: anyio.Event) -> None:
+    with contextlib.suppress(OSError, anyio.ClosedResourceError):
+        while data := await read_some(child.stderr):
+            report.stderr.add(data)
+    ended.set()
+
+
+async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> None:
+    """A helper that inherited stdout keeps the pipe open; the exit is the end all the same."""
+    await child.wait_exit()
+    with anyio.move_on_after(_LAST_WORDS_SECONDS):
+        await reader.ended.wait()
+    reader.stop()
+
+
+class _MessageReader:
+    """The SDK's read stream over the child's stdout."""
+
+    def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
+        self._child = child
+        self._report = report
+        self._name = config.server_name
+        self._buffer = bytearray()
+        self._searched = 0
+        self._stopped = False
+        self.ended = anyio.Event()
+        plain = (
+            config.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and config.encoding_error_handler == "strict"
+        )
+        self._decoder = None if plain else codecs.getincrementaldecoder(config.encoding)(config.encoding_error_handler)
+
+    def stop(self) -> None:
+        """End the stream for whoever reads it."""
+        if not self._stopped:
+            self._stopped = True
+            anyio.notify_closing(self._child.stdout)
+
+    async def receive(self) -> SessionMessage | Exception:
+        """The next message.
+
+        Raises:
+            anyio.EndOfStream: The server closed its output, or exited.
+        """
+        while True:
+            line = self._next_line()
+            if line is None:
+                if not await self._fill():
+                    self.ended.set()
+                    self._report.mark_lost()
+                    raise anyio.EndOfStream
+            elif line.strip():
+                try:
+                    return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+                except ValueError:
+                    # Banners and stray prints are the commonest fault of stdio servers; the messages
+                    # around them are fine, so they are kept for an error and passed over.
+                    self._report.add_noise(bytes(line))
+                    logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line))
+
+    def _next_line(self) -> bytearray | None:
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        line = self._buffer[:end]
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line
+
+    async def _fill(self) -> bool:
+        """Read more; whether there was any."""
+        if self._stopped:
+            return False
+        try:
+            data = await read_some(self._child.stdout)
+        except (OSError, anyio.ClosedResourceError):
+            return False
+        if self._decoder is not None:
+            try:
+                self._buffer += self._decoder.decode(data, final=not data).encode()
+            except UnicodeDecodeError as error:
+                self._report.add_noise(data)
+                logger.warning("[MCP][%s] Output is not %s: %s", self._name, error.encoding, error.reason)
+                return False
+        else:
+            self._buffer += data
+        return bool(data)
+
+    async def aclose(self) -> None:
+        self.stop()
+        await checkpoint()
+
+    def __aiter__(self) -> _MessageReader:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> _MessageReader:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _MessageWriter:
+    """The SDK's write stream over the child's stdin."""
+
+    def __init__(self, child: ChildProcess, config: StdioConfig) -> None:
+        self._child = child
+        self._encoding = config.encoding
+        self._errors = config.encoding_error_handler
+        self._pending = bytearray()
+        self._queued_bytes = 0
+        self._written_bytes = 0
+        self._work = anyio.Event()
+        self._progress = anyio.Event()
+        self._closed = False
+        self._broken = False
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write one message whole.
+
+        Raises:
+            anyio.ClosedResourceError: Closed here.
+            anyio.BrokenResourceError: The server does not read any more.
+        """
+        if self._closed:
+            raise anyio.ClosedResourceError
+        record = current_call.get()
+        if record is not None and getattr(item.message, "method", None) != record.method:
+            record = None
+        text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+        data = f"{text}\n".encode(self._encoding, self._errors)
+        taken = 0 if self._pending or self._broken else self._write_now(data)
+        if self._broken:
+            raise anyio.BrokenResourceError
+        if taken < len(data):
+            if record is not None:
+                record.sent = None
+            await self._queue(memoryview(data)[taken:])
+        if record is not None:
+            record.sent = True
+
+    def _write_now(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self._child.stdin, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._broken = True
+            return 0
+
+    async def _queue(self, data: memoryview) -> None:
+        self._pending += data
+        self._queued_bytes += len(data)
+        mine = self._queued_bytes
+        self._work.set()
+        while self._written_bytes < mine:
+            if self._broken or self._closed:
+                raise anyio.BrokenResourceError
+            await self._progress.wait()
+
+    async def flush_forever(self) -> None:
+        """Write what did not fit into the pipe at once, in order."""
+        while not self._broken:
+            if not self._pending:
+                self._work = anyio.Event()
+                await self._work.wait()
+            try:
+                await anyio.wait_writable(self._child.stdin)
+            except (anyio.ClosedResourceError, OSError):
+                self._broken = True
+            else:
+                taken = self._write_now(self._pending)
+                del self._pending[:taken]
+                self._written_bytes += taken
+            progress, self._progress = self._progress, anyio.Event()
+            progress.set()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._progress.set()
+        await checkpoint()
+
+    async def __aenter__(self) -> _MessageWriter:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
