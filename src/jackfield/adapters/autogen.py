@@ -114,11 +114,9 @@ class JackfieldToolResult(AutoGenResult):
     @classmethod
     def of(cls, name: str, result: ToolResult) -> JackfieldToolResult:
         """Hand on text and images; audio and binary resources are named."""
-        parts: list[TextResultContent | ImageResultContent] = []
-        for block in result.content:
-            parts.append(_image(block) or TextResultContent(content=describe_block(block)))
-        if not parts:
-            parts.append(TextResultContent(content=result.text))
+        parts: list[TextResultContent | ImageResultContent] = [
+            _image(block) or TextResultContent(content=describe_block(block)) for block in result.content
+        ] or [TextResultContent(content=result.text)]
         return cls(name=name, result=parts, is_error=bool(result.is_error))
 
     @classmethod

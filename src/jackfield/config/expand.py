@@ -27,8 +27,8 @@ class Expanded(str):
     def __repr__(self) -> str:
         return repr(self.template)
 
-    def __getnewargs__(self) -> tuple[str, str]:
-        return str.__str__(self), self.template
+    def __reduce__(self) -> tuple[type[Expanded], tuple[str, str]]:
+        return Expanded, (str.__str__(self), self.template)
 
 
 class ExpansionError(ValueError):

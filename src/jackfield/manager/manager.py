@@ -70,7 +70,8 @@ class MCPClientSessionManager:
         self._portals: BlockingPortalProvider | None = None
 
     def __repr__(self) -> str:
-        return f"<MCPClientSessionManager servers={self.config.names} open={len(self.sessions())} max_sessions={self.max_sessions}>"
+        count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
+        return f"<MCPClientSessionManager servers={self.config.names} open={count}>"
 
     async def __aenter__(self) -> MCPClientSessionManager:
         if self._state == "entered":

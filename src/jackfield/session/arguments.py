@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from jsonschema import exceptions as jsonschema_exceptions
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from ..errors import InvalidArgumentsError, nearest
 
@@ -41,13 +42,12 @@ class ArgumentCheck:
             if self._validator.is_valid(arguments):
                 return
             problems = [_problem(error, self._schema) for error in self._validator.iter_errors(arguments)]
-        except (RecursionError, jsonschema_exceptions.RefResolutionError, Exception) as error:
-            if isinstance(error, InvalidArgumentsError):
-                raise
-            return  # an unresolvable or endless schema
+        except (RecursionError, Unresolvable):
+            return
         more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
+        shown = "; ".join(problems[:_MAX_PROBLEMS]) + more
         raise InvalidArgumentsError(
-            f"Arguments of {self._tool_name!r} do not fit: {'; '.join(problems[:_MAX_PROBLEMS])}{more}. Nothing was sent.",
+            f"Arguments of {self._tool_name!r} do not fit: {shown}. Nothing was sent.",
             server_name=self._server_name,
             sent=False,
             hint=f"Call it as {signature(self._tool_name, self._schema)}",
@@ -66,51 +66,53 @@ def _compile(schema: Mapping[str, Any]) -> Validator | None:
 
 def _problem(error: jsonschema_exceptions.ValidationError, schema: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "required" and isinstance(error.instance, Mapping):
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{where + '.' if where else ''}{missing[0]} is missing" if missing else error.message
+    instance: Any = error.instance
+    if error.validator == "required":
+        required = cast("Sequence[str]", error.validator_value)
+        missing = next((name for name in required if name not in instance), "a property")
+        return f"{where}.{missing} is missing" if where else f"{missing} is missing"
     if error.validator == "additionalProperties" and not where:
         known = list(schema.get("properties", {}))
-        extra = [name for name in error.instance if name not in known]
-        close = [f"did you mean {found[0]!r}?" for name in extra if (found := nearest(name, known, 1))]
-        return f"unknown {', '.join(map(repr, extra))}" + (f"; {close[0]}" if close else "")
+        extra = [str(name) for name in instance if name not in known]
+        close = next((f"; did you mean {found[0]!r}?" for name in extra if (found := nearest(name, known, 1))), "")
+        return f"unknown {', '.join(map(repr, extra))}{close}"
     message = error.message if len(error.message) < 160 else f"{error.message[:150]}..."
     return f"{where}: {message}" if where else message
 
 
 def signature(name: str, schema: Mapping[str, Any]) -> str:
     """A tool's parameters in one line: `search(query: string, limit?: integer = 5)`."""
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping):
-        return f"{name}()"
-    required = schema.get("required") or []
+    properties = _mapping(schema.get("properties"))
+    needed = schema.get("required")
+    required = cast("list[str]", needed) if isinstance(needed, list) else []
     # Required ones first, as a person would write them.
     ordered = sorted(properties, key=lambda parameter: parameter not in required)
-    return f"{name}({', '.join(_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered)})"
+    shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered]
+    return f"{name}({', '.join(shown)})"
 
 
 def _parameter(name: str, schema: Any, required: bool) -> str:
     shown = f"{name}{'' if required else '?'}: {_kind(schema)}"
-    if isinstance(schema, Mapping) and "default" in schema and schema["default"] is not None:
-        shown += f" = {json.dumps(schema['default'], ensure_ascii=False)}"
-    return shown
+    default = _mapping(schema).get("default")
+    return shown if default is None else f"{shown} = {json.dumps(default, ensure_ascii=False)}"
 
 
 def _kind(schema: Any) -> str:
-    if not isinstance(schema, Mapping):
-        return "any"
-    if values := schema.get("enum"):
-        return "|".join(json.dumps(value, ensure_ascii=False) for value in values[:8]) + (
-            "|..." if len(values) > 8 else ""
-        )
-    if isinstance(reference := schema.get("$ref"), str):
+    parts = _mapping(schema)
+    if isinstance(values := parts.get("enum"), list):
+        some = cast("list[Any]", values)
+        return "|".join(json.dumps(value, ensure_ascii=False) for value in some[:8]) + ("|..." if len(some) > 8 else "")
+    if isinstance(reference := parts.get("$ref"), str):
         return reference.rpartition("/")[2]
     for union in ("anyOf", "oneOf"):
-        if isinstance(branches := schema.get(union), list):
-            return "|".join(dict.fromkeys(_kind(branch) for branch in branches))
-    kind = schema.get("type", "any")
+        if isinstance(branches := parts.get(union), list):
+            return "|".join(dict.fromkeys(_kind(branch) for branch in cast("list[Any]", branches)))
+    kind: Any = parts.get("type", "any")
     if isinstance(kind, list):
-        return "|".join(kind)
-    if kind == "array":
-        return f"{_kind(schema.get('items', {}))}[]"
-    return str(kind)
+        return "|".join(map(str, cast("list[Any]", kind)))
+    return f"{_kind(parts.get('items'))}[]" if kind == "array" else str(kind)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, as all of a schema should be but `true` and `false`."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -23,6 +23,9 @@ from .callbacks import SessionCallbacks
 from .detached import spawn
 
 if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import LoggingLevel
+
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
     from .listing import ToolListing
@@ -111,7 +114,8 @@ class SessionOwner:
 
     def __repr__(self) -> str:
         key = "private" if self.key is None else repr(self.key)
-        return f"<SessionOwner {self.config.server_name!r} {key} {self.state} leases={self.leases} in_flight={self.in_flight}>"
+        counts = f"leases={self.leases} in_flight={self.in_flight}"
+        return f"<SessionOwner {self.config.server_name!r} {key} {self.state} {counts}>"
 
     def start(self) -> None:
         """Begin to open; `opened` tells when that is done."""
@@ -250,7 +254,7 @@ class SessionOwner:
         level = self.callbacks.wanted_log_level
         client = connection.client
         if level and client.server_capabilities.logging and client.session.initialize_result is not None:
-            await client.set_logging_level(level)  # pyright: ignore[reportDeprecated]
+            await set_logging_level(client, level)
 
     def _became_open(self, connection: Connection, started: float) -> None:
         self.connection = connection
@@ -354,7 +358,8 @@ class SessionOwner:
 
     def _open_timeout(self, report: ConnectionReport) -> JackfieldError:
         name, seconds = self.config.server_name, self.config.session.timeout
-        if report.failure is not None and isinstance(report.failure, JackfieldError):
+        if report.failure is not None:
+            report.failure.sent = False
             return report.failure
         noise = " | ".join(report.noise)
         return SessionTimeoutError(
@@ -365,6 +370,13 @@ class SessionOwner:
             server_output=" | ".join(filter(None, (noise, report.stderr.text()))) or None,
             hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
         )
+
+
+async def set_logging_level(client: Client, level: LoggingLevel) -> None:
+    """Ask for log messages, in the older protocol; the SDK's own method warns that it is the older one."""
+    from mcp.types import EmptyResult, SetLevelRequest, SetLevelRequestParams
+
+    await client.session.send_request(SetLevelRequest(params=SetLevelRequestParams(level=level)), EmptyResult)
 
 
 def shortened(session_id: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 from mcp.types import (
     AudioContent,
@@ -56,10 +56,8 @@ class ToolResult(CallToolResult):
     @property
     def data(self) -> Any:
         """The structured content; a single value that the server wrapped as `result` is unwrapped."""
-        structured = self.structured_content
-        if isinstance(structured, dict) and set(structured) == {"result"}:  # pyright: ignore[reportUnnecessaryIsInstance]
-            return structured["result"]
-        return structured
+        structured = cast("dict[str, Any] | None", self.structured_content)
+        return structured["result"] if isinstance(structured, dict) and list(structured) == ["result"] else structured
 
     def raise_for_error(self) -> ToolResult:
         """Return the result itself.

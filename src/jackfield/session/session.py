@@ -16,6 +16,7 @@ from mcp.types import (
     CONNECTION_CLOSED,
     METHOD_NOT_FOUND,
     CompleteResult,
+    EmptyResult,
     GetPromptResult,
     Implementation,
     ListPromptsResult,
@@ -26,8 +27,13 @@ from mcp.types import (
     PromptReference,
     ReadResourceResult,
     ResourceTemplateReference,
+    RootsListChangedNotification,
     ServerCapabilities,
     ServerNotification,
+    SubscribeRequest,
+    SubscribeRequestParams,
+    UnsubscribeRequest,
+    UnsubscribeRequestParams,
 )
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
@@ -45,7 +51,7 @@ from ..errors import (
 from ..events import CallFinished, CallStarted, emit
 from ..transport.report import CallRecord, current_call
 from .listing import ToolListing, all_pages
-from .owner import SessionOwner
+from .owner import SessionOwner, set_logging_level
 from .results import ToolResult
 
 if TYPE_CHECKING:
@@ -326,11 +332,11 @@ class Session:
 
         In that of 2026-07-28 the level goes with every request: give `SessionCallbacks(log_level=...)`.
         """
-        await self._request("logging/setLevel", call_timeout, lambda client: client.set_logging_level(level))  # pyright: ignore[reportDeprecated]
+        await self._request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
 
     async def send_roots_list_changed(self) -> None:
         """Tell the server that the roots changed."""
-        await self._client().send_roots_list_changed()  # pyright: ignore[reportDeprecated]
+        await self._client().session.send_notification(RootsListChangedNotification())
 
     @asynccontextmanager
     async def listen(
@@ -387,7 +393,7 @@ class Session:
         listeners.append(deliver)
         try:
             for uri in resource_subscriptions:
-                await self._request("resources/subscribe", None, lambda client, uri=uri: client.subscribe_resource(uri))  # pyright: ignore[reportDeprecated]
+                await self._subscription(SubscribeRequest(params=SubscribeRequestParams(uri=uri)))
             yield changes()
         finally:
             listeners.remove(deliver)
@@ -396,9 +402,10 @@ class Session:
             if self._owner.state == "open" and not self._released:
                 with anyio.move_on_after(self._owner.config.session.close_timeout, shield=True):
                     for uri in resource_subscriptions:
-                        await self._request(
-                            "resources/unsubscribe", None, lambda client, uri=uri: client.unsubscribe_resource(uri)
-                        )  # pyright: ignore[reportDeprecated]
+                        await self._subscription(UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
+
+    async def _subscription(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
+        await self._request(request.method, None, lambda client: client.session.send_request(request, EmptyResult))
 
     # How requests are made
 

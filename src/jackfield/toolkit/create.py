@@ -12,7 +12,7 @@ from mcp.types import Tool as ListedTool
 from ..config.servers import BaseServerConfig
 from ..session.results import ToolResult
 from ..session.session import Session
-from .resources import prompt_tool, resource_tool, template_tool
+from .resources import download_folder, prompt_tool, resource_tool, template_tool
 from .tool import CallOptions, Tool, ToolSource
 from .toolkit import Toolkit, is_wanted
 
@@ -49,9 +49,7 @@ async def create_toolkit(
     """
     config = session.config
     capabilities = session.server_capabilities
-    folder = Path(resource_download_folder).expanduser().absolute() if resource_download_folder else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = download_folder(resource_download_folder) if resource_download_folder else None
     tools: list[Tool] = []
     if use_mcp_tools and capabilities.tools is not None:
         listing = await session.list_tools()

@@ -141,6 +141,13 @@ def _as_result(result: ReadResourceResult, server_name: str, tool_name: str, fol
     return _result(blocks, server_name, tool_name)
 
 
+def download_folder(folder: Path | str) -> Path:
+    """The folder, made if it is not there."""
+    path = Path(folder).expanduser().absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def save(item: TextResourceContents | BlobResourceContents, folder: Path) -> Path:
     """Write a resource to a new file in `folder`, whatever its URI says.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mcp import Client, MCPError
 from mcp.client import Transport
@@ -60,12 +60,13 @@ async def connect(
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
+    # The streams have all that the SDK's protocols ask for, which its invariant aliases cannot express.
     if isinstance(config, StdioConfig):
-        return stdio_transport(config, report)
+        return cast("Transport", stdio_transport(config, report))
     if isinstance(config, SseConfig):
-        return sse_transport(config, report)
+        return cast("Transport", sse_transport(config, report))
     if isinstance(config, HttpConfig):
-        return http_transport(config, report)
+        return cast("Transport", http_transport(config, report))
     raise ConfigError(
         f"{type(config).__name__} is no server configuration.", hint="Use StdioConfig, SseConfig or HttpConfig."
     )
@@ -73,8 +74,9 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
 
 def root_cause(error: BaseException) -> BaseException:
     """The first real error inside nested exception groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return root_cause(group.exceptions[0])
     return error
 
 
@@ -84,6 +86,8 @@ def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exce
     if isinstance(cause, JackfieldError):
         return cause
     if report.failure is not None:
+        # Whatever became of the handshake, no call of the user's was sent.
+        report.failure.sent = False
         return report.failure
     if isinstance(config, StdioConfig):
         return _start_failure(config, report, cause)

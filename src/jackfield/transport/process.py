@@ -4,11 +4,12 @@ The child leads a process group of its own and carries a mark in its environment
 inherit. Stopping ends the whole tree, also helpers that the child left behind when it exited, and those
 that moved to a group of their own (on Linux, where the mark can be read back from /proc). The child
 stays unreaped until its group is gone, so its process id cannot come to mean somebody else.
-A child whose owner vanished (event loop closed, interpreter exit) is killed by a finalizer.
+A child whose owner vanished (event loop closed in mid-call, interpreter exit) is killed by a finalizer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -32,12 +33,16 @@ _REAP_SECONDS = 2.0
 
 _READ_BYTES = 65536
 
+_NEVER_SECONDS = 1e9
+
 
 class ChildProcess:
     """One started program with pipes to its stdin, stdout and stderr (raw, non-blocking descriptors)."""
 
     def __init__(self, popen: subprocess.Popen[bytes], mark: str) -> None:
-        assert popen.stdin and popen.stdout and popen.stderr
+        assert popen.stdin
+        assert popen.stdout
+        assert popen.stderr
         self._popen = popen
         self._mark = mark
         self.pid = popen.pid
@@ -47,7 +52,10 @@ class ChildProcess:
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         self._stdin_open = True
-        self._finalizer = weakref.finalize(self, _kill_forgotten, popen, mark, os.getpid())
+        self._descriptor = _open_process_descriptor(popen.pid)
+        self._finalizer = weakref.finalize(self, _kill_forgotten, popen, mark, self._descriptor, os.getpid())
+        self._keep_past_loop_close = _on_loop_close(self._finalizer)
+        self.exited = anyio.Event()
 
     @classmethod
     def start(
@@ -79,18 +87,14 @@ class ChildProcess:
             return self._popen.returncode
         return _peek_exit_code(self.pid)
 
-    async def wait_exit(self) -> None:
-        """Wait until the process has exited; does not reap it."""
-        descriptor = _open_process_descriptor(self.pid)
-        if descriptor is None:
-            while self.exit_code is None:
+    async def watch_exit(self) -> None:
+        """Set `exited` once the process has exited; does not reap it. Run it in one task."""
+        while self.exit_code is None:
+            if self._descriptor is None:
                 await anyio.sleep(_POLL_SECONDS)
-            return
-        try:
-            while self.exit_code is None:
-                await anyio.wait_readable(descriptor)
-        finally:
-            os.close(descriptor)
+            else:
+                await anyio.wait_readable(self._descriptor)
+        self.exited.set()
 
     def close_stdin(self) -> None:
         """Tell the child that nothing more will come; the polite way to end it."""
@@ -121,21 +125,28 @@ class ChildProcess:
                     await self._tree_gone(_REAP_SECONDS)
         finally:
             self._finalizer.detach()
+            self._keep_past_loop_close()
             _kill_tree(self._popen, self._mark)
 
     def close(self) -> None:
-        """Free the pipes."""
-        for descriptor in (self.stdout, self.stderr):
+        """Free the descriptors."""
+        for descriptor in (self.stdout, self.stderr, *([self._descriptor] if self._descriptor is not None else [])):
             anyio.notify_closing(descriptor)
-        _close_pipes(self._popen)
+        _free(self._popen, self._descriptor)
 
     async def _drained_wait(self, seconds: float) -> None:
         """Wait for the exit while reading what the child still writes, lest it block on a full pipe."""
         with anyio.move_on_after(seconds):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._drain)
-                await self.wait_exit()
+                await self._wait_exit()
                 tasks.cancel_scope.cancel()
+
+    async def _wait_exit(self) -> None:
+        """Wait for the exit, also where the watching task was cancelled with its event loop."""
+        while self.exit_code is None:
+            with anyio.move_on_after(_POLL_SECONDS):
+                await self.exited.wait()
 
     async def _drain(self) -> None:
         with contextlib.suppress(OSError, anyio.ClosedResourceError, anyio.BusyResourceError):
@@ -145,9 +156,8 @@ class ChildProcess:
     async def _tree_gone(self, seconds: float) -> None:
         """Wait until nothing of the tree runs."""
         with anyio.move_on_after(seconds):
-            with anyio.move_on_after(seconds):
-                await self.wait_exit()
-            while any(self._survivors()):
+            # Descendants that are no children of ours give no other sign of their end.
+            while self.exit_code is None or any(self._survivors()):
                 await anyio.sleep(_POLL_SECONDS)
 
     def _survivors(self) -> Iterator[int]:
@@ -251,15 +261,59 @@ def _kill_tree(popen: subprocess.Popen[bytes], mark: str) -> None:
         popen.wait(_REAP_SECONDS)
 
 
-def _close_pipes(popen: subprocess.Popen[bytes]) -> None:
+def _free(popen: subprocess.Popen[bytes], descriptor: int | None) -> None:
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         assert pipe
         with contextlib.suppress(OSError):
             pipe.close()
+    if descriptor is not None:
+        os.close(descriptor)
 
 
-def _kill_forgotten(popen: subprocess.Popen[bytes], mark: str, owner: int) -> None:
+def _kill_forgotten(popen: subprocess.Popen[bytes], mark: str, descriptor: int | None, owner: int) -> None:
     if os.getpid() != owner:
         return  # a fork of this process must not end its parent's children
     _kill_tree(popen, mark)
-    _close_pipes(popen)
+    _free(popen, descriptor)
+
+
+class _Sentinel:
+    """Lives as long as an event loop keeps the timer it hangs on."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def __call__(self) -> None:
+        """The timer's callback; never due."""
+
+    def __del__(self) -> None:
+        self.action()
+
+
+def _on_loop_close(action: Callable[[], object]) -> Callable[[], None]:
+    """Do something when the running event loop is closed; returns what calls that off.
+
+    Waiting for the garbage collector would not do: anyio keeps a closed loop alive by the futures of
+    the descriptors that were waited for. Closing a loop drops its timers, so a timer that is never due
+    tells. On trio a run ends only after its tasks did.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return lambda: None
+    sentinel = _Sentinel(action)
+    timer = weakref.ref(loop.call_later(_NEVER_SECONDS, sentinel))
+    watched = weakref.ref(sentinel)
+    del sentinel
+
+    def call_off() -> None:
+        if (left := watched()) is not None:
+            left.action = _nothing
+        if (handle := timer()) is not None:
+            handle.cancel()
+
+    return call_off
+
+
+def _nothing() -> None:
+    pass

@@ -114,7 +114,7 @@ async def _keep_stderr(child: ChildProcess, report: ConnectionReport, ended: any
 
 async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> None:
     """A helper that inherited stdout keeps the pipe open; the exit is the end all the same."""
-    await child.wait_exit()
+    await child.watch_exit()
     with anyio.move_on_after(_LAST_WORDS_SECONDS):
         await reader.ended.wait()
     reader.stop()

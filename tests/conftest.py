@@ -1,0 +1,158 @@
+"""Fixtures of all tests. Every test is checked for what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
+
+SERVERS = Path(__file__).parent / "servers"
+MARK = "JACKFIELD_TEST_RUN"
+TOKEN = secrets.token_hex(8)
+"""In the environment of every server these tests start, so that strays are found whoever their parent is."""
+
+
+def strays(token: str = TOKEN) -> list[psutil.Process]:
+    """Running processes that a test started and did not end, wherever they hang in the process tree."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get(MARK) == token
+            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether the condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def open_descriptors() -> dict[str, str]:
+    """This process's file descriptors and what they are."""
+    described: dict[str, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            described[name] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # the one that the listing itself used
+    return described
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No child or grandchild process, descriptor or thread outlives a test."""
+    gc.collect()
+    descriptors = open_descriptors()
+    threads = set(threading.enumerate())
+    yield
+    gc.collect()
+    if request.node.get_closest_marker("leaves_things"):
+        return
+    left = strays()
+    for process in left:
+        process.kill()
+    assert not left, f"left running: {left}"
+    children = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if child.environ().get(MARK) == TOKEN]
+    assert eventually(lambda: set(threading.enumerate()) <= threads, 2.0), f"threads left: {threading.enumerate()}"
+    after = open_descriptors()
+    extra = {
+        fd: name
+        for fd, name in after.items()
+        if (fd not in descriptors and "pipe:" in name) or ("socket:" in name and fd not in descriptors)
+    }
+    assert not extra, f"descriptors left: {extra}"
+
+
+class Unruly:
+    """Makes configurations of `servers/unruly.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log_file = folder / "runs.log"
+
+    def __call__(
+        self, *options: str, name: str = "unruly", session: SessionConfig | None = None, **more: object
+    ) -> StdioConfig:
+        return StdioConfig(
+            server_name=name,
+            command=sys.executable,
+            args=["-S", str(SERVERS / "unruly.py"), "--log", str(self.log_file), *options],
+            environment={MARK: TOKEN},
+            session=session or SessionConfig(),
+            **more,  # type: ignore[arg-type]
+        )
+
+    @property
+    def log(self) -> list[str]:
+        """What the servers noted."""
+        return self.log_file.read_text().splitlines() if self.log_file.exists() else []
+
+
+@pytest.fixture
+def unruly(tmp_path: Path) -> Unruly:
+    """Servers over stdio that misbehave on demand."""
+    return Unruly(tmp_path)
+
+
+class Listening:
+    """A server of `servers/` that listens on loopback."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(SERVERS / script), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, MARK: TOKEN},
+        )
+        assert self.process.stdout
+        words = self.process.stdout.readline().split()
+        assert words[:1] == ["LISTENING"], words
+        self.url = words[1]
+
+    def stop(self) -> None:
+        """End it and reap it."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    def http(self, name: str = "remote", **more: object) -> HttpConfig:
+        """Its configuration over Streamable HTTP."""
+        return HttpConfig(server_name=name, url=self.url, **more)  # type: ignore[arg-type]
+
+    def sse(self, name: str = "remote", **more: object) -> SseConfig:
+        """Its configuration over SSE."""
+        return SseConfig(server_name=name, url=self.url, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[..., Listening]]:
+    """Starts servers that listen, and stops them after the test."""
+    started: list[Listening] = []
+
+    def start(script: str, *arguments: str) -> Listening:
+        started.append(Listening(script, *arguments))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -1,0 +1,78 @@
+"""The pool's decision, against its rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jackfield.manager.pool import Evict, Open, Reuse, Wait, decide
+
+
+@dataclass(frozen=True)
+class FakeSlot:
+    slot_key: tuple[str, str] | None
+    is_usable: bool
+    is_idle: bool
+    last_used_at: float
+
+
+keys = st.sampled_from([None, ("s", "a"), ("s", "b"), ("t", "a")])
+
+
+@st.composite
+def slot(draw: st.DrawFn) -> FakeSlot:
+    key = draw(keys)
+    usable = draw(st.booleans())
+    # A private session is gone with its lease, so it is never idle.
+    idle = usable and key is not None and draw(st.booleans())
+    return FakeSlot(key, usable, idle, draw(st.floats(0, 100)))
+
+
+def one_usable_a_key(slots: list[FakeSlot]) -> bool:
+    named = [one.slot_key for one in slots if one.slot_key is not None]
+    return len(named) == len(set(named))
+
+
+slots = st.lists(slot(), max_size=6).filter(one_usable_a_key)
+
+
+@given(slots, keys, st.integers(1, 6))
+def test_the_decision_keeps_the_rules(held: list[FakeSlot], wanted: tuple[str, str] | None, limit: int) -> None:
+    decision = decide(held, wanted, limit)
+    same = [one for one in held if wanted is not None and one.slot_key == wanted]
+    match decision:
+        case Reuse(index):
+            assert held[index].slot_key == wanted is not None
+            assert held[index].is_usable
+        case Open():
+            assert len(held) < limit
+            assert not same, "never two of one key"
+        case Evict(index):
+            assert len(held) >= limit
+            assert held[index].is_idle
+            assert held[index].last_used_at == min(one.last_used_at for one in held if one.is_idle)
+            assert not same
+        case Wait("closing"):
+            assert same
+            assert not same[0].is_usable
+        case Wait():
+            assert len(held) >= limit
+            assert not same
+            assert not any(one.is_idle for one in held) or any(not one.is_usable for one in held)
+    if same and same[0].is_usable:
+        assert isinstance(decision, Reuse)
+
+
+def test_examples() -> None:
+    busy = FakeSlot(("s", "a"), True, False, 1.0)
+    idle = FakeSlot(("s", "b"), True, True, 2.0)
+    older = FakeSlot(("t", "a"), True, True, 1.0)
+    closing = FakeSlot(("s", "c"), False, False, 0.0)
+    assert decide([], None, 1) == Open()
+    assert decide([busy], ("s", "a"), 1) == Reuse(0)
+    assert decide([busy], None, 1) == Wait("full")
+    assert decide([idle, older], None, 2) == Evict(1)
+    assert decide([closing], ("s", "c"), 2) == Wait("closing")
+    assert decide([idle, closing], None, 2) == Wait("full"), "the closing one makes room; one eviction is enough"
