@@ -108,7 +108,7 @@ class Unruly:
 
 
 @pytest.fixture
-def unruly(tmp_path: Path) -> Unruly:
+def unruly(tmp_path: Path, nothing_left: None) -> Unruly:
     """Servers over stdio that misbehave on demand."""
     return Unruly(tmp_path)
 
@@ -145,7 +145,7 @@ class Listening:
 
 
 @pytest.fixture
-def listening() -> Iterator[Callable[..., Listening]]:
+def listening(nothing_left: None) -> Iterator[Callable[..., Listening]]:
     """Starts servers that listen, and stops them after the test."""
     started: list[Listening] = []
 

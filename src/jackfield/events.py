@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from .errors import JackfieldError
 
 logger = logging.getLogger("jackfield")
+# A library prints nothing of itself; what is logged here is in the errors as well.
+logger.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, kw_only=True)

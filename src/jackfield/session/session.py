@@ -391,9 +391,11 @@ class Session:
 
         listeners = self._owner.listeners
         listeners.append(deliver)
+        subscribed: list[str] = []
         try:
             for uri in resource_subscriptions:
                 await self._subscription(SubscribeRequest(params=SubscribeRequestParams(uri=uri)))
+                subscribed.append(uri)
             yield changes()
         finally:
             listeners.remove(deliver)
@@ -401,7 +403,7 @@ class Session:
             receive.close()
             if self._owner.state == "open" and not self._released:
                 with anyio.move_on_after(self._owner.config.session.close_timeout, shield=True):
-                    for uri in resource_subscriptions:
+                    for uri in subscribed:
                         await self._subscription(UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
 
     async def _subscription(self, request: SubscribeRequest | UnsubscribeRequest) -> None:

@@ -10,6 +10,7 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -107,11 +108,11 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             if session_id := response.headers.get(_SESSION_HEADER):
                 self._report.http_session_id = session_id
             failure = await self._answer_failure(request, response)
+        self._report.failure = failure
         if failure is None:
             if record is not None:
                 record.sent = True
             return response
-        self._report.failure = failure
         if request.method != "POST":
             return response
         if record is not None:
@@ -140,6 +141,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         ):
             with anyio.move_on_after(self._config.timeout):
                 body = (await response.aread()).decode("utf-8", "replace")
+        if _is_rpc_error(body) and not _concerns_session(request, status, body):
+            return None
         return _status_failure(self._config, request, response, body)
 
     async def aclose(self) -> None:
@@ -183,6 +186,25 @@ def _not_mcp(config: HttpConfig | SseConfig, kind: str) -> JackfieldError:
         f"{config.address} answered with {what}, not with MCP.",
         **_details(config, sent=True, hint="Check the path of the URL: it often ends in /mcp, or in /sse for SSE."),
     )
+
+
+def _is_rpc_error(body: str) -> bool:
+    """Whether a failed request was answered in the protocol's own terms, which then say more than the status.
+
+    Source: MCP 2026-07-28, basic/transports "Streamable HTTP": errors have an HTTP status as well.
+    """
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(parsed, dict) and "jsonrpc" in parsed and "error" in parsed
+
+
+def _concerns_session(request: httpx2.Request, status: int, body: str) -> bool:
+    """Whether the failure is of the session or of who may use it, rather than of this one request."""
+    if status in (401, 403):
+        return True
+    return _SESSION_HEADER in request.headers and (status == 404 or (status == 400 and "session" in body.lower()))
 
 
 def _status_failure(
