@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Listening, Unruly
 
 from jackfield import (
     AuthenticationError,
@@ -25,7 +26,6 @@ from jackfield import (
     ToolError,
     UnknownToolError,
 )
-from tests.conftest import Listening, Unruly
 
 SHORT = SessionConfig(timeout=1.0, close_timeout=1.0)
 SECRET = "sup3r-s3cret-value"

@@ -163,10 +163,8 @@ async def test_the_least_recently_used_idle_session_makes_room(unruly: Unruly) -
                 await session.call_tool("count")
         async with manager.open_session(config, key="third"):
             assert {info.key for info in manager.sessions()} == {"new", "third"}
-    assert [(event.key, event.reason) for event in seen.events if isinstance(event, SessionClosed)][0] == (
-        "old",
-        "evicted",
-    )
+    first = next(event for event in seen.events if isinstance(event, SessionClosed))
+    assert (first.key, first.reason) == ("old", "evicted")
 
 
 async def test_waiting_for_room_is_bounded_and_says_what_to_do(unruly: Unruly) -> None:

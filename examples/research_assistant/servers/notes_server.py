@@ -15,7 +15,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 from serving import run
 
-server = MCPServer("NotesServer", instructions="Open a notebook, then add notes to it.")
+server = MCPServer("NotesServer", instructions="Open a notebook, then add notes to it.", log_level="WARNING")
 
 
 class Notebook:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import socket
 
 import uvicorn
@@ -30,7 +31,5 @@ def run(server: MCPServer, default_transport: str) -> None:
     listener.listen()
     print(f"LISTENING http://127.0.0.1:{listener.getsockname()[1]}{path}", flush=True)
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run([listener])
-    except KeyboardInterrupt:
-        pass

@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from search import TextIndex
 from serving import run
 
-server = MCPServer("WikipediaServer", instructions="Search articles first, then read one by its title.")
+server = MCPServer(
+    "WikipediaServer", instructions="Search articles first, then read one by its title.", log_level="WARNING"
+)
 articles = TextIndex("articles.jsonl", key="title", weights={"title": 6.0, "summary": 2.0, "sections": 1.0})
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 
