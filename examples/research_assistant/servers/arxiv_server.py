@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
+from typing import Annotated
 
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
-from mcp.types import ToolAnnotations
-from pydantic import BaseModel
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import INVALID_PARAMS, ToolAnnotations
+from pydantic import BaseModel, Field
 from search import TextIndex
 from serving import run
 
@@ -31,8 +35,20 @@ class Paper(BaseModel):
     published: str
 
 
+def category_named(name: str) -> str:
+    """A category however its letters are cased; none of that name is an error, not an empty result."""
+    by_lower = {category.lower(): category for category in list_categories()}
+    if name.lower() in by_lower:
+        return by_lower[name.lower()]
+    close = [by_lower[other] for other in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+    meant = f"Did you mean {' or '.join(close)}?" if close else "See list_categories."
+    raise ToolError(f"There is no category {name!r}. {meant}")
+
+
 @server.tool(annotations=READ_ONLY)
-def search_papers(query: str, category: str | None = None, limit: int = 5) -> list[PaperHit]:
+def search_papers(
+    query: str, category: str | None = None, limit: Annotated[int, Field(ge=1, le=50)] = 5
+) -> list[PaperHit]:
     """Search the papers by the words of their titles and abstracts, best match first.
 
     Args:
@@ -40,8 +56,9 @@ def search_papers(query: str, category: str | None = None, limit: int = 5) -> li
         category: Only papers of this category, such as cs.CL; see list_categories.
         limit: How many at the most.
     """
+    only = None if category is None else category_named(category)
     hits = papers.search(query, len(papers.records))
-    wanted = [hit for hit in hits if category is None or category in hit["categories"]]
+    wanted = [hit for hit in hits if only is None or only in hit["categories"]]
     return [
         PaperHit(id=hit["id"], title=hit["title"], published=hit["published"], category=hit["categories"][0])
         for hit in wanted[:limit]
@@ -69,7 +86,11 @@ def categories() -> str:
 @server.resource("arxiv://paper/{paper_id}", mime_type="text/plain")
 def paper_text(paper_id: str) -> str:
     """One paper as plain text."""
-    paper = papers.get(paper_id)
+    try:
+        paper = papers.get(paper_id)
+    except ToolError as unknown:
+        # Outside of tools the SDK keeps the words of every other error from the client.
+        raise MCPError(INVALID_PARAMS, str(unknown)) from None
     return f"{paper['title']}\n{', '.join(paper['authors'])} ({paper['published']})\n\n{paper['abstract']}"
 
 

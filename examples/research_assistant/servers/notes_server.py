@@ -12,6 +12,7 @@ import sqlite3
 from collections import OrderedDict
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 from serving import run
 
@@ -52,7 +53,7 @@ def notebook_of(ctx: Context, handle: str | None) -> Notebook:
         known = "Call open_notebook first" + (
             "." if session_of(ctx) else ", and give the handle it returns as notebook."
         )
-        raise ValueError(f"No notebook is open. {known}")
+        raise ToolError(f"No notebook is open. {known}")
     return notebook
 
 

@@ -9,6 +9,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from mcp.server.mcpserver.exceptions import ToolError
+
 DATA = Path(__file__).parent.parent / "data"
 
 
@@ -50,7 +52,7 @@ class TextIndex:
         """One record.
 
         Raises:
-            ValueError: There is none of that name; says which are like it.
+            ToolError: There is none of that name; says which are like it.
         """
         if key in self.records:
             return self.records[key]
@@ -58,7 +60,7 @@ class TextIndex:
         if key.lower() in by_lower:
             return self.records[by_lower[key.lower()]]
         close = [by_lower[name] for name in difflib.get_close_matches(key.lower(), by_lower, n=3, cutoff=0.4)]
-        raise ValueError(f"There is no {key!r}." + (f" Did you mean {' or '.join(map(repr, close))}?" if close else ""))
+        raise ToolError(f"There is no {key!r}." + (f" Did you mean {' or '.join(map(repr, close))}?" if close else ""))
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel
 from search import TextIndex
@@ -49,7 +50,7 @@ def read_article(title: str, section: str | None = None) -> Article:
     article = articles.get(title)
     sections = {part["heading"]: part["text"] for part in article["sections"]}
     if section is not None and section not in sections:
-        raise ValueError(f"{article['title']!r} has no section {section!r}. Its sections: {', '.join(sections)}.")
+        raise ToolError(f"{article['title']!r} has no section {section!r}. Its sections: {', '.join(sections)}.")
     whole = "\n\n".join([article["summary"], *(f"{heading}\n{text}" for heading, text in sections.items())])
     text = whole if section is None else sections[section]
     return Article(title=article["title"], text=text, sections=list(sections), see_also=article["see_also"])
