@@ -33,6 +33,8 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     by_normal: dict[str, list[str]] = {}
     for candidate in names:
         by_normal.setdefault(normal(candidate), []).append(candidate)
+    if same := by_normal.get(normal(name)):
+        return same[:count]
     matches = difflib.get_close_matches(normal(name), by_normal, n=count, cutoff=0.5)
     return [candidate for match in matches for candidate in by_normal[match]][:count]
 

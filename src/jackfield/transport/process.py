@@ -157,7 +157,7 @@ class ChildProcess:
         """Wait until nothing of the tree runs."""
         with anyio.move_on_after(seconds):
             # Descendants that are no children of ours give no other sign of their end.
-            while self.exit_code is None or any(self._survivors()):
+            while self.exit_code is None or any(self._survivors()):  # noqa: ASYNC110
                 await anyio.sleep(_POLL_SECONDS)
 
     def _survivors(self) -> Iterator[int]:

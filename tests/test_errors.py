@@ -1,0 +1,86 @@
+"""Errors: stable codes, at most three lines, and nothing lost on the way between processes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jackfield
+from jackfield import JackfieldError, ServerStartError, ToolError
+from jackfield.errors import did_you_mean, nearest, one_line
+
+CODES = {
+    "ConfigError": "config_invalid",
+    "UnknownServerError": "unknown_server",
+    "ServerStartError": "start_failed",
+    "ServerUnavailableError": "unavailable",
+    "AuthenticationError": "auth_required",
+    "SessionTerminatedError": "session_terminated",
+    "SessionExpiredError": "session_expired",
+    "SessionInvalidError": "session_invalid",
+    "SessionConflictError": "session_conflict",
+    "SessionTimeoutError": "session_timeout",
+    "UnknownToolError": "unknown_tool",
+    "InvalidArgumentsError": "invalid_arguments",
+    "RequestError": "request_failed",
+    "ToolError": "tool_error",
+}
+
+
+@pytest.mark.parametrize(("name", "code"), CODES.items())
+def test_codes_are_stable(name: str, code: str) -> None:
+    kind = getattr(jackfield, name)
+    assert issubclass(kind, JackfieldError)
+    assert kind.code == code
+    assert kind("x").server_name is None
+
+
+anything = st.one_of(st.none(), st.text(), st.text("ab\n\r\x1b\x00 ", min_size=500, max_size=3000))
+
+
+@given(st.text(), anything, anything)
+def test_a_text_has_at_most_three_bounded_printable_lines(message: str, hint: str | None, output: str | None) -> None:
+    text = str(JackfieldError(message, hint=hint, server_output=output))
+    lines = text.split("\n")
+    assert len(lines) <= 3
+    for line in lines:
+        assert len(line) <= 620
+        assert line.isprintable()
+
+
+def test_the_lines_say_what_happened_what_the_server_wrote_and_what_to_do() -> None:
+    error = ServerStartError(
+        "It died.", exit_code=3, server_name="s", sent=False, hint="Mend it.", server_output="a\nb\n"
+    )
+    assert str(error) == "It died.\nThe server wrote: a | b\nMend it."
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_copies_keep_everything(again: object) -> None:
+    for error in (
+        ServerStartError("m", exit_code=3, server_name="s", sent=True, state_lost=True, retryable=True, hint="h"),
+        ToolError("m", content=["c"], server_output="o"),
+    ):
+        twin = again(error)  # type: ignore[operator]
+        assert type(twin) is type(error)
+        assert twin.__dict__ == error.__dict__
+        assert str(twin) == str(error)
+
+
+def test_long_output_keeps_its_end() -> None:
+    assert one_line("x" * 1000 + " the end").endswith("the end")
+    assert len(one_line("x" * 1000)) == 400
+
+
+def test_nearest_names() -> None:
+    names = ["search_papers", "get_paper", "list_categories"]
+    assert nearest("searchPapers", names) == ["search_papers"]
+    assert nearest("zzz", names) == []
+    assert did_you_mean("get-paper", names, "tool") == "Did you mean 'get_paper'?"
+    assert did_you_mean("zzz", names, "tool") == "Known tools: search_papers, get_paper, list_categories."
+    assert did_you_mean("zzz", [], "tool") == "There is no tool to choose from."
+    assert "... (20 in all)" in did_you_mean("zzz", [f"n{number}" for number in range(20)], "tool")
