@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from autogen_core import CancellationToken
 from autogen_core.tools import FunctionTool
+from tests.conftest import Unruly
 
 from jackfield import MCPClientSessionManager, MCPConfig, Session, ToolError, UnknownServerError, UnknownToolError
-from tests.conftest import Unruly
 
 
 @pytest.fixture

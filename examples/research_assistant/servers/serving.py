@@ -24,7 +24,8 @@ def run(server: MCPServer, default_transport: str) -> None:
         return
     app = server.sse_app() if options.transport == "sse" else server.streamable_http_app()
     path = "/sse" if options.transport == "sse" else "/mcp"
-    listener = socket.socket()
+    # Named outright: asyncio turns off the delay of small packets only where it knows that it is TCP.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", options.port))
     # Listening before it is announced: whoever reads the line can connect at once.
