@@ -1,21 +1,27 @@
 """An MCP server that offers everything the protocol has, written with the SDK.
 
-Run: everything.py stdio | sse | streamable-http [--port N]
+Run: everything.py stdio | sse | streamable-http [--port N] [--more]
+
+`--more` adds prompts, resources and templates whose names collide with tools or whose URIs are awkward.
 """
 
 from __future__ import annotations
 
 import base64
+import json
+import struct
 import sys
+import zlib
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 # The examples' servers bind and announce in the same way.
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "research_assistant" / "servers"))
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context, MCPServer, ResourceSecurity, UserMessage
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import (
     AudioContent,
@@ -35,6 +41,19 @@ from serving import run
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 server = MCPServer("everything", instructions="Try it all.")
 counts = {"calls": 0, "listed": 0}
+
+
+async def watch(ctx: Any, call_next: Any) -> Any:
+    """Count listings; answer `free_form` before the SDK looks at its arguments."""
+    if ctx.method == "tools/list":
+        counts["listed"] += 1
+    if ctx.method == "tools/call" and ctx.params["name"] == "free_form":
+        text = json.dumps(ctx.params.get("arguments"), sort_keys=True)
+        return CallToolResult(content=[TextContent(type="text", text=text)])
+    return await call_next(ctx)
+
+
+server.middleware.append(watch)
 
 
 class Size(Enum):
@@ -82,6 +101,73 @@ def arguments(value: dict | list | str | int | float | bool | None = None) -> st
 def order(order: Order, express: bool = False) -> str:
     """Take an order."""
     return f"{order.customer}: {', '.join(item.name for item in order.items)}{' (express)' if express else ''}"
+
+
+@server.tool()
+def listed() -> int:
+    """How often this process was asked for its tools."""
+    return counts["listed"]
+
+
+@server.tool(structured_output=False)
+def free_form() -> str:
+    """Takes any arguments, and gives them back as JSON."""
+    raise NotImplementedError("answered by `watch`")
+
+
+free_form_tool = server._tool_manager.get_tool("free_form")
+assert free_form_tool
+free_form_tool.parameters = {"type": "object", "additionalProperties": True}
+
+
+@server.tool(structured_output=False)
+def preferences(size: Size = Size.small, limit: int | str | None = None, tags: list[str] | None = None) -> str:
+    """An enum, a union and an optional list."""
+    return f"{size.value} {limit!r} {tags!r}"
+
+
+@server.tool()
+def receipt(customer: str) -> Order:
+    """An order as structured content."""
+    return Order(customer=customer, items=[Item(name="tea", size=Size.large)])
+
+
+@server.tool()
+async def steps(count: int, ctx: Context) -> str:
+    """Report progress step by step."""
+    for step in range(count):
+        await ctx.report_progress(step + 1, count, f"step {step + 1}")
+    return f"{count} steps"
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG of hardly any bytes that says it is so large."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"\0")) + png_chunk(b"IEND", b"")
+
+
+BAD_PICTURES = {
+    "no base64": "!",
+    "no picture": base64.b64encode(b"no picture").decode(),
+    "cut short": base64.b64encode(base64.b64decode(PNG)[:45]).decode(),
+    "bad checksum": base64.b64encode(base64.b64decode(PNG).replace(b"IDAT", b"IDAX")).decode(),
+    "a bomb": base64.b64encode(png_claiming(60_000, 60_000)).decode(),
+}
+
+
+@server.tool(structured_output=False)
+def bad_picture(kind: str) -> CallToolResult:
+    """A picture that cannot be shown, and a word about it."""
+    return CallToolResult(
+        content=[
+            TextContent(type="text", text=f"{kind}:"),
+            ImageContent(type="image", data=BAD_PICTURES[kind], mime_type="image/png"),
+        ]
+    )
 
 
 @server.tool(structured_output=False)
@@ -135,6 +221,17 @@ async def add_tool(name: str, ctx: Context) -> str:
     await ctx.notify_tools_changed()
     if ctx.protocol_version == "2025-11-25":
         await ctx.session.send_tool_list_changed()
+    return name
+
+
+@server.tool()
+async def remove_tool(name: str, ctx: Context, quietly: bool = False) -> str:
+    """Offer one tool less, and say so unless `quietly`."""
+    server.remove_tool(name)
+    if not quietly:
+        await ctx.notify_tools_changed()
+        if ctx.protocol_version == "2025-11-25":
+            await ctx.session.send_tool_list_changed()
     return name
 
 
@@ -206,5 +303,49 @@ async def complete(ref: object, argument: object, context: object) -> Completion
     return Completion(values=[style for style in ("short", "shrill", "long") if style.startswith(argument.value)])  # type: ignore[attr-defined]
 
 
+def offer_more() -> None:
+    """What is awkward to make tools of."""
+    unguarded = ResourceSecurity(reject_path_traversal=False, reject_absolute_paths=False, reject_null_bytes=False)
+
+    @server.resource("files://{name}", mime_type="text/plain", security=unguarded)
+    def file(name: str) -> str:
+        """A file, by a name that is one part of the path."""
+        return f"name {name}"
+
+    @server.resource("tree://{+path}", mime_type="text/plain", security=unguarded)
+    def tree(path: str) -> str:
+        """A file, by a path with slashes."""
+        return f"path {path}"
+
+    @server.resource("search://{topic}{?limit,language}", mime_type="text/plain")
+    def found(topic: str, limit: str = "10", language: str = "en") -> str:
+        """Two of its variables may be left out."""
+        return f"{topic} {limit} {language}"
+
+    @server.resource("notes://{day}", name="count", mime_type="text/plain")
+    def count_of(day: str) -> str:
+        """A template with the name of a tool."""
+        return f"notes of {day}"
+
+    @server.resource("up://../../../../escaped.txt", mime_type="text/plain")
+    def up() -> str:
+        """A resource whose URI leads out of every folder."""
+        return "escaped?"
+
+    @server.prompt(name="echo")
+    def echo_prompt(text: str) -> str:
+        """A prompt with the name of a tool."""
+        return f"Please say {text}"
+
+    @server.prompt()
+    def picture_prompt() -> list[UserMessage]:
+        """A prompt of two messages, one a picture."""
+        picture = ImageContent(type="image", data=PNG, mime_type="image/png")
+        return [UserMessage("Look at this:"), UserMessage(picture)]
+
+
 if __name__ == "__main__":
+    if "--more" in sys.argv:
+        sys.argv.remove("--more")
+        offer_more()
     run(server, "stdio")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import socket
 
 import uvicorn
@@ -20,6 +21,8 @@ def run(server: MCPServer, default_transport: str) -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     options = parser.parse_args()
     if options.transport == "stdio":
+        # Python would raise in the event loop, which then waits for the thread that reads stdin.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run("stdio")
         return
     app = server.sse_app() if options.transport == "sse" else server.streamable_http_app()

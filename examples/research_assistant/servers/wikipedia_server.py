@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from search import TextIndex
 from serving import run
 
@@ -29,7 +31,7 @@ class Article(BaseModel):
 
 
 @server.tool(annotations=READ_ONLY)
-def search_articles(query: str, limit: int = 5) -> list[ArticleHit]:
+def search_articles(query: str, limit: Annotated[int, Field(ge=1, le=50)] = 5) -> list[ArticleHit]:
     """Search the encyclopedia by words, best match first.
 
     Args:
@@ -58,9 +60,15 @@ def read_article(title: str, section: str | None = None) -> Article:
 
 @server.tool(annotations=READ_ONLY)
 def related_articles(title: str) -> list[str]:
-    """Titles of articles on related things."""
+    """Titles of articles on related things: those it names first, then those with the same words.
+
+    Args:
+        title: As search_articles gives it.
+    """
     article = articles.get(title)
-    others = [hit["title"] for hit in articles.search(article["summary"], 6)]
+    # Titles only: the common words of whole sentences would find articles on anything.
+    words = " ".join([article["title"], *article["see_also"]])
+    others = [hit["title"] for hit in articles.search(words, 8)]
     return list(dict.fromkeys([*article["see_also"], *(other for other in others if other != article["title"])]))[:6]
 
 
