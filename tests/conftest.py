@@ -14,8 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
+
+settings.register_profile("jackfield", max_examples=30, deadline=None)
+settings.load_profile("jackfield")
 
 SERVERS = Path(__file__).parent / "servers"
 MARK = "JACKFIELD_TEST_RUN"
@@ -60,7 +64,8 @@ def open_descriptors() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """No child or grandchild process, descriptor or thread outlives a test."""
-    gc.collect()
+    # What is there now stays: later collections look only at what the test made.
+    gc.freeze()
     descriptors = open_descriptors()
     threads = set(threading.enumerate())
     yield

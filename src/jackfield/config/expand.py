@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-_REFERENCE = re.compile(r"\$\{(?P<body>[^{}]*)\}")
+_REFERENCE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<body>[^{}]*)\}")
 _VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>.*))?", re.DOTALL)
 
 
@@ -29,6 +30,35 @@ class Expanded(str):
 
     def __reduce__(self) -> tuple[type[Expanded], tuple[str, str]]:
         return Expanded, (str.__str__(self), self.template)
+
+
+class ExpandedPath(type(Path())):
+    """A path in which variables were replaced; shows its template. A path made of it is a plain one to look at."""
+
+    template: str
+
+    @classmethod
+    def of(cls, text: Expanded) -> ExpandedPath:
+        """The path that `text` names."""
+        self = cls(str.__str__(text))
+        self.template = text.template
+        return self
+
+    def __repr__(self) -> str:
+        return f"Path({getattr(self, 'template', '**********')!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ExpandedPath.of, (Expanded(str(self), self.template),)
+
+    def __deepcopy__(self, memo: object) -> ExpandedPath:
+        return self
+
+
+def template_of(value: str | Path) -> str:
+    """What stands in the file for `value`: its template, or else itself, escaped where it would be expanded."""
+    if isinstance(value, Expanded | ExpandedPath):
+        return value.template
+    return str(value).replace("${", "$${")
 
 
 class ExpansionError(ValueError):
@@ -52,8 +82,8 @@ def expand(text: str, variables: Mapping[str, str], folders: Mapping[str, str] |
     """
 
     def replace(match: re.Match[str]) -> str:
-        if match.start() > 0 and text[match.start() - 1] == "$":
-            return match[0]
+        if match["literal"]:
+            return "${"
         body = match["body"]
         if folders and body in folders:
             return folders[body]
@@ -73,5 +103,5 @@ def expand(text: str, variables: Mapping[str, str], folders: Mapping[str, str] |
             )
         return value
 
-    value = _REFERENCE.sub(replace, text).replace("$${", "${")
+    value = _REFERENCE.sub(replace, text)
     return Expanded(value, text) if value != text else text

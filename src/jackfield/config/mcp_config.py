@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean, nearest
-from .expand import Expanded, ExpansionError, expand
-from .servers import BaseServerConfig, HttpConfig, ServerConfig, SseConfig, StdioConfig, transport_of
+from .expand import Expanded, ExpansionError, expand, template_of
+from .servers import (
+    MASK,
+    BaseServerConfig,
+    HttpConfig,
+    SecretText,
+    ServerConfig,
+    SseConfig,
+    StdioConfig,
+    redact_url,
+    transport_of,
+)
 from .settings import StrictModel
 
 _TABLES = ("mcpServers", "servers", "mcp_servers")
@@ -144,14 +154,27 @@ class MCPConfig(StrictModel):
 
 
 def _portable(server: BaseServerConfig) -> dict[str, Any]:
-    data = server.model_dump(mode="json", exclude_unset=True)
-    for field in ("environment", "headers"):
-        secrets = getattr(server, field, None)
-        if secrets:
-            data[field] = {name: secret.template or str(secret) for name, secret in secrets.items()}
-    if "url" in data and not isinstance(getattr(server, "url", None), Expanded):
-        data["url"] = server.address
-    return {"server_name": server.server_name, "transport": getattr(server, "transport", ""), **data}
+    given = {name: getattr(server, name) for name in type(server).model_fields if name in server.model_fields_set}
+    given.pop("auth", None)
+    stored = {name: _stored(value) for name, value in given.items()}
+    if isinstance(url := given.get("url"), str) and not isinstance(url, Expanded):
+        stored["url"] = template_of(redact_url(url, userinfo=f"{MASK}@"))
+    return {**stored, "server_name": server.server_name, "transport": transport_of(server)}
+
+
+def _stored(value: object) -> Any:
+    """A field's value as a file would have it."""
+    if isinstance(value, SecretText):
+        return value.template or MASK
+    if isinstance(value, str | Path):
+        return template_of(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, dict):
+        return {name: _stored(item) for name, item in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_stored(item) for item in cast("list[object]", value)]
+    return value
 
 
 def _parse(file: Path) -> Mapping[str, Any]:
@@ -171,11 +194,14 @@ def _parse(file: Path) -> Mapping[str, Any]:
         elif ending in (".yaml", ".yml"):
             data = _parse_yaml(text, file)
         else:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}.") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: {error}.") from None
+        problem, _, where = str(error).removesuffix(")").partition(" (at ")
+        raise ConfigError(f"{file}: {where}: {problem}.") from None
+    except _DoubleKeyError as error:
+        raise ConfigError(f"{file}: {error}.", hint="Keep one of the two.") from None
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"{file}: expected a table of servers at the top.", hint='Write {"mcpServers": {"name": {...}}}.'
@@ -187,6 +213,19 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
 
 
+class _DoubleKeyError(ValueError):
+    """A table has the same key twice, of which readers would silently drop one."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _DoubleKeyError(f"the key {twice!r} stands twice in one table")
+    return table
+
+
 def _parse_yaml(text: str, file: Path) -> object:
     try:
         import yaml
@@ -194,12 +233,27 @@ def _parse_yaml(text: str, file: Path) -> object:
         raise ConfigError(
             f"{file}: reading YAML needs the package 'pyyaml'.", hint="Install it with: pip install 'jackfield[yaml]'"
         ) from None
+
+    class Loader(yaml.SafeLoader):
+        """Takes keys as they are written: `ON` is the name of a variable, not a truth value."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [str(key.value) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            _each_key_once([(key, None) for key in keys])
+            self.flatten_mapping(node)
+            construct = cast("Callable[..., Any]", self.construct_object)  # pyright: ignore[reportUnknownMemberType]
+            return {str(key.value): construct(value, deep=True) for key, value in node.value}
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError(f"{file}: {where}{error.problem}.") from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        where = f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
+        raise ConfigError(f"{file}: {where}: the character {chr(error.character)!r} is not allowed.") from None
 
 
 def _entries(data: Mapping[str, Any], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -246,14 +300,14 @@ def _read_server(
 
     def expanded(value: Any, key: str) -> Any:
         if isinstance(value, str):
-            if value == "**********":
+            if MASK in value:
                 raise wrong(key, "the secret was not stored.", "Write it as ${VAR} and set that variable.")
             try:
                 return expand(value, variables, folders)
             except ExpansionError as error:
                 raise wrong(key, f"{error}.", error.hint) from None
         if isinstance(value, Mapping):
-            return {k: expanded(v, f"{key}.{k}") for k, v in cast("Mapping[str, Any]", value).items()}
+            return {str(k): expanded(v, f"{key}.{k}") for k, v in cast("Mapping[Any, Any]", value).items()}
         if isinstance(value, list):
             return [expanded(item, f"{key}[{index}]") for index, item in enumerate(cast("list[Any]", value))]
         return value
@@ -263,7 +317,7 @@ def _read_server(
         kept.setdefault("transport", kept.pop("type"))
     if "serverUrl" in kept:  # Windsurf
         kept["url"] = kept.pop("serverUrl")
-    data = {key: expanded(value, key) for key, value in kept.items()}
+    data = {key: _anchored(key, expanded(value, key), folder) for key, value in kept.items()}
     data["server_name"] = name
     if transport_of(data) is None:
         known = StdioConfig.known_keys() | SseConfig.known_keys() | HttpConfig.known_keys()
@@ -271,27 +325,26 @@ def _read_server(
         hint = did_you_mean(unknown, known, "key") if nearest(unknown, known) else None
         raise wrong(unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
     try:
-        server = _SERVER.validate_python(data)
+        return _SERVER.validate_python(data)
     except ValidationError as error:
         key, problem = _first_key_and_problem(error)
         raise wrong(key, f"{problem}.") from None
-    return _anchored(server, folder)
 
 
-def _anchored(server: BaseServerConfig, folder: Path) -> BaseServerConfig:
-    """Take relative paths from the file's folder, as its author meant them."""
-    changes: dict[str, Any] = {}
-    if isinstance(server, StdioConfig):
-        command = str.__str__(server.command)
-        # A bare word is looked up on the PATH; only what names a place is relative to the file.
-        if ("/" in command or os.sep in command) and not Path(command).expanduser().is_absolute():
-            changes["command"] = str(folder / command)
-        working_dir = server.working_dir.expanduser() if server.working_dir else None
-        if working_dir is not None:
-            changes["working_dir"] = folder / working_dir
-    elif isinstance(verify := getattr(server, "verify", True), Path):
-        changes["verify"] = folder / verify.expanduser()
-    return server.model_copy(update=changes) if changes else server
+def _anchored(key: str, value: Any, folder: Path) -> Any:
+    """Take a relative path from the file's folder, as its author meant it."""
+    # A bare word is looked up on the PATH; only what names a place is relative to the file.
+    is_path = key in ("working_dir", "cwd", "verify") or (key == "command" and isinstance(value, str) and "/" in value)
+    if not is_path or not isinstance(value, str):
+        return value
+    path = Path(value).expanduser()
+    if path.is_absolute() and not value.startswith("~"):
+        return value
+    absolute = str(folder / path)
+    if not isinstance(value, Expanded):
+        return absolute
+    template = value.template if path.is_absolute() else f"{template_of(folder)}/{value.template}"
+    return Expanded(absolute, template)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     ConfigDict,
@@ -31,7 +32,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from .expand import Expanded
+from .expand import Expanded, ExpandedPath
 from .settings import SessionConfig, StrictModel
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
@@ -39,26 +40,48 @@ ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
 
 
 class _KeepsExpanded:
-    """Keeps `Expanded` strings as they are where pydantic would make plain ones of them."""
+    """Keeps `Expanded` strings and paths as they are where pydantic would make plain ones of them."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def keep(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            return value if isinstance(value, Expanded) else validate(value)
+            if isinstance(value, Expanded) and source is Path:
+                return ExpandedPath.of(value)
+            return value if isinstance(value, Expanded | ExpandedPath) else validate(value)
 
         return core_schema.no_info_wrap_validator_function(keep, handler(source))
 
 
-def _template(value: str) -> str:
-    return value.template if isinstance(value, Expanded) else value
+def _shown(value: str | Path) -> str:
+    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
 
 
-def _shown_url(value: str) -> str:
-    return value.template if isinstance(value, Expanded) else redact_url(value)
-
-
-Text = Annotated[str, _KeepsExpanded, PlainSerializer(_template, return_type=str)]
+Text = Annotated[str, _KeepsExpanded, PlainSerializer(_shown, return_type=str)]
 """A string that is dumped as its template where `${VAR}` was expanded in it."""
+
+
+def _shown_path(value: Path) -> Path | str:
+    return value.template if isinstance(value, ExpandedPath) else value
+
+
+FilePath = Annotated[Path, _KeepsExpanded, PlainSerializer(_shown_path)]
+"""A path that is dumped as its template where `${VAR}` was expanded in it."""
+
+
+class _Url(str):
+    """A URL that shows itself without credentials."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redact_url(self))
+
+
+def _hide_credentials(value: str) -> str:
+    return value if isinstance(value, Expanded) else _Url(value)
+
+
+Url = Annotated[str, _KeepsExpanded, AfterValidator(_hide_credentials)]
 
 
 class SecretText(SecretStr):
@@ -84,14 +107,16 @@ class SecretText(SecretStr):
 
 Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
 
-_MASK = "**********"
+MASK = "**********"
+"""Stands where a secret was."""
 
 
-def redact_url(url: str) -> str:
-    """The URL without credentials: no userinfo, and query values masked."""
-    parts = urlsplit(_template(url))
-    query = re.sub(r"=[^&]*", f"={_MASK}", parts.query)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+def redact_url(url: str, userinfo: str = "") -> str:
+    """The URL with its query values masked, no fragment, and `userinfo` for the credentials before the host."""
+    parts = urlsplit(_shown(url))
+    credentials, _, host = parts.netloc.rpartition("@")
+    query = re.sub(r"([^&=]*=)?[^&]+", lambda match: f"{match[1] or ''}{MASK}", parts.query)
+    return urlunsplit((parts.scheme, f"{userinfo}{host}" if credentials else host, parts.path, query, ""))
 
 
 class BaseServerConfig(StrictModel):
@@ -139,7 +164,7 @@ class StdioConfig(BaseServerConfig):
     inherit_environment: bool = False
     """Give the child this process's whole environment instead of the few safe variables."""
 
-    working_dir: Path | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
+    working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
     encoding: str = "utf-8"
     encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
@@ -160,7 +185,7 @@ class StdioConfig(BaseServerConfig):
 
     @property
     def address(self) -> str:
-        return shlex.join([_template(self.command), *map(_template, self.args)])
+        return shlex.join([_shown(self.command), *map(_shown, self.args)])
 
     def environment_values(self) -> dict[str, str]:
         """The variables with their values. For the transport; never print it."""
@@ -168,7 +193,7 @@ class StdioConfig(BaseServerConfig):
 
 
 class _RemoteConfig(BaseServerConfig):
-    url: Annotated[str, _KeepsExpanded, PlainSerializer(_shown_url, return_type=str)]
+    url: Annotated[Url, PlainSerializer(redact_url, return_type=str)]
 
     headers: Secrets = Field(default_factory=dict)
     """Sent with every request."""
@@ -176,7 +201,7 @@ class _RemoteConfig(BaseServerConfig):
     sse_read_timeout: PositiveFloat = 300.0
     """Seconds a stream may stay silent before it counts as broken."""
 
-    verify: bool | Path = True
+    verify: bool | FilePath = True
     """Check the server's TLS certificate; a path names the file of certificate authorities to trust."""
 
     auth: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
@@ -190,18 +215,17 @@ class _RemoteConfig(BaseServerConfig):
     @field_validator("url")
     @classmethod
     def _http_only(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("a url must start with http:// or https:// and name a host")
-        return value
+        try:
+            parts = urlsplit(value)
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+                return value
+        except ValueError:
+            pass  # Its text quotes the address, with what may be a password in it.
+        raise ValueError("a url must start with http:// or https:// and name a host")
 
     @property
     def address(self) -> str:
         return redact_url(self.url)
-
-    def __repr_args__(self) -> Any:
-        for name, value in super().__repr_args__():
-            yield name, self.address if name == "url" else value
 
     def header_values(self) -> dict[str, str]:
         """The headers with their values. For the transport; never print it."""
@@ -245,11 +269,14 @@ def transport_of(data: object) -> str | None:
         return str(named)
     if "command" in entry:
         return "stdio"
-    url = entry.get("url")
-    if isinstance(url, str):
+    if "url" not in entry:
+        return None
+    try:
         # The path is the only sign there is; the field's programs read it the same way.
-        return "sse" if urlsplit(url).path.rstrip("/").endswith("/sse") else "streamable-http"
-    return None
+        path = urlsplit(str(entry["url"])).path
+    except ValueError:
+        path = ""  # The model says what is wrong with it.
+    return "sse" if path.rstrip("/").endswith("/sse") else "streamable-http"
 
 
 ServerConfig = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,35 +39,29 @@ class StrictModel(BaseModel):
         return known
 
 
-def _seconds(name: str, default: float | None) -> Callable[[], float | None]:
+def _setting(name: str, default: float | None, kind: type[float] = float, unit: str = "seconds") -> Callable[[], Any]:
     """A default factory that reads `MCP_SESSION_<NAME>` when a model is made."""
     variable = f"MCP_SESSION_{name.upper()}"
 
     def read() -> float | None:
-        text = os.environ.get(variable)
+        text = os.environ.get(variable, "").strip()
         if not text:
             return default
-        if text.strip().lower() in ("none", "off"):
+        if text.lower() in ("none", "off") and name in _CAN_BE_OFF:
             return None
-        try:
-            return float(text)
-        except ValueError:
-            raise ConfigError(
-                f"The environment variable {variable} is not a number of seconds.",
-                hint=f"Set it to seconds, such as {variable}={default or 60}, or unset it.",
-            ) from None
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if value > 0:
+                return value
+        raise ConfigError(
+            f"The environment variable {variable} is not a positive number of {unit}.",
+            hint=f"Set it to a number, such as {variable}={default or 60:g}, or unset it.",
+        )
 
     return read
 
 
-def _required_seconds(name: str, default: float) -> Callable[[], float]:
-    read = _seconds(name, default)
-
-    def positive() -> float:
-        value = read()
-        return default if value is None else value
-
-    return positive
+_CAN_BE_OFF = {"call_timeout", "idle_timeout", "max_concurrency"}
 
 
 class SessionConfig(StrictModel):
@@ -78,18 +73,18 @@ class SessionConfig(StrictModel):
 
     model_config = ConfigDict(frozen=True, validate_default=True)
 
-    timeout: PositiveFloat = Field(default_factory=_required_seconds("timeout", 30.0))
+    timeout: PositiveFloat = Field(default_factory=_setting("timeout", 30.0))
     """Seconds to start or reach the server and complete the handshake."""
 
-    call_timeout: PositiveFloat | None = Field(default_factory=_seconds("call_timeout", 120.0))
+    call_timeout: PositiveFloat | None = Field(default_factory=_setting("call_timeout", 120.0))
     """Seconds to wait for one answer; `None` waits without end."""
 
-    close_timeout: PositiveFloat = Field(default_factory=_required_seconds("close_timeout", 5.0))
+    close_timeout: PositiveFloat = Field(default_factory=_setting("close_timeout", 5.0))
     """Seconds for a whole closing: a child gets two fifths of it to leave by itself once its stdin
     is closed, two fifths after SIGTERM, and is killed then."""
 
-    idle_timeout: PositiveFloat | None = Field(default_factory=_seconds("idle_timeout", 900.0))
+    idle_timeout: PositiveFloat | None = Field(default_factory=_setting("idle_timeout", 900.0))
     """Seconds a named session is kept after its last use; `None` keeps it until the manager closes."""
 
-    max_concurrency: PositiveInt | None = None
+    max_concurrency: PositiveInt | None = Field(default_factory=_setting("max_concurrency", None, int, "calls"))
     """How many calls may be under way at once on one session; further ones wait. `None`: no limit."""
