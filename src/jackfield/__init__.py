@@ -16,10 +16,12 @@ _HOMES = {
     "config.settings": ("SessionConfig",),
     "errors": (
         "AuthenticationError",
+        "CallDeniedError",
         "ConfigError",
         "InvalidArgumentsError",
         "JackfieldError",
         "RequestError",
+        "ServerLimitError",
         "ServerStartError",
         "ServerUnavailableError",
         "SessionConflictError",
@@ -33,18 +35,27 @@ _HOMES = {
     ),
     "events": (
         "CallFinished",
+        "CallRetried",
         "CallStarted",
         "Event",
+        "EventsDropped",
+        "LimitReached",
+        "RecoveryFailed",
         "SessionClosed",
         "SessionFailed",
         "SessionLost",
         "SessionOpened",
         "SessionOpening",
+        "SessionRecovered",
+        "StreamRenewed",
+        "ToolsChanged",
     ),
     "manager.blocking": ("BlockingSession",),
     "manager.manager": ("MCPClientSessionManager",),
     "session.callbacks": ("SessionCallbacks",),
+    "session.hooks": ("CallHook", "ToolCall"),
     "session.owner": ("SessionInfo",),
+    "session.statistics": ("ManagerStats",),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
     "toolkit.create": ("create_toolkit",),
@@ -59,10 +70,12 @@ if TYPE_CHECKING:
     from .config.settings import SessionConfig
     from .errors import (
         AuthenticationError,
+        CallDeniedError,
         ConfigError,
         InvalidArgumentsError,
         JackfieldError,
         RequestError,
+        ServerLimitError,
         ServerStartError,
         ServerUnavailableError,
         SessionConflictError,
@@ -76,20 +89,29 @@ if TYPE_CHECKING:
     )
     from .events import (
         CallFinished,
+        CallRetried,
         CallStarted,
         Event,
+        EventsDropped,
+        LimitReached,
+        RecoveryFailed,
         SessionClosed,
         SessionFailed,
         SessionLost,
         SessionOpened,
         SessionOpening,
+        SessionRecovered,
+        StreamRenewed,
+        ToolsChanged,
     )
     from .manager.blocking import BlockingSession
     from .manager.manager import MCPClientSessionManager
     from .session.callbacks import SessionCallbacks
+    from .session.hooks import CallHook, ToolCall
     from .session.owner import SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
+    from .session.statistics import ManagerStats
     from .toolkit.create import create_toolkit
     from .toolkit.tool import Tool
     from .toolkit.toolkit import Toolkit
@@ -97,17 +119,25 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "BlockingSession",
+    "CallDeniedError",
     "CallFinished",
+    "CallHook",
+    "CallRetried",
     "CallStarted",
     "ConfigError",
     "Event",
+    "EventsDropped",
     "HttpConfig",
     "InvalidArgumentsError",
     "JackfieldError",
+    "LimitReached",
     "MCPClientSessionManager",
     "MCPConfig",
+    "ManagerStats",
+    "RecoveryFailed",
     "RequestError",
     "ServerConfig",
+    "ServerLimitError",
     "ServerStartError",
     "ServerUnavailableError",
     "Session",
@@ -122,14 +152,18 @@ __all__ = [
     "SessionLost",
     "SessionOpened",
     "SessionOpening",
+    "SessionRecovered",
     "SessionTerminatedError",
     "SessionTimeoutError",
     "SseConfig",
     "StdioConfig",
+    "StreamRenewed",
     "Tool",
+    "ToolCall",
     "ToolError",
     "ToolResult",
     "Toolkit",
+    "ToolsChanged",
     "UnknownServerError",
     "UnknownToolError",
     "create_toolkit",

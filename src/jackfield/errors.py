@@ -62,6 +62,8 @@ class JackfieldError(Exception):
         retryable: Whether the same call may well succeed if it is made again.
         hint: What to do next, in one line.
         server_output: What the server itself wrote (standard error, an HTTP body).
+        retry_after: Seconds to wait before trying again, where that is known.
+        generation: How often the session had been opened when this happened.
     """
 
     code: ClassVar[str] = "error"
@@ -77,6 +79,8 @@ class JackfieldError(Exception):
         retryable: bool = False,
         hint: str | None = None,
         server_output: str | None = None,
+        retry_after: float | None = None,
+        generation: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -86,6 +90,8 @@ class JackfieldError(Exception):
         self.retryable = retryable
         self.hint = hint
         self.server_output = server_output
+        self.retry_after = retry_after
+        self.generation = generation
 
     def __str__(self) -> str:
         lines = [one_line(self.message, 600)]
@@ -190,3 +196,19 @@ class RequestError(JackfieldError):
     def __init__(self, message: str, *, rpc_code: int | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.rpc_code = rpc_code
+
+
+class CallDeniedError(JackfieldError):
+    """A hook did not let the call through; the tool did not run."""
+
+    code = "call_denied"
+
+
+class ServerLimitError(JackfieldError):
+    """The server went beyond one of the limits of `SessionConfig`; `limit` is its name."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str = "", **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        self.limit = limit

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import anyio
 
 from .errors import JackfieldError
 
 logger = logging.getLogger("jackfield")
 # A library prints nothing of itself; what is logged here is in the errors as well.
 logger.addHandler(logging.NullHandler())
+
+
+def configure_debug_log() -> None:
+    """Print the log to stderr, with every step and call, where `MCP_SESSION_DEBUG` is set (to anything but 0)."""
+    if os.environ.get("MCP_SESSION_DEBUG", "0").lower() in ("", "0", "false", "no", "off"):
+        return
+    logger.setLevel(logging.DEBUG)
+    if not any(handler.get_name() == _DEBUG_HANDLER for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.set_name(_DEBUG_HANDLER)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
+_DEBUG_HANDLER = "MCP_SESSION_DEBUG"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +74,58 @@ class SessionLost(Event):
     """An open session ended without being closed here."""
 
     error: JackfieldError
+    generation: int = 1
+    """How often the session had been opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRecovered(Event):
+    """A lost session was opened again; what the server kept behind it is gone."""
+
+    generation: int
+    attempts: int
+    """How many openings it took."""
+    seconds: float
+    """Since it was lost."""
+    protocol_version: str
+    session_id: str | None = None
+    process_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryFailed(Event):
+    """A lost session could not be opened again for now; the next call tries once more."""
+
+    error: JackfieldError
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRenewed(Event):
+    """A stream of messages broke and was opened again within the same session."""
+
+    resumed: bool
+    """Whether the server was told where to go on, so that no message is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitReached(Event):
+    """The server went beyond a limit, and what was beyond was not taken."""
+
+    error: JackfieldError
+    """A `ServerLimitError`; its `limit` is the name of the setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolsChanged(Event):
+    """The server says that it offers other tools now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsDropped(Event):
+    """A listener of `manager.events()` was too slow, and missed events."""
+
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +134,7 @@ class SessionClosed(Event):
 
     reason: str
     """`released`, `idle`, `evicted`, `lost`, `manager` or `cancelled`."""
+    generation: int = 1
     seconds_open: float
 
 
@@ -72,6 +145,16 @@ class CallStarted(Event):
     tool: str
     call_number: int
     """Counts the calls of this session from 1; joins start and finish."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRetried(Event):
+    """A call is made again: it was not executed, or the tool says that twice does no harm."""
+
+    tool: str
+    call_number: int
+    error: JackfieldError
+    """What became of it before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +170,109 @@ class CallFinished(Event):
 
 EventListener = Callable[[Event], None]
 
+_BUFFERED_EVENTS = 10_000
 
-def emit(listener: EventListener | None, event: Event) -> None:
-    """Hand an event to a listener; its exceptions are logged and go no further."""
-    if listener is None:
-        return
+
+class EventHub:
+    """Where a manager's events come from: to its listener, and to who iterates over them."""
+
+    def __init__(self, listener: EventListener | None = None) -> None:
+        self._listener = listener
+        self._streams: set[EventStream] = set()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody gets what is emitted."""
+        return self._listener is not None or bool(self._streams)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event on; what listeners raise is logged and goes no further."""
+        if self._listener is not None:
+            try:
+                self._listener(event)
+            except Exception:
+                logger.exception(
+                    "[MCP][%s] The on_event listener raised on %s", event.server_name, type(event).__name__
+                )
+        for stream in list(self._streams):
+            stream.put(event)
+
+    def stream(self) -> EventStream:
+        """The events from now on."""
+        stream = EventStream(self._streams.discard)
+        self._streams.add(stream)
+        return stream
+
+    def close(self) -> None:
+        """End all streams, once what they hold is read."""
+        for stream in list(self._streams):
+            stream.end()
+
+
+class EventStream:
+    """Events as an async iterator. One that is not read holds 10,000 events; then the oldest are dropped."""
+
+    def __init__(self, on_close: Callable[[EventStream], None]) -> None:
+        self._on_close = on_close
+        self._events: deque[Event] = deque()
+        self._dropped = 0
+        self._ended = False
+        self._wake: Callable[[], object] | None = None
+
+    def put(self, event: Event) -> None:
+        """Add an event; may be called from any thread."""
+        if len(self._events) >= _BUFFERED_EVENTS:
+            self._events.popleft()
+            self._dropped += 1
+        self._events.append(event)
+        self._notify()
+
+    def end(self) -> None:
+        """No further event will come."""
+        self._ended = True
+        self._on_close(self)
+        self._notify()
+
+    def _notify(self) -> None:
+        if (wake := self._wake) is not None:
+            wake()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            if self._dropped:
+                count, self._dropped = self._dropped, 0
+                return EventsDropped(server_name="", count=count)
+            if self._events:
+                return self._events.popleft()
+            if self._ended:
+                raise StopAsyncIteration
+            await self._something()
+
+    async def _something(self) -> None:
+        arrived = anyio.Event()
+        self._wake = _setter(arrived)
+        try:
+            # What came before the line above woke nobody.
+            if not self._events and not self._ended:
+                await arrived.wait()
+        finally:
+            self._wake = None
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self.end()
+
+
+def _setter(event: anyio.Event) -> Callable[[], object]:
+    """Sets the event from whichever thread: sessions of blocking callers live in another."""
     try:
-        listener(event)
-    except Exception:
-        logger.exception("[MCP][%s] The on_event listener raised on %s", event.server_name, type(event).__name__)
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        import trio
+
+        token = trio.lowlevel.current_trio_token()
+        return lambda: token.run_sync_soon(event.set)
+    return lambda: loop.call_soon_threadsafe(event.set)

@@ -17,6 +17,7 @@ from jackfield import (
     MCPClientSessionManager,
     RequestError,
     ServerConfig,
+    ServerLimitError,
     ServerStartError,
     ServerUnavailableError,
     SessionConfig,
@@ -108,7 +109,8 @@ async def test_only_the_end_of_a_long_stderr_is_quoted(unruly: Unruly) -> None:
     error = await opening(unruly("--stderr-bytes", "1000000", "--exit", "1"))
     assert len(str(error)) < 2000
     assert error.server_output is not None
-    assert len(error.server_output) <= 65536
+    assert len(error.server_output) <= 65536 + 100
+    assert "max_stderr_bytes=65,536" in str(error)
 
 
 def remote(kind: str, url: str) -> ServerConfig:
@@ -237,7 +239,7 @@ async def test_a_call_that_takes_too_long(unruly: Unruly) -> None:
 
 async def test_a_listing_without_end(unruly: Unruly) -> None:
     async with MCPClientSessionManager().open_session(unruly("--pages", "-1")) as session:
-        with pytest.raises(RequestError, match="more than 1000 pages"):
+        with pytest.raises(ServerLimitError, match="max_pages=1,000"):
             await session.list_tools()
 
 

@@ -17,6 +17,10 @@ class FakeSlot:
     is_idle: bool
     last_used_at: float
 
+    @property
+    def server_name(self) -> str:
+        return self.slot_key[0] if self.slot_key else "s"
+
 
 keys = st.sampled_from([None, ("s", "a"), ("s", "b"), ("t", "a")])
 
@@ -38,9 +42,15 @@ def one_usable_a_key(slots: list[FakeSlot]) -> bool:
 slots = st.lists(slot(), max_size=6).filter(one_usable_a_key)
 
 
-@given(slots, keys, st.integers(1, 6))
-def test_the_decision_keeps_the_rules(held: list[FakeSlot], wanted: tuple[str, str] | None, limit: int) -> None:
-    decision = decide(held, wanted, limit)
+@given(slots, keys, st.integers(1, 6), st.none() | st.integers(1, 3))
+def test_the_decision_keeps_the_rules(
+    held: list[FakeSlot], wanted: tuple[str, str] | None, limit: int, of_server: int | None
+) -> None:
+    server = wanted[0] if wanted else "s"
+    decision = decide(held, server, wanted, limit, of_server)
+    mine = [one for one in held if one.server_name == server]
+    crowded = of_server is not None and len(mine) >= of_server
+    crowd = mine if crowded else held
     same = [one for one in held if wanted is not None and one.slot_key == wanted]
     match decision:
         case Reuse(index):
@@ -48,19 +58,20 @@ def test_the_decision_keeps_the_rules(held: list[FakeSlot], wanted: tuple[str, s
             assert held[index].is_usable
         case Open():
             assert len(held) < limit
+            assert not crowded
             assert not same, "never two of one key"
         case Evict(index):
-            assert len(held) >= limit
+            assert len(held) >= limit or crowded
             assert held[index].is_idle
-            assert held[index].last_used_at == min(one.last_used_at for one in held if one.is_idle)
+            assert held[index].last_used_at == min(one.last_used_at for one in crowd if one.is_idle)
             assert not same
         case Wait("closing"):
             assert same
             assert not same[0].is_usable
-        case Wait():
-            assert len(held) >= limit
+        case Wait(because):
+            assert crowded if because == "server" else len(held) >= limit
             assert not same
-            assert not any(one.is_idle for one in held) or any(not one.is_usable for one in held)
+            assert not any(one.is_idle for one in crowd) or any(not one.is_usable for one in crowd)
     if same and same[0].is_usable:
         assert isinstance(decision, Reuse)
 
@@ -70,9 +81,12 @@ def test_examples() -> None:
     idle = FakeSlot(("s", "b"), True, True, 2.0)
     older = FakeSlot(("t", "a"), True, True, 1.0)
     closing = FakeSlot(("s", "c"), False, False, 0.0)
-    assert decide([], None, 1) == Open()
-    assert decide([busy], ("s", "a"), 1) == Reuse(0)
-    assert decide([busy], None, 1) == Wait("full")
-    assert decide([idle, older], None, 2) == Evict(1)
-    assert decide([closing], ("s", "c"), 2) == Wait("closing")
-    assert decide([idle, closing], None, 2) == Wait("full"), "the closing one makes room; one eviction is enough"
+    assert decide([], "s", None, 1) == Open()
+    assert decide([busy], "s", ("s", "a"), 1) == Reuse(0)
+    assert decide([busy], "s", None, 1) == Wait("full")
+    assert decide([idle, older], "s", None, 2) == Evict(1)
+    assert decide([closing], "s", ("s", "c"), 2) == Wait("closing")
+    assert decide([idle, closing], "s", None, 2) == Wait("full"), "the closing one makes room; one eviction is enough"
+    assert decide([busy], "s", None, 9, 1) == Wait("server")
+    assert decide([busy], "t", None, 9, 1) == Open()
+    assert decide([idle, older], "s", None, 9, 1) == Evict(0)

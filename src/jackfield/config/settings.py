@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from ..errors import ConfigError, nearest
+
+MiB = 1024 * 1024
 
 
 class StrictModel(BaseModel):
@@ -49,9 +62,10 @@ def _setting(name: str, default: float | None, kind: type[float] = float, unit: 
             return default
         if text.lower() in ("none", "off") and name in _CAN_BE_OFF:
             return None
+        least = 0 if name == "retry_attempts" else sys.float_info.min
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if value > 0:
+            if value >= least:
                 return value
         raise ConfigError(
             f"The environment variable {variable} is not a positive number of {unit}.",
@@ -61,7 +75,14 @@ def _setting(name: str, default: float | None, kind: type[float] = float, unit: 
     return read
 
 
-_CAN_BE_OFF = {"call_timeout", "idle_timeout", "max_concurrency"}
+_CAN_BE_OFF = {
+    "call_timeout",
+    "idle_timeout",
+    "liveness_after",
+    "liveness_interval",
+    "max_concurrency",
+    "max_sessions",
+}
 
 
 class SessionConfig(StrictModel):
@@ -88,3 +109,58 @@ class SessionConfig(StrictModel):
 
     max_concurrency: PositiveInt | None = Field(default_factory=_setting("max_concurrency", None, int, "calls"))
     """How many calls may be under way at once on one session; further ones wait. `None`: no limit."""
+
+    max_sessions: PositiveInt | None = Field(default_factory=_setting("max_sessions", None, int, "sessions"))
+    """How many sessions with this server may be open at once, beside the manager's own limit."""
+
+    retry_attempts: NonNegativeInt = Field(default_factory=_setting("retry_attempts", 3, int, "attempts"))
+    """How often a lost session is reopened, and a call that was not executed made again; 0: never."""
+
+    retry_delay: PositiveFloat = Field(default_factory=_setting("retry_delay", 0.5))
+    """Seconds before the second attempt, doubled for each further one; the first is made at once."""
+
+    max_retry_delay: PositiveFloat = Field(default_factory=_setting("max_retry_delay", 30.0))
+    """The longest wait between two attempts, and the longest time a failing server is left alone."""
+
+    failure_threshold: PositiveInt = Field(default_factory=_setting("failure_threshold", 5, int, "failures"))
+    """After so many openings in a row that failed, callers fail at once until the server had a pause."""
+
+    liveness_interval: PositiveFloat | None = Field(default_factory=_setting("liveness_interval", None))
+    """Seconds between checks that an idle server still answers; `None`: no checks."""
+
+    liveness_after: PositiveFloat | None = Field(default_factory=_setting("liveness_after", 60.0))
+    """A kept session that was silent for so many seconds is checked before it is used again."""
+
+    liveness_timeout: PositiveFloat = Field(default_factory=_setting("liveness_timeout", 5.0))
+    """Seconds a server has to answer such a check."""
+
+    max_message_bytes: PositiveInt = Field(default_factory=_setting("max_message_bytes", 32 * MiB, int, "bytes"))
+    """The longest message taken from the server. Over SSE the SDK takes no more than 1 MiB."""
+
+    max_notifications: PositiveInt = Field(default_factory=_setting("max_notifications", 1000, int, "notifications"))
+    """How many notifications a second are taken from the server; those beyond are dropped."""
+
+    max_pages: PositiveInt = Field(default_factory=_setting("max_pages", 1000, int, "pages"))
+    """How many pages a listing may have."""
+
+    max_tools: PositiveInt = Field(default_factory=_setting("max_tools", 10_000, int, "tools"))
+    """How many tools, resources or prompts a server may list."""
+
+    max_schema_bytes: PositiveInt = Field(default_factory=_setting("max_schema_bytes", 256 * 1024, int, "bytes"))
+    """The longest schema of one tool; a tool beyond it is not offered."""
+
+    max_stderr_bytes: PositiveInt = Field(default_factory=_setting("max_stderr_bytes", 64 * 1024, int, "bytes"))
+    """How much of the end of a child's stderr is kept to be quoted."""
+
+    def wait_before(self, attempt: int, at_least: float | None = None) -> float:
+        """Seconds to wait before an attempt: none before the first, then doubling, with jitter so that
+        many clients of one server do not come back at the same moment.
+
+        Args:
+            attempt: Counts from 1.
+            at_least: What the server asked for (`Retry-After`), in seconds.
+        """
+        if attempt <= 1:
+            return at_least or 0.0
+        wait = min(self.max_retry_delay, self.retry_delay * 2 ** min(attempt - 2, 30))
+        return max(at_least or 0.0, wait * random.uniform(0.75, 1.25))  # noqa: S311 - no secret

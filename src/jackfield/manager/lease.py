@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
+    from ..session.hooks import CallHook
     from ..session.session import Session
     from .registry import SessionRegistry
 
@@ -19,8 +20,11 @@ class SessionLease:
     Entering opens the session, or shares it; leaving gives it back. Use each lease once.
     """
 
-    def __init__(self, acquire: Callable[[], Awaitable[tuple[SessionRegistry, SessionOwner]]]) -> None:
+    def __init__(
+        self, acquire: Callable[[], Awaitable[tuple[SessionRegistry, SessionOwner]]], hooks: Sequence[CallHook] = ()
+    ) -> None:
         self._acquire = acquire
+        self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
 
     async def __aenter__(self) -> Session:
@@ -29,7 +33,7 @@ class SessionLease:
         registry, owner = await self._acquire()
         from ..session.session import Session
 
-        session = Session(owner, registry.became_idle)
+        session = Session(owner, registry.became_idle, self._hooks)
         self._held = registry, owner, session
         return session
 

@@ -11,10 +11,11 @@ from anyio.from_thread import BlockingPortalProvider
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, SessionTerminatedError, UnknownServerError
-from ..events import EventListener
+from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
 from ..session.owner import SessionInfo, SessionOwner
+from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .lease import SessionLease
 from .opened import SessionGroup
@@ -23,6 +24,7 @@ from .registry import SessionRegistry, close_all, other_loop_error
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
     from ..router.query import QueryHandler, QueryTool
+    from ..session.hooks import CallHook
     from ..toolkit.toolkit import Toolkit
 
 DEFAULT_MAX_SESSIONS = 100
@@ -40,7 +42,8 @@ class MCPClientSessionManager:
             one is closed; if all are in use, the caller waits.
         acquire_timeout: Seconds a caller waits for room.
         callbacks: For what servers ask; `open_session` can give others.
-        on_event: Called with every event, on the event loop; it must not block.
+        on_event: Called with every event, on the event loop; it must not block. See also `events()`.
+        hooks: Around every tool call of every session.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class MCPClientSessionManager:
         acquire_timeout: float = 60.0,
         callbacks: SessionCallbacks | None = None,
         on_event: EventListener | None = None,
+        hooks: Sequence[CallHook] = (),
     ) -> None:
+        configure_debug_log()
         if max_sessions < 1:
             raise ConfigError(f"max_sessions must be 1 or more, not {max_sessions}.")
         self.config = (
@@ -64,7 +69,9 @@ class MCPClientSessionManager:
         self.max_sessions = max_sessions
         self.acquire_timeout = acquire_timeout
         self.callbacks = callbacks or SessionCallbacks()
-        self._on_event = on_event
+        self.hooks = tuple(hooks)
+        self._events = EventHub(on_event)
+        self._totals = Totals()
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
@@ -79,7 +86,7 @@ class MCPClientSessionManager:
         if self._registry is not None and not self._registry.is_abandoned:
             raise RuntimeError("This manager has sessions open; enter it before you open any.")
         self._state = "entered"
-        self._registry = SessionRegistry(self.max_sessions, keeps_idle=True, on_event=self._on_event)
+        self._registry = SessionRegistry(self.max_sessions, keeps_idle=True, events=self._events, totals=self._totals)
         return self
 
     async def __aexit__(
@@ -88,6 +95,7 @@ class MCPClientSessionManager:
         self._state = "left"
         if self._registry is not None:
             await self._registry.close()
+        self._events.close()
 
     # Opening
 
@@ -97,6 +105,7 @@ class MCPClientSessionManager:
         *,
         key: str | None = None,
         callbacks: SessionCallbacks | None = None,
+        hooks: Sequence[CallHook] = (),
         acquire_timeout: float | None = None,
     ) -> SessionLease:
         """Open a session when the returned context manager is entered, and give it back when it is left.
@@ -106,6 +115,7 @@ class MCPClientSessionManager:
             key: `None` for a private session, opened on entry and closed on exit. Otherwise whose
                 session it is (a user, a conversation): all leases of one key share one live session.
             callbacks: Over those of the manager; where a named session is open already, its own stay.
+            hooks: Around the tool calls made here, inside those of the manager.
             acquire_timeout: Seconds to wait for room at `max_sessions`; the manager's if omitted.
 
         Raises:
@@ -120,7 +130,7 @@ class MCPClientSessionManager:
             registry = self._registry_here()
             return registry, await registry.acquire(config, key, asked, seconds)
 
-        return SessionLease(acquire)
+        return SessionLease(acquire, (*self.hooks, *hooks))
 
     def open_sessions(
         self,
@@ -165,6 +175,40 @@ class MCPClientSessionManager:
     def sessions(self) -> list[SessionInfo]:
         """One entry for each session that is not wholly closed."""
         return self._registry.infos() if self._registry is not None else []
+
+    def stats(self) -> ManagerStats:
+        """How it stands, and what it did since it was made."""
+        infos, totals = self.sessions(), self._totals
+        return ManagerStats(
+            users=len({info.key for info in infos if info.key is not None}),
+            sessions=len(infos),
+            active=sum(info.in_flight > 0 for info in infos),
+            max_sessions=self.max_sessions,
+            opened=totals.opened,
+            failed=totals.failed,
+            closed=totals.closed,
+            lost=totals.lost,
+            recoveries=totals.recoveries,
+            calls=totals.calls,
+            errors=totals.errors,
+            retries=totals.retries,
+            mean_open_seconds=totals.open_times.mean,
+            longest_open_seconds=totals.open_times.longest,
+            mean_call_seconds=totals.call_times.mean,
+            longest_call_seconds=totals.call_times.longest,
+        )
+
+    def events(self) -> EventStream:
+        """All events from now on, until the manager is left: `async for event in manager.events()`.
+
+        A slow reader holds nobody up: beyond 10,000 unread events the oldest are dropped, and an
+        `EventsDropped` says how many.
+        """
+        return self._events.stream()
+
+    async def close_idle(self) -> int:
+        """Close all named sessions that nobody has now; returns how many that were."""
+        return await self._registry.close_idle() if self._registry is not None else 0
 
     async def close_session(self, server_name: str, key: str) -> bool:
         """Close a named session now, whoever has it; whether there was one."""
@@ -269,5 +313,5 @@ class MCPClientSessionManager:
             return registry
         if registry is not None and (self._state == "entered" or not registry.is_abandoned):
             raise other_loop_error()
-        self._registry = SessionRegistry(self.max_sessions, keeps_idle=False, on_event=self._on_event)
+        self._registry = SessionRegistry(self.max_sessions, keeps_idle=False, events=self._events, totals=self._totals)
         return self._registry

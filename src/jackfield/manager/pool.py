@@ -16,6 +16,9 @@ class Slot(Protocol):
         ...
 
     @property
+    def server_name(self) -> str: ...
+
+    @property
     def is_usable(self) -> bool: ...
 
     @property
@@ -49,19 +52,27 @@ class Wait:
     """Nothing can be done before something changes."""
 
     because: str
-    """`closing`: the wanted session is on its way out; `full`: all are busy."""
+    """`closing`: the wanted session is on its way out; `full`: all are busy; `server`: all of this server are."""
 
 
 Decision = Reuse | Open | Evict | Wait
 
 
-def decide(slots: Sequence[Slot], wanted: tuple[str, str] | None, max_sessions: int) -> Decision:
+def decide(
+    slots: Sequence[Slot],
+    server_name: str,
+    wanted: tuple[str, str] | None,
+    max_sessions: int,
+    max_of_server: int | None = None,
+) -> Decision:
     """What to do so that somebody gets a session.
 
     Args:
         slots: All sessions that still hold anything, also those that are closing.
+        server_name: The server to be opened.
         wanted: (server, key), or `None` for a private session.
         max_sessions: How many there may be at once.
+        max_of_server: How many of them of this server.
     """
     closing = False
     if wanted is not None:
@@ -73,11 +84,16 @@ def decide(slots: Sequence[Slot], wanted: tuple[str, str] | None, max_sessions: 
     # Two live sessions of one key, even for the moment of closing, would be two owners of one state.
     if closing:
         return Wait("closing")
-    if len(slots) < max_sessions:
+    of_server = [index for index, slot in enumerate(slots) if slot.server_name == server_name]
+    if max_of_server is not None and len(of_server) >= max_of_server:
+        crowd, why = of_server, "server"
+    elif len(slots) >= max_sessions:
+        crowd, why = list(range(len(slots))), "full"
+    else:
         return Open()
-    idle = [index for index, slot in enumerate(slots) if slot.is_idle]
+    idle = [index for index in crowd if slots[index].is_idle]
     # One that is closing already will make room; to evict another for it would close one too many.
-    on_the_way_out = sum(not slot.is_usable for slot in slots)
+    on_the_way_out = sum(not slots[index].is_usable for index in crowd)
     if idle and not on_the_way_out:
         return Evict(min(idle, key=lambda index: slots[index].last_used_at))
-    return Wait("full")
+    return Wait(why)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import OrderedDict
 
 import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError
-from ..events import EventListener
+from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
+from ..session.circuit import CircuitBreaker
 from ..session.detached import event_loop_token, is_closed
 from ..session.owner import SessionInfo, SessionOwner
+from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide
+
+_REMEMBERED_LOSSES = 10_000
 
 
 class SessionSlot(SessionOwner):
     """An owner as the pool sees it."""
+
+    @property
+    def server_name(self) -> str:
+        return self.config.server_name
 
     @property
     def slot_key(self) -> tuple[str, str] | None:
@@ -30,14 +39,19 @@ class SessionRegistry:
     Args:
         max_sessions: How many may be open at once, whatever their kind.
         keeps_idle: Whether a named session outlives its last lease; so only where somebody will close it.
-        on_event: Gets every event.
+        events: Gets every event.
+        totals: Where sessions are counted.
     """
 
-    def __init__(self, max_sessions: int, *, keeps_idle: bool, on_event: EventListener | None) -> None:
+    def __init__(self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals) -> None:
         self.loop = event_loop_token()
         self.keeps_idle = keeps_idle
         self._max_sessions = max_sessions
-        self._on_event = on_event
+        self._events = events
+        self._totals = totals
+        self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
+        # Of named sessions that were lost while nobody had them: whoever comes next is to be told.
+        self._lost_generations: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._slots: list[SessionSlot] = []
         # First come, first served: only who holds the turn may open, or wait for room.
         self._turn = anyio.Lock()
@@ -74,6 +88,14 @@ class SessionRegistry:
             assert slot.error
             # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
             raise copy.copy(slot.error)
+        try:
+            silent_for, silent_limit = time.monotonic() - slot.last_heard_at, config.session.liveness_after
+            if silent_limit is not None and silent_for >= silent_limit:
+                await slot.check_alive()
+            await slot.ready()
+        except BaseException:
+            await self.release(slot)
+            raise
         return slot
 
     async def release(self, slot: SessionOwner) -> None:
@@ -124,15 +146,18 @@ class SessionRegistry:
                 match self._decide(config, wanted):
                     case Reuse(index):
                         return self._lease(self._slots[index])
-                    case Wait("closing"):
+                    case Wait("closing" | "server"):
                         await self._changed.wait()
                     case _:
                         if slot := await self._claim_in_turn(config, wanted, callbacks):
                             return self._lease(slot)
         busy = sum(slot.leases > 0 for slot in self._slots)
+        count = f"{len(self._slots)} of max_sessions={self._max_sessions}"
+        if (of_server := config.session.max_sessions) is not None:
+            mine = sum(slot.server_name == config.server_name for slot in self._slots)
+            count += f" (of this server {mine} of {of_server})"
         raise SessionTimeoutError(
-            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: "
-            f"{len(self._slots)} of max_sessions={self._max_sessions} are open, {busy} in use.",
+            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: {count} are open, {busy} in use.",
             server_name=config.server_name,
             sent=False,
             retryable=True,
@@ -152,7 +177,8 @@ class SessionRegistry:
                         return self._open(config, wanted, callbacks)
                     case Evict(index):
                         self._slots[index].request_close("evicted")
-                    case Wait("closing"):
+                    case Wait("closing" | "server"):
+                        # Others need not wait for room at this server.
                         return None
                     case Wait():
                         await self._changed.wait()
@@ -165,16 +191,23 @@ class SessionRegistry:
                 sent=False,
                 hint="Open sessions inside the manager's `async with` block.",
             )
-        return decide(self._slots, wanted, self._max_sessions)
+        of_server = config.session.max_sessions
+        return decide(self._slots, config.server_name, wanted, self._max_sessions, of_server)
 
     def _open(
         self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
     ) -> SessionSlot:
+        key = wanted[1] if wanted else None
+        circuit = self._circuit(config, key)
+        circuit.enter()
         slot = SessionSlot(
             config,
-            wanted[1] if wanted else None,
+            key,
             callbacks,
-            on_event=self._on_event,
+            events=self._events,
+            totals=self._totals,
+            circuit=circuit,
+            generation=self._lost_generations.pop(wanted, 0) if wanted else 0,
             may_expire=lambda: slot.is_idle,
             on_change=lambda: self._slot_changed(slot),
         )
@@ -185,10 +218,28 @@ class SessionRegistry:
     def _slot_changed(self, slot: SessionSlot) -> None:
         if slot.state == "closed":
             self._slots.remove(slot)
+            self._remember(slot)
         elif slot.state == "open":
             # Whoever asked for it may have been cancelled meanwhile.
             self.became_idle(slot)
         self._notify()
+
+    def _circuit(self, config: BaseServerConfig, key: str | None) -> CircuitBreaker:
+        for name in [name for name, circuit in self._circuits.items() if circuit.is_at_rest]:
+            del self._circuits[name]
+        return self._circuits.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session))
+
+    def _remember(self, slot: SessionSlot) -> None:
+        if slot.was_lost and slot.slot_key is not None:
+            self._lost_generations[slot.slot_key] = slot.generation
+            if len(self._lost_generations) > _REMEMBERED_LOSSES:
+                self._lost_generations.popitem(last=False)
+
+    async def close_idle(self) -> int:
+        """Close what nobody has; returns how many that were."""
+        idle = [slot for slot in self._slots if slot.is_idle]
+        await close_all(idle, "released")
+        return len(idle)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()

@@ -8,6 +8,7 @@ cancels what is left.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,7 +20,7 @@ def spawn(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> objec
     except RuntimeError:
         import trio
 
-        return trio.lowlevel.spawn_system_task(function, name=name)
+        return trio.lowlevel.spawn_system_task(function, name=name, context=contextvars.copy_context())
     return loop.create_task(function(), name=name)
 
 

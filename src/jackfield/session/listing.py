@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from mcp.types import Tool
+from mcp.types import Tool, ToolAnnotations
 
-from ..errors import RequestError, UnknownToolError, did_you_mean
+from ..config.servers import BaseServerConfig
+from ..errors import RequestError, ServerLimitError, UnknownToolError, did_you_mean
+from ..transport.report import limit_error
 from .arguments import ArgumentCheck
-
-MAX_PAGES = 1000
-"""An endless listing is cut off here, as an error."""
 
 
 class _Page(Protocol):
@@ -22,40 +23,58 @@ class _Page(Protocol):
 PageT = TypeVar("PageT", bound=_Page)
 
 
-async def all_pages(server_name: str, fetch: Callable[[str | None], Awaitable[PageT]]) -> list[PageT]:
+async def all_pages(config: BaseServerConfig, fetch: Callable[[str | None], Awaitable[PageT]]) -> list[PageT]:
     """Fetch page after page until the server names no next one.
 
     Raises:
-        RequestError: The listing does not end.
+        RequestError: The server names the same page twice.
+        ServerLimitError: There are more pages than `max_pages`, or more entries than `max_tools`.
 
     Source: MCP 2025-11-25, server/utilities/pagination.
     """
+    name, settings = config.server_name, config.session
     pages: list[PageT] = []
     seen: set[str] = set()
     cursor: str | None = None
+    entries = 0
     while True:
         page = await fetch(cursor)
         pages.append(page)
+        entries += max(len(value) for value in vars(page).values() if isinstance(value, list))  # pyright: ignore
         cursor = page.next_cursor
+        if entries > settings.max_tools:
+            raise limit_error(config, "max_tools", f"lists more than {settings.max_tools} entries")
         if cursor is None:
             return pages
-        if cursor in seen or len(pages) >= MAX_PAGES:
-            why = "names the same page twice" if cursor in seen else f"has more than {MAX_PAGES} pages"
+        if cursor in seen:
             raise RequestError(
-                f"A listing of server {server_name!r} {why}.",
-                server_name=server_name,
+                f"A listing of server {name!r} names the same page twice.",
+                server_name=name,
                 sent=True,
                 hint="Report this to the server's author: its pagination never ends.",
             )
+        if len(pages) >= settings.max_pages:
+            raise limit_error(config, "max_pages", f"has a listing of more than {settings.max_pages} pages")
         seen.add(cursor)
 
 
 class ToolListing:
-    """The tools of one server at one time."""
+    """The tools of one server at one time; those whose schema is beyond the limit are left out.
 
-    def __init__(self, server_name: str, tools: Sequence[Tool]) -> None:
-        self.server_name = server_name
-        self.tools = list(tools)
+    Args:
+        config: The server.
+        tools: All that it lists.
+        on_limit: Told of a tool that is left out.
+    """
+
+    def __init__(
+        self, config: BaseServerConfig, tools: Sequence[Tool], on_limit: Callable[[ServerLimitError], None]
+    ) -> None:
+        self.server_name = config.server_name
+        self._left_out = {tool.name: error for tool in tools if (error := _schema_error(config, tool)) is not None}
+        for error in self._left_out.values():
+            on_limit(error)
+        self.tools = [tool for tool in tools if tool.name not in self._left_out]
         self.fetched_at = time.monotonic()
         self._by_name = {tool.name: tool for tool in self.tools}
         self._checks: dict[str, ArgumentCheck] = {}
@@ -68,9 +87,12 @@ class ToolListing:
 
         Raises:
             UnknownToolError: There is no such tool; nothing was sent.
+            ServerLimitError: Its schema is beyond the limit; nothing was sent.
         """
         check = self._checks.get(name)
         if check is None:
+            if name in self._left_out:
+                raise copy.copy(self._left_out[name])
             tool = self._by_name.get(name)
             if tool is None:
                 raise UnknownToolError(
@@ -81,3 +103,28 @@ class ToolListing:
                 )
             check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema)
         return check
+
+    def annotations(self, name: str) -> ToolAnnotations | None:
+        """What the server says of a tool."""
+        tool = self._by_name.get(name)
+        return tool.annotations if tool else None
+
+    def is_safe_to_repeat(self, name: str) -> bool:
+        """Whether the server says that calling the tool twice does no more than once."""
+        hints = self.annotations(name)
+        return hints is not None and (hints.read_only_hint is True or hints.idempotent_hint is True)
+
+
+def _schema_error(config: BaseServerConfig, tool: Tool) -> ServerLimitError | None:
+    limit = config.session.max_schema_bytes
+    what = f"has a tool {tool.name!r} whose schema"
+    try:
+        size = len(json.dumps(tool.input_schema)) + len(json.dumps(tool.output_schema or None))
+    except (RecursionError, ValueError):
+        error = limit_error(config, "max_schema_bytes", f"{what} is nested too deep")
+    else:
+        if size <= limit:
+            return None
+        error = limit_error(config, "max_schema_bytes", f"{what} has {size:,} bytes")
+    error.sent = False
+    return error

@@ -1,12 +1,14 @@
-"""`SessionOwner`: the one task in which a session is opened, held and closed.
+"""`SessionOwner`: the one task in which a session is opened, held, recovered and closed.
 
 The SDK's context managers and cancel scopes stay inside this task, so a lease may be entered in one
 task and left in another, and a caller may be cancelled at any moment. Calls are made by their callers'
-own tasks; the owner only counts them.
+own tasks; the owner only counts them, and opens the line again when it breaks.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import math
 import time
@@ -17,10 +19,31 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError
-from ..events import EventListener, SessionClosed, SessionFailed, SessionLost, SessionOpened, SessionOpening, emit
+from ..errors import (
+    AuthenticationError,
+    ConfigError,
+    JackfieldError,
+    ServerLimitError,
+    SessionTerminatedError,
+    SessionTimeoutError,
+)
+from ..events import (
+    EventHub,
+    LimitReached,
+    RecoveryFailed,
+    SessionClosed,
+    SessionFailed,
+    SessionLost,
+    SessionOpened,
+    SessionOpening,
+    SessionRecovered,
+    StreamRenewed,
+    ToolsChanged,
+)
 from .callbacks import SessionCallbacks
+from .circuit import CircuitBreaker
 from .detached import spawn
+from .statistics import Totals
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -32,10 +55,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jackfield")
 
-State = Literal["opening", "open", "closing", "closed"]
+State = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
+
+# How long other calls on a session that the server forgot may take to get their answers all the same.
+_DRAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +71,13 @@ class SessionInfo:
     server_name: str
     key: str | None
     state: State
+    """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries anew."""
     protocol_version: str | None
     session_id: str | None
     """The first 8 characters of the id an HTTP server gave."""
     process_id: int | None
+    generation: int
+    """How often it was opened: 1, and one more for each recovery."""
     opened_at: float | None
     """Seconds since the epoch."""
     last_used_at: float
@@ -65,7 +94,10 @@ class SessionOwner:
         config: The server.
         key: Whose session it is; `None` for a private one.
         callbacks: For what the server asks.
-        on_event: Gets the session's events.
+        events: Gets the session's events.
+        totals: Where the session is counted.
+        circuit: Whether the server may be tried.
+        generation: How often a session of this key was opened before.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
     """
@@ -76,26 +108,36 @@ class SessionOwner:
         key: str | None,
         callbacks: SessionCallbacks,
         *,
-        on_event: EventListener | None,
+        events: EventHub,
+        totals: Totals,
+        circuit: CircuitBreaker,
+        generation: int,
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
         self.config = config
         self.key = key
         self.callbacks = callbacks
-        self.on_event = on_event
+        self.events = events
+        self.totals = totals
         self.state: State = "opening"
         self.error: JackfieldError | None = None
-        """Why it did not open, or how it was lost."""
+        """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
+        self.generation = generation
+        self.has_untold_loss = generation > 0
+        """Whether an earlier session of this key was lost while nobody was there to be told."""
         self.opened = anyio.Event()
-        """Set once it is open, or has failed to."""
+        """Set once it is open for the first time, or has failed to be."""
         self.closed = anyio.Event()
         self.leases = 0
         self.in_flight = 0
         self.calls = 0
         self.errors = 0
         self.last_used_at = time.time()
+        self.last_heard_at = time.monotonic()
+        """When the server answered last."""
+        self._opened_monotonic = 0.0
         self.opened_at: float | None = None
         limit = config.session.max_concurrency
         self.slots = anyio.Semaphore(limit) if limit is not None else None
@@ -103,13 +145,19 @@ class SessionOwner:
         """The tools as last listed; forgotten when the server says that they changed."""
         self.listing_lock = anyio.Lock()
         self.listeners: list[Callable[[Any], None]] = []
-        """Get every notification, and `None` when the session ends."""
+        """Get every notification, and `None` when the connection ends."""
+        self._circuit = circuit
         self._may_expire = may_expire
         self._on_change = on_change
         self._scope = anyio.CancelScope()
         self._hold = anyio.CancelScope()
         self._close_reason: str | None = None
         self._wake = anyio.Event()
+        self._settled = anyio.Event()
+        """Set when a recovery has come to an end, this way or that."""
+        self._drains = False
+        self._is_asked_for = False
+        self._lost_at = 0.0
         self._task: object = None
 
     def __repr__(self) -> str:
@@ -123,15 +171,14 @@ class SessionOwner:
 
     def request_close(self, reason: str) -> None:
         """Begin to close, whatever is under way; `closed` tells when nothing is left."""
-        if self.state in ("closing", "closed"):
+        if not self.is_usable:
             return
-        was_opening = self.state == "opening"
+        connected = self.state == "open"
         self._close_reason = reason
         self._set_state("closing")
         self._wake.set()
-        for listener in self.listeners:
-            listener(None)
-        if was_opening:
+        self._tell_listeners_the_end()
+        if not connected:
             self._scope.cancel()
 
     def expire_after(self, seconds: float | None) -> None:
@@ -144,9 +191,18 @@ class SessionOwner:
         return self.state == "open" and self.leases == 0 and self.in_flight == 0
 
     @property
+    def was_lost(self) -> bool:
+        """Whether it was closed because it was lost and nobody had it."""
+        return self._close_reason == "lost"
+
+    @property
     def is_usable(self) -> bool:
         """Open, or going to be."""
-        return self.state in ("opening", "open")
+        return self.state not in ("closing", "closed")
+
+    @property
+    def _has_answered(self) -> bool:
+        return self.last_heard_at > self._opened_monotonic
 
     def info(self) -> SessionInfo:
         """How it stands now."""
@@ -158,6 +214,7 @@ class SessionOwner:
             protocol_version=connection.client.protocol_version if connection and self.state == "open" else None,
             session_id=shortened(connection.report.http_session_id) if connection else None,
             process_id=connection.report.process_id if connection else None,
+            generation=self.generation,
             opened_at=self.opened_at,
             last_used_at=self.last_used_at,
             calls=self.calls,
@@ -166,68 +223,225 @@ class SessionOwner:
             leases=self.leases,
         )
 
+    # What callers ask of it
+
+    async def ready(self) -> Connection:
+        """The open connection, waiting for one that is being recovered, or trying to where that had failed.
+
+        Raises:
+            JackfieldError: There is none to be had; nothing was sent.
+        """
+        if self.state == "lost":
+            # Whoever asks first lets the owner try; all who ask meanwhile wait for the same outcome.
+            self._begin_recovery()
+        while self.state in ("opening", "recovering"):
+            await (self.opened if self.state == "opening" else self._settled).wait()
+        if self.state != "open" or self.connection is None:
+            raise self.ended(sent=False)
+        return self.connection
+
+    def report_lost(self, generation: int, error: JackfieldError, *, drains: bool = False) -> None:
+        """Somebody found that this generation of the session is gone; begins its recovery.
+
+        Args:
+            generation: Which one; nothing happens where a newer one is open, or being opened.
+            error: What was found.
+            drains: Other calls on the connection may still get their answers.
+        """
+        if self.state == "open" and self.generation == generation:
+            self._drains = drains
+            self._became_lost(error)
+
+    async def refresh(self) -> None:
+        """Close the connection and open a new one; returns when that is open.
+
+        Raises:
+            JackfieldError: It could not be opened.
+        """
+        if self.state == "open":
+            self._is_asked_for = True
+            self.report_lost(self.generation, self._terminated("was renewed by hand", state_lost=True))
+        await self.ready()
+
+    async def check_alive(self) -> None:
+        """See whether the server still answers, and begin a recovery where it does not."""
+        if self.state != "open" or self.connection is None or self.in_flight:
+            return
+        generation, seconds = self.generation, self.config.session.liveness_timeout
+        if not await self._answers(self.connection, seconds):
+            error = self._terminated(f"did not answer a check within {seconds:g} s", state_lost=True)
+            self.report_lost(generation, error)
+
+    def ended(self, *, sent: bool | None) -> JackfieldError:
+        """Why this session is not open now, told of a call that was or was not sent."""
+        reason = self.error
+        message = reason.message if reason else f"Session of server {self.config.server_name!r} was closed."
+        if sent is None:
+            message += " The call may have been sent."
+        elif sent:
+            message += " The call was sent and may have taken effect."
+        error = copy.copy(reason) if reason else SessionTerminatedError(message, hint="Open the session again.")
+        error.args, error.message = (message,), message
+        error.server_name = self.config.server_name
+        error.sent = sent
+        error.state_lost = self.opened_at is not None
+        error.retryable = sent is False
+        error.generation = self.generation
+        return error
+
+    # The task
+
     def _set_state(self, state: State) -> None:
         self.state = state
         self._on_change()
 
     async def _run(self) -> None:
+        # Imported here so that a manager can be made, and a config read, without the SDK.
+        from ..transport.report import current_call
+
         name, started = self.config.server_name, time.monotonic()
-        emit(self.on_event, SessionOpening(server_name=name, key=self.key))
+        # Opened from within a call, it is no part of that call.
+        current_call.set(None)
+        self.events.emit(SessionOpening(server_name=name, key=self.key))
         try:
-            await self._open_and_hold(started)
+            await self._live()
         except Exception as error:
             # A task nobody awaits must not raise; the callers learn of it by `error`.
             logger.exception("[MCP][%s] Session task failed", name)
             self.error = self.error or SessionTerminatedError(f"Session task failed: {error}", server_name=name)
         finally:
+            self._circuit.left()
             if self.opened_at is None:
-                self.error = self.error or self._closed_error()
-                failed = SessionFailed(
-                    server_name=name, key=self.key, seconds=time.monotonic() - started, error=self.error
-                )
-                emit(self.on_event, failed)
-                logger.warning("[MCP][%s] Session could not be opened: %s", name, self.error.message)
+                self._report_failed(time.monotonic() - started)
             else:
-                reason = self._close_reason or "cancelled"
-                emit(
-                    self.on_event,
-                    SessionClosed(
-                        server_name=name, key=self.key, reason=reason, seconds_open=time.time() - self.opened_at
-                    ),
-                )
-                logger.info("[MCP][%s] Session closed (%s)", name, reason)
+                self._report_closed(time.time() - self.opened_at)
             self.connection = None
             self._set_state("closed")
+            self._settled.set()
             self.opened.set()
             self.closed.set()
 
-    async def _open_and_hold(self, started: float) -> None:
-        # Imported here so that a manager can be made, and a config read, without the SDK.
+    def _report_failed(self, seconds: float) -> None:
+        name = self.config.server_name
+        self.error = self.error or self._terminated("was closed before it was open")
+        self.totals.failed += 1
+        self.events.emit(SessionFailed(server_name=name, key=self.key, seconds=seconds, error=self.error))
+        logger.warning("[MCP][%s] Session could not be opened: %s", name, self.error.message)
+
+    def _report_closed(self, seconds_open: float) -> None:
+        name, reason = self.config.server_name, self._close_reason or "cancelled"
+        self.totals.closed += 1
+        self.events.emit(
+            SessionClosed(
+                server_name=name, key=self.key, reason=reason, seconds_open=seconds_open, generation=self.generation
+            )
+        )
+        logger.info("[MCP][%s] Session closed (%s)", name, reason)
+
+    async def _live(self) -> None:
+        """Open, hold, and open again what was lost, until it is to be closed."""
+        settings = self.config.session
+        failures = 0  # openings in a row that failed, or were lost again before anything was answered
+        while self.is_usable:
+            before = self.generation
+            error = await self._open_and_hold(failures + 1)
+            if not self.is_usable:
+                return
+            was_open = self.generation > before
+            if was_open and self.leases == 0 and self.in_flight == 0:
+                self.request_close("lost")  # Nobody needs it now; whoever does later opens another.
+                return
+            failures = 0 if was_open and self._has_answered else failures + 1
+            error = error or self.error or self._terminated("was lost")
+            if self.opened_at is None and not _says_later(error, settings.timeout):
+                self.error = error
+                return
+            if was_open and failures <= 1 and (settings.retry_attempts or self._is_asked_for):
+                continue
+            if _may_pass(error) and failures < settings.retry_attempts:
+                await self._pause(settings.wait_before(failures + 1, error.retry_after))
+            elif self.opened_at is None:
+                self.error = error
+                return
+            else:
+                await self._wait_until_asked(error, failures)
+                failures = 0
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            if self.is_usable:
+                await anyio.sleep(seconds)
+
+    async def _wait_until_asked(self, error: JackfieldError, attempts: int) -> None:
+        """Recovery failed: rest until a caller wants to try again, or it is to be closed."""
+        self.error = error
+        self._wake = anyio.Event()
+        self._set_state("lost")
+        self._settled.set()
+        logger.warning("[MCP][%s] Session could not be recovered: %s", self.config.server_name, error.message)
+        self.events.emit(
+            RecoveryFailed(server_name=self.config.server_name, key=self.key, error=error, attempts=attempts)
+        )
+        if self.leases == 0:
+            self.request_close("lost")
+            return
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            await self._wake.wait()
+
+    def _begin_recovery(self) -> None:
+        if self._may_try() is None:
+            self._settled = anyio.Event()
+            self._set_state("recovering")
+            self._wake.set()
+
+    def _may_try(self) -> JackfieldError | None:
+        try:
+            self._circuit.enter()
+        except JackfieldError as error:
+            self.error = error
+            return error
+        return None
+
+    async def _open_and_hold(self, attempt: int) -> JackfieldError | None:
+        """One connection, from opening to its end; returns why it could not be opened."""
         from ..transport.connection import connect, open_failure
         from ..transport.report import ConnectionReport
+        from .tracing import mark_failed, span
 
-        report = ConnectionReport()
+        report = ConnectionReport(self.config, self._on_renewed, self.on_limit)
+        generation, error, started = self.generation, None, time.monotonic()
         # One scope around all: the deadline moves from opening to closing, because a scope of their
         # own for either could not be left while the SDK's task groups inside are entered.
-        with self._scope as scope:
+        with contextlib.ExitStack() as opening, anyio.CancelScope() as scope:
+            self._scope = scope
             scope.deadline = anyio.current_time() + self.config.session.timeout
+            trace = opening.enter_context(span(f"open_session {self.config.server_name}", self.config.server_name))
             try:
                 async with connect(self.config, report, self._client_options()) as connection:
                     await self._greet(connection)
-                    if self.state == "opening":
+                    opening.close()
+                    if self.is_usable:
                         scope.deadline = math.inf
-                        self._became_open(connection, started)
+                        self._became_open(connection, started, attempt)
                         await self._held(report)
+                        if self._drains and self.is_usable:
+                            await self._drained(connection)
                     scope.deadline = anyio.current_time() + self.config.session.close_timeout + _CLOSE_SLACK_SECONDS
-            except Exception as error:
-                if self.opened_at is None:
-                    self.error = open_failure(self.config, report, error)
+            except Exception as exc:
+                if self.generation == generation:
+                    error = open_failure(self.config, report, exc)
+                    mark_failed(trace, error)
                 elif self.state == "open":
-                    self._became_lost(report, error)
+                    self._became_lost(self.loss(report, exc))
                 else:
-                    logger.debug("[MCP][%s] Closing was not clean: %r", self.config.server_name, error)
-        if scope.cancelled_caught and self.opened_at is None and self._close_reason is None:
-            self.error = self._open_timeout(report)
+                    logger.debug("[MCP][%s] Closing was not clean: %r", self.config.server_name, exc)
+        if scope.cancelled_caught and self.generation == generation and self.is_usable:
+            error = self._open_timeout(report)
+        if error is not None and self.is_usable:
+            self._circuit.failed(error)
+        return error
 
     def _client_options(self) -> dict[str, Any]:
         from mcp.types import Implementation
@@ -239,15 +453,34 @@ class SessionOwner:
         options["message_handler"] = self._on_notification
         return options
 
+    def _on_renewed(self, resumed: bool) -> None:
+        logger.info("[MCP][%s] Stream renewed%s", self.config.server_name, " and resumed" if resumed else "")
+        self.events.emit(StreamRenewed(server_name=self.config.server_name, key=self.key, resumed=resumed))
+        if not resumed:
+            self.listing = None  # A change of it may have been told while nobody listened.
+
+    def on_limit(self, error: ServerLimitError) -> None:
+        """Tell of a server that went beyond a limit."""
+        logger.warning("[MCP][%s] %s", self.config.server_name, error.message)
+        self.events.emit(LimitReached(server_name=self.config.server_name, key=self.key, error=error))
+
     async def _on_notification(self, message: Any) -> None:
         from mcp.types import ToolListChangedNotification
 
         if isinstance(message, ToolListChangedNotification):
-            self.listing = None
+            self._tools_changed()
         for listener in list(self.listeners):
             listener(message)
         if self.callbacks.notification is not None:
             await self.callbacks.notification(message)
+
+    def _tools_changed(self) -> None:
+        self.listing = None
+        self.events.emit(ToolsChanged(server_name=self.config.server_name, key=self.key))
+
+    def _tell_listeners_the_end(self) -> None:
+        for listener in list(self.listeners):
+            listener(None)
 
     async def _greet(self, connection: Connection) -> None:
         """Ask for log messages where the older protocol has a request for it."""
@@ -256,32 +489,48 @@ class SessionOwner:
         if level and client.server_capabilities.logging and client.session.initialize_result is not None:
             await set_logging_level(client, level)
 
-    def _became_open(self, connection: Connection, started: float) -> None:
+    def _became_open(self, connection: Connection, started: float, attempt: int) -> None:
+        recovered = self.opened_at is not None
+        seconds = time.monotonic() - started
         self.connection = connection
-        self.opened_at = time.time()
-        session_id = shortened(connection.report.http_session_id)
+        self.generation += 1
+        self.opened_at = self.opened_at or time.time()
+        self.last_heard_at = time.monotonic()
+        self.totals.open_times.add(seconds)
+        self._circuit.succeeded()
+        self._wake = anyio.Event()
+        self._drains = False
+        self._is_asked_for = False
+        self._opened_monotonic = self.last_heard_at
         self._set_state("open")
         self.opened.set()
-        emit(
-            self.on_event,
-            SessionOpened(
-                server_name=self.config.server_name,
-                key=self.key,
-                seconds=time.monotonic() - started,
-                protocol_version=connection.client.protocol_version,
-                session_id=session_id,
-                process_id=connection.report.process_id,
-            ),
-        )
-        logger.info(
-            "[MCP][%s] Session created: %s", self.config.server_name, f"{session_id}..." if session_id else "(no id)"
-        )
+        self._settled.set()
+        name, session_id = self.config.server_name, shortened(connection.report.http_session_id)
+        details: dict[str, Any] = {
+            "server_name": name,
+            "key": self.key,
+            "protocol_version": connection.client.protocol_version,
+            "session_id": session_id,
+            "process_id": connection.report.process_id,
+        }
+        shown = f"{session_id}..." if session_id else "(no id)"
+        if recovered:
+            self.totals.recoveries += 1
+            since = time.monotonic() - self._lost_at
+            self.events.emit(SessionRecovered(generation=self.generation, attempts=attempt, seconds=since, **details))
+            logger.info("[MCP][%s] Session recovered: %s (generation %d)", name, shown, self.generation)
+        else:
+            self.totals.opened += 1
+            self.events.emit(SessionOpened(seconds=seconds, **details))
+            logger.info("[MCP][%s] Session created: %s", name, shown)
 
     async def _held(self, report: ConnectionReport) -> None:
-        """Return when the session is to be closed."""
+        """Return when the connection is to be closed, or is lost."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loss, report)
             tasks.start_soon(self._watch_listings)
+            if self.config.session.liveness_interval is not None:
+                tasks.start_soon(self._watch_liveness, self.config.session.liveness_interval)
             while self.state == "open":
                 with anyio.CancelScope() as hold:
                     hold.deadline, self._hold = self._hold.deadline, hold
@@ -294,9 +543,40 @@ class SessionOwner:
                         self._hold = anyio.CancelScope()
             tasks.cancel_scope.cancel()
 
+    async def _drained(self, connection: Connection) -> None:
+        if connection.in_flight:
+            connection.drained = anyio.Event()
+            with anyio.move_on_after(_DRAIN_SECONDS):
+                await connection.drained.wait()
+
     async def _watch_loss(self, report: ConnectionReport) -> None:
         await report.lost.wait()
-        self._became_lost(report, None)
+        self._drains = report.loss is not None
+        if self.state == "open":
+            self._became_lost(report.loss or self.loss(report))
+
+    async def _watch_liveness(self, interval: float) -> None:
+        while True:
+            silent = time.monotonic() - self.last_heard_at
+            if silent >= interval and not self.in_flight:
+                await self.check_alive()
+                silent = 0.0
+            await anyio.sleep(max(interval - silent, 0.001))
+
+    async def _answers(self, connection: Connection, seconds: float) -> bool:
+        from mcp import MCPError
+        from mcp.types import CONNECTION_CLOSED
+
+        with anyio.move_on_after(seconds):
+            try:
+                await ping(connection.client)
+            except MCPError as error:
+                # Any other error is an answer too: not every server knows this request.
+                if error.code == CONNECTION_CLOSED or connection.report.failure is not None:
+                    return False
+            self.last_heard_at = time.monotonic()
+            return True
+        return False
 
     async def _watch_listings(self) -> None:
         """In the protocol of 2026-07-28 changes of the listings are told only to who listens."""
@@ -305,55 +585,72 @@ class SessionOwner:
         from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
         assert self.connection
-        client = self.connection.client
+        client, settings = self.connection.client, self.config.session
         tools = client.server_capabilities.tools
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (tools and tools.list_changed):
             return
-        try:
-            async with client.listen(tools_list_changed=True) as changes:
-                async for _ in changes:
-                    self.listing = None
-        except (SubscriptionLost, MCPError, TimeoutError) as error:
-            # Without the stream a stale listing is noticed by the first call that does not fit it.
-            logger.debug("[MCP][%s] No stream of changes: %s", self.config.server_name, error)
+        attempt = 0
+        while True:
+            try:
+                async with client.listen(tools_list_changed=True) as changes:
+                    if attempt:
+                        self._on_renewed(False)
+                    attempt = 1
+                    async for _ in changes:
+                        self._tools_changed()
+            except SubscriptionLost as error:
+                logger.debug("[MCP][%s] The stream of changes ended: %s", self.config.server_name, error)
+            except (MCPError, TimeoutError) as error:
+                if not attempt:
+                    # Without the stream a stale listing is noticed by the first call that does not fit it.
+                    logger.debug("[MCP][%s] No stream of changes: %s", self.config.server_name, error)
+                    return
+            attempt += 1
+            await anyio.sleep(settings.wait_before(attempt))
 
-    def _became_lost(self, report: ConnectionReport, error: Exception | None) -> None:
-        if self.state != "open":
-            return
-        self.error = self._loss(report, error)
-        logger.warning("[MCP][%s] Session lost: %s", self.config.server_name, self.error.message)
-        emit(self.on_event, SessionLost(server_name=self.config.server_name, key=self.key, error=self.error))
-        self.request_close("lost")
+    def _became_lost(self, error: JackfieldError) -> None:
+        self.error = error
+        self._lost_at = time.monotonic()
+        self.connection = None
+        self.totals.lost += 1
+        self._settled = anyio.Event()
+        self._set_state("recovering")
+        self._wake.set()
+        self._tell_listeners_the_end()
+        logger.warning("[MCP][%s] Session lost: %s", self.config.server_name, error.message)
+        self.events.emit(
+            SessionLost(server_name=self.config.server_name, key=self.key, error=error, generation=self.generation)
+        )
 
-    def _loss(self, report: ConnectionReport, error: Exception | None) -> JackfieldError:
+    def loss(self, report: ConnectionReport, error: Exception | None = None) -> JackfieldError:
+        """Why a connection ended that was not closed here."""
         if report.failure is not None:
             return report.failure
-        name = self.config.server_name
-        output = report.stderr.text() or None
         if isinstance(self.config, StdioConfig):
-            problem, hint = (
-                "its process ended or closed its output",
-                "Open the session again; what the server kept is gone.",
-            )
+            problem = "was lost: its process ended or closed its output"
         else:
-            problem, hint = "its stream ended", "Open the session again."
+            problem = "was lost: its stream ended"
         if error is not None:
             from ..transport.connection import root_cause
 
             problem += f" ({root_cause(error)!r})"
-        return SessionTerminatedError(
-            f"Session of server {name!r} was lost: {problem}.",
-            server_name=name,
-            state_lost=True,
-            retryable=True,
-            server_output=output,
-            hint=hint,
-        )
+        return self._terminated(problem, state_lost=True, server_output=report.stderr_quote())
 
-    def _closed_error(self) -> JackfieldError:
+    def _terminated(
+        self, what: str, *, state_lost: bool = False, server_output: str | None = None
+    ) -> SessionTerminatedError:
         name = self.config.server_name
         return SessionTerminatedError(
-            f"Session of server {name!r} was closed before it was open.", server_name=name, sent=False
+            f"Session of server {name!r} {what}.",
+            server_name=name,
+            sent=False,
+            state_lost=state_lost,
+            retryable=True,
+            generation=self.generation,
+            server_output=server_output,
+            hint="Go on: the session is opened again, but what the server kept behind it is gone."
+            if state_lost
+            else None,
         )
 
     def _open_timeout(self, report: ConnectionReport) -> JackfieldError:
@@ -367,9 +664,32 @@ class SessionOwner:
             server_name=name,
             sent=False,
             retryable=True,
-            server_output=" | ".join(filter(None, (noise, report.stderr.text()))) or None,
+            server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
             hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
         )
+
+
+def _says_later(error: JackfieldError, within_seconds: float) -> bool:
+    """Whether the server is there, and asks to come back soon."""
+    return error.retry_after is not None and error.retry_after <= within_seconds
+
+
+def _may_pass(error: JackfieldError) -> bool:
+    """Whether another attempt may well succeed."""
+    return not isinstance(error, AuthenticationError | ConfigError)
+
+
+async def ping(client: Client) -> None:
+    """Make one round trip that changes nothing.
+
+    Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
+    """
+    from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+
+    if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        await client.session.send_discover(client.protocol_version)
+    else:
+        await client.session.send_ping()
 
 
 async def set_logging_level(client: Client, level: LoggingLevel) -> None:

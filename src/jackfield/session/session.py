@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -40,23 +43,33 @@ from pydantic import ValidationError
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
+    AuthenticationError,
     InvalidArgumentsError,
     JackfieldError,
     RequestError,
+    ServerLimitError,
+    SessionExpiredError,
+    SessionInvalidError,
     SessionTerminatedError,
     SessionTimeoutError,
     ToolError,
     UnknownToolError,
 )
-from ..events import CallFinished, CallStarted, emit
-from ..transport.report import CallRecord, current_call
+from ..events import CallFinished, CallRetried, CallStarted
+from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
+from .hooks import CallHook, ToolCall
 from .listing import ToolListing, all_pages
-from .owner import SessionOwner, set_logging_level
+from .owner import SessionOwner, ping, set_logging_level
 from .results import ToolResult
+from .tracing import span
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
     from mcp.shared.dispatcher import ProgressFnT
+
+    from ..transport.connection import Connection
+
+logger = logging.getLogger("jackfield")
 
 _T = TypeVar("_T")
 
@@ -71,10 +84,16 @@ class Session:
     setting if omitted), and running out of it, or being cancelled, is told to the server.
     """
 
-    def __init__(self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None]) -> None:
+    def __init__(
+        self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None], hooks: Sequence[CallHook] = ()
+    ) -> None:
         self._owner = owner
         self._on_idle = on_idle
+        self._hooks = tuple(hooks)
         self._released = False
+        # The generation whose state the user of this handle counts on.
+        self._known_generation = owner.generation - 1 if owner.has_untold_loss else owner.generation
+        owner.has_untold_loss = False
 
     def __repr__(self) -> str:
         state = "released" if self._released else self._owner.state
@@ -99,8 +118,9 @@ class Session:
 
     @property
     def generation(self) -> int:
-        """How often the session was opened; goes up when it is recovered."""
-        return 1
+        """How often the session was opened: 1, and one more for each recovery. State kept behind it in an
+        earlier generation is gone."""
+        return self._owner.generation
 
     @property
     def protocol_version(self) -> str:
@@ -153,76 +173,133 @@ class Session:
     ) -> ToolResult:
         """Call one tool of this session's server.
 
+        If the session is lost, it is opened again, and the call is made again where it provably was not
+        executed, or where the tool says that it is read-only or idempotent.
+
         Args:
             name: The tool's name as the server lists it.
             arguments: Checked against the tool's input schema before anything is sent.
-            call_timeout: Seconds to wait for the result; the server's setting if omitted.
+            call_timeout: Seconds to wait for the result, recovery included; the server's setting if omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
 
         Returns:
-            The result; `is_error` is set where the tool itself reported an error.
+            The result; `is_error` is set where the tool itself reported an error, and `state_lost` where
+            the session was opened anew since the last result.
 
         Raises:
             UnknownToolError: The server has no such tool; nothing was sent.
             InvalidArgumentsError: The arguments do not fit; nothing was sent.
+            CallDeniedError: A hook did not let it through; nothing was sent.
             SessionTimeoutError: No answer in time; `sent` says whether the server has the call.
             SessionTerminatedError: The session ended; `sent` says whether the server has the call.
+            ServerUnavailableError: The server cannot be reached; `sent` says whether it has the call.
+            ServerLimitError: The answer is beyond a limit of `SessionConfig`.
             RequestError: The server answered with a protocol error.
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
-        owner = self._usable()
-        given = dict(arguments) if arguments else {}
-        listing = owner.listing or await self.tool_listing(call_timeout=call_timeout)
+        self._usable()
+        call = _Call(name, dict(arguments) if arguments else {}, call_timeout, progress_callback, meta)
+        if not self._hooks:
+            return await self._call(call)
+        return await self._call_with_hooks(call)
+
+    async def _call_with_hooks(self, call: _Call) -> ToolResult:
+        listing = await self.tool_listing(call_timeout=call.timeout)
+        about = ToolCall(
+            self.server_name, self.key, call.tool, call.arguments, listing.annotations(call.tool) if listing else None
+        )
+        passed: list[CallHook] = []
+        try:
+            for hook in self._hooks:
+                about = await hook.before(about) or about
+                passed.append(hook)
+            changed = replace(call, arguments=dict(about.arguments), headers=dict(about.headers))
+            result = await self._call(changed)
+        except JackfieldError as error:
+            for hook in reversed(passed):
+                if (stand_in := await hook.on_error(about, error)) is not None:
+                    return stand_in
+            raise
+        for hook in reversed(passed):
+            result = await hook.after(about, result) or result
+        return result
+
+    async def _call(self, call: _Call) -> ToolResult:
+        owner, name = self._owner, call.tool
+        listing = owner.listing or await self.tool_listing(call_timeout=call.timeout)
         if listing is not None:
             try:
-                listing.check(name).check(given)
+                listing.check(name).check(call.arguments)
             except (UnknownToolError, InvalidArgumentsError):
                 # The server may have changed the tool without saying so.
                 if time.monotonic() - listing.fetched_at < _FRESH_SECONDS:
                     raise
-                fresh, _ = await self._fetch_listing(call_timeout)
-                fresh.check(name).check(given)
+                listing, _ = await self._fetch_listing(call.timeout)
+                listing.check(name).check(call.arguments)
         owner.calls += 1
-        number, started, listener = owner.calls, time.monotonic(), owner.on_event
-        if listener is not None:
-            emit(listener, CallStarted(server_name=self.server_name, key=owner.key, tool=name, call_number=number))
+        number, started, totals = owner.calls, time.monotonic(), owner.totals
+        totals.calls += 1
+        heard = owner.events.is_heard
+        if heard:
+            owner.events.emit(CallStarted(server_name=self.server_name, key=self.key, tool=name, call_number=number))
         failure: JackfieldError | None = None
+        generation = self._known_generation
         try:
-            answer = await self._request(
-                "tools/call",
-                call_timeout,
-                lambda client: client.call_tool(
-                    name,
-                    given,
-                    progress_callback=progress_callback,
-                    meta=dict(meta) if meta else None,  # type: ignore[arg-type]
-                ),
-            )
+            with span(f"call_tool {name}", self.server_name):
+                answer = await self._request(
+                    "tools/call",
+                    call.timeout,
+                    lambda client: client.call_tool(
+                        name,
+                        call.arguments,
+                        progress_callback=call.progress_callback,
+                        meta=dict(call.meta) if call.meta else None,  # type: ignore[arg-type]
+                    ),
+                    is_safe=listing is not None and listing.is_safe_to_repeat(name),
+                    headers=call.headers,
+                    on_retry=lambda error: self._note_retry(name, number, error),
+                )
             result = ToolResult.of(answer, server_name=self.server_name, tool_name=name)
+            result.generation = owner.generation
+            if owner.generation != generation:
+                result.state_lost = True
+                self._known_generation = owner.generation
             if result.is_error:
-                owner.errors += 1
-                if listener is not None:
-                    failure = _tool_error(result)
+                failure = _tool_error(result)
             return result
         except JackfieldError as error:
-            owner.errors += 1
             failure = error
             raise
         finally:
-            if listener is not None:
-                emit(
-                    listener,
+            seconds = time.monotonic() - started
+            totals.call_times.add(seconds)
+            if failure is not None:
+                owner.errors += 1
+                totals.errors += 1
+            if heard:
+                owner.events.emit(
                     CallFinished(
                         server_name=self.server_name,
-                        key=owner.key,
+                        key=self.key,
                         tool=name,
                         call_number=number,
-                        seconds=time.monotonic() - started,
+                        seconds=seconds,
                         error=failure,
                     ),
                 )
+            if logger.isEnabledFor(logging.DEBUG):
+                end = f"failed: {failure.code}" if failure else "done"
+                logger.debug("[MCP][%s] Call %d of %s %s in %.3f s", self.server_name, number, name, end, seconds)
+
+    def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
+        owner = self._owner
+        owner.totals.retries += 1
+        logger.info("[MCP][%s] Call %d of %s is made again: %s", self.server_name, number, tool, error.code)
+        owner.events.emit(
+            CallRetried(server_name=self.server_name, key=self.key, tool=tool, call_number=number, error=error)
+        )
 
     async def tool_listing(self, *, call_timeout: float | None = None) -> ToolListing | None:
         """The tools as last listed, asking only where they may have changed; `None` if there is no listing."""
@@ -237,8 +314,8 @@ class Session:
 
     async def _fetch_listing(self, call_timeout: float | None) -> tuple[ToolListing, ListToolsResult]:
         pages = await self._pages("tools/list", call_timeout, lambda client, cursor: client.list_tools(cursor=cursor))
-        tools = [tool for page in pages for tool in page.tools]
-        listing = self._owner.listing = ToolListing(self.server_name, tools)
+        listing = ToolListing(self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit)
+        self._owner.listing, tools = listing, listing.tools
         return listing, pages[0].model_copy(update={"tools": tools, "next_cursor": None})
 
     # Resources and prompts
@@ -317,15 +394,21 @@ class Session:
         Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
         """
         started = time.monotonic()
-
-        async def round_trip(client: Client) -> None:
-            if self._is_modern(client):
-                await client.session.send_discover(client.protocol_version)
-            else:
-                await client.session.send_ping()
-
-        await self._request("ping", call_timeout, round_trip)
+        await self._request("ping", call_timeout, ping)
         return time.monotonic() - started
+
+    async def refresh(self) -> None:
+        """Close the connection and open a new one: a new process, a new session id. State behind it is lost.
+
+        For use after a `SessionTimeoutError`, when the server seems to hang. Calls that are under way on
+        this session, also by others who share its key, end with an error.
+
+        Raises:
+            JackfieldError: It could not be opened again.
+        """
+        self._usable()
+        await self._owner.refresh()
+        self._known_generation = self._owner.generation
 
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
@@ -420,7 +503,6 @@ class Session:
         return client.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     def _usable(self) -> SessionOwner:
-        owner = self._owner
         if self._released:
             raise SessionTerminatedError(
                 f"This session of server {self.server_name!r} was left: its `async with` block is over.",
@@ -428,60 +510,99 @@ class Session:
                 sent=False,
                 hint="Make calls inside the block, or open the session again.",
             )
-        if owner.connection is None or owner.state != "open":
-            raise self._ended(sent=False)
-        return owner
+        if not self._owner.is_usable:
+            raise self._owner.ended(sent=False)
+        return self._owner
 
     def _client(self) -> Client:
         connection = self._usable().connection
-        assert connection
+        if connection is None:
+            raise self._owner.ended(sent=False)
         return connection.client
-
-    def _ended(self, *, sent: bool | None) -> JackfieldError:
-        """Why this session is not open any more, told of a call that was or was not sent."""
-        reason = self._owner.error
-        message = reason.message if reason else f"Session of server {self.server_name!r} was closed."
-        if sent is None:
-            message += " The call may have been sent."
-        elif sent:
-            message += " The call was sent and may have taken effect."
-        error = (type(reason) if reason else SessionTerminatedError)(message)
-        error.server_name = self.server_name
-        error.sent = sent
-        error.state_lost = True
-        error.retryable = sent is False
-        error.server_output = reason.server_output if reason else None
-        error.hint = reason.hint if reason else "Open the session again."
-        return error
 
     async def _pages(
         self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
     ) -> list[Any]:
         return await all_pages(
-            self.server_name,
+            self.config,
             lambda cursor: self._request(method, call_timeout, lambda client: fetch(client, cursor)),
         )
 
-    async def _request(self, method: str, call_timeout: float | None, send: Callable[[Client], Awaitable[_T]]) -> _T:
-        """Make one request in the caller's task, counted and bounded."""
+    async def _request(
+        self,
+        method: str,
+        call_timeout: float | None,
+        send: Callable[[Client], Awaitable[_T]],
+        *,
+        is_safe: bool = True,
+        headers: Mapping[str, str] | None = None,
+        on_retry: Callable[[JackfieldError], None] | None = None,
+    ) -> _T:
+        """Make one request in the caller's task: counted, bounded, and made again where that does no harm.
+
+        Args:
+            method: Its name, for errors.
+            call_timeout: Seconds for all of it.
+            send: Makes it.
+            is_safe: Whether it may be made again although it may have been executed.
+            headers: Sent with it over HTTP.
+            on_retry: Called before it is made again.
+        """
         owner = self._usable()
-        assert owner.connection
         settings = owner.config.session
         seconds = call_timeout if call_timeout is not None else settings.call_timeout
         record = CallRecord(method)
+        with anyio.CancelScope() as bound:
+            if seconds is not None:
+                bound.deadline = anyio.current_time() + seconds
+            attempt = 1
+            while True:
+                record = CallRecord(method, headers=dict(headers) if headers else {})
+                try:
+                    return await self._send(owner, method, send, record)
+                except JackfieldError as error:
+                    attempt += 1
+                    if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
+                        raise
+                    wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
+                    if anyio.current_time() + wait >= bound.deadline:
+                        raise
+                    if on_retry is not None:
+                        on_retry(error)
+                    await anyio.sleep(wait)
+        raise record.failure or self._timed_out(method, seconds, record)
+
+    def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
+        if self._released or not self._owner.is_usable or self._owner.state == "lost":
+            return False
+        if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
+            return False
+        return error.sent is False or is_safe
+
+    async def _send(
+        self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord
+    ) -> _T:
+        """Make a request once."""
+        connection = owner.connection or await owner.ready()
+        generation = owner.generation
         token = current_call.set(record)
         owner.in_flight += 1
+        connection.in_flight += 1
         try:
-            with record.scope as scope:
-                if seconds is not None:
-                    scope.deadline = anyio.current_time() + seconds
+            with record.scope:
                 if owner.slots is None:
-                    return await send(owner.connection.client)
-                async with owner.slots:
-                    return await send(owner.connection.client)
-            raise record.failure or self._timed_out(method, seconds, record)
+                    answer = await send(connection.client)
+                else:
+                    async with owner.slots:
+                        answer = await send(connection.client)
+                owner.last_heard_at = time.monotonic()
+                return answer
+            raise record.failure or self._timed_out(method, None, record)
         except MCPError as error:
-            raise self._failure(method, error, record) from None
+            failure = self._failure(method, error, record, connection)
+            if isinstance(failure, SessionExpiredError | SessionInvalidError):
+                owner.report_lost(generation, failure, drains=True)
+            raise failure from None
         except ValidationError as error:
             raise self._bad_answer(
                 method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
@@ -492,28 +613,42 @@ class Session:
         finally:
             current_call.reset(token)
             owner.in_flight -= 1
+            connection.in_flight -= 1
+            if connection.in_flight == 0:
+                connection.drained.set()
             owner.last_used_at = time.time()
             if owner.in_flight == 0:
                 self._on_idle(owner)
 
     def _timed_out(self, method: str, seconds: float | None, record: CallRecord) -> SessionTimeoutError:
-        if record.sent is False:
+        if record.sent is False and self._owner.state == "recovering":
+            happened = "the request was not sent, because the session was still being opened again"
+        elif record.sent is False:
             happened = "the request was not sent"
         else:
             happened = "the server was told to cancel it, but it may have taken effect"
         return SessionTimeoutError(
-            f"Server {self.server_name!r} did not answer {method} within {seconds:g} s; {happened}.",
+            f"Server {self.server_name!r} did not answer {method}"
+            f"{f' within {seconds:g} s' if seconds else ''}; {happened}.",
             server_name=self.server_name,
             sent=record.sent,
             retryable=record.sent is False,
-            hint="Raise call_timeout for slow work.",
+            hint="Raise call_timeout for slow work; session.refresh() opens a hanging server anew.",
         )
 
-    def _failure(self, method: str, error: MCPError, record: CallRecord) -> JackfieldError:
+    def _failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
         if record.failure is not None:
+            record.failure.generation = self._owner.generation
+            if record.failure.state_lost:
+                self._known_generation = self._owner.generation + 1
             return record.failure
         if error.code == CONNECTION_CLOSED:
-            return self._ended(sent=record.sent)
+            return self._lost(connection, record)
+        if error.code == LIMIT_CODE:
+            assert connection.report.limit_reached
+            return copy.copy(connection.report.limit_reached)
+        if error.code == UNREADABLE_CODE:
+            return self._bad_answer(method, error.error.message)
         hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
         return RequestError(
             f"Server {self.server_name!r} answered {method} with error {error.code}: {error.error.message}",
@@ -523,6 +658,17 @@ class Session:
             hint=hint,
         )
 
+    def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
+        """The connection ended under a call."""
+        owner = self._owner
+        if owner.connection is connection:
+            # The call learned of it before the owner did.
+            owner.report_lost(owner.generation, owner.loss(connection.report))
+        error = owner.ended(sent=record.sent)
+        if error.state_lost:
+            self._known_generation = error.generation + 1 if error.generation else self._known_generation
+        return error
+
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         kind = ToolError if method == "tools/call" else RequestError
         return kind(
@@ -531,6 +677,18 @@ class Session:
             sent=True,
             hint="The request was carried out; report this to the server's author.",
         )
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What `call_tool` was asked for."""
+
+    tool: str
+    arguments: dict[str, Any]
+    timeout: float | None
+    progress_callback: ProgressFnT | None
+    meta: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None = None
 
 
 def _tool_error(result: ToolResult) -> JackfieldError | None:

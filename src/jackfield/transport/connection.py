@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+import anyio
 from mcp import Client, MCPError
 from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
@@ -20,12 +21,16 @@ from .stdio import stdio_transport
 _MODES = {"auto": "auto", "handshake": "legacy"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Connection:
     """One open connection and what is known of it."""
 
     client: Client
     report: ConnectionReport
+    in_flight: int = 0
+    """Requests under way on it."""
+    drained: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the last of them ended."""
 
 
 @asynccontextmanager
@@ -106,7 +111,7 @@ def _words(cause: BaseException) -> str:
 
 def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseException) -> JackfieldError:
     name = config.server_name
-    output = report.stderr.text() or None
+    output = report.stderr_quote()
     noise = " | ".join(report.noise)
     closed = isinstance(cause, MCPError) and cause.code == CONNECTION_CLOSED
     hint = f"Run it by hand to see why: {config.address}"

@@ -3,7 +3,9 @@
 The SDK turns any HTTP failure into one and the same message, and a refused connection into the end of
 the whole transport. The client here notes status, content type and connection errors for the error
 text, marks the call they belong to, and hands the SDK an ordinary failed response, so that one failed
-request costs only that request.
+request costs only that request. A broken stream of events ends cleanly here, whereupon the SDK opens it
+again with `Last-Event-ID`; where that fails it would give up after two attempts, so it is held here
+until the server can be reached again or says no.
 
 Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same; 2024-11-05 "HTTP with SSE".
 """
@@ -14,6 +16,8 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +26,8 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCNotification
+from pydantic import ValidationError
 
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
@@ -32,9 +38,11 @@ from ..errors import (
     SessionExpiredError,
     SessionInvalidError,
 )
-from .report import ConnectionReport, current_call
+from .report import UNREADABLE_CODE, CallRecord, ConnectionReport, EventIds, current_call, failed_answer
+from .streams import BoundedBody, EventStream
 
 _SESSION_HEADER = "mcp-session-id"
+_LAST_EVENT_HEADER = "last-event-id"
 _QUOTED_BODY_BYTES = 4096
 _ANSWER_TYPES = ("application/json", "text/event-stream")
 
@@ -44,10 +52,13 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
     """Connect over Streamable HTTP; on exit the server is told by DELETE."""
     async with (
         _http_client(config, report) as client,
-        streamable_http_client(config.url, http_client=client, terminate_on_close=config.terminate_on_close) as (
-            reader,
-            writer,
-        ),
+        streamable_http_client(
+            # The length of an event is bounded below the SDK, where a call can be told why it failed.
+            config.url,
+            http_client=client,
+            terminate_on_close=config.terminate_on_close,
+            max_sse_event_size=None,
+        ) as (reader, writer),
     ):
         yield _WatchedReader(reader, report), _RecordingWriter(writer)
 
@@ -74,6 +85,10 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
         yield _WatchedReader(reader, report), _RecordingWriter(writer)
 
 
+# The SDK's limit for one event over SSE, which cannot be set, less what our own answer needs.
+_SSE_EVENT_BYTES = 1024 * 1024 - 4096
+
+
 def _http_client(config: HttpConfig | SseConfig, report: ConnectionReport) -> httpx2.AsyncClient:
     verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
     # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
@@ -93,32 +108,30 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         self._config = config
         self._report = report
         self._inner = inner
-        self._posts_only_acknowledge = isinstance(config, SseConfig)
+        self._is_sse = isinstance(config, SseConfig)
+        self._standing_streams = 0
+        self._seen_ids = EventIds()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         record = current_call.get()
-        try:
-            response = await self._inner.handle_async_request(request)
-        except httpx2.TransportError as error:
-            failure = _connection_failure(self._config, error)
-            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
-                failure.sent = False
-            response = httpx2.Response(503, request=request)
-        else:
-            if session_id := response.headers.get(_SESSION_HEADER):
-                self._report.http_session_id = session_id
-            failure = await self._answer_failure(request, response)
+        if record is not None and request.method == "POST":
+            request.headers.update(record.headers)
+        if request.method == "DELETE" and self._report.loss is not None:
+            return httpx2.Response(204, request=request)  # The server does not know the session any more.
+        response, failure = await self._attempt(request)
+        if request.method == "GET" and not self._is_sse:
+            return await self._opened_stream(request, response, failure, record)
         self._report.failure = failure
         if failure is None:
-            if record is not None:
+            if record is not None and request.method == "POST":
                 record.sent = True
-            return response
+            return self._bounded(request, response, record)
         if request.method != "POST":
             return response
         if record is not None:
             record.failure = failure
             record.sent = failure.sent
-        if self._posts_only_acknowledge:
+        if self._is_sse:
             # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
             if record is not None:
                 record.scope.cancel()
@@ -126,11 +139,79 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(202, request=request)
         return response
 
+    async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
+        try:
+            response = await self._inner.handle_async_request(request)
+        except httpx2.TransportError as error:
+            failure = _connection_failure(self._config, error)
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                failure.sent = False
+            return httpx2.Response(503, request=request), failure
+        if session_id := response.headers.get(_SESSION_HEADER):
+            self._report.http_session_id = session_id
+        return response, await self._answer_failure(request, response)
+
+    async def _opened_stream(
+        self,
+        request: httpx2.Request,
+        response: httpx2.Response,
+        failure: JackfieldError | None,
+        record: CallRecord | None,
+    ) -> httpx2.Response:
+        """Hold a GET until there is a stream. With a record it goes on with that call's answer, else it is
+        the session's standing stream of what the server says unasked."""
+        settings = self._config.session
+        attempt = 1
+        while failure is not None and failure.retryable and isinstance(failure, ServerUnavailableError):
+            attempt += 1
+            if record is not None and attempt > max(settings.retry_attempts, 1):
+                record.failure = failure
+                break
+            await response.aclose()
+            await anyio.sleep(settings.wait_before(attempt, failure.retry_after))
+            response, failure = await self._attempt(request)
+        if failure is None:
+            if record is not None:
+                record.failure = None
+            else:
+                self._standing_streams += 1
+            if record is not None or self._standing_streams > 1:
+                self._report.on_renewed(_LAST_EVENT_HEADER in request.headers)
+            return self._bounded(request, response, record)
+        if failure.state_lost and (record is not None or self._standing_streams):
+            # Before a first stream a 404 rather means that this server offers none.
+            self._report.mark_lost(failure)
+        return response
+
+    def _bounded(
+        self, request: httpx2.Request, response: httpx2.Response, record: CallRecord | None
+    ) -> httpx2.Response:
+        """The response with its body held to `max_message_bytes`."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        limit = self._config.session.max_message_bytes
+        if kind == "text/event-stream":
+            if self._is_sse:
+                limit = min(limit, _SSE_EVENT_BYTES)
+            seen = self._seen_ids if record is None else record.seen_ids
+            stream: httpx2.AsyncByteStream = EventStream(response, self._report, limit, record, seen)
+        elif request.method == "POST" and kind == "application/json":
+            stream = BoundedBody(response, self._report, limit, request.content)
+        else:
+            return response
+        kept = [
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+        ]
+        return httpx2.Response(
+            response.status_code, headers=kept, stream=stream, request=request, extensions=response.extensions
+        )
+
     async def _answer_failure(self, request: httpx2.Request, response: httpx2.Response) -> JackfieldError | None:
         status = response.status_code
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if status < 400:
-            wants_answer = request.method == "GET" or not self._posts_only_acknowledge
+            wants_answer = request.method == "GET" or not self._is_sse
             if status == 200 and request.method != "DELETE" and wants_answer and kind not in _ANSWER_TYPES:
                 return _not_mcp(self._config, kind)
             return None
@@ -254,14 +335,30 @@ def _status_failure(
             **_details(config, sent=False, hint=f"Check the path of the URL (often /mcp or /sse), or use {other}."),
         )
     if status == 429 or status >= 500:
-        wait = response.headers.get("retry-after")
-        hint = f"Try again in {wait} s." if wait and wait.isdigit() else "Try again; look at the server's log."
+        wait = _retry_after(response)
+        hint = f"Try again in {wait:g} s." if wait is not None else "Try again; look at the server's log."
         # A gateway's 5xx says nothing of how far the server behind it got.
         sent = False if status in (429, 503) else None
         return ServerUnavailableError(
-            f"{say}.", **_details(config, sent=sent, retryable=True, server_output=output, hint=hint)
+            f"{say}.",
+            **_details(config, sent=sent, retryable=True, server_output=output, hint=hint, retry_after=wait),
         )
     return ServerUnavailableError(f"{say}.", **_details(config, sent=None, server_output=output))
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, which a server may also give as a date.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
 
 
 class _WatchedReader:
@@ -277,11 +374,25 @@ class _WatchedReader:
         return self._inner.last_context
 
     async def receive(self) -> SessionMessage | Exception:
-        try:
-            return await self._inner.receive()
-        except anyio.EndOfStream:
-            self._report.mark_lost()
-            raise
+        while True:
+            try:
+                item = await self._inner.receive()
+            except anyio.EndOfStream:
+                self._report.mark_lost()
+                raise
+            if isinstance(item, ValidationError):
+                item = self._answer_for(item)
+            if not isinstance(item, SessionMessage) or not isinstance(item.message, JSONRPCNotification):
+                return item
+            if self._report.admits_notification():
+                return item
+
+    @staticmethod
+    def _answer_for(error: ValidationError) -> SessionMessage | Exception:
+        """Tells whoever waits for an answer that cannot be read; the SDK would let them wait."""
+        text = error.errors()[0].get("input")
+        data = text.encode() if isinstance(text, str) else b""
+        return failed_answer(data, UNREADABLE_CODE, "the answer is no valid message") or error
 
     async def aclose(self) -> None:
         await self._inner.aclose()

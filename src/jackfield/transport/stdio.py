@@ -22,12 +22,12 @@ import anyio
 from anyio.lowlevel import checkpoint
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp.types import jsonrpc_message_adapter
+from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
 
 from ..config.servers import StdioConfig
 from ..errors import ConfigError, ServerStartError
 from .process import ChildProcess, read_some
-from .report import ConnectionReport, current_call
+from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
 
 logger = logging.getLogger("jackfield.stdio")
 
@@ -129,6 +129,9 @@ class _MessageReader:
         self._name = config.server_name
         self._buffer = bytearray()
         self._searched = 0
+        self._limit = config.session.max_message_bytes
+        self._skipped = 0
+        """Bytes of the line being read that were thrown away, because it is beyond the limit anyway."""
         self._stopped = False
         self.ended = anyio.Event()
         plain = (
@@ -156,17 +159,33 @@ class _MessageReader:
                     self._report.mark_lost()
                     raise anyio.EndOfStream
             elif line.strip():
-                try:
-                    return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-                except ValueError:
-                    # Banners and stray prints are the commonest fault of stdio servers; the messages
-                    # around them are fine, so they are kept for an error and passed over.
-                    self._report.add_noise(bytes(line))
-                    logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line))
+                message = self._message(line)
+                if message is not None and not (
+                    isinstance(message.message, JSONRPCNotification) and not self._report.admits_notification()
+                ):
+                    return message
+
+    def _message(self, line: bytearray) -> SessionMessage | None:
+        if len(line) > self._limit:
+            total, self._skipped = self._skipped + len(line), 0
+            return self._report.too_long(line, total)
+        try:
+            return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        except ValueError:
+            # Banners and stray prints are the commonest fault of stdio servers; the messages
+            # around them are fine, so they are kept for an error and passed over.
+            self._report.add_noise(bytes(line[:1000]))
+            logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
+            # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
+            return failed_answer(line, UNREADABLE_CODE, "the answer is no valid message")
 
     def _next_line(self) -> bytearray | None:
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
+            if len(self._buffer) > 2 * self._limit:
+                # Its beginning tells whose answer it is; what lies between is not kept.
+                self._skipped += len(self._buffer) - self._limit - 1
+                del self._buffer[self._limit + 1 :]
             self._searched = len(self._buffer)
             return None
         line = self._buffer[:end]

@@ -1,0 +1,69 @@
+"""Figures of a manager: what it opened, lost, recovered and called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Timing:
+    """How long something took, in seconds."""
+
+    count: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take in one more."""
+        self.count += 1
+        self.total += seconds
+        self.longest = max(self.longest, seconds)
+
+    @property
+    def mean(self) -> float:
+        """Seconds on average; 0 where there was none."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass
+class Totals:
+    """Counted since the manager was made, by the sessions themselves."""
+
+    opened: int = 0
+    failed: int = 0
+    closed: int = 0
+    lost: int = 0
+    recoveries: int = 0
+    calls: int = 0
+    errors: int = 0
+    retries: int = 0
+    open_times: Timing = field(default_factory=Timing)
+    call_times: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True)
+class ManagerStats:
+    """How a manager stands, and what it did so far. Times are seconds."""
+
+    users: int
+    """Keys that have a session now."""
+    sessions: int
+    """Sessions open or opening now."""
+    active: int
+    """Sessions with a call under way now."""
+    max_sessions: int
+    opened: int
+    failed: int
+    """Openings that failed."""
+    closed: int
+    lost: int
+    recoveries: int
+    calls: int
+    errors: int
+    """Calls that ended without a result, or with a tool's own error."""
+    retries: int
+    """Calls made once more after a loss."""
+    mean_open_seconds: float
+    longest_open_seconds: float
+    mean_call_seconds: float
+    longest_call_seconds: float

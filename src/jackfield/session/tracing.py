@@ -1,0 +1,36 @@
+"""OpenTelemetry spans for opening and calling, as children of the caller's span.
+
+The SDK makes a client span of its own for every request and tells the server its trace context; ours
+is around it, and covers waiting, recovery and repetition as well.
+
+Source: SEP-414 (trace context in `_meta`); OpenTelemetry semantic conventions for MCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+
+from ..errors import JackfieldError
+
+_tracer = trace.get_tracer("jackfield")
+
+
+@contextmanager
+def span(name: str, server_name: str, **attributes: str) -> Generator[trace.Span]:
+    """A span around the block; an exception ends it with an error status."""
+    more = {attribute.replace("__", "."): value for attribute, value in attributes.items()}
+    with _tracer.start_as_current_span(name, attributes={"mcp.server.name": server_name, **more}) as current:
+        try:
+            yield current
+        except JackfieldError as error:
+            mark_failed(current, error)
+            raise
+
+
+def mark_failed(current: trace.Span, error: JackfieldError) -> None:
+    """End in an error, by its code: its text may quote the server at length."""
+    current.set_attribute("error.type", error.code)
+    current.set_status(trace.StatusCode.ERROR, error.message)
