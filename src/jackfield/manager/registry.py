@@ -152,12 +152,12 @@ class SessionRegistry:
                         if slot := await self._claim_in_turn(config, wanted, callbacks):
                             return self._lease(slot)
         busy = sum(slot.leases > 0 for slot in self._slots)
-        count = f"{len(self._slots)} of max_sessions={self._max_sessions}"
+        count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
         if (of_server := config.session.max_sessions) is not None:
             mine = sum(slot.server_name == config.server_name for slot in self._slots)
             count += f" (of this server {mine} of {of_server})"
         raise SessionTimeoutError(
-            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: {count} are open, {busy} in use.",
+            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: {count}, {busy} in use.",
             server_name=config.server_name,
             sent=False,
             retryable=True,

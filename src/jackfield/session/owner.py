@@ -252,6 +252,12 @@ class SessionOwner:
             self._drains = drains
             self._became_lost(error)
 
+    def report_forgotten(self, generation: int, error: JackfieldError) -> None:
+        """The server does not know this generation of the session any more."""
+        if self.generation == generation and self.connection is not None:
+            self.connection.report.loss = error
+        self.report_lost(generation, error, drains=True)
+
     async def refresh(self) -> None:
         """Close the connection and open a new one; returns when that is open.
 
@@ -417,11 +423,13 @@ class SessionOwner:
         with contextlib.ExitStack() as opening, anyio.CancelScope() as scope:
             self._scope = scope
             scope.deadline = anyio.current_time() + self.config.session.timeout
+            report.give_up_opening = scope.cancel
             trace = opening.enter_context(span(f"open_session {self.config.server_name}", self.config.server_name))
             try:
                 async with connect(self.config, report, self._client_options()) as connection:
                     await self._greet(connection)
                     opening.close()
+                    report.give_up_opening = lambda: None
                     if self.is_usable:
                         scope.deadline = math.inf
                         self._became_open(connection, started, attempt)

@@ -551,26 +551,29 @@ class Session:
         owner = self._usable()
         settings = owner.config.session
         seconds = call_timeout if call_timeout is not None else settings.call_timeout
-        record = CallRecord(method)
-        with anyio.CancelScope() as bound:
-            if seconds is not None:
-                bound.deadline = anyio.current_time() + seconds
-            attempt = 1
-            while True:
-                record = CallRecord(method, headers=dict(headers) if headers else {})
-                try:
+        deadline = math.inf if seconds is None else anyio.current_time() + seconds
+        attempt, wait = 1, 0.0
+        while True:
+            record = CallRecord(method, headers=headers or {})
+            try:
+                with record.scope as scope:
+                    scope.deadline = deadline
+                    if wait:
+                        await anyio.sleep(wait)
                     return await self._send(owner, method, send, record)
-                except JackfieldError as error:
-                    attempt += 1
-                    if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
-                        raise
-                    wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
-                    if anyio.current_time() + wait >= bound.deadline:
-                        raise
-                    if on_retry is not None:
-                        on_retry(error)
-                    await anyio.sleep(wait)
-        raise record.failure or self._timed_out(method, seconds, record)
+                # Out of time, or a transport knows that no answer will come.
+                raise self._wire_failure(record) or self._timed_out(method, seconds, record)
+            except JackfieldError as error:
+                attempt += 1
+                if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
+                    if error.state_lost and error.generation is not None:
+                        self._known_generation = error.generation + 1  # It is told now.
+                    raise
+                wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
+                if anyio.current_time() + wait >= deadline:
+                    raise
+                if on_retry is not None:
+                    on_retry(error)
 
     def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
         if self._released or not self._owner.is_usable or self._owner.state == "lost":
@@ -584,25 +587,20 @@ class Session:
     ) -> _T:
         """Make a request once."""
         connection = owner.connection or await owner.ready()
-        generation = owner.generation
+        record.generation = owner.generation
         token = current_call.set(record)
         owner.in_flight += 1
         connection.in_flight += 1
         try:
-            with record.scope:
-                if owner.slots is None:
+            if owner.slots is None:
+                answer = await send(connection.client)
+            else:
+                async with owner.slots:
                     answer = await send(connection.client)
-                else:
-                    async with owner.slots:
-                        answer = await send(connection.client)
-                owner.last_heard_at = time.monotonic()
-                return answer
-            raise record.failure or self._timed_out(method, None, record)
+            owner.last_heard_at = time.monotonic()
+            return answer
         except MCPError as error:
-            failure = self._failure(method, error, record, connection)
-            if isinstance(failure, SessionExpiredError | SessionInvalidError):
-                owner.report_lost(generation, failure, drains=True)
-            raise failure from None
+            raise self._failure(method, error, record, connection) from None
         except ValidationError as error:
             raise self._bad_answer(
                 method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
@@ -628,8 +626,7 @@ class Session:
         else:
             happened = "the server was told to cancel it, but it may have taken effect"
         return SessionTimeoutError(
-            f"Server {self.server_name!r} did not answer {method}"
-            f"{f' within {seconds:g} s' if seconds else ''}; {happened}.",
+            f"Server {self.server_name!r} did not answer {method} within {seconds or 0:g} s; {happened}.",
             server_name=self.server_name,
             sent=record.sent,
             retryable=record.sent is False,
@@ -637,11 +634,8 @@ class Session:
         )
 
     def _failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
-        if record.failure is not None:
-            record.failure.generation = self._owner.generation
-            if record.failure.state_lost:
-                self._known_generation = self._owner.generation + 1
-            return record.failure
+        if failure := self._wire_failure(record):
+            return failure
         if error.code == CONNECTION_CLOSED:
             return self._lost(connection, record)
         if error.code == LIMIT_CODE:
@@ -658,6 +652,16 @@ class Session:
             hint=hint,
         )
 
+    def _wire_failure(self, record: CallRecord) -> JackfieldError | None:
+        """What the transport knows to be wrong; tells the owner where that is the end of the session."""
+        failure = record.failure
+        if failure is None:
+            return None
+        failure.generation = record.generation
+        if isinstance(failure, SessionExpiredError | SessionInvalidError):
+            self._owner.report_forgotten(record.generation, failure)
+        return failure
+
     def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
         """The connection ended under a call."""
         owner = self._owner
@@ -665,8 +669,7 @@ class Session:
             # The call learned of it before the owner did.
             owner.report_lost(owner.generation, owner.loss(connection.report))
         error = owner.ended(sent=record.sent)
-        if error.state_lost:
-            self._known_generation = error.generation + 1 if error.generation else self._known_generation
+        error.generation = record.generation
         return error
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:

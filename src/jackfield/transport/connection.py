@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 from mcp import Client, MCPError
 from mcp.client import Transport
-from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError
@@ -56,12 +56,23 @@ async def connect(
     entered = False
     try:
         async with client:
+            if config.protocol not in _MODES:
+                await _discover(client, config.protocol)
             entered = True
             yield Connection(client, report)
     except BaseException as error:
         if entered or not isinstance(error, Exception):
             raise
         raise open_failure(config, report, error) from None
+
+
+async def _discover(client: Client, version: str) -> None:
+    """Ask what a server offers, where the version is given and the SDK would ask nothing.
+
+    Without this a server that does not run at all would count as open.
+    """
+    answer = await client.session.send_discover(version)
+    client.session.adopt(DiscoverResult.model_validate(answer))
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
@@ -90,10 +101,10 @@ def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exce
     cause = root_cause(error)
     if isinstance(cause, JackfieldError):
         return cause
-    if report.failure is not None:
+    if (failure := report.failure or report.first_failure) is not None:
         # Whatever became of the handshake, no call of the user's was sent.
-        report.failure.sent = False
-        return report.failure
+        failure.sent = False
+        return failure
     if isinstance(config, StdioConfig):
         return _start_failure(config, report, cause)
     return ServerUnavailableError(

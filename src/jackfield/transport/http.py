@@ -12,7 +12,9 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,6 +25,7 @@ from typing import Any
 
 import anyio
 import httpx2
+from anyio.abc import TaskGroup
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
@@ -40,6 +43,8 @@ from ..errors import (
 )
 from .report import UNREADABLE_CODE, CallRecord, ConnectionReport, EventIds, current_call, failed_answer
 from .streams import BoundedBody, EventStream
+
+logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = "mcp-session-id"
 _LAST_EVENT_HEADER = "last-event-id"
@@ -59,8 +64,10 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
             terminate_on_close=config.terminate_on_close,
             max_sse_event_size=None,
         ) as (reader, writer),
+        anyio.create_task_group() as tasks,
     ):
-        yield _WatchedReader(reader, report), _RecordingWriter(writer)
+        yield _WatchedReader(reader, report), _RecordingWriter(writer, tasks)
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -75,14 +82,18 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
     def session_created(session_id: str) -> None:
         report.http_session_id = session_id
 
-    async with sse_client(
-        config.url,
-        timeout=config.timeout,
-        sse_read_timeout=config.sse_read_timeout,
-        httpx_client_factory=client_factory,
-        on_session_created=session_created,
-    ) as (reader, writer):
-        yield _WatchedReader(reader, report), _RecordingWriter(writer)
+    async with (
+        sse_client(
+            config.url,
+            timeout=config.timeout,
+            sse_read_timeout=config.sse_read_timeout,
+            httpx_client_factory=client_factory,
+            on_session_created=session_created,
+        ) as (reader, writer),
+        anyio.create_task_group() as tasks,
+    ):
+        yield _WatchedReader(reader, report), _RecordingWriter(writer, tasks)
+        tasks.cancel_scope.cancel()
 
 
 # The SDK's limit for one event over SSE, which cannot be set, less what our own answer needs.
@@ -116,12 +127,15 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         record = current_call.get()
         if record is not None and request.method == "POST":
             request.headers.update(record.headers)
-        if request.method == "DELETE" and self._report.loss is not None:
-            return httpx2.Response(204, request=request)  # The server does not know the session any more.
+        if request.method == "DELETE":
+            return await self._delete(request)
+        if request.method == "POST" and (self._is_sse or not _is_request(request)):
+            # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
+            _bound_reading(request, self._config.timeout)
         response, failure = await self._attempt(request)
         if request.method == "GET" and not self._is_sse:
             return await self._opened_stream(request, response, failure, record)
-        self._report.failure = failure
+        self._report.note_failure(failure)
         if failure is None:
             if record is not None and request.method == "POST":
                 record.sent = True
@@ -135,9 +149,22 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
             if record is not None:
                 record.scope.cancel()
+            else:
+                self._report.give_up_opening()
             await response.aclose()
             return httpx2.Response(202, request=request)
         return response
+
+    async def _delete(self, request: httpx2.Request) -> httpx2.Response:
+        """Tell the server that the session is over. It being gone already is no fault worth a warning."""
+        if self._report.loss is None:
+            _bound_reading(request, self._config.session.close_timeout)
+            response, failure = await self._attempt(request)
+            if failure is None:
+                return response
+            logger.debug("[MCP][%s] DELETE of the session failed: %s", self._config.server_name, failure.message)
+            await response.aclose()
+        return httpx2.Response(204, request=request)
 
     async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
         try:
@@ -192,7 +219,9 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if kind == "text/event-stream":
             if self._is_sse:
                 limit = min(limit, _SSE_EVENT_BYTES)
-            seen = self._seen_ids if record is None else record.seen_ids
+            seen = self._seen_ids if record is None else (EventIds() if record.seen_ids is None else record.seen_ids)
+            if record is not None:
+                record.seen_ids = seen
             stream: httpx2.AsyncByteStream = EventStream(response, self._report, limit, record, seen)
         elif request.method == "POST" and kind == "application/json":
             stream = BoundedBody(response, self._report, limit, request.content)
@@ -228,6 +257,19 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _is_request(request: httpx2.Request) -> bool:
+    """Whether a POST is one that is answered: a JSON-RPC request, not a notification or a response."""
+    try:
+        message = json.loads(request.content)
+    except ValueError:
+        return False
+    return isinstance(message, dict) and "id" in message and "method" in message
+
+
+def _bound_reading(request: httpx2.Request, seconds: float) -> None:
+    request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": seconds}
 
 
 def _details(config: HttpConfig | SseConfig, **more: Any) -> dict[str, Any]:
@@ -285,7 +327,12 @@ def _concerns_session(request: httpx2.Request, status: int, body: str) -> bool:
     """Whether the failure is of the session or of who may use it, rather than of this one request."""
     if status in (401, 403):
         return True
-    return _SESSION_HEADER in request.headers and (status == 404 or (status == 400 and "session" in body.lower()))
+    return _names_session(request) and (status == 404 or (status == 400 and "session" in body.lower()))
+
+
+def _names_session(request: httpx2.Request) -> bool:
+    """Whether the request belongs to a session: by its header, or over SSE by the address it got from the server."""
+    return _SESSION_HEADER in request.headers or "session" in str(request.url.query)
 
 
 def _status_failure(
@@ -293,7 +340,7 @@ def _status_failure(
 ) -> JackfieldError:
     """What an HTTP status means for a session."""
     status = response.status_code
-    has_session = _SESSION_HEADER in request.headers
+    has_session = _names_session(request)
     output = None if "<html" in body.lower() else body or None
     say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
     if status == 401:
@@ -418,14 +465,23 @@ class _WatchedReader:
 class _RecordingWriter:
     """The SDK's write stream; marks a call whose message is on its way as perhaps sent."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, tasks: TaskGroup) -> None:
         self._inner = inner
+        self._tasks = tasks
 
     async def send(self, item: SessionMessage, /) -> None:
+        if getattr(item.message, "method", None) == "notifications/cancelled":
+            # Whoever is out of time must not wait for a hanging server to take note of it.
+            self._tasks.start_soon(self._send_later, item)
+            return
         record = current_call.get()
         if record is not None and getattr(item.message, "method", None) == record.method:
             record.sent = None
         await self._inner.send(item)
+
+    async def _send_later(self, item: SessionMessage) -> None:
+        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await self._inner.send(item)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

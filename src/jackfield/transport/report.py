@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError
 
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, ServerLimitError
+from ..errors import AuthenticationError, JackfieldError, ServerLimitError
 
 _NOISE_LINES = 20
 _REMEMBERED_IDS = 1024
@@ -77,6 +77,9 @@ class CallRecord:
     """What became of one request on the wire. Set in `current_call` by the task that makes the call."""
 
     method: str
+    generation: int = 0
+    """Of the session it was sent in."""
+
     sent: bool | None = False
     """False until its first byte left, True once the last has, None between."""
 
@@ -86,10 +89,10 @@ class CallRecord:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Cancelled by a transport on whose wire a failed request would otherwise wait for its timeout."""
 
-    seen_ids: EventIds = field(default_factory=EventIds)
-    """Of the stream that brings its answer."""
+    seen_ids: EventIds | None = None
+    """Of the stream that brings its answer, if it is one."""
 
-    headers: dict[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sent with this request where it goes over HTTP."""
 
 
@@ -122,10 +125,13 @@ class ConnectionReport:
         self.http_session_id: str | None = None
         self.failure: JackfieldError | None = None
         """The last thing that went wrong on the wire."""
+        self.first_failure: JackfieldError | None = None
         self.lost = anyio.Event()
         self.loss: JackfieldError | None = None
         """Why the session is over, where a transport knows."""
         self.limit_reached: ServerLimitError | None = None
+        self.give_up_opening: Callable[[], object] = lambda: None
+        """Called by a transport on whose wire an opening that failed would otherwise wait for its timeout."""
         self._notifications = 0
         self._second = 0
 
@@ -156,6 +162,12 @@ class ConnectionReport:
         if self._notifications == limit + 1:
             self.reach_limit("max_notifications", f"sends more than {limit} notifications a second")
         return self._notifications <= limit
+
+    def note_failure(self, failure: JackfieldError | None) -> None:
+        """Keep what went wrong last, and what went wrong first: trying for an older protocol hides that."""
+        self.failure = failure
+        if failure is not None and (failure.retryable or isinstance(failure, AuthenticationError)):
+            self.first_failure = self.first_failure or failure
 
     def reach_limit(self, limit: str, what: str) -> ServerLimitError:
         """Note that the server went beyond a limit."""

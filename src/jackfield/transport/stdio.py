@@ -266,7 +266,10 @@ class _MessageWriter:
         taken = 0 if self._pending or self._broken else self._write_now(data)
         if self._broken:
             raise anyio.BrokenResourceError
-        if taken < len(data):
+        if taken < len(data) and getattr(item.message, "method", None) == "notifications/cancelled":
+            # Whoever is out of time must not wait for a hanging server to take note of it.
+            self._queue_up(memoryview(data)[taken:])
+        elif taken < len(data):
             if record is not None:
                 record.sent = None
             await self._queue(memoryview(data)[taken:])
@@ -282,11 +285,14 @@ class _MessageWriter:
             self._broken = True
             return 0
 
-    async def _queue(self, data: memoryview) -> None:
+    def _queue_up(self, data: memoryview) -> None:
         self._pending += data
         self._queued_bytes += len(data)
-        mine = self._queued_bytes
         self._work.set()
+
+    async def _queue(self, data: memoryview) -> None:
+        self._queue_up(data)
+        mine = self._queued_bytes
         while self._written_bytes < mine:
             if self._broken or self._closed:
                 raise anyio.BrokenResourceError

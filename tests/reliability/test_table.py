@@ -1,0 +1,62 @@
+"""Every cell of the table of faults, against a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.conftest import eventually, strays
+from tests.reliability.scenario import Line, Outcome, play
+from tests.reliability.table import CELLS, FAULTS, PAGE, TABLE, Row, rendered
+
+_AT_ONCE = 4
+_CELL_SECONDS = 20
+
+Played = dict[int, Outcome | BaseException]
+
+
+@pytest.fixture(scope="module")
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """What came of the cells that this run asks for, several played at once: they mostly wait."""
+    items = [item for item in request.session.items if item.module is request.module]
+    wanted = {item.callspec.params["number"] for item in items if hasattr(item, "callspec")}
+    outcomes: Played = {}
+
+    async def one(number: int, limit: anyio.CapacityLimiter) -> None:
+        line, row = CELLS[number]
+        async with limit:
+            try:
+                with anyio.fail_after(_CELL_SECONDS):
+                    outcomes[number] = await play(line, row.fault, row.when, tmp_path_factory.mktemp("cell"))
+            except Exception as error:
+                outcomes[number] = error
+
+    async def all_of_them() -> None:
+        limit = anyio.CapacityLimiter(_AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+            for number in wanted:
+                tasks.start_soon(one, number, limit)
+
+    anyio.run(all_of_them)
+    assert eventually(lambda: not strays()), strays()
+    return outcomes
+
+
+def name(cell: tuple[Line, Row]) -> str:
+    line, row = cell
+    return f"{row.fault}-{row.when}-{line}".replace(" ", "_")
+
+
+@pytest.mark.parametrize("number", range(len(CELLS)), ids=[name(cell) for cell in CELLS])
+@pytest.mark.timeout(240)
+def test_cell(number: int, played: Played) -> None:
+    outcome = played[number]
+    if isinstance(outcome, BaseException):
+        raise outcome
+    assert outcome == CELLS[number][1].expected
+
+
+def test_the_page_is_written_from_the_table() -> None:
+    assert Path(PAGE).read_text() == rendered(), "run: python -m tests.reliability.table"
+    assert {row.fault for row in TABLE} == set(FAULTS)
