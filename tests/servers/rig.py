@@ -1,6 +1,6 @@
 """An MCP server that goes wrong at a chosen moment. Standard library only, so that it starts quickly.
 
-    rig.py stdio|http|sse --era handshake|modern --fault NAME --when open|call|idle|close --log FILE
+    rig.py stdio|http|sse --era handshake|modern --fault NAME --when open|ready|call|idle|close --log FILE
 
 The fault happens `--times` times, at the moment `--when`, once `--after` calls have come. What was counted
 stands in the log, so that it outlives the process. A crash of an HTTP server is followed by a restart on
@@ -29,7 +29,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("transport", choices=["stdio", "http", "sse"])
     parser.add_argument("--era", choices=["handshake", "modern"], default="handshake")
     parser.add_argument("--fault", default="none")
-    parser.add_argument("--when", choices=["open", "call", "idle", "close"], default="call")
+    parser.add_argument("--when", choices=["open", "ready", "call", "idle", "close"], default="call")
     parser.add_argument("--after", type=int, default=0)
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--log", required=True)
@@ -98,12 +98,11 @@ class Rig:
         self.log(f"run {name} {arguments.get('n', '')}")
         state["count"] = state.get("count", 0) + 1
         text = f"{name} {arguments.get('n', '')}"
+        time.sleep(arguments.get("seconds", 0))
         if name == "count":
             text = str(state["count"])
         elif name == "pid":
             text = str(os.getpid())
-        elif name == "sleep":
-            time.sleep(arguments["seconds"])
         elif name == "big":
             text = "x" * arguments["bytes"]
         elif name == "deep":
@@ -180,6 +179,8 @@ class Stdio(Rig):
             message = json.loads(line)
             if message.get("method") == "notifications/cancelled":
                 self.log("cancelled")
+            if message.get("method") == "notifications/initialized" and self.fires("ready"):
+                self.fail("ready", None)
             if "id" not in message:
                 continue
             if message["method"] == "tools/call":
@@ -478,7 +479,7 @@ class Http(Rig):
             session["socket"].sendall(f"event: message\ndata: {text[:20]}".encode())
             self.shut(session)
             return
-        self.stream(http, [text], "", upto=0.6)
+        self.stream(http, [*self.notifications(), text], "", upto=0.6)
         http.connection.shutdown(socket.SHUT_RDWR)
         return
 

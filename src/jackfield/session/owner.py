@@ -125,8 +125,8 @@ class SessionOwner:
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
         self.generation = generation
-        self.has_untold_loss = generation > 0
-        """Whether an earlier session of this key was lost while nobody was there to be told."""
+        self.known_generation = generation or 1
+        """The last generation that the session's users were told of; a newer one is news to who comes next."""
         self.opened = anyio.Event()
         """Set once it is open for the first time, or has failed to be."""
         self.closed = anyio.Event()
@@ -231,7 +231,7 @@ class SessionOwner:
         Raises:
             JackfieldError: There is none to be had; nothing was sent.
         """
-        if self.state == "lost":
+        if self.state == "lost" and (self.config.session.retry_attempts or self._is_asked_for):
             # Whoever asks first lets the owner try; all who ask meanwhile wait for the same outcome.
             self._begin_recovery()
         while self.state in ("opening", "recovering"):
@@ -264,8 +264,8 @@ class SessionOwner:
         Raises:
             JackfieldError: It could not be opened.
         """
+        self._is_asked_for = True
         if self.state == "open":
-            self._is_asked_for = True
             self.report_lost(self.generation, self._terminated("was renewed by hand", state_lost=True))
         await self.ready()
 

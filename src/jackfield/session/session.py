@@ -92,8 +92,7 @@ class Session:
         self._hooks = tuple(hooks)
         self._released = False
         # The generation whose state the user of this handle counts on.
-        self._known_generation = owner.generation - 1 if owner.has_untold_loss else owner.generation
-        owner.has_untold_loss = False
+        self._known_generation = owner.known_generation
 
     def __repr__(self) -> str:
         state = "released" if self._released else self._owner.state
@@ -265,7 +264,7 @@ class Session:
             result.generation = owner.generation
             if owner.generation != generation:
                 result.state_lost = True
-                self._known_generation = owner.generation
+                self._is_told(owner.generation)
             if result.is_error:
                 failure = _tool_error(result)
             return result
@@ -292,6 +291,11 @@ class Session:
             if logger.isEnabledFor(logging.DEBUG):
                 end = f"failed: {failure.code}" if failure else "done"
                 logger.debug("[MCP][%s] Call %d of %s %s in %.3f s", self.server_name, number, name, end, seconds)
+
+    def _is_told(self, generation: int) -> None:
+        """The user of this handle knows that the state of earlier generations is gone."""
+        self._known_generation = generation
+        self._owner.known_generation = max(generation, self._owner.known_generation)
 
     def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
         owner = self._owner
@@ -408,7 +412,7 @@ class Session:
         """
         self._usable()
         await self._owner.refresh()
-        self._known_generation = self._owner.generation
+        self._is_told(self._owner.generation)
 
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
@@ -567,7 +571,7 @@ class Session:
                 attempt += 1
                 if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
                     if error.state_lost and error.generation is not None:
-                        self._known_generation = error.generation + 1  # It is told now.
+                        self._is_told(error.generation + 1)
                     raise
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
                 if anyio.current_time() + wait >= deadline:

@@ -106,10 +106,12 @@ def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> Server
 
 
 async def _keep_stderr(child: ChildProcess, report: ConnectionReport, ended: anyio.Event) -> None:
-    with contextlib.suppress(OSError, anyio.ClosedResourceError):
-        while data := await read_some(child.stderr):
-            report.stderr.add(data)
-    ended.set()
+    try:
+        with contextlib.suppress(OSError, anyio.ClosedResourceError):
+            while data := await read_some(child.stderr):
+                report.stderr.add(data)
+    finally:
+        ended.set()
 
 
 async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> None:
