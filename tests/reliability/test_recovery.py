@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import anyio
 import pytest
+from tests.conftest import strays
 from tests.reliability.scenario import Line, rig, settled
 
 from jackfield import (
@@ -27,6 +28,7 @@ from jackfield import (
     SessionTimeoutError,
     StdioConfig,
     StreamRenewed,
+    ToolsChanged,
 )
 
 T = TypeVar("T")
@@ -246,6 +248,30 @@ async def test_a_broken_stream_is_resumed_where_there_are_event_ids(retry: tuple
     assert [event.resumed for event in of_kind(seen, StreamRenewed)] == [True]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("fault", ["cut", "refuse-stream"])
+async def test_what_the_server_says_unasked_arrives_again_after_its_stream_broke(fault: str, tmp_path: Path) -> None:
+    """The SDK's reader gives up after two attempts; then calls still work, and notifications are silently gone."""
+    seen: list[Event] = []
+    arguments = (
+        "--fault",
+        fault,
+        "--when",
+        "idle",
+        "--after",
+        "1",
+        "--times",
+        "5" if fault == "refuse-stream" else "1",
+    )
+    with rig("http", tmp_path, *arguments) as server:
+        async with MCPClientSessionManager(on_event=seen.append).open_session(server.config) as session:
+            assert await settled(lambda: server.lines("stream"))
+            await session.call_tool("work", {"n": 1})
+            assert await settled(lambda: of_kind(seen, StreamRenewed), 10)
+            await session.call_tool("announce")
+            assert await settled(lambda: of_kind(seen, ToolsChanged))
+            assert session.generation == 1
+
+
 async def test_recovery_costs_little_more_than_the_servers_own_start(tmp_path: Path) -> None:
     """A bound far from the measured one (see benchmarks/recovery.py): it is a hang that this would catch."""
     seen: list[Event] = []
@@ -257,3 +283,24 @@ async def test_recovery_costs_little_more_than_the_servers_own_start(tmp_path: P
             assert await settled(lambda: of_kind(seen, SessionLost))
             await session.call_tool("work", {"n": 2})
             assert time.monotonic() - started < 2
+
+
+async def test_closing_twenty_stubborn_servers_takes_no_longer_than_closing_one(tmp_path: Path) -> None:
+    """Each ignores the end of stdin and SIGTERM, and started a helper that does so too."""
+
+    async def closing(count: int) -> float:
+        async with MCPClientSessionManager() as manager:
+            async with anyio.create_task_group() as tasks:
+                for number in range(count):
+                    lease = manager.open_session(server.config, key=str(number))
+                    tasks.start_soon(lease.__aenter__)
+            assert len(manager.sessions()) == count
+            started = time.monotonic()
+        return time.monotonic() - started
+
+    with rig("stdio", tmp_path, "--stubborn", "--helper", timeout=30, close_timeout=1) as server:
+        one = await closing(1)
+        twenty = await closing(20)
+        assert len(strays()) == 0
+    assert one < 2
+    assert twenty < 2 * one + 1, "side by side; twenty in a row would take 20 s"

@@ -20,7 +20,7 @@ import threading
 import time
 
 HINTS = {"look": {"readOnlyHint": True}, "put": {"idempotentHint": True}}
-TOOLS = ["work", "look", "put", "count", "pid", "sleep", "big", "deep"]
+TOOLS = ["announce", "work", "look", "put", "count", "pid", "sleep", "big", "deep"]
 DEEP = 5000
 
 
@@ -319,6 +319,8 @@ class Http(Rig):
             self.reply(http, 202, "text/plain", b"")
             return
         text = self.encoded(message, self.answer(message, session))
+        if is_call and message["params"]["name"] == "announce":
+            session["queue"].put(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
         notes = self.notifications() if is_call else []
         if self.options.transport == "sse":
             self.reply(http, 202, "text/plain", b"Accepted")
@@ -465,6 +467,7 @@ class Http(Rig):
 
     def shut(self, session: dict | None) -> None:
         if session is not None and (standing := session.get("socket")) is not None:
+            session["queue"].put(None)
             with contextlib.suppress(OSError):
                 standing.shutdown(socket.SHUT_RDWR)
 

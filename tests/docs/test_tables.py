@@ -1,0 +1,35 @@
+"""The tables of the docs say what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jackfield
+from jackfield import Event, JackfieldError, SessionConfig
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_session_setting_is_documented_with_its_default() -> None:
+    page = (DOCS / "configuration.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\w.]+) \| `MCP_SESSION_", page, re.MULTILINE))
+    assert list(rows) == list(SessionConfig.model_fields)
+    for name, default in SessionConfig().model_dump().items():
+        assert rows[name] == ("none" if default is None else f"{default:g}" if default < 1e5 else str(default))
+
+
+def test_every_error_is_documented_with_its_code() -> None:
+    page = (DOCS / "sessions.md").read_text()
+    errors = [error for name in jackfield.__all__ if isinstance(error := getattr(jackfield, name), type)]
+    for error in errors:
+        if issubclass(error, JackfieldError) and error is not JackfieldError:
+            assert f"| `{error.__name__}` | `{error.code}` |" in page
+
+
+def test_every_event_is_documented() -> None:
+    page = (DOCS / "sessions.md").read_text()
+    for name in jackfield.__all__:
+        event = getattr(jackfield, name)
+        if isinstance(event, type) and issubclass(event, Event) and event is not Event:
+            assert f"`{name}`" in page
