@@ -25,7 +25,7 @@ layers: $(STAMP)
 
 unit: $(STAMP) third-party
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py

@@ -42,6 +42,15 @@ async def test_a_message_beyond_the_limit_costs_only_its_call(line: Line, tmp_pa
     assert not any(isinstance(event, SessionLost) for event in seen)
 
 
+@pytest.mark.parametrize("line", ["http", "http 2026"])
+async def test_an_answer_in_one_piece_beyond_the_limit(line: Line, tmp_path: Path) -> None:
+    with rig(line, tmp_path, "--tools", "300", max_message_bytes=20_000) as server:
+        async with MCPClientSessionManager().open_session(server.config) as session:
+            with pytest.raises(ServerLimitError, match="max_message_bytes=20,000"):
+                await session.list_tools()
+            assert await session.ping() < 2
+
+
 @pytest.mark.parametrize("line", ["stdio", "http"])
 async def test_a_result_of_fifty_megabytes_is_refused_by_default(line: Line, tmp_path: Path) -> None:
     with rig(line, tmp_path, call_timeout=20) as server:
