@@ -64,8 +64,9 @@ def test_the_page_is_written_from_the_table() -> None:
     assert {row.fault for row in TABLE} == set(FAULTS)
 
 
-def test_a_crash_on_trio_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
-    numbers = [number for number, (_, row) in enumerate(CELLS) if row.fault == "crash"]
+def test_on_trio_it_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # Over HTTP it does so, too, but httpx2's and the SDK's own generators are not closed as trio wants it, and warn.
+    numbers = [number for number, (line, _) in enumerate(CELLS) if line.startswith("stdio")]
     outcomes: Played = {}
     anyio.run(play_all, numbers, outcomes, tmp_path_factory, backend="trio")
     assert outcomes == {number: CELLS[number][1].expected for number in numbers}

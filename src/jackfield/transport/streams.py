@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import httpx2
 
@@ -40,9 +41,10 @@ class EventStream(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         broken: httpx2.TransportError | None = None
         try:
-            async for data in self._response.aiter_bytes():
-                for event in self._events(data):
-                    yield event
+            async with aclosing(self._response.aiter_bytes()) as chunks:
+                async for data in chunks:
+                    for event in self._events(data):
+                        yield event
         except httpx2.TransportError as error:
             broken = error
         # Whoever has its answer closes the stream and never comes here.
@@ -99,11 +101,12 @@ class BoundedBody(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         body = bytearray()
-        async for data in self._response.aiter_bytes():
-            body += data
-            if len(body) > self._limit:
-                yield self._too_long()
-                return
+        async with aclosing(self._response.aiter_bytes()) as chunks:
+            async for data in chunks:
+                body += data
+                if len(body) > self._limit:
+                    yield self._too_long()
+                    return
         yield bytes(body)
 
     def _too_long(self) -> bytes:
