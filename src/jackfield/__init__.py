@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOMES = {
+    "catalog.search": ("ToolEntry",),
+    "catalog.store": ("Catalog", "CatalogDiff", "CatalogEntry"),
+    "catalog.vectors": ("offline_embedder",),
     "config.mcp_config": ("MCPConfig",),
     "config.servers": ("HttpConfig", "ServerConfig", "SseConfig", "StdioConfig"),
     "config.settings": ("SessionConfig",),
@@ -37,6 +40,7 @@ _HOMES = {
         "CallFinished",
         "CallRetried",
         "CallStarted",
+        "CatalogChanged",
         "Event",
         "EventsDropped",
         "LimitReached",
@@ -51,7 +55,9 @@ _HOMES = {
         "ToolsChanged",
     ),
     "manager.blocking": ("BlockingSession",),
+    "manager.learning": ("CatalogRefresh",),
     "manager.manager": ("MCPClientSessionManager",),
+    "router.router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
     "session.owner": ("SessionInfo",),
@@ -65,6 +71,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from .catalog.search import ToolEntry
+    from .catalog.store import Catalog, CatalogDiff, CatalogEntry
+    from .catalog.vectors import offline_embedder
     from .config.mcp_config import MCPConfig
     from .config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
     from .config.settings import SessionConfig
@@ -91,6 +100,7 @@ if TYPE_CHECKING:
         CallFinished,
         CallRetried,
         CallStarted,
+        CatalogChanged,
         Event,
         EventsDropped,
         LimitReached,
@@ -105,7 +115,9 @@ if TYPE_CHECKING:
         ToolsChanged,
     )
     from .manager.blocking import BlockingSession
+    from .manager.learning import CatalogRefresh
     from .manager.manager import MCPClientSessionManager
+    from .router.router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
     from .session.owner import SessionInfo
@@ -124,6 +136,11 @@ __all__ = [
     "CallHook",
     "CallRetried",
     "CallStarted",
+    "Catalog",
+    "CatalogChanged",
+    "CatalogDiff",
+    "CatalogEntry",
+    "CatalogRefresh",
     "ConfigError",
     "Event",
     "EventsDropped",
@@ -136,6 +153,7 @@ __all__ = [
     "ManagerStats",
     "RecoveryFailed",
     "RequestError",
+    "Router",
     "ServerConfig",
     "ServerLimitError",
     "ServerStartError",
@@ -160,6 +178,7 @@ __all__ = [
     "StreamRenewed",
     "Tool",
     "ToolCall",
+    "ToolEntry",
     "ToolError",
     "ToolResult",
     "Toolkit",
@@ -167,6 +186,7 @@ __all__ = [
     "UnknownServerError",
     "UnknownToolError",
     "create_toolkit",
+    "offline_embedder",
 ]
 
 

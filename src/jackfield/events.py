@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -119,6 +119,17 @@ class LimitReached(Event):
 @dataclass(frozen=True, kw_only=True)
 class ToolsChanged(Event):
     """The server says that it offers other tools now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogChanged(Event):
+    """A server's tools are not those that the catalog knew."""
+
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    changed: Sequence[str] = ()
+    """Their description or schema is not the one that was accepted. A changed tool can be an attack: look at it,
+    then `manager.catalog.accept(config)`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,13 @@ from typing import Any
 
 from .errors import ConfigError
 
-_EXTRA_OF = {"autogen_core": "autogen", "autogen_agentchat": "autogen", "yaml": "yaml"}
+_EXTRA_OF = {
+    "autogen_core": "autogen",
+    "autogen_agentchat": "autogen",
+    "numpy": "embedding",
+    "wordllama": "embedding",
+    "yaml": "yaml",
+}
 
 
 def load(module: str, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,21 @@ from mcp.types import BlobResourceContents, TextResourceContents
 from tests.conftest import MARK, SERVERS, TOKEN
 
 from jackfield import (
+    CallDeniedError,
+    CallHook,
     ConfigError,
     InvalidArgumentsError,
     MCPClientSessionManager,
     MCPConfig,
     Session,
     StdioConfig,
-    Tool,
+    ToolCall,
     ToolError,
     Toolkit,
-    ToolResult,
     UnknownToolError,
     create_toolkit,
 )
 from jackfield.toolkit.resources import save
-from jackfield.toolkit.tool import CallHandler, CallOptions
 
 
 def everything(name: str = "everything", **more: Any) -> StdioConfig:
@@ -134,15 +134,16 @@ async def test_filters_renames_and_hooks(session: Session) -> None:
 
     seen: list[str] = []
 
-    async def shout(tool: Tool, arguments: Mapping[str, Any], go_on: CallHandler) -> ToolResult:
-        seen.append(tool.name)
-        if arguments.get("text") == "secret":
-            raise PermissionError("not that")
-        return await go_on({"text": arguments["text"].upper()}, CallOptions())
+    class Shout(CallHook):
+        async def before(self, call: ToolCall) -> ToolCall:
+            seen.append(call.tool)
+            if call.arguments.get("text") == "secret":
+                raise call.deny("not that")
+            return call.with_arguments(text=call.arguments["text"].upper())
 
-    hooked = toolkit.filtered(include=["echo"]).hooked(shout)
+    hooked = toolkit.filtered(include=["echo"]).hooked(Shout())
     assert (await hooked["echo"](text="quiet")).text == "QUIET"
-    with pytest.raises(PermissionError):
+    with pytest.raises(CallDeniedError, match="not that"):
         await hooked["echo"](text="secret")
     assert seen == ["echo", "echo"]
 

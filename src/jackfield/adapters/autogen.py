@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autogen_core import CancellationToken, Component, Image
@@ -160,6 +160,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         self._manager = manager
         self._servers = list(servers)
         self._entered_manager = False
+        self._ready_toolkit: Callable[[], Toolkit] | None = None
         self._forget(key)
 
     def _forget(self, key: str) -> None:
@@ -176,6 +177,15 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
     ) -> JackfieldWorkbench:
         """A workbench over a manager; see `MCPClientSessionManager.workbench`."""
         return cls(manager, manager.resolve_all(servers), key or f"workbench-{uuid.uuid4().hex[:8]}")
+
+    @classmethod
+    def of_toolkit(
+        cls, manager: MCPClientSessionManager, toolkit: Callable[[], Toolkit], key: str
+    ) -> JackfieldWorkbench:
+        """A workbench of a toolkit that is there without any server being open; see `Router.workbench`."""
+        workbench = cls(manager, manager.resolve_all(None), key)
+        workbench._ready_toolkit = toolkit
+        return workbench
 
     async def start(self) -> None:
         """Make ready; opens no server. Done by itself at the first use."""
@@ -234,6 +244,11 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
 
     async def _refresh(self) -> None:
         await self.start()
+        if self._ready_toolkit is not None:
+            if self._schemas is None:
+                self._toolkit = self._ready_toolkit()
+                self._schemas = [tool_schema(tool) for tool in self._toolkit]
+            return
         if self._listing_lock is None:
             self._listing_lock = asyncio.Lock()
         async with self._listing_lock:

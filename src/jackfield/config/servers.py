@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -141,6 +142,14 @@ class BaseServerConfig(StrictModel):
 
     exclude: list[str] = Field(default_factory=list)
     """Globs of tool names a toolkit leaves out."""
+
+    def lets_in(self, tool_name: str) -> bool:
+        """Whether `include` and `exclude` offer a tool of that name."""
+
+        def matches(globs: list[str]) -> bool:
+            return any(fnmatchcase(tool_name, glob) for glob in globs)
+
+        return (not self.include or matches(self.include)) and not matches(self.exclude)
 
     @property
     def address(self) -> str:

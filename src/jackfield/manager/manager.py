@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
 from anyio.from_thread import BlockingPortalProvider
 
+from ..catalog.store import Catalog
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, SessionTerminatedError, UnknownServerError
+from ..errors import ConfigError, JackfieldError, SessionTerminatedError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
 from ..session.owner import SessionInfo, SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
+from .learning import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
 from .opened import SessionGroup
 from .registry import SessionRegistry, close_all, other_loop_error
@@ -24,6 +27,7 @@ from .registry import SessionRegistry, close_all, other_loop_error
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
     from ..router.query import QueryHandler, QueryTool
+    from ..router.router import Ask, Policy, Router
     from ..session.hooks import CallHook
     from ..toolkit.toolkit import Toolkit
 
@@ -44,6 +48,7 @@ class MCPClientSessionManager:
         callbacks: For what servers ask; `open_session` can give others.
         on_event: Called with every event, on the event loop; it must not block. See also `events()`.
         hooks: Around every tool call of every session.
+        catalog: Remembers what servers offer; the one in the user's cache directory if omitted.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class MCPClientSessionManager:
         callbacks: SessionCallbacks | None = None,
         on_event: EventListener | None = None,
         hooks: Sequence[CallHook] = (),
+        catalog: Catalog | None = None,
     ) -> None:
         configure_debug_log()
         if max_sessions < 1:
@@ -72,6 +78,8 @@ class MCPClientSessionManager:
         self.hooks = tuple(hooks)
         self._events = EventHub(on_event)
         self._totals = Totals()
+        self.catalog = catalog or Catalog()
+        self._observer = CatalogObserver(self.catalog, self._events)
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
@@ -86,7 +94,7 @@ class MCPClientSessionManager:
         if self._registry is not None and not self._registry.is_abandoned:
             raise RuntimeError("This manager has sessions open; enter it before you open any.")
         self._state = "entered"
-        self._registry = SessionRegistry(self.max_sessions, keeps_idle=True, events=self._events, totals=self._totals)
+        self._registry = self._new_registry(keeps_idle=True)
         return self
 
     async def __aexit__(
@@ -266,6 +274,71 @@ class MCPClientSessionManager:
         """
         return load("jackfield.router.query", "make_query_tool")(self, servers, key=key, handler=handler)
 
+    def router(
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        mode: Literal["auto", "tools", "search", "server"] = "auto",
+        key: str | None = None,
+        policy: Policy | None = None,
+        on_ask: Ask | None = None,
+        max_result_chars: int = 20_000,
+        describe: bool = False,
+    ) -> Router:
+        """Two tools that reach all servers': `find_tools` searches the catalog, `call_tool` opens what it needs.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            mode: `auto` gives the tools themselves where they are few, else the two; `tools`, `search` and
+                `server` (the single tool `query_mcp_server`) do one of these whatever there is.
+            key: Whose sessions it uses; one of the router's own if omitted.
+            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; asked before each call.
+            on_ask: `(tool, arguments) -> bool`, also async; answers where the policy says `ask`.
+            max_result_chars: The longest text one answer brings; the rest can be read on.
+            describe: Offer `describe_tools` (whole schemas), too.
+
+        Raises:
+            ConfigError: There is no such mode.
+        """
+        return load("jackfield.router.router", "Router")(
+            self,
+            servers,
+            mode=mode,
+            key=key,
+            policy=policy,
+            on_ask=on_ask,
+            max_result_chars=max_result_chars,
+            describe=describe,
+        )
+
+    async def refresh_catalog(
+        self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
+    ) -> CatalogRefresh:
+        """Open servers, list their tools for the catalog, and close them; one that fails does not stop the others.
+
+        Args:
+            servers: Names or configurations; all of the config if omitted.
+            at_once: How many are open at the same time.
+        """
+        refresh = self._observer.refresh = CatalogRefresh()
+        limit = anyio.CapacityLimiter(at_once)
+
+        async def one(config: BaseServerConfig) -> None:
+            async with limit:
+                try:
+                    async with self.open_session(config) as session:
+                        await session.list_tools()
+                except JackfieldError as error:
+                    refresh.errors[config.server_name] = error
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for config in self.resolve_all(servers):
+                    tasks.start_soon(one, config)
+        finally:
+            self._observer.refresh = None
+        return refresh
+
     # Inside
 
     @property
@@ -313,5 +386,14 @@ class MCPClientSessionManager:
             return registry
         if registry is not None and (self._state == "entered" or not registry.is_abandoned):
             raise other_loop_error()
-        self._registry = SessionRegistry(self.max_sessions, keeps_idle=False, events=self._events, totals=self._totals)
+        self._registry = self._new_registry(keeps_idle=False)
         return self._registry
+
+    def _new_registry(self, *, keeps_idle: bool) -> SessionRegistry:
+        return SessionRegistry(
+            self.max_sessions,
+            keeps_idle=keeps_idle,
+            events=self._events,
+            totals=self._totals,
+            observer=self._observer,
+        )

@@ -14,7 +14,7 @@ from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
 from ..session.circuit import CircuitBreaker
 from ..session.detached import event_loop_token, is_closed
-from ..session.owner import SessionInfo, SessionOwner
+from ..session.owner import SessionInfo, SessionObserver, SessionOwner
 from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide
 
@@ -41,14 +41,18 @@ class SessionRegistry:
         keeps_idle: Whether a named session outlives its last lease; so only where somebody will close it.
         events: Gets every event.
         totals: Where sessions are counted.
+        observer: Is told what is learnt of servers.
     """
 
-    def __init__(self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals) -> None:
+    def __init__(
+        self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals, observer: SessionObserver
+    ) -> None:
         self.loop = event_loop_token()
         self.keeps_idle = keeps_idle
         self._max_sessions = max_sessions
         self._events = events
         self._totals = totals
+        self._observer = observer
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
         # Of named sessions that were lost while nobody had them: whoever comes next is to be told.
         self._lost_generations: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -207,6 +211,7 @@ class SessionRegistry:
             events=self._events,
             totals=self._totals,
             circuit=circuit,
+            observer=self._observer,
             generation=self._lost_generations.pop(wanted, 0) if wanted else 0,
             may_expire=lambda: slot.is_idle,
             on_change=lambda: self._slot_changed(slot),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,3 +64,23 @@ class CallHook:
     async def on_error(self, call: ToolCall, error: JackfieldError) -> ToolResult | None:
         """Where there is no result. Return one to have it in the place of the error."""
         return None
+
+
+async def call_with_hooks(
+    hooks: Sequence[CallHook], call: ToolCall, proceed: Callable[[ToolCall], Awaitable[ToolResult]]
+) -> ToolResult:
+    """Make a call with hooks around it."""
+    passed: list[CallHook] = []
+    try:
+        for hook in hooks:
+            call = await hook.before(call) or call
+            passed.append(hook)
+        result = await proceed(call)
+    except JackfieldError as error:
+        for hook in reversed(passed):
+            if (stand_in := await hook.on_error(call, error)) is not None:
+                return stand_in
+        raise
+    for hook in reversed(passed):
+        result = await hook.after(call, result) or result
+    return result

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
@@ -64,6 +64,9 @@ _CLOSE_SLACK_SECONDS = 3.0
 _DRAIN_SECONDS = 1.0
 
 
+_RELIST_SECONDS = 0.05
+
+
 @dataclass(frozen=True)
 class SessionInfo:
     """How one live session stands."""
@@ -87,6 +90,22 @@ class SessionInfo:
     leases: int
 
 
+class SessionObserver(Protocol):
+    """Is told what a session learns of its server."""
+
+    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """The server listed its tools."""
+        ...
+
+    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
+        """The server could not be opened."""
+        ...
+
+    async def tools_changed(self, owner: SessionOwner) -> None:
+        """The server says that it offers other tools now. Runs in the owner's task as long as the session is open."""
+        ...
+
+
 class SessionOwner:
     """One session from opening to closed.
 
@@ -97,6 +116,7 @@ class SessionOwner:
         events: Gets the session's events.
         totals: Where the session is counted.
         circuit: Whether the server may be tried.
+        observer: Is told what is learnt of the server.
         generation: How often a session of this key was opened before.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
@@ -111,6 +131,7 @@ class SessionOwner:
         events: EventHub,
         totals: Totals,
         circuit: CircuitBreaker,
+        observer: SessionObserver,
         generation: int,
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
@@ -146,6 +167,10 @@ class SessionOwner:
         self.listing_lock = anyio.Lock()
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
+        self.observer = observer
+        self.open_seconds = 0.0
+        """How long its opening took last."""
+        self._relist = anyio.Event()
         self._circuit = circuit
         self._may_expire = may_expire
         self._on_change = on_change
@@ -449,6 +474,7 @@ class SessionOwner:
             error = self._open_timeout(report)
         if error is not None and self.is_usable:
             self._circuit.failed(error)
+            self.observer.failed(self, error)
         return error
 
     def _client_options(self) -> dict[str, Any]:
@@ -484,6 +510,7 @@ class SessionOwner:
 
     def _tools_changed(self) -> None:
         self.listing = None
+        self._relist.set()
         self.events.emit(ToolsChanged(server_name=self.config.server_name, key=self.key))
 
     def _tell_listeners_the_end(self) -> None:
@@ -504,6 +531,7 @@ class SessionOwner:
         self.generation += 1
         self.opened_at = self.opened_at or time.time()
         self.last_heard_at = time.monotonic()
+        self.open_seconds = seconds
         self.totals.open_times.add(seconds)
         self._circuit.succeeded()
         self._wake = anyio.Event()
@@ -537,6 +565,7 @@ class SessionOwner:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loss, report)
             tasks.start_soon(self._watch_listings)
+            tasks.start_soon(self._watch_changes)
             if self.config.session.liveness_interval is not None:
                 tasks.start_soon(self._watch_liveness, self.config.session.liveness_interval)
             while self.state == "open":
@@ -562,6 +591,14 @@ class SessionOwner:
         self._drains = report.loss is not None
         if self.state == "open":
             self._became_lost(report.loss or self.loss(report))
+
+    async def _watch_changes(self) -> None:
+        while True:
+            await self._relist.wait()
+            # Several changes at once are told one by one.
+            await anyio.sleep(_RELIST_SECONDS)
+            self._relist = anyio.Event()
+            await self.observer.tools_changed(self)
 
     async def _watch_liveness(self, interval: float) -> None:
         while True:

@@ -57,7 +57,7 @@ from ..errors import (
 )
 from ..events import CallFinished, CallRetried, CallStarted
 from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
-from .hooks import CallHook, ToolCall
+from .hooks import CallHook, ToolCall, call_with_hooks
 from .listing import ToolListing, all_pages
 from .owner import SessionOwner, ping, set_logging_level
 from .results import ToolResult
@@ -209,21 +209,11 @@ class Session:
         about = ToolCall(
             self.server_name, self.key, call.tool, call.arguments, listing.annotations(call.tool) if listing else None
         )
-        passed: list[CallHook] = []
-        try:
-            for hook in self._hooks:
-                about = await hook.before(about) or about
-                passed.append(hook)
-            changed = replace(call, arguments=dict(about.arguments), headers=dict(about.headers))
-            result = await self._call(changed)
-        except JackfieldError as error:
-            for hook in reversed(passed):
-                if (stand_in := await hook.on_error(about, error)) is not None:
-                    return stand_in
-            raise
-        for hook in reversed(passed):
-            result = await hook.after(about, result) or result
-        return result
+
+        async def proceed(about: ToolCall) -> ToolResult:
+            return await self._call(replace(call, arguments=dict(about.arguments), headers=dict(about.headers)))
+
+        return await call_with_hooks(self._hooks, about, proceed)
 
     async def _call(self, call: _Call) -> ToolResult:
         owner, name = self._owner, call.tool
@@ -320,6 +310,7 @@ class Session:
         pages = await self._pages("tools/list", call_timeout, lambda client, cursor: client.list_tools(cursor=cursor))
         listing = ToolListing(self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit)
         self._owner.listing, tools = listing, listing.tools
+        self._owner.observer.listed(self._owner, listing)
         return listing, pages[0].model_copy(update={"tools": tools, "next_cursor": None})
 
     # Resources and prompts

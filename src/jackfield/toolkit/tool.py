@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..session.arguments import signature
+from ..session.hooks import CallHook, ToolCall, call_with_hooks
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -39,8 +40,6 @@ class CallOptions:
 
 
 CallHandler = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]]
-CallHook = Callable[["Tool", Mapping[str, Any], CallHandler], Awaitable["ToolResult"]]
-"""Wraps calls: gets the tool, its arguments and what to go on with, returns the result."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,11 @@ class Tool:
         return replace(self, name=name)
 
     def hooked(self, hook: CallHook) -> Tool:
-        """The same tool with a hook around its calls."""
+        """The same tool with a hook around its calls. Only a manager's hooks can set headers."""
         inner = self.handler
 
         async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            async def go_on(changed: Mapping[str, Any], _: CallOptions = options) -> ToolResult:
-                return await inner(changed, options)
-
-            return await hook(self, arguments, go_on)
+            call = ToolCall(self.server_name, None, self.original_name, arguments, self.annotations)
+            return await call_with_hooks([hook], call, lambda changed: inner(changed.arguments, options))
 
         return replace(self, handler=handler)

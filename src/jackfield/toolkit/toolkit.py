@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean
 from ..extras import load
+from ..session.hooks import CallHook
 from .naming import VALID_NAME, assign_names
-from .tool import CallHook, Tool
+from .tool import Tool
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldTool

@@ -1,0 +1,329 @@
+"""`Catalog`: what each server offers, on disk, so that nothing has to be opened to list or search.
+
+One file per server, named by a hash of its configuration without secrets. It is a hint, never the truth:
+an open session renews it, and a file that cannot be read counts as not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from ..config.servers import BaseServerConfig, StdioConfig
+from ..errors import JackfieldError
+from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
+from .vectors import VectorCache
+
+logger = logging.getLogger("jackfield")
+
+SCHEMA_VERSION = 1
+STALE_AFTER_SECONDS = 7 * 24 * 3600.0
+_LOCK_SECONDS = 0.5
+
+CatalogState = Literal["cold", "known", "stale", "broken"]
+
+
+@dataclass(frozen=True)
+class CatalogDiff:
+    """What changed in a server's tools since they were listed before."""
+
+    server_name: str
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    changed: Sequence[str] = ()
+    """Tools whose description or schema is not the one that was accepted: a changed tool can be an attack."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """What is known of one server."""
+
+    schema_version: int = SCHEMA_VERSION
+    server_name: str = ""
+    server_info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    instructions: str | None = None
+    capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    protocol_version: str = ""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """As they came over the wire."""
+    listing_hash: str = ""
+    fetched_at: float = 0.0
+    """Seconds since the epoch; 0: never."""
+    open_seconds: float | None = None
+    """How long opening took last."""
+    accepted: Mapping[str, str] = field(default_factory=dict[str, str])
+    """For each tool the hash of what the user accepted; at first what came first."""
+    is_outdated: bool = False
+    """The server said that its tools changed, and was not asked since."""
+    failure: str | None = None
+    """Why it could not be opened last, if it could not."""
+    failed_at: float = 0.0
+
+    @property
+    def about(self) -> str:
+        """Its title and instructions."""
+        title = str(self.server_info.get("title") or self.server_info.get("name") or "")
+        return f"{title} {self.server_info.get('description') or ''} {(self.instructions or '')[:1000]}".strip()
+
+    @property
+    def changed(self) -> list[str]:
+        """Tools that are not as they were accepted."""
+        return [
+            name
+            for tool in self.tools
+            if (name := str(tool["name"])) in self.accepted and self.accepted[name] != _hash(tool)
+        ]
+
+
+class Catalog:
+    """Remembers what servers offer.
+
+    Args:
+        folder: Where the files are; `JACKFIELD_CACHE_DIR`, or else the user's cache directory, if omitted.
+        embedder: Gives texts vectors, so that search goes by meaning as well as by words.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, *, embedder: Embedder | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self.embedder = embedder
+        self._loaded: dict[Path, tuple[tuple[int, int], CatalogEntry]] = {}
+        self._searches: dict[tuple[tuple[str, str], ...], ToolSearch] = {}
+
+    def __repr__(self) -> str:
+        return f"<Catalog {str(self.folder)!r}>"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        if self._folder is None:
+            if given := os.environ.get("JACKFIELD_CACHE_DIR"):
+                self._folder = Path(given) / "catalog"
+            else:
+                from platformdirs import user_cache_path
+
+                self._folder = user_cache_path("jackfield") / "catalog"
+        return self._folder
+
+    # Reading
+
+    def entry(self, config: BaseServerConfig) -> CatalogEntry | None:
+        """What is known of a server; `None` where nothing is, or where the file cannot be read."""
+        path = self._path(config)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        stamp = (status.st_mtime_ns, status.st_size)
+        held = self._loaded.get(path)
+        if held is None or held[0] != stamp:
+            entry = _read(path)
+            if entry is None:
+                return None
+            held = self._loaded[path] = (stamp, entry)
+        return replace(held[1], server_name=config.server_name)
+
+    def state(self, config: BaseServerConfig) -> CatalogState:
+        """`cold`: never listed; `broken`: it could not be opened last; `stale`: listed long ago, or said to have
+        changed since; else `known`."""
+        entry = self.entry(config)
+        if entry is not None and entry.failure is not None:
+            return "broken"
+        if entry is None or not entry.fetched_at:
+            return "cold"
+        return "stale" if entry.is_outdated or time.time() - entry.fetched_at > STALE_AFTER_SECONDS else "known"
+
+    def tools(self, config: BaseServerConfig) -> list[ToolEntry]:
+        """The tools of a server that its configuration's `include` and `exclude` let in."""
+        entry = self.entry(config)
+        return [] if entry is None else [tool for tool in _tools(entry) if config.lets_in(tool.name)]
+
+    def search(self, configs: Sequence[BaseServerConfig]) -> ToolSearch:
+        """An index over the tools of these servers; made anew only where a listing changed."""
+        entries = [(config, entry) for config in configs if (entry := self.entry(config)) is not None]
+        key = tuple(
+            (config.server_name, f"{entry.listing_hash}{config.include}{config.exclude}") for config, entry in entries
+        )
+        search = self._searches.get(key)
+        if search is None:
+            servers = [
+                ServerEntry(config.server_name, entry.about, [t for t in _tools(entry) if config.lets_in(t.name)])
+                for config, entry in entries
+            ]
+            vectors = None
+            if self.embedder is not None:
+                vectors = VectorCache(self.folder / "vectors.json", self.embedder).of_tools(
+                    embedded_texts(server, tool) for server in servers for tool in server.tools
+                )
+            self._searches.clear()
+            search = self._searches[key] = ToolSearch(servers, vectors)
+        return search
+
+    # Writing
+
+    def record(
+        self,
+        config: BaseServerConfig,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        server_info: Mapping[str, Any] | None = None,
+        instructions: str | None = None,
+        capabilities: Mapping[str, Any] | None = None,
+        protocol_version: str = "",
+        open_seconds: float | None = None,
+    ) -> CatalogDiff:
+        """Remember a listing; returns what changed. Where the disk does not let it, nothing is remembered."""
+        before = self.entry(config)
+        listed = {str(tool["name"]): _hash(tool) for tool in tools}
+
+        def renewed(entry: CatalogEntry | None) -> CatalogEntry:
+            accepted = dict(entry.accepted) if entry is not None else {}
+            return CatalogEntry(
+                server_name=config.server_name,
+                server_info=dict(server_info or {}),
+                instructions=instructions,
+                capabilities=dict(capabilities or {}),
+                protocol_version=protocol_version,
+                tools=list(tools),
+                listing_hash=_hash({"tools": listed, "about": [instructions, dict(server_info or {})]}),
+                fetched_at=time.time(),
+                open_seconds=open_seconds,
+                # What is seen for the first time is accepted: there is nothing to compare it with.
+                accepted={**listed, **accepted},
+            )
+
+        entry = self._change(config, renewed)
+        known = {str(tool["name"]): _hash(tool) for tool in before.tools} if before is not None else {}
+        if before is None or not before.fetched_at:
+            return CatalogDiff(config.server_name)
+        newly = [name for name in entry.changed if known.get(name) != listed[name]]
+        return CatalogDiff(
+            config.server_name,
+            added=[name for name in listed if name not in known],
+            removed=[name for name in known if name not in listed],
+            changed=newly,
+        )
+
+    def record_failure(self, config: BaseServerConfig, error: JackfieldError) -> None:
+        """Remember that a server could not be opened. What it offered is kept."""
+        self._change(
+            config,
+            lambda entry: replace(
+                entry or CatalogEntry(), failure=f"{error.code}: {error.message}", failed_at=time.time()
+            ),
+        )
+
+    def mark_outdated(self, config: BaseServerConfig) -> None:
+        """Remember that the server said its tools changed."""
+        if self.entry(config) is not None:
+            self._change(config, lambda entry: replace(entry or CatalogEntry(), is_outdated=True))
+
+    def accept(self, config: BaseServerConfig) -> list[str]:
+        """Take the server's tools as they are now; returns the names of those that had changed."""
+        entry = self.entry(config)
+        changed = entry.changed if entry is not None else []
+        if changed:
+            self._change(
+                config,
+                lambda entry: replace(
+                    entry or CatalogEntry(),
+                    accepted={str(tool["name"]): _hash(tool) for tool in (entry.tools if entry else ())},
+                ),
+            )
+        return changed
+
+    def forget(self, config: BaseServerConfig) -> None:
+        """Remove what is known of a server."""
+        with contextlib.suppress(OSError):
+            self._path(config).unlink()
+
+    def _path(self, config: BaseServerConfig) -> Path:
+        return self.folder / f"{config_hash(config)}.json"
+
+    def _change(self, config: BaseServerConfig, change: Callable[[CatalogEntry | None], CatalogEntry]) -> CatalogEntry:
+        """Read, change and write one file, alone among all processes."""
+        from filelock import FileLock, Timeout
+
+        path = self._path(config)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
+                entry = change(self.entry(config))
+                _write(path, entry)
+                return entry
+        except (OSError, Timeout) as error:
+            # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
+            logger.debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
+            return change(self.entry(config))
+
+
+def config_hash(config: BaseServerConfig) -> str:
+    """The same for the same server whatever its name here and whatever its secrets: those are left out."""
+    if isinstance(config, StdioConfig):
+        where: list[object] = [config.address, str(config.working_dir), sorted(config.environment)]
+    else:
+        where = [config.address, sorted(getattr(config, "headers", {}))]
+    return hashlib.sha256(json.dumps([getattr(config, "transport", ""), config.protocol, *where]).encode()).hexdigest()[
+        :32
+    ]
+
+
+def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
+    for tool in entry.tools:
+        yield ToolEntry(
+            server_name=entry.server_name,
+            name=str(tool["name"]),
+            description=str(tool.get("description") or ""),
+            title=tool.get("title"),
+            input_schema=tool.get("inputSchema") or {},
+            output_schema=tool.get("outputSchema"),
+            annotations=tool.get("annotations") or {},
+        )
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> CatalogEntry | None:
+    """An entry, or `None` where the file is cut off, garbage, or of another version."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    values = cast("dict[str, Any]", data)
+    names = {one.name for one in fields(CatalogEntry)}
+    if values.get("schema_version") != SCHEMA_VERSION or not names >= set(values):
+        return None
+    tools: object = values.get("tools")
+    if not isinstance(tools, list) or not all(
+        isinstance(tool, dict) and "name" in tool for tool in cast("list[Any]", tools)
+    ):
+        return None
+    return CatalogEntry(**values)
+
+
+def _write(path: Path, entry: CatalogEntry) -> None:
+    """Whole or not at all, readable for the user alone."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(entry), file, ensure_ascii=False, separators=(",", ":"))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,109 @@
+"""Keeps the catalog up to date with what sessions learn, and fills it on demand."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..catalog.store import Catalog, CatalogDiff
+from ..errors import JackfieldError
+from ..events import CatalogChanged, EventHub
+
+if TYPE_CHECKING:
+    from ..session.listing import ToolListing
+    from ..session.owner import SessionOwner
+
+logger = logging.getLogger("jackfield")
+
+_FRESH_SECONDS = 60.0
+
+
+@dataclass
+class CatalogRefresh:
+    """What `manager.refresh_catalog()` found."""
+
+    diffs: dict[str, CatalogDiff] = field(default_factory=dict[str, CatalogDiff])
+    """What changed, by server."""
+    errors: dict[str, JackfieldError] = field(default_factory=dict[str, JackfieldError])
+    """Servers that could not be listed, and why."""
+
+
+class CatalogObserver:
+    """Records what sessions learn of their servers.
+
+    Args:
+        catalog: Where.
+        events: Gets what changed.
+    """
+
+    def __init__(self, catalog: Catalog, events: EventHub) -> None:
+        self._catalog = catalog
+        self._events = events
+        self._recorded: dict[str, tuple[list[str], float]] = {}
+        self.refresh: CatalogRefresh | None = None
+        """Takes the differences while a refresh runs."""
+
+    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """Record a listing, unless the same was recorded a moment ago."""
+        config, connection = owner.config, owner.connection
+        if connection is None:
+            return
+        tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listing.tools]
+        seen = ([repr(tool) for tool in tools], time.monotonic())
+        before = self._recorded.get(config.server_name)
+        if (
+            before is not None
+            and before[0] == seen[0]
+            and seen[1] - before[1] < _FRESH_SECONDS
+            and self.refresh is None
+        ):
+            return
+        self._recorded[config.server_name] = seen
+        client = connection.client
+        diff = self._catalog.record(
+            config,
+            tools,
+            server_info=_plain(client.server_info),
+            instructions=client.instructions,
+            capabilities=_plain(client.server_capabilities),
+            protocol_version=client.protocol_version,
+            open_seconds=round(owner.open_seconds, 3),
+        )
+        if self.refresh is not None:
+            self.refresh.diffs[config.server_name] = diff
+        if diff:
+            if diff.changed:
+                logger.warning(
+                    "[MCP][%s] Tools are not as they were accepted: %s", config.server_name, ", ".join(diff.changed)
+                )
+            self._events.emit(
+                CatalogChanged(
+                    server_name=config.server_name,
+                    key=owner.key,
+                    added=list(diff.added),
+                    removed=list(diff.removed),
+                    changed=list(diff.changed),
+                )
+            )
+
+    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
+        """Record that a server could not be opened."""
+        self._recorded.pop(owner.config.server_name, None)
+        self._catalog.record_failure(owner.config, error)
+
+    async def tools_changed(self, owner: SessionOwner) -> None:
+        """List the tools anew while the session is open."""
+        from ..session.session import Session
+
+        self._catalog.mark_outdated(owner.config)
+        try:
+            await Session(owner, lambda _: None).tool_listing()
+        except JackfieldError as error:
+            logger.debug("[MCP][%s] Its tools could not be listed anew: %s", owner.config.server_name, error.message)
+
+
+def _plain(model: Any) -> Mapping[str, Any]:
+    return {} if model is None else model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,81 @@
+"""Finds the tool that a reference names: exactly, else by case and separators; never by a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..catalog.search import ToolEntry, normal
+from ..errors import UnknownServerError, UnknownToolError, did_you_mean, nearest
+
+
+class References:
+    """The tools that can be named, and how.
+
+    Args:
+        tools: All of them.
+        server_names: All servers, also those whose tools are not known.
+    """
+
+    def __init__(self, tools: Iterable[ToolEntry], server_names: Sequence[str]) -> None:
+        self._server_names = list(server_names)
+        self._exact: dict[str, list[ToolEntry]] = {}
+        self._normal: dict[str, list[ToolEntry]] = {}
+        for tool in tools:
+            for form in {tool.reference, f"{tool.server_name}/{tool.name}", tool.name}:
+                self._exact.setdefault(form, []).append(tool)
+            for form in {normal(tool.reference), normal(tool.name)}:
+                self._normal.setdefault(form, []).append(tool)
+
+    def tool(self, reference: str) -> ToolEntry:
+        """The one tool of that name.
+
+        Raises:
+            UnknownToolError: There is none, or more than one; the hint says what to write.
+        """
+        found = self._exact.get(reference) or self._normal.get(normal(reference), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UnknownToolError(
+                f"{reference!r} is the name of {len(found)} tools. Nothing was sent.",
+                sent=False,
+                hint=f"Name one: {', '.join(tool.reference for tool in found[:6])}.",
+            )
+        server = self.server_of(reference)
+        known = [
+            tool.reference for tools in self._exact.values() for tool in tools if server in (None, tool.server_name)
+        ]
+        hint = did_you_mean(reference, dict.fromkeys(known), "tool") if nearest(reference, known) else None
+        raise UnknownToolError(
+            f"There is no tool {reference!r}. Nothing was sent.",
+            server_name=server,
+            sent=False,
+            hint=hint or "Look for it with find_tools.",
+        )
+
+    def server(self, name: str) -> str:
+        """The server of that name.
+
+        Raises:
+            UnknownServerError: There is none; the hint has the nearest.
+        """
+        for form in (str, normal):
+            for server in self._server_names:
+                if form(server) == form(name):
+                    return server
+        raise UnknownServerError(
+            f"There is no server {name!r}.",
+            server_name=name,
+            sent=False,
+            hint=did_you_mean(name, self._server_names, "server"),
+        )
+
+    def server_of(self, reference: str) -> str | None:
+        """The server that a reference begins with, if it names one."""
+        for separator in (".", "/", "__"):
+            head, found, _ = reference.partition(separator)
+            if found:
+                for server in self._server_names:
+                    if normal(server) == normal(head):
+                        return server
+        return next((server for server in self._server_names if reference.startswith(f"{server}.")), None)

@@ -1,0 +1,91 @@
+"""Mends what models get wrong in a call, and says that it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+_NUMBERS = {"integer": int, "number": float}
+_TRUTH = {"true": True, "false": False}
+
+
+def repaired_call(
+    tool: str, arguments: object, beside: Mapping[str, Any], own_names: frozenset[str]
+) -> tuple[str, dict[str, Any], list[str]]:
+    """The call that was meant: its tool, its arguments, and what was mended.
+
+    Args:
+        tool: As given.
+        arguments: As given: a mapping, JSON in a string, or nothing.
+        beside: Fields that stood beside `tool` and `arguments`.
+        own_names: Names of the tool's parameters, where they are known; what is one of them is left as it is.
+    """
+    notes: list[str] = []
+    given: object = arguments
+    if isinstance(given, str):
+        text = given.strip()
+        try:
+            given = json.loads(text) if text else {}
+        except ValueError:
+            given = {}
+            notes.append("arguments were no JSON object and were left out")
+        else:
+            if text:
+                notes.append("arguments were given as a JSON string")
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        notes.append(f"arguments were {type(given).__name__} and were left out")
+        given = {}
+    values = {str(name): value for name, value in cast("Mapping[Any, Any]", given).items()}
+    if set(values) <= {"tool", "name", "arguments", "args"} and not set(values) & own_names:
+        inner = values.get("arguments", values.get("args"))
+        if isinstance(inner, Mapping | str) or ("arguments" in values and inner is None):
+            inner_tool = values.get("tool", values.get("name"))
+            notes.append("arguments were nested twice")
+            if not tool and isinstance(inner_tool, str):
+                tool = inner_tool
+            tool, values, more = repaired_call(tool, cast("object", inner), {}, own_names)
+            notes += [note for note in more if note not in notes]
+    stray = {name: value for name, value in beside.items() if name not in values}
+    if stray:
+        notes.append(f"{', '.join(stray)} stood beside tool instead of in arguments")
+        values |= stray
+    return tool, values, notes
+
+
+def converted(arguments: dict[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The arguments with values in the types that the schema asks for, where only the writing was wrong."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return arguments, []
+    changed = dict(arguments)
+    notes: list[str] = []
+    for name, value in arguments.items():
+        inner: object = cast("Mapping[str, Any]", properties).get(name)
+        if not isinstance(value, str) or not isinstance(inner, Mapping):
+            continue
+        kind = cast("Mapping[str, Any]", inner).get("type")
+        better = _converted(value, kind)
+        if better is not None:
+            changed[name] = better
+            notes.append(f"{name} was given as text")
+    return changed, notes
+
+
+def _converted(text: str, kind: object) -> Any:
+    if kind in _NUMBERS:
+        try:
+            return _NUMBERS[str(kind)](text)
+        except ValueError:
+            return None
+    if kind == "boolean":
+        return _TRUTH.get(text.strip().lower())
+    if kind in ("object", "array"):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict if kind == "object" else list) else None  # pyright: ignore
+    return None

@@ -1,0 +1,478 @@
+"""`Router`: two tools that reach all others. A server is opened when a tool of it is called."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ..catalog.search import Hit, ToolEntry, ToolSearch
+from ..config.servers import BaseServerConfig
+from ..errors import CallDeniedError, ConfigError, JackfieldError, one_line
+from ..extras import load
+from ..session.arguments import ArgumentCheck, signature
+from ..toolkit.tool import CallOptions, Tool
+from ..toolkit.toolkit import Toolkit
+from .query import make_query_tool
+from .references import References
+from .repair import converted, repaired_call
+
+if TYPE_CHECKING:
+    from ..adapters.autogen import JackfieldWorkbench
+    from ..manager.manager import MCPClientSessionManager
+    from ..session.results import ToolResult
+
+Mode = Literal["auto", "tools", "search", "server"]
+Decision = Literal["allow", "ask", "deny"]
+Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]
+"""May this call be made? `ask` goes to `on_ask`, or else is an error that says so."""
+Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
+
+DIRECT_TOOLS = 16
+"""With so many tools or fewer, `auto` gives them directly."""
+
+_MAX_QUERIES = 6
+_SUMMARY_CHARS = 90
+_SIGNATURE_CHARS = 110
+_LISTED_SERVERS = 80
+_MAX_KEPT_RESULTS = 20
+READ_ON = "jackfield.read_on"
+"""What `call_tool` is given to read on in a long result."""
+
+
+class Router:
+    """Made by `manager.router()`.
+
+    Args:
+        manager: Opens the sessions.
+        servers: What it routes to.
+        mode: `search`: find_tools and call_tool; `tools`: all tools directly, from the catalog; `server`: one tool
+            that takes a server's name; `auto`: the tools if they are few, else search.
+        key: Whose sessions the calls use.
+        policy: Asked before each call.
+        on_ask: Answers where the policy says `ask`.
+        max_result_chars: The longest text that one answer brings; the rest can be read on.
+        describe: Offer `describe_tools`, too, for whole schemas.
+    """
+
+    def __init__(
+        self,
+        manager: MCPClientSessionManager,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        mode: Mode = "auto",
+        key: str | None = None,
+        policy: Policy | None = None,
+        on_ask: Ask | None = None,
+        max_result_chars: int = 20_000,
+        describe: bool = False,
+    ) -> None:
+        self._manager = manager
+        self._configs = {config.server_name: config for config in manager.resolve_all(servers)}
+        if mode not in ("auto", "tools", "search", "server"):
+            raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
+        self._mode: Mode = mode
+        self.key = key or f"router-{uuid.uuid4().hex[:8]}"
+        self._policy = policy
+        self._on_ask = on_ask
+        self._max_result_chars = max_result_chars
+        self._describe = describe
+        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._known: tuple[ToolSearch, References] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Router {self.mode} servers={len(self._configs)}>"
+
+    @property
+    def mode(self) -> Mode:
+        """What it offers: never `auto`."""
+        if self._mode != "auto":
+            return self._mode
+        catalog = self._manager.catalog
+        if any(catalog.state(config) == "cold" for config in self._configs.values()):
+            return "search"
+        return "tools" if len(self._tools()) <= DIRECT_TOOLS else "search"
+
+    # What agents call
+
+    async def find_tools(
+        self,
+        queries: Sequence[str] | str,
+        server: str | None = None,
+        limit: int = 5,
+        detail: Literal["signature", "schema"] = "signature",
+    ) -> str:
+        """Search the tools of all servers; starts none.
+
+        Args:
+            queries: One to six things to be done, each in a few words, or names of tools.
+            server: Search this server only; if its tools are not known yet, it is started to list them.
+            limit: How many tools for each query.
+            detail: `schema` gives whole schemas instead of one line each.
+
+        Returns:
+            Plain text, grouped by query.
+
+        Raises:
+            UnknownServerError: There is no such server.
+        """
+        asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:_MAX_QUERIES]
+        only = None if not server else self._references().server(server)
+        if only is not None and self._manager.catalog.state(self._configs[only]) == "cold":
+            async with self._manager.open_session(self._configs[only], key=self.key) as session:
+                await session.list_tools()
+        unlisted = self._unlisted(only)
+        if unlisted and not self._tools():
+            return unlisted[0]  # That nothing matches would be no news.
+        found = self.search(asked, only, max(1, min(limit, 50)))
+        parts = [_answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
+        return "\n\n".join([*parts, *unlisted])
+
+    def search(self, queries: Sequence[str], server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
+        """The tools for each query, best first; starts nothing."""
+        catalog = self._manager.catalog
+        index = catalog.search(list(self._configs.values()))
+        vectors = catalog.embedder(list(queries)) if catalog.embedder is not None and queries else None
+        only = None if server is None else [server]
+        return {
+            query: index.find(query, limit, servers=only, query_vector=vectors[number] if vectors is not None else None)
+            for number, query in enumerate(queries)
+        }
+
+    async def describe_tools(self, tools: Sequence[str] | str) -> str:
+        """The whole schemas of some tools, by reference.
+
+        Raises:
+            UnknownToolError: There is no such tool.
+        """
+        named = [tools] if isinstance(tools, str) else list(tools)
+        return "\n\n".join([self._line(self._references().tool(name), "schema") for name in named])
+
+    async def call_tool(self, tool: str, arguments: Any = None, **beside: Any) -> ToolResult:
+        """Call a tool by its reference, opening its server if need be.
+
+        Args:
+            tool: `server.tool`, or the tool's name where only one server has it.
+            arguments: By the tool's schema. What models commonly get wrong is mended, and the answer says so.
+            beside: Arguments that stood beside `tool` by mistake.
+
+        Raises:
+            UnknownToolError: There is no such tool; nothing was opened.
+            InvalidArgumentsError: The arguments do not fit; nothing was opened.
+            CallDeniedError: The policy does not allow it; nothing was opened.
+            JackfieldError: As `Session.call_tool`.
+        """
+        if tool == READ_ON:
+            return self._read_on(arguments or beside)
+        tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
+        entry = await self._entry(tool)
+        own = frozenset(entry.input_schema.get("properties") or ())
+        if own & {"tool", "name", "arguments", "args"}:
+            # What looks like a nested call may be what this tool takes.
+            tool, values, notes = repaired_call(tool, arguments, beside, own)
+        values, more = converted(values, entry.input_schema)
+        ArgumentCheck(entry.server_name, entry.reference, entry.input_schema).check(values)
+        await self._ask_policy(entry, values)
+        # Finding must not pay for the SDK's import; calling has to.
+        from ..toolkit.create import LeasedSource
+
+        source = LeasedSource(self._manager, self._configs[entry.server_name], self.key)
+        result = await source.call_tool(entry.name, values)
+        return self._shortened(result, [*notes, *more])
+
+    # Ways in
+
+    def toolkit(self) -> Toolkit:
+        """What an agent is given, for any framework: `router.toolkit().autogen()`."""
+        match self.mode:
+            case "tools":
+                return Toolkit(self._direct_tool(entry) for entry in self._tools())
+            case "server":
+                return Toolkit([self._query_tool()])
+            case _:
+                own = [self._find_tool(), self._call_tool()]
+                return Toolkit([*own, self._describe_tool()] if self._describe else own)
+
+    def functions(self) -> list[Callable[..., Awaitable[Any]]]:
+        """The tools as plain async functions, for frameworks that make tools of functions."""
+
+        async def find_tools(queries: list[str], server: str = "", limit: int = 5) -> str:
+            return await self.find_tools(queries, server or None, limit)
+
+        async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
+            return (await self._answer("call_tool", {"tool": tool, "arguments": arguments})).text
+
+        find_tools.__doc__, call_tool.__doc__ = self._find_description(), _CALL_DESCRIPTION
+        return [find_tools, call_tool]
+
+    def workbench(self) -> JackfieldWorkbench:
+        """An AutoGen workbench of these tools: `AssistantAgent(workbench=router.workbench(), max_tool_iterations=10)`.
+
+        Finding and then calling takes an agent two rounds at least, and AgentChat makes one by default.
+        """
+        return load("jackfield.adapters.autogen", "JackfieldWorkbench").of_toolkit(
+            self._manager, self.toolkit, self.key
+        )
+
+    # Inside
+
+    def _tools(self) -> list[ToolEntry]:
+        return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config)]
+
+    def _references(self) -> References:
+        index = self._manager.catalog.search(list(self._configs.values()))
+        if self._known is None or self._known[0] is not index:
+            self._known = index, References(index.tools, list(self._configs))
+        return self._known[1]
+
+    async def _entry(self, reference: str) -> ToolEntry:
+        references = self._references()
+        server = references.server_of(reference)
+        if server is not None and self._manager.catalog.state(self._configs[server]) == "cold":
+            # Its tools were never listed: whether it has this one, only it can say.
+            async with self._manager.open_session(self._configs[server], key=self.key) as session:
+                await session.list_tools()
+            references = self._references()
+        return references.tool(reference)
+
+    async def _ask_policy(self, entry: ToolEntry, arguments: Mapping[str, Any]) -> None:
+        if self._policy is None:
+            return
+        decided = self._policy(entry, arguments)
+        decision = await decided if inspect.isawaitable(decided) else decided
+        if decision == "ask" and self._on_ask is not None:
+            answered = self._on_ask(entry, arguments)
+            allowed = await answered if inspect.isawaitable(answered) else answered
+            decision = "allow" if allowed else "deny"
+        if decision == "allow":
+            return
+        why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
+        raise CallDeniedError(
+            f"The call of {entry.reference!r} was not made: {why}. Nothing was sent.",
+            server_name=entry.server_name,
+            sent=False,
+            hint="Ask the user, or go on without it.",
+        )
+
+    def _line(self, tool: ToolEntry, detail: str = "signature") -> str:
+        marks = " ".join(f"[{mark}]" for mark in self._marks(tool))
+        if detail == "schema":
+            import json
+
+            schema = json.dumps(tool.input_schema, ensure_ascii=False)
+            return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")
+        shown = signature(tool.reference, tool.input_schema)
+        if len(shown) > _SIGNATURE_CHARS:
+            shown = f"{shown[: _SIGNATURE_CHARS - 4]}...)"
+        summary = tool.description.strip().partition("\n")[0]
+        if len(summary) > _SUMMARY_CHARS:
+            summary = summary[: _SUMMARY_CHARS - 3] + "..."
+        return " ".join(part for part in (f"{shown}: {summary}" if summary else shown, marks) if part)
+
+    def _marks(self, tool: ToolEntry) -> list[str]:
+        config = self._configs[tool.server_name]
+        entry = self._manager.catalog.entry(config)
+        marks: list[str] = []
+        if self._manager.find(tool.server_name, self.key) is not None:
+            marks.append("open")
+        elif entry is not None and entry.failure is not None:
+            minutes = max(0, round((time.time() - entry.failed_at) / 60))
+            marks.append(f"failed {minutes} min ago: {one_line(entry.failure, 60)}")
+        elif entry is not None and entry.open_seconds:
+            marks.append(f"not started ~{entry.open_seconds:.1f}s")
+        else:
+            marks.append("not started")
+        if entry is not None and tool.name in entry.changed:
+            marks.append("changed since accepted")
+        if tool.annotations.get("readOnlyHint"):
+            marks.append("read-only")
+        elif tool.annotations.get("destructiveHint"):
+            marks.append("destructive")
+        return marks
+
+    def _unlisted(self, only: str | None) -> list[str]:
+        catalog = self._manager.catalog
+        cold = [name for name, config in self._configs.items() if catalog.state(config) == "cold" and only is None]
+        if not cold:
+            return []
+        shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")
+        return [f"Not searched, their tools were never listed: {shown}. To see one's tools give it as server."]
+
+    def _shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
+        from mcp.types import TextContent
+
+        limit = self._max_result_chars
+        content = list(result.content)
+        if len(text := result.text) > limit:
+            handle = secrets.token_hex(4)
+            self._kept[handle] = text
+            if len(self._kept) > _MAX_KEPT_RESULTS:
+                self._kept.popitem(last=False)
+            others = [block for block in content if not isinstance(block, TextContent)]
+            content = [TextContent(type="text", text=self._part(handle, 0)), *others]
+        if notes:
+            content.append(TextContent(type="text", text=f"(Mended in your call: {'; '.join(notes)}.)"))
+        if content == list(result.content):
+            return result
+        return result.model_copy(update={"content": content})
+
+    def _part(self, handle: str, offset: int) -> str:
+        text = self._kept[handle]
+        end = min(len(text), offset + self._max_result_chars)
+        part = text[offset:end]
+        if end == len(text):
+            return part
+        more = f'call_tool(tool="{READ_ON}", arguments={{"handle": "{handle}", "offset": {end}}})'
+        return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
+
+    def _read_on(self, arguments: Any) -> ToolResult:
+        values = cast("dict[str, Any]", arguments if isinstance(arguments, dict) else {})
+        handle, offset = str(values.get("handle", "")), values.get("offset", 0)
+        if handle not in self._kept or not isinstance(offset, int):
+            return _text_result("There is no such result (any more). Call the tool again.", is_error=True)
+        return _text_result(self._part(handle, offset))
+
+    async def _answer(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """What a model gets: an error, too, is text that says what to do."""
+        try:
+            if name == "call_tool":
+                given = dict(arguments)
+                return await self.call_tool(str(given.pop("tool", "")), given.pop("arguments", None), **given)
+            function = self.find_tools if name == "find_tools" else self.describe_tools
+            text = await function(**arguments)
+        except JackfieldError as error:
+            return _text_result(str(error), is_error=True)
+        return _text_result(text)
+
+    def _own_tool(self, name: str, description: str, schema: Mapping[str, Any], *, read_only: bool) -> Tool:
+        from mcp.types import ToolAnnotations
+
+        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            return await self._answer(name, arguments)
+
+        return Tool(
+            name=name,
+            original_name=name,
+            server_name="jackfield",
+            description=description,
+            input_schema=schema,
+            annotations=ToolAnnotations(read_only_hint=read_only),
+            handler=handler,
+        )
+
+    def _find_description(self) -> str:
+        names = list(self._configs)
+        shown = ", ".join(names[:_LISTED_SERVERS]) + (
+            f", ... ({len(names)} in all)" if len(names) > _LISTED_SERVERS else ""
+        )
+        return (
+            "Search tools on all servers, before call_tool. Give what is to be done, in a few words; several things at "
+            f"once if need be. Servers: {shown}."
+        )
+
+    def _find_tool(self) -> Tool:
+        return self._own_tool("find_tools", self._find_description(), _FIND_SCHEMA, read_only=True)
+
+    def _call_tool(self) -> Tool:
+        return self._own_tool("call_tool", _CALL_DESCRIPTION, _CALL_SCHEMA, read_only=False)
+
+    def _describe_tool(self) -> Tool:
+        return self._own_tool("describe_tools", "The whole schemas of tools.", _DESCRIBE_SCHEMA, read_only=True)
+
+    def _query_tool(self) -> Tool:
+        function = make_query_tool(self._manager, list(self._configs.values()), key=self.key)
+
+        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            try:
+                text = await function(**arguments)
+            except JackfieldError as error:
+                return _text_result(str(error), is_error=True)
+            return _text_result(text)
+
+        properties = {
+            "server_name": {"type": "string", "enum": list(self._configs), "description": "The server to use."},
+            "query": {"type": "string", "description": "What you want to know."},
+            "tool_name": {"type": "string", "description": "A tool of it; leave it out to see its tools."},
+            "arguments": {"type": "object", "description": "The tool's arguments."},
+        }
+        return Tool(
+            name="query_mcp_server",
+            original_name="query_mcp_server",
+            server_name="jackfield",
+            description=function.__doc__ or "",
+            input_schema={"type": "object", "properties": properties, "required": ["server_name"]},
+            handler=handler,
+        )
+
+    def _direct_tool(self, entry: ToolEntry) -> Tool:
+        from mcp.types import ToolAnnotations
+
+        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            return await self.call_tool(entry.reference, dict(arguments))
+
+        return Tool(
+            name=entry.name,
+            original_name=entry.name,
+            server_name=entry.server_name,
+            description=entry.description or entry.title or entry.name,
+            input_schema=entry.input_schema,
+            output_schema=entry.output_schema,
+            annotations=ToolAnnotations.model_validate(entry.annotations) if entry.annotations else None,
+            handler=handler,
+        )
+
+
+def _text_result(text: str, *, is_error: bool = False) -> ToolResult:
+    from mcp.types import TextContent
+
+    from ..session.results import ToolResult
+
+    return ToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+
+
+def _answer_to(query: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return f'"{query}": no tool matches. Try other words.'
+    return "\n".join([f'"{query}":', *lines])
+
+
+_CALL_DESCRIPTION = (
+    "Call a tool found by find_tools. Its server is started if need be. "
+    'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
+)
+
+_FIND_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "queries": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": _MAX_QUERIES,
+            "description": "What is to be done, each in a few words.",
+        },
+        "server": {"type": "string", "description": "Search this server only."},
+        "limit": {"type": "integer", "default": 5},
+        "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
+    },
+    "required": ["queries"],
+}
+
+_CALL_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "tool": {"type": "string", "description": "server.tool"},
+        "arguments": {"type": "object", "additionalProperties": True},
+    },
+    "required": ["tool"],
+}
+
+_DESCRIBE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"tools": {"type": "array", "items": {"type": "string"}}},
+    "required": ["tools"],
+}
