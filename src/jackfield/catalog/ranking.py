@@ -59,14 +59,19 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def asked_words(query: str) -> list[str]:
-    """The words of a query, each once; paths and addresses count as what they are, not by their parts."""
+def without_values(query: str) -> str:
+    """A query in which paths and addresses stand as what they are: what they are called tells of no tool."""
 
     def kind(match: re.Match[str]) -> str:
         name = re.split(r"[/\\]", match[0])[-1]
         return f" file {name.rpartition('.')[2] if '.' in name else ''} "
 
-    return list(dict.fromkeys(words(_PATH.sub(kind, _URL.sub(" url ", query)))))
+    return _PATH.sub(kind, _URL.sub(" url ", query))
+
+
+def asked_words(query: str) -> list[str]:
+    """The words of a query, each once."""
+    return list(dict.fromkeys(words(without_values(query))))
 
 
 @cache

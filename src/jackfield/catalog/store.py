@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import JackfieldError
+from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
 
@@ -169,6 +170,12 @@ class Catalog:
             self._searches.clear()
             search = self._searches[key] = ToolSearch(servers, vectors)
         return search
+
+    def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
+        """The vectors of some queries, where there is an embedder."""
+        if self.embedder is None or not queries:
+            return None
+        return self.embedder([without_values(query) for query in queries])
 
     # Writing
 

@@ -41,7 +41,7 @@ class VectorCache:
                 for text, vector in zip(missing, self._embedder(missing), strict=True)
             }
             self._write({name: known[name] for name in known})
-        return [_mixed([known[hashes[text]] for text in view]) for view in texts]
+        return [mixed([known[hashes[text]] for text in view]) for view in texts]
 
     def _hash(self, text: str) -> str:
         kind = getattr(self._embedder, "__qualname__", type(self._embedder).__qualname__)
@@ -63,7 +63,8 @@ class VectorCache:
             os.replace(temporary, self._path)
 
 
-def _mixed(vectors: Sequence[Sequence[float]]) -> list[float]:
+def mixed(vectors: Sequence[Sequence[float]]) -> list[float]:
+    """One vector of those of a tool's texts."""
     return [
         sum(weight * part for weight, part in zip(VIEW_WEIGHTS, parts, strict=True))
         for parts in zip(*vectors, strict=True)

@@ -136,7 +136,7 @@ class Router:
         """The tools for each query, best first; starts nothing."""
         catalog = self._manager.catalog
         index = catalog.search(list(self._configs.values()))
-        vectors = catalog.embedder(list(queries)) if catalog.embedder is not None and queries else None
+        vectors = catalog.vectors(queries)
         only = None if server is None else [server]
         return {
             query: index.find(query, limit, servers=only, query_vector=vectors[number] if vectors is not None else None)
