@@ -54,12 +54,8 @@ class CatalogObserver:
         tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listing.tools]
         seen = ([repr(tool) for tool in tools], time.monotonic())
         before = self._recorded.get(config.server_name)
-        if (
-            before is not None
-            and before[0] == seen[0]
-            and seen[1] - before[1] < _FRESH_SECONDS
-            and self.refresh is None
-        ):
+        is_same = before is not None and before[0] == seen[0] and seen[1] - before[1] < _FRESH_SECONDS
+        if is_same and self.refresh is None and self._catalog.state(config) == "known":
             return
         self._recorded[config.server_name] = seen
         client = connection.client

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
@@ -36,8 +37,10 @@ DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
 
 _MAX_QUERIES = 6
-_SUMMARY_CHARS = 90
-_SIGNATURE_CHARS = 110
+_LINE_TOKENS = 42.0
+_SIGNATURE_TOKENS = 27.0
+"""Estimated; see `_weight`. Five hits with their query stay below 250 tokens."""
+
 _LISTED_SERVERS = 80
 _MAX_KEPT_RESULTS = 20
 READ_ON = "jackfield.read_on"
@@ -266,11 +269,12 @@ class Router:
             schema = json.dumps(tool.input_schema, ensure_ascii=False)
             return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")
         shown = signature(tool.reference, tool.input_schema)
-        if len(shown) > _SIGNATURE_CHARS:
-            shown = f"{shown[: _SIGNATURE_CHARS - 4]}...)"
+        if _weight(shown) > _SIGNATURE_TOKENS:
+            shown = f"{_cut(shown, _SIGNATURE_TOKENS)}...)"
+        room = _LINE_TOKENS - _weight(shown) - _weight(marks)
         summary = tool.description.strip().partition("\n")[0]
-        if len(summary) > _SUMMARY_CHARS:
-            summary = summary[: _SUMMARY_CHARS - 3] + "..."
+        if _weight(summary) > room:
+            summary = _cut(summary, room) + "..."
         return " ".join(part for part in (f"{shown}: {summary}" if summary else shown, marks) if part)
 
     def _marks(self, tool: ToolEntry) -> list[str]:
@@ -281,7 +285,8 @@ class Router:
             marks.append("open")
         elif entry is not None and entry.failure is not None:
             minutes = max(0, round((time.time() - entry.failed_at) / 60))
-            marks.append(f"failed {minutes} min ago: {one_line(entry.failure, 60)}")
+            reason = one_line(entry.failure)
+            marks.append(f"failed {minutes} min ago: {reason[:70]}{'...' if len(reason) > 70 else ''}")
         elif entry is not None and entry.open_seconds:
             marks.append(f"not started ~{entry.open_seconds:.1f}s")
         else:
@@ -424,6 +429,27 @@ class Router:
             annotations=ToolAnnotations.model_validate(entry.annotations) if entry.annotations else None,
             handler=handler,
         )
+
+
+def _weight(text: str) -> float:
+    """About how many tokens a text is."""
+    return sum(map(_weight_of, text))
+
+
+@cache
+def _weight_of(char: str) -> float:
+    if not char.isascii():
+        return 1.0
+    return 0.1 if char == " " else 0.24 if char.islower() else 0.45 if char.isalnum() else 0.55
+
+
+def _cut(text: str, tokens: float) -> str:
+    """The beginning of a text that is about so many tokens long."""
+    for at, char in enumerate(text):
+        tokens -= _weight_of(char)
+        if tokens < 0:
+            return text[:at].rstrip(" ,(:")
+    return text
 
 
 def _text_result(text: str, *, is_error: bool = False) -> ToolResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean
 from ..extras import load
@@ -141,6 +141,25 @@ class Toolkit:
         """
         make = load("jackfield.adapters.autogen", "JackfieldTool")
         return [make(tool) for tool in self]
+
+    def openai(
+        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False
+    ) -> list[dict[str, Any]]:
+        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `call(name, arguments)`.
+
+        Args:
+            api: The Responses API, or Chat Completions.
+            deferred: Leave the definitions out of the prompt, to be found by the API's own tool search (Responses).
+        """
+        return load("jackfield.adapters.definitions", "openai_tools")(self, api=api, deferred=deferred)
+
+    def anthropic(self, *, deferred: bool = False) -> list[dict[str, Any]]:
+        """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `call()`.
+
+        Args:
+            deferred: Leave the definitions out of the prompt, to be found by the API's own tool search.
+        """
+        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred)
 
 
 def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:
