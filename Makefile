@@ -30,6 +30,9 @@ unit: $(STAMP) third-party
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
 	$(BIN)/python benchmarks/cold_open.py
+	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
 
 third-party: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"

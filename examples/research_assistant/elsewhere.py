@@ -24,8 +24,8 @@ class RunningServer:
 
 
 @contextmanager
-def running_elsewhere(script: str, transport: str) -> Iterator[RunningServer]:
-    """Run a server on a free loopback port as long as the block lasts.
+def running_elsewhere(script: str, transport: str, *arguments: str) -> Iterator[RunningServer]:
+    """Run a server on a free loopback port as long as the block lasts; `arguments` stand before the transport.
 
     Raises:
         RuntimeError: It did not come up; what it wrote stands above on stderr.
@@ -33,7 +33,7 @@ def running_elsewhere(script: str, transport: str) -> Iterator[RunningServer]:
     with ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, str(SERVERS / script), transport],
+                [sys.executable, str(SERVERS / script), *arguments, transport],
                 stdout=subprocess.PIPE,
                 text=True,
                 # Ctrl-C in a terminal goes to a whole process group: these are stopped in order, below.

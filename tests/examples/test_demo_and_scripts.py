@@ -69,6 +69,18 @@ def test_the_mark_is_found_while_a_server_runs(runner: Runner) -> None:
     [
         ("one_off_research.py", ["3 papers for", "sessions open: 0"]),
         ("multi_source_routing.py", ["Open: none.", "Open:     ArxivServer\n", "Afterwards open: none"]),
+        (
+            "routing_agent/main.py",
+            [
+                "The catalog knows 8 servers",
+                "The agent has find_tools, call_tool. Open: 0.",
+                "units.convert_length(",
+                "Answer:   0.00635 metres. A jack field",
+                "Started or connected: encyclopedia, units.",
+                "Never touched: papers, calculator, words, clock, notes, dice.",
+                "Afterwards open: 0",
+            ],
+        ),
         ("wrapped_tool.py", ["ArxivServer is open as process", "'ArxivServer' released", "Answer: Read this: "]),
     ],
 )
