@@ -31,7 +31,6 @@ from jackfield import (
     SessionOpened,
     SseConfig,
     StdioConfig,
-),
 )
 
 TOOLBOX = str(HERE / "toolbox.py")
