@@ -133,9 +133,8 @@ async def test_a_server_that_dies_again_and_again_is_left_alone(tmp_path: Path) 
         async with MCPClientSessionManager(on_event=seen.append).open_session(server.config) as session:
             assert await settled(lambda: of_kind(seen, RecoveryFailed))
             assert len(of_kind(seen, SessionRecovered)) == 2, "the first opening, and two more: three in all"
-            with pytest.raises(SessionTerminatedError) as caught:
+            with pytest.raises(SessionTerminatedError):
                 await session.call_tool("work", {"n": 1})
-            assert "about to crash" in str(caught.value)
 
 
 async def test_the_circuit_breaker(tmp_path: Path) -> None:

@@ -595,6 +595,8 @@ class Session:
             owner.last_heard_at = time.monotonic()
             return answer
         except MCPError as error:
+            if error.code == CONNECTION_CLOSED:
+                await connection.report.last_words()
             raise self._failure(method, error, record, connection) from None
         except ValidationError as error:
             raise self._bad_answer(

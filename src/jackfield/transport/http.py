@@ -66,7 +66,7 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):
-        yield _WatchedReader(reader, report), _RecordingWriter(writer, tasks)
+        yield _WatchedReader(reader, report, tasks), _RecordingWriter(writer, tasks)
         tasks.cancel_scope.cancel()
 
 
@@ -92,7 +92,7 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):
-        yield _WatchedReader(reader, report), _RecordingWriter(writer, tasks)
+        yield _WatchedReader(reader, report, tasks), _RecordingWriter(writer, tasks)
         tasks.cancel_scope.cancel()
 
 
@@ -411,9 +411,11 @@ def _retry_after(response: httpx2.Response) -> float | None:
 class _WatchedReader:
     """The SDK's read stream; tells the report when it ends."""
 
-    def __init__(self, inner: Any, report: ConnectionReport) -> None:
+    def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:
         self._inner = inner
         self._report = report
+        self._tasks = tasks
+        self._closed = False
 
     @property
     def last_context(self) -> Any:
@@ -442,7 +444,15 @@ class _WatchedReader:
         return failed_answer(data, UNREADABLE_CODE, "the answer is no valid message") or error
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        # The SDK would log a traceback for each message that still comes while the connection is being closed.
+        if not self._closed:
+            self._closed = True
+            self._tasks.start_soon(self._pass_over)
+
+    async def _pass_over(self) -> None:
+        with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+            while True:
+                await self._inner.receive()
 
     def __aiter__(self) -> _WatchedReader:
         return self

@@ -18,6 +18,7 @@ from ..errors import AuthenticationError, JackfieldError, ServerLimitError
 
 _NOISE_LINES = 20
 _REMEMBERED_IDS = 1024
+_STDERR_SECONDS = 0.03
 _NOISE_CHARS = 500
 
 LIMIT_CODE = -32098
@@ -120,6 +121,8 @@ class ConnectionReport:
         self.process_id: int | None = None
         self.exit_code: int | None = None
         self.stderr = OutputTail(config.session.max_stderr_bytes)
+        self.stderr_ended = anyio.Event()
+        """Set once a child wrote the last of it."""
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
         """Lines on stdout that are no MCP messages."""
         self.http_session_id: str | None = None
@@ -138,6 +141,12 @@ class ConnectionReport:
     def add_noise(self, line: bytes) -> None:
         """Keep a line that is no message, shortened."""
         self.noise.append(line[:_NOISE_CHARS].decode("utf-8", "replace"))
+
+    async def last_words(self) -> None:
+        """Wait a moment for what a child that died wrote last: the best of reasons, and as a rule there already."""
+        if self.process_id is not None:
+            with anyio.move_on_after(_STDERR_SECONDS):
+                await self.stderr_ended.wait()
 
     def stderr_quote(self) -> str | None:
         """The end of what the server wrote to stderr, saying so where that was more than is kept."""

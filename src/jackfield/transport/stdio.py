@@ -50,8 +50,7 @@ async def stdio_transport(
     writer = _MessageWriter(child, config)
     try:
         async with anyio.create_task_group() as tasks:
-            stderr_ended = anyio.Event()
-            tasks.start_soon(_keep_stderr, child, report, stderr_ended)
+            tasks.start_soon(_keep_stderr, child, report)
             tasks.start_soon(writer.flush_forever)
             tasks.start_soon(_end_reading_on_exit, child, reader)
             try:
@@ -62,7 +61,7 @@ async def stdio_transport(
                 report.exit_code = child.exit_code
                 # With the tree gone stderr ends at once, unless a stranger holds it open.
                 with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
-                    await stderr_ended.wait()
+                    await report.stderr_ended.wait()
                 tasks.cancel_scope.cancel()
     finally:
         child.close()
@@ -105,13 +104,13 @@ def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> Server
     )
 
 
-async def _keep_stderr(child: ChildProcess, report: ConnectionReport, ended: anyio.Event) -> None:
+async def _keep_stderr(child: ChildProcess, report: ConnectionReport) -> None:
     try:
         with contextlib.suppress(OSError, anyio.ClosedResourceError):
             while data := await read_some(child.stderr):
                 report.stderr.add(data)
     finally:
-        ended.set()
+        report.stderr_ended.set()
 
 
 async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> None:
@@ -158,6 +157,7 @@ class _MessageReader:
             if line is None:
                 if not await self._fill():
                     self.ended.set()
+                    await self._report.last_words()
                     self._report.mark_lost()
                     raise anyio.EndOfStream
             elif line.strip():
