@@ -229,7 +229,9 @@ def main() -> None:
                 figures = figures_of(peer, queries)
                 figures.milliseconds = milliseconds
                 show(f"fastmcp {version}", figures)
-    many = [_copy(server, number) for number in range(10) for server in servers]
+    largest = max((load_set(folder)[0] for folder in folders), key=lambda one: sum(len(server.tools) for server in one))
+    copies = math.ceil(5000 / sum(len(server.tools) for server in largest))
+    many = [_copy(server, number) for number in range(copies) for server in largest]
     search = ToolSearch(many)
     times = []
     for query in queries:

@@ -129,7 +129,7 @@ class WordIndex:
 
     def __init__(self, documents: Sequence[Mapping[str, str]], fields: Mapping[str, Field]) -> None:
         self.size = len(documents)
-        self._near: dict[str, list[str]] | None = None
+        self._near: dict[str, list[str]] = {}
         frequencies: dict[str, dict[int, float]] = {}
         for name, field in fields.items():
             split = [words(document.get(name, "")) for document in documents]
@@ -146,6 +146,11 @@ class WordIndex:
             self._scores[token] = {
                 number: rarity * frequency / (SATURATION + frequency) for number, frequency in of_token.items()
             }
+
+        for token in self._scores:
+            if len(token) >= _TYPO_LENGTH:
+                for form in _without_one(token):
+                    self._near.setdefault(form, []).append(token)
 
     def scores(self, asked: Sequence[str]) -> dict[int, float]:
         """The documents that have any of the words, or what stands for them, with their scores."""
@@ -178,12 +183,6 @@ class WordIndex:
                 yield other, TYPO_SHARE
 
     def _one_letter_away(self, word: str) -> set[str]:
-        if self._near is None:
-            self._near = {}
-            for token in self._scores:
-                if len(token) >= _TYPO_LENGTH:
-                    for form in _without_one(token):
-                        self._near.setdefault(form, []).append(token)
         return {token for form in _without_one(word) for token in self._near.get(form, ())}
 
 
