@@ -15,6 +15,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from autogen_agentchat.agents import AssistantAgent
 from autogen_core.models import ChatCompletionClient
 from elsewhere import SERVERS, running_elsewhere
@@ -99,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"main.py: {error}", file=sys.stderr)
         return 2
     questions = options.question or list(SCRIPTS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))  # close as for Ctrl-C
 

@@ -693,10 +693,13 @@ class SessionOwner:
             retryable=True,
             generation=self.generation,
             server_output=server_output,
-            hint="Go on: the session is opened again, but what the server kept behind it is gone."
-            if state_lost
-            else None,
+            hint=self._after_loss() if state_lost else None,
         )
+
+    def _after_loss(self) -> str:
+        if self.config.session.retry_attempts:
+            return "Go on: the session is opened again, but what the server kept behind it is gone."
+        return "session.refresh() opens it again (retry_attempts is 0); what the server kept behind it is gone."
 
     def _open_timeout(self, report: ConnectionReport) -> JackfieldError:
         name, seconds = self.config.server_name, self.config.session.timeout

@@ -73,6 +73,12 @@ logger = logging.getLogger("jackfield")
 
 _T = TypeVar("_T")
 
+_CARRIED_OUT = {
+    False: "the call was not carried out",
+    None: "the call may have taken effect",
+    True: "the call may have taken effect",
+}
+
 # A listing younger than this is not fetched again to see whether a call that does not fit it now does.
 _FRESH_SECONDS = 1.0
 
@@ -655,6 +661,8 @@ class Session:
         if failure is None:
             return None
         failure.generation = record.generation
+        if (carried_out := _CARRIED_OUT[failure.sent]) not in failure.message:
+            failure.message = f"{failure.message.rstrip('.')}; {carried_out}."
         if isinstance(failure, SessionExpiredError | SessionInvalidError):
             self._owner.report_forgotten(record.generation, failure)
         return failure
