@@ -14,6 +14,8 @@ from .errors import ConfigError
 _EXTRA_OF = {
     "autogen_core": "autogen",
     "autogen_agentchat": "autogen",
+    "langchain": "langchain",
+    "langchain_core": "langchain",
     "numpy": "embedding",
     "wordllama": "embedding",
     "yaml": "yaml",

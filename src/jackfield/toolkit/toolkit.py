@@ -14,6 +14,8 @@ from .naming import VALID_NAME, assign_names
 from .tool import Tool
 
 if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
     from ..adapters.autogen import JackfieldTool
     from ..session.results import ToolResult
 
@@ -141,6 +143,14 @@ class Toolkit:
         """
         make = load("jackfield.adapters.autogen", "JackfieldTool")
         return [make(tool) for tool in self]
+
+    def langchain(self) -> list[BaseTool]:
+        """The tools as LangChain `StructuredTool`s, for the event loop that runs here and for other threads.
+
+        Raises:
+            ConfigError: LangChain is not installed.
+        """
+        return load("jackfield.adapters.langchain", "langchain_tools")(self)
 
     def openai(
         self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False
