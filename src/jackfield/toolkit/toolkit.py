@@ -171,6 +171,18 @@ class Toolkit:
         """
         return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred)
 
+    async def dispatch(self, call: object) -> dict[str, Any]:
+        """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
+
+        Args:
+            call: OpenAI's `function_call` item or Chat Completions tool call, or Anthropic's `tool_use` block, as
+                its client package gives it or as a dictionary.
+
+        Raises:
+            ConfigError: It is none of these.
+        """
+        return await load("jackfield.adapters.definitions", "dispatch")(self, call)
+
 
 def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:
     """Whether globs let a tool in."""
