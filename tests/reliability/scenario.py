@@ -86,8 +86,8 @@ class Rig:
 
 
 SETTINGS: dict[str, Any] = {
-    "timeout": 3,
-    "call_timeout": 3,
+    "timeout": 10,
+    "call_timeout": 10,
     "close_timeout": 1,
     "retry_delay": 0.05,
     "max_retry_delay": 1,

@@ -11,7 +11,7 @@ from tests.reliability.scenario import Line, Outcome, play
 from tests.reliability.table import CELLS, FAULTS, PAGE, TABLE, Row, rendered
 
 _AT_ONCE = 4
-_CELL_SECONDS = 20
+_CELL_SECONDS = 40
 
 Played = dict[int, Outcome | BaseException]
 
