@@ -211,10 +211,13 @@ class StatefulMCPAgentExecutor:
             raise RuntimeError("Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ...")
         return self._agent
 
+    async def _ready_agent(self) -> Any:
+        return self.agent
+
     # LangChain calls its first argument `input`, and people give it by that name.
     async def ainvoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
         """Run the agent."""
-        return await self.agent.ainvoke(input, config, **options)
+        return await (await self._ready_agent()).ainvoke(input, config, **options)
 
     def invoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
         """Run the agent from synchronous code, in another thread than the one that entered the executor.
@@ -233,7 +236,7 @@ class StatefulMCPAgentExecutor:
 
     async def astream(self, input: dict[str, Any], config: Any = None, **options: Any) -> AsyncIterator[Any]:  # noqa: A002
         """Run the agent, and get what it does step by step."""
-        async for chunk in self.agent.astream(input, config, **options):
+        async for chunk in (await self._ready_agent()).astream(input, config, **options):
             yield chunk
 
     async def refresh_session(self) -> None:
@@ -286,21 +289,11 @@ class SessionAgent(StatefulMCPAgentExecutor):
         super().__init__(*arguments, **options)
         self._entering = asyncio.Lock()
 
-    async def _ready(self) -> None:
+    async def _ready_agent(self) -> Any:
         async with self._entering:
             if self._stack is None:
                 await self.__aenter__()
-
-    async def ainvoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
-        """Run the agent, opening its session first where that is not open."""
-        await self._ready()
-        return await super().ainvoke(input, config, **options)
-
-    async def astream(self, input: dict[str, Any], config: Any = None, **options: Any) -> AsyncIterator[Any]:  # noqa: A002
-        """Run the agent, and get what it does step by step."""
-        await self._ready()
-        async for chunk in super().astream(input, config, **options):
-            yield chunk
+        return self.agent
 
     async def aclose(self) -> None:
         """Close its session. Left undone, the session ends with the event loop."""

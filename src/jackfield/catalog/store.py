@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -78,7 +79,7 @@ class CatalogEntry:
         title = str(self.server_info.get("title") or self.server_info.get("name") or "")
         return f"{title} {self.server_info.get('description') or ''} {(self.instructions or '')[:1000]}".strip()
 
-    @property
+    @cached_property
     def changed(self) -> list[str]:
         """Tools that are not as they were accepted."""
         return [
@@ -133,7 +134,8 @@ class Catalog:
             if entry is None:
                 return None
             held = self._loaded[path] = (stamp, entry)
-        return replace(held[1], server_name=config.server_name)
+        entry = held[1]
+        return entry if entry.server_name == config.server_name else replace(entry, server_name=config.server_name)
 
     def state(self, config: BaseServerConfig) -> CatalogState:
         """`cold`: never listed; `broken`: it could not be opened last; `stale`: listed long ago, or said to have

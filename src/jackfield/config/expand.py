@@ -10,6 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+MASK = "**********"
+"""Stands where a secret was."""
+
 _REFERENCE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<body>[^{}]*)\}")
 _VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>.*))?", re.DOTALL)
 
@@ -45,7 +48,7 @@ class ExpandedPath(type(Path())):
         return self
 
     def __repr__(self) -> str:
-        return f"Path({getattr(self, 'template', '**********')!r})"
+        return f"Path({getattr(self, 'template', MASK)!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         return ExpandedPath.of, (Expanded(str(self), self.template),)

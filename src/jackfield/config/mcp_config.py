@@ -12,9 +12,8 @@ from typing import Any, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean, nearest
-from .expand import Expanded, ExpansionError, expand, template_of
+from .expand import MASK, Expanded, ExpansionError, expand, template_of
 from .servers import (
-    MASK,
     BaseServerConfig,
     HttpConfig,
     SecretText,

@@ -33,7 +33,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from .expand import Expanded, ExpandedPath
+from .expand import MASK, Expanded, ExpandedPath
 from .settings import SessionConfig, StrictModel
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
@@ -107,9 +107,6 @@ class SecretText(SecretStr):
 
 
 Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
-
-MASK = "**********"
-"""Stands where a secret was."""
 
 
 def redact_url(url: str, userinfo: str = "") -> str:

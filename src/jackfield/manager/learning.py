@@ -13,6 +13,8 @@ from ..errors import JackfieldError
 from ..events import CatalogChanged, EventHub
 
 if TYPE_CHECKING:
+    from mcp.types import Tool
+
     from ..session.listing import ToolListing
     from ..session.owner import SessionOwner
 
@@ -42,7 +44,7 @@ class CatalogObserver:
     def __init__(self, catalog: Catalog, events: EventHub) -> None:
         self._catalog = catalog
         self._events = events
-        self._recorded: dict[str, tuple[list[str], float]] = {}
+        self._recorded: dict[str, tuple[list[Tool], float]] = {}
         self.refresh: CatalogRefresh | None = None
         """Takes the differences while a refresh runs."""
 
@@ -51,17 +53,15 @@ class CatalogObserver:
         config, connection = owner.config, owner.connection
         if connection is None:
             return
-        tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listing.tools]
-        seen = ([repr(tool) for tool in tools], time.monotonic())
-        before = self._recorded.get(config.server_name)
-        is_same = before is not None and before[0] == seen[0] and seen[1] - before[1] < _FRESH_SECONDS
+        before, now = self._recorded.get(config.server_name), time.monotonic()
+        is_same = before is not None and now - before[1] < _FRESH_SECONDS and before[0] == listing.tools
         if is_same and self.refresh is None and self._catalog.state(config) == "known":
             return
-        self._recorded[config.server_name] = seen
+        self._recorded[config.server_name] = listing.tools, now
         client = connection.client
         diff = self._catalog.record(
             config,
-            tools,
+            [_plain(tool) for tool in listing.tools],
             server_info=_plain(client.server_info),
             instructions=client.instructions,
             capabilities=_plain(client.server_capabilities),

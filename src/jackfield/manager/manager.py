@@ -27,7 +27,7 @@ from .registry import SessionRegistry, close_all, other_loop_error
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
     from ..router.query import QueryHandler, QueryTool
-    from ..router.router import Ask, Policy, Router
+    from ..router.router import Ask, Mode, Policy, Router
     from ..session.hooks import CallHook
     from ..toolkit.toolkit import Toolkit
 
@@ -278,7 +278,7 @@ class MCPClientSessionManager:
         self,
         servers: Sequence[str | BaseServerConfig] | None = None,
         *,
-        mode: Literal["auto", "tools", "search", "server"] = "auto",
+        mode: Mode = "auto",
         key: str | None = None,
         policy: Policy | None = None,
         on_ask: Ask | None = None,

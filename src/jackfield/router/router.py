@@ -125,9 +125,8 @@ class Router:
         """
         asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:_MAX_QUERIES]
         only = None if not server else self._references().server(server)
-        if only is not None and self._manager.catalog.state(self._configs[only]) == "cold":
-            async with self._manager.open_session(self._configs[only], key=self.key) as session:
-                await session.list_tools()
+        if only is not None:
+            await self._list_if_cold(only)
         unlisted = self._unlisted(only)
         if unlisted and not self._tools():
             return unlisted[0]  # That nothing matches would be no news.
@@ -233,14 +232,17 @@ class Router:
         return self._known[1]
 
     async def _entry(self, reference: str) -> ToolEntry:
-        references = self._references()
-        server = references.server_of(reference)
-        if server is not None and self._manager.catalog.state(self._configs[server]) == "cold":
-            # Its tools were never listed: whether it has this one, only it can say.
-            async with self._manager.open_session(self._configs[server], key=self.key) as session:
+        server = self._references().server_of(reference)
+        if server is not None:
+            await self._list_if_cold(server)
+        return self._references().tool(reference)
+
+    async def _list_if_cold(self, server: str) -> None:
+        """Open a server whose tools were never listed: what it has, only it can say."""
+        config = self._configs[server]
+        if self._manager.catalog.state(config) == "cold":
+            async with self._manager.open_session(config, key=self.key) as session:
                 await session.list_tools()
-            references = self._references()
-        return references.tool(reference)
 
     async def _ask_policy(self, entry: ToolEntry, arguments: Mapping[str, Any]) -> None:
         if self._policy is None:

@@ -422,18 +422,14 @@ class SessionOwner:
             await self._wake.wait()
 
     def _begin_recovery(self) -> None:
-        if self._may_try() is None:
-            self._settled = anyio.Event()
-            self._set_state("recovering")
-            self._wake.set()
-
-    def _may_try(self) -> JackfieldError | None:
         try:
             self._circuit.enter()
         except JackfieldError as error:
             self.error = error
-            return error
-        return None
+            return
+        self._settled = anyio.Event()
+        self._set_state("recovering")
+        self._wake.set()
 
     async def _open_and_hold(self, attempt: int) -> JackfieldError | None:
         """One connection, from opening to its end; returns why it could not be opened."""

@@ -19,10 +19,9 @@ _tracer = trace.get_tracer("jackfield")
 
 
 @contextmanager
-def span(name: str, server_name: str, **attributes: str) -> Generator[trace.Span]:
+def span(name: str, server_name: str) -> Generator[trace.Span]:
     """A span around the block; an exception ends it with an error status."""
-    more = {attribute.replace("__", "."): value for attribute, value in attributes.items()}
-    with _tracer.start_as_current_span(name, attributes={"mcp.server.name": server_name, **more}) as current:
+    with _tracer.start_as_current_span(name, attributes={"mcp.server.name": server_name}) as current:
         try:
             yield current
         except JackfieldError as error:
