@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from tests.adapters.contract.driver import Driver
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import MARK, SERVERS, TOKEN, strays
 
 from jackfield import MCPClientSessionManager, Session, StdioConfig, Toolkit, create_toolkit
+
+SHARED = f"{TOKEN}-contract"
 
 ELSEWHERE = {"ag2_classic"}
 """Those that cannot be installed beside the others, and run in an environment of their own."""
@@ -32,23 +35,25 @@ def driver_class(request: pytest.FixtureRequest) -> type[Driver]:
     return importlib.import_module(f"tests.adapters.contract.drivers.{request.param}").AdapterDriver
 
 
-@pytest.fixture
-async def session(nothing_left: None) -> AsyncIterator[Session]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def session() -> AsyncIterator[Session]:
+    """One for all tests: what they share is a server, which is what makes them quick."""
     config = StdioConfig(
         server_name="everything",
         command=sys.executable,
         args=[str(SERVERS / "everything.py")],
-        environment={MARK: TOKEN},  # type: ignore[dict-item]
+        environment={MARK: SHARED},  # type: ignore[dict-item]
     )
     async with MCPClientSessionManager().open_session(config) as opened:
         yield opened
+    assert strays(SHARED) == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def toolkit(session: Session) -> Toolkit:
     return await create_toolkit(session)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def driver(driver_class: type[Driver], toolkit: Toolkit) -> Driver:
     return driver_class(toolkit)

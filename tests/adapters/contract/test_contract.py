@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from tests.adapters.contract.driver import Driver
-from tests.conftest import Unruly, eventually, strays
+from tests.conftest import Unruly, strays
 from tests.servers.everything import PNG
 
-from jackfield import MCPClientSessionManager, Session, Toolkit, create_toolkit
+from jackfield import MCPClientSessionManager, Toolkit, create_toolkit
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_names_are_the_toolkits_and_fit_every_model_api(driver: Driver, toolkit: Toolkit) -> None:
@@ -104,19 +106,25 @@ async def test_arguments_that_do_not_fit_are_told_with_what_would(driver: Driver
     assert answer.is_error is driver.tells_errors
 
 
+async def appears(path: Path) -> None:
+    """Wait for a file that the server writes."""
+    async with asyncio.timeout(10):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_cancelled_call_is_cancelled_on_the_server_and_the_session_goes_on(
     driver: Driver, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     call = asyncio.create_task(driver.call("slow", {"seconds": 60, "log": str(log)}))
-    assert await asyncio.to_thread(eventually, Path(f"{log}.started").exists)
+    await appears(Path(f"{log}.started"))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await asyncio.to_thread(eventually, log.exists)
+    await appears(log)
     assert log.read_text() == "cancelled"
     assert (await driver.call("echo", {"text": "on"})).text == "on"
-    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def test_many_at_once_each_with_its_own_result(driver: Driver) -> None:
@@ -125,16 +133,15 @@ async def test_many_at_once_each_with_its_own_result(driver: Driver) -> None:
 
 
 async def test_state_is_kept_from_call_to_call(driver: Driver) -> None:
-    assert [(await driver.call("count", {})).text for _ in range(3)] == ["1", "2", "3"]
+    first, *others = [int((await driver.call("count", {})).text) for _ in range(3)]
+    assert others == [first + 1, first + 2]
 
 
 async def test_a_server_without_tools(driver_class: type[Driver]) -> None:
     assert dict(driver_class(Toolkit()).schemas()) == {}
 
 
-async def test_a_tool_of_a_session_that_is_closed_says_so(
-    driver_class: type[Driver], unruly: Unruly, session: Session
-) -> None:
+async def test_a_tool_of_a_session_that_is_closed_says_so(driver_class: type[Driver], unruly: Unruly) -> None:
     async with MCPClientSessionManager().open_session(unruly()) as other:
         driver = driver_class(await create_toolkit(other))
         assert (await driver.call("echo", {"text": "x"})).text == "x"
