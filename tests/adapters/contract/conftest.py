@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from tests.adapters.contract.driver import Driver
-from tests.conftest import MARK, SERVERS, TOKEN, strays
+from tests.conftest import MARK, TOKEN, everything, strays
 
-from jackfield import MCPClientSessionManager, Session, StdioConfig, Toolkit, create_toolkit
+from jackfield import MCPClientSessionManager, Session, Toolkit, create_toolkit
 
 SHARED = f"{TOKEN}-contract"
 
@@ -38,13 +37,7 @@ def driver_class(request: pytest.FixtureRequest) -> type[Driver]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session() -> AsyncIterator[Session]:
     """One for all tests: what they share is a server, which is what makes them quick."""
-    config = StdioConfig(
-        server_name="everything",
-        command=sys.executable,
-        args=[str(SERVERS / "everything.py")],
-        environment={MARK: SHARED},  # type: ignore[dict-item]
-    )
-    async with MCPClientSessionManager().open_session(config) as opened:
+    async with MCPClientSessionManager().open_session(everything(environment={MARK: SHARED})) as opened:
         yield opened
     assert strays(SHARED) == []
 
