@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,31 @@ async def test_state_is_kept_from_call_to_call(driver: Driver) -> None:
 
 async def test_a_server_without_tools(driver_class: type[Driver]) -> None:
     assert dict(driver_class(Toolkit()).schemas()) == {}
+
+
+ODD_SCHEMAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a boolean for a property": {"type": "object", "properties": {"x": True}},
+    "a reference elsewhere": {"type": "object", "properties": {"x": {"$ref": "https://example.invalid/x.json"}}},
+    "a reference to nothing": {"type": "object", "properties": {"x": {"$ref": "#/$defs/Missing"}}},
+    "itself": {"type": "object", "properties": {"x": {"$ref": "#"}}},
+    "a kind that is none": {"type": "object", "properties": {"x": {"type": "decimal"}}},
+    "a union at the root": {"anyOf": [{"type": "object", "properties": {"x": {}}}, {"type": "object"}]},
+}
+
+
+@pytest.mark.parametrize("schema", ODD_SCHEMAS.values(), ids=list(ODD_SCHEMAS))
+async def test_an_odd_schema_goes_through_or_its_tool_is_left_out_by_name(
+    schema: dict[str, Any], driver_class: type[Driver], toolkit: Toolkit, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = replace(toolkit["free_form"], name="odd", original_name="free_form", input_schema=schema)
+    driver = driver_class(Toolkit([odd, toolkit["echo"]]))
+    schemas = driver.schemas()
+    assert "echo" in schemas, "the others are there all the same"
+    if "odd" in schemas:
+        assert json.loads((await driver.call("odd", {"x": 1})).text) == {"x": 1}
+    else:
+        assert any("odd" in record.message for record in caplog.records if record.levelname == "WARNING")
 
 
 async def test_a_tool_of_a_session_that_is_closed_says_so(driver_class: type[Driver], unruly: Unruly) -> None:
