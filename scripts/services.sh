@@ -11,10 +11,13 @@ command -v postgres >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/postgres
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing ${missing[*]} with apt-get ..." >&2
-    if apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    if { apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
         exit 0
     fi
+    tail -n 20 "$log" >&2
 fi
 cat >&2 <<EOF
 NOT INSTALLED: ${missing[*]}. Tests and examples that need it are skipped (in CI: they fail).

@@ -60,7 +60,7 @@ def missing() -> str | None:
 @contextmanager
 def browser_server(**environment: str) -> Iterator[StdioConfig]:
     """The server's configuration; it and its browser write into a temporary folder, which goes with the block."""
-    # Not deep: Chromium makes a socket in it, whose path may have 107 characters.
+    # Not deep: Chromium makes a socket in it, and does not start where TMPDIR has more than 62 characters.
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as folder:
         settings = {
             "browser": {

@@ -85,24 +85,25 @@ def running_postgres() -> Iterator[RunningPostgres]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if identity:
             os.chown(folder, identity["user"], identity["group"])
-        log_file = folder / "log"
         # A group of its own: Ctrl-C in a terminal is not for it, and all of it can be ended at once.
         options: dict[str, Any] = {"cwd": folder, "env": environment, "process_group": 0, **identity}
 
-        def start(*command: str) -> subprocess.Popen[bytes]:
-            with log_file.open("ab") as log:
+        def start(program: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+            log_file = folder / f"{program}.log"
+            with log_file.open("wb") as log:
+                command = [str(bin_folder / program), *arguments]
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
             stack.callback(_stop, process)
-            return process
+            return process, log_file
 
-        data = folder / "data"
+        data = str(folder / "data")
         owner = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        made = start(str(bin_folder / "initdb"), f"--pgdata={data}", *owner)
-        if made.wait(START_SECONDS):
+        making, log_file = start("initdb", "-D", data, *owner)
+        if making.wait(START_SECONDS):
             raise PostgresError(f"PostgreSQL's initdb failed: {_tail(log_file)}")
         settings = [part for setting in SETTINGS for part in ("-c", setting)]
-        server = start(str(bin_folder / "postgres"), "-D", str(data), "-k", str(folder), "-h", "", *settings)
-        _wait_until_ready(server, data, log_file)
+        server, log_file = start("postgres", "-D", data, "-k", str(folder), "-h", "", *settings)
+        _wait_until_ready(server, Path(data), log_file)
         yield RunningPostgres(f"postgresql://postgres@/postgres?host={folder}&port=5432", server.pid)
 
 

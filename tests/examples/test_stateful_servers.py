@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,10 @@ async def test_a_browser_killed_with_its_server_leaves_nothing() -> None:
 
 
 def over_http(listening: Callable[..., Any], script: str, **environment: str) -> HttpConfig:
-    os.environ.update(environment)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
         return listening(str(STATEFUL_SERVERS / script), "streamable-http").http("remote", protocol="handshake")
-    finally:
-        for variable in environment:
-            del os.environ[variable]
 
 
 @pytest.mark.third_party
@@ -150,9 +149,14 @@ async def test_a_database_server_that_is_told_too_little(tmp_path: Path) -> None
         assert (len(data["rows"]), data["more_rows"]) == (500, True)
 
 
-def test_a_postgresql_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.third_party
+def test_a_postgresql_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     needs(postgres.missing())
     monkeypatch.setattr(postgres, "SETTINGS", ["shared_buffers=nonsense"])
-    monkeypatch.setattr(postgres.tempfile, "tempdir", None)
-    with pytest.raises(postgres.PostgresError, match="shared_buffers"), postgres.running_postgres():
-        pass
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # also for the user that PostgreSQL runs as
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        with pytest.raises(postgres.PostgresError, match=r"did not start: .*shared_buffers"):
+            with postgres.running_postgres():
+                pass
+        assert list(Path(folder).iterdir()) == []
