@@ -35,6 +35,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
 
 third-party: $(STAMP)
+	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"
 
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
