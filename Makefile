@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 
-.PHONY: demo test lint types layers unit bench third-party clean
+.PHONY: demo test lint types layers unit docs bench third-party clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -27,6 +27,11 @@ unit: $(STAMP) third-party
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term $(ARGS)
 
+docs: $(STAMP)
+	$(BIN)/python -m scripts.docs.diagrams
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html"
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
 	$(BIN)/python benchmarks/cold_open.py
@@ -43,4 +48,4 @@ $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) site .coverage* .pytest_cache .ruff_cache .hypothesis

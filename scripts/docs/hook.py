@@ -26,14 +26,11 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 _REPOSITORY = "repository/"
 """Where the site has files of the repository that do not stand in `docs/`."""
 
-_COMING = {"cli.md", "migrating.md", "oauth.md"}
-"""Pages that are being written; the navigation has them once they are there."""
-
 _nav: Navigation | None = None
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Give the reference its pages."""
+    """Give the reference its pages, and the guide those that nobody has given a place."""
     assert config.nav is not None
     pages = list(reference_pages())
 
@@ -45,8 +42,9 @@ def on_config(config: MkDocsConfig) -> None:
         if isinstance(entry, dict) and "Reference" in entry:
             entry["Reference"] = [*below(""), *command, {"Python": below("python")}]
         if isinstance(entry, dict) and "Guide" in entry:
-            docs = Path(config.docs_dir)
-            entry["Guide"] = [page for page in entry["Guide"] if page not in _COMING or (docs / page).exists()]
+            there = sorted(path.name for path in Path(config.docs_dir).glob("*.md"))
+            placed = [*entry["Guide"], "index.md"]
+            entry["Guide"] += [page for page in there if page not in placed]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
