@@ -19,6 +19,7 @@ def test_shared_options_are_found_wherever_they_stand() -> None:
         ["--json", "--config", "f", "--config=g"],
         ["list", "a"],
     )
+    assert hoisted(["list", "--json", "--config"]) == (["--json", "--config"], [])
     assert hoisted(["call", "x", "--", "--json"]) == ([], ["call", "x", "--", "--json"])
 
 

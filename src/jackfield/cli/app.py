@@ -42,9 +42,6 @@ def hoisted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options that all commands share, wherever they stand, and the other arguments.
 
     Nothing behind `--` is looked at. An option's value that looks like one of them is written with `=`.
-
-    Raises:
-        UsageError: `--config` ends the line.
     """
     shared: list[str] = []
     others: list[str] = []
@@ -57,7 +54,7 @@ def hoisted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         elif argument == _TAKES_VALUE:
             value = next(rest, None)
             if value is None:
-                raise exits.UsageError(f"Option {_TAKES_VALUE} requires an argument.", hint="See: jackfield --help")
+                return [*shared, argument], []  # alone, so that it does not take the command for its value
             shared += [argument, value]
         else:
             others.append(argument)
@@ -70,13 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line; that of this process if omitted.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    # For errors of the command line itself; the app makes its own.
+    shared, others = hoisted(sys.argv[1:] if arguments is None else arguments)
     output = Output(
-        as_json="--json" in given, color=False if "--no-color" in given else None, verbose="--verbose" in given
+        as_json="--json" in shared, color=False if "--no-color" in shared else None, verbose="--verbose" in shared
     )
     try:
-        return _run(*hoisted(given), output)
+        return _run(shared, others, output)
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except JackfieldError as error:
