@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "show",
     "refresh": "refresh",
     "tokens": "tokens",
+    "doctor": "doctor",
     "config": "config",
     "completion": "completion",
 }
