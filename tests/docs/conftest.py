@@ -35,7 +35,9 @@ def reader(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """The folder of somebody who reads the docs and tries what they say."""
     folder = tmp_path / "reader"
     folder.mkdir()
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    # A `node` that came with this environment is not on everybody's PATH.
+    path = [str(programs), os.environ["PATH"], str(Path(sys.executable).parent)]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("JACKFIELD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "executable", str(programs / "python3"))

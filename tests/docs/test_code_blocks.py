@@ -63,7 +63,8 @@ def test_nothing_is_left_out(page: Path) -> None:
     assert {block.language for block in blocks} <= {*RUN, *READ}
     assert page.read_text().count("```") == 2 * len(blocks), "a block that this test does not see"
     run = "".join(block.text for block in blocks if block.language in RUN)
-    assert [block.title for block in blocks if block.title and Path(block.title).name not in run] == []
+    files = [Path(block.title) for block in blocks if block.title]
+    assert [file for file in files if file.name not in run and f"from {file.stem} import" not in run] == []
 
 
 def test_there_are_blocks() -> None:

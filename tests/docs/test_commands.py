@@ -6,6 +6,7 @@ it prints is not shown. The commands of a block share a shell.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -13,13 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from examples.stateful_servers import browser
 from tests.docs.blocks import BLOCKS, ROOT, Block, write_files
+from tests.examples.conftest import needs
 
 NOT_RUN = {
     "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",
     "pip install ": "takes packages from the network; test_extras looks whether they are declared",
+    "python3 -m venv ": "builds an environment",
+    "npm install ": "takes a package from the network; `make third-party` installs the same",
 }
 """Beginnings of commands that are not run, and why."""
+
+NEEDS = {"python3 shop.py": browser.missing}
+"""Commands that need what nobody here wrote, and what says that it is missing."""
 
 _END = "\x1e"
 
@@ -55,9 +63,13 @@ COMMANDS = [command for block in SHOWN for command in commands_of(block)]
 
 
 @pytest.mark.parametrize("block", [block for block in SHOWN if any(c.is_run for c in commands_of(block))], ids=str)
-def test_command_block(block: Block, reader: Path) -> None:
+def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(block.page, reader)
     commands = [command for command in commands_of(block) if command.is_run]
+    for command in commands:
+        needs(NEEDS[command.text]() if command.text in NEEDS else None)
+    if third_party := browser._program():
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
     script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)
     done = subprocess.run(
         ["bash", "-c", script],
