@@ -30,7 +30,7 @@ unit: $(STAMP) third-party
 docs: $(STAMP)
 	$(BIN)/python -m scripts.docs.diagrams
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-	@echo "Open site/index.html"
+	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py

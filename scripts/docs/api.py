@@ -24,11 +24,13 @@ _TITLES = {
 
 def api_pages() -> dict[str, str]:
     """Their names, without ending, and their texts."""
-    parts: dict[str, list[str]] = {part: [] for part in _TITLES}
+    parts: dict[str, list[tuple[bool, str]]] = {part: [] for part in _TITLES}
     for home, names in jackfield._HOMES.items():
-        parts.setdefault(home.partition(".")[0], []).extend(names)
+        part, _, module = home.partition(".")
+        # What a part is named for comes first.
+        parts.setdefault(part, []).extend((module != part, f"jackfield.{name}") for name in names)
     pages = {
-        part: _page(_TITLES.get(part, part.capitalize()), _about(part), [f"jackfield.{name}" for name in sorted(names)])
+        part: _page(_TITLES.get(part, part.capitalize()), _about(part), [name for _, name in sorted(names)])
         for part, names in parts.items()
         if names
     }

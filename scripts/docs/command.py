@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.docs.tables import table
+
 from jackfield.cli import exits
 from jackfield.cli.app import COMMANDS
 from jackfield.cli.root import command_of
-from scripts.docs.tables import table
 
 
 def command_pages() -> dict[str, str]:

@@ -98,9 +98,8 @@ def layers_svg() -> str:
         if importing in names and imported in names:
             x = grid + column * (names.index(imported) + 0.5)
             y = top + row * (names.index(importing) + 0.5)
-            parts.append(
-                f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot"><title>{importing} imports {imported}</title></circle>\n'
-            )
+            hint = f"<title>{importing} imports {imported}</title>"
+            parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot">{hint}</circle>\n')
     words = "Drawn from import-linter's contract in pyproject.toml and from the imports themselves."
     parts.append(text(left, height - 18, words, "quiet small"))
     return svg(width, height, "The layers of Jackfield and their imports", "".join(parts))

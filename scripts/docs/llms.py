@@ -17,13 +17,20 @@ _MAX_CHARS = 160
 
 
 def described(markdown: str) -> str:
-    """The first sentence of a page's first paragraph, as plain text."""
+    """The first sentences of a page, as plain text."""
     blocks = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL).split("\n\n")
     prose = (block.strip() for block in blocks)
     first = next((block for block in prose if block and not block.startswith(("#", "|", "-", "!", ":::", "<"))), "")
     plain = re.sub(r"\[([^]]+)\][(\[][^])]*[)\]]", r"\1", " ".join(first.split())).replace("**", "").replace("`", "")
-    sentence = re.split(r"(?<=\.)\s", plain, maxsplit=1)[0].rstrip(":.")
-    return sentence if len(sentence) <= _MAX_CHARS else sentence[: _MAX_CHARS - 3].rsplit(" ", 1)[0] + "..."
+    sentences = re.split(r"(?<=\.)\s", plain)
+    shown = sentences[0]
+    for sentence in sentences[1:]:
+        if len(shown) + len(sentence) < _MAX_CHARS:
+            shown += f" {sentence}"
+        else:
+            break
+    shown = shown.rstrip(":.")
+    return shown if len(shown) <= _MAX_CHARS else shown[: _MAX_CHARS - 3].rsplit(" ", 1)[0] + "..."
 
 
 def llms_txt(config: MkDocsConfig, nav: Navigation) -> str:

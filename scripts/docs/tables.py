@@ -104,7 +104,8 @@ def settings_page() -> str:
         )
     return f"""# Settings
 
-How they are given, in code and in files, stands in [Configuration](../configuration.md).
+Every key of a server's configuration, and every setting of its sessions. How they are given, in code and in files,
+stands in [Configuration](../configuration.md).
 
 ## All servers
 
