@@ -12,11 +12,16 @@ from typing import Any
 from .errors import ConfigError
 
 _EXTRA_OF = {
+    "ag2": "ag2",
+    "agents": "openai-agents",
+    "autogen": "ag2",
     "autogen_core": "autogen",
     "autogen_agentchat": "autogen",
     "langchain": "langchain",
     "langchain_core": "langchain",
     "numpy": "embedding",
+    "pydantic_ai": "pydantic-ai",
+    "smolagents": "smolagents",
     "wordllama": "embedding",
     "yaml": "yaml",
 }

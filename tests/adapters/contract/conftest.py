@@ -50,5 +50,7 @@ async def toolkit(session: Session) -> Toolkit:
 
 
 @pytest.fixture
-async def driver(driver_class: type[Driver], toolkit: Toolkit) -> Driver:
+async def driver(request: pytest.FixtureRequest, driver_class: type[Driver], toolkit: Toolkit) -> Driver:
+    if why := getattr(driver_class, "cannot", {}).get(request.function.__name__):
+        pytest.skip(why)
     return driver_class(toolkit)
