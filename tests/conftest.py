@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -92,6 +93,19 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         if (fd not in descriptors and "pipe:" in name) or ("socket:" in name and fd not in descriptors)
     }
     assert not extra, f"descriptors left: {extra}"
+
+
+def everything(
+    name: str = "everything", *options: str, environment: dict[str, str] | None = None, **more: Any
+) -> StdioConfig:
+    """A configuration of `servers/everything.py`."""
+    return StdioConfig(
+        server_name=name,
+        command=sys.executable,
+        args=[str(SERVERS / "everything.py"), *options],
+        environment={MARK: TOKEN, **(environment or {})},
+        **more,
+    )
 
 
 class Unruly:

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import Field
-from tests.conftest import MARK, SERVERS, TOKEN, strays
+from tests.conftest import MARK, TOKEN, everything, strays
 from tests.reliability.scenario import rig
 
 from jackfield import (
@@ -42,11 +42,6 @@ from jackfield.langchain import (
     load_mcp_tools,
     mcp_agent_session,
 )
-
-
-def everything(name: str = "everything") -> StdioConfig:
-    script = str(SERVERS / "everything.py")
-    return StdioConfig(server_name=name, command=sys.executable, args=[script], environment={MARK: TOKEN})  # type: ignore[dict-item]
 
 
 class Scripted(BaseChatModel):

@@ -9,14 +9,14 @@ from typing import Any, cast
 import ag2
 from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent, ToolErrorEvent, ToolResultEvent
 from ag2.tools.final import FunctionTool
-from mcp.types import ImageContent
 
 from ..errors import JackfieldError
-from ..session.results import ToolResult, describe_block, image_bytes
+from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
+from .pictures import is_picture
 
 
 class MCPTool(FunctionTool):
@@ -64,10 +64,9 @@ def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:
     """What a model is given of a result. Structured content is in its metadata, for code."""
 
     def part(block: object) -> Input:
-        data = image_bytes(block) if images else None
-        if data is None or not isinstance(block, ImageContent):
-            return TextInput(describe_block(block))
-        return BinaryInput(data, media_type=block.mime_type, kind=BinaryType.IMAGE)
+        if images and is_picture(block):
+            return BinaryInput(decode(block.data), media_type=block.mime_type, kind=BinaryType.IMAGE)
+        return TextInput(describe_block(block))
 
     parts = [part(block) for block in result.content] or [TextInput(result.text)]
     structured = cast("dict[str, Any] | None", result.structured_content)

@@ -19,6 +19,7 @@ from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
+from .pictures import is_picture
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -118,7 +119,7 @@ def _content_block(block: object) -> dict[str, Any]:
     match block:
         case TextContent():
             return {"type": "text", "text": block.text}
-        case ImageContent():
+        case ImageContent() if is_picture(block):
             return {"type": "image", "base64": block.data, "mime_type": block.mime_type}
         case AudioContent():
             return {"type": "audio", "base64": block.data, "mime_type": block.mime_type}

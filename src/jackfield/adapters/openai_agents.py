@@ -7,14 +7,14 @@ from typing import Any
 
 from agents import FunctionTool, ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
-from mcp.types import ImageContent
 
 from ..errors import JackfieldError
-from ..session.results import ToolResult, describe_block, image_bytes
+from ..session.results import ToolResult, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
+from .pictures import is_picture
 
 Output = str | list[ToolOutputText | ToolOutputImage]
 
@@ -49,7 +49,7 @@ def output_of(result: ToolResult) -> Output:
     """What a model is given of a result: text, or parts where there are pictures."""
 
     def part(block: object) -> ToolOutputText | ToolOutputImage:
-        if isinstance(block, ImageContent) and image_bytes(block) is not None:
+        if is_picture(block):
             return ToolOutputImage(image_url=f"data:{block.mime_type};base64,{block.data}")
         return ToolOutputText(text=describe_block(block))
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from mcp.types import ImageContent, TextContent
+from mcp.types import TextContent
 from pydantic_ai import BinaryContent, RunContext, ToolDefinition, ToolFailed
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from ..errors import JackfieldError
-from ..session.results import ToolResult, describe_block, image_bytes
+from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
+from .pictures import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.
 _ANY = SchemaValidator(core_schema.dict_schema())
@@ -81,9 +82,8 @@ def value_of(result: ToolResult) -> Any:
     """What a model is given of a result: structured content where all else is text, as Pydantic AI's own MCP does."""
 
     def part(block: object) -> str | BinaryContent:
-        data = image_bytes(block)
-        if isinstance(block, ImageContent) and data is not None:
-            return BinaryContent(data, media_type=block.mime_type)
+        if is_picture(block):
+            return BinaryContent(decode(block.data), media_type=block.mime_type)
         return describe_block(block)
 
     if all(isinstance(block, TextContent) for block in result.content):

@@ -101,16 +101,6 @@ def _size(data: str) -> str:
     return f"{count} bytes" if count < 10_000 else f"{count // 1000} kB"
 
 
-def image_bytes(block: object) -> bytes | None:
-    """The picture of an image block; `None` for any other block, and for what is no base64."""
-    if not isinstance(block, ImageContent):
-        return None
-    try:
-        return base64.b64decode(block.data, validate=True) or None
-    except ValueError:
-        return None
-
-
 def decode(data: str) -> bytes:
     """The bytes of a base64 block."""
     return base64.b64decode(data)

@@ -201,35 +201,49 @@ class Toolkit:
         return load("jackfield.adapters.smolagents", "smolagents_tools")(self)
 
     def openai(
-        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False
+        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False, strict: bool = False
     ) -> list[dict[str, Any]]:
-        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `call(name, arguments)`.
+        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `dispatch(call)`.
 
         Args:
             api: The Responses API, or Chat Completions.
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search (Responses).
+            strict: Strict mode for the tools whose schemas can be expressed in it: the API then makes sure that
+                arguments fit. The others stay as they are.
         """
-        return load("jackfield.adapters.definitions", "openai_tools")(self, api=api, deferred=deferred)
+        make = load("jackfield.adapters.definitions", "openai_tools")
+        return make(self, api=api, deferred=deferred, strict=strict)
 
-    def anthropic(self, *, deferred: bool = False) -> list[dict[str, Any]]:
-        """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `call()`.
+    def anthropic(self, *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
+        """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `dispatch(call)`.
 
         Args:
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search.
+            strict: As for `openai`.
         """
-        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred)
+        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred, strict=strict)
+
+    def gemini(self) -> list[dict[str, Any]]:
+        """The tools for the Gemini API: `GenerateContentConfig(tools=toolkit.gemini())`.
+
+        Make the calls that come back with `dispatch(call)`.
+        """
+        return load("jackfield.adapters.definitions", "gemini_tools")(self)
 
     async def dispatch(self, call: object) -> dict[str, Any]:
         """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
 
         Args:
-            call: OpenAI's `function_call` item or Chat Completions tool call, or Anthropic's `tool_use` block, as
-                its client package gives it or as a dictionary.
+            call: OpenAI's `function_call` item or Chat Completions tool call, Anthropic's `tool_use` block, or
+                Gemini's `FunctionCall` or the part that has it, as the client package gives it or as a dictionary.
+
+        Returns:
+            What that API takes as the answer: an input item, a message, a content block, or a part.
 
         Raises:
             ConfigError: It is none of these.
         """
-        return await load("jackfield.adapters.definitions", "dispatch")(self, call)
+        return await load("jackfield.adapters.dispatch", "dispatch")(self, call)
 
 
 def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from tests.adapters.contract.driver import Driver
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import MARK, TOKEN, everything, strays
 
-from jackfield import MCPClientSessionManager, Session, StdioConfig, Toolkit, create_toolkit
+from jackfield import MCPClientSessionManager, Session, Toolkit, create_toolkit
+
+SHARED = f"{TOKEN}-contract"
 
 ELSEWHERE = {"ag2_classic"}
 """Those that cannot be installed beside the others, and run in an environment of their own."""
@@ -32,25 +34,26 @@ def driver_class(request: pytest.FixtureRequest) -> type[Driver]:
     return importlib.import_module(f"tests.adapters.contract.drivers.{request.param}").AdapterDriver
 
 
-@pytest.fixture
-async def session(nothing_left: None) -> AsyncIterator[Session]:
-    config = StdioConfig(
-        server_name="everything",
-        command=sys.executable,
-        args=[str(SERVERS / "everything.py")],
-        environment={MARK: TOKEN},  # type: ignore[dict-item]
-    )
-    async with MCPClientSessionManager().open_session(config) as opened:
+@pytest.fixture(autouse=True)
+def possible(request: pytest.FixtureRequest, driver_class: type[Driver]) -> None:
+    """Whether the framework's public interface leaves room for what is tested."""
+    if why := getattr(driver_class, "cannot", {}).get(request.function.__name__):
+        pytest.skip(why)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def session() -> AsyncIterator[Session]:
+    """One for all tests: what they share is a server, which is what makes them quick."""
+    async with MCPClientSessionManager().open_session(everything(environment={MARK: SHARED})) as opened:
         yield opened
+    assert strays(SHARED) == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def toolkit(session: Session) -> Toolkit:
     return await create_toolkit(session)
 
 
-@pytest.fixture
-async def driver(request: pytest.FixtureRequest, driver_class: type[Driver], toolkit: Toolkit) -> Driver:
-    if why := getattr(driver_class, "cannot", {}).get(request.function.__name__):
-        pytest.skip(why)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def driver(driver_class: type[Driver], toolkit: Toolkit) -> Driver:
     return driver_class(toolkit)

@@ -32,7 +32,6 @@ class AdapterDriver:
         [event] = [one for one in await reply.history.get_events() if isinstance(one, ToolResultEvent)]
         parts = event.result.parts
         text = "\n".join(part.content for part in parts if isinstance(part, TextInput))
-        # Pictures that are none are handed on as they are.
-        pictures = [part.data for part in parts if isinstance(part, BinaryInput) and name != "bad_picture"]
+        pictures = [part.data for part in parts if isinstance(part, BinaryInput)]
         structured = event.result.metadata.get("structured_content")
         return Answer(text, pictures, structured, isinstance(event, ToolErrorEvent))

@@ -33,5 +33,5 @@ class AdapterDriver:
         if isinstance(output, str):
             return Answer(output)
         text = "\n".join(part["text"] for part in output if part["type"] == "input_text")
-        urls = [part["image_url"] for part in output if part["type"] == "input_image" and name != "bad_picture"]
+        urls = [part["image_url"] for part in output if part["type"] == "input_image"]
         return Answer(text, [base64.b64decode(url.removeprefix("data:image/png;base64,")) for url in urls])

@@ -50,6 +50,4 @@ class AdapterDriver:
         pictures = [part.data for part in parts if isinstance(part, BinaryContent)]
         others = [part for part in parts if not isinstance(part, BinaryContent)]
         text = "\n".join(part if isinstance(part, str) else json.dumps(part) for part in others)
-        return Answer(
-            text, [] if name == "bad_picture" else pictures, answer.content, answer.outcome in ("failed", "retried")
-        )
+        return Answer(text, pictures, answer.content, answer.outcome in ("failed", "retried"))
