@@ -120,7 +120,8 @@ async def compare(calls: int, rounds: int) -> None:
             return tool.call(ARGUMENTS)
 
         print(f"a warm call of the neutral tool: {await seconds(neutral, calls) * 1000:.3f} ms")
-        print(f"{'':<14}{'over neutral':<24}{"the framework's own":<24}over the framework's own")
+        own = "the framework's own"
+        print(f"{'':<14}{'over neutral':<24}{own:<24}over {own}")
         for adapter in ADAPTERS:
             adapted, bare = adapter(toolkit)
             cells: list[Any] = [shown(await ratio(adapted, neutral, calls, rounds))]

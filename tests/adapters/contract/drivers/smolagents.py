@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from smolagents import ChatMessage, ChatMessageToolCall, LogLevel, MessageRole, Model, ToolCallingAgent
@@ -52,6 +53,7 @@ class AdapterDriver:
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Answer:
         agent = ToolCallingAgent(self.tools, Caller(name, arguments), max_steps=2, verbosity_level=LogLevel.OFF)
-        await asyncio.to_thread(agent.run, "Call it.")
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, agent.run, "Call it.")
         step = agent.memory.steps[1]
         return Answer(step.error.message, is_error=True) if step.error else Answer(step.observations)
