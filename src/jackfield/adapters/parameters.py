@@ -40,7 +40,7 @@ def parameters_of(schema: Mapping[str, Any]) -> dict[str, Parameter] | None:
     required = cast("list[Any]", listed) if isinstance(listed, list) else []
     open_ended = whole.get("additionalProperties") or whole.get("patternProperties")
     alternatives = any(word in whole for word in ("anyOf", "oneOf", "allOf"))
-    if any(name not in properties for name in required) or (not properties and (open_ended or alternatives)):
+    if any(name not in list(properties) for name in required) or (not properties and (open_ended or alternatives)):
         return None
     return {name: Parameter(_mapping(one), _types(one), name in required) for name, one in properties.items()}
 
