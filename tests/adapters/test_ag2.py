@@ -135,6 +135,11 @@ async def test_the_facades_toolkit_takes_what_ag2s_does(session: Session, tmp_pa
     assert str(saved) in words(event)
 
 
+async def test_another_kind_of_session_is_told(session: Session) -> None:
+    with pytest.raises(ConfigError, match=r"not of a ClientSession\.(.|\n)*open_session\(server\)"):
+        await facade.create_toolkit(session.sdk_session)  # type: ignore[arg-type]
+
+
 async def test_a_session_is_initialized_when_it_is_open(session: Session) -> None:
     about = await session.initialize()
     assert (about.server_info.name, about.instructions) == ("everything", "Try it all.")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from smolagents.models import get_tool_json_schema
 from smolagents.tools import validate_tool_arguments
 from tests.conftest import everything
 
-from jackfield import ConfigError, MCPClientSessionManager, Toolkit, create_toolkit
+from jackfield import ConfigError, MCPClientSessionManager, SessionTerminatedError, Toolkit, create_toolkit
 from jackfield.adapters.home import HomeError
 from jackfield.adapters.parameters import TYPES, parameters_of
 
@@ -125,6 +126,19 @@ async def test_numbers_without_a_point_are_numbers(toolkit: Toolkit) -> None:
 async def test_on_the_sessions_own_loop_it_says_what_to_do(toolkit: Toolkit) -> None:
     with pytest.raises(HomeError, match="Use the async methods"):
         named(toolkit.smolagents(), "echo")("x")
+
+
+async def test_a_call_under_way_ends_with_the_session(nothing_left: None, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with MCPClientSessionManager().open_session(everything()) as session:
+        slow = named((await create_toolkit(session)).smolagents(), "slow")
+        call = asyncio.create_task(asyncio.to_thread(slow, seconds=60, log=str(log)))
+        async with asyncio.timeout(30):
+            while not Path(f"{log}.started").exists():
+                await asyncio.sleep(0.01)
+    with pytest.raises(SessionTerminatedError):
+        await call
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def test_without_a_loop_it_says_where_to_make_tools() -> None:
