@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 
-.PHONY: demo test lint types layers unit docs bench third-party clean
+.PHONY: demo test lint types layers unit docs bench third-party ag2-classic clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -42,6 +42,10 @@ bench: $(STAMP)
 third-party: $(STAMP)
 	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"
+
+# Part of `unit`, too; here it is seen at work.
+ag2-classic: third-party
+	bash tests/adapters/ag2_classic/run.sh $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)

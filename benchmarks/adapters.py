@@ -79,7 +79,89 @@ def gemini(toolkit: Toolkit) -> tuple[Call, Call | None]:
     return lambda: toolkit.dispatch(call), None
 
 
-ADAPTERS = [autogen, langchain, openai, anthropic, gemini]
+def ag2(toolkit: Toolkit) -> tuple[Call, Call | None]:
+    """An AG2 1.x `FunctionTool`, against one made of a function."""
+    import ag2
+    from ag2.context import ConversationContext
+    from ag2.events import ToolCallEvent
+
+    (adapted,) = toolkit.ag2().tools
+    neutral = toolkit["echo"]
+
+    async def echo(text: str) -> str:
+        """Say it again."""
+        return (await neutral.call({"text": text})).text
+
+    bare = ag2.tool(echo)
+    context = ConversationContext(ag2.MemoryStream())
+    arguments = json.dumps(ARGUMENTS)
+    return (
+        lambda: adapted(ToolCallEvent("echo", arguments=arguments), context),
+        lambda: bare(ToolCallEvent("echo", arguments=arguments), context),
+    )
+
+
+def openai_agents(toolkit: Toolkit) -> tuple[Call, Call | None]:
+    """A `FunctionTool` of OpenAI's Agents SDK, against one made of a function."""
+    from agents import function_tool
+    from agents.tool_context import ToolContext
+
+    (adapted,) = toolkit.openai_agents()
+    neutral = toolkit["echo"]
+
+    async def echo(text: str) -> str:
+        """Say it again."""
+        return (await neutral.call({"text": text})).text
+
+    bare = function_tool(echo)
+    arguments = json.dumps(ARGUMENTS)
+    context: Any = ToolContext(None, tool_name="echo", tool_call_id="1", tool_arguments=arguments)
+    return lambda: adapted.on_invoke_tool(context, arguments), lambda: bare.on_invoke_tool(context, arguments)
+
+
+def pydantic_ai(toolkit: Toolkit) -> tuple[Call, Call | None]:
+    """A toolset of Pydantic AI, against one made of a function."""
+    from pydantic_ai import FunctionToolset, RunContext, RunUsage
+    from pydantic_ai.models.test import TestModel
+
+    adapted = toolkit.pydantic_ai()
+    neutral = toolkit["echo"]
+
+    async def echo(text: str) -> str:
+        """Say it again."""
+        return (await neutral.call({"text": text})).text
+
+    bare: Any = FunctionToolset([echo])
+    context: Any = RunContext(deps=None, model=TestModel(), usage=RunUsage())
+
+    async def call(toolset: Any) -> object:
+        tool = (await toolset.get_tools(context))["echo"]
+        return await toolset.call_tool("echo", ARGUMENTS, context, tool)
+
+    return lambda: call(adapted), lambda: call(bare)
+
+
+def smolagents(toolkit: Toolkit) -> tuple[Call, Call | None]:
+    """A `Tool` of smolagents, called from a thread, against one made of a function that comes home as ours does."""
+    from jackfield.adapters.home import Home
+
+    (adapted,) = toolkit.smolagents()
+    home, neutral = Home(), toolkit["echo"]
+    import smolagents
+
+    @smolagents.tool
+    def echo(text: str) -> str:
+        """Say it again.
+
+        Args:
+            text: What.
+        """
+        return home.run_blocking(lambda: neutral.call({"text": text})).text
+
+    return lambda: asyncio.to_thread(adapted, **ARGUMENTS), lambda: asyncio.to_thread(echo, **ARGUMENTS)
+
+
+ADAPTERS = [autogen, langchain, ag2, openai_agents, pydantic_ai, smolagents, openai, anthropic, gemini]
 
 
 async def seconds(call: Call, calls: int) -> float:
@@ -120,7 +202,8 @@ async def compare(calls: int, rounds: int) -> None:
             return tool.call(ARGUMENTS)
 
         print(f"a warm call of the neutral tool: {await seconds(neutral, calls) * 1000:.3f} ms")
-        print(f"{'':<14}{'over neutral':<24}{"the framework's own":<24}over the framework's own")
+        own = "the framework's own"
+        print(f"{'':<14}{'over neutral':<24}{own:<24}over {own}")
         for adapter in ADAPTERS:
             adapted, bare = adapter(toolkit)
             cells: list[Any] = [shown(await ratio(adapted, neutral, calls, rounds))]

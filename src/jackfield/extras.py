@@ -12,11 +12,16 @@ from typing import Any
 from .errors import ConfigError
 
 _EXTRA_OF = {
+    "ag2": "ag2",
+    "agents": "openai-agents",
+    "autogen": "ag2",
     "autogen_core": "autogen",
     "autogen_agentchat": "autogen",
     "langchain": "langchain",
     "langchain_core": "langchain",
     "numpy": "embedding",
+    "pydantic_ai": "pydantic-ai",
+    "smolagents": "smolagents",
     "wordllama": "embedding",
     "yaml": "yaml",
 }
@@ -31,10 +36,11 @@ def load(module: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRA_OF.get(package)
         if extra is None:
             raise
         raise ConfigError(
-            f"{name} needs the package {error.name!r}, which is not installed.",
+            f"{name} needs the package {package!r}, which is not installed.",
             hint=f"Install it with: pip install 'jackfield[{extra}]'",
         ) from error

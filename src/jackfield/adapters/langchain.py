@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.documents.base import Blob
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -19,51 +18,11 @@ from ..session.session import Session
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
+from .home import Home, HomeError
 from .pictures import is_picture
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
-
-_T = TypeVar("_T")
-
-
-class Home:
-    """The event loop that sessions live on, and how to reach it from wherever a tool is called."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-
-    async def run(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run there, from any event loop."""
-        if asyncio.get_running_loop() is self._loop:
-            return await function()
-        return await asyncio.wrap_future(self._submit(function))
-
-    def run_blocking(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run there, from a thread that may block.
-
-        Raises:
-            ToolException: This thread runs that very loop, or the loop is not running any more.
-        """
-        try:
-            here: object = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._loop:
-            raise ToolException(
-                "This tool's session lives on the event loop that runs here, and blocking it would wait for ever. "
-                "Call the agent or tool with ainvoke, or invoke it from another thread: "
-                "await asyncio.to_thread(agent.invoke, ...)."
-            )
-        if not self._loop.is_running():
-            raise ToolException("The event loop of this tool's session has ended. Make the tools anew.")
-        return self._submit(function).result()
-
-    def _submit(self, function: Callable[[], Awaitable[_T]]) -> Any:
-        async def call() -> _T:
-            return await function()
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop)
 
 
 class MCPTool(StructuredTool):
@@ -104,11 +63,17 @@ class MCPTool(StructuredTool):
 
     async def _arun(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        return await self._home.run(lambda: self._call(arguments, on_progress))
+        try:
+            return await self._home.run(lambda: self._call(arguments, on_progress))
+        except HomeError as error:
+            raise ToolException(str(error)) from error
 
     def _run(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+        try:
+            return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+        except HomeError as error:
+            raise ToolException(str(error)) from error
 
     def _progress_writer(self) -> ProgressFnT | None:
         """Writes progress to the stream of the LangGraph run that calls, for `stream_mode="custom"`."""

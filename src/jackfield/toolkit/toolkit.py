@@ -14,7 +14,10 @@ from .naming import VALID_NAME, assign_names
 from .tool import Tool
 
 if TYPE_CHECKING:
+    from agents import FunctionTool
     from langchain_core.tools import BaseTool
+    from pydantic_ai.toolsets import AbstractToolset
+    from smolagents import Tool as SmolagentsTool  # pyright: ignore[reportMissingTypeStubs]
 
     from ..adapters.autogen import JackfieldTool
     from ..session.results import ToolResult
@@ -151,6 +154,51 @@ class Toolkit:
             ConfigError: LangChain is not installed.
         """
         return load("jackfield.adapters.langchain", "langchain_tools")(self)
+
+    def ag2(self, *, line: Literal["1.x", "0.x"] | None = None, images: bool = True) -> Any:
+        """The tools as AG2's own kind of toolkit, for the event loop that runs here and for other threads.
+
+        With AG2 1.x that is an `ag2.Toolkit`: `Agent(..., tools=[toolkit.ag2()])`; with the 0.x line an
+        `autogen.tools.Toolkit`, whose `register_for_llm(agent)` and `register_for_execution(agent)` you call.
+
+        Args:
+            line: Which line of AG2; the one that is installed if omitted.
+            images: Hand on pictures, which AG2 1.x can. Without it they are named in words, for models that take none
+                from a tool: AG2 ends the run of an agent whose `OpenAIConfig` (Chat Completions) is handed one.
+
+        Raises:
+            ConfigError: That AG2 is not installed.
+        """
+        return load("jackfield.ag2", "own_toolkit")(self, line=line, images=images)
+
+    def openai_agents(self) -> list[FunctionTool]:
+        """The tools as `FunctionTool`s of OpenAI's Agents SDK: `Agent(..., tools=toolkit.openai_agents())`.
+
+        Raises:
+            ConfigError: The SDK is not installed.
+        """
+        return load("jackfield.adapters.openai_agents", "function_tools")(self)
+
+    def pydantic_ai(self, *, id: str | None = None) -> AbstractToolset[Any]:  # noqa: A002 - as in Pydantic AI
+        """The tools as a toolset of Pydantic AI: `Agent(..., toolsets=[toolkit.pydantic_ai()])`.
+
+        Args:
+            id: Tells it from other toolsets of an agent, where that is needed (durable execution).
+
+        Raises:
+            ConfigError: Pydantic AI is not installed.
+        """
+        return load("jackfield.adapters.pydantic_ai", "toolset")(self, id=id)
+
+    def smolagents(self) -> list[SmolagentsTool]:
+        """The tools as smolagents' `Tool`s. Its agents are synchronous: `await asyncio.to_thread(agent.run, ...)`.
+
+        A tool that takes arguments by any name cannot be told to smolagents; it is left out, with a warning.
+
+        Raises:
+            ConfigError: smolagents is not installed.
+        """
+        return load("jackfield.adapters.smolagents", "smolagents_tools")(self)
 
     def openai(
         self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False, strict: bool = False

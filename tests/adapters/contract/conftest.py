@@ -34,6 +34,13 @@ def driver_class(request: pytest.FixtureRequest) -> type[Driver]:
     return importlib.import_module(f"tests.adapters.contract.drivers.{request.param}").AdapterDriver
 
 
+@pytest.fixture(autouse=True)
+def possible(request: pytest.FixtureRequest, driver_class: type[Driver]) -> None:
+    """Whether the framework's public interface leaves room for what is tested."""
+    if why := getattr(driver_class, "cannot", {}).get(request.function.__name__):
+        pytest.skip(why)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session() -> AsyncIterator[Session]:
     """One for all tests: what they share is a server, which is what makes them quick."""

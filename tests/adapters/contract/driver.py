@@ -23,7 +23,10 @@ class Answer:
 
 
 class Driver(Protocol):
-    """Calls tools as its framework does."""
+    """Calls tools as its framework does.
+
+    `cannot`, where a driver has it, names those tests that its framework's public interface rules out, and why.
+    """
 
     holds_images: bool
     """Whether the framework takes pictures from a tool; else they are named in the text."""
