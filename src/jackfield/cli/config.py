@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.discover import FoundServer, Source, sources, user_file
 from ..errors import ConfigError
 from . import config_edit, exits
-from .describe import asked_about, described, show
 from .invocation import Invocation
 from .known import server_facts, short_transport
 from .output import is_terminal, shown_path
 from .trust import NotTrustedError
 from .wording import count
+
+if TYPE_CHECKING:
+    from ..config.discover import FoundServer
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +44,8 @@ def path(
     everything: Annotated[bool, typer.Option("--all", help="Also the files that are not there.")] = False,
 ) -> None:
     """Show which files servers are read from, first to last."""
+    from ..config.discover import Source, sources, user_file
+
     invocation = Invocation.of(context)
     output, servers = invocation.output, invocation.servers
     discovery = servers.discovery
@@ -142,6 +145,8 @@ def _problem(found: FoundServer) -> ConfigError | None:
 
 def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="Its name.", metavar="SERVER")]) -> None:
     """Say where a server comes from, what it is, and what it shadows."""
+    from .describe import described
+
     invocation = Invocation.of(context)
     output, servers = invocation.output, invocation.servers
     found = servers.found(server)
@@ -191,6 +196,8 @@ def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take it back.")] = False,
 ) -> None:
     """Accept servers of project files, once you have looked at them."""
+    from .describe import asked_about, show
+
     invocation = Invocation.of(context)
     output, known = invocation.output, invocation.servers
     chosen = [known.found(name) for name in (servers or known.names)]
