@@ -12,6 +12,7 @@ from .output import shown_path
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
     from ..catalog.store import CatalogEntry
+    from ..config.discover import FoundServer
     from .servers import Servers
 
 
@@ -38,7 +39,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     try:
         outline = servers.outline(name)
     except ConfigError as error:
-        return {**facts, "problem": error.message}
+        return {**facts, "problem": problem_text(found, error)}
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}
@@ -50,6 +51,12 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     if facts["trust"] != "trusted":
         facts["state"] = "untrusted"
     return facts
+
+
+def problem_text(found: FoundServer, error: ConfigError) -> str:
+    """What is wrong with an entry, without the file and the server, which are told beside it."""
+    text = error.message.removeprefix(f"{found.source.path}: ").removeprefix(f"server {found.name!r}")
+    return text.removeprefix(", ").removeprefix(": ")
 
 
 def short_transport(transport: str | None) -> str:
