@@ -10,13 +10,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+
+from jackfield import Catalog
+from jackfield.cli.trust import TrustStore
+from jackfield.config.discover import Discovery, discover, sources
 
 from ..conftest import MARK, SERVERS, TOKEN
 
@@ -69,6 +74,48 @@ class Command:
         for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that the command uses."""
+        return Catalog(self.home / ".cache" / "jackfield" / "catalog")
+
+    def discovered(self) -> Discovery:
+        """What the command finds."""
+        return discover(sources(self.project, self.environment))
+
+    def remember(
+        self,
+        name: str,
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        listed_ago: float | None = 3 * 3600 + 60,
+        failure: str | None = None,
+        **facts: Any,
+    ) -> None:
+        """Put into the catalog what a configured server is said to offer.
+
+        Args:
+            name: The server.
+            tools: As over the wire.
+            listed_ago: Seconds; `None`: never listed.
+            failure: Why it could not be opened last.
+            facts: As for `Catalog.record`.
+        """
+        outline = self.discovered().servers[name].outline(None)
+        self.catalog.record(outline, tools, **facts)
+        (file,) = self.catalog.folder.glob(f"{outline.catalog_key}.json")
+        data = json.loads(file.read_text())
+        data["fetched_at"] = 0.0 if listed_ago is None else time.time() - listed_ago
+        if failure is not None:
+            data |= {"failure": failure, "failed_at": time.time() - 130}
+        file.write_text(json.dumps(data))
+
+    def accept(self, *names: str) -> None:
+        """Trust servers of project files."""
+        servers = self.discovered().servers
+        store = TrustStore(self.home / ".state" / "jackfield" / "trust.json")
+        store.accept([servers[name] for name in names or servers])
 
     def line(self, *arguments: str) -> list[str]:
         """The command line, for tests that start it themselves."""
@@ -173,6 +220,3 @@ def golden_layouts(
     piped = run(*arguments)
     assert piped.exit_code == exit_code, piped.stderr
     golden(f"{name}.piped", f"{piped.stdout}--- stderr\n{piped.stderr}", *scrubs)
-
-
-Layouts = Callable[..., None]

@@ -10,7 +10,7 @@ from ..errors import ConfigError, JackfieldError
 from . import exits
 from .asking import Progress
 from .invocation import Invocation
-from .known import error_facts
+from .known import error_facts, problem_text
 from .leftovers import leftovers
 from .output import shown_path, silence_libraries
 from .wording import count, duration
@@ -51,12 +51,7 @@ def doctor(
             if error.code == "not_trusted":
                 raise
             errors[name] = error
-            file = str(servers.found(name).source.path)
-            text = (
-                error.message.removeprefix(f"{file}: ")
-                .removeprefix(f"server {name!r}, ")
-                .removeprefix(f"server {name!r}: ")
-            )
+            text = problem_text(servers.found(name), error)
             reports[name] = _report(name, [_step("entry", "failed", text, error.hint)], error)
     if configs:
         for diagnosis in _examined(invocation, configs):

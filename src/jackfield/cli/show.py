@@ -109,8 +109,9 @@ def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:
     described = [(name, about) for name, about in parameters(tool.input_schema) if about]
     if described:
         output.write("")
+        room = min(24, max(len(name) for name, _ in described))
         for name, about in described:
-            output.write_wrapped([(f"  {name}", "cyan"), (f"  {about}", "")], continued=6)
+            output.write_wrapped([(f"  {name:<{room}}  ", "cyan"), (about, "")], continued=room + 4)
     output.write("")
     output.write_wrapped([("Call it: ", "dim"), (f"jackfield call {tool.reference} {_example(tool)}".rstrip(), "")])
 
