@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
+PEERS := .peers
 
-.PHONY: demo test lint types layers unit bench third-party clean
+.PHONY: demo test lint types layers unit bench third-party peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -37,9 +38,14 @@ bench: $(STAMP)
 third-party: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"
 
+peers: $(STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
+	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
+
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) .coverage* .pytest_cache .ruff_cache .hypothesis

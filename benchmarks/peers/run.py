@@ -94,10 +94,13 @@ def main() -> None:
             print(f"{claim:34} {driver:20} {found['holds']!s:12} {found['way']:30} {found['seen']}", flush=True)
 
     claims = options.claim or [row.name for row in ROWS]
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
         list(pool.map(one, [(claim, peer) for claim in claims for peer in options.peer or [OURS, *PEERS]]))
+    finally:
+        pool.shutdown(cancel_futures=True)
     if options.write:
-        ordered = {row.name: {d: seen[row.name][d] for d in [OURS, *PEERS] if d in seen[row.name]} for row in ROWS}
+        ordered = {row.name: {driver: seen[row.name][driver] for driver in [OURS, *PEERS]} for row in ROWS}
         SEEN.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
         write_pages()
 
