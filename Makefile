@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
+PEERS := .peers
 
-.PHONY: demo test lint types layers unit bench third-party ag2-classic clean
+.PHONY: demo test lint types layers unit bench third-party ag2-classic peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -42,9 +43,14 @@ third-party: $(STAMP)
 ag2-classic: third-party
 	bash tests/adapters/ag2_classic/run.sh $(ARGS)
 
+peers: $(STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
+	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
+
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) .coverage* .pytest_cache .ruff_cache .hypothesis
