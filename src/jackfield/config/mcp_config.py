@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean, nearest
 from .expand import MASK, Expanded, ExpansionError, expand, template_of
+from .files import parse_file, server_entries
 from .servers import (
     BaseServerConfig,
     HttpConfig,
@@ -24,9 +23,6 @@ from .servers import (
     transport_of,
 )
 from .settings import StrictModel
-
-_TABLES = ("mcpServers", "servers", "mcp_servers")
-"""Claude, Cursor and most others; VS Code and AG2; Codex."""
 
 _IGNORED = frozenset(
     {
@@ -81,7 +77,7 @@ class MCPConfig(StrictModel):
             ConfigError: The file cannot be read, or an entry is wrong; names file, server and key.
         """
         file = Path(path)
-        return cls.from_dict(_parse(file), source=str(file), folder=file.absolute().parent, variables=variables)
+        return cls.from_dict(parse_file(file), source=str(file), folder=file.absolute().parent, variables=variables)
 
     @classmethod
     def from_dict(
@@ -105,10 +101,10 @@ class MCPConfig(StrictModel):
         """
         values = os.environ if variables is None else variables
         servers: list[BaseServerConfig] = []
-        for name, entry in _entries(data, source):
+        for name, entry in server_entries(data, source):
             if entry.get("disabled") is True or entry.get("enabled") is False:
                 continue
-            servers.append(_read_server(name, entry, source, folder or Path.cwd(), values))
+            servers.append(read_server(name, entry, source, folder or Path.cwd(), values))
         try:
             return cls(servers=cast("list[Any]", servers))
         except ValidationError as error:
@@ -176,121 +172,22 @@ def _stored(value: object) -> Any:
     return value
 
 
-def _parse(file: Path) -> Mapping[str, Any]:
-    """Read the file by its ending; errors tell line and column."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file.", hint="Check the path.") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{file}: this is a folder.", hint="Name the file in it.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({_reason(error)}).") from None
-    ending = file.suffix.lower()
-    try:
-        if ending == ".toml":
-            data: object = tomllib.loads(text)
-        elif ending in (".yaml", ".yml"):
-            data = _parse_yaml(text, file)
-        else:
-            data = json.loads(text, object_pairs_hook=_each_key_once)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}.") from None
-    except tomllib.TOMLDecodeError as error:
-        problem, _, where = str(error).removesuffix(")").partition(" (at ")
-        raise ConfigError(f"{file}: {where}: {problem}.") from None
-    except _DoubleKeyError as error:
-        raise ConfigError(f"{file}: {error}.", hint="Keep one of the two.") from None
-    if not isinstance(data, Mapping):
-        raise ConfigError(
-            f"{file}: expected a table of servers at the top.", hint='Write {"mcpServers": {"name": {...}}}.'
-        )
-    return cast("Mapping[str, Any]", data)
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
-
-
-class _DoubleKeyError(ValueError):
-    """A table has the same key twice, of which readers would silently drop one."""
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _DoubleKeyError(f"the key {twice!r} stands twice in one table")
-    return table
-
-
-def _parse_yaml(text: str, file: Path) -> object:
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"{file}: reading YAML needs the package 'pyyaml'.", hint="Install it with: pip install 'jackfield[yaml]'"
-        ) from None
-
-    class Loader(yaml.SafeLoader):
-        """Takes keys as they are written: `ON` is the name of a variable, not a truth value."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [str(key.value) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-            _each_key_once([(key, None) for key in keys])
-            self.flatten_mapping(node)
-            construct = cast("Callable[..., Any]", self.construct_object)  # pyright: ignore[reportUnknownMemberType]
-            return {str(key.value): construct(value, deep=True) for key, value in node.value}
-
-    try:
-        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{file}: {where}{error.problem}.") from None
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        where = f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
-        raise ConfigError(f"{file}: {where}: the character {chr(error.character)!r} is not allowed.") from None
-
-
-def _entries(data: Mapping[str, Any], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The servers of a file, whichever of the common shapes it has."""
-    tables = [name for name in _TABLES if name in data]
-    if not tables:
-        nearby = did_you_mean(next(iter(data), ""), _TABLES, "table") if data else ""
-        raise ConfigError(
-            f"{source}: no table of servers in it.",
-            hint=f'{nearby} Write {{"mcpServers": {{"name": {{"command": "..."}}}}}}.'.strip(),
-        )
-    for table in tables:
-        content = data[table]
-        if isinstance(content, Mapping):
-            pairs = [(str(name), entry) for name, entry in cast("Mapping[Any, Any]", content).items()]
-        elif isinstance(content, Sequence) and not isinstance(content, str):
-            pairs = [
-                (_listed_name(entry, index, source, table), entry)
-                for index, entry in enumerate(cast("Sequence[Any]", content))
-            ]
-        else:
-            raise ConfigError(f"{source}: {table} must be a table of servers by name.")
-        for name, entry in pairs:
-            if not isinstance(entry, Mapping):
-                raise ConfigError(f"{source}: server {name!r} must be a table.", server_name=name)
-            yield name, {str(key): value for key, value in cast("Mapping[Any, Any]", entry).items()}
-
-
-def _listed_name(entry: Any, index: int, source: str, table: str) -> str:
-    name = cast("Mapping[str, Any]", entry).get("server_name") if isinstance(entry, Mapping) else None
-    if not isinstance(name, str):
-        raise ConfigError(f"{source}: entry {index + 1} of {table} has no server_name.")
-    return name
-
-
-def _read_server(
+def read_server(
     name: str, entry: dict[str, Any], source: str, folder: Path, variables: Mapping[str, str]
 ) -> BaseServerConfig:
+    """Make one server's configuration of its entry in a file.
+
+    Args:
+        name: The server.
+        entry: As it stands in the file.
+        source: The file's name in errors.
+        folder: Where relative paths start.
+        variables: Where `${VAR}` values come from.
+
+    Raises:
+        ConfigError: The entry is wrong; names source, server and key.
+    """
+
     def wrong(key: str, problem: str, hint: str | None = None) -> ConfigError:
         at = f", key {key!r}" if key else ""
         return ConfigError(f"{source}: server {name!r}{at}: {problem}", server_name=name, hint=hint)
