@@ -9,7 +9,19 @@ import pytest
 
 from .conftest import Command
 
-HEAVY = {"mcp", "anyio", "asyncio", "httpx", "httpx2", "autogen_core", "langchain_core", "prompt_toolkit", "keyring"}
+HEAVY = {
+    "mcp",
+    "anyio",
+    "asyncio",
+    "httpx",
+    "httpx2",
+    "pydantic",
+    "rich",
+    "autogen_core",
+    "langchain_core",
+    "prompt_toolkit",
+    "keyring",
+}
 PROBE = """
 import sys
 from jackfield.cli.app import main

@@ -103,9 +103,8 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
             reconfigure(errors="backslashreplace")
     try:
         import typer
-        from typer.main import get_command
 
-        from .root import typer_app
+        from .root import command_of
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
@@ -113,7 +112,7 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
     command = next((argument for argument in others if not argument.startswith("-")), None)
     names = [command] if command in COMMANDS else list(COMMANDS)
     try:
-        result: Any = get_command(typer_app([COMMANDS[name] for name in names]))(
+        result: Any = command_of([COMMANDS[name] for name in names])(
             args=[*shared, *others], prog_name="jackfield", standalone_mode=False
         )
     except typer.TyperException as error:

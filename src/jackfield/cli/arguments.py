@@ -60,7 +60,7 @@ def arguments_for(tool: ToolEntry, given: Given, *, listed_at: float | None = No
 
 def signature_of(tool: ToolEntry) -> str:
     """How the tool is called, in one line that is not too long."""
-    from ..session.arguments import signature
+    from ..catalog.signature import signature
 
     shown = signature(tool.reference, tool.input_schema)
     return shown if len(shown) <= _SIGNATURE_CHARS else f"{shown[: _SIGNATURE_CHARS - 4]}...)"
@@ -142,7 +142,7 @@ def _check_whole(tool: ToolEntry, arguments: Mapping[str, Any], listed_at: float
 
 def _type_name(schema: object, root: Schema) -> str:
     """What may be written, with references followed: their names say nothing to whoever does not see the schema."""
-    from ..session.arguments import type_name
+    from ..catalog.signature import type_name
 
     return "|".join(dict.fromkeys(type_name(part) for part in alternatives(schema, root)))
 

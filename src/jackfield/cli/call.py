@@ -8,7 +8,16 @@ import typer
 
 from .invocation import Invocation
 from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
-from .targets import HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_config, ad_hoc_target, tool_target
+from .targets import (
+    HeaderOption,
+    HttpOption,
+    SseOption,
+    StdioOption,
+    ad_hoc_config,
+    ad_hoc_target,
+    ad_hoc_tool,
+    tool_target,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +58,7 @@ def call(
     given = read_words(words or [], args)
     wishes = Wishes.of(invocation.output, output, save, timeout)
     config = ad_hoc_config(stdio, http, sse, header or [])
-    target = ad_hoc_target(config, tool) if config is not None else tool_target(invocation.servers, tool)
+    target = ad_hoc_target(config, ad_hoc_tool(tool)) if config is not None else tool_target(invocation.servers, tool)
     known = check_by_catalog(target, given)
     if dry_run:
         result = planned(*known) if known else make(target, call_steps(target, given, dry_run=True), wishes)

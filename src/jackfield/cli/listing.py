@@ -61,23 +61,22 @@ def _described(invocation: Invocation, name: str) -> dict[str, Any]:
         "from": shown_path(found.source.path),
     }
     try:
-        config = servers.peek(name)
+        outline = servers.outline(name)
     except ConfigError as error:
         return {**described, "problem": error.message}
-    entry = servers.catalog.entry(config)
+    entry = servers.catalog.entry(outline)
     is_listed = entry is not None and entry.fetched_at
     return {
         **described,
-        "transport": config.transport,
-        "tools": len(servers.catalog.tools(config)) if is_listed else None,
-        "state": servers.catalog.state(config),
+        "transport": outline.transport,
+        "tools": len(servers.catalog.tools(outline)) if is_listed else None,
+        "state": servers.catalog.state(outline),
     }
 
 
 def _list_tools(invocation: Invocation, server: str) -> None:
     servers, output = invocation.servers, invocation.output
-    config = servers.peek(server)
-    tools = servers.catalog.tools(config)
+    tools = servers.catalog.tools(servers.outline(server))
     if output.as_json:
         output.write_json([{"name": tool.name, "description": tool.description} for tool in tools])
     elif tools:

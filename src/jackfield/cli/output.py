@@ -41,12 +41,12 @@ class Output:
     @property
     def for_people(self) -> bool:
         """Whether data goes to a terminal, and not as JSON."""
-        return not self.as_json and _is_terminal(sys.stdout)
+        return not self.as_json and is_terminal(sys.stdout)
 
     @property
     def shows_progress(self) -> bool:
         """Whether a progress display may be drawn on stderr."""
-        return not self.quiet and _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        return not self.quiet and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
 
     @property
     def width(self) -> int:
@@ -96,16 +96,20 @@ class Output:
     def note(self, text: str) -> None:
         """Tell the person something; not with `--quiet`."""
         if not self.quiet:
-            self._tell(text)
+            self._tell(printable(text, "\n"))
+
+    def ask(self, text: str, end: str = "\n") -> None:
+        """Tell the person what a question is about."""
+        self._tell(printable(text, "\n"), end)
 
     def detail(self, text: str) -> None:
         """Tell the person something only with `--verbose`."""
         if self.verbose:
-            self._tell(self.styled(text, "dim", stream=sys.stderr))
+            self._tell(self.styled(printable(text, "\n"), "dim", stream=sys.stderr))
 
     def warn(self, text: str) -> None:
         """Tell the person of something that is wrong, but not fatal."""
-        self._tell(f"{self.styled('Warning:', 'yellow', 'bold', stream=sys.stderr)} {text}")
+        self._tell(f"{self.styled('Warning:', 'yellow', 'bold', stream=sys.stderr)} {printable(text)}")
 
     def error(self, error: JackfieldError) -> None:
         """Tell of the error that ends the command; with `--json` as `{"code", "message", "hint"}`."""
@@ -133,16 +137,17 @@ class Output:
             return False
         if environment.get("FORCE_COLOR"):
             return True
-        return _is_terminal(stream) and environment.get("TERM") != "dumb"
+        return is_terminal(stream) and environment.get("TERM") != "dumb"
 
-    def _tell(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    def _tell(self, text: str, end: str = "\n") -> None:
+        print(text, file=sys.stderr, end=end, flush=True)  # noqa: T201
 
 
-def _is_terminal(stream: Any) -> bool:
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; one that is closed is none."""
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # it is closed
+    except (AttributeError, ValueError):
         return False
 
 

@@ -15,8 +15,8 @@ from .targets import (
     HttpOption,
     SseOption,
     StdioOption,
-    Target,
     ad_hoc_config,
+    ad_hoc_target,
     server_target,
 )
 
@@ -59,7 +59,7 @@ def prompt(
         if name == AD_HOC_NAME and rest and "=" not in rest[0]:
             name, rest = rest[0], rest[1:]
         given = read_words(rest, args)
-        target = Target(config, name, is_configured=False)
+        target = ad_hoc_target(config, name)
     elif len(words) < 2:
         raise UsageError("Missing argument 'NAME'.", hint=f"Write: jackfield prompt {words[0]} NAME [KEY=VALUE]...")
     else:

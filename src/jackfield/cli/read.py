@@ -9,7 +9,7 @@ import typer
 from .exits import UsageError
 from .invocation import Invocation
 from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
-from .targets import HeaderOption, HttpOption, SseOption, StdioOption, Target, ad_hoc_config, server_target
+from .targets import HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_config, ad_hoc_target, server_target
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def read(
     wishes = Wishes.of(invocation.output, output, save, timeout)
     config = ad_hoc_config(stdio, http, sse, header or [])
     if config is not None:
-        target = Target(config, server if uri is None else uri, is_configured=False)
+        target = ad_hoc_target(config, server if uri is None else uri)
     elif uri is None:
         raise UsageError("Missing argument 'URI'.", hint=f"Write: jackfield read {server} URI")
     else:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from .. import __version__
+from .coercion import make_cheap
 from .invocation import Invocation
 from .output import Output
 
 
-def typer_app(modules: Iterable[str]) -> typer.Typer:
-    """The app with the commands of some modules of this package."""
+def command_of(modules: Iterable[str]) -> Any:
+    """What runs: the app with the commands of some modules of this package."""
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -25,7 +27,9 @@ def typer_app(modules: Iterable[str]) -> typer.Typer:
     app.callback(invoke_without_command=True)(jackfield)
     for module in dict.fromkeys(modules):
         import_module(f".{module}", __package__).register(app)
-    return app
+    command = get_command(app)
+    make_cheap(command)
+    return command
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ So the same steps are made on a session of this process (`live`) and on a kept o
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog.search import ToolEntry
@@ -42,7 +42,7 @@ def call_steps(target: Target, given: Given, *, dry_run: bool = False) -> Steps:
     # The server's own word counts: it may offer something else than the catalog remembers.
     listing = yield Request("tools/list")
     tools = (ToolEntry.of(target.server_name, tool) for tool in listing.get("tools", ()))
-    tool = find_tool(replace(target, listed_at=None), [tool for tool in tools if target.config.lets_in(tool.name)])
+    tool = find_tool(target, [tool for tool in tools if target.server.lets_in(tool.name)], is_fresh=True)
     arguments = arguments_for(tool, given)
     if dry_run:
         return planned(tool, arguments)

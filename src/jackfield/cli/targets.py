@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from .exits import UsageError
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
+    from ..config.outline import Outlined
     from ..config.servers import ServerConfig
     from .servers import Servers
 
@@ -35,13 +37,15 @@ HeaderOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
     """A server, and what of it is meant."""
 
-    config: ServerConfig
+    server: Outlined
+    """To look at."""
     name: str
     """Of a tool, a resource or a prompt, as it was given."""
+    load_config: Callable[[], ServerConfig]
     tools: Sequence[ToolEntry] | None = None
     """What the catalog knows of the server; `None` where only the server can say."""
     listed_at: float | None = None
@@ -51,7 +55,17 @@ class Target:
     @property
     def server_name(self) -> str:
         """The server's name."""
-        return self.config.server_name
+        return self.server.server_name
+
+    @cached_property
+    def config(self) -> ServerConfig:
+        """To start or reach it by; reading it checks whether it is trusted.
+
+        Raises:
+            ConfigError: The server's entry is wrong.
+            NotTrustedError: The user has not accepted it.
+        """
+        return self.load_config()
 
 
 def ad_hoc_config(
@@ -111,11 +125,16 @@ def _headers(headers: Sequence[str]) -> dict[str, Any]:
     return split
 
 
-def ad_hoc_target(config: ServerConfig, reference: str) -> Target:
-    """What is meant of a server that is given on the command line: just the name, or `any.` before it."""
+def ad_hoc_target(config: ServerConfig, name: str) -> Target:
+    """What is meant of a server that is given on the command line."""
+    return Target(config, name, lambda: config, is_configured=False)
+
+
+def ad_hoc_tool(reference: str) -> str:
+    """A tool of a server that is given on the command line: just its name, or `any.` before it."""
     for separator in _SEPARATORS:
         reference = reference.removeprefix(f"{AD_HOC_NAME}{separator}")
-    return Target(config, reference, is_configured=False)
+    return reference
 
 
 def tool_target(servers: Servers, reference: str) -> Target:
@@ -124,33 +143,34 @@ def tool_target(servers: Servers, reference: str) -> Target:
     Raises:
         UnknownServerError: The reference begins with no server's name; the hint has the nearest.
         UsageError: It names a server and no tool.
-        JackfieldError: As `Servers.config`.
+        ConfigError: The server's entry is wrong.
     """
     server, tool = _split(servers, reference)
+    outline = servers.outline(server)
     if not tool:
-        listed = servers.catalog.tools(servers.peek(server))
-        names = [entry.reference for entry in listed]
+        names = [entry.reference for entry in servers.catalog.tools(outline)]
         hint = (
             f"Its tools: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
             if names
             else f"To see its tools: jackfield list {server}"
         )
         raise UsageError(f"{reference!r} names a server and no tool: write {server}.TOOL.", hint=hint)
-    config = servers.config(server)
-    entry = servers.catalog.entry(config)
-    if entry is None or not entry.fetched_at or entry.is_outdated:
-        return Target(config, tool)
-    return Target(config, tool, servers.catalog.tools(config), entry.fetched_at)
+    target = Target(outline, tool, lambda: servers.config(server))
+    entry = servers.catalog.entry(outline)
+    if entry is not None and entry.fetched_at and not entry.is_outdated:
+        target.tools, target.listed_at = servers.catalog.tools(outline), entry.fetched_at
+    return target
 
 
 def server_target(servers: Servers, server: str, name: str) -> Target:
     """A server by its name, and what of it is meant.
 
     Raises:
-        JackfieldError: As `Servers.config`.
+        UnknownServerError: There is none of that name; the hint has the nearest.
+        ConfigError: The server's entry is wrong.
     """
-    same = _same_name(servers.names, server)
-    return Target(servers.config(same or server), name)
+    known = _same_name(servers.names, server) or server
+    return Target(servers.outline(known), name, lambda: servers.config(known))
 
 
 def _split(servers: Servers, reference: str) -> tuple[str, str]:
@@ -200,12 +220,12 @@ def _no_server(servers: Servers, reference: str) -> Exception:
 
 def _known_tools(servers: Servers, name: str) -> Sequence[ToolEntry]:
     try:
-        return servers.catalog.tools(servers.peek(name))
+        return servers.catalog.tools(servers.outline(name))
     except ConfigError:
         return []
 
 
-def find_tool(target: Target, tools: Sequence[ToolEntry]) -> ToolEntry:
+def find_tool(target: Target, tools: Sequence[ToolEntry], *, is_fresh: bool = False) -> ToolEntry:
     """The tool that is meant: by its exact name, else by case and separators; never by a guess.
 
     Raises:
@@ -220,7 +240,7 @@ def find_tool(target: Target, tools: Sequence[ToolEntry]) -> ToolEntry:
         raise UnknownToolError(
             f"Server {target.server_name!r} offers no tools.", server_name=target.server_name, sent=False
         )
-    age = listing_age(target.server_name, target.listed_at)
+    age = "" if is_fresh else listing_age(target.server_name, target.listed_at)
     advice = f"To see its tools: jackfield list {target.server_name}{age}"
     if not target.is_configured:
         advice = did_you_mean(target.name, [tool.name for tool in tools], "tool")

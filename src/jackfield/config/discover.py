@@ -15,10 +15,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import ConfigError
+from .entries import prepare
 from .files import TABLES, parse_file, server_entries
+from .outline import ServerOutline, outlined
+
+if TYPE_CHECKING:
+    from .servers import ServerConfig
 
 Scope = Literal["given", "project", "user"]
 """Where a file lies decides who may have written it: a project's files may come from anybody."""
@@ -37,6 +42,11 @@ class Source:
     under: tuple[str, ...] = ()
     """The keys that lead to the part of the file that has the servers."""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program keeps this file, and may have keys of its own in it."""
+        return self.scope != "given" and self.program != "Jackfield"
+
 
 @dataclass(frozen=True)
 class FoundServer:
@@ -47,6 +57,46 @@ class FoundServer:
     source: Source
     shadowed_by: Source | None = None
     """Where the server of this name is taken from, if not from here."""
+
+    def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
+        """What it is, without the models where these are not needed. Variables are as for `config()`.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        source = self.source
+        prepared = prepare(
+            self.name,
+            self.entry,
+            str(source.path),
+            source.folder,
+            variables,
+            program=source.program,
+            is_foreign=source.is_foreign,
+        )
+        return outlined(prepared) or ServerOutline.of(self.config(variables))
+
+    def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
+        """Its configuration, checked.
+
+        Args:
+            variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        from .mcp_config import read_server
+
+        source = self.source
+        return read_server(
+            self.name,
+            self.entry,
+            str(source.path),
+            source.folder,
+            variables,
+            program=source.program,
+            is_foreign=source.is_foreign,
+        )
 
     @property
     def is_disabled(self) -> bool:
@@ -166,7 +216,10 @@ def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dic
         part = _table(part).get(key)
     tables = _table(part)
     if source.scope == "given" or any(table in tables for table in TABLES):
-        yield from server_entries(tables, str(source.path))
+        for name, entry in server_entries(tables, str(source.path)):
+            # An extension of Zed brings the command itself: there is nothing here to start.
+            if source.program != "Zed" or {"command", "url"} & set(entry):
+                yield name, entry
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -7,41 +7,30 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
-from ..errors import ConfigError, UnknownServerError, did_you_mean, nearest
-from .expand import MASK, Expanded, ExpansionError, expand, template_of
+from ..errors import ConfigError, UnknownServerError, did_you_mean
+from .entries import entry_error, prepare
+from .expand import MASK, Expanded, template_of
 from .files import parse_file, server_entries
+from .outline import redact_url
 from .servers import (
+    WHAT_TO_GIVE,
     BaseServerConfig,
     HttpConfig,
     SecretText,
     ServerConfig,
     SseConfig,
     StdioConfig,
-    redact_url,
     transport_of,
 )
 from .settings import StrictModel
 
-_IGNORED = frozenset(
-    {
-        "alwaysAllow",
-        "autoApprove",
-        "description",
-        "icon",
-        "gallery",
-        "version",
-        "trust",
-        "dev",
-        "tools",
-        "inputs",
-        "$schema",
-    }
-)
-"""What other programs keep beside a server's own settings and what means nothing here."""
-
-_SERVER: TypeAdapter[ServerConfig] = TypeAdapter(ServerConfig)
+_MODELS: dict[str | None, type[StdioConfig | SseConfig | HttpConfig]] = {
+    "stdio": StdioConfig,
+    "sse": SseConfig,
+    "streamable-http": HttpConfig,
+}
 
 
 class MCPConfig(StrictModel):
@@ -173,8 +162,15 @@ def _stored(value: object) -> Any:
 
 
 def read_server(
-    name: str, entry: dict[str, Any], source: str, folder: Path, variables: Mapping[str, str]
-) -> BaseServerConfig:
+    name: str,
+    entry: Mapping[str, Any],
+    source: str,
+    folder: Path,
+    variables: Mapping[str, str] | None,
+    *,
+    program: str = "",
+    is_foreign: bool = False,
+) -> ServerConfig:
     """Make one server's configuration of its entry in a file.
 
     Args:
@@ -182,65 +178,23 @@ def read_server(
         entry: As it stands in the file.
         source: The file's name in errors.
         folder: Where relative paths start.
-        variables: Where `${VAR}` values come from.
+        variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
+        program: Whose file it is, where one key means different things.
+        is_foreign: Leave out keys that are not known here, as another program's file may have them.
 
     Raises:
         ConfigError: The entry is wrong; names source, server and key.
     """
-
-    def wrong(key: str, problem: str, hint: str | None = None) -> ConfigError:
-        at = f", key {key!r}" if key else ""
-        return ConfigError(f"{source}: server {name!r}{at}: {problem}", server_name=name, hint=hint)
-
-    folders = {"workspaceFolder": str(folder), "userHome": str(Path.home()), "pathSeparator": os.sep, "/": os.sep}
-
-    def expanded(value: Any, key: str) -> Any:
-        if isinstance(value, str):
-            if MASK in value:
-                raise wrong(key, "the secret was not stored.", "Write it as ${VAR} and set that variable.")
-            try:
-                return expand(value, variables, folders)
-            except ExpansionError as error:
-                raise wrong(key, f"{error}.", error.hint) from None
-        if isinstance(value, Mapping):
-            return {str(k): expanded(v, f"{key}.{k}") for k, v in cast("Mapping[Any, Any]", value).items()}
-        if isinstance(value, list):
-            return [expanded(item, f"{key}[{index}]") for index, item in enumerate(cast("list[Any]", value))]
-        return value
-
-    kept = {key: value for key, value in entry.items() if key not in _IGNORED | {"disabled", "enabled"}}
-    if "type" in kept:
-        kept.setdefault("transport", kept.pop("type"))
-    if "serverUrl" in kept:  # Windsurf
-        kept["url"] = kept.pop("serverUrl")
-    data = {key: _anchored(key, expanded(value, key), folder) for key, value in kept.items()}
-    data["server_name"] = name
-    if transport_of(data) is None:
-        known = StdioConfig.known_keys() | SseConfig.known_keys() | HttpConfig.known_keys()
-        unknown = next((key for key in data if key not in known), "")
-        hint = did_you_mean(unknown, known, "key") if nearest(unknown, known) else None
-        raise wrong(unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
+    data = prepare(name, entry, source, folder, variables, program=program, is_foreign=is_foreign)
+    # The model that is meant, not the union of all: only what is used is built.
+    model = _MODELS.get(transport_of(data))
+    if model is None:
+        raise entry_error(source, name, "transport", WHAT_TO_GIVE + ".")
     try:
-        return _SERVER.validate_python(data)
+        return model.model_validate(data)
     except ValidationError as error:
         key, problem = _first_key_and_problem(error)
-        raise wrong(key, f"{problem}.") from None
-
-
-def _anchored(key: str, value: Any, folder: Path) -> Any:
-    """Take a relative path from the file's folder, as its author meant it."""
-    # A bare word is looked up on the PATH; only what names a place is relative to the file.
-    is_path = key in ("working_dir", "cwd", "verify") or (key == "command" and isinstance(value, str) and "/" in value)
-    if not is_path or not isinstance(value, str):
-        return value
-    path = Path(value).expanduser()
-    if path.is_absolute() and not value.startswith("~"):
-        return value
-    absolute = str(folder / path)
-    if not isinstance(value, Expanded):
-        return absolute
-    template = value.template if path.is_absolute() else f"{template_of(folder)}/{value.template}"
-    return Expanded(absolute, template)
+        raise entry_error(source, name, key, f"{problem}.") from None
 
 
 def _first_problem(error: ValidationError) -> str:
