@@ -89,7 +89,8 @@ def main(rounds: int) -> None:
             for name, command in ours.items():
                 runs[name].append(run(command, environment))
     print(f"noise: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; python -c pass takes {spread(idle)} s")
-    print(f"{'raw SDK, by hand':<28} {spread([one.wall for one in raws])} s   CPU {spread([one.cpu for one in raws])} s")
+    wall, cpu = spread([one.wall for one in raws]), spread([one.cpu for one in raws])
+    print(f"{'raw SDK, by hand':<28} {wall} s   CPU {cpu} s")
     for name, mine in runs.items():
         ratios = [one.wall / by_hand.wall for one, by_hand in zip(mine, raws, strict=True)]
         cpu = [one.cpu / by_hand.cpu for one, by_hand in zip(mine, raws, strict=True)]
