@@ -57,7 +57,7 @@ async def stdio_transport(
             finally:
                 reader.stop()
                 await child.stop(config.session.close_timeout)
-                report.exit_code = child.exit_code
+                report.exit_code, report.left_behind = child.exit_code, child.left_behind
                 # With the tree gone stderr ends at once, unless a stranger holds it open.
                 with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
                     await report.stderr_ended.wait()
