@@ -332,9 +332,9 @@ import sys
 from jackfield.transport import start
 started = []
 real = start.start_program
-def start_program(config):
-    started.append([name for name in ("mcp", "asyncio", "anyio", "httpx2") if name in sys.modules])
-    return real(config)
+def start_program(launch):
+    started.append([name for name in ("mcp", "pydantic", "asyncio", "anyio", "httpx2") if name in sys.modules])
+    return real(launch)
 start.start_program = start_program
 from jackfield.cli.app import main
 code = main(sys.argv[1:])

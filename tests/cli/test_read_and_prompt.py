@@ -13,7 +13,7 @@ from jackfield.cli.exits import UsageError
 from jackfield.cli.kept import run_kept
 from jackfield.cli.rendering import shown
 from jackfield.cli.steps import ProgressListener, Result, call_steps, prompt_steps, read_steps
-from jackfield.cli.targets import ad_hoc_target
+from jackfield.cli.targets import Target
 from jackfield.cli.words import read_words
 
 from ..conftest import Listening
@@ -125,19 +125,22 @@ def test_the_same_steps_on_a_kept_session(listening: Callable[..., Listening]) -
     with MCPClientSessionManager().open_session_sync(config) as session:
         kept = SessionAsKept(session)
 
+        def of_server(name: str) -> Target:
+            return Target(config, name, lambda: None, lambda: config)
+
         def run(steps: Any) -> Result:
             return run_kept(kept, steps, call_timeout=5, on_progress=None)
 
-        add = ad_hoc_target(config, "add")
+        add = of_server("add")
         assert shown(run(call_steps(add, read_words(["a=1", "b=2"]))), "text") == "3"
         assert kept.asked == ["tools/list", "tools/call"]
         with pytest.raises(InvalidArgumentsError, match="b \\(integer\\) is missing"):
             run(call_steps(add, read_words(["a=1"])))
-        assert shown(run(read_steps(ad_hoc_target(config, "notes://today"))), "text") == "milk, eggs"
+        assert shown(run(read_steps(of_server("notes://today"))), "text") == "milk, eggs"
         with pytest.raises(RequestError) as caught:
-            run(read_steps(ad_hoc_target(config, "notes://tody")))
+            run(read_steps(of_server("notes://tody")))
         assert "notes://today" in (caught.value.hint or "")
-        filled = run(prompt_steps(ad_hoc_target(config, "summarize"), read_words(["topic=x"])))
+        filled = run(prompt_steps(of_server("summarize"), read_words(["topic=x"])))
         assert json.loads(shown(filled, "json"))[0]["role"] == "user"
         with pytest.raises(UsageError, match="has no prompt"):
-            run(prompt_steps(ad_hoc_target(config, "sumarize"), read_words([])))
+            run(prompt_steps(of_server("sumarize"), read_words([])))

@@ -9,7 +9,7 @@ from ..errors import JackfieldError
 from .steps import ProgressListener, Result, Steps
 
 if TYPE_CHECKING:
-    from ..config.servers import ServerConfig
+    from .targets import Target
 
 
 class KeptSession(Protocol):
@@ -31,8 +31,11 @@ class KeptSession(Protocol):
         ...
 
 
-def kept_session(config: ServerConfig) -> KeptSession | None:
-    """The kept session of a server, if there is one. The one place that the background process is connected at."""
+def kept_session(target: Target) -> KeptSession | None:
+    """The kept session of a server, if there is one. The one place that the background process is connected at.
+
+    `target.load_launch()` and `target.load_config()` check whether the server is trusted; one of them comes first.
+    """
     return None
 
 

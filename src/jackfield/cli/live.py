@@ -23,6 +23,8 @@ from .steps import ProgressListener, Request, Result, Steps
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from ..session.session import Session
+    from .output import Output
+    from .targets import Target
 
 _ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
@@ -32,21 +34,21 @@ _NEEDED = ("..manager.manager", "..session.session", "..transport.connection")
 
 
 def run_live(
-    config: ServerConfig,
+    target: Target,
     steps: Steps,
     *,
     timeout: float | None = None,
     on_progress: ProgressListener | None = None,
-    verbose: bool = False,
+    output: Output,
 ) -> Result:
     """Open the server, make the steps, close it; returns what they come to.
 
     Args:
-        config: The server. It is started, so it must be trusted.
+        target: The server.
         steps: What to ask of it.
         timeout: Seconds from here to the last answer; the server's own settings for each if omitted.
         on_progress: Gets the progress of tool calls.
-        verbose: Let logs through to stderr.
+        output: Says whether what libraries log is shown.
 
     Raises:
         JackfieldError: It could not be opened, or as the steps.
@@ -54,13 +56,20 @@ def run_live(
         SystemExit: By SIGTERM and SIGHUP, likewise.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    if timeout is not None:
-        config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
+    # On a terminal this asks whether an untrusted server is accepted, so it comes before any signal is taken.
+    launch = target.load_launch()
+    config = target.load_config() if launch is None else None
+    if launch is None and config is not None and config.transport == "stdio":
+        from ..config.launch import Launch
+
+        launch = Launch.of(config)
     interrupts = _Interrupts()
-    is_started_here = config.transport == "stdio"
-    with interrupts.held(), started_ahead(config) if is_started_here else contextlib.nullcontext():
+    with interrupts.held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
+        config = config or target.load_config()
+        if timeout is not None:
+            config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
         _import_quickly()
-        _route_logs(verbose)
+        _route_logs(output)
         import asyncio
 
         try:
@@ -79,9 +88,9 @@ def _import_quickly() -> None:
     gc.enable()
 
 
-def _route_logs(verbose: bool) -> None:
+def _route_logs(output: Output) -> None:
     """What libraries log is for people who asked for details."""
-    if verbose:
+    if output.verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:
         logging.getLogger().addHandler(logging.NullHandler())
