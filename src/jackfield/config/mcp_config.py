@@ -13,10 +13,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean, nearest
 from .expand import MASK, Expanded, ExpansionError, expand, template_of
+from .oauth import AUTH_KINDS, OAuthConfig
 from .servers import (
     BaseServerConfig,
     HttpConfig,
-    SecretText,
     ServerConfig,
     SseConfig,
     StdioConfig,
@@ -24,6 +24,7 @@ from .servers import (
     transport_of,
 )
 from .settings import StrictModel
+from .texts import SecretText
 
 _TABLES = ("mcpServers", "servers", "mcp_servers")
 """Claude, Cursor and most others; VS Code and AG2; Codex."""
@@ -154,7 +155,8 @@ class MCPConfig(StrictModel):
 
 def _portable(server: BaseServerConfig) -> dict[str, Any]:
     given = {name: getattr(server, name) for name in type(server).model_fields if name in server.model_fields_set}
-    given.pop("auth", None)
+    if not isinstance(given.get("auth"), str | OAuthConfig):
+        given.pop("auth", None)
     stored = {name: _stored(value) for name, value in given.items()}
     if isinstance(url := given.get("url"), str) and not isinstance(url, Expanded):
         stored["url"] = template_of(redact_url(url, userinfo=f"{MASK}@"))
@@ -168,7 +170,9 @@ def _stored(value: object) -> Any:
     if isinstance(value, str | Path):
         return template_of(value)
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_unset=True)
+        return {
+            name: _stored(getattr(value, name)) for name in type(value).model_fields if name in value.model_fields_set
+        }
     if isinstance(value, dict):
         return {name: _stored(item) for name, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
@@ -354,7 +358,7 @@ def _first_problem(error: ValidationError) -> str:
 def _first_key_and_problem(error: ValidationError) -> tuple[str, str]:
     """Where and what the first problem is, in the words of the file rather than of the models."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = [str(part) for part in first["loc"] if part not in ("stdio", "sse", "streamable-http")]
+    path = [str(part) for part in first["loc"] if part not in ("stdio", "sse", "streamable-http", *AUTH_KINDS)]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         message = "this key is missing"
