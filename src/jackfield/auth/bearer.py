@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 
 import anyio
 import httpx2
 
 from ..config.servers import RemoteConfig
-from ..errors import ServerUnavailableError
+from ..errors import ServerUnavailableError, one_line
 from .credentials import Credentials
-from .renewal import SignInEndedError, renew
+from .renewal import SignInEndedError, renew, sign_in_ended
 from .store import CredentialStore, Stamp
 
 logger = logging.getLogger("jackfield")
-
-_JUST_RENEWED_SECONDS = 5.0
-"""A token that is refused so soon is not refused for its age, and another one would be refused as well."""
 
 
 class BearerTransport(httpx2.AsyncBaseTransport):
@@ -86,12 +82,15 @@ class StoredTokens:
         self._config = config
         self._store = CredentialStore(config)
         self._held: tuple[Stamp | None, Credentials | None] = (None, None)
+        self._renewed: str | None = None
 
     async def current(self) -> Credentials | None:
         """Tokens that are good for a request now, renewed if need be; `None` where nobody signed in."""
         credentials = await self._read()
-        if credentials is None or not credentials.access_token:
+        if credentials is None:
             return None
+        if credentials.ended is not None:
+            raise sign_in_ended(self._config, credentials.ended)
         if not credentials.is_ending or credentials.refresh_token is None:
             return credentials
         try:
@@ -111,11 +110,14 @@ class StoredTokens:
         with anyio.CancelScope() as scope:
             async with self._store.locked():
                 kept = await self._read()
-                if kept is None or not kept.access_token:
+                if kept is None:
                     return None
+                if kept.ended is not None:
+                    raise sign_in_ended(self._config, kept.ended)
                 if kept.access_token != old.access_token:
                     return kept
-                if kept.refresh_token is None or _is_fresh(kept):
+                # What was renewed just now and is refused is not refused for its age: neither would the next one be.
+                if kept.refresh_token is None or (kept.access_token == self._renewed and kept.is_fresh):
                     return None
                 self._store.check_writable()
                 scope.shield = True
@@ -125,9 +127,9 @@ class StoredTokens:
         name = self._config.server_name
         try:
             renewed = await renew(self._config, kept)
-        except SignInEndedError:
+        except SignInEndedError as ended:
             try:
-                await self._store.write(kept.without_tokens())
+                await self._store.write(kept.without_tokens(ended.reason))
             except OSError as error:
                 logger.warning("[MCP][%s] Tokens that have ended could not be removed: %s", name, error.strerror)
             raise
@@ -137,7 +139,7 @@ class StoredTokens:
             # For as long as this session lives; whoever comes next has to sign in again.
             logger.warning("[MCP][%s] Renewed tokens could not be kept: %s", name, error.strerror)
         logger.info("[MCP][%s] Access token renewed", name)
-        self._held = self._store.stamp(), renewed
+        self._held, self._renewed = (self._store.stamp(), renewed), renewed.access_token
         return renewed
 
     async def _read(self) -> Credentials | None:
@@ -147,17 +149,13 @@ class StoredTokens:
         return self._held[1]
 
 
-def _is_fresh(credentials: Credentials) -> bool:
-    return not credentials.is_over and time.time() - credentials.obtained_at < _JUST_RENEWED_SECONDS
-
-
 def missing_scope(response: httpx2.Response) -> str | None:
-    """The scope without which a server refused a request, if that is why it did.
+    """What a server says of the scope without which it refused a request, if that is why it did.
 
     Source: RFC 6750, section 3.1.
     """
     challenge = response.headers.get("WWW-Authenticate", "")
     if not re.search(r'error="?insufficient_scope', challenge):
         return None
-    named = re.search(r'scope="([^"]{1,200})"', challenge)
-    return named[1] if named else "that it names in its documentation"
+    named = re.search(r'\bscope="([^"]+)"', challenge) or re.search(r'error_description="([^"]+)"', challenge)
+    return one_line(named[1], 200) if named else "it does not say which"

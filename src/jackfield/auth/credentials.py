@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 _MAX_EARLY_SECONDS = 30.0
-_EARLY_SHARE = 0.1
+_MAX_FRESH_SECONDS = 5.0
+_SHARE = 0.1
+"""Of a token's lifetime, where that is short."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Credentials:
     """Its metadata (RFC 8414)."""
     protected_resource: Mapping[str, Any] | None = None
     """The metadata of the server itself (RFC 9728)."""
+    ended: str | None = None
+    """Why there are no tokens any more."""
 
     SECRETS = ("access_token", "refresh_token", "client_secret", "expires_at", "obtained_at")
     """What is kept apart from the rest, together with the times that belong to it."""
@@ -38,16 +42,21 @@ class Credentials:
     @property
     def is_ending(self) -> bool:
         """Whether the access token is over, or so nearly that a request could come too late."""
-        if self.expires_at is None:
-            return False
-        early = min(_MAX_EARLY_SECONDS, (self.expires_at - self.obtained_at) * _EARLY_SHARE)
-        return time.time() >= self.expires_at - early
+        return self.expires_at is not None and time.time() >= self.expires_at - self._at_most(_MAX_EARLY_SECONDS)
 
     @property
     def is_over(self) -> bool:
         """Whether the access token is over."""
         return self.expires_at is not None and time.time() >= self.expires_at
 
-    def without_tokens(self) -> Credentials:
-        """The same client, signed out."""
-        return replace(self, access_token="", refresh_token=None, expires_at=None)
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was got just now, so that whoever refuses it does not do so for its age."""
+        return not self.is_over and time.time() - self.obtained_at < self._at_most(_MAX_FRESH_SECONDS)
+
+    def _at_most(self, seconds: float) -> float:
+        return seconds if self.expires_at is None else min(seconds, (self.expires_at - self.obtained_at) * _SHARE)
+
+    def without_tokens(self, why: str) -> Credentials:
+        """The same client, whose sign-in has ended."""
+        return replace(self, access_token="", refresh_token=None, expires_at=None, ended=why)

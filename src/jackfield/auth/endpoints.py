@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import anyio
 import httpx2
@@ -29,13 +29,15 @@ class AuthorizationClient:
 
     Args:
         config: The server whose sign-in this is, for its TLS settings and its name in errors.
+        purpose: What fails where there is no answer, as the beginning of a sentence.
     """
 
-    def __init__(self, config: RemoteConfig) -> None:
+    def __init__(self, config: RemoteConfig, purpose: str) -> None:
         self.config = config
+        self._purpose = purpose
         verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
         self._client = httpx2.AsyncClient(verify=verify, timeout=REQUEST_SECONDS, headers={"User-Agent": "jackfield"})
-        self._needs_https = urlsplit(config.url).scheme == "https"
+        self._server = httpx2.URL(config.url)
 
     async def __aenter__(self) -> AuthorizationClient:
         await self._client.__aenter__()
@@ -60,13 +62,21 @@ class AuthorizationClient:
         """
         at = redact_url(str(request.url)).partition("?")[0]
         name = self.config.server_name
-        if self._needs_https and request.url.scheme != "https":
+        if self._server.scheme == "https" and request.url.scheme != "https":
             raise AuthenticationError(
-                f"The sign-in to server {name!r} would go over plain http to {at}.",
+                f"{self._purpose} server {name!r} failed: it would go over plain http to {at}.",
                 server_name=name,
                 sent=False,
                 hint="Tell the server's operator; its authorization server must be at an https:// address.",
             )
+        if (request.url.scheme, request.url.host, request.url.port) == (
+            self._server.scheme,
+            self._server.host,
+            self._server.port,
+        ):
+            # What opens a gateway in front of the server opens it for its metadata, too.
+            for header, value in self.config.header_values().items():
+                request.headers.setdefault(header, value)
         try:
             with anyio.fail_after(REQUEST_SECONDS):
                 response = await self._client.send(request, stream=True)
@@ -77,11 +87,11 @@ class AuthorizationClient:
         except (httpx2.TransportError, TimeoutError) as error:
             reason = str(error) or f"no answer within {REQUEST_SECONDS:g} s"
             raise ServerUnavailableError(
-                f"{at}, where the tokens of server {name!r} come from, cannot be reached: {reason}.",
+                f"{self._purpose} server {name!r} failed: {at} cannot be reached ({reason}).",
                 server_name=name,
                 sent=False,
                 retryable=True,
-                hint="Try again later; the sign-in is kept.",
+                hint="Check that address, or try again later.",
             ) from None
         headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_WIRE]
         answer = httpx2.Response(response.status_code, headers=headers, content=body, request=request)
@@ -94,7 +104,8 @@ class AuthorizationClient:
             body += chunk
             if len(body) > _MAX_BODY_BYTES:
                 raise AuthenticationError(
-                    f"{at} answered with more than {_MAX_BODY_BYTES:,} bytes: that is no authorization server.",
+                    f"{self._purpose} server {self.config.server_name!r} failed: {at} answered with more than "
+                    f"{_MAX_BODY_BYTES:,} bytes.",
                     server_name=self.config.server_name,
                     sent=False,
                 )

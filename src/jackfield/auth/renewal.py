@@ -30,8 +30,26 @@ Source: RFC 6749, section 5.2; RFC 8707, section 2.
 """
 
 
+_PURPOSE = "Renewing the tokens of"
+
+
 class SignInEndedError(AuthenticationError):
-    """The authorization server does not renew these tokens any more."""
+    """The authorization server does not renew these tokens any more; `reason` is what it said."""
+
+    reason = ""
+
+
+def sign_in_ended(config: RemoteConfig, reason: str) -> SignInEndedError:
+    """The error for a sign-in that has ended."""
+    name = config.server_name
+    error = SignInEndedError(
+        f"The sign-in to server {name!r} has ended: its tokens are not renewed any more ({reason}).",
+        server_name=name,
+        sent=False,
+        hint=sign_in_hint(name, "to sign in again"),
+    )
+    error.reason = reason
+    return error
 
 
 class MemoryStorage:
@@ -70,19 +88,14 @@ async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
     storage = _stored(credentials)
     provider = _provider(config, credentials, storage)
     async with (
-        AuthorizationClient(config) as client,
+        AuthorizationClient(config, _PURPOSE) as client,
         driven(provider.async_auth_flow(httpx2.Request("POST", config.url))) as flow,
     ):
         response = await client.send(await anext(flow))
         if response.status_code != 200:
             code, said = refusal(response)
             if code in _ENDED:
-                raise SignInEndedError(
-                    f"The sign-in to server {name!r} has ended: its tokens are not renewed any more ({said}).",
-                    server_name=name,
-                    sent=False,
-                    hint=sign_in_hint(name, "to sign in again"),
-                )
+                raise sign_in_ended(config, said)
             raise ServerUnavailableError(
                 f"The tokens of server {name!r} could not be renewed: its authorization server answered {said}.",
                 server_name=name,
@@ -91,7 +104,7 @@ async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
                 hint="Try again later; the sign-in is kept.",
             )
         if not is_token_answer(response):
-            raise as_failure(config, "Renewing the tokens of", ValueError("the answer has no tokens"))
+            raise as_failure(config, _PURPOSE, ValueError("the answer has no tokens"))
         await flow.asend(response)
     assert storage.tokens is not None
     return with_tokens(credentials, storage.tokens)
@@ -111,7 +124,7 @@ async def revoke(config: RemoteConfig, credentials: Credentials) -> bool:
     data = {"token": token, "token_type_hint": "refresh_token" if credentials.refresh_token else "access_token"}
     data |= {"client_id": str(credentials.client.get("client_id", ""))}
     data, headers = provider.context.prepare_token_auth(data, {"Content-Type": "application/x-www-form-urlencoded"})
-    async with AuthorizationClient(config) as client:
+    async with AuthorizationClient(config, "Signing out of") as client:
         try:
             response = await client.send(httpx2.Request("POST", str(endpoint), data=data, headers=headers))
         except (AuthenticationError, ServerUnavailableError):

@@ -111,6 +111,17 @@ class CredentialStore:
         where = "keyring" if in_keyring else "file"
         _write(self.path, json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data}))
 
+    async def replace(self, credentials: Credentials) -> None:
+        """As `write`, for who has no use for them otherwise.
+
+        Raises:
+            AuthenticationError: The disk does not let it.
+        """
+        try:
+            await self.write(credentials)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
     async def forget(self) -> None:
         """Remove what is kept. Hold the lock.
 

@@ -105,7 +105,7 @@ def _word(value: object) -> object:
 
 def _http_auth(value: Any) -> Any:
     # What httpx2 takes; it is not imported for it.
-    if value is not None and not any(hasattr(value, name) for name in ("auth_flow", "__call__", "__getitem__")):
+    if not (value is None or hasattr(value, "auth_flow") or callable(value) or issubclass(type(value), tuple)):
         raise ValueError("auth must be 'oauth', 'none', a table of OAuth settings, or an httpx2.Auth")
     return value
 

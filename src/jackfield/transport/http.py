@@ -368,7 +368,7 @@ def _status_failure(
         hint = "Check the token's scopes, or the server's allowed hosts and origins."
         if config.oauth is not None and (scope := missing_scope(response)) is not None:
             again = sign_in_hint(config.server_name, "again")
-            hint = f"It asks for the scope {scope!r}: add that to auth.scopes in its config. {again}"
+            hint = f"It wants another scope ({scope}): add that to auth.scopes in its config. {again}"
         return AuthenticationError(
             f"{say}: these credentials may not do that.", **_details(config, sent=False, hint=hint)
         )
