@@ -104,8 +104,12 @@ def _word(value: object) -> object:
 
 
 def _http_auth(value: Any) -> Any:
-    # What httpx2 takes; it is not imported for it.
-    if not (value is None or hasattr(value, "auth_flow") or callable(value) or issubclass(type(value), tuple)):
+    if issubclass(type(value), tuple) and len(value) == 2:
+        import httpx2
+
+        return httpx2.BasicAuth(*value)  # which does not show the password
+    # httpx2 is not imported to see whether it takes the value.
+    if not (value is None or hasattr(value, "auth_flow") or callable(value)):
         raise ValueError("auth must be 'oauth', 'none', a table of OAuth settings, or an httpx2.Auth")
     return value
 
