@@ -160,7 +160,7 @@ WRONG: list[dict[str, Any]] = [
     {"url": "http://h", "auth": {"client_id": ["SECRET"]}},
     {"url": "http://h", "auth": {"redirect_uri": "https://user:SECRET@h/"}},
     {"url": "http://h", "auth": {"client_metadata_url": "http://SECRET"}},
-    {"url": "http://h", "oauth": {"bogus": "SECRET"}},
+    {"url": "http://h", "auth": {"bogus": "SECRET"}},
     {"transport": "SECRET", "command": "c"},
     {"session": "SECRET", "command": "c"},
 ]

@@ -15,7 +15,8 @@ import anyio
 import httpx2
 
 from ..config.expand import MASK
-from ..config.servers import RemoteConfig, redact_url
+from ..config.outline import redact_url
+from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 
 REQUEST_SECONDS = 20.0

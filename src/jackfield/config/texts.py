@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer, Sec
 from pydantic_core import CoreSchema, core_schema
 
 from .expand import Expanded, ExpandedPath
+from .outline import shown
 
 
 class KeepsExpanded:
@@ -22,11 +23,6 @@ class KeepsExpanded:
             return value if isinstance(value, Expanded | ExpandedPath) else validate(value)
 
         return core_schema.no_info_wrap_validator_function(keep, handler(source))
-
-
-def shown(value: str | Path) -> str:
-    """The template of what was expanded, else the text itself."""
-    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
 
 
 Text = Annotated[str, KeepsExpanded, PlainSerializer(shown, return_type=str)]
