@@ -31,6 +31,12 @@ from .output import Output
 
 COMMANDS = {
     "list": "listing",
+    "find": "find",
+    "show": "show",
+    "refresh": "refresh",
+    "tokens": "tokens",
+    "config": "config",
+    "completion": "completion",
 }
 """Each command and its module, in the order of the help."""
 
@@ -106,6 +112,10 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
         if error.name != "typer":
             raise
         raise _extra_missing() from None
+    if others[:1] == ["__complete"]:
+        from .completing import run
+
+        return run(others[1:])
     command = next((argument for argument in others if not argument.startswith("-")), None)
     names = [command] if command in COMMANDS else list(COMMANDS)
     try:
