@@ -357,7 +357,7 @@ class _Steps:
                 server_name=name,
                 sent=False,
                 retryable=True,
-                hint=sign_in_hint(name, "again, with --no-browser where the browser is on another machine"),
+                hint=sign_in_hint(name, "to begin again"),
             )
         if self._answer.nobody:
             raise self._failed("no address was pasted")

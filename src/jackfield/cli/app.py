@@ -36,6 +36,8 @@ COMMANDS = {
     "refresh": "refresh",
     "tokens": "tokens",
     "config": "config",
+    "auth": "auth",
+    "serve": "serve",
     "completion": "completion",
 }
 """Each command and its module, in the order of the help."""

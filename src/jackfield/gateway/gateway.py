@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp import MCPError
@@ -40,6 +40,10 @@ from ..manager.manager import MCPClientSessionManager
 from ..toolkit.tool import Tool
 from .clients import KEEP, Client, Clients
 from .listing import AllTools
+from .progress import relayed
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
 
 logger = logging.getLogger("jackfield")
 
@@ -119,13 +123,24 @@ class Gateway:
         return ListToolsResult(tools=[_listed(tool, takes_handle=_is_sessionless(ctx)) for tool in own])
 
     async def _on_call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+        async with relayed(ctx) as progress:
+            outcome = await self._outcome(ctx, params, progress)
+        if isinstance(outcome, MCPError):
+            raise outcome
+        return outcome
+
+    async def _outcome(
+        self, ctx: Context, params: CallToolRequestParams, progress: ProgressFnT | None
+    ) -> CallToolResult | MCPError:
         arguments = dict(params.arguments or {})
         handle = arguments.pop("session", None) if self._takes_handle(ctx, params.name) else None
         try:
             async with self._client(ctx, handle) as (client, kept):
-                result = await self._tool(client, params.name).call(arguments, progress_callback=_progress(ctx))
+                result = await self._tool(client, params.name).call(arguments, progress_callback=progress)
+        except MCPError as error:
+            return error
         except RequestError as error:
-            raise MCPError(error.rpc_code or INTERNAL_ERROR, error.message) from None
+            return MCPError(error.rpc_code or INTERNAL_ERROR, error.message)
         except JackfieldError as error:
             return _failed(str(error))
         return _passed_on(result, kept if handle == KEEP else None)
@@ -201,11 +216,6 @@ class _Server(Server[Any]):
 
 def _is_sessionless(ctx: Context) -> bool:
     return ctx.request is not None and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-
-
-def _progress(ctx: Context) -> Any:
-    """Passes progress on, where the client asked for it."""
-    return ctx.session.report_progress if ctx.meta and ctx.meta.get("progress_token") is not None else None
 
 
 def _listed(tool: Tool, *, takes_handle: bool) -> ListedTool:

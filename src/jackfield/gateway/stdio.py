@@ -18,12 +18,12 @@ import anyio.lowlevel
 from mcp.server.stdio import stdio_server
 
 from .gateway import Gateway
+from .lines import DescriptorLines
 from .signals import until_signalled
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
 
-_READ_BYTES = 65536
 _PIPE_BYTES = getattr(select, "PIPE_BUF", 512)
 """What a pipe that can be written to takes without blocking."""
 
@@ -34,7 +34,7 @@ async def serve_stdio(gateway: Gateway) -> int | None:
     async def serve() -> None:
         with _wire() as (read_fd, write_fd):
             # The SDK asks no more of them than iterating over lines, and writing.
-            lines = cast("AsyncFile[str]", _Lines(read_fd))
+            lines = cast("AsyncFile[str]", DescriptorLines(read_fd))
             output = cast("AsyncFile[str]", _Output(write_fd))
             async with stdio_server(lines, output) as (reader, writer):
                 server = gateway.server
@@ -60,36 +60,6 @@ def _wire() -> Generator[tuple[int, int]]:
         os.dup2(writing, 1)
         os.close(reading)
         os.close(writing)
-
-
-class _Lines:
-    """Lines of a descriptor, waited for in the event loop."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._buffer = bytearray()
-
-    def __aiter__(self) -> _Lines:
-        return self
-
-    async def __anext__(self) -> str:
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            data = await self._read()
-            if not data:
-                raise StopAsyncIteration
-            self._buffer += data
-        line = self._buffer[: end + 1].decode("utf-8", "replace")
-        del self._buffer[: end + 1]
-        return line
-
-    async def _read(self) -> bytes:
-        try:
-            await anyio.wait_readable(self._descriptor)
-        except PermissionError:
-            await anyio.lowlevel.checkpoint()  # A file, which need not be waited for.
-        return os.read(self._descriptor, _READ_BYTES)
 
 
 class _Output:
