@@ -234,16 +234,10 @@ def _show_status(invocation: Invocation, server: str | None) -> int:
 
 def _write_table(output: Output, statuses: list[SignInStatus]) -> None:
     rows = [
-        [
-            status.server_name,
-            _state(status),
-            _ends(status),
-            status.scope or "",
-            _place(status) if status.kept_in else "",
-        ]
+        [status.server_name, _state(status), _ends(status), status.scope or "", _kind_of_place(status)]
         for status in statuses
     ]
-    output.write_table(["SERVER", "STATE", "TOKEN ENDS", "SCOPE", "KEPT IN"], rows)
+    output.write_table(["SERVER", "STATE", "TOKEN ENDS", "SCOPE", "KEPT IN"], rows, squeeze=3)
 
 
 def _state(status: SignInStatus) -> str:
@@ -259,7 +253,13 @@ def _ends(status: SignInStatus) -> str:
         return "not said"
     left = status.expires_at - time.time()
     when = f"in {span(left)}" if left > 0 else "over"
-    return f"{when}, renewed by itself" if status.is_renewable else when
+    return f"{when}, then renewed" if status.is_renewable else when
+
+
+def _kind_of_place(status: SignInStatus) -> str:
+    if status.kept_in is None:
+        return ""
+    return "file" if os.path.isabs(status.kept_in) else "keyring"
 
 
 def _place(status: SignInStatus) -> str:
