@@ -120,8 +120,10 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
         names = cast("Mapping[str, Any]", environment or {})
         key = catalog_key(transport, protocol, address, names, str(None if folder is None else Path(folder)))
     else:
-        url, headers = prepared.get("url"), prepared.get("headers")
+        url, headers, auth = prepared.get("url"), prepared.get("headers"), prepared.get("auth")
         if not isinstance(url, str) or not isinstance(headers, Mapping | None):
+            return None
+        if auth not in (None, "oauth", "none"):
             return None
         try:
             parts = urlsplit(url)
