@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit bench third-party ag2-classic peers clean
+.PHONY: demo test lint types layers unit docs bench third-party ag2-classic peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -27,6 +27,11 @@ layers: $(STAMP)
 unit: $(STAMP) third-party
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term $(ARGS)
+
+docs: $(STAMP)
+	$(BIN)/python -m scripts.docs.diagrams
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
@@ -54,4 +59,4 @@ $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) site .coverage* .pytest_cache .ruff_cache .hypothesis

@@ -11,7 +11,8 @@ from importlib import import_module
 from types import ModuleType
 
 import pytest
-from tests.docs.test_code_blocks import ROOT, blocks_of, compiled
+from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.test_code_blocks import compiled
 
 PEERS = ROOT / "benchmarks" / "peers"
 PAGE = ROOT / "docs" / "migrating.md"
