@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
+PEERS := .peers
 
-.PHONY: demo test lint types layers unit docs bench third-party ag2-classic clean
+.PHONY: demo test lint types layers unit docs bench third-party ag2-classic peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -35,6 +36,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
 	$(BIN)/python benchmarks/cold_open.py
+	$(BIN)/python benchmarks/cli_call.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
@@ -47,9 +49,14 @@ third-party: $(STAMP)
 ag2-classic: third-party
 	bash tests/adapters/ag2_classic/run.sh $(ARGS)
 
+peers: $(STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
+	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
+
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) site .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) site .coverage* .pytest_cache .ruff_cache .hypothesis

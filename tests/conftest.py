@@ -64,8 +64,9 @@ def open_descriptors() -> dict[str, str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's own catalog."""
+    """No test reads or writes the user's own catalog, or uses the user's own sign-ins."""
     os.environ["JACKFIELD_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["JACKFIELD_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,13 @@ class Block:
     """Where its text begins."""
     language: str
     title: str | None
+    """A file's name; or "before", which is another library's code, and "after", which is ours in its place."""
     text: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is there to be written, and not to be run."""
+        return self.title is not None and self.title not in ("before", "after")
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -49,7 +55,7 @@ def write_files(page: Path, folder: Path) -> None:
     """Put the files of a page, and the examples, into a folder."""
     (folder / "examples").symlink_to(ROOT / "examples")
     for block in blocks_of(page):
-        if block.title:
+        if block.title and block.is_file:
             file = folder / block.title
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)

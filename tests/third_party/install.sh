@@ -9,7 +9,6 @@ target=$1
 python=${PYTHON:-python3}
 
 mkdir -p "$target"
-rm -f "$target"/installed-*
 unset PIP_CONSTRAINT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -33,7 +32,7 @@ while read -r kind place requirements; do
     [ "$kind" = jackfield ] && inputs+=$(cat "$root/constraints.txt" "$root/pyproject.toml")
     stamp="$target/$place/.installed-$(cksum <<<"$inputs" | cut -d' ' -f1)"
     [ -e "$stamp" ] && continue
-    rm -rf "${target:?}/$place"
+    rm -rf "$target"/installed-* "${target:?}/$place"
     case $kind in
     python) install_python "$place" $requirements </dev/null ;;
     jackfield) install_jackfield "$place" $requirements </dev/null ;;

@@ -33,10 +33,15 @@ COMMANDS = {
     "list": "listing",
     "find": "find",
     "show": "show",
+    "call": "call",
+    "read": "read",
+    "prompt": "prompt",
     "refresh": "refresh",
     "tokens": "tokens",
     "doctor": "doctor",
     "config": "config",
+    "auth": "auth",
+    "serve": "serve",
     "completion": "completion",
 }
 """Each command and its module, in the order of the help."""

@@ -21,3 +21,11 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """A number of things: `1 tool`, `3 tools`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def span(seconds: float) -> str:
+    """A longer time span: `3 h`, `2 min`."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "less than 1 s"
