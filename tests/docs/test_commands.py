@@ -89,7 +89,8 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
         assert (code != "0") == command.is_to_fail, f"{command.text}\n{output}"
         if command.output:
             pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
-            assert re.fullmatch(pattern, output.strip(), re.DOTALL), f"{command.text}\n{output}"
+            printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
+            assert re.fullmatch(pattern, printed, re.DOTALL), f"{command.text}\n{output}"
     assert len(pieces) == 2 * len(commands) + 1, done.stdout
 
 
