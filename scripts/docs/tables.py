@@ -13,6 +13,7 @@ import griffe
 
 import jackfield
 from jackfield import Event, HttpConfig, JackfieldError, SessionConfig, SseConfig, StdioConfig
+from jackfield.config.oauth import OAuthConfig
 from jackfield.config.servers import BaseServerConfig
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ _WORDS = {
     "Url": "str",
     "Secrets": "dict of str to secret",
     "ProtocolChoice": "`auto`, `handshake` or `2026-07-28`",
+    "AuthSetting": "`oauth`, `none`, a table, or an `httpx2.Auth`",
 }
 
 
@@ -123,6 +125,12 @@ stands in [Configuration](../configuration.md).
 
 {_keys(SseConfig, _own(SseConfig))}
 
+## Sign-in
+
+Given as `auth` of a server over HTTP, as a table. See [how to sign in](../how-to/sign-in.md).
+
+{_keys(OAuthConfig, OAuthConfig.model_fields)}
+
 ## SessionConfig
 
 Given as `session` of a server. The variable sets the default for the whole process.
@@ -173,8 +181,8 @@ def _kind(kind: type, name: str) -> str:
         return " or ".join(f"`{value.strip(chr(39))}`" for value in values.split(", "))
     if words.startswith("Annotated[Url"):
         return "str"
-    if words.startswith("SkipValidation"):
-        return "`httpx2.Auth`"
+    if words.startswith("Annotated[SkipValidation[SecretText"):
+        return "secret"
     for name_here, shown in _WORDS.items():
         words = words.replace(name_here, shown)
     return words.replace(" | ", " or ").replace("list[str]", "list of str")
@@ -182,7 +190,7 @@ def _kind(kind: type, name: str) -> str:
 
 def _value(value: object) -> str:
     if value is None:
-        return "none"
+        return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, int | float):

@@ -39,6 +39,7 @@ def reader(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     path = [str(programs), os.environ["PATH"], str(Path(sys.executable).parent)]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
     monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("JACKFIELD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "executable", str(programs / "python3"))
     monkeypatch.chdir(folder)

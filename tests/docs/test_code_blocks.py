@@ -65,7 +65,8 @@ def test_nothing_is_left_out(page: Path) -> None:
     assert page.read_text().count("```") == 2 * len(blocks), "a block that this test does not see"
     run = "".join(block.text for block in blocks if block.language in RUN)
     files = [Path(block.title) for block in blocks if block.title and block.is_file]
-    assert [file for file in files if file.name not in run and f"from {file.stem} import" not in run] == []
+    own = Path("~/.config/jackfield/jackfield.json")  # which the command finds by itself
+    assert [file for file in files if file.name not in run and f"from {file.stem} import" not in run] in ([], [own])
 
 
 def test_there_are_blocks() -> None:

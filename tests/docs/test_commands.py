@@ -1,7 +1,7 @@
 """Every command that README and docs show is run in a fresh folder, and prints what they say.
 
 `$ ` begins a command; what stands below it is what it prints, where `...` stands for anything. Nothing below it: what
-it prints is not shown. The commands of a block share a shell.
+it prints is not shown. It fails where that begins with `Error: `, and only there. Commands of a block share a shell.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Command:
     def is_run(self) -> bool:
         return not self.text.startswith(tuple(NOT_RUN))
 
+    @property
+    def is_to_fail(self) -> bool:
+        return bool(self.output) and self.output[0].startswith("Error: ")
+
 
 def commands_of(block: Block) -> list[Command]:
     if block.language == "sh":
@@ -82,10 +86,11 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
     )
     pieces = done.stdout.split(_END)
     for command, output, code in zip(commands, pieces[::2], pieces[1::2], strict=False):
-        assert code == "0", f"{command.text}\n{output}"
+        assert (code != "0") == command.is_to_fail, f"{command.text}\n{output}"
         if command.output:
             pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
-            assert re.fullmatch(pattern, output.strip(), re.DOTALL), f"{command.text}\n{output}"
+            printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
+            assert re.fullmatch(pattern, printed, re.DOTALL), f"{command.text}\n{output}"
     assert len(pieces) == 2 * len(commands) + 1, done.stdout
 
 
