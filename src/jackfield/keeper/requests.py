@@ -1,0 +1,178 @@
+"""What a client can ask of the background process, and what it is answered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import JackfieldError, KeeperError
+from ..session.session import Session
+from .protocol import PROTOCOL, framed, packed
+from .sessions import KeptSession, KeptSessions, Wanted
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+
+logger = logging.getLogger("jackfield")
+
+
+class Requests:
+    """Answers requests.
+
+    Args:
+        sessions: The kept sessions.
+        end: Begins to end the process.
+        started_at: When the process started, on the monotonic clock.
+    """
+
+    def __init__(self, sessions: KeptSessions, end: Callable[[], None], started_at: float) -> None:
+        self._sessions = sessions
+        self._end = end
+        self._started_at = started_at
+
+    async def answer(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
+        """Do what is asked; returns the answer as a frame.
+
+        Raises:
+            JackfieldError: It could not be done.
+        """
+        do = request.get("do")
+        if do not in ("ps", "end") and request.get("protocol") != PROTOCOL:
+            raise KeeperError(
+                f"The background process speaks version {PROTOCOL} of its protocol, the command another.",
+                sent=False,
+                hint="End it, and the sessions it keeps, with: jackfield close --all",
+            )
+        match do:
+            case "ps":
+                return packed({"result": self._ps()})
+            case "end":
+                return packed({"result": await self._end_all(request.get("if_empty") is True)})
+            case "find":
+                kept = self._sessions.find(Wanted.of(request, self._sessions.keeper_id))
+                return packed({"result": self._sessions.info(kept) if kept else None})
+            case "open":
+                return packed({"result": await self._open(request)})
+            case "close":
+                closed = await self._sessions.close(request.get("server_name"), request.get("key"))
+                return packed({"result": [{"server": kept.server_name, "key": kept.key} for kept in closed]})
+            case "request":
+                return await self._request(request, on_progress)
+            case _:
+                raise KeeperError(f"The background process does not know the request {do!r}.", sent=False)
+
+    def _ps(self) -> dict[str, Any]:
+        return {
+            "process": {
+                "pid": os.getpid(),
+                "version": __version__,
+                "protocol": PROTOCOL,
+                "age": round(time.monotonic() - self._started_at, 3),
+            },
+            "sessions": self._sessions.infos(),
+        }
+
+    async def _end_all(self, if_empty: bool) -> dict[str, Any]:
+        if if_empty:
+            if is_empty := not len(self._sessions):
+                self._end()
+            return {"ended": is_empty, "closed": []}
+        closed = await self._sessions.close(None, None)
+        self._end()
+        return {"ended": True, "closed": [{"server": kept.server_name, "key": kept.key} for kept in closed]}
+
+    async def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = Wanted.of(request, self._sessions.keeper_id)
+        kept, note = self._chosen(wanted, keep=True)
+        assert kept
+        was_open = kept.opened_at is not None
+        started = time.monotonic()
+        async with self._sessions.use(kept) as session:
+            kept.idle_timeout = wanted.idle_timeout
+            listing = await session.tool_listing()
+            about = session.server_info
+            seconds = time.monotonic() - started
+        return {
+            "session": self._sessions.info(kept),
+            "opened": not was_open,
+            "seconds": round(seconds, 3),
+            "serverInfo": {"name": about.name, "version": about.version} if about else None,
+            "tools": len(listing.tools) if listing else 0,
+            "note": note,
+        }
+
+    async def _request(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
+        wanted = Wanted.of(request, self._sessions.keeper_id)
+        kept, note = self._chosen(wanted, keep=request.get("keep") is True)
+        if kept is None:
+            return packed({"result": None, "kept": False})
+        make = _method(str(request.get("method")), request.get("params") or {}, request.get("timeout"), on_progress)
+        async with self._sessions.use(kept) as session:
+            kept.calls += 1
+            try:
+                result = await make(session)
+            except JackfieldError:
+                kept.errors += 1
+                raise
+            is_error = getattr(result, "is_error", False)
+            kept.errors += is_error is True
+            about = {
+                "kept": True,
+                "generation": session.generation,
+                "stateLost": getattr(result, "state_lost", False),
+                "note": note,
+            }
+        # Written by pydantic at once: results may be large.
+        body: str = result.model_dump_json(by_alias=True, exclude_none=True)
+        return framed(b'{"result":' + body.encode() + b"," + packed(about)[5:])
+
+    def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptSession | None, str | None]:
+        """The session to use, a new one where there is none and one is wanted; and what the user should know."""
+        if kept := self._sessions.find(wanted):
+            return kept, None
+        older = self._sessions.older(wanted)
+        if older is None:
+            return (self._sessions.keep(wanted) if keep else None), None
+        note = (
+            f"The configuration of {wanted.config.server_name} has changed since its session was opened, "
+            "so a new one is opened; the old one is kept until it is idle for too long."
+        )
+        fresh = self._sessions.keep(wanted)
+        fresh.idle_timeout = older.idle_timeout
+        return fresh, note
+
+
+def _method(
+    method: str, params: Mapping[str, Any], timeout: float | None, on_progress: ProgressFnT
+) -> Callable[[Session], Awaitable[Any]]:
+    """How a request of MCP is made on a session."""
+    match method:
+        case "tools/call":
+            return lambda session: session.call_tool(
+                str(params["name"]),
+                params.get("arguments") or {},
+                call_timeout=timeout,
+                progress_callback=on_progress,
+                meta=params.get("_meta"),
+            )
+        case "resources/read":
+            return lambda session: session.read_resource(str(params["uri"]), call_timeout=timeout)
+        case "prompts/get":
+            return lambda session: session.get_prompt(
+                str(params["name"]), params.get("arguments") or {}, call_timeout=timeout
+            )
+        case "tools/list":
+            return partial(Session.list_tools, call_timeout=timeout)
+        case "resources/list":
+            return partial(Session.list_resources, call_timeout=timeout)
+        case "resources/templates/list":
+            return partial(Session.list_resource_templates, call_timeout=timeout)
+        case "prompts/list":
+            return partial(Session.list_prompts, call_timeout=timeout)
+        case _:
+            raise KeeperError(f"Kept sessions do not know the request {method!r}.", sent=False)
