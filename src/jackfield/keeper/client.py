@@ -16,10 +16,10 @@ from .place import Place, peer
 from .protocol import HEADER, HELLO, PROTOCOL, SILENCE_SECONDS, check_length, error_from_wire, packed, unpacked
 
 # How long a process that holds the lock may be busy with starting, or with ending: its servers' close_timeout.
-_SETTLE_SECONDS = 20.0
+_SETTLE_SECONDS = 30.0
 
-# It greets before it imports anything big.
-_HELLO_SECONDS = 10.0
+# It greets before it imports anything big; on a busy machine that takes its time all the same.
+_HELLO_SECONDS = 20.0
 
 _POLL_SECONDS = 0.02
 

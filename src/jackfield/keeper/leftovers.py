@@ -18,6 +18,7 @@ from .configs import KEEPER_MARK
 
 # For leaving by itself after SIGTERM.
 _GRACE_SECONDS = 2.0
+_REAP_SECONDS = 2.0
 
 _POLL_SECONDS = 0.05
 
@@ -27,11 +28,16 @@ def end_leftovers(keeper_id: str) -> int:
     wanted = f"{KEEPER_MARK}={keeper_id}".encode()
     found = list(_marked(wanted))
     _signal_all(found, wanted, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE_SECONDS
+    _signal_all(_left_after(_GRACE_SECONDS, wanted), wanted, signal.SIGKILL)
+    _left_after(_REAP_SECONDS, wanted)
+    return len(found)
+
+
+def _left_after(seconds: float, wanted: bytes) -> list[int]:
+    deadline = time.monotonic() + seconds
     while (left := list(_marked(wanted))) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-    _signal_all(left, wanted, signal.SIGKILL)
-    return len(found)
+    return left
 
 
 def _marked(wanted: bytes) -> Iterator[int]:
