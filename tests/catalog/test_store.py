@@ -26,7 +26,7 @@ from jackfield import (
     StdioConfig,
     ToolsChanged,
 )
-from jackfield.catalog.store import SCHEMA_VERSION, STALE_AFTER_SECONDS, config_hash
+from jackfield.catalog.store import SCHEMA_VERSION, STALE_AFTER_SECONDS
 
 CONFIG = StdioConfig(server_name="s", command="run", args=["--key=s3cret-in-args"], environment={"TOKEN": "s3cret"})  # type: ignore[dict-item]
 
@@ -73,9 +73,9 @@ def test_files_are_for_the_user_alone_and_hold_no_secret(catalog: Catalog) -> No
 def test_the_file_is_named_by_the_server_and_not_by_its_secrets() -> None:
     base = HttpConfig(server_name="a", url="https://h/mcp?key=one", headers={"Authorization": "one"})  # type: ignore[dict-item]
     other = HttpConfig(server_name="b", url="https://h/mcp?key=two", headers={"Authorization": "two"})  # type: ignore[dict-item]
-    assert config_hash(base) == config_hash(other)
-    assert config_hash(base) != config_hash(base.model_copy(update={"url": "https://h/other"}))
-    assert config_hash(base) != config_hash(HttpConfig(server_name="a", url="https://h/mcp?key=one"))
+    assert base.catalog_key == other.catalog_key
+    assert base.catalog_key != base.model_copy(update={"url": "https://h/other"}).catalog_key
+    assert base.catalog_key != HttpConfig(server_name="a", url="https://h/mcp?key=one").catalog_key
 
 
 @pytest.mark.parametrize(

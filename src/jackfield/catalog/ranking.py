@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from typing import Any, cast
 
@@ -129,7 +129,6 @@ class WordIndex:
 
     def __init__(self, documents: Sequence[Mapping[str, str]], fields: Mapping[str, Field]) -> None:
         self.size = len(documents)
-        self._near: dict[str, list[str]] = {}
         frequencies: dict[str, dict[int, float]] = {}
         for name, field in fields.items():
             split = [words(document.get(name, "")) for document in documents]
@@ -147,10 +146,15 @@ class WordIndex:
                 number: rarity * frequency / (SATURATION + frequency) for number, frequency in of_token.items()
             }
 
+    @cached_property
+    def _near(self) -> Mapping[str, Sequence[str]]:
+        """The words by what is left of them without one letter; made when a query has a word that no document has."""
+        near: dict[str, list[str]] = {}
         for token in self._scores:
             if len(token) >= _TYPO_LENGTH:
                 for form in _without_one(token):
-                    self._near.setdefault(form, []).append(token)
+                    near.setdefault(form, []).append(token)
+        return near
 
     def scores(self, asked: Sequence[str]) -> dict[int, float]:
         """The documents that have any of the words, or what stands for them, with their scores."""

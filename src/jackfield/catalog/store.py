@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ..config.servers import BaseServerConfig, StdioConfig
+from ..config.outline import Outlined
 from ..errors import JackfieldError
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
@@ -120,7 +120,7 @@ class Catalog:
 
     # Reading
 
-    def entry(self, config: BaseServerConfig) -> CatalogEntry | None:
+    def entry(self, config: Outlined) -> CatalogEntry | None:
         """What is known of a server; `None` where nothing is, or where the file cannot be read."""
         path = self._path(config)
         try:
@@ -137,7 +137,7 @@ class Catalog:
         entry = held[1]
         return entry if entry.server_name == config.server_name else replace(entry, server_name=config.server_name)
 
-    def state(self, config: BaseServerConfig) -> CatalogState:
+    def state(self, config: Outlined) -> CatalogState:
         """`cold`: never listed; `broken`: it could not be opened last; `stale`: listed long ago, or said to have
         changed since; else `known`."""
         entry = self.entry(config)
@@ -147,12 +147,12 @@ class Catalog:
             return "cold"
         return "stale" if entry.is_outdated or time.time() - entry.fetched_at > STALE_AFTER_SECONDS else "known"
 
-    def tools(self, config: BaseServerConfig) -> list[ToolEntry]:
+    def tools(self, config: Outlined) -> list[ToolEntry]:
         """The tools of a server that its configuration's `include` and `exclude` let in."""
         entry = self.entry(config)
         return [] if entry is None else [tool for tool in _tools(entry) if config.lets_in(tool.name)]
 
-    def search(self, configs: Sequence[BaseServerConfig]) -> ToolSearch:
+    def search(self, configs: Sequence[Outlined]) -> ToolSearch:
         """An index over the tools of these servers; made anew only where a listing changed."""
         entries = [(config, entry) for config in configs if (entry := self.entry(config)) is not None]
         key = tuple(
@@ -183,7 +183,7 @@ class Catalog:
 
     def record(
         self,
-        config: BaseServerConfig,
+        config: Outlined,
         tools: Sequence[Mapping[str, Any]],
         *,
         server_info: Mapping[str, Any] | None = None,
@@ -224,7 +224,7 @@ class Catalog:
             changed=newly,
         )
 
-    def record_failure(self, config: BaseServerConfig, error: JackfieldError) -> None:
+    def record_failure(self, config: Outlined, error: JackfieldError) -> None:
         """Remember that a server could not be opened. What it offered is kept."""
         self._change(
             config,
@@ -233,12 +233,12 @@ class Catalog:
             ),
         )
 
-    def mark_outdated(self, config: BaseServerConfig) -> None:
+    def mark_outdated(self, config: Outlined) -> None:
         """Remember that the server said its tools changed."""
         if self.entry(config) is not None:
             self._change(config, lambda entry: replace(entry or CatalogEntry(), is_outdated=True))
 
-    def accept(self, config: BaseServerConfig) -> list[str]:
+    def accept(self, config: Outlined) -> list[str]:
         """Take the server's tools as they are now; returns the names of those that had changed."""
         entry = self.entry(config)
         changed = entry.changed if entry is not None else []
@@ -252,15 +252,15 @@ class Catalog:
             )
         return changed
 
-    def forget(self, config: BaseServerConfig) -> None:
+    def forget(self, config: Outlined) -> None:
         """Remove what is known of a server."""
         with contextlib.suppress(OSError):
             self._path(config).unlink()
 
-    def _path(self, config: BaseServerConfig) -> Path:
-        return self.folder / f"{config_hash(config)}.json"
+    def _path(self, config: Outlined) -> Path:
+        return self.folder / f"{config.catalog_key}.json"
 
-    def _change(self, config: BaseServerConfig, change: Callable[[CatalogEntry | None], CatalogEntry]) -> CatalogEntry:
+    def _change(self, config: Outlined, change: Callable[[CatalogEntry | None], CatalogEntry]) -> CatalogEntry:
         """Read, change and write one file, alone among all processes."""
         from filelock import FileLock, Timeout
 
@@ -275,17 +275,6 @@ class Catalog:
             # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
             logger.debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
             return change(self.entry(config))
-
-
-def config_hash(config: BaseServerConfig) -> str:
-    """The same for the same server whatever its name here and whatever its secrets: those are left out."""
-    if isinstance(config, StdioConfig):
-        where: list[object] = [config.address, str(config.working_dir), sorted(config.environment)]
-    else:
-        where = [config.address, sorted(getattr(config, "headers", {}))]
-    return hashlib.sha256(json.dumps([getattr(config, "transport", ""), config.protocol, *where]).encode()).hexdigest()[
-        :32
-    ]
 
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:

@@ -8,13 +8,10 @@ and `url`.
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -34,7 +31,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from .expand import MASK, Expanded, ExpandedPath
+from .expand import Expanded, ExpandedPath
+from .outline import catalog_key, lets_in, one_spelling, redact_url, shown, stdio_address, transport_of_entry
 from .settings import SessionConfig, StrictModel
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
@@ -54,11 +52,7 @@ class _KeepsExpanded:
         return core_schema.no_info_wrap_validator_function(keep, handler(source))
 
 
-def _shown(value: str | Path) -> str:
-    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
-
-
-Text = Annotated[str, _KeepsExpanded, PlainSerializer(_shown, return_type=str)]
+Text = Annotated[str, _KeepsExpanded, PlainSerializer(shown, return_type=str)]
 """A string that is dumped as its template where `${VAR}` was expanded in it."""
 
 
@@ -110,14 +104,6 @@ class SecretText(SecretStr):
 Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
 
 
-def redact_url(url: str, userinfo: str = "") -> str:
-    """The URL with its query values masked, no fragment, and `userinfo` for the credentials before the host."""
-    parts = urlsplit(_shown(url))
-    credentials, _, host = parts.netloc.rpartition("@")
-    query = re.sub(r"([^&=]*=)?[^&]+", lambda match: f"{match[1] or ''}{MASK}", parts.query)
-    return urlunsplit((parts.scheme, f"{userinfo}{host}" if credentials else host, parts.path, query, ""))
-
-
 class BaseServerConfig(StrictModel):
     """What all servers have in common."""
 
@@ -149,14 +135,16 @@ class BaseServerConfig(StrictModel):
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""
 
-        def matches(globs: list[str]) -> bool:
-            return any(fnmatchcase(tool_name, glob) for glob in globs)
-
-        return (not self.include or matches(self.include)) and not matches(self.exclude)
+        return lets_in(tool_name, self.include, self.exclude)
 
     @property
     def address(self) -> str:
         """Where the server is, for people, without secrets."""
+        raise NotImplementedError
+
+    @property
+    def catalog_key(self) -> str:
+        """What the catalog remembers the server by: the same whatever its name here and whatever its secrets."""
         raise NotImplementedError
 
 
@@ -197,7 +185,12 @@ class StdioConfig(BaseServerConfig):
 
     @property
     def address(self) -> str:
-        return shlex.join([_shown(self.command), *map(_shown, self.args)])
+        return stdio_address(self.command, self.args)
+
+    @property
+    def catalog_key(self) -> str:
+        """What the catalog remembers it by."""
+        return catalog_key(self.transport, self.protocol, self.address, self.environment, str(self.working_dir))
 
     def environment_values(self) -> dict[str, str]:
         """The variables with their values. For the transport; never print it."""
@@ -239,6 +232,12 @@ class _RemoteConfig(BaseServerConfig):
     def address(self) -> str:
         return redact_url(self.url)
 
+    @property
+    def catalog_key(self) -> str:
+        """What the catalog remembers it by."""
+        transport: str = getattr(self, "transport", "")
+        return catalog_key(transport, self.protocol, self.address, self.headers)
+
     def header_values(self) -> dict[str, str]:
         """The headers with their values. For the transport; never print it."""
         return {name: secret.get_secret_value() for name, secret in self.headers.items()}
@@ -253,14 +252,10 @@ class SseConfig(_RemoteConfig):
     """Seconds for one HTTP operation, such as connecting or posting a message."""
 
 
-def _one_spelling(value: object) -> object:
-    return "streamable-http" if value in ("http", "streamable_http", "streamableHttp", "streamablehttp") else value
-
-
 class HttpConfig(_RemoteConfig):
     """A server reached over Streamable HTTP."""
 
-    transport: Annotated[Literal["streamable-http"], BeforeValidator(_one_spelling)] = "streamable-http"
+    transport: Annotated[Literal["streamable-http"], BeforeValidator(one_spelling)] = "streamable-http"
 
     timeout: PositiveFloat = 30.0
     """Seconds for one HTTP operation, such as connecting or posting a message."""
@@ -273,23 +268,10 @@ def transport_of(data: object) -> str | None:
     """The transport of a configuration entry: as named, else as its keys tell."""
     if isinstance(data, BaseServerConfig):
         return getattr(data, "transport", None)
-    if not isinstance(data, Mapping):
-        return None
-    entry: Mapping[object, object] = data  # pyright: ignore[reportUnknownVariableType]
-    named = _one_spelling(entry.get("transport"))
-    if named is not None:
-        return str(named)
-    if "command" in entry:
-        return "stdio"
-    if "url" not in entry:
-        return None
-    try:
-        # The path is the only sign there is; the field's programs read it the same way.
-        path = urlsplit(str(entry["url"])).path
-    except ValueError:
-        path = ""  # The model says what is wrong with it.
-    return "sse" if path.rstrip("/").endswith("/sse") else "streamable-http"
+    return transport_of_entry(cast("Mapping[object, object]", data)) if isinstance(data, Mapping) else None
 
+
+WHAT_TO_GIVE = "give a command (stdio), a url (http), or transport: stdio, sse or http"
 
 ServerConfig = Annotated[
     Annotated[StdioConfig, Tag("stdio")]
@@ -298,7 +280,7 @@ ServerConfig = Annotated[
     Discriminator(
         transport_of,
         custom_error_type="transport",
-        custom_error_message="give a command (stdio), a url (http), or transport: stdio, sse or http",
+        custom_error_message=WHAT_TO_GIVE,
     ),
 ]
 """Any of the three, told apart by `transport`, or by their keys where that is not given."""

@@ -28,7 +28,8 @@ MiB = 1024 * 1024
 class StrictModel(BaseModel):
     """Takes no unknown key, says which one was meant, and shows no value in an error."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    # Built when it is first used: a command that only lists needs none of them.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

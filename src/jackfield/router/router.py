@@ -18,6 +18,7 @@ from ..extras import load
 from ..session.arguments import ArgumentCheck, signature
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit
+from .offered import CALL_DESCRIPTION, CALL_SCHEMA, DESCRIBE_SCHEMA, FIND_SCHEMA, MAX_QUERIES, find_description
 from .query import make_query_tool
 from .references import References
 from .repair import converted, repaired_call
@@ -36,12 +37,10 @@ Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
 DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
 
-_MAX_QUERIES = 6
 _LINE_TOKENS = 42.0
 _SIGNATURE_TOKENS = 27.0
 """Estimated; see `_weight`. Five hits with their query stay below 250 tokens."""
 
-_LISTED_SERVERS = 80
 _MAX_KEPT_RESULTS = 20
 READ_ON = "jackfield.read_on"
 """What `call_tool` is given to read on in a long result."""
@@ -123,7 +122,7 @@ class Router:
         Raises:
             UnknownServerError: There is no such server.
         """
-        asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:_MAX_QUERIES]
+        asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:MAX_QUERIES]
         only = None if not server else self._references().server(server)
         if only is not None:
             await self._list_if_cold(only)
@@ -208,7 +207,7 @@ class Router:
         async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
             return (await self._answer("call_tool", {"tool": tool, "arguments": arguments})).text
 
-        find_tools.__doc__, call_tool.__doc__ = self._find_description(), _CALL_DESCRIPTION
+        find_tools.__doc__, call_tool.__doc__ = find_description(list(self._configs)), CALL_DESCRIPTION
         return [find_tools, call_tool]
 
     def workbench(self) -> JackfieldWorkbench:
@@ -371,24 +370,14 @@ class Router:
             handler=handler,
         )
 
-    def _find_description(self) -> str:
-        names = list(self._configs)
-        shown = ", ".join(names[:_LISTED_SERVERS]) + (
-            f", ... ({len(names)} in all)" if len(names) > _LISTED_SERVERS else ""
-        )
-        return (
-            "Search tools on all servers, before call_tool. Give what is to be done, in a few words; several things at "
-            f"once if need be. Servers: {shown}."
-        )
-
     def _find_tool(self) -> Tool:
-        return self._own_tool("find_tools", self._find_description(), _FIND_SCHEMA, read_only=True)
+        return self._own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, read_only=True)
 
     def _call_tool(self) -> Tool:
-        return self._own_tool("call_tool", _CALL_DESCRIPTION, _CALL_SCHEMA, read_only=False)
+        return self._own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, read_only=False)
 
     def _describe_tool(self) -> Tool:
-        return self._own_tool("describe_tools", "The whole schemas of tools.", _DESCRIBE_SCHEMA, read_only=True)
+        return self._own_tool("describe_tools", "The whole schemas of tools.", DESCRIBE_SCHEMA, read_only=True)
 
     def _query_tool(self) -> Tool:
         function = make_query_tool(self._manager, list(self._configs.values()), key=self.key)
@@ -466,41 +455,3 @@ def _answer_to(query: str, lines: Sequence[str]) -> str:
     if not lines:
         return f'"{query}": no tool matches. Try other words.'
     return "\n".join([f'"{query}":', *lines])
-
-
-_CALL_DESCRIPTION = (
-    "Call a tool found by find_tools. Its server is started if need be. "
-    'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
-)
-
-_FIND_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "queries": {
-            "type": "array",
-            "items": {"type": "string"},
-            "minItems": 1,
-            "maxItems": _MAX_QUERIES,
-            "description": "What is to be done, each in a few words.",
-        },
-        "server": {"type": "string", "description": "Search this server only."},
-        "limit": {"type": "integer", "default": 5},
-        "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
-    },
-    "required": ["queries"],
-}
-
-_CALL_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "tool": {"type": "string", "description": "server.tool"},
-        "arguments": {"type": "object", "additionalProperties": True},
-    },
-    "required": ["tool"],
-}
-
-_DESCRIBE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {"tools": {"type": "array", "items": {"type": "string"}}},
-    "required": ["tools"],
-}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,7 +11,10 @@ from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from ..catalog.signature import signature
 from ..errors import InvalidArgumentsError, nearest
+
+__all__ = ["ArgumentCheck", "signature"]
 
 _MAX_PROBLEMS = 3
 
@@ -78,41 +80,3 @@ def _problem(error: jsonschema_exceptions.ValidationError, schema: Mapping[str, 
         return f"unknown {', '.join(map(repr, extra))}{close}"
     message = error.message if len(error.message) < 160 else f"{error.message[:150]}..."
     return f"{where}: {message}" if where else message
-
-
-def signature(name: str, schema: Mapping[str, Any]) -> str:
-    """A tool's parameters in one line: `search(query: string, limit?: integer = 5)`."""
-    properties = _mapping(schema.get("properties"))
-    needed = schema.get("required")
-    required = cast("list[str]", needed) if isinstance(needed, list) else []
-    # Required ones first, as a person would write them.
-    ordered = sorted(properties, key=lambda parameter: parameter not in required)
-    shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered]
-    return f"{name}({', '.join(shown)})"
-
-
-def _parameter(name: str, schema: Any, required: bool) -> str:
-    shown = f"{name}{'' if required else '?'}: {_kind(schema)}"
-    default = _mapping(schema).get("default")
-    return shown if default is None else f"{shown} = {json.dumps(default, ensure_ascii=False)}"
-
-
-def _kind(schema: Any) -> str:
-    parts = _mapping(schema)
-    if isinstance(values := parts.get("enum"), list):
-        some = cast("list[Any]", values)
-        return "|".join(json.dumps(value, ensure_ascii=False) for value in some[:8]) + ("|..." if len(some) > 8 else "")
-    if isinstance(reference := parts.get("$ref"), str):
-        return reference.rpartition("/")[2]
-    for union in ("anyOf", "oneOf"):
-        if isinstance(branches := parts.get(union), list):
-            return "|".join(dict.fromkeys(_kind(branch) for branch in cast("list[Any]", branches)))
-    kind: Any = parts.get("type", "any")
-    if isinstance(kind, list):
-        return "|".join(map(str, cast("list[Any]", kind)))
-    return f"{_kind(parts.get('items'))}[]" if kind == "array" else str(kind)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, as all of a schema should be but `true` and `false`."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

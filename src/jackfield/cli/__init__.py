@@ -1,0 +1,1 @@
+"""The command `jackfield`. See `app.py` for how a command is added."""

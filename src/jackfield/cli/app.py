@@ -1,0 +1,159 @@
+"""The command `jackfield`.
+
+**To add a command**, write a module here with a function `register(app)` that adds it to the typer app, and name the
+module in `COMMANDS`, in the order of the help. It looks like this (`src/jackfield/cli/hello.py`):
+
+    def register(app: typer.Typer) -> None:
+        app.command("hello")(hello)
+
+    def hello(context: typer.Context, server: Annotated[str, typer.Argument(help="Its name.")]) -> int | None:
+        \"\"\"One line that says what it does: the help shows it.\"\"\"
+        invocation = Invocation.of(context)
+        config = invocation.servers.config(server)  # raises for a name unknown, an entry wrong, a file not trusted
+        invocation.output.write(config.address)  # stdout: data only; notes and warnings go to stderr
+
+It returns its exit code, or nothing for 0. It raises `JackfieldError`s (`UsageError` for a wrong command line) and
+leaves telling of them, and the exit code, to `main()`. At its top it imports the standard library, typer,
+`jackfield.errors` and its neighbours here; everything else (pydantic, rich, the SDK, asyncio) is imported inside of
+functions, because `--help`, `list`, `find` and completion must not pay for it. `tests/cli/test_imports.py` checks that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import JackfieldError
+from . import exits
+from .output import Output
+
+COMMANDS = {
+    "list": "listing",
+}
+"""Each command and its module, in the order of the help."""
+
+_FLAGS = {"--json", "--no-color", "--quiet", "--verbose"}
+_TAKES_VALUE = "--config"
+
+
+def hoisted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options that all commands share, wherever they stand, and the other arguments.
+
+    Nothing behind `--` is looked at. An option's value that looks like one of them is written with `=`.
+    """
+    shared: list[str] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return shared, [*others, argument, *rest]
+        if argument in _FLAGS or argument.startswith(f"{_TAKES_VALUE}="):
+            shared.append(argument)
+        elif argument == _TAKES_VALUE:
+            value = next(rest, None)
+            if value is None:
+                return [*shared, argument], []  # alone, so that it does not take the command for its value
+            shared += [argument, value]
+        else:
+            others.append(argument)
+    return shared, others
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code.
+
+    Args:
+        arguments: The command line; that of this process if omitted.
+    """
+    shared, others = hoisted(sys.argv[1:] if arguments is None else arguments)
+    output = Output(
+        as_json="--json" in shared, color=False if "--no-color" in shared else None, verbose="--verbose" in shared
+    )
+    try:
+        return _run(shared, others, output)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except JackfieldError as error:
+        output.error(error)
+        return exits.exit_code(error)
+    except exits.ReaderGoneError:
+        _discard_output()
+        return exits.BROKEN_PIPE
+    except Exception as error:
+        output.error(_internal(error))
+        if output.verbose:
+            import traceback
+
+            traceback.print_exc()
+        return exits.INTERNAL
+
+
+def _run(shared: list[str], others: list[str], output: Output) -> int:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell closed it: `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif reconfigure := getattr(stream, "reconfigure", None):
+            # A terminal that cannot show a character is no reason to fail.
+            reconfigure(errors="backslashreplace")
+    try:
+        import typer
+
+        from .root import command_of
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        raise _extra_missing() from None
+    command = next((argument for argument in others if not argument.startswith("-")), None)
+    names = [command] if command in COMMANDS else list(COMMANDS)
+    try:
+        result: Any = command_of([COMMANDS[name] for name in names])(
+            args=[*shared, *others], prog_name="jackfield", standalone_mode=False
+        )
+    except typer.TyperException as error:
+        raise _usage(error) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    _flush()
+    return result if isinstance(result, int) else exits.OK
+
+
+def _flush() -> None:
+    """Get everything out while a failure can still be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise exits.ReaderGoneError from None
+    except OSError as error:
+        _discard_output()
+        raise exits.OutputError.because(error) from None
+
+
+def _discard_output() -> None:
+    """Let the interpreter's last flush go nowhere instead of failing once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(error: Any) -> JackfieldError:
+    message = str(error.format_message())
+    context = getattr(error, "ctx", None)
+    hint = f"See: {context.command_path} --help" if context is not None else "See: jackfield --help"
+    return exits.UsageError(" ".join(message.split()), hint=hint)
+
+
+def _extra_missing() -> JackfieldError:
+    from ..errors import ConfigError
+
+    return ConfigError(
+        "The command jackfield needs the package 'typer', which is not installed.",
+        hint="Install it with: pip install 'jackfield[cli]'",
+    )
+
+
+def _internal(error: Exception) -> JackfieldError:
+    return exits.InternalError(
+        f"A fault of Jackfield itself: {type(error).__name__}: {error}",
+        hint="Run it again with --verbose, and report what it prints.",
+    )

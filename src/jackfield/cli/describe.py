@@ -1,0 +1,77 @@
+"""Says what a server's entry is, for people: before they accept it, and to explain it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from ..config.dialects import in_our_words
+from ..config.discover import FoundServer
+from ..config.expand import MASK
+from ..config.outline import redact_url
+from .output import Output, printable, shown_path
+
+_SECRET = re.compile(r"auth|key|token|secret|passw|credential|cookie|session", re.IGNORECASE)
+
+
+def described(found: FoundServer) -> Iterator[tuple[str, str]]:
+    """What an entry says, in full but for its secrets: pairs of what it is about, and what it says."""
+    entry = in_our_words(found.entry, found.source.program)
+    for key, value in entry.items():
+        match key:
+            case "command":
+                args = entry.get("args")
+                yield "command", _command(value, cast("Sequence[object]", args) if isinstance(args, list) else [])
+            case "args":
+                if "command" not in entry:
+                    yield key, _plain(value)
+            case "url":
+                yield key, redact_url(value) if isinstance(value, str) else _plain(value)
+            case "env" | "environment" | "headers" if isinstance(value, Mapping):
+                what = "header" if key == "headers" else "variable"
+                for name, text in cast("Mapping[str, Any]", value).items():
+                    yield what, f"{name} = {_unless_secret(name, text, is_header=key == 'headers')}"
+            case _:
+                yield key, _plain(value)
+
+
+def asked_about(title: str, servers: Sequence[FoundServer], output: Output) -> bool:
+    """Show servers on the terminal, and ask whether to accept them."""
+    output.ask(title)
+    show(servers, output)
+    output.ask("Accept? It is remembered until the entry changes. [y/N] ", end="")
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError:
+        answer = ""
+    if not answer.endswith("\n"):
+        output.ask("")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def show(servers: Sequence[FoundServer], output: Output) -> None:
+    """Write what servers are, for people, on stderr."""
+    for found in servers:
+        output.ask(f"\n  {printable(found.name)}   ({shown_path(found.source.path)})")
+        for label, text in described(found):
+            output.ask(f"    {printable(label):<10} {printable(text)}")
+    output.ask("")
+
+
+def _command(command: object, args: Sequence[object]) -> str:
+    import shlex
+
+    return shlex.join([str(command), *map(str, args)])
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _unless_secret(name: str, value: object, *, is_header: bool) -> str:
+    """The value, unless it is a secret given in full; a reference such as `${TOKEN}` is none."""
+    text = _plain(value)
+    return MASK if "${" not in text and (is_header or _SECRET.search(name)) else text

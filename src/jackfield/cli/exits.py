@@ -1,0 +1,79 @@
+"""Exit codes: one table from an error's code to what the shell is told."""
+
+from __future__ import annotations
+
+from ..errors import JackfieldError
+
+OK = 0
+TOOL_ERROR = 1
+USAGE = 2
+CONFIGURATION = 3
+CONNECTION = 4
+AUTHENTICATION = 5
+TIMEOUT = 6
+NOT_TRUSTED = 7
+INTERNAL = 70
+"""A fault of Jackfield itself (`EX_SOFTWARE`)."""
+OUTPUT = 74
+"""What was asked for could not be written (`EX_IOERR`)."""
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""Whoever read our output went away; what the shell says of programs that die of SIGPIPE."""
+
+_OF_CODE = {
+    "tool_error": TOOL_ERROR,
+    "request_failed": TOOL_ERROR,
+    "call_denied": TOOL_ERROR,
+    "usage": USAGE,
+    "unknown_server": USAGE,
+    "unknown_tool": USAGE,
+    "invalid_arguments": USAGE,
+    "config_invalid": CONFIGURATION,
+    "start_failed": CONNECTION,
+    "unavailable": CONNECTION,
+    "session_terminated": CONNECTION,
+    "session_expired": CONNECTION,
+    "session_invalid": CONNECTION,
+    "session_conflict": CONNECTION,
+    "limit_exceeded": CONNECTION,
+    "auth_required": AUTHENTICATION,
+    "session_timeout": TIMEOUT,
+    "not_trusted": NOT_TRUSTED,
+    "output_failed": OUTPUT,
+    "internal": INTERNAL,
+}
+
+
+class ReaderGoneError(Exception):
+    """Whoever read stdout went away; not an `OSError`, of which typer would make an exit code of its own."""
+
+
+class UsageError(JackfieldError, ValueError):
+    """The command line is wrong."""
+
+    code = "usage"
+
+
+class OutputError(JackfieldError):
+    """What was asked for could not be written."""
+
+    code = "output_failed"
+
+    @classmethod
+    def because(cls, error: OSError) -> OutputError:
+        """The error for what the system said."""
+        return cls(
+            f"The output could not be written: {error.strerror or error}.",
+            hint="Free some space, or write it elsewhere.",
+        )
+
+
+class InternalError(JackfieldError):
+    """A fault of Jackfield itself."""
+
+    code = "internal"
+
+
+def exit_code(error: JackfieldError) -> int:
+    """What the command exits with for an error."""
+    return _OF_CODE.get(error.code, CONNECTION)

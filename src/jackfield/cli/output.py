@@ -1,0 +1,174 @@
+"""What the command writes: data on stdout, everything else on stderr.
+
+On a terminal data is laid out for people, within its width and with colour; in a pipe it is plain lines with tabs,
+whole and without headings; with `--json` it is JSON wherever it goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import JackfieldError, one_line
+from .exits import OutputError, ReaderGoneError
+
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
+
+
+class Output:
+    """Where a command writes to.
+
+    Args:
+        as_json: Data, and errors, are JSON.
+        color: `False` never colours; `None` does on a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise, and
+            wherever `FORCE_COLOR` is set.
+        quiet: No notes, only warnings and errors.
+        verbose: Details, too.
+    """
+
+    def __init__(
+        self, *, as_json: bool = False, color: bool | None = None, quiet: bool = False, verbose: bool = False
+    ) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._color = color
+
+    @property
+    def for_people(self) -> bool:
+        """Whether data goes to a terminal, and not as JSON."""
+        return not self.as_json and is_terminal(sys.stdout)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a progress display may be drawn on stderr."""
+        return not self.quiet and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 where there is none."""
+        import shutil
+
+        return shutil.get_terminal_size((80, 24)).columns
+
+    # Data
+
+    def write(self, text: str) -> None:
+        """A piece of data, as lines on stdout.
+
+        Raises:
+            OutputError: It cannot be written, as on a full disk.
+            ReaderGoneError: Nobody reads it any more.
+        """
+        try:
+            sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        except BrokenPipeError:
+            raise ReaderGoneError from None
+        except OSError as error:
+            raise OutputError.because(error) from None
+
+    def write_json(self, data: object) -> None:
+        """Data as JSON on stdout."""
+        self.write(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+    def write_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, squeeze: int = -1) -> None:
+        """Rows of data: a table for people, else one line each with tabs between, without headings.
+
+        Args:
+            columns: The headings.
+            rows: Plain text; may carry what a server wrote.
+            squeeze: The column that is cut where the terminal is too narrow.
+        """
+        if self.for_people:
+            from .table import drawn
+
+            self.write(drawn(columns, rows, self.width, squeeze % len(columns), self.colors(sys.stdout)))
+        else:
+            for row in rows:
+                self.write("\t".join(one_cell(cell) for cell in row))
+
+    # Everything else
+
+    def note(self, text: str) -> None:
+        """Tell the person something; not with `--quiet`."""
+        if not self.quiet:
+            self._tell(printable(text, "\n"))
+
+    def ask(self, text: str, end: str = "\n") -> None:
+        """Tell the person what a question is about."""
+        self._tell(printable(text, "\n"), end)
+
+    def detail(self, text: str) -> None:
+        """Tell the person something only with `--verbose`."""
+        if self.verbose:
+            self._tell(self.styled(printable(text, "\n"), "dim", stream=sys.stderr))
+
+    def warn(self, text: str) -> None:
+        """Tell the person of something that is wrong, but not fatal."""
+        self._tell(f"{self.styled('Warning:', 'yellow', 'bold', stream=sys.stderr)} {printable(text)}")
+
+    def error(self, error: JackfieldError) -> None:
+        """Tell of the error that ends the command; with `--json` as `{"code", "message", "hint"}`."""
+        if self.as_json:
+            message = error.message
+            if error.server_output:
+                message += f" The server wrote: {one_line(error.server_output)}"
+            self._tell(json.dumps({"code": error.code, "message": message, "hint": error.hint}, ensure_ascii=False))
+        else:
+            text = printable(str(error), keep="\n")
+            self._tell(f"{self.styled('Error:', 'red', 'bold', stream=sys.stderr)} {text}")
+
+    def styled(self, text: str, *styles: str, stream: IO[str] | None = None) -> str:
+        """The text in colour, where `stream` (stdout if omitted) takes it."""
+        if not styles or not self.colors(stream or sys.stdout):
+            return text
+        return f"\x1b[{';'.join(str(_STYLES[style]) for style in styles)}m{text}\x1b[0m"
+
+    def colors(self, stream: IO[str]) -> bool:
+        """Whether to write colours to a stream."""
+        if self._color is not None:
+            return self._color
+        environment = os.environ
+        if environment.get("NO_COLOR"):
+            return False
+        if environment.get("FORCE_COLOR"):
+            return True
+        return is_terminal(stream) and environment.get("TERM") != "dumb"
+
+    def _tell(self, text: str, end: str = "\n") -> None:
+        print(text, file=sys.stderr, end=end, flush=True)  # noqa: T201
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; one that is closed is none."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters replaced: what a server wrote must not steer the terminal.
+
+    Args:
+        text: Anything.
+        keep: Characters that may stay, such as line ends.
+    """
+    return "".join(char if char.isprintable() or char in keep else "?" for char in text)
+
+
+def one_cell(text: str) -> str:
+    """The text in one line without tabs, so that a line stays a row."""
+    return printable(" ".join(text.split()))
+
+
+def shown_path(path: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """A path as a person would write it: from here, else from home."""
+    for start, prefix in ((Path.cwd(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):
+        if path != start and path.is_relative_to(start):
+            return f"{prefix}{path.relative_to(start)}"
+    return str(path)

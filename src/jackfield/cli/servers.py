@@ -1,0 +1,154 @@
+"""`Servers`: the servers that a command may use, where each came from, and whether it may be started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.discover import Discovery, FoundServer, Source, discover, sources
+from ..errors import ConfigError, UnknownServerError, did_you_mean
+from .output import Output, is_terminal, shown_path
+from .trust import NotTrustedError, Trust, TrustStore
+
+if TYPE_CHECKING:
+    from ..catalog.store import Catalog
+    from ..config.mcp_config import MCPConfig
+    from ..config.outline import ServerOutline
+    from ..config.servers import ServerConfig
+
+
+@dataclass
+class Servers:
+    """The servers there are, by name; disabled ones count as not there.
+
+    `outline()` is to look at a server, and cheap. `config()` is to start or reach it by, and asks whether it is
+    trusted; nothing may be started or reached but with what `config()` gave.
+    """
+
+    discovery: Discovery
+    output: Output
+    store: TrustStore = field(default_factory=TrustStore)
+
+    @property
+    def names(self) -> list[str]:
+        """The servers' names, in the order found."""
+        return [name for name, found in self.discovery.servers.items() if not found.is_disabled]
+
+    def found(self, name: str) -> FoundServer:
+        """Where a server stands.
+
+        Raises:
+            UnknownServerError: There is none of that name; the hint has the nearest.
+            ConfigError: There are no servers at all.
+        """
+        names = self.names
+        if name in names:
+            return self.discovery.servers[name]
+        problem = next(iter(self.discovery.problems.values()), None)
+        if not names:
+            raise ConfigError(
+                f"There is no server {name!r}: none is configured.",
+                server_name=name,
+                hint=problem.message if problem else "See where Jackfield looks: jackfield config path",
+            )
+        if name in self.discovery.servers:
+            file = shown_path(self.discovery.servers[name].source.path)
+            raise UnknownServerError(
+                f"The server {name!r} is disabled in {file}.", server_name=name, sent=False, hint="Enable it there."
+            )
+        hint = did_you_mean(name, names, "server")
+        raise UnknownServerError(f"There is no server {name!r}.", server_name=name, sent=False, hint=hint)
+
+    def outline(self, name: str) -> ServerOutline:
+        """What a server is, to look at: it may come from a file that is not trusted. A variable may be unset.
+
+        Raises:
+            UnknownServerError: There is none of that name.
+            ConfigError: Its entry is wrong; names file, server and key.
+        """
+        return self.found(name).outline(None)
+
+    def outlines(self) -> list[ServerOutline]:
+        """All servers whose entries can be understood."""
+        understood: list[ServerOutline] = []
+        for name in self.names:
+            try:
+                understood.append(self.outline(name))
+            except ConfigError as error:
+                self.output.detail(error.message)
+        return understood
+
+    def trust(self, name: str) -> Trust:
+        """Whether a server may be used."""
+        return self.store.trust(self.found(name))
+
+    def config(self, name: str) -> ServerConfig:
+        """A server's configuration to start or reach it by. On a terminal, asks whether an untrusted one is accepted.
+
+        Raises:
+            UnknownServerError: There is none of that name.
+            ConfigError: Its entry is wrong; names file, server and key.
+            NotTrustedError: It stands in a project's file, and the user has not accepted it.
+        """
+        found = self.found(name)
+        if (trust := self.store.trust(found)) != "trusted":
+            self._ask(found, trust)
+        return found.config(os.environ)
+
+    def mcp_config(self, names: Sequence[str]) -> MCPConfig:
+        """Some servers for a manager; as `config()`."""
+        from ..config.mcp_config import MCPConfig
+
+        return MCPConfig(servers=[self.config(name) for name in names])
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is remembered of what they offer."""
+        from ..catalog.store import Catalog
+
+        return Catalog()
+
+    def _ask(self, found: FoundServer, trust: Trust) -> None:
+        """Return if the user accepts the server now."""
+        file = shown_path(found.source.path)
+        since = "has changed since you accepted it" if trust == "changed" else "is not accepted yet"
+        if self.output.as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+            raise NotTrustedError(
+                f"The server {found.name!r} of the project file {file} {since}. Nothing was started.",
+                server_name=found.name,
+                hint=f"Look at it and accept it: jackfield config trust {found.name}",
+            )
+        from .describe import asked_about
+
+        if not asked_about(f"The server {found.name!r} of the project file {file} {since}:", [found], self.output):
+            raise NotTrustedError(
+                f"The server {found.name!r} was not accepted. Nothing was started.", server_name=found.name
+            )
+        try:
+            self.store.accept([found])
+        except ConfigError as error:
+            self.output.warn(f"{error.message} It is accepted for this time.")
+
+
+def load_servers(config_files: Sequence[Path], output: Output) -> Servers:
+    """Find the servers; warns of files that cannot be read.
+
+    Args:
+        config_files: Taken instead of what is discovered. Whoever names a file trusts it.
+        output: Gets the warnings.
+
+    Raises:
+        ConfigError: One of `config_files` cannot be read.
+    """
+    given = [Source(path, "--config", "given", path.absolute().parent) for path in config_files]
+    discovery = discover(given or sources(Path.cwd(), os.environ))
+    for path, error in discovery.problems.items():
+        if given:
+            raise error
+        output.warn(f"{error.message} (Left out: {shown_path(path)})")
+    return Servers(discovery, output)

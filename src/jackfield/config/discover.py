@@ -1,0 +1,226 @@
+"""Finds the configuration files of this and other programs, and the servers in them.
+
+Pure: which files there may be, in which order, what each gives and what is shadowed; nothing is started and no
+entry is checked here. Of two servers with one name the first found is taken:
+
+1. the project: from the current directory up to the repository's root, in each folder `jackfield.json`, `.mcp.json`,
+   then what VS Code, Cursor, Codex, Gemini and Zed keep there;
+2. the user: Jackfield's own file, then Claude Code (servers for this project first), Cursor, VS Code, Windsurf, Codex,
+   Gemini, Zed, Claude Desktop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ..errors import ConfigError
+from .entries import prepare
+from .files import TABLES, parse_file, server_entries
+from .outline import ServerOutline, outlined
+
+if TYPE_CHECKING:
+    from .servers import ServerConfig
+
+Scope = Literal["given", "project", "user"]
+"""Where a file lies decides who may have written it: a project's files may come from anybody."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place where servers may be configured."""
+
+    path: Path
+    program: str
+    """Whose file it is, for people."""
+    scope: Scope
+    folder: Path
+    """Where relative paths in it start."""
+    under: tuple[str, ...] = ()
+    """The keys that lead to the part of the file that has the servers."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program keeps this file, and may have keys of its own in it."""
+        return self.scope != "given" and self.program != "Jackfield"
+
+
+@dataclass(frozen=True)
+class FoundServer:
+    """A server as it stands in a file, unchecked."""
+
+    name: str
+    entry: Mapping[str, Any] = field(repr=False)
+    source: Source
+    shadowed_by: Source | None = None
+    """Where the server of this name is taken from, if not from here."""
+
+    def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
+        """What it is, without the models where these are not needed. Variables are as for `config()`.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        source = self.source
+        prepared = prepare(
+            self.name,
+            self.entry,
+            str(source.path),
+            source.folder,
+            variables,
+            program=source.program,
+            is_foreign=source.is_foreign,
+        )
+        return outlined(prepared) or ServerOutline.of(self.config(variables))
+
+    def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
+        """Its configuration, checked.
+
+        Args:
+            variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        from .mcp_config import read_server
+
+        source = self.source
+        return read_server(
+            self.name,
+            self.entry,
+            str(source.path),
+            source.folder,
+            variables,
+            program=source.program,
+            is_foreign=source.is_foreign,
+        )
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether its file says that it is not to be used."""
+        return self.entry.get("disabled") is True or self.entry.get("enabled") is False
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found."""
+
+    sources: Sequence[Source]
+    """The files that are there, first to last."""
+    servers: Mapping[str, FoundServer]
+    """Those in use, by name."""
+    shadowed: Sequence[FoundServer]
+    problems: Mapping[Path, ConfigError]
+    """Files that cannot be read, and why."""
+
+
+def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platform) -> list[Source]:
+    """Every place where servers may be configured, first to last, whether or not the file is there.
+
+    Args:
+        cwd: The current directory.
+        environment: `HOME`, `XDG_CONFIG_HOME` and `CODEX_HOME` are read.
+        platform: As `sys.platform`.
+    """
+    home = Path(environment.get("HOME") or Path.home())
+    user = list(_of_user(cwd, home, environment, platform))
+    own = {source.path for source in user}
+    project = [source for folder in _folders(cwd) for source in _of_project(folder) if source.path not in own]
+    return [*project, *user]
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Jackfield's own configuration file of the user."""
+    home = environment.get("HOME") or str(Path.home())
+    return Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "jackfield" / "jackfield.json"
+
+
+def discover(places: Sequence[Source]) -> Discovery:
+    """Read the files that are there."""
+    found: list[Source] = []
+    servers: dict[str, FoundServer] = {}
+    shadowed: list[FoundServer] = []
+    problems: dict[Path, ConfigError] = {}
+    parsed: dict[Path, Mapping[str, Any]] = {}
+    for source in places:
+        try:
+            if source.path not in parsed:
+                if source.path in problems or (source.scope != "given" and not source.path.is_file()):
+                    continue
+                parsed[source.path] = parse_file(source.path)
+            entries = list(_entries(parsed[source.path], source))
+        except ConfigError as error:
+            problems[source.path] = error
+            continue
+        except OSError:  # a folder on the way to it may not be entered
+            continue
+        found.append(source)
+        for name, entry in entries:
+            if name in servers:
+                shadowed.append(FoundServer(name, entry, source, servers[name].source))
+            else:
+                servers[name] = FoundServer(name, entry, source)
+    return Discovery(found, servers, shadowed, problems)
+
+
+def _folders(cwd: Path) -> list[Path]:
+    """The current directory and those above it up to the repository's root; itself alone outside of one."""
+    folders = [cwd, *cwd.parents]
+    for number, folder in enumerate(folders):
+        if (folder / ".git").exists():
+            return folders[: number + 1]
+    return [cwd]
+
+
+def _of_project(folder: Path) -> Iterator[Source]:
+    for name, program in (
+        ("jackfield.json", "Jackfield"),
+        (".mcp.json", "Claude Code"),
+        (".vscode/mcp.json", "VS Code"),
+        (".cursor/mcp.json", "Cursor"),
+        (".codex/config.toml", "Codex"),
+        (".gemini/settings.json", "Gemini"),
+        (".zed/settings.json", "Zed"),
+    ):
+        yield Source(folder / name, program, "project", folder)
+
+
+def _of_user(cwd: Path, home: Path, environment: Mapping[str, str], platform: str) -> Iterator[Source]:
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    support = home / "Library" / "Application Support" if platform == "darwin" else config
+
+    def user(path: Path, program: str, *under: str, folder: Path | None = None) -> Source:
+        return Source(path, program, "user", folder or path.parent, under)
+
+    yield user(user_file(environment), "Jackfield")
+    for folder in (cwd, *cwd.parents):
+        yield user(home / ".claude.json", "Claude Code, for this project", "projects", str(folder), folder=folder)
+    yield user(home / ".claude.json", "Claude Code")
+    yield user(home / ".cursor" / "mcp.json", "Cursor")
+    yield user(support / "Code" / "User" / "mcp.json", "VS Code")
+    yield user(support / "Code" / "User" / "settings.json", "VS Code", "mcp")
+    yield user(home / ".codeium" / "windsurf" / "mcp_config.json", "Windsurf")
+    yield user(Path(environment.get("CODEX_HOME") or home / ".codex") / "config.toml", "Codex")
+    yield user(home / ".gemini" / "settings.json", "Gemini")
+    yield user((home / ".config" if platform == "darwin" else config) / "zed" / "settings.json", "Zed")
+    yield user(support / "Claude" / "claude_desktop_config.json", "Claude Desktop")
+
+
+def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The servers of a file; none where it has no table of them, unless it was given for that."""
+    part: object = data
+    for key in source.under:
+        part = _table(part).get(key)
+    tables = _table(part)
+    if source.scope == "given" or any(table in tables for table in TABLES):
+        for name, entry in server_entries(tables, str(source.path)):
+            # An extension of Zed brings the command itself: there is nothing here to start.
+            if source.program != "Zed" or {"command", "url"} & set(entry):
+                yield name, entry
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,104 @@
+"""Makes an entry of a file ready for the models: our words, `${VAR}` replaced, paths absolute. Knows no models."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import ConfigError, did_you_mean, nearest
+from .dialects import in_our_words
+from .expand import MASK, Expanded, ExpansionError, expand, template_of
+from .outline import KEYS, transport_of_entry
+
+_ALL_KEYS = frozenset[str]().union(*KEYS.values())
+_TYPO = 0.8
+"""How like a known key one must be to be a slip rather than another program's own."""
+
+
+def entry_error(source: str, name: str, key: str, problem: str, hint: str | None = None) -> ConfigError:
+    """The error for what is wrong with an entry; names file, server and key."""
+    at = f", key {key!r}" if key else ""
+    return ConfigError(f"{source}: server {name!r}{at}: {problem}", server_name=name, hint=hint)
+
+
+def prepare(
+    name: str,
+    entry: Mapping[str, Any],
+    source: str,
+    folder: Path,
+    variables: Mapping[str, str] | None,
+    *,
+    program: str = "",
+    is_foreign: bool = False,
+) -> dict[str, Any]:
+    """The entry as the models take it.
+
+    Args:
+        name: The server.
+        entry: As it stands in the file.
+        source: The file's name in errors.
+        folder: Where relative paths start.
+        variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
+        program: Whose file it is, where one key means different things.
+        is_foreign: Leave out keys that are not known here, as another program's file may have them.
+
+    Raises:
+        ConfigError: A variable is not set, or it has neither a command nor a url.
+    """
+    folders = {"workspaceFolder": str(folder), "userHome": str(Path.home()), "pathSeparator": os.sep, "/": os.sep}
+
+    def expanded(value: Any, key: str) -> Any:
+        if isinstance(value, str):
+            if MASK in value and variables is not None:
+                raise entry_error(
+                    source, name, key, "the secret was not stored.", "Write it as ${VAR} and set that variable."
+                )
+            try:
+                return expand(value, os.environ if variables is None else variables, folders)
+            except ExpansionError as error:
+                if variables is None:
+                    return value
+                raise entry_error(source, name, key, f"{error}.", error.hint) from None
+        if isinstance(value, Mapping):
+            return {str(k): expanded(v, f"{key}.{k}") for k, v in cast("Mapping[Any, Any]", value).items()}
+        if isinstance(value, list):
+            return [expanded(item, f"{key}[{index}]") for index, item in enumerate(cast("list[Any]", value))]
+        return value
+
+    ours = in_our_words(entry, program)
+    if "envFile" in ours:
+        raise entry_error(
+            source, name, "envFile", "files of variables are not read.", "Write its variables into env, as ${VAR}."
+        )
+    if is_foreign:
+        ours = {key: value for key, value in ours.items() if key in _ALL_KEYS or _is_slip(key)}
+    data = {key: _anchored(key, expanded(value, key), folder) for key, value in ours.items()}
+    data["server_name"] = name
+    if transport_of_entry(data) is None:
+        unknown = next((key for key in data if key not in _ALL_KEYS), "")
+        hint = did_you_mean(unknown, _ALL_KEYS, "key") if nearest(unknown, _ALL_KEYS) else None
+        raise entry_error(source, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
+    return data
+
+
+def _is_slip(key: str) -> bool:
+    return bool(difflib.get_close_matches(key.lower(), _ALL_KEYS, n=1, cutoff=_TYPO))
+
+
+def _anchored(key: str, value: Any, folder: Path) -> Any:
+    """Take a relative path from the file's folder, as its author meant it."""
+    # A bare word is looked up on the PATH; only what names a place is relative to the file.
+    is_path = key in ("working_dir", "cwd", "verify") or (key == "command" and isinstance(value, str) and "/" in value)
+    if not is_path or not isinstance(value, str):
+        return value
+    path = Path(value).expanduser()
+    if path.is_absolute() and not value.startswith("~"):
+        return value
+    absolute = str(folder / path)
+    if not isinstance(value, Expanded):
+        return absolute
+    template = value.template if path.is_absolute() else f"{template_of(folder)}/{value.template}"
+    return Expanded(absolute, template)

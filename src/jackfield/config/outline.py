@@ -1,0 +1,181 @@
+"""What a server is shown as and remembered by, told from its entry without building the models.
+
+The models use the same functions, so that both say the same; `tests/config/test_outline.py` checks that they do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from .expand import MASK, Expanded, ExpandedPath
+
+if TYPE_CHECKING:
+    from .servers import ServerConfig
+
+_COMMON = {"server_name", "protocol", "session", "sessionConfig", "include", "exclude", "transport"}
+_REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
+KEYS = {
+    "stdio": {
+        *_COMMON,
+        *("command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
+        *("encoding", "encoding_error_handler"),
+    },
+    "sse": _REMOTE,
+    "streamable-http": {*_REMOTE, "terminate_on_close"},
+}
+"""What an entry may have, by transport."""
+
+
+class Outlined(Protocol):
+    """A server as the catalog needs it: a `ServerOutline`, or a whole configuration."""
+
+    @property
+    def server_name(self) -> str: ...
+    @property
+    def catalog_key(self) -> str: ...
+    @property
+    def include(self) -> Sequence[str]: ...
+    @property
+    def exclude(self) -> Sequence[str]: ...
+    def lets_in(self, tool_name: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class ServerOutline:
+    """What can be told of a server without its whole configuration; holds no secret."""
+
+    server_name: str
+    transport: str
+    address: str
+    catalog_key: str
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> ServerOutline:
+        """The outline of a whole configuration."""
+        return cls(
+            config.server_name, config.transport, config.address, config.catalog_key, config.include, config.exclude
+        )
+
+    def lets_in(self, tool_name: str) -> bool:
+        """Whether `include` and `exclude` offer a tool of that name."""
+        return lets_in(tool_name, self.include, self.exclude)
+
+
+def one_spelling(transport: object) -> object:
+    """The transport by the name it has here."""
+    return (
+        "streamable-http" if transport in ("http", "streamable_http", "streamableHttp", "streamablehttp") else transport
+    )
+
+
+def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
+    """The transport of an entry: as named, else as its keys tell."""
+    named = one_spelling(entry.get("transport"))
+    if named is not None:
+        return str(named)
+    if "command" in entry:
+        return "stdio"
+    if "url" not in entry:
+        return None
+    try:
+        # The path is the only sign there is; the field's programs read it the same way.
+        path = urlsplit(str(entry["url"])).path
+    except ValueError:
+        path = ""  # The model says what is wrong with it.
+    return "sse" if path.rstrip("/").endswith("/sse") else "streamable-http"
+
+
+def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
+    """The outline of an entry that `prepare()` made ready; `None` where only the models can tell what it says."""
+    transport = transport_of_entry(prepared)
+    if transport not in KEYS or not set(prepared) <= KEYS[transport]:
+        return None
+    protocol: object = prepared.get("protocol", "auto")
+    include, exclude = _strings(prepared.get("include", [])), _strings(prepared.get("exclude", []))
+    name: object = prepared.get("server_name")
+    if not isinstance(name, str) or not isinstance(protocol, str) or include is None or exclude is None or not name:
+        return None
+    if transport == "stdio":
+        if len({"env", "environment"} & set(prepared)) > 1 or len({"cwd", "working_dir"} & set(prepared)) > 1:
+            return None
+        command, args = prepared.get("command"), _strings(prepared.get("args", []))
+        environment: object = prepared.get("environment", prepared.get("env"))
+        folder: object = prepared.get("working_dir", prepared.get("cwd"))
+        if not isinstance(command, str) or not command or args is None or not isinstance(folder, str | None):
+            return None
+        if not isinstance(environment, Mapping | None):
+            return None
+        address = stdio_address(command, args)
+        names = cast("Mapping[str, Any]", environment or {})
+        key = catalog_key(transport, protocol, address, names, str(None if folder is None else Path(folder)))
+    else:
+        url, headers = prepared.get("url"), prepared.get("headers")
+        if not isinstance(url, str) or not isinstance(headers, Mapping | None):
+            return None
+        try:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+                return None
+        except ValueError:
+            return None
+        address = redact_url(url)
+        key = catalog_key(transport, protocol, address, cast("Mapping[str, Any]", headers or {}))
+    return ServerOutline(name, transport, address, key, include, exclude)
+
+
+def lets_in(tool_name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether these globs offer a tool of that name; no `include` is any."""
+
+    def matches(globs: Sequence[str]) -> bool:
+        return any(fnmatchcase(tool_name, glob) for glob in globs)
+
+    return (not include or matches(include)) and not matches(exclude)
+
+
+def shown(value: str | Path) -> str:
+    """The value, or its template where `${VAR}` was expanded in it."""
+    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
+
+
+def stdio_address(command: str, args: Iterable[str]) -> str:
+    """A command line for people, without the values of variables."""
+    return shlex.join([shown(command), *map(shown, args)])
+
+
+def redact_url(url: str, userinfo: str = "") -> str:
+    """The URL with its query values masked, no fragment, and `userinfo` for the credentials before the host."""
+    parts = urlsplit(shown(url))
+    credentials, _, host = parts.netloc.rpartition("@")
+    query = re.sub(r"([^&=]*=)?[^&]+", lambda match: f"{match[1] or ''}{MASK}", parts.query)
+    return urlunsplit((parts.scheme, f"{userinfo}{host}" if credentials else host, parts.path, query, ""))
+
+
+def catalog_key(transport: str, protocol: str, address: str, names: Iterable[str], folder: str | None = None) -> str:
+    """The same for the same server whatever its name here and whatever its secrets: those are left out.
+
+    Args:
+        transport: How it is reached.
+        protocol: Which protocol it is spoken to by.
+        address: Without secrets.
+        names: Of the variables, or of the headers.
+        folder: Where a child process is started.
+    """
+    where = [address, sorted(names)] if folder is None else [address, folder, sorted(names)]
+    return sha256(json.dumps([transport, protocol, *where]).encode()).hexdigest()[:32]
+
+
+def _strings(value: object) -> list[str] | None:
+    if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
+        return cast("list[str]", value)
+    return None

@@ -1,0 +1,58 @@
+"""What a model is told of the router's own tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_QUERIES = 6
+_LISTED_SERVERS = 80
+
+
+def find_description(servers: Sequence[str]) -> str:
+    """The description of `find_tools`; the same from turn to turn for the same servers."""
+    shown = ", ".join(servers[:_LISTED_SERVERS]) + (
+        f", ... ({len(servers)} in all)" if len(servers) > _LISTED_SERVERS else ""
+    )
+    return (
+        "Search tools on all servers, before call_tool. Give what is to be done, in a few words; several things at "
+        f"once if need be. Servers: {shown}."
+    )
+
+
+CALL_DESCRIPTION = (
+    "Call a tool found by find_tools. Its server is started if need be. "
+    'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
+)
+
+FIND_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "queries": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": MAX_QUERIES,
+            "description": "What is to be done, each in a few words.",
+        },
+        "server": {"type": "string", "description": "Search this server only."},
+        "limit": {"type": "integer", "default": 5},
+        "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
+    },
+    "required": ["queries"],
+}
+
+CALL_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "tool": {"type": "string", "description": "server.tool"},
+        "arguments": {"type": "object", "additionalProperties": True},
+    },
+    "required": ["tool"],
+}
+
+DESCRIBE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"tools": {"type": "array", "items": {"type": "string"}}},
+    "required": ["tools"],
+}

@@ -1,0 +1,130 @@
+"""An outline says the same as the whole configuration, without building it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jackfield import HttpConfig, SseConfig, StdioConfig
+from jackfield.config.entries import prepare
+from jackfield.config.mcp_config import read_server
+from jackfield.config.outline import KEYS, ServerOutline, outlined
+from jackfield.errors import ConfigError
+
+FOLDER = Path("/project")
+VARIABLES = {"HOST": "example.org", "TOKEN": "s3cret", "DIR": "sub"}
+
+
+def outline(entry: dict[str, Any]) -> ServerOutline | None:
+    return outlined(prepare("s", entry, "f", FOLDER, VARIABLES))
+
+
+def test_the_known_keys_are_those_of_the_models() -> None:
+    for model in (StdioConfig, SseConfig, HttpConfig):
+        transport = model.model_fields["transport"].default
+        assert KEYS[transport] == model.known_keys()
+
+
+texts = st.sampled_from(
+    ["a", "x y", "${TOKEN}", "--key=${TOKEN}", "$${raw}", "${NO:-d}", "./run", "/abs/run", "é", "~"]
+)
+secrets = st.dictionaries(
+    st.sampled_from(["A", "B", "Authorization"]), texts | st.integers() | st.booleans(), max_size=2
+)
+protocols = st.sampled_from(["auto", "handshake"])
+globs = st.lists(st.sampled_from(["a*", "*", "x"]), max_size=2)
+stdio = st.fixed_dictionaries(
+    {"command": texts},
+    optional={
+        "args": st.lists(texts, max_size=3),
+        "env": secrets | st.none(),
+        "cwd": st.sampled_from(["sub", "${DIR}", "/abs/", "./a/../b", "~", "a//b"]),
+        "protocol": protocols,
+        "include": globs,
+        "exclude": globs,
+        "type": st.just("stdio"),
+        "session": st.just({"timeout": 3}),
+    },
+)
+urls = [
+    "https://h/mcp", "http://${HOST}:80/sse", "https://u:p@h/x?key=${TOKEN}&b#f", "https://h/${TOKEN}", "https://h/sse/",
+]  # fmt: skip
+http = st.fixed_dictionaries(
+    {"url": st.sampled_from(urls)},
+    optional={
+        "headers": secrets | st.none(),
+        "type": st.sampled_from(["http", "sse", "streamable-http"]),
+        "protocol": protocols,
+        "include": globs,
+        "timeout": st.just(3),
+    },
+)
+
+
+@given(stdio | http)
+def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> None:
+    config = read_server("s", entry, "f", FOLDER, VARIABLES)
+    seen = outline(entry)
+    assert seen is not None, "the models were needed"
+    assert seen == ServerOutline.of(config)
+    for tool in ("a", "abc", "x"):
+        assert seen.lets_in(tool) == config.lets_in(tool)
+    assert "s3cret" not in repr(seen)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"command": "x", "comand": "y"},
+        {"command": ["x"]},
+        {"command": ""},
+        {"command": "x", "args": "y"},
+        {"command": "x", "args": [1]},
+        {"command": "x", "env": ["A=1"]},
+        {"command": "x", "cwd": 3},
+        {"command": "x", "env": {}, "environment": {}},
+        {"command": "x", "include": "a"},
+        {"command": "x", "type": "ws"},
+        {"url": "ftp://h"},
+        {"url": "http://"},
+        {"url": "http://[broken"},
+        {"url": 3},
+        {"url": "https://h", "headers": "x"},
+    ],
+    ids=str,
+)
+def test_what_is_not_plain_is_left_to_the_models(entry: dict[str, Any]) -> None:
+    assert outline(entry) is None
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KEYS["stdio"] | KEYS["sse"])), st.none() | st.integers() | st.text()))
+def test_no_entry_makes_it_fail_in_another_way_than_the_models(entry: dict[str, Any]) -> None:
+    try:
+        seen = outline(entry)
+        assert seen is None or seen.server_name == "s"
+    except ConfigError:
+        pass
+
+
+def test_an_unset_variable_does_not_matter_where_it_is_only_looked_at() -> None:
+    entry = {"command": "x", "args": ["${JACKFIELD_NOT_SET}"], "env": {"T": "${JACKFIELD_NOT_SET}"}}
+    with pytest.raises(ConfigError, match="JACKFIELD_NOT_SET is not set"):
+        prepare("s", entry, "f", FOLDER, os.environ)
+    seen = outlined(prepare("s", entry, "f", FOLDER, None))
+    assert seen is not None
+    set_now = read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"})
+    assert seen == ServerOutline.of(set_now), "the catalog finds it before and after the variable is set"
+
+
+def test_it_needs_no_pydantic() -> None:
+    code = "import sys, jackfield.config.discover, jackfield.catalog.store; print(' '.join(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "jackfield.config.outline" in modules
+    assert not {"pydantic", "mcp", "anyio", "asyncio"} & set(modules)
