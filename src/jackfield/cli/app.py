@@ -31,6 +31,9 @@ from .output import Output
 
 COMMANDS = {
     "list": "listing",
+    "call": "call",
+    "read": "read",
+    "prompt": "prompt",
 }
 """Each command and its module, in the order of the help."""
 

@@ -13,21 +13,19 @@ import codecs
 import contextlib
 import logging
 import os
-import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
 
 import anyio
 from anyio.lowlevel import checkpoint
-from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
 
 from ..config.servers import StdioConfig
-from ..errors import ConfigError, ServerStartError
 from .process import ChildProcess, read_some
 from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
+from .start import start_program, take_started
 
 logger = logging.getLogger("jackfield.stdio")
 
@@ -39,12 +37,13 @@ _LAST_WORDS_SECONDS = 0.5
 async def stdio_transport(
     config: StdioConfig, report: ConnectionReport
 ) -> AsyncGenerator[tuple[_MessageReader, _MessageWriter]]:
-    """Start the server and yield its message streams; end its whole process tree on exit.
+    """Start the server, or take over the one that was started ahead, and yield its message streams; end its whole
+    process tree on exit.
 
     Raises:
         ServerStartError: The command cannot be started.
     """
-    child = _start(config)
+    child = ChildProcess(take_started(config) or start_program(config))
     report.process_id = child.pid
     reader = _MessageReader(child, config, report)
     writer = _MessageWriter(child, config)
@@ -66,42 +65,6 @@ async def stdio_transport(
     finally:
         child.close()
         report.mark_lost()
-
-
-def _start(config: StdioConfig) -> ChildProcess:
-    if sys.platform == "win32":
-        raise ConfigError(
-            "stdio servers cannot be started on Windows yet.",
-            server_name=config.server_name,
-            hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
-        )
-    environment: Mapping[str, str] = os.environ if config.inherit_environment else get_default_environment()
-    if config.working_dir is not None and not config.working_dir.is_dir():
-        raise _cannot_start(
-            config, f"its working_dir {str(config.working_dir)!r} is not a folder", "Create it or mend working_dir."
-        )
-    try:
-        return ChildProcess.start(
-            config.command, config.args, {**environment, **config.environment_values()}, config.working_dir
-        )
-    except FileNotFoundError:
-        hint = "Install it, or give its full path as command."
-        raise _cannot_start(config, f"the command {config.command!r} was not found", hint) from None
-    except PermissionError:
-        hint = "Make the file executable, or start it by its interpreter."
-        raise _cannot_start(config, f"the command {config.command!r} may not be executed", hint) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _cannot_start(config, f"the command {config.command!r} failed: {reason}", None) from None
-
-
-def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> ServerStartError:
-    return ServerStartError(
-        f"Server {config.server_name!r} could not be started: {problem}.",
-        server_name=config.server_name,
-        sent=False,
-        hint=hint,
-    )
 
 
 async def _keep_stderr(child: ChildProcess, report: ConnectionReport) -> None:

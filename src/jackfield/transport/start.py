@@ -1,0 +1,141 @@
+"""Starts the program of a stdio server; ahead of its session where that is to be quick.
+
+Light on purpose: neither the SDK nor an event loop is imported. `started_ahead` lets a short-lived process start its
+server first and import what it needs to speak to it afterwards, so that both come up at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Generator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, ServerStartError
+from .tree import StartedProgram
+
+if TYPE_CHECKING:
+    from ..config.servers import StdioConfig
+
+INHERITED_VARIABLES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""What a server gets of this process's environment. Source: MCP Python SDK, `get_default_environment`."""
+
+_waiting: list[tuple[StdioConfig, StartedProgram]] = []
+_INTERRUPTS = [signal.SIGINT, signal.SIGTERM] + ([] if sys.platform == "win32" else [signal.SIGHUP])
+
+
+def start_program(config: StdioConfig) -> StartedProgram:
+    """Start a server's program.
+
+    Raises:
+        ServerStartError: It cannot be started.
+        ConfigError: This platform cannot.
+    """
+    if sys.platform == "win32":
+        raise ConfigError(
+            "stdio servers cannot be started on Windows yet.",
+            server_name=config.server_name,
+            hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
+        )
+    environment: Mapping[str, str] = os.environ if config.inherit_environment else inherited_environment()
+    if config.working_dir is not None and not config.working_dir.is_dir():
+        raise _cannot_start(
+            config, f"its working_dir {str(config.working_dir)!r} is not a folder", "Create it or mend working_dir."
+        )
+    try:
+        return StartedProgram.start(
+            config.command, config.args, {**environment, **config.environment_values()}, config.working_dir
+        )
+    except FileNotFoundError:
+        hint = "Install it, or give its full path as command."
+        raise _cannot_start(config, f"the command {config.command!r} was not found", hint) from None
+    except PermissionError:
+        hint = "Make the file executable, or start it by its interpreter."
+        raise _cannot_start(config, f"the command {config.command!r} may not be executed", hint) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _cannot_start(config, f"the command {config.command!r} failed: {reason}", None) from None
+
+
+def inherited_environment() -> dict[str, str]:
+    """The few variables that are safe to hand on; exported shell functions are not."""
+    found = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+    return {name: value for name, value in found.items() if not value.startswith("()")}
+
+
+def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> ServerStartError:
+    return ServerStartError(
+        f"Server {config.server_name!r} could not be started: {problem}.",
+        server_name=config.server_name,
+        sent=False,
+        hint=hint,
+    )
+
+
+@contextlib.contextmanager
+def started_ahead(config: StdioConfig) -> Generator[None]:
+    """Start a server now; the first session with it that is opened inside the block takes it over.
+
+    If none does, it is killed when the block is left, and at the latest when the interpreter ends. Check
+    that the configuration is trusted before.
+
+    Raises:
+        ServerStartError: It cannot be started.
+    """
+    with _interrupts_held():
+        item = (config, start_program(config))
+        _waiting.append(item)
+    try:
+        yield
+    finally:
+        if item in _waiting:
+            _waiting.remove(item)
+            _end(item[1])
+
+
+def take_started(config: StdioConfig) -> StartedProgram | None:
+    """The program of this server that was started ahead, if it waits; it is the caller's from now on."""
+    for item in _waiting:
+        if item[0] == config:
+            _waiting.remove(item)
+            return item[1]
+    return None
+
+
+def end_started() -> None:
+    """Kill whatever waits to be taken over. May be called by a signal handler that ends the process."""
+    while _waiting:
+        _end(_waiting.pop()[1])
+
+
+def _end(program: StartedProgram) -> None:
+    program.kill()
+    program.free()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Keep Python's signal handlers, which may raise, from coming between a start and its being noted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread only
+        return
+    arrived: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    # One that is ignored or left to the system stays so, and is inherited so by the program.
+    handlers = {number: handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    try:
+        for number in handlers:
+            signal.signal(number, hold)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)

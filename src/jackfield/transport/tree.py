@@ -1,0 +1,187 @@
+"""A started program and everything it started, found and killed by their mark.
+
+Standard library only: a program can be started before the event loop and the SDK are imported, and comes
+up in the meantime. The program leads a process group of its own and carries a mark in its environment that
+its descendants inherit, so that helpers are found that it left behind when it exited, and those that moved
+to a group of their own (on Linux, where the mark can be read back from /proc).
+A program whose owner vanished (event loop closed in mid-call, interpreter exit) is killed by a finalizer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+MARK = "JACKFIELD_CHILD"
+
+REAP_SECONDS = 2.0
+"""A killed process that is not gone by then hangs in the kernel; nothing more can be done about it."""
+
+
+class StartedProgram:
+    """A program that runs, with pipes to its stdin, stdout and stderr. It is not reaped before its tree is gone, so
+    its process id cannot come to mean somebody else."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], mark: str) -> None:
+        assert popen.stdin
+        assert popen.stdout
+        assert popen.stderr
+        self._popen = popen
+        self._mark = mark
+        self.pid = popen.pid
+        self.stdin = popen.stdin.fileno()
+        self.stdout = popen.stdout.fileno()
+        self.stderr = popen.stderr.fileno()
+        self.descriptor = _open_process_descriptor(popen.pid)
+        """Readable once the process has exited; `None` where there is no such thing."""
+        self.kill_forgotten = weakref.finalize(self, _kill_forgotten, popen, mark, self.descriptor, os.getpid())
+        """Kills it and frees all, at the latest when the interpreter ends."""
+
+    @classmethod
+    def start(
+        cls, command: str, args: Sequence[str], environment: Mapping[str, str], working_dir: Path | None
+    ) -> StartedProgram:
+        """Start a program in a session of its own.
+
+        Raises:
+            OSError: It cannot be started.
+            ValueError: An argument has a NUL in it.
+        """
+        mark = secrets.token_hex(8)
+        popen = subprocess.Popen(
+            [command, *args],
+            env={**environment, MARK: mark},
+            cwd=working_dir,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        return cls(popen, mark)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, minus the signal's number if one ended it; `None` while it runs."""
+        if self._popen.returncode is not None:
+            return self._popen.returncode
+        return _peek_exit_code(self.pid)
+
+    def survivors(self) -> Iterator[int]:
+        """Processes of the tree that still run."""
+        return _survivors(self.pid, self._mark)
+
+    def signal_tree(self, number: signal.Signals) -> bool:
+        """Signal all that still runs; whether there was anything."""
+        running = list(self.survivors())
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        if running or self.exit_code is None:
+            # One call reaches also what was forked while the list was made.
+            _signal_group(self.pid, number)
+            return True
+        return False
+
+    def close_stdin(self) -> None:
+        """Tell the program that nothing more will come."""
+        assert self._popen.stdin
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+
+    def kill(self) -> None:
+        """Kill at once whatever is left of the tree, and reap the program. Call `free()` afterwards."""
+        self.kill_forgotten.detach()
+        _kill_tree(self._popen, self._mark)
+
+    def free(self) -> None:
+        """Free the descriptors."""
+        _free(self._popen, self.descriptor)
+
+
+def _open_process_descriptor(pid: int) -> int | None:
+    if sys.platform != "linux":
+        return None
+    with contextlib.suppress(OSError):
+        return os.pidfd_open(pid)
+    return None
+
+
+def _peek_exit_code(pid: int) -> int | None:
+    """The exit code of a child that nobody has reaped yet, leaving it unreaped."""
+    try:
+        state = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0  # reaped behind our back, by a SIGCHLD handler for one
+    if state is None:
+        return None
+    return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _survivors(leader: int, mark: str) -> Iterator[int]:
+    """Processes of the tree that still run, without the leader's zombie.
+
+    Where there is no /proc only the leader can be seen; signals reach its whole group all the same.
+    """
+    if sys.platform != "linux":
+        if _peek_exit_code(leader) is None:
+            yield leader
+        return
+    wanted = f"{MARK}={mark}".encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # The command's name may hold anything, so count fields from its closing bracket.
+                state, _parent, group, session = file.read().rpartition(b")")[2].split()[:4]
+            if state in (b"Z", b"X"):
+                continue
+            if int(group) == leader or int(session) == leader:
+                yield int(name)
+                continue
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if wanted in file.read().split(b"\0"):
+                    yield int(name)
+        except (OSError, ValueError):
+            continue  # gone meanwhile, or another user's
+
+
+def _kill_tree(popen: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill at once whatever is left of the tree, and reap the child."""
+    if popen.returncode is not None:
+        return
+    for pid in _survivors(popen.pid, mark):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    _signal_group(popen.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        popen.wait(REAP_SECONDS)
+
+
+def _free(popen: subprocess.Popen[bytes], descriptor: int | None) -> None:
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
+        assert pipe
+        with contextlib.suppress(OSError):
+            pipe.close()
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _kill_forgotten(popen: subprocess.Popen[bytes], mark: str, descriptor: int | None, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a fork of this process must not end its parent's children
+    _kill_tree(popen, mark)
+    _free(popen, descriptor)
