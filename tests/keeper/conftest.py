@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, eventually
 
 from jackfield.keeper.ending import end_process
-from jackfield.keeper.kept import KeptSession, processes
+from jackfield.keeper.kept import KeptSession, close_sessions, processes
 from jackfield.keeper.place import runtime_dir
 
 
@@ -26,6 +26,11 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log_file = folder / "state" / "jackfield" / "keeper.log"
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make it the home of this process."""
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(self.folder / "run"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
 
     @property
     def directory(self) -> Path:
@@ -66,7 +71,7 @@ class Home:
         """A Python program that runs `code`, with `session` made of `config`."""
         lines = [
             "import json, os, sys, time",
-            "from jackfield.keeper.kept import KeptSession, processes",
+            "from jackfield.keeper.kept import KeptSession, close_sessions, processes",
             f"config = json.loads({json.dumps(json.dumps(config))})",
             "session = KeptSession(config, origin='test', keep=True) if config else None",
             textwrap.dedent(code),
@@ -79,15 +84,34 @@ class Home:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> Iterator[Home]:
     """A home whose background process is ended after the test, however it was left."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv(MARK, TOKEN)
     home = Home(tmp_path)
+    home.enter(monkeypatch)
+    monkeypatch.setenv(MARK, TOKEN)
     yield home
     for process in home.all():
         process.resume()
     end_process()
     assert home.is_gone()
+
+
+@pytest.fixture(scope="module")
+def lasting_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    yield home
+    with pytest.MonkeyPatch.context() as patch:
+        home.enter(patch)
+        end_process()
+
+
+@pytest.fixture
+def shared(lasting_home: Home, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> Iterator[Home]:
+    """A background process that all tests of a module use, each leaving it as it was found: with no session."""
+    lasting_home.enter(monkeypatch)
+    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "600")
+    yield lasting_home
+    found = processes()
+    for info in found["sessions"] if found else ():
+        close_sessions(info["server"])
 
 
 Unruly = Callable[..., dict[str, Any]]
@@ -110,9 +134,14 @@ def unruly_fields(tmp_path: Path) -> Unruly:
 
 
 @pytest.fixture
-def kept(home: Home, unruly_fields: Unruly) -> KeptSession:
+def kept(unruly_fields: Unruly) -> KeptSession:
     """A session with a plain server, not open yet."""
     return KeptSession(unruly_fields(), origin="test", keep=True)
+
+
+def fields_of(kept: KeptSession) -> dict[str, Any]:
+    """The configuration of a session, for a client in another process."""
+    return kept._server["config"]
 
 
 def text(answer: Any) -> str:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS
 
 from jackfield import Catalog, ConfigError, MCPConfig, StdioConfig
-from jackfield.catalog.store import config_hash
 from jackfield.config.expand import Expanded
 from jackfield.keeper.configs import INHERITED, KEEPER_MARK, from_wire, to_wire
-from jackfield.keeper.started import KeptCatalog
+from jackfield.transport.start import INHERITED_VARIABLES
 
 SECRET = "s3cr3t-value"
 
@@ -28,14 +26,15 @@ def load(**entry: Any) -> Any:
     return MCPConfig.from_dict({"mcpServers": {"s": entry}}, variables={"TOKEN": SECRET, "DIR": "/tmp"})["s"]
 
 
-def test_the_inherited_variables_are_those_of_the_sdk() -> None:
-    assert sorted(INHERITED) == sorted(DEFAULT_INHERITED_ENV_VARS)
+def test_the_inherited_variables_are_those_of_any_session() -> None:
+    assert INHERITED == INHERITED_VARIABLES
 
 
 def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/mine:/bin")
     monkeypatch.setenv("OTHER", "not inherited")
+    monkeypatch.setenv("TERM", "() { a function of the shell; }")
     config, _ = sent(load(command="run", args=["--token", "${TOKEN}"], env={"A": "${TOKEN}", "B": "1"}))
     assert (config.command, config.args) == ("run", ["--token", SECRET])
     values = config.environment_values()
@@ -43,7 +42,7 @@ def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert values["B"] == "1"
     assert values["PATH"] == "/mine:/bin"
     assert values[KEEPER_MARK] == "the-id"
-    assert "OTHER" not in values
+    assert not {"OTHER", "TERM"} & set(values)
     assert config.working_dir == tmp_path
     assert SECRET not in repr(config)
     assert SECRET not in config.address
@@ -165,8 +164,8 @@ def test_a_folder_that_was_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_the_catalog_knows_it_as_it_was_configured(tmp_path: Path) -> None:
     given = load(command="run", env={"A": "${TOKEN}"})
     config, _ = sent(given)
-    assert config_hash(config) != config_hash(given)
-    KeptCatalog(tmp_path).record(config, [{"name": "t", "inputSchema": {}}])
+    assert config.environment.keys() != given.environment.keys()
+    Catalog(tmp_path).record(config, [{"name": "t", "inputSchema": {}}])
     assert [tool.name for tool in Catalog(tmp_path).tools(given)] == ["t"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually
-from tests.keeper.conftest import Home, Unruly, is_running, text
+from tests.keeper.conftest import Home, Unruly, fields_of, is_running, text
 
 from jackfield import (
     AuthenticationError,
@@ -52,12 +52,12 @@ def everything(**more: Any) -> KeptSession:
 # State
 
 
-def test_calls_of_several_commands_share_one_server(home: Home, kept: KeptSession) -> None:
+def test_calls_of_several_commands_share_one_server(shared: Home, kept: KeptSession) -> None:
     opened = kept.open()
     assert opened["opened"]
     assert opened["serverInfo"] == {"name": "unruly", "version": "1"}
     assert opened["tools"] == 9
-    with home.client("print(session.call_tool('count').result['content'][0]['text'])", _fields(kept)) as other:
+    with shared.client("print(session.call_tool('count').result['content'][0]['text'])", fields_of(kept)) as other:
         assert other.communicate(timeout=20)[0] == "1\n"
     assert text(kept.call_tool("count")) == "2"
     assert not kept.open()["opened"]
@@ -66,11 +66,7 @@ def test_calls_of_several_commands_share_one_server(home: Home, kept: KeptSessio
     assert text(kept.call_tool("pid")) == str(info["pid"])
 
 
-def _fields(kept: KeptSession) -> dict[str, Any]:
-    return kept._server["config"]
-
-
-def test_keys_separate(home: Home, unruly_fields: Unruly) -> None:
+def test_keys_separate(shared: Home, unruly_fields: Unruly) -> None:
     ada, ben = (KeptSession(unruly_fields(), key=key, origin="test", keep=True) for key in ("ada", "ben"))
     assert [text(session.call_tool("count")) for session in (ada, ada, ben)] == ["1", "2", "1"]
     assert {info["key"] for info in sessions()} == {"ada", "ben"}
@@ -78,7 +74,7 @@ def test_keys_separate(home: Home, unruly_fields: Unruly) -> None:
     assert [info["key"] for info in sessions()] == ["ben"]
 
 
-def test_two_files_with_a_server_of_one_name_share_nothing(home: Home, unruly_fields: Unruly) -> None:
+def test_two_files_with_a_server_of_one_name_share_nothing(shared: Home, unruly_fields: Unruly) -> None:
     here, there = (KeptSession(unruly_fields(), origin=origin, keep=True) for origin in ("/a/mcp.json", "/b/mcp.json"))
     assert text(here.call_tool("count")) == "1"
     assert there.info() is None
@@ -86,7 +82,7 @@ def test_two_files_with_a_server_of_one_name_share_nothing(home: Home, unruly_fi
     assert {info["replaced"] for info in sessions()} == {False}
 
 
-def test_ten_commands_at_once_open_one_session(home: Home, kept: KeptSession) -> None:
+def test_ten_commands_at_once_open_one_session(shared: Home, kept: KeptSession) -> None:
     numbers: list[str] = []
     threads = [threading.Thread(target=lambda: numbers.append(text(kept.call_tool("count")))) for _ in range(10)]
     for thread in threads:
@@ -98,7 +94,7 @@ def test_ten_commands_at_once_open_one_session(home: Home, kept: KeptSession) ->
     assert info["calls"] == 10
 
 
-def test_state_is_lost_and_told_when_the_server_died(home: Home, kept: KeptSession) -> None:
+def test_state_is_lost_and_told_when_the_server_died(shared: Home, kept: KeptSession) -> None:
     assert text(kept.call_tool("count")) == "1"
     (before,) = sessions()
     psutil.Process(before["pid"]).kill()
@@ -110,7 +106,7 @@ def test_state_is_lost_and_told_when_the_server_died(home: Home, kept: KeptSessi
     assert (text(answer), answer.state_lost) == ("2", False)
 
 
-def test_a_call_that_kills_the_server(home: Home, kept: KeptSession) -> None:
+def test_a_call_that_kills_the_server(shared: Home, kept: KeptSession) -> None:
     with pytest.raises(SessionTerminatedError) as caught:
         kept.call_tool("crash", {"code": 3})
     assert caught.value.sent is True
@@ -122,7 +118,7 @@ def test_a_call_that_kills_the_server(home: Home, kept: KeptSession) -> None:
 # What a server has
 
 
-def test_everything_a_command_needs(home: Home) -> None:
+def test_everything_a_command_needs(shared: Home) -> None:
     session = everything()
     progress: list[tuple[float, float | None, str | None]] = []
     answer = session.call_tool("steps", {"count": 3}, on_progress=lambda *told: progress.append(told))
@@ -147,12 +143,12 @@ def test_everything_a_command_needs(home: Home) -> None:
     with pytest.raises(RequestError) as caught:
         session.read_resource("notes://nowhere/at/all")
     assert caught.value.rpc_code is not None
-    with pytest.raises(KeeperError, match="sampling"):
+    with pytest.raises(RequestError, match="sampling"):
         session.request("sampling/createMessage")
 
 
 @pytest.mark.parametrize("transport", ["streamable-http", "sse"])
-def test_a_remote_server(home: Home, listening: Callable[..., Listening], transport: str) -> None:
+def test_a_remote_server(shared: Home, listening: Callable[..., Listening], transport: str) -> None:
     server = listening("everything.py", transport)
     config = server.sse() if transport == "sse" else server.http(protocol="handshake")
     session = KeptSession(config, keep=True)
@@ -163,12 +159,12 @@ def test_a_remote_server(home: Home, listening: Callable[..., Listening], transp
     assert close_sessions("remote") == [{"server": "remote", "key": "default"}]
 
 
-def test_a_large_result(home: Home, kept: KeptSession) -> None:
+def test_a_large_result(shared: Home, kept: KeptSession) -> None:
     size = 20_000_000
     assert len(text(kept.call_tool("flood", {"bytes": size}))) == size
 
 
-def test_a_result_beyond_what_can_be_carried(home: Home, unruly_fields: Unruly) -> None:
+def test_a_result_beyond_what_can_be_carried(shared: Home, unruly_fields: Unruly) -> None:
     session = KeptSession(unruly_fields(session={"max_message_bytes": 200_000_000}), keep=True)
     with pytest.raises(KeeperError, match="beyond"):
         session.call_tool("flood", {"bytes": 70_000_000})
@@ -176,7 +172,7 @@ def test_a_result_beyond_what_can_be_carried(home: Home, unruly_fields: Unruly) 
 
 
 def test_the_server_runs_as_the_command_would_run_it(
-    home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shared: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     KeptSession(unruly_fields(name="first"), keep=True).open()  # the background process has another environment now
     folder = tmp_path / "project"
@@ -192,7 +188,7 @@ def test_the_server_runs_as_the_command_would_run_it(
     assert text(whole.call_tool("environment", {"name": "PRIVATE"})) == "not for servers"
 
 
-def test_what_is_learnt_of_a_server_is_in_the_users_catalog(home: Home, unruly_fields: Unruly) -> None:
+def test_what_is_learnt_of_a_server_is_in_the_users_catalog(shared: Home, unruly_fields: Unruly) -> None:
     config = StdioConfig(**unruly_fields(name="learnt"))
     assert Catalog().state(config) == "cold"
     KeptSession(config, keep=True).open()
@@ -203,7 +199,7 @@ def test_what_is_learnt_of_a_server_is_in_the_users_catalog(home: Home, unruly_f
 # Errors
 
 
-def test_errors_are_those_of_a_session(home: Home, kept: KeptSession) -> None:
+def test_errors_are_those_of_a_session(shared: Home, kept: KeptSession) -> None:
     with pytest.raises(UnknownToolError) as unknown:
         kept.call_tool("slep", {})
     assert unknown.value.hint == "Did you mean 'sleep'?"
@@ -213,7 +209,7 @@ def test_errors_are_those_of_a_session(home: Home, kept: KeptSession) -> None:
     assert "add(a: integer, b: integer)" in str(invalid.value)
 
 
-def test_a_server_that_does_not_start_is_not_kept(home: Home, unruly_fields: Unruly) -> None:
+def test_a_server_that_does_not_start_is_not_kept(shared: Home, unruly_fields: Unruly) -> None:
     session = KeptSession(unruly_fields("--exit", "3", "--stderr", "no licence"), keep=True)
     with pytest.raises(ServerStartError) as caught:
         session.open()
@@ -223,17 +219,17 @@ def test_a_server_that_does_not_start_is_not_kept(home: Home, unruly_fields: Unr
     assert session.info() is None
 
 
-def test_a_command_that_is_missing(home: Home) -> None:
+def test_a_command_that_is_missing(shared: Home) -> None:
     with pytest.raises(ServerStartError, match="was not found"):
         KeptSession({"server_name": "x", "command": "no-such-command"}, keep=True).open()
 
 
-def test_a_wrong_configuration(home: Home) -> None:
+def test_a_wrong_configuration(shared: Home) -> None:
     with pytest.raises(ConfigError, match="Server 'x': unknown key 'comand'; did you mean 'command'"):
         KeptSession({"server_name": "x", "command": "y", "comand": "y"}, keep=True).open()
 
 
-def test_a_call_has_a_timeout(home: Home, kept: KeptSession, tmp_path: Path) -> None:
+def test_a_call_has_a_timeout(shared: Home, kept: KeptSession, tmp_path: Path) -> None:
     kept.open()
     with pytest.raises(SessionTimeoutError) as caught:
         kept.call_tool("sleep", {"seconds": 30}, call_timeout=0.2)
@@ -278,17 +274,17 @@ def test_it_is_closed_when_it_was_idle_for_too_long(
     assert processes() is None
 
 
-def test_it_is_not_idle_while_a_call_is_under_way(home: Home, kept: KeptSession) -> None:
+def test_it_is_not_idle_while_a_call_is_under_way(shared: Home, kept: KeptSession) -> None:
     kept.open(idle_timeout=0.1)
     assert text(kept.call_tool("sleep", {"seconds": 0.5})) == "slept"
 
 
-def test_a_lost_session_expires_too(home: Home, kept: KeptSession) -> None:
+def test_a_lost_session_expires_too(shared: Home, kept: KeptSession) -> None:
     psutil.Process(kept.open(idle_timeout=0.3)["session"]["pid"]).kill()
     assert eventually(lambda: sessions() == [])
 
 
-def test_how_long_it_is_kept_comes_from_the_configuration(home: Home, unruly_fields: Unruly) -> None:
+def test_how_long_it_is_kept_comes_from_the_configuration(shared: Home, unruly_fields: Unruly) -> None:
     KeptSession(unruly_fields(name="a", keep_alive=60), keep=True).open()
     KeptSession(unruly_fields(name="b", session={"idle_timeout": 30}), keep=True).open()
     KeptSession(unruly_fields(name="c", keep_alive=True, session={"idle_timeout": None}), keep=True).open()
@@ -296,13 +292,13 @@ def test_how_long_it_is_kept_comes_from_the_configuration(home: Home, unruly_fie
     assert {info["server"]: info["idleTimeout"] for info in sessions()} == {"a": 60, "b": 30, "c": None, "d": 5}
 
 
-def test_closing_ends_the_server_and_the_calls(home: Home, kept: KeptSession, tmp_path: Path) -> None:
+def test_closing_ends_the_server_and_the_calls(shared: Home, kept: KeptSession, tmp_path: Path) -> None:
     pid = kept.open()["session"]["pid"]
-    with home.client(
+    with shared.client(
         "from jackfield import JackfieldError\n"
         "try: session.call_tool('sleep', {'seconds': 60})\n"
         "except JackfieldError as error: print(error.code, error.sent)",
-        _fields(kept),
+        fields_of(kept),
     ) as other:
         assert eventually(lambda: (tmp_path / "runs.log").exists(), 20)
         assert close_sessions("unruly") == [{"server": "unruly", "key": "default"}]
@@ -312,7 +308,7 @@ def test_closing_ends_the_server_and_the_calls(home: Home, kept: KeptSession, tm
     assert close_sessions("unruly") == []
 
 
-def test_a_stubborn_server_is_shown_while_it_is_closed(home: Home, unruly_fields: Unruly) -> None:
+def test_a_stubborn_server_is_shown_while_it_is_closed(shared: Home, unruly_fields: Unruly) -> None:
     fields = unruly_fields("--ignore-eof", "--ignore-sigterm", session={"close_timeout": 2})
     KeptSession(fields, keep=True).open()
     closing = threading.Thread(target=close_sessions, args=("unruly",))
@@ -324,7 +320,7 @@ def test_a_stubborn_server_is_shown_while_it_is_closed(home: Home, unruly_fields
     assert [info["state"] for info in sessions()] == ["idle"]
 
 
-def test_there_is_a_limit(home: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_limit(shared: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
     from jackfield.keeper import sessions as module
 
     async def run() -> None:
@@ -341,7 +337,7 @@ def test_there_is_a_limit(home: Home, kept: KeptSession, monkeypatch: pytest.Mon
     anyio.run(run)
 
 
-def test_the_limit_of_one_server_closes_its_idle_session(home: Home, unruly_fields: Unruly) -> None:
+def test_the_limit_of_one_server_closes_its_idle_session(shared: Home, unruly_fields: Unruly) -> None:
     first, second = (
         KeptSession(unruly_fields(session={"max_sessions": 1}), key=key, keep=True) for key in ("first", "second")
     )
@@ -354,7 +350,7 @@ def test_the_limit_of_one_server_closes_its_idle_session(home: Home, unruly_fiel
 # Changed configurations, and what is kept at all
 
 
-def test_a_changed_configuration_opens_another_session(home: Home, unruly_fields: Unruly) -> None:
+def test_a_changed_configuration_opens_another_session(shared: Home, unruly_fields: Unruly) -> None:
     before = KeptSession(unruly_fields(), origin="/mcp.json")
     assert before.open(idle_timeout=77)["note"] is None
     KeptSession(unruly_fields(), origin="/mcp.json").call_tool("count")
@@ -412,7 +408,7 @@ def test_where_there_are_no_unix_sockets(home: Home, unruly_fields: Unruly, monk
                 use()
 
 
-def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(home: Home, kept: KeptSession) -> None:
+def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(shared: Home, kept: KeptSession) -> None:
     kept.open()
     code = (
         "from jackfield.keeper import lookup\n"
@@ -423,12 +419,12 @@ def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(home: Home, ke
         "heavy = {'mcp', 'pydantic', 'asyncio', 'anyio', 'httpx2', 'subprocess', 'inspect', 'jackfield.manager'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
-    with home.client(code, _fields(kept)) as client:
+    with shared.client(code, fields_of(kept)) as client:
         output, errors = client.communicate(timeout=20)
     assert (output, errors) == ("[]\n", "")
 
 
-def test_a_server_that_wants_credentials(home: Home, listening: Callable[..., Listening]) -> None:
+def test_a_server_that_wants_credentials(shared: Home, listening: Callable[..., Listening]) -> None:
     url = listening("faulty_http.py").url
     with pytest.raises(AuthenticationError):
         KeptSession({"server_name": "locked", "url": f"{url}/401"}, keep=True).open()

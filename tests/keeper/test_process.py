@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import eventually, strays
-from tests.keeper.conftest import Home, Unruly, is_running, text
+from tests.keeper.conftest import Home, Unruly, fields_of, is_running, text
 
 from jackfield import JackfieldError, KeeperError
 from jackfield.keeper import client, ending, lookup, protocol
@@ -48,10 +48,6 @@ def tweaked(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Twea
             yield
 
     return tweak
-
-
-def fields_of(kept: KeptSession) -> dict[str, Any]:
-    return kept._server["config"]
 
 
 # Starting
@@ -300,10 +296,10 @@ def test_opening_while_it_ends_gets_a_new_one(home: Home, unruly_fields: Unruly)
     first = home.process
     first.terminate()
     assert eventually(lambda: not home.socket.exists())
-    assert first.is_running()
+    assert is_running(first.pid)
     assert text(KeptSession(unruly_fields(name="other"), keep=True).call_tool("count")) == "1"
     assert home.process.pid != first.pid
-    assert not first.is_running()
+    assert not is_running(first.pid)
 
 
 def test_many_commands_around_its_end(home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch) -> None:

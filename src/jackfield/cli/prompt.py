@@ -8,7 +8,7 @@ import typer
 
 from .exits import UsageError
 from .invocation import Invocation
-from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import (
     AD_HOC_NAME,
     HeaderOption,
@@ -42,6 +42,7 @@ def prompt(
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,
+    key: KeyOption = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -52,7 +53,7 @@ def prompt(
     from .words import read_words
 
     invocation = Invocation.of(context)
-    wishes = Wishes.of(invocation.output, output, save, timeout)
+    wishes = Wishes.of(invocation.output, output, save, timeout, key)
     config = ad_hoc_config(stdio, http, sse, header or [])
     if config is not None:
         name, rest = words[0], words[1:]

@@ -30,6 +30,9 @@ SaveOption = Annotated[
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
 ]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", metavar="KEY", help="Which kept session of the server: see `jackfield open`.")
+]
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,12 @@ class Wishes:
     style: Style
     folder: Path | None
     timeout: float | None
+    key: str | None = None
 
     @classmethod
-    def of(cls, output: Output, style: str | None, folder: Path | None, timeout: float | None) -> Wishes:
+    def of(
+        cls, output: Output, style: str | None, folder: Path | None, timeout: float | None, key: str | None = None
+    ) -> Wishes:
         """Check what was given, before anything is started.
 
         Raises:
@@ -59,7 +65,7 @@ class Wishes:
             from .saving import save_folder
 
             folder = save_folder(folder)
-        return cls(output, cast("Style", chosen), folder, timeout)
+        return cls(output, cast("Style", chosen), folder, timeout, key)
 
 
 def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
@@ -77,7 +83,7 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             from .progress import ProgressLine
 
             progress = stack.enter_context(ProgressLine(output.width))
-        kept = kept_session(target.config)
+        kept = kept_session(target, wishes.key, output)
         try:
             if kept is not None:
                 return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)

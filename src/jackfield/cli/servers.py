@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
@@ -95,10 +95,18 @@ class Servers:
             ConfigError: Its entry is wrong; names file, server and key.
             NotTrustedError: It stands in a project's file, and the user has not accepted it.
         """
-        found = self.found(name)
-        if (trust := self.store.trust(found)) != "trusted":
-            self._ask(found, trust)
-        return found.config(os.environ)
+        return self._trusted(name).config(os.environ)
+
+    def fields(self, name: str) -> tuple[dict[str, Any], str]:
+        """As `config()`, for the background process, which checks it: fields, and where they stand. Needs no models.
+
+        Raises:
+            UnknownServerError: There is none of that name.
+            ConfigError: Its entry is wrong as far as can be seen without the models.
+            NotTrustedError: It stands in a project's file, and the user has not accepted it.
+        """
+        found = self._trusted(name)
+        return found.prepared(os.environ), " ".join((str(found.source.path), *found.source.under))
 
     def mcp_config(self, names: Sequence[str]) -> MCPConfig:
         """Some servers for a manager; as `config()`."""
@@ -112,6 +120,12 @@ class Servers:
         from ..catalog.store import Catalog
 
         return Catalog()
+
+    def _trusted(self, name: str) -> FoundServer:
+        found = self.found(name)
+        if (trust := self.store.trust(found)) != "trusted":
+            self._ask(found, trust)
+        return found
 
     def _ask(self, found: FoundServer, trust: Trust) -> None:
         """Return if the user accepts the server now."""

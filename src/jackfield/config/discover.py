@@ -64,8 +64,16 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
+        return outlined(self.prepared(variables)) or ServerOutline.of(self.config(variables))
+
+    def prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
+        """Its entry as the models take it, but not checked by them. Variables are as for `config()`.
+
+        Raises:
+            ConfigError: A variable is not set, or it has neither a command nor a url.
+        """
         source = self.source
-        prepared = prepare(
+        return prepare(
             self.name,
             self.entry,
             str(source.path),
@@ -74,7 +82,6 @@ class FoundServer:
             program=source.program,
             is_foreign=source.is_foreign,
         )
-        return outlined(prepared) or ServerOutline.of(self.config(variables))
 
     def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
         """Its configuration, checked.

@@ -39,7 +39,7 @@ def lookup(
     from .place import is_supported, not_supported
 
     get: Callable[[str], Any] = config.get if isinstance(config, Mapping) else lambda name: getattr(config, name, None)
-    keep = bool(get("keep_alive"))
+    keep = bool(get("keep_alive") or get("keepAlive"))
     if not is_supported():
         if keep:
             raise not_supported()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..config.settings import SessionConfig
 
 INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a child gets of its parent's variables; those of the SDK, which is not to be imported by a client."""
+"""What a server gets of its parent's variables; `transport.start` has the same, and more than a client may import."""
 
 KEEPER_MARK = "JACKFIELD_KEPT_BY"
 """Carries the id of a background process in the environment of all it starts, to find what a killed one left."""
@@ -59,19 +59,25 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
     folder = None
     with contextlib.suppress(OSError):  # it may have been removed
         folder = os.getcwd()
-    is_child = "command" in fields
-    names = os.environ if fields.get("inherit_environment") else INHERITED
+    is_child, has_folder = "command" in fields, bool(fields.get("working_dir") or fields.get("cwd"))
     return {
         "config": _plain(fields),
-        "origin": origin or (folder if is_child and not fields.get("working_dir") else None),
+        "origin": origin or (folder if is_child and not has_folder else None),
         "settings": {
             name.removeprefix(_SETTINGS).lower(): text.strip()
             for name, text in os.environ.items()
             if name.startswith(_SETTINGS) and text.strip()
         },
         "folder": folder if is_child else None,
-        "environment": {name: value for name in names if (value := os.environ.get(name))} if is_child else {},
+        "environment": _inherited(bool(fields.get("inherit_environment"))) if is_child else {},
     }
+
+
+def _inherited(whole: bool) -> dict[str, str]:
+    if whole:
+        return dict(os.environ)
+    found = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
 def _fields_set(config: Any) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import JackfieldError, KeeperError
-from ..session.session import Session
-from .protocol import PROTOCOL, framed, packed
+from ..session.requests import as_json, make_request
+from .protocol import HEADER, PROTOCOL, framed, packed
 from .sessions import KeptSession, KeptSessions, Wanted
 
 if TYPE_CHECKING:
@@ -111,11 +110,16 @@ class Requests:
         kept, note = self._chosen(wanted, keep=request.get("keep") is True)
         if kept is None:
             return packed({"result": None, "kept": False})
-        make = _method(str(request.get("method")), request.get("params") or {}, request.get("timeout"), on_progress)
         async with self._sessions.use(kept) as session:
             kept.calls += 1
             try:
-                result = await make(session)
+                result = await make_request(
+                    session,
+                    str(request.get("method")),
+                    request.get("params") or {},
+                    call_timeout=request.get("timeout"),
+                    progress_callback=on_progress,
+                )
             except JackfieldError:
                 kept.errors += 1
                 raise
@@ -127,9 +131,8 @@ class Requests:
                 "stateLost": getattr(result, "state_lost", False),
                 "note": note,
             }
-        # Written by pydantic at once: results may be large.
-        body: str = result.model_dump_json(by_alias=True, exclude_none=True)
-        return framed(b'{"result":' + body.encode() + b"," + packed(about)[5:])
+        # Results may be large, so they are not made JSON twice.
+        return framed(b'{"result":' + as_json(result).encode() + b"," + packed(about)[HEADER.size + 1 :])
 
     def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptSession | None, str | None]:
         """The session to use, a new one where there is none and one is wanted; and what the user should know."""
@@ -145,34 +148,3 @@ class Requests:
         fresh = self._sessions.keep(wanted)
         fresh.idle_timeout = older.idle_timeout
         return fresh, note
-
-
-def _method(
-    method: str, params: Mapping[str, Any], timeout: float | None, on_progress: ProgressFnT
-) -> Callable[[Session], Awaitable[Any]]:
-    """How a request of MCP is made on a session."""
-    match method:
-        case "tools/call":
-            return lambda session: session.call_tool(
-                str(params["name"]),
-                params.get("arguments") or {},
-                call_timeout=timeout,
-                progress_callback=on_progress,
-                meta=params.get("_meta"),
-            )
-        case "resources/read":
-            return lambda session: session.read_resource(str(params["uri"]), call_timeout=timeout)
-        case "prompts/get":
-            return lambda session: session.get_prompt(
-                str(params["name"]), params.get("arguments") or {}, call_timeout=timeout
-            )
-        case "tools/list":
-            return partial(Session.list_tools, call_timeout=timeout)
-        case "resources/list":
-            return partial(Session.list_resources, call_timeout=timeout)
-        case "resources/templates/list":
-            return partial(Session.list_resource_templates, call_timeout=timeout)
-        case "prompts/list":
-            return partial(Session.list_prompts, call_timeout=timeout)
-        case _:
-            raise KeeperError(f"Kept sessions do not know the request {method!r}.", sent=False)

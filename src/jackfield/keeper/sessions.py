@@ -22,7 +22,6 @@ from ..errors import KeeperError
 from ..events import Event, SessionClosed
 from ..manager.manager import MCPClientSessionManager
 from .configs import from_wire
-from .started import KeptCatalog
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
@@ -114,9 +113,7 @@ class KeptSessions:
         self.keeper_id = keeper_id
         self._on_change = on_change
         self._kept: list[KeptSession] = []
-        self._manager = MCPClientSessionManager(
-            max_sessions=MAX_KEPT + 1, catalog=KeptCatalog(), on_event=self._note_event
-        )
+        self._manager = MCPClientSessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
         self._changed = anyio.Event()
         self._opened = 0
 

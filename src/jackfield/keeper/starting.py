@@ -10,14 +10,12 @@ import sys
 import time
 
 from ..errors import JackfieldError, KeeperError
+from ..transport.tree import MARK
 from .configs import KEEPER_MARK
 from .place import Place
 from .protocol import error_from_wire
 
 _READY_SECONDS = 15.0
-
-# The mark of `transport.process`, which imports asyncio: what is started here must not end with whoever started us.
-CHILD_MARK = "JACKFIELD_CHILD"
 
 _SETTINGS = "MCP_SESSION_"
 _KEPT_SETTING = "MCP_SESSION_DEBUG"
@@ -66,11 +64,14 @@ def _launch(lock: int, ready: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's variables, without those that belong to this one command."""
+    """This process's variables, without those that belong to this one command.
+
+    One that is itself in the tree of a server of Jackfield's must not take the background process with it at its end.
+    """
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in (CHILD_MARK, KEEPER_MARK) and (not name.startswith(_SETTINGS) or name == _KEPT_SETTING)
+        if name not in (MARK, KEEPER_MARK) and (not name.startswith(_SETTINGS) or name == _KEPT_SETTING)
     }
 
 
