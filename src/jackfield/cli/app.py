@@ -31,9 +31,19 @@ from .output import Output
 
 COMMANDS = {
     "list": "listing",
+    "find": "find",
+    "show": "show",
     "call": "call",
     "read": "read",
     "prompt": "prompt",
+    "open": "opening",
+    "close": "closing",
+    "ps": "ps",
+    "shell": "shell",
+    "refresh": "refresh",
+    "tokens": "tokens",
+    "config": "config",
+    "completion": "completion",
 }
 """Each command and its module, in the order of the help."""
 
@@ -109,6 +119,10 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
         if error.name != "typer":
             raise
         raise _extra_missing() from None
+    if others[:1] == ["__complete"]:
+        from .completing import run
+
+        return run(others[1:])
     command = next((argument for argument in others if not argument.startswith("-")), None)
     names = [command] if command in COMMANDS else list(COMMANDS)
     try:

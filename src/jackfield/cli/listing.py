@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
 from .invocation import Invocation
-from .output import shown_path
+from .known import first_line, server_facts, short_transport, tool_facts, where
 
 
 def register(app: typer.Typer) -> None:
@@ -19,67 +18,63 @@ def register(app: typer.Typer) -> None:
 def list_servers(
     context: typer.Context,
     server: Annotated[str | None, typer.Argument(help="List the tools of this server.", metavar="SERVER")] = None,
-) -> None:
-    """List the servers, or one server's tools. Starts none."""
+    live: Annotated[bool, typer.Option("--live", help="Ask the servers now, instead of the catalog.")] = False,
+) -> int:
+    """List the servers, or one server's tools; starts none without --live."""
     invocation = Invocation.of(context)
+    exit_code = 0
+    if live:
+        from .asking import ask_servers
+
+        # It tells of those that failed.
+        exit_code = ask_servers(invocation, [server] if server else None).exit_code
+        if server and exit_code:
+            return exit_code
     if server is None:
-        _list_servers(invocation)
+        _list_servers(invocation, with_problems=not live)
     else:
         _list_tools(invocation, server)
+    return exit_code
 
 
-def _list_servers(invocation: Invocation) -> None:
+def _list_servers(invocation: Invocation, *, with_problems: bool) -> None:
     servers, output = invocation.servers, invocation.output
-    described = [_described(invocation, name) for name in servers.names]
+    facts = [server_facts(servers, name) for name in servers.names]
     if output.as_json:
-        output.write_json(described)
+        output.write_json(facts)
         return
-    rows = [
-        [
-            one["name"],
-            one["transport"] or "?",
-            "" if one["tools"] is None else str(one["tools"]),
-            one["state"],
-            one["from"],
-        ]
-        for one in described
-    ]
-    if rows:
-        output.write_table(["SERVER", "TRANSPORT", "TOOLS", "STATE", "FROM"], rows)
-    else:
+    if not facts:
         output.note("No server is configured. Where Jackfield looks: jackfield config path")
+        return
+    output.write_table(["SERVER", "TRANSPORT", "TOOLS", "STATE", "FROM"], [_row(one) for one in facts], right=(2,))
+    if not with_problems:
+        return
+    for one in facts:
+        if one["problem"]:
+            output.note(f"{one['name']}: {one['problem']}")
+    if untrusted := [one["name"] for one in facts if one["state"] == "untrusted"]:
+        output.note(f"Not accepted yet: {', '.join(untrusted)}. Look at what they start: jackfield config trust")
 
 
-def _described(invocation: Invocation, name: str) -> dict[str, Any]:
-    servers = invocation.servers
-    found = servers.found(name)
-    described: dict[str, Any] = {
-        "name": name,
-        "transport": None,
-        "tools": None,
-        "state": "invalid",
-        "from": shown_path(found.source.path),
-    }
-    try:
-        outline = servers.outline(name)
-    except ConfigError as error:
-        return {**described, "problem": error.message}
-    entry = servers.catalog.entry(outline)
-    is_listed = entry is not None and entry.fetched_at
-    return {
-        **described,
-        "transport": outline.transport,
-        "tools": len(servers.catalog.tools(outline)) if is_listed else None,
-        "state": servers.catalog.state(outline),
-    }
+def _row(facts: dict[str, Any]) -> list[str]:
+    tools = "-" if facts["tools"] is None else str(facts["tools"])
+    return [facts["name"], short_transport(facts["transport"]), tools, facts["state"], where(facts)]
 
 
 def _list_tools(invocation: Invocation, server: str) -> None:
     servers, output = invocation.servers, invocation.output
-    tools = servers.catalog.tools(servers.outline(server))
+    outline = servers.outline(server)
+    entry = servers.catalog.entry(outline)
+    tools = [tool_facts(tool, entry) for tool in servers.catalog.tools(outline)]
     if output.as_json:
-        output.write_json([{"name": tool.name, "description": tool.description} for tool in tools])
+        output.write_json(tools)
     elif tools:
-        output.write_table(["TOOL", "DESCRIPTION"], [[tool.name, tool.description] for tool in tools])
+        rows = [
+            [one["name"], ", ".join(one["marks"]), first_line(one["description"] or one["title"] or "")]
+            for one in tools
+        ]
+        output.write_table(["TOOL", "MARKS", "DESCRIPTION"], rows)
+    elif entry is None or not entry.fetched_at:
+        output.note(f"Nothing is known of {server!r} yet. Ask it: jackfield list {server} --live")
     else:
-        output.note(f"Nothing is known of {server} yet. Ask it: jackfield refresh {server}")
+        output.note(f"The server {server!r} offers no tools.")

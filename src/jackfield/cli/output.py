@@ -75,21 +75,73 @@ class Output:
         """Data as JSON on stdout."""
         self.write(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
-    def write_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, squeeze: int = -1) -> None:
+    def write_table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, squeeze: int = -1, right: Sequence[int] = ()
+    ) -> None:
         """Rows of data: a table for people, else one line each with tabs between, without headings.
 
         Args:
             columns: The headings.
             rows: Plain text; may carry what a server wrote.
             squeeze: The column that is cut where the terminal is too narrow.
+            right: The columns of numbers.
         """
         if self.for_people:
             from .table import drawn
 
-            self.write(drawn(columns, rows, self.width, squeeze % len(columns), self.colors(sys.stdout)))
+            self.write(drawn(columns, rows, self.width, squeeze % len(columns), right, self.colors(sys.stdout)))
         else:
             for row in rows:
-                self.write("\t".join(one_cell(cell) for cell in row))
+                self.write_row(row)
+
+    def write_row(self, cells: Sequence[str]) -> None:
+        """One row of data for programs: cells with tabs between."""
+        self.write("\t".join(one_cell(cell) for cell in cells))
+
+    def write_wrapped(
+        self, pieces: Sequence[tuple[str, str]], *, indent: int = 0, continued: int = 0, lines: int = 0
+    ) -> None:
+        """A line of text for people; on a terminal it is wrapped at words, elsewhere left whole.
+
+        Args:
+            pieces: Texts, which may carry what a server wrote, each with the name of its style or nothing.
+            indent: Columns before the first line.
+            continued: Columns before the others.
+            lines: How many to write at most; the rest is left out. 0: all.
+        """
+        pieces = [(printable(text), style) for text, style in pieces]
+        whole = "".join(text for text, _ in pieces)
+        if self.for_people:
+            import textwrap
+
+            wrapped = textwrap.wrap(
+                whole, self.width, initial_indent=" " * indent, subsequent_indent=" " * continued,
+                drop_whitespace=True, break_on_hyphens=False, max_lines=lines or None, placeholder=" ...",
+            )  # fmt: skip
+        else:
+            wrapped = [" " * indent + whole]
+        self.write("\n".join(self._restyled(wrapped or [""], pieces)))
+
+    def _restyled(self, wrapped: Sequence[str], pieces: Sequence[tuple[str, str]]) -> list[str]:
+        """The styles of the pieces, put back after wrapping: letter for letter, blanks aside."""
+        if not self.colors(sys.stdout):
+            return [line.rstrip() for line in wrapped]
+        styles = [style for text, style in pieces for char in text if not char.isspace()]
+        at = 0
+        lines: list[str] = []
+        for line in wrapped:
+            runs: list[tuple[str, str]] = []
+            for char in line.rstrip():
+                style = runs[-1][1] if char.isspace() and runs else ""
+                if not char.isspace():
+                    style = styles[at] if at < len(styles) else ""
+                    at += 1
+                if runs and runs[-1][1] == style:
+                    runs[-1] = runs[-1][0] + char, style
+                else:
+                    runs.append((char, style))
+            lines.append("".join(self.styled(text, style) if style else text for text, style in runs))
+        return lines
 
     # Everything else
 

@@ -194,7 +194,7 @@ def read_server(
         return model.model_validate(data)
     except ValidationError as error:
         key, problem = _first_key_and_problem(error)
-        raise entry_error(source, name, key, f"{problem}.") from None
+        raise entry_error(source, name, key, problem if problem.endswith("?") else f"{problem}.") from None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -1,0 +1,258 @@
+"""Completes a command line: commands, options, servers, tools, and a tool's arguments by its schema in the catalog.
+
+The shells' scripts (`completion.py`) call `jackfield __complete SHELL LINE`. It starts no server and never fails: what
+cannot be told is not offered. What a command takes is told by the metavars of its arguments and options: `SERVER`,
+`SERVER.TOOL`, `SERVER[.TOOL]`, `KEY=VALUE` (after a tool), `FILE`, `FOLDER`, or the words themselves, as in `bash|zsh`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from .output import Output, one_cell
+
+if TYPE_CHECKING:
+    from .servers import Servers
+
+Candidate = tuple[str, str]
+"""What a word may be, and what that is."""
+
+_WORDS = re.compile(r"[a-z]+(\|[a-z]+)+")
+_BREAKS = "=:"
+"""Where bash begins a new word in the middle of one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be completed."""
+
+    before: list[str]
+    """The words before, without the program's name."""
+    word: str
+    """What is there of the word."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print what the last word of a line may be: one candidate a line, with a tab before what it is."""
+    shell, line = (*arguments, "", "")[:2]
+    candidates: list[Candidate] = []
+    with contextlib.suppress(Exception):
+        asked = split(line)
+        candidates = list(complete(asked))
+        if shell == "bash":
+            cut = max((asked.word.rfind(char) for char in _BREAKS), default=-1) + 1
+            candidates = [(value[cut:], about) for value, about in candidates]
+    for value, about in candidates:
+        if value.isprintable():
+            sys.stdout.write(value + ("\n" if shell == "bash" or not about else f"\t{one_cell(about)}\n"))
+    return 0
+
+
+def split(line: str) -> Asked:
+    """The words of a line that may end within quotes."""
+    for closing in ("", '"', "'"):
+        try:
+            words = shlex.split(line + closing)
+        except ValueError:
+            continue
+        is_new = not words or (not closing and line[-1:].isspace() and not line.endswith("\\ "))
+        return Asked(words[1:], "") if is_new else Asked(words[1:-1], words[-1] if len(words) > 1 else "")
+    return Asked([], "")
+
+
+def complete(asked: Asked) -> Iterator[Candidate]:
+    """What the word may be."""
+    from .app import COMMANDS, hoisted
+    from .root import command_of
+
+    shared, words = hoisted(asked.before)
+    if shared[-1:] == ["--config"]:  # its file is what is being written
+        yield from _files(asked.word, only_folders=False)
+        return
+    first = next((word for word in words if not word.startswith("-")), None)
+    command: Any = command_of([COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()))
+    top: Any = command
+    positional: list[str] = []
+    takes_value: Any = None
+    is_literal = False
+    for word in words:
+        if takes_value is not None:
+            takes_value = None
+        elif word == "--" and not is_literal:
+            is_literal = True
+        elif word.startswith("-") and not is_literal:
+            takes_value = _option(command, word)
+        elif word in getattr(command, "commands", {}):
+            command = command.commands[word]
+        else:
+            positional.append(word)
+    servers = _Lazy(lambda: _servers(shared))
+    if takes_value is not None:
+        yield from _values(takes_value, asked.word, positional, servers)
+    elif asked.word.startswith("-") and not is_literal:
+        yield from _options([command, top], asked)
+    elif inner := getattr(command, "commands", None):
+        for name, one in cast("Mapping[str, Any]", inner).items():
+            if name.startswith(asked.word) and not one.hidden:
+                yield name, one.get_short_help_str(60)
+    else:
+        argument = _argument(command, len(positional))
+        if argument is not None:
+            yield from _values(argument, asked.word, positional, servers)
+
+
+class _Lazy:
+    """The servers, read when they are first needed."""
+
+    def __init__(self, load: Callable[[], Servers]) -> None:
+        self._load = load
+        self._servers: Servers | None = None
+
+    def __call__(self) -> Servers:
+        if self._servers is None:
+            self._servers = self._load()
+        return self._servers
+
+
+def _servers(shared: Sequence[str]) -> Servers:
+    from .servers import load_servers
+
+    files = [value for option, value in itertools.pairwise(shared) if option == "--config"]
+    files += [option.partition("=")[2] for option in shared if option.startswith("--config=")]
+    return load_servers([Path(file) for file in files], _Silent())
+
+
+class _Silent(Output):
+    """Says nothing: the person is in the middle of a line."""
+
+    def _tell(self, text: str, end: str = "\n") -> None:
+        pass
+
+
+def _option(command: Any, word: str) -> Any:
+    """The option whose value comes next, if there is one."""
+    for param in command.params:
+        if word in param.opts and not param.is_flag:
+            return param
+    return None
+
+
+def _argument(command: Any, number: int) -> Any:
+    """The argument that the next positional word is for."""
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    for param in arguments:
+        if param.nargs == -1 or number == 0:
+            return param
+        number -= 1
+    return None
+
+
+def _options(commands: Sequence[Any], asked: Asked) -> Iterator[Candidate]:
+    for command in dict.fromkeys(commands):
+        for param in command.params:
+            if param.param_type_name != "option" or param.hidden:
+                continue
+            for name in param.opts:
+                if name.startswith("--") and name.startswith(asked.word) and name not in asked.before:
+                    yield name, param.help or ""
+    if "--help".startswith(asked.word):
+        yield "--help", "Show what the command takes."
+
+
+def _values(param: Any, word: str, positional: Sequence[str], servers: Callable[[], Servers]) -> Iterator[Candidate]:
+    """What an argument or the value of an option may be, by its metavar."""
+    metavar = str(param.metavar or "").strip("[]").removesuffix("...").strip("[]")
+    match metavar:
+        case "SERVER":
+            yield from _server_names(word, servers())
+        case "SERVER.TOOL" | "SERVER[.TOOL":
+            yield from _tools(word, servers(), also_servers="[" in metavar)
+        case "KEY=VALUE":
+            yield from _tool_arguments(word, positional, servers())
+        case "FILE" | "FOLDER" | "PROGRAM|FILE":
+            yield from _files(word, only_folders=metavar == "FOLDER")
+        case _ if _WORDS.fullmatch(metavar):
+            yield from ((one, "") for one in metavar.split("|") if one.startswith(word))
+        case _:
+            pass
+
+
+def _server_names(word: str, servers: Servers) -> Iterator[Candidate]:
+    for name in servers.names:
+        if name.startswith(word):
+            yield name, servers.found(name).source.program
+
+
+def _tools(word: str, servers: Servers, *, also_servers: bool) -> Iterator[Candidate]:
+    """Servers first, with a dot to go on; a server's tools once it is written."""
+    from .known import first_line
+
+    for outline in servers.outlines():
+        name = outline.server_name
+        if word.startswith(f"{name}."):
+            for tool in servers.catalog.tools(outline):
+                if tool.reference.startswith(word):
+                    yield tool.reference, first_line(tool.description)
+        elif name.startswith(word):
+            count = len(servers.catalog.tools(outline))
+            if also_servers:
+                yield name, f"{count} tools"
+            if count:
+                yield f"{name}.", f"{count} tools"
+
+
+def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> Iterator[Candidate]:
+    """`name=` for the arguments that are not given yet; behind it what it may be, where the schema tells."""
+    from .known import resolve_tool
+
+    schema = resolve_tool(servers, positional[0]).input_schema
+    properties = _table(schema.get("properties"))
+    name, given, value = word.partition("=")
+    name, typed = (name[:-1], ":") if name.endswith(":") else (name, "")
+    if given:
+        if value.startswith("@"):
+            for file, about in _files(value[1:], only_folders=False):
+                yield f"{name}=@{file}", about
+            return
+        for one in _possible(_table(properties.get(name))):
+            if one.startswith(value):
+                yield f"{name}{typed}={one}", ""
+        return
+    done = {re.split(r":?=", one, maxsplit=1)[0] for one in positional[1:]}
+    required = schema.get("required")
+    needed = cast("list[Any]", required) if isinstance(required, list) else []
+    for key in sorted(properties, key=lambda key: key not in needed):
+        if key.startswith(word) and key not in done:
+            inner = _table(properties[key])
+            is_text = inner.get("type", "string") == "string"
+            about = inner.get("description") or inner.get("type") or ""
+            yield f"{key}{'=' if is_text or not typed else ':='}", f"{about}{'' if key in needed else ' (optional)'}"
+
+
+def _possible(schema: Mapping[str, Any]) -> list[str]:
+    if isinstance(values := schema.get("enum"), list):
+        return [str(value) for value in cast("list[Any]", values)]
+    return ["true", "false"] if schema.get("type") == "boolean" else []
+
+
+def _files(word: str, *, only_folders: bool) -> Iterator[Candidate]:
+    folder, slash, start = word.rpartition("/")
+    shown = f"{folder}{slash}"
+    for path in sorted(Path(shown or ".").expanduser().iterdir()):
+        if path.name.startswith(start) and (start.startswith(".") or not path.name.startswith(".")):
+            if path.is_dir():
+                yield f"{shown}{path.name}/", ""
+            elif not only_folders:
+                yield f"{shown}{path.name}", ""
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

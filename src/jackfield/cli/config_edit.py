@@ -1,0 +1,270 @@
+"""`jackfield config import|add|remove`: change Jackfield's own files; those of other programs are never written."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from ..config.dialects import in_our_words
+from ..config.discover import Discovery, FoundServer, Source, discover, sources
+from ..errors import ConfigError, UnknownServerError, did_you_mean
+from .exits import UsageError
+from .invocation import Invocation
+from .output import shown_path
+from .own_file import file_to_write, read_table, write_table
+from .trust import NotTrustedError, TrustStore
+
+_PROJECT = typer.Option("--project", help="In the project's jackfield.json, instead of your own.")
+_FORCE = typer.Option("--force", help="Replace servers of the same name.")
+
+
+def register(config: typer.Typer) -> None:
+    """Add the commands."""
+    config.command("import")(import_servers)
+    config.command("add")(add)
+    config.command("remove")(remove)
+
+
+def import_servers(
+    context: typer.Context,
+    servers: Annotated[
+        list[str] | None, typer.Argument(help="All that are yours if omitted.", metavar="[SERVER]...")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Of this program only, or of this file.", metavar="PROGRAM|FILE")
+    ] = None,
+    project: Annotated[bool, _PROJECT] = False,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Copy servers of other programs' files into your own."""
+    invocation = Invocation.of(context)
+    output = invocation.output
+    # What --config names is where they go, not where they come from.
+    target = file_to_write(invocation, is_project=project)
+    found = _candidates(invocation, source, target)
+    if servers:
+        for name in servers:
+            if name not in found:
+                raise UnknownServerError(
+                    f"There is no server {name!r} to import.",
+                    server_name=name,
+                    hint=did_you_mean(name, found, "server"),
+                )
+        chosen = {name: found[name] for name in servers}
+        store = TrustStore()
+        for name, one in chosen.items():
+            if store.trust(one) != "trusted":
+                raise NotTrustedError(
+                    f"The server {name!r} of the project file {shown_path(one.source.path)} is not accepted yet.",
+                    hint=f"Look at it and accept it: jackfield config trust {name}",
+                )
+    else:
+        # What a project's file has is trusted once it is copied, and so taken only if it is named.
+        chosen = {name: one for name, one in found.items() if one.source.scope != "project"}
+    data, key, table = read_table(target)
+    taken: list[str] = []
+    for name, one in chosen.items():
+        if name in table and not force:
+            output.note(f"{name}: there already; --force replaces it.")
+            continue
+        entry = _absolute(in_our_words(one.entry, one.source.program), one.source.folder)
+        try:
+            FoundServer(name, entry, one.source).config(None)
+        except ConfigError as error:
+            output.warn(f"{name}: left out. {error.message}")
+            continue
+        table[name] = entry
+        taken.append(name)
+        output.detail(f"{name}: from {shown_path(one.source.path)} ({one.source.program})")
+    if taken:
+        write_table(target, data, key, table)
+        _trust(invocation, target, taken)
+    if output.as_json:
+        output.write_json({"file": str(target), "imported": taken})
+    else:
+        output.note(f"Imported into {shown_path(target)}: {', '.join(taken) or 'nothing'}.")
+
+
+def _candidates(invocation: Invocation, source: str | None, target: Path) -> dict[str, FoundServer]:
+    """The servers that can be imported, by name; the first found of each."""
+    if source is not None and (os.sep in source or Path(source).exists()):
+        file = Path(source)
+        discovery = discover([Source(file, "--from", "given", file.absolute().parent)])
+        for error in discovery.problems.values():
+            raise error
+        return dict(discovery.servers)
+    everything = _everywhere()
+    found = [one for one in (*everything.servers.values(), *everything.shadowed) if one.source.path != target]
+    found = [one for one in found if not one.is_disabled and one.source.program != "Jackfield"]
+    if source is not None:
+        programs = {one.source.program for one in found}
+        wanted = _program(source, programs)
+        found = [one for one in found if one.source.program.startswith(wanted)]
+    first: dict[str, FoundServer] = {}
+    for one in found:
+        first.setdefault(one.name, one)
+    return first
+
+
+def _everywhere() -> Discovery:
+    return discover(sources(Path.cwd(), os.environ))
+
+
+def _program(name: str, programs: Iterable[str]) -> str:
+    """The program that is meant, by case and separators."""
+    known = sorted({program.partition(",")[0] for program in programs})
+
+    def normal(text: str) -> str:
+        return "".join(char for char in text.lower() if char.isalnum())
+
+    for program in known:
+        if normal(program) == normal(name):
+            return program
+    raise UsageError(f"No server of a program {name!r} was found.", hint=did_you_mean(name, known, "program"))
+
+
+def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The entry for a file in another folder: paths that were relative to its own are absolute."""
+    return {key: _anchored(key, value, folder) for key, value in entry.items()}
+
+
+def _anchored(key: str, value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_anchored("", item, folder) for item in cast("list[Any]", value)]
+    if not isinstance(value, str):
+        return value
+    text = value.replace("${workspaceFolder}", str(folder))
+    is_path = key in ("cwd", "working_dir", "verify") or (key == "command" and "/" in text)
+    return str(folder / text) if is_path and not text.startswith(("/", "~", "${")) else text
+
+
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What to call it.", metavar="NAME")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="Start this, after --: NAME -- npx -y some-server.", metavar="[-- COMMAND [ARG]...]"),
+    ] = None,
+    stdio: Annotated[
+        str | None, typer.Option("--stdio", help="Start this, in one word.", metavar="'COMMAND ARG'")
+    ] = None,
+    http: Annotated[str | None, typer.Option("--http", help="Reach it over Streamable HTTP.", metavar="URL")] = None,
+    sse: Annotated[str | None, typer.Option("--sse", help="Reach it over SSE.", metavar="URL")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", help="A variable; write secrets as ${VAR}.", metavar="NAME=VALUE")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", help="A header; write secrets as ${VAR}.", metavar="'NAME: VALUE'")
+    ] = None,
+    cwd: Annotated[Path | None, typer.Option("--cwd", help="Start it in this folder.", metavar="FOLDER")] = None,
+    project: Annotated[bool, _PROJECT] = False,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Add a server to your own file; it is not started."""
+    invocation = Invocation.of(context)
+    output = invocation.output
+    words = shlex_split(stdio) if stdio is not None else list(command or [])
+    given = [what for what, value in (("a command", words), ("--http", http), ("--sse", sse)) if value]
+    if len(given) != 1:
+        raise UsageError(
+            f"Give one of a command, --http and --sse, not {' and '.join(given) if given else 'none'}.",
+            hint="Such as: jackfield config add files -- npx -y @modelcontextprotocol/server-filesystem .",
+        )
+    if not name or name.startswith("-") or not name.isprintable() or any(char.isspace() for char in name):
+        raise UsageError(f"{name!r} is no name for a server.", hint="Take letters, digits, - and _.")
+    target = file_to_write(invocation, is_project=project)
+    entry: dict[str, Any] = {}
+    if words:
+        # A path is meant from here, not from the file's folder.
+        first = (
+            str(Path.cwd() / words[0]) if "/" in words[0] and not words[0].startswith(("/", "~", "${")) else words[0]
+        )
+        entry = {"command": first, **({"args": words[1:]} if words[1:] else {})}
+    else:
+        entry = {"type": "http" if http else "sse", "url": http or sse}
+    variables = dict(_pair(one, "=", "--env NAME=VALUE") for one in env or ())
+    headers = dict(_pair(one, ":", "--header 'NAME: VALUE'") for one in header or ())
+    if variables:
+        entry["env"] = variables
+    if headers:
+        entry["headers"] = headers
+    if cwd is not None:
+        entry["cwd"] = str(cwd.absolute())
+    FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent)).config(None)
+    data, key, table = read_table(target)
+    if name in table and not force:
+        raise ConfigError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
+    write_table(target, data, key, {**table, name: entry})
+    _trust(invocation, target, [name])
+    if any("${" not in value for pairs in (variables, headers) for value in pairs.values()):
+        output.warn("A value is stored in plain text. If it is a secret, write it as ${VAR}, and set that variable.")
+    if output.as_json:
+        output.write_json({"file": str(target), "added": name})
+    else:
+        output.note(f"Added {name!r} to {shown_path(target)}. To try it: jackfield doctor {name}")
+
+
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Its name.", metavar="NAME")],
+    project: Annotated[bool, _PROJECT] = False,
+) -> None:
+    """Remove a server from your own file."""
+    invocation = Invocation.of(context)
+    output = invocation.output
+    target = file_to_write(invocation, is_project=project)
+    data, key, table = read_table(target)
+    if name not in table:
+        elsewhere = [] if invocation.config_files else [
+            one
+            for one in (*invocation.servers.discovery.servers.values(), *invocation.servers.discovery.shadowed)
+            if one.name == name
+        ]  # fmt: skip
+        hint = did_you_mean(name, table, "server")
+        if elsewhere:
+            own = elsewhere[0].source.program == "Jackfield"
+            file = shown_path(elsewhere[0].source.path)
+            hint = f"It stands in {file}: " + ("give --project." if own else "remove it there.")
+        raise UnknownServerError(f"{shown_path(target)} has no server {name!r}.", server_name=name, hint=hint)
+    del table[name]
+    write_table(target, data, key, table)
+    if output.as_json:
+        output.write_json({"file": str(target), "removed": name})
+    else:
+        output.note(f"Removed {name!r} from {shown_path(target)}.")
+
+
+def shlex_split(text: str) -> list[str]:
+    """The words of a command line.
+
+    Raises:
+        UsageError: Its quotes do not match.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no command line: {error}.", hint="Check its quotes.") from None
+
+
+def _pair(text: str, separator: str, shape: str) -> tuple[str, str]:
+    name, found, value = text.partition(separator)
+    if not found or not name.strip():
+        # The text itself may be a secret.
+        raise UsageError(f"A value does not have the shape {shape}.")
+    return name.strip(), value.strip() if separator == ":" else value
+
+
+def _trust(invocation: Invocation, target: Path, names: list[str]) -> None:
+    """What the user writes into the project's file is accepted by that."""
+    if invocation.config_files:
+        return
+    store = TrustStore()
+    found = _everywhere().servers
+    mine = [found[name] for name in names if name in found and found[name].source.path == target]
+    if new := [one for one in mine if store.trust(one) != "trusted"]:
+        store.accept(new)

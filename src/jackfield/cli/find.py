@@ -1,0 +1,56 @@
+"""`jackfield find`: search the tools of all servers in the catalog."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .invocation import Invocation
+from .known import first_line, server_marks, tool_facts, unlisted_note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("find")(find)
+
+
+def find(
+    context: typer.Context,
+    query: Annotated[list[str], typer.Argument(help="What is to be done, or a tool's name.", metavar="QUERY...")],
+    server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
+) -> None:
+    """Find tools by what they do, or by name; starts no server."""
+    invocation = Invocation.of(context)
+    servers, output = invocation.servers, invocation.output
+    only = None if server is None else [servers.found(server).name]
+    outlines = servers.outlines()
+    hits = servers.catalog.search(outlines).find(" ".join(query), max(1, limit), servers=only)
+    entries = {outline.server_name: servers.catalog.entry(outline) for outline in outlines}
+    found: list[dict[str, Any]] = []
+    for hit in hits:
+        entry = entries[hit.tool.server_name]
+        facts = tool_facts(hit.tool, entry)
+        found.append({**facts, "marks": [*facts["marks"], *server_marks(entry)], "score": round(hit.score, 3)})
+    if output.as_json:
+        output.write_json(found)
+    elif output.for_people:
+        for one in found:
+            _write(invocation, one)
+    else:
+        for one in found:
+            output.write_row([one["reference"], one["signature"], first_line(one["description"])])
+    if not found:
+        output.note("No tool matches. Try other words.")
+    if note := unlisted_note(servers, only or servers.names):
+        output.note(note)
+
+
+def _write(invocation: Invocation, hit: dict[str, Any]) -> None:
+    output = invocation.output
+    parameters = hit["signature"].removeprefix(hit["name"])
+    marks = "".join(f" [{mark}]" for mark in hit["marks"])
+    output.write_wrapped([(hit["reference"], "bold"), (parameters, "dim"), (marks, "yellow")], continued=4)
+    if summary := first_line(hit["description"]):
+        output.write_wrapped([(summary, "")], indent=4, continued=4, lines=2)

@@ -1,0 +1,156 @@
+"""What is known of servers and tools without asking them, as data and for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, JackfieldError, UnknownToolError, nearest
+from .output import shown_path
+from .servers import Servers
+
+if TYPE_CHECKING:
+    from ..catalog.search import ToolEntry
+    from ..catalog.store import CatalogEntry
+
+
+def server_facts(servers: Servers, name: str) -> dict[str, Any]:
+    """What is known of a server.
+
+    `state` is that of the catalog (`cold`, `known`, `stale`, `broken`), or `untrusted`, or `invalid`.
+    """
+    found = servers.found(name)
+    facts: dict[str, Any] = {
+        "name": name,
+        "transport": None,
+        "address": None,
+        "tools": None,
+        "state": "invalid",
+        "problem": None,
+        "listed_at": None,
+        "open_seconds": None,
+        "file": str(found.source.path),
+        "program": found.source.program,
+        "scope": found.source.scope,
+        "trust": servers.store.trust(found),
+    }
+    try:
+        outline = servers.outline(name)
+    except ConfigError as error:
+        return {**facts, "problem": error.message}
+    catalog = servers.catalog
+    entry, state = catalog.entry(outline), catalog.state(outline)
+    facts |= {"transport": outline.transport, "address": outline.address, "state": state}
+    if entry is not None:
+        facts["problem"] = entry.failure
+        if entry.fetched_at:
+            facts |= {"tools": len(catalog.tools(outline)), "listed_at": entry.fetched_at}
+        facts["open_seconds"] = entry.open_seconds
+    if facts["trust"] != "trusted":
+        facts["state"] = "untrusted"
+    return facts
+
+
+def short_transport(transport: str | None) -> str:
+    """A transport's name for people."""
+    return {"streamable-http": "http", None: "?"}.get(transport, transport or "?")
+
+
+def tool_facts(tool: ToolEntry, entry: CatalogEntry | None) -> dict[str, Any]:
+    """What is known of a tool, without its schemas."""
+    from ..catalog.signature import signature
+
+    return {
+        "reference": tool.reference,
+        "server": tool.server_name,
+        "name": tool.name,
+        "signature": signature(tool.name, tool.input_schema),
+        "title": tool.title,
+        "description": tool.description,
+        "annotations": dict(tool.annotations),
+        "marks": tool_marks(tool, entry),
+    }
+
+
+def tool_marks(tool: ToolEntry, entry: CatalogEntry | None) -> list[str]:
+    """What to know of a tool before it is called. The first two are the server's claims."""
+    marks: list[str] = []
+    if tool.annotations.get("readOnlyHint"):
+        marks.append("read-only")
+    elif tool.annotations.get("destructiveHint"):
+        marks.append("destructive")
+    if entry is not None and tool.name in entry.changed:
+        marks.append("changed since accepted")
+    return marks
+
+
+def server_marks(entry: CatalogEntry | None) -> list[str]:
+    """What to know of a server before a tool of it is called."""
+    if entry is None:
+        return []
+    if entry.failure is not None:
+        from .wording import ago
+
+        return [f"failed {ago(time.time() - entry.failed_at)}: {entry.failure}"]
+    return []
+
+
+def first_line(description: str) -> str:
+    """The first line of a tool's description."""
+    return description.strip().partition("\n")[0]
+
+
+def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
+    """The tool that `SERVER.TOOL` names, by the catalog: exactly, else by case and separators.
+
+    Raises:
+        UnknownToolError: There is none, or its server was never listed; the hint says what to do.
+        UnknownServerError: It names no server.
+    """
+    from ..router.references import References
+
+    outlines = servers.outlines()
+    tools = [tool for outline in outlines for tool in servers.catalog.tools(outline)]
+    references = References(tools, servers.names)
+    server = references.server_of(reference)
+    if server is not None and server_facts(servers, server)["tools"] is None:
+        facts = server_facts(servers, server)
+        if facts["state"] == "invalid":
+            servers.outline(server)  # says what is wrong
+        raise UnknownToolError(
+            f"Nothing is known yet of the tools of {server!r}.",
+            server_name=server,
+            sent=False,
+            hint=f"Ask it for them: jackfield refresh {server}",
+        )
+    if server is None and "." in reference and not nearest(reference, [tool.reference for tool in tools], 1):
+        servers.found(reference.partition(".")[0])
+    try:
+        return references.tool(reference)
+    except UnknownToolError as error:
+        if error.hint == "Look for it with find_tools.":
+            error.hint = "Look for it: jackfield find ..., or see all: jackfield list SERVER"
+        raise
+
+
+def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
+    """Which servers a search leaves out because nothing is known of them."""
+    cold = [outline.server_name for outline in servers.outlines() if outline.server_name in names]
+    cold = [name for name in cold if servers.catalog.state(servers.outline(name)) == "cold"]
+    if not cold:
+        return None
+    shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")
+    return f"Never listed, so not looked at: {shown}. To ask them: jackfield refresh"
+
+
+def error_facts(error: JackfieldError) -> Mapping[str, Any]:
+    """An error as data."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def where(facts: Mapping[str, Any]) -> str:
+    """Where a server stands, for people."""
+    from pathlib import Path
+
+    return shown_path(Path(facts["file"]))

@@ -1,0 +1,85 @@
+"""`jackfield refresh`: ask servers for their tools, and say what changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .asking import Asked, ask_servers
+from .invocation import Invocation
+from .known import error_facts
+from .wording import duration
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("refresh")(refresh)
+
+
+def refresh(
+    context: typer.Context,
+    servers: Annotated[
+        list[str] | None, typer.Argument(help="These only; all if omitted.", metavar="[SERVER]...")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take tools that changed as they are now; they are marked otherwise.")
+    ] = False,
+) -> int:
+    """Ask servers for their tools, and say what changed; starts them."""
+    invocation = Invocation.of(context)
+    asked = ask_servers(invocation, servers or None)
+    output, catalog = invocation.output, invocation.servers.catalog
+    facts = [
+        _facts(invocation, asked, name) for name in invocation.servers.names if name in {*asked.configs, *asked.errors}
+    ]
+    if accept:
+        for one in facts:
+            if one["name"] in asked.configs:
+                one["accepted"] = catalog.accept(asked.configs[one["name"]])
+    if output.as_json:
+        output.write_json(facts)
+        return asked.exit_code
+    if facts:
+        output.write_table(
+            ["SERVER", "TOOLS", "CHANGES", "TIME"], [_row(one) for one in facts], squeeze=0, right=(1, 3)
+        )
+    elif not invocation.servers.names:
+        output.note("No server is configured. Where Jackfield looks: jackfield config path")
+    changed = {one["name"]: one["changed"] for one in facts if one["changed"] and not accept}
+    for name, tools in changed.items():
+        output.warn(f"{name}: not as you accepted them: {', '.join(tools)}")
+    if changed:
+        output.note("A changed tool can be an attack. Look at them (jackfield show), then: jackfield refresh --accept")
+    return asked.exit_code
+
+
+def _facts(invocation: Invocation, asked: Asked, name: str) -> dict[str, Any]:
+    error = asked.errors.get(name)
+    diff = asked.diffs.get(name)
+    config = asked.configs.get(name)
+    catalog = invocation.servers.catalog
+    entry = catalog.entry(config) if config is not None else None
+    return {
+        "name": name,
+        "tools": len(catalog.tools(config)) if config is not None and error is None else None,
+        "added": list(diff.added) if diff else [],
+        "removed": list(diff.removed) if diff else [],
+        "changed": list(entry.changed) if entry is not None and error is None else [],
+        "seconds": round(asked.seconds[name], 3) if name in asked.seconds else None,
+        "error": error_facts(error) if error is not None else None,
+    }
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    changes = [
+        f"{sign}{len(facts[what])}"
+        for sign, what in (("+", "added"), ("-", "removed"), ("~", "changed"))
+        if facts[what]
+    ]
+    return [
+        facts["name"],
+        "-" if facts["tools"] is None else str(facts["tools"]),
+        facts["error"]["code"] if facts["error"] else " ".join(changes) or "none",
+        "" if facts["seconds"] is None else duration(facts["seconds"]),
+    ]

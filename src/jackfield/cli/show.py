@@ -1,0 +1,129 @@
+"""`jackfield show`: all that is known of one server, or of one tool."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from .invocation import Invocation
+from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
+from .wording import ago, count, duration
+
+if TYPE_CHECKING:
+    from ..catalog.search import ToolEntry
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("show")(show)
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A server, or one tool of it.", metavar="SERVER[.TOOL]")],
+    schema: Annotated[bool, typer.Option("--schema", help="Print only the JSON schema of the arguments.")] = False,
+) -> None:
+    """Show a server and its tools, or one tool; starts none."""
+    invocation = Invocation.of(context)
+    servers, output = invocation.servers, invocation.output
+    if name in servers.names:
+        tools = servers.catalog.tools(servers.outline(name))
+        if schema:
+            output.write_json({tool.name: tool.input_schema for tool in tools})
+        else:
+            _show_server(invocation, name, tools)
+        return
+    tool = resolve_tool(servers, name)
+    if schema:
+        output.write_json(tool.input_schema)
+    else:
+        _show_tool(invocation, tool)
+
+
+def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> None:
+    servers, output = invocation.servers, invocation.output
+    facts = server_facts(servers, name)
+    entry = servers.catalog.entry(servers.outline(name))
+    if output.as_json:
+        known: dict[str, Any] = {"server_info": {}, "instructions": None, "protocol_version": None}
+        if entry is not None:
+            known = {
+                "server_info": entry.server_info,
+                "instructions": entry.instructions,
+                "protocol_version": entry.protocol_version or None,
+            }
+        output.write_json({**facts, **known, "tools": [tool_facts(tool, entry) for tool in tools]})
+        return
+    output.write_wrapped([(name, "bold"), (f"  {short_transport(facts['transport'])}  {facts['state']}", "")])
+    pairs = [("from", f"{where(facts)} ({facts['program']})"), ("address", facts["address"])]
+    if entry is not None and entry.fetched_at:
+        info = entry.server_info
+        version = f"{info.get('title') or info.get('name') or '?'} {info.get('version') or ''}".strip()
+        pairs += [
+            ("server", f"{version}, protocol {entry.protocol_version}" if entry.protocol_version else version),
+            ("listed", ago(time.time() - entry.fetched_at)),
+        ]
+    if entry is not None and entry.open_seconds:
+        pairs.append(("opens in", f"about {duration(entry.open_seconds)}"))
+    if facts["problem"]:
+        pairs.append(("problem", facts["problem"]))
+    for label, text in pairs:
+        output.write_wrapped([(f"  {label:<9} ", "dim"), (text, "")], continued=12)
+    if entry is not None and entry.instructions:
+        output.write("")
+        for paragraph in entry.instructions.strip().splitlines():
+            output.write_wrapped([(paragraph, "")], indent=2, continued=2)
+    output.write("")
+    if not facts["listed_at"]:
+        output.note(f"Its tools are not known yet. Ask it: jackfield refresh {name}")
+        return
+    output.write_wrapped([(count(len(tools), "tool"), "bold")])
+    for tool in tools:
+        one = tool_facts(tool, entry)
+        marks = "".join(f" [{mark}]" for mark in one["marks"])
+        parameters = one["signature"].removeprefix(tool.name)
+        output.write_wrapped([(tool.name, "cyan"), (parameters, "dim"), (marks, "yellow")], indent=2, continued=6)
+        if summary := first_line(tool.description):
+            output.write_wrapped([(summary, "")], indent=6, continued=6)
+
+
+def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:
+    from ..catalog.ranking import parameters
+
+    servers, output = invocation.servers, invocation.output
+    facts = tool_facts(tool, servers.catalog.entry(servers.outline(tool.server_name)))
+    if output.as_json:
+        output.write_json({**facts, "input_schema": tool.input_schema, "output_schema": tool.output_schema})
+        return
+    signature = facts["signature"].removeprefix(tool.name)
+    output.write_wrapped([(tool.reference, "bold"), (signature, "dim")], continued=4)
+    if facts["marks"]:
+        output.write_wrapped([("".join(f"[{mark}] " for mark in facts["marks"]).strip(), "yellow")])
+    text = tool.description.strip() or tool.title or ""
+    for number, paragraph in enumerate(text.splitlines()):
+        if number == 0:
+            output.write("")
+        output.write_wrapped([(paragraph, "")], indent=2, continued=2)
+    described = [(name, about) for name, about in parameters(tool.input_schema) if about]
+    if described:
+        output.write("")
+        for name, about in described:
+            output.write_wrapped([(f"  {name}", "cyan"), (f"  {about}", "")], continued=6)
+    output.write("")
+    output.write_wrapped([("Call it: ", "dim"), (f"jackfield call {tool.reference} {_example(tool)}".rstrip(), "")])
+
+
+def _example(tool: ToolEntry) -> str:
+    """The arguments that the tool needs, as `call` takes them."""
+    needed, properties = tool.input_schema.get("required"), tool.input_schema.get("properties")
+    if not isinstance(needed, list) or not isinstance(properties, dict):
+        return ""
+    kinds = {
+        name: cast("dict[str, Any]", inner).get("type")
+        for name, inner in cast("dict[str, Any]", properties).items()
+        if isinstance(inner, dict)
+    }
+    names = [str(name) for name in cast("list[Any]", needed)]
+    return " ".join(f"{name}=..." if kinds.get(name) == "string" else f"{name}:=..." for name in names)

@@ -1,0 +1,23 @@
+"""Times and counts as people say them."""
+
+from __future__ import annotations
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was: `3 h ago`."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def duration(seconds: float) -> str:
+    """A time span: `1.9 s`, `25 ms`."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: `1 tool`, `3 tools`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
