@@ -104,7 +104,8 @@ def _is_known(name: str, schema: Schema) -> bool:
     if rest is True or isinstance(rest, Mapping):
         return True
     # Without properties, or with others by pattern or in parts, one cannot say from here.
-    return "patternProperties" in schema or ("properties" not in schema and rest is not False)
+    is_open = not isinstance(schema.get("properties"), Mapping) and rest is not False
+    return is_open or "patternProperties" in schema
 
 
 def _unknown(name: str, properties: Schema) -> str:

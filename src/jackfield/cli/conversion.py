@@ -71,10 +71,10 @@ def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schem
 
     What it cannot take apart is given as it is; the whole schema is checked later all the same.
     """
-    if schema is True or schema is None or depth > _MAX_DEPTH:
-        yield {}
+    if schema is False:
         return
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        yield {}
         return
     parts = cast("Schema", schema)
     if isinstance(reference := parts.get("$ref"), str):

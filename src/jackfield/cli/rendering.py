@@ -19,6 +19,8 @@ STYLES: Sequence[Style] = ("text", "json", "markdown", "raw")
 SAVED_AS = "savedAs"
 """The key under which a block that was saved has its path, in the place of its data."""
 
+_ENCODED = {ord(char): f"%{ord(char):02X}" for char in "<>\\"}
+
 
 def blocks_of(result: Json) -> list[Json]:
     """What a result consists of, each as a content block: of a tool, of a resource, or of a prompt."""
@@ -198,11 +200,11 @@ def _fenced(text: str, language: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\[\]*_`\\])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\[\]*_`<&\\])", r"\\\1", " ".join(text.split()))
 
 
 def _address(address: str) -> str:
-    address = " ".join(address.split()).replace("<", "%3C").replace(">", "%3E")
+    address = " ".join(address.split()).translate(_ENCODED)
     return f"<{address}>" if re.search(r"[ ()]", address) else address
 
 

@@ -87,10 +87,11 @@ def _data(block: Mapping[str, Any], *, also_text: bool) -> bytes | None:
 
 def _name(block: Mapping[str, Any], name: str) -> str:
     resource: Mapping[str, Any] = block.get("resource") or {}
-    suggested = safe_name(str(resource.get("uri") or name), "result")
-    if "." in suggested:
-        return suggested
-    return suggested + _ending(str(block.get("mimeType") or resource.get("mimeType") or ""), "text" in resource)
+    if "uri" not in resource:
+        return safe_name(name, "result").replace(".", "_") + _ending(str(block.get("mimeType") or ""), is_text=False)
+    suggested = safe_name(str(resource["uri"]), "resource")
+    has_ending = "." in suggested
+    return suggested if has_ending else suggested + _ending(str(resource.get("mimeType") or ""), "text" in resource)
 
 
 def _ending(mime_type: str, is_text: bool) -> str:
