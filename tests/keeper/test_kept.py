@@ -55,7 +55,7 @@ def everything(**more: Any) -> KeptSession:
 def test_calls_of_several_commands_share_one_server(shared: Home, kept: KeptSession) -> None:
     opened = kept.open()
     assert opened["opened"]
-    assert opened["serverInfo"] == {"name": "unruly", "version": "1"}
+    assert opened["server_info"] == {"name": "unruly", "version": "1"}
     assert opened["tools"] == 9
     with shared.client("print(session.call_tool('count').result['content'][0]['text'])", fields_of(kept)) as other:
         assert other.communicate(timeout=20)[0] == "1\n"
@@ -111,7 +111,8 @@ def test_a_call_that_kills_the_server(shared: Home, kept: KeptSession) -> None:
         kept.call_tool("crash", {"code": 3})
     assert caught.value.sent is True
     assert caught.value.state_lost
-    assert text(kept.call_tool("count")) == "1"
+    answer = kept.call_tool("count")
+    assert (text(answer), answer.state_lost, answer.generation) == ("1", False, 2)  # it was told
     assert sessions()[0]["errors"] == 1
 
 
@@ -289,7 +290,7 @@ def test_how_long_it_is_kept_comes_from_the_configuration(shared: Home, unruly_f
     KeptSession(unruly_fields(name="b", session={"idle_timeout": 30}), keep=True).open()
     KeptSession(unruly_fields(name="c", keep_alive=True, session={"idle_timeout": None}), keep=True).open()
     KeptSession(unruly_fields(name="d", keep_alive=60), keep=True).open(idle_timeout=5)
-    assert {info["server"]: info["idleTimeout"] for info in sessions()} == {"a": 60, "b": 30, "c": None, "d": 5}
+    assert {info["server"]: info["idle_timeout"] for info in sessions()} == {"a": 60, "b": 30, "c": None, "d": 5}
 
 
 def test_closing_ends_the_server_and_the_calls(shared: Home, kept: KeptSession, tmp_path: Path) -> None:
@@ -357,13 +358,17 @@ def test_a_changed_configuration_opens_another_session(shared: Home, unruly_fiel
     changed = unruly_fields()
     changed["environment"]["NEW"] = "value"
     # Although this does not say `keep`: the user asked for this server to be kept.
-    answer = KeptSession(changed, origin="/mcp.json").call_tool("count")
+    found = lookup(changed, origin="/mcp.json")
+    assert found is not None
+    assert (found.info() or {})["changed"]
+    answer = found.call_tool("count")
+    assert not (found.info() or {})["changed"]
     assert text(answer) == "1"
     assert answer.note is not None
     assert "has changed" in answer.note
     old, new = sessions()
     assert (old["replaced"], new["replaced"]) == (True, False)
-    assert new["idleTimeout"] == 77
+    assert new["idle_timeout"] == 77
     # Each variable's value is a configuration of its own: two terminals do not disturb each other.
     assert text(before.call_tool("count")) == "2"
     assert close_sessions("unruly") == [{"server": "unruly", "key": "default"}] * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, JackfieldError, KeeperError
 from .exits import UsageError
@@ -52,6 +52,25 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
     return None
 
 
+class Requests(Protocol):
+    """Makes requests on an open session."""
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        call_timeout: float | None,
+        on_progress: ProgressListener | None,
+    ) -> Result:
+        """Make one request of MCP.
+
+        Raises:
+            JackfieldError: As the methods of `Session`.
+        """
+        ...
+
+
 class KeptRequests:
     """Makes requests on a session of the background process, and tells what became of it."""
 
@@ -84,12 +103,12 @@ class KeptRequests:
 
 
 def run_kept(
-    session: KeptRequests, steps: Steps, *, call_timeout: float | None, on_progress: ProgressListener | None
+    session: Requests, steps: Steps, *, call_timeout: float | None, on_progress: ProgressListener | None
 ) -> Result:
-    """Make the steps on a kept session; returns what they come to.
+    """Make the steps on an open session; returns what they come to.
 
     Raises:
-        JackfieldError: As the steps, and as `KeptRequests.request`.
+        JackfieldError: As the steps, and as `Requests.request`.
     """
     try:
         request = next(steps)

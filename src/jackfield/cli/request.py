@@ -17,6 +17,8 @@ from .output import Output
 from .rendering import STYLES, Style, shown
 
 if TYPE_CHECKING:
+    from .held import HeldSession
+    from .kept import KeptRequests
     from .steps import Result, Steps
     from .targets import Target
 
@@ -69,11 +71,12 @@ class Wishes:
 
 
 def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
-    """Make the steps: on the kept session where there is one, else on one that is opened here and closed again.
+    """Make the steps: on the kept session where there is one, or that the shell holds, else on one for these alone.
 
     Raises:
         JackfieldError: They could not be made.
     """
+    from .held import held_sessions
     from .kept import kept_session, run_kept
 
     output = wishes.output
@@ -83,7 +86,9 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             from .progress import ProgressLine
 
             progress = stack.enter_context(ProgressLine(output.width))
-        kept = kept_session(target, wishes.key, output)
+        kept: KeptRequests | HeldSession | None = kept_session(target, wishes.key, output)
+        if kept is None and (held := held_sessions.get()) is not None:
+            kept = held.session(target.config, output)
         try:
             if kept is not None:
                 return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)

@@ -13,6 +13,14 @@ def ago(seconds: float) -> str:
     return "just now"
 
 
+def span(seconds: float) -> str:
+    """A time span in its largest unit: `3 h`."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "0 s"
+
+
 def duration(seconds: float) -> str:
     """A time span: `1.9 s`, `25 ms`."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"

@@ -201,9 +201,9 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
             wait_until_gone(place, _SETTLE_SECONDS)
             return True
     else:
-        mine = (request["server"]["config"]["server_name"], request["key"])
+        name = request["server_name"] if request["do"] == "close" else request["server"]["config"]["server_name"]
         sessions = connection.ask({"do": "ps"})["result"]["sessions"]
-        if mine not in [(session["server"], session["key"]) for session in sessions]:
+        if not any(one["server"] == name and request["key"] in (None, one["key"]) for one in sessions):
             return False
     raise KeeperError(
         f"The background process (pid {connection.process_id}) is of jackfield {connection.version}, which keeps "

@@ -63,6 +63,8 @@ class KeptSession:
     def info(self) -> dict[str, Any] | None:
         """How it stands, as `ps` shows it; `None` where it is not kept. Starts nothing.
 
+        `changed` says that it was opened by another configuration: the next request opens another one for this.
+
         Raises:
             KeeperError: The background process cannot be trusted, or does not answer.
         """
@@ -73,7 +75,7 @@ class KeptSession:
         """Open it, if it is not; sets how many seconds it is kept unused, where given.
 
         Returns:
-            `session` (as in `ps`), `opened` (whether it was not open before), `seconds`, `serverInfo`, `tools` (how
+            `session` (as in `ps`), `opened` (whether it was not open before), `seconds`, `server_info`, `tools` (how
             many), and `note`.
 
         Raises:
@@ -152,7 +154,7 @@ class KeptSession:
                 retryable=True,
                 hint=f"Open it again: jackfield open {self.server_name}",
             )
-        return KeptAnswer(answer["result"], answer["generation"], answer["stateLost"], answer["note"])
+        return KeptAnswer(answer["result"], answer["generation"], answer["state_lost"], answer["note"])
 
 
 def processes() -> dict[str, Any] | None:

@@ -53,8 +53,7 @@ class Requests:
             case "end":
                 return packed({"result": await self._end_all(request.get("if_empty") is True)})
             case "find":
-                kept = self._sessions.find(Wanted.of(request, self._sessions.keeper_id))
-                return packed({"result": self._sessions.info(kept) if kept else None})
+                return packed({"result": self._find(Wanted.of(request, self._sessions.keeper_id))})
             case "open":
                 return packed({"result": await self._open(request)})
             case "close":
@@ -75,6 +74,11 @@ class Requests:
             },
             "sessions": self._sessions.infos(),
         }
+
+    def _find(self, wanted: Wanted) -> dict[str, Any] | None:
+        found = self._sessions.find(wanted)
+        kept = found or self._sessions.older(wanted)
+        return None if kept is None else {**self._sessions.info(kept), "changed": found is None}
 
     async def _end_all(self, if_empty: bool) -> dict[str, Any]:
         if if_empty:
@@ -100,7 +104,7 @@ class Requests:
             "session": self._sessions.info(kept),
             "opened": not was_open,
             "seconds": round(seconds, 3),
-            "serverInfo": {"name": about.name, "version": about.version} if about else None,
+            "server_info": {"name": about.name, "version": about.version} if about else None,
             "tools": len(listing.tools) if listing else 0,
             "note": note,
         }
@@ -111,7 +115,7 @@ class Requests:
         if kept is None:
             return packed({"result": None, "kept": False})
         async with self._sessions.use(kept) as session:
-            kept.calls += 1
+            kept.calls += not str(request.get("method")).endswith("/list")
             try:
                 result = await make_request(
                     session,
@@ -120,15 +124,19 @@ class Requests:
                     call_timeout=request.get("timeout"),
                     progress_callback=on_progress,
                 )
-            except JackfieldError:
+            except JackfieldError as error:
                 kept.errors += 1
+                if error.state_lost and error.generation is not None:
+                    kept.told_generation = error.generation + 1
                 raise
             is_error = getattr(result, "is_error", False)
             kept.errors += is_error is True
+            state_lost = session.generation > kept.told_generation
+            kept.told_generation = max(kept.told_generation, session.generation)
             about = {
                 "kept": True,
                 "generation": session.generation,
-                "stateLost": getattr(result, "state_lost", False),
+                "state_lost": state_lost,
                 "note": note,
             }
         # Results may be large, so they are not made JSON twice.

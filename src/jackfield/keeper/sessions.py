@@ -53,6 +53,8 @@ class KeptSession:
     is_replaced: bool = False
     """It was opened by a configuration that has changed since; calls go to a newer one."""
     is_closing: bool = False
+    told_generation: int = 1
+    """Up to which generation its users know that the state of the one before is gone. Whoever uses one key is one."""
 
     @property
     def server_name(self) -> str:
@@ -247,11 +249,11 @@ class KeptSessions:
             "pid": live.process_id if live else None,
             "age": None if kept.opened_at is None else round(now - kept.opened_at, 3),
             "idle": 0.0 if kept.users else round(now - kept.last_used_at, 3),
-            "idleTimeout": kept.idle_timeout,
+            "idle_timeout": kept.idle_timeout,
             "calls": kept.calls,
             "errors": kept.errors,
             "generation": live.generation if live else None,
-            "protocolVersion": live.protocol_version if live else None,
+            "protocol_version": live.protocol_version if live else None,
             "origin": kept.origin,
             "replaced": kept.is_replaced,
         }
