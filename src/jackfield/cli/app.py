@@ -42,6 +42,7 @@ COMMANDS = {
     "shell": "shell",
     "refresh": "refresh",
     "tokens": "tokens",
+    "doctor": "doctor",
     "config": "config",
     "completion": "completion",
 }

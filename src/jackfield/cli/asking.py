@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import JackfieldError
 from . import exits
 from .invocation import Invocation
-from .output import Output, printable
+from .output import Output, printable, silence_libraries
 
 if TYPE_CHECKING:
     from ..catalog.store import CatalogDiff
@@ -76,6 +76,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
     from ..events import SessionClosed, SessionFailed, SessionOpened, SessionOpening
     from ..manager.manager import MCPClientSessionManager
 
+    silence_libraries(invocation.output)
     catalog = invocation.servers.catalog
     started: dict[str, float] = {}
 

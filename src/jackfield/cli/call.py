@@ -13,7 +13,6 @@ from .targets import (
     HttpOption,
     SseOption,
     StdioOption,
-    ad_hoc_config,
     ad_hoc_target,
     ad_hoc_tool,
     tool_target,
@@ -58,8 +57,7 @@ def call(
     invocation = Invocation.of(context)
     given = read_words(words or [], args)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)
-    config = ad_hoc_config(stdio, http, sse, header or [])
-    target = ad_hoc_target(config, ad_hoc_tool(tool)) if config is not None else tool_target(invocation.servers, tool)
+    target = ad_hoc_target(ad_hoc_tool(tool), stdio, http, sse, header or []) or tool_target(invocation.servers, tool)
     known = check_by_catalog(target, given)
     if dry_run:
         result = planned(*known) if known else make(target, call_steps(target, given, dry_run=True), wishes)

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import JackfieldError
-from .output import Output
+from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class HeldSessions:
             self.close(name)
         self._configs[name] = config
         if self._manager is None:
-            self._manager = self._start()
+            self._manager = self._start(output)
         return self._manager
 
     def is_news(self, name: str, generation: int) -> bool:
@@ -99,7 +99,8 @@ class HeldSessions:
             job.ended.wait(_CANCEL_SECONDS)
             raise
 
-    def _start(self) -> MCPClientSessionManager:
+    def _start(self, output: Output) -> MCPClientSessionManager:
+        silence_libraries(output)
         from anyio.from_thread import start_blocking_portal
 
         self._portal = self._stack.enter_context(start_blocking_portal())

@@ -38,7 +38,7 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
     try:
         session = lookup(fields, key=key, origin=origin)
     except ConfigError:
-        _ = target.config  # says where it stands
+        target.load_config()  # says where it stands
         raise
     if session is not None:
         return KeptRequests(session, output)

@@ -18,11 +18,14 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ..config.launch import Launch
 from ..transport.start import end_started, started_ahead
+from .output import Output, silence_libraries
 from .steps import ProgressListener, Result, Steps
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
+    from .targets import Target
 
 _ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
@@ -32,37 +35,45 @@ _NEEDED = ("..manager.manager", "..session.requests", "..session.session", "..tr
 
 
 def run_live(
-    config: ServerConfig,
+    target: Target,
     steps: Steps,
     *,
     timeout: float | None = None,
     on_progress: ProgressListener | None = None,
-    verbose: bool = False,
+    output: Output,
 ) -> Result:
     """Open the server, make the steps, close it; returns what they come to.
 
     Args:
-        config: The server. It is started, so it must be trusted.
+        target: The server.
         steps: What to ask of it.
         timeout: Seconds from here to the last answer; the server's own settings for each if omitted.
         on_progress: Gets the progress of tool calls.
-        verbose: Let logs through to stderr.
+        output: Says whether what libraries log is shown.
 
     Raises:
         JackfieldError: It could not be opened, or as the steps.
         KeyboardInterrupt: By Ctrl-C, once nothing is left of the server.
         SystemExit: By SIGTERM and SIGHUP, likewise.
     """
+    # On a terminal this asks whether an untrusted server is accepted, so it comes before the clock and the signals.
+    launch, config = target.load_launch(), None
+    if launch is None:
+        config = target.load_config()
+        launch = Launch.of(config) if config.transport == "stdio" else None
     deadline = None if timeout is None else time.monotonic() + timeout
-    if timeout is not None:
-        config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
     interrupts = _Interrupts()
-    is_started_here = config.transport == "stdio"
-    with interrupts.held(), started_ahead(config) if is_started_here else contextlib.nullcontext():
-        _import_quickly()
-        _route_logs(verbose)
-        import asyncio
-
+    with interrupts.held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
+        with _uncollected():
+            config = config or target.load_config()
+            for module in _NEEDED:
+                import_module(module, __package__)
+            import asyncio
+        silence_libraries(output)
+        if output.verbose:
+            logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        if timeout is not None:
+            config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
         try:
             with interrupts.as_cancellation():
                 return asyncio.run(_made(config, steps, deadline, on_progress, interrupts))
@@ -70,21 +81,15 @@ def run_live(
             raise SystemExit(128 + interrupts.number) from None
 
 
-def _import_quickly() -> None:
-    """Import the SDK and what stands on it, with the garbage collector out of the way: what is imported stays."""
+@contextlib.contextmanager
+def _uncollected() -> Generator[None]:
+    """Keep the garbage collector from going through what is imported again and again: all of it stays to the end."""
     gc.disable()
-    for module in _NEEDED:
-        import_module(module, __package__)
-    gc.freeze()
-    gc.enable()
-
-
-def _route_logs(verbose: bool) -> None:
-    """What libraries log is for people who asked for details."""
-    if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-    else:
-        logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 async def _made(

@@ -218,6 +218,18 @@ def one_cell(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def silence_libraries(output: Output) -> None:
+    """Keep what the SDK logs off the terminal unless `--verbose`: what matters of it is in our own errors."""
+    if output.verbose:
+        return
+    import logging
+
+    for name in ("mcp", "httpx2", "httpcore2", "client"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+
+
 def shown_path(path: Path, environment: Mapping[str, str] = os.environ) -> str:
     """A path as a person would write it: from here, else from home."""
     for start, prefix in ((Path.cwd(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):

@@ -9,16 +9,7 @@ import typer
 from .exits import UsageError
 from .invocation import Invocation
 from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
-from .targets import (
-    AD_HOC_NAME,
-    HeaderOption,
-    HttpOption,
-    SseOption,
-    StdioOption,
-    ad_hoc_config,
-    ad_hoc_target,
-    server_target,
-)
+from .targets import AD_HOC_NAME, HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
 
 
 def register(app: typer.Typer) -> None:
@@ -28,14 +19,16 @@ def register(app: typer.Typer) -> None:
 
 def prompt(
     context: typer.Context,
+    server: Annotated[str, typer.Argument(help="The server.", metavar="SERVER", show_default=False)],
+    name: Annotated[str | None, typer.Argument(help="The prompt.", metavar="NAME", show_default=False)] = None,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="SERVER NAME [KEY=VALUE]...",
-            help="The prompt, and its arguments: key=text, key=@file; - for a JSON object on stdin.",
+            metavar="[KEY=TEXT]...",
+            help="Its arguments: key=text, key=@file; - for a JSON object on stdin.",
             show_default=False,
         ),
-    ],
+    ] = None,
     args: Annotated[
         str | None, typer.Option("--args", metavar="JSON", help="Its arguments as a JSON object, or @FILE.")
     ] = None,
@@ -54,16 +47,16 @@ def prompt(
 
     invocation = Invocation.of(context)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)
-    config = ad_hoc_config(stdio, http, sse, header or [])
-    if config is not None:
-        name, rest = words[0], words[1:]
-        if name == AD_HOC_NAME and rest and "=" not in rest[0]:
-            name, rest = rest[0], rest[1:]
-        given = read_words(rest, args)
-        target = ad_hoc_target(config, name)
-    elif len(words) < 2:
-        raise UsageError("Missing argument 'NAME'.", hint=f"Write: jackfield prompt {words[0]} NAME [KEY=VALUE]...")
-    else:
-        given = read_words(words[2:], args)
-        target = server_target(invocation.servers, words[0], words[1])
+    rest = words or []
+    if stdio is not None or http is not None or sse is not None:
+        # The server is given otherwise, so that all stands one place further to the front.
+        if name is not None and not (server == AD_HOC_NAME and "=" not in name and name != "-"):
+            rest, name = [name, *rest], server
+        name = name or server
+    target = ad_hoc_target(name or "", stdio, http, sse, header or [])
+    if target is None:
+        if name is None:
+            raise UsageError("Missing argument 'NAME'.", hint=f"Write: jackfield prompt {server} NAME [KEY=TEXT]...")
+        target = server_target(invocation.servers, server, name)
+    given = read_words(rest, args)
     show(make(target, prompt_steps(target, given), wishes), target, wishes)

@@ -9,7 +9,7 @@ import typer
 from .exits import UsageError
 from .invocation import Invocation
 from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
-from .targets import HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_config, ad_hoc_target, server_target
+from .targets import HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +35,9 @@ def read(
 
     invocation = Invocation.of(context)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)
-    config = ad_hoc_config(stdio, http, sse, header or [])
-    if config is not None:
-        target = ad_hoc_target(config, server if uri is None else uri)
-    elif uri is None:
-        raise UsageError("Missing argument 'URI'.", hint=f"Write: jackfield read {server} URI")
-    else:
+    target = ad_hoc_target(uri or server, stdio, http, sse, header or [])
+    if target is None:
+        if uri is None:
+            raise UsageError("Missing argument 'URI'.", hint=f"Write: jackfield read {server} URI")
         target = server_target(invocation.servers, server, uri)
     show(make(target, read_steps(target), wishes), target, wishes)

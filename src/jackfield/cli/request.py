@@ -27,7 +27,7 @@ OutputOption = Annotated[
     typer.Option("--output", metavar="|".join(STYLES), help="How to print the result; text, or json with --json."),
 ]
 SaveOption = Annotated[
-    Path | None, typer.Option("--save", metavar="DIR", help="Write images and other binary results to files there.")
+    Path | None, typer.Option("--save", metavar="FOLDER", help="Write images and other binary results to files there.")
 ]
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
@@ -88,13 +88,13 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             progress = stack.enter_context(ProgressLine(output.width))
         kept: KeptRequests | HeldSession | None = kept_session(target, wishes.key, output)
         if kept is None and (held := held_sessions.get()) is not None:
-            kept = held.session(target.config, output)
+            kept = held.session(target.load_config(), output)
         try:
             if kept is not None:
                 return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)
             from .live import run_live
 
-            return run_live(target.config, steps, timeout=wishes.timeout, on_progress=progress, verbose=output.verbose)
+            return run_live(target, steps, timeout=wishes.timeout, on_progress=progress, output=output)
         except SessionTimeoutError as error:
             if wishes.timeout is not None:
                 # What is left for the answer is less by what opening took; the user knows only the whole.
@@ -103,10 +103,12 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             raise
         except SessionTerminatedError as error:
             # What the library advises is for whoever goes on with the session; here only a kept one does.
-            if kept is None and target.is_configured:
-                error.hint = f"To see what is wrong with it: jackfield doctor {target.server_name}"
-            elif kept is None:
-                error.hint = f"Run it by hand to see why: {target.config.address}"
+            if kept is None:
+                error.hint = (
+                    f"To see what is wrong with it: jackfield doctor {target.server_name}"
+                    if target.is_configured
+                    else "Run it by hand to see why."
+                )
             raise
 
 

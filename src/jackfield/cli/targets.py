@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from .exits import UsageError
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
+    from ..config.launch import Launch
     from ..config.outline import Outlined
     from ..config.servers import ServerConfig
     from .servers import Servers
@@ -45,35 +45,28 @@ class Target:
     """To look at."""
     name: str
     """Of a tool, a resource or a prompt, as it was given."""
+    load_launch: Callable[[], Launch | None]
+    """Gives how its program is started, where that can be told sooner than all of its configuration. Checks trust."""
     load_config: Callable[[], ServerConfig]
+    """Gives what to start or reach it by. Checks trust."""
     tools: Sequence[ToolEntry] | None = None
     """What the catalog knows of the server; `None` where only the server can say."""
     listed_at: float | None = None
     """When that was listed, in seconds since the epoch."""
     is_configured: bool = True
     load_fields: Callable[[], tuple[Mapping[str, Any], str]] | None = None
-    """The same as `load_config`, for the background process, and where the server is configured."""
+    """Gives its entry for the background process, and where it stands. Checks trust."""
 
     @property
     def server_name(self) -> str:
         """The server's name."""
         return self.server.server_name
 
-    @cached_property
-    def config(self) -> ServerConfig:
-        """To start or reach it by; reading it checks whether it is trusted.
 
-        Raises:
-            ConfigError: The server's entry is wrong.
-            NotTrustedError: The user has not accepted it.
-        """
-        return self.load_config()
-
-
-def ad_hoc_config(
-    stdio: str | None, http: str | None, sse: str | None, headers: Sequence[str] = ()
-) -> ServerConfig | None:
-    """The server that is given on the command line, if one is.
+def ad_hoc_target(
+    name: str, stdio: str | None, http: str | None, sse: str | None, headers: Sequence[str] = ()
+) -> Target | None:
+    """What is meant of the server that is given on the command line, if one is.
 
     Raises:
         UsageError: More than one is given, or what is given cannot be understood.
@@ -88,23 +81,15 @@ def ad_hoc_config(
     if not given:
         return None
     if stdio is not None:
-        return _command(stdio)
-    from ..config.mcp_config import MCPConfig
-
-    entry = {"url": http or sse or "", "transport": "http" if http is not None else "sse", "headers": _headers(headers)}
-    try:
-        return MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=given[0])[AD_HOC_NAME]
-    except ConfigError as error:
-        problem = error.message.replace(f"server {AD_HOC_NAME!r}, key 'url': ", "").replace(
-            f"server {AD_HOC_NAME!r}, ", ""
-        )
-        raise UsageError(problem, hint=error.hint) from None
+        return _command(name, stdio)
+    return _address(name, given[0], http or sse or "", headers)
 
 
-def _command(line: str) -> ServerConfig:
+def _command(name: str, line: str) -> Target:
     import shlex
 
-    from ..config.servers import StdioConfig
+    from ..config.launch import Launch
+    from ..config.outline import ServerOutline, stdio_address
 
     try:
         words = shlex.split(line)
@@ -112,8 +97,32 @@ def _command(line: str) -> ServerConfig:
         raise UsageError(f"--stdio: {str(error).lower()} in {line!r}.", hint="Quote it as for a shell.") from None
     if not words:
         raise UsageError("--stdio: there is no command in it.", hint="Write --stdio 'python3 server.py'.")
-    # As if it had been typed into the shell, which also hands on all variables.
-    return StdioConfig(server_name=AD_HOC_NAME, command=words[0], args=list(words[1:]), inherit_environment=True)
+    command, *args = words
+
+    def config() -> ServerConfig:
+        from ..config.servers import StdioConfig
+
+        # As if it had been typed into the shell, which also hands on all variables.
+        return StdioConfig(server_name=AD_HOC_NAME, command=command, args=list(args), inherit_environment=True)
+
+    outline = ServerOutline(AD_HOC_NAME, "stdio", stdio_address(command, args), "")
+    launch = Launch(AD_HOC_NAME, command, tuple(args), inherit_environment=True)
+    return Target(outline, name, lambda: launch, config, is_configured=False)
+
+
+def _address(name: str, option: str, url: str, headers: Sequence[str]) -> Target:
+    from ..config.mcp_config import MCPConfig
+    from ..config.outline import ServerOutline
+
+    entry = {"url": url, "transport": option.removeprefix("--"), "headers": _headers(headers)}
+    try:
+        config = MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=option)[AD_HOC_NAME]
+    except ConfigError as error:
+        problem = error.message.replace(f"server {AD_HOC_NAME!r}, key 'url': ", "").replace(
+            f"server {AD_HOC_NAME!r}, ", ""
+        )
+        raise UsageError(problem, hint=error.hint) from None
+    return Target(ServerOutline.of(config), name, lambda: None, lambda: config, is_configured=False)
 
 
 def _headers(headers: Sequence[str]) -> dict[str, Any]:
@@ -125,11 +134,6 @@ def _headers(headers: Sequence[str]) -> dict[str, Any]:
             raise UsageError("--header: it has no colon.", hint="Write --header 'Authorization: Bearer ${TOKEN}'.")
         split[name.strip()] = value.strip()
     return split
-
-
-def ad_hoc_target(config: ServerConfig, name: str) -> Target:
-    """What is meant of a server that is given on the command line."""
-    return Target(config, name, lambda: config, is_configured=False)
 
 
 def ad_hoc_tool(reference: str) -> str:
@@ -157,7 +161,7 @@ def tool_target(servers: Servers, reference: str) -> Target:
             else f"To see its tools: jackfield list {server}"
         )
         raise UsageError(f"{reference!r} names a server and no tool: write {server}.TOOL.", hint=hint)
-    target = Target(outline, tool, lambda: servers.config(server), load_fields=lambda: servers.fields(server))
+    target = _configured(servers, server, tool)
     entry = servers.catalog.entry(outline)
     if entry is not None and entry.fetched_at and not entry.is_outdated:
         target.tools, target.listed_at = servers.catalog.tools(outline), entry.fetched_at
@@ -172,8 +176,16 @@ def server_target(servers: Servers, server: str, name: str) -> Target:
         ConfigError: The server's entry is wrong.
     """
     known = _same_name(servers.names, server) or server
+    return _configured(servers, known, name)
+
+
+def _configured(servers: Servers, server: str, name: str) -> Target:
     return Target(
-        servers.outline(known), name, lambda: servers.config(known), load_fields=lambda: servers.fields(known)
+        servers.outline(server),
+        name,
+        lambda: servers.launch(server),
+        lambda: servers.config(server),
+        load_fields=lambda: servers.fields(server),
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..errors import ConfigError
 from .entries import prepare
 from .files import TABLES, parse_file, server_entries
+from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class FoundServer:
             ConfigError: The entry is wrong; names file, server and key.
         """
         return outlined(self.prepared(variables)) or ServerOutline.of(self.config(variables))
+
+    def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
+        """How its program is started, where it has one and that can be told without the models.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        return launch_of(self.prepared(variables))
 
     def prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
         """Its entry as the models take it, but not checked by them. Variables are as for `config()`.

@@ -22,6 +22,8 @@ def open_log() -> None:
     handler = _KeeperLog(log_path())
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logging.captureWarnings(True)
+    # What others log may hold what is secret; without this Python would print it.
+    logging.getLogger().addHandler(logging.NullHandler())
     for name, level in (("jackfield", logging.INFO), ("asyncio", logging.WARNING), ("py.warnings", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.setLevel(level)

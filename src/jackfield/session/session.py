@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..transport.connection import Connection
+    from ..transport.report import ConnectionReport
 
 logger = logging.getLogger("jackfield")
 
@@ -151,6 +152,15 @@ class Session:
     def process_id(self) -> int | None:
         """The child's process id; `None` where there is no child."""
         return self._owner.info().process_id
+
+    @property
+    def connection_report(self) -> ConnectionReport | None:
+        """What is known of the connection beside its messages, for diagnosis: stderr, stray output, the exit code.
+
+        It goes on being filled until the session is closed.
+        """
+        connection = self._owner.connection
+        return None if connection is None else connection.report
 
     @property
     def sdk_session(self) -> ClientSession:
