@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
@@ -105,6 +105,11 @@ class Servers:
         What is started by it is not checked yet: read `config()` at once, and end the program if that fails.
         """
         return self._admitted(name).launch(os.environ)
+
+    def fields(self, name: str) -> tuple[dict[str, Any], str]:
+        """A server's entry for the background process, which checks it, and where it stands; as `config()`."""
+        found = self._admitted(name)
+        return found.prepared(os.environ), " ".join((str(found.source.path), *found.source.under))
 
     def _admitted(self, name: str) -> FoundServer:
         """A server that is trusted, or that the user accepts now."""

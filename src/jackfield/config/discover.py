@@ -66,7 +66,7 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
-        return outlined(self._prepared(variables)) or ServerOutline.of(self.config(variables))
+        return outlined(self.prepared(variables)) or ServerOutline.of(self.config(variables))
 
     def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
         """How its program is started, where it has one and that can be told without the models.
@@ -74,9 +74,14 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
-        return launch_of(self._prepared(variables))
+        return launch_of(self.prepared(variables))
 
-    def _prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
+    def prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
+        """Its entry as the models take it, but not checked by them. Variables are as for `config()`.
+
+        Raises:
+            ConfigError: A variable is not set, or it has neither a command nor a url.
+        """
         source = self.source
         return prepare(
             self.name,

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PositiveFloat,
+    Strict,
     Tag,
     field_validator,
 )
@@ -73,6 +74,11 @@ class BaseServerConfig(StrictModel):
 
     exclude: list[str] = Field(default_factory=list)
     """Globs of tool names a toolkit leaves out."""
+
+    keep_alive: Annotated[bool, Strict()] | PositiveFloat = Field(
+        default=False, validation_alias=AliasChoices("keep_alive", "keepAlive")
+    )
+    """The command `jackfield` keeps this server's session between its calls; a number: so many seconds unused."""
 
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""
