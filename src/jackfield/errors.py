@@ -212,3 +212,9 @@ class ServerLimitError(JackfieldError):
     def __init__(self, message: str, *, limit: str = "", **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         self.limit = limit
+
+
+class KeeperError(JackfieldError):
+    """The background process of kept sessions cannot be reached, started or trusted."""
+
+    code = "keeper_failed"

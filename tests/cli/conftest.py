@@ -209,11 +209,20 @@ def golden(name: str, text: str, *scrubs: tuple[str, str]) -> None:
 
 
 def golden_layouts(
-    run: Command, name: str, *arguments: str, scrubs: tuple[tuple[str, str], ...] = (), exit_code: int = 0
+    run: Command,
+    name: str,
+    *arguments: str,
+    scrubs: tuple[tuple[str, str], ...] = (),
+    exit_code: int = 0,
+    with_progress: bool = True,
 ) -> None:
-    """Compare a command's output at 80 and 120 columns, in colour and without, and in a pipe."""
+    """Compare a command's output at 80 and 120 columns, in colour and without, and in a pipe.
+
+    `with_progress=False` leaves out the progress display, which never looks the same twice.
+    """
+    still = {} if with_progress else {"TERM": "dumb"}
     for columns in (80, 120):
-        for kind, env in (("color", {}), ("plain", {"NO_COLOR": "1"})):
+        for kind, env in (("color", {"FORCE_COLOR": "1", **still}), ("plain", {"NO_COLOR": "1", **still})):
             done = run.in_terminal(*arguments, columns=columns, env=env)
             assert done.exit_code == exit_code, done.stdout
             golden(f"{name}.{columns}.{kind}", done.stdout, *scrubs)

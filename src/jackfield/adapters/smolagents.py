@@ -22,7 +22,7 @@ from .parameters import Parameter, parameters_of
 # smolagents has no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class MCPTool(SmolagentsTool):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .invocation import Invocation
-from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import (
     HeaderOption,
     HttpOption,
@@ -41,6 +41,7 @@ def call(
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,
+    key: KeyOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the arguments and print the call; do not make it.")
     ] = False,
@@ -55,7 +56,7 @@ def call(
 
     invocation = Invocation.of(context)
     given = read_words(words or [], args)
-    wishes = Wishes.of(invocation.output, output, save, timeout)
+    wishes = Wishes.of(invocation.output, output, save, timeout, key)
     target = ad_hoc_target(ad_hoc_tool(tool), stdio, http, sse, header or []) or tool_target(invocation.servers, tool)
     known = check_by_catalog(target, given)
     if dry_run:

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from . import config_edit, exits
 from .invocation import Invocation
 from .known import problem_text, server_facts, short_transport
-from .output import is_terminal, shown_path
+from .output import current_folder, is_terminal, shown_path
 from .trust import NotTrustedError
 from .wording import count
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def only_help(context: typer.Context) -> None:
-    """See and change which servers are configured."""
+    """See and change which servers there are."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -50,7 +50,7 @@ def path(
     output, servers = invocation.output, invocation.servers
     discovery = servers.discovery
     given = [Source(file, "--config", "given", file.absolute().parent) for file in invocation.config_files]
-    places = given or sources(Path.cwd(), os.environ)
+    places = given or sources(current_folder(), os.environ)
     rows: list[dict[str, Any]] = []
     for place in places:
         if place.path in discovery.problems:

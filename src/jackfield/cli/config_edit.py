@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from .exits import UsageError
 from .invocation import Invocation
-from .output import shown_path
+from .output import current_folder, shown_path
 from .own_file import file_to_write, read_table, write_table
 from .trust import NotTrustedError, TrustStore
 
@@ -119,7 +119,7 @@ def _candidates(invocation: Invocation, source: str | None, target: Path) -> dic
 def _everywhere() -> Discovery:
     from ..config.discover import discover, sources
 
-    return discover(sources(Path.cwd(), os.environ))
+    return discover(sources(current_folder(), os.environ))
 
 
 def _program(name: str, programs: Iterable[str]) -> str:
@@ -191,7 +191,9 @@ def add(
     if words:
         # A path is meant from here, not from the file's folder.
         first = (
-            str(Path.cwd() / words[0]) if "/" in words[0] and not words[0].startswith(("/", "~", "${")) else words[0]
+            str(current_folder() / words[0])
+            if "/" in words[0] and not words[0].startswith(("/", "~", "${"))
+            else words[0]
         )
         entry = {"command": first, **({"args": words[1:]} if words[1:] else {})}
     else:

@@ -5,15 +5,78 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import JackfieldError
+from ..errors import ConfigError, JackfieldError, KeeperError
+from .exits import UsageError
+from .output import Output
 from .steps import ProgressListener, Result, Steps
+from .targets import Target
 
 if TYPE_CHECKING:
-    from .targets import Target
+    from ..keeper.kept import KeptSession
 
 
-class KeptSession(Protocol):
-    """A session that is open in the background process."""
+def kept_session(target: Target, key: str | None, output: Output) -> KeptRequests | None:
+    """The kept session that requests are to go through; with `keep_alive` in the configuration it is opened by them.
+
+    Args:
+        target: Its server, which must be trusted.
+        key: Which of the server's kept sessions; that without a key if omitted.
+        output: Gets what the user should know of it.
+
+    Raises:
+        KeeperError: There is none of that key; or the background process cannot be trusted, or does not answer.
+        ConfigError: The server's entry is wrong.
+        NotTrustedError: The user has not accepted the server.
+    """
+    from ..keeper import lookup
+
+    if target.load_fields is None:
+        if key is not None:
+            raise UsageError("--key is for sessions of configured servers.", hint="See: jackfield open --help")
+        return None
+    fields, origin = target.load_fields()
+    try:
+        session = lookup(fields, key=key, origin=origin)
+    except ConfigError:
+        target.load_config()  # says where it stands
+        raise
+    if session is not None:
+        return KeptRequests(session, output)
+    if key is not None:
+        raise KeeperError(
+            f"No session of server {target.server_name!r} is kept under the key {key!r}.",
+            server_name=target.server_name,
+            sent=False,
+            hint=f"Open it: jackfield open {target.server_name} --key {key}",
+        )
+    return None
+
+
+class Requests(Protocol):
+    """Makes requests on an open session."""
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        call_timeout: float | None,
+        on_progress: ProgressListener | None,
+    ) -> Result:
+        """Make one request of MCP.
+
+        Raises:
+            JackfieldError: As the methods of `Session`.
+        """
+        ...
+
+
+class KeptRequests:
+    """Makes requests on a session of the background process, and tells what became of it."""
+
+    def __init__(self, session: KeptSession, output: Output) -> None:
+        self._session = session
+        self._output = output
 
     def request(
         self,
@@ -28,24 +91,24 @@ class KeptSession(Protocol):
         Raises:
             JackfieldError: As the methods of `Session`.
         """
-        ...
-
-
-def kept_session(target: Target) -> KeptSession | None:
-    """The kept session of a server, if there is one. The one place that the background process is connected at.
-
-    `target.load_launch()` and `target.load_config()` check whether the server is trusted; one of them comes first.
-    """
-    return None
+        answer = self._session.request(method, params, call_timeout=call_timeout, on_progress=on_progress)
+        if answer.note:
+            self._output.warn(answer.note)
+        if answer.state_lost:
+            self._output.warn(
+                f"The session of {self._session.server_name} was lost and opened anew: what the server kept behind it "
+                "is gone."
+            )
+        return answer.result
 
 
 def run_kept(
-    session: KeptSession, steps: Steps, *, call_timeout: float | None, on_progress: ProgressListener | None
+    session: Requests, steps: Steps, *, call_timeout: float | None, on_progress: ProgressListener | None
 ) -> Result:
-    """Make the steps on a kept session; returns what they come to.
+    """Make the steps on an open session; returns what they come to.
 
     Raises:
-        JackfieldError: As the steps, and as `KeptSession.request`.
+        JackfieldError: As the steps, and as `Requests.request`.
     """
     try:
         request = next(steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import logging
 import os
 import signal
@@ -20,18 +21,17 @@ from typing import TYPE_CHECKING, Any
 from ..config.launch import Launch
 from ..transport.start import end_started, started_ahead
 from .output import Output, silence_libraries
-from .steps import ProgressListener, Request, Result, Steps
+from .steps import ProgressListener, Result, Steps
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
-    from ..session.session import Session
     from .targets import Target
 
 _ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 _LEAST_SECONDS = 0.001
 
-_NEEDED = ("..manager.manager", "..session.session", "..transport.connection")
+_NEEDED = ("..manager.manager", "..session.requests", "..session.session", "..transport.connection")
 
 
 def run_live(
@@ -101,6 +101,7 @@ async def _made(
 ) -> Result:
     from ..errors import JackfieldError
     from ..manager.manager import MCPClientSessionManager
+    from ..session.requests import as_json, make_request
 
     interrupts.cancel_this_task()
     async with MCPClientSessionManager().open_session(config) as session:
@@ -109,50 +110,19 @@ async def _made(
             while True:
                 seconds = None if deadline is None else max(_LEAST_SECONDS, deadline - time.monotonic())
                 try:
-                    result = await _answer(session, request, seconds, on_progress)
+                    answer = await make_request(
+                        session,
+                        request.method,
+                        request.params,
+                        call_timeout=seconds,
+                        progress_callback=_awaited(on_progress) if on_progress else None,
+                    )
                 except JackfieldError as error:
                     request = steps.throw(error)
                 else:
-                    request = steps.send(result)
+                    request = steps.send(json.loads(as_json(answer)))
         except StopIteration as end:
             return end.value
-
-
-async def _answer(
-    session: Session, request: Request, call_timeout: float | None, on_progress: ProgressListener | None
-) -> Result:
-    params: dict[str, Any] = dict(request.params)
-    answer: Any
-    match request.method:
-        case "tools/list":
-            # The one that the call itself is checked by; it is fetched once.
-            listing = await session.tool_listing(call_timeout=call_timeout)
-            return {"tools": [_plain(tool) for tool in listing.tools] if listing else []}
-        case "tools/call":
-            answer = await session.call_tool(
-                params["name"],
-                params["arguments"],
-                call_timeout=call_timeout,
-                progress_callback=_awaited(on_progress) if on_progress else None,
-            )
-        case "resources/read":
-            answer = await session.read_resource(params["uri"], call_timeout=call_timeout)
-        case "resources/list":
-            answer = await session.list_resources(call_timeout=call_timeout)
-        case "resources/templates/list":
-            answer = await session.list_resource_templates(call_timeout=call_timeout)
-        case "prompts/list":
-            answer = await session.list_prompts(call_timeout=call_timeout)
-        case "prompts/get":
-            answer = await session.get_prompt(params["name"], params["arguments"], call_timeout=call_timeout)
-        case method:
-            raise ValueError(f"no such request: {method}")
-    return _plain(answer)
-
-
-def _plain(model: Any) -> dict[str, Any]:
-    """As it came over the wire."""
-    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _awaited(listener: ProgressListener) -> Any:

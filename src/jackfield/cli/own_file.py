@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 from .invocation import Invocation
-from .output import shown_path
+from .output import current_folder, shown_path
 
 TABLE = "mcpServers"
 
@@ -28,7 +28,7 @@ def file_to_write(invocation: Invocation, *, is_project: bool) -> Path:
     given = invocation.config_files
     if len(given) > 1:
         raise ConfigError("More than one --config is given, and only one file can be written.")
-    file = given[0] if given else project_file(Path.cwd()) if is_project else user_file(os.environ)
+    file = given[0] if given else project_file(current_folder()) if is_project else user_file(os.environ)
     if file.suffix.lower() != ".json":
         raise ConfigError(f"{shown_path(file)}: only JSON files are written.", hint="Edit it by hand.")
     return file

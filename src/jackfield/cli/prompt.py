@@ -8,7 +8,7 @@ import typer
 
 from .exits import UsageError
 from .invocation import Invocation
-from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import AD_HOC_NAME, HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
 
 
@@ -35,6 +35,7 @@ def prompt(
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,
+    key: KeyOption = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -45,7 +46,7 @@ def prompt(
     from .words import read_words
 
     invocation = Invocation.of(context)
-    wishes = Wishes.of(invocation.output, output, save, timeout)
+    wishes = Wishes.of(invocation.output, output, save, timeout, key)
     rest = words or []
     if stdio is not None or http is not None or sse is not None:
         # The server is given otherwise, so that all stands one place further to the front.

@@ -8,7 +8,7 @@ import typer
 
 from .exits import UsageError
 from .invocation import Invocation
-from .request import OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
 
 
@@ -24,6 +24,7 @@ def read(
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,
+    key: KeyOption = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -33,7 +34,7 @@ def read(
     from .steps import read_steps
 
     invocation = Invocation.of(context)
-    wishes = Wishes.of(invocation.output, output, save, timeout)
+    wishes = Wishes.of(invocation.output, output, save, timeout, key)
     target = ad_hoc_target(uri or server, stdio, http, sse, header or [])
     if target is None:
         if uri is None:

@@ -17,6 +17,8 @@ from .output import Output
 from .rendering import STYLES, Style, shown
 
 if TYPE_CHECKING:
+    from .held import HeldSession
+    from .kept import KeptRequests
     from .steps import Result, Steps
     from .targets import Target
 
@@ -30,6 +32,9 @@ SaveOption = Annotated[
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
 ]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", metavar="KEY", help="Which kept session of the server: see `jackfield open`.")
+]
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,12 @@ class Wishes:
     style: Style
     folder: Path | None
     timeout: float | None
+    key: str | None = None
 
     @classmethod
-    def of(cls, output: Output, style: str | None, folder: Path | None, timeout: float | None) -> Wishes:
+    def of(
+        cls, output: Output, style: str | None, folder: Path | None, timeout: float | None, key: str | None = None
+    ) -> Wishes:
         """Check what was given, before anything is started.
 
         Raises:
@@ -59,15 +67,16 @@ class Wishes:
             from .saving import save_folder
 
             folder = save_folder(folder)
-        return cls(output, cast("Style", chosen), folder, timeout)
+        return cls(output, cast("Style", chosen), folder, timeout, key)
 
 
 def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
-    """Make the steps: on the kept session where there is one, else on one that is opened here and closed again.
+    """Make the steps: on the kept session where there is one, or that the shell holds, else on one for these alone.
 
     Raises:
         JackfieldError: They could not be made.
     """
+    from .held import held_sessions
     from .kept import kept_session, run_kept
 
     output = wishes.output
@@ -77,7 +86,9 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             from .progress import ProgressLine
 
             progress = stack.enter_context(ProgressLine(output.width))
-        kept = kept_session(target)
+        kept: KeptRequests | HeldSession | None = kept_session(target, wishes.key, output)
+        if kept is None and (held := held_sessions.get()) is not None:
+            kept = held.session(target.load_config(), output)
         try:
             if kept is not None:
                 return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)

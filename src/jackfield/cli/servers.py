@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
-from .output import Output, is_terminal, shown_path
+from .output import Output, current_folder, is_terminal, shown_path
 from .trust import NotTrustedError, Trust, TrustStore
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ class Servers:
         """
         return self._admitted(name).launch(os.environ)
 
+    def fields(self, name: str) -> tuple[dict[str, Any], str]:
+        """A server's entry for the background process, which checks it, and where it stands; as `config()`."""
+        found = self._admitted(name)
+        return found.prepared(os.environ), " ".join((str(found.source.path), *found.source.under))
+
     def _admitted(self, name: str) -> FoundServer:
         """A server that is trusted, or that the user accepts now."""
         found = self.found(name)
@@ -160,7 +165,7 @@ def load_servers(config_files: Sequence[Path], output: Output) -> Servers:
         ConfigError: One of `config_files` cannot be read.
     """
     given = [Source(path, "--config", "given", path.absolute().parent) for path in config_files]
-    discovery = discover(given or sources(Path.cwd(), os.environ))
+    discovery = discover(given or sources(current_folder(), os.environ))
     for path, error in discovery.problems.items():
         if given:
             raise error

@@ -25,7 +25,10 @@ def show(
     name: Annotated[str, typer.Argument(help="A server, or one tool of it.", metavar="SERVER[.TOOL]")],
     schema: Annotated[bool, typer.Option("--schema", help="Print only the JSON schema of the arguments.")] = False,
 ) -> None:
-    """Show a server and its tools, or one tool; starts none."""
+    """Show a server with its tools, or one tool.
+
+    From the catalog; starts no server.
+    """
     invocation = Invocation.of(context)
     servers, output = invocation.servers, invocation.output
     if name in servers.names:

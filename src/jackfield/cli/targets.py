@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +54,8 @@ class Target:
     listed_at: float | None = None
     """When that was listed, in seconds since the epoch."""
     is_configured: bool = True
+    load_fields: Callable[[], tuple[Mapping[str, Any], str]] | None = None
+    """Gives its entry for the background process, and where it stands. Checks trust."""
 
     @property
     def server_name(self) -> str:
@@ -159,7 +161,7 @@ def tool_target(servers: Servers, reference: str) -> Target:
             else f"To see its tools: jackfield list {server}"
         )
         raise UsageError(f"{reference!r} names a server and no tool: write {server}.TOOL.", hint=hint)
-    target = Target(outline, tool, lambda: servers.launch(server), lambda: servers.config(server))
+    target = _configured(servers, server, tool)
     entry = servers.catalog.entry(outline)
     if entry is not None and entry.fetched_at and not entry.is_outdated:
         target.tools, target.listed_at = servers.catalog.tools(outline), entry.fetched_at
@@ -174,7 +176,17 @@ def server_target(servers: Servers, server: str, name: str) -> Target:
         ConfigError: The server's entry is wrong.
     """
     known = _same_name(servers.names, server) or server
-    return Target(servers.outline(known), name, lambda: servers.launch(known), lambda: servers.config(known))
+    return _configured(servers, known, name)
+
+
+def _configured(servers: Servers, server: str, name: str) -> Target:
+    return Target(
+        servers.outline(server),
+        name,
+        lambda: servers.launch(server),
+        lambda: servers.config(server),
+        load_fields=lambda: servers.fields(server),
+    )
 
 
 def _split(servers: Servers, reference: str) -> tuple[str, str]:

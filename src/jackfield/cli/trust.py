@@ -113,7 +113,7 @@ def _file_key(server: FoundServer) -> str:
 
 def _user_path() -> Path:
     state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "jackfield" / "trust.json"
+    return (Path(state) if state else Path(os.path.expanduser("~")) / ".local" / "state") / "jackfield" / "trust.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

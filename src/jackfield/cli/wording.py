@@ -7,10 +7,15 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def ago(seconds: float) -> str:
     """How long ago something was: `3 h ago`."""
+    return f"{span(seconds)} ago" if seconds >= 1 else "just now"
+
+
+def span(seconds: float) -> str:
+    """A time span in its largest unit: `3 h`."""
     for size, unit in _UNITS:
         if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"
+            return f"{int(seconds // size)} {unit}"
+    return "0 s"
 
 
 def duration(seconds: float) -> str:
@@ -21,11 +26,3 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """A number of things: `1 tool`, `3 tools`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def span(seconds: float) -> str:
-    """A longer time span: `3 h`, `2 min`."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return "less than 1 s"

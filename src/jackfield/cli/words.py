@@ -13,8 +13,8 @@ from .conversion import loads
 from .exits import UsageError
 
 _OPTIONS = [
-    "--args", "--config", "--dry-run", "--header", "--help", "--http", "--json", "--no-color", "--output", "--quiet",
-    "--save", "--sse", "--stdio", "--timeout", "--verbose",
+    "--args", "--config", "--dry-run", "--header", "--help", "--http", "--json", "--key", "--no-color", "--output",
+    "--quiet", "--save", "--sse", "--stdio", "--timeout", "--verbose",
 ]  # fmt: skip
 
 _LIKE = 0.75

@@ -48,7 +48,12 @@ def prepare(
     Raises:
         ConfigError: A variable is not set, or it has neither a command nor a url.
     """
-    folders = {"workspaceFolder": str(folder), "userHome": str(Path.home()), "pathSeparator": os.sep, "/": os.sep}
+    folders = {
+        "workspaceFolder": str(folder),
+        "userHome": os.path.expanduser("~"),
+        "pathSeparator": os.sep,
+        "/": os.sep,
+    }
 
     def expanded(value: Any, key: str) -> Any:
         if isinstance(value, str):

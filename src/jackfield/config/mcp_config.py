@@ -98,7 +98,7 @@ class MCPConfig(StrictModel):
         try:
             return cls(servers=cast("list[Any]", servers))
         except ValidationError as error:
-            raise ConfigError(f"{source}: {_first_problem(error)}") from None
+            raise ConfigError(f"{source}: {first_problem(error)}") from None
 
     def __iter__(self) -> Iterator[ServerConfig]:  # type: ignore[override]
         return iter(self.servers)
@@ -201,7 +201,8 @@ def read_server(
         raise entry_error(source, name, key, problem if problem.endswith("?") else f"{problem}.") from None
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first problem in one line, in the words of a file, without any value."""
     key, problem = _first_key_and_problem(error)
     return f"{key}: {problem}" if key else problem
 

@@ -19,7 +19,10 @@ from .expand import MASK, Expanded, ExpandedPath
 if TYPE_CHECKING:
     from .servers import ServerConfig
 
-_COMMON = {"server_name", "protocol", "session", "sessionConfig", "include", "exclude", "transport"}
+_COMMON = {
+    *("server_name", "protocol", "session", "sessionConfig", "include", "exclude", "transport"),
+    *("keep_alive", "keepAlive"),
+}
 _REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
 KEYS = {
     "stdio": {

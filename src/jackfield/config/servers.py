@@ -9,7 +9,7 @@ and `url`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PositiveFloat,
+    Strict,
     Tag,
     field_validator,
 )
@@ -54,7 +55,7 @@ Url = Annotated[str, KeepsExpanded, AfterValidator(_hide_credentials)]
 class BaseServerConfig(StrictModel):
     """What all servers have in common."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
     server_name: str = Field(min_length=1)
     """The name to open it by; unique in an `MCPConfig`."""
@@ -73,6 +74,11 @@ class BaseServerConfig(StrictModel):
 
     exclude: list[str] = Field(default_factory=list)
     """Globs of tool names a toolkit leaves out."""
+
+    keep_alive: Annotated[bool, Strict()] | PositiveFloat = Field(
+        default=False, validation_alias=AliasChoices("keep_alive", "keepAlive")
+    )
+    """The command `jackfield` keeps this server's session between its calls; a number: so many seconds unused."""
 
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""

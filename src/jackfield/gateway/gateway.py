@@ -45,7 +45,7 @@ from .progress import relayed
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 Context = ServerRequestContext[Any, Any]
 

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _T = TypeVar("_T")
 

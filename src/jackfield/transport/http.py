@@ -46,7 +46,7 @@ from ..errors import (
 from .report import UNREADABLE_CODE, CallRecord, ConnectionReport, EventIds, current_call, failed_answer
 from .streams import BoundedBody, EventStream
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = "mcp-session-id"
 _LAST_EVENT_HEADER = "last-event-id"

@@ -1,0 +1,218 @@
+"""Sessions that `jackfield shell` holds between its lines, on an event loop in a thread of its own.
+
+Each command of a line runs as it would by itself; where it would open a server and close it again (`request.make`), it
+finds these sessions here, and uses them instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..errors import JackfieldError
+from .output import Output, silence_libraries
+from .steps import ProgressListener, Result
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+    from anyio.from_thread import BlockingPortal
+
+    from ..config.servers import ServerConfig
+    from ..manager.manager import MCPClientSessionManager
+
+_T = TypeVar("_T")
+
+_KEY = "shell"
+
+# For telling a server that a call is cancelled, or for ending one that was being started.
+_CANCEL_SECONDS = 10.0
+
+
+class HeldSessions:
+    """Sessions that stay open until this is left. Use it as a context manager; nothing is left of them afterwards."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._manager: MCPClientSessionManager | None = None
+        self._configs: dict[str, ServerConfig] = {}
+        self._generations: dict[str, int] = {}
+
+    def __enter__(self) -> HeldSessions:
+        self._stack.callback(held_sessions.reset, held_sessions.set(self))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Interrupted or not, the thread of the event loop is waited for, and closing is shielded there.
+        self._stack.close()
+
+    @property
+    def names(self) -> list[str]:
+        """The servers whose sessions are held."""
+        return list(self._configs)
+
+    def session(self, config: ServerConfig, output: Output) -> HeldSession:
+        """The session of a server; it is opened by the first request."""
+        return HeldSession(self, config, output)
+
+    def close(self, name: str) -> bool:
+        """Close the session of a server; whether there was one."""
+        if self._configs.pop(name, None) is None:
+            return False
+        assert self._manager
+        self.run(self._manager.close_session, name, _KEY)
+        return True
+
+    def manager_for(self, config: ServerConfig, output: Output) -> MCPClientSessionManager:
+        """The manager; closes a session that was opened by a configuration that has changed since."""
+        name = config.server_name
+        if name in self._configs and self._configs[name] != config:
+            output.warn(f"The configuration of {name} has changed, so its session is opened anew.")
+            self.close(name)
+        self._configs[name] = config
+        if self._manager is None:
+            self._manager = self._start(output)
+        return self._manager
+
+    def is_news(self, name: str, generation: int) -> bool:
+        """Whether the user was not told yet that the state of the sessions before this one is gone; told now."""
+        known, self._generations[name] = self._generations.get(name, 1), generation
+        return generation > known
+
+    def forget(self, name: str) -> None:
+        """The session could not be opened."""
+        self._configs.pop(name, None)
+
+    def run(self, function: Callable[..., Awaitable[_T]], *args: Any) -> _T:
+        """Run on the event loop and wait; Ctrl-C here cancels it there, and waits until that is done."""
+        assert self._portal
+        job = _Job(function, args)
+        try:
+            return self._portal.start_task_soon(job.run).result()
+        except (KeyboardInterrupt, SystemExit):
+            # Wherever it came up in the lines above, the job may be running.
+            self._portal.start_task_soon(job.cancel)
+            job.ended.wait(_CANCEL_SECONDS)
+            raise
+
+    def _start(self, output: Output) -> MCPClientSessionManager:
+        silence_libraries(output)
+        from anyio.from_thread import start_blocking_portal
+
+        self._portal = self._stack.enter_context(start_blocking_portal())
+        # Imported over there, where no Ctrl-C can come up in the middle of it.
+        manager = self._portal.call(_new_manager)
+        self._portal.call(manager.__aenter__)
+        self._stack.callback(self._portal.call, manager.__aexit__, None, None, None)
+        return manager
+
+
+class _Job(Generic[_T]):
+    """Something that runs on the event loop, and can be cancelled from outside, also before it began."""
+
+    def __init__(self, function: Callable[..., Awaitable[_T]], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+        self._scope: CancelScope | None = None
+        self._is_cancelled = False
+        self.ended = threading.Event()
+
+    async def run(self) -> _T:
+        """Run it."""
+        from anyio import CancelScope, get_cancelled_exc_class
+
+        try:
+            with CancelScope() as self._scope:
+                if not self._is_cancelled:
+                    return await self._function(*self._args)
+            raise get_cancelled_exc_class()
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        """Cancel it; on the event loop."""
+        self._is_cancelled = True
+        if self._scope is None:
+            self.ended.set()
+        else:
+            self._scope.cancel()
+
+
+class HeldSession:
+    """Makes requests on a session that the shell holds."""
+
+    def __init__(self, held: HeldSessions, config: ServerConfig, output: Output) -> None:
+        self._held = held
+        self._config = config
+        self._output = output
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        call_timeout: float | None,
+        on_progress: ProgressListener | None,
+    ) -> Result:
+        """Make one request of MCP; Ctrl-C cancels it.
+
+        Raises:
+            JackfieldError: As the methods of `Session`.
+        """
+        config, held = self._config, self._held
+        manager = held.manager_for(config, self._output)
+        # Held until the shell ends, or the user closes it.
+        settings = config.session.model_copy(update={"idle_timeout": None})
+        lasting = config.model_copy(update={"session": settings})
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            if on_progress is not None:
+                on_progress(progress, total, message)
+
+        async def make() -> tuple[str, int]:
+            from anyio import CancelScope
+
+            from ..session.requests import as_json, make_request
+
+            try:
+                async with manager.open_session(lasting, key=_KEY) as session:
+                    answer = await make_request(
+                        session, method, params, call_timeout=call_timeout, progress_callback=report
+                    )
+                    return as_json(answer), session.generation
+            finally:
+                owner = manager.find(config.server_name, _KEY)
+                if owner is not None and owner.opened_at is None:
+                    # Nobody waits any more for it to open.
+                    with CancelScope(shield=True):
+                        await manager.close_session(config.server_name, _KEY)
+
+        try:
+            answer, generation = held.run(make)
+        except JackfieldError as error:
+            if error.state_lost and error.generation is not None:
+                held.is_news(config.server_name, error.generation + 1)
+            raise
+        finally:
+            if manager.find(config.server_name, _KEY) is None:
+                held.forget(config.server_name)
+        if held.is_news(config.server_name, generation):
+            self._output.warn(
+                f"The session of {config.server_name} was lost and opened anew: what the server kept behind it is gone."
+            )
+        return json.loads(answer)
+
+
+async def _new_manager() -> MCPClientSessionManager:
+    from ..manager.manager import MCPClientSessionManager
+    from ..session import requests  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    return MCPClientSessionManager()
+
+
+held_sessions: ContextVar[HeldSessions | None] = ContextVar("held_sessions", default=None)
+"""Those of the shell that runs the command, if one does."""

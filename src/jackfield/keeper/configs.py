@@ -1,0 +1,190 @@
+"""A server's configuration on its way to the background process, and what belongs to it there.
+
+What is sent is what the caller wrote, expanded with the caller's variables; what was expanded keeps its template, so
+that no error or log of the background process shows a secret. With it go the caller's surroundings (folder, the
+variables a child inherits, `MCP_SESSION_*`): the server is started as the caller would have started it. Which session
+a call belongs to is told by the configuration alone, not by its surroundings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config.expand import Expanded, ExpandedPath
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from ..config.servers import BaseServerConfig
+    from ..config.settings import SessionConfig
+
+INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""What a server gets of its parent's variables; `transport.start` has the same, and more than a client may import."""
+
+KEEPER_MARK = "JACKFIELD_KEPT_BY"
+"""Carries the id of a background process in the environment of all it starts, to find what a killed one left."""
+
+_SETTINGS = "MCP_SESSION_"
+_EXPANDED = "$expanded"
+_NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive"}
+
+
+# On the caller's side: nothing here may import pydantic.
+
+
+def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = None) -> dict[str, Any]:
+    """A configuration and its surroundings as JSON can carry them. Never print it: secrets are in full.
+
+    Args:
+        config: A configuration, or a mapping of its fields.
+        origin: Where it was read from. Same name and same text in two places are two servers: a relative path in
+            `args` means different things there.
+
+    Raises:
+        ConfigError: It has an `auth` object, which cannot be sent.
+    """
+    fields = config if isinstance(config, Mapping) else _fields_set(config)
+    if fields.get("auth") is not None:
+        raise ConfigError(
+            f"Server {fields.get('server_name')!r} has an `auth` object, which a background process cannot be given.",
+            server_name=str(fields.get("server_name")),
+            hint="Give headers instead, or call it without a kept session.",
+        )
+    folder = None
+    with contextlib.suppress(OSError):  # it may have been removed
+        folder = os.getcwd()
+    is_child, has_folder = "command" in fields, bool(fields.get("working_dir") or fields.get("cwd"))
+    return {
+        "config": _plain(fields),
+        "origin": origin or (folder if is_child and not has_folder else None),
+        "settings": {
+            name.removeprefix(_SETTINGS).lower(): text.strip()
+            for name, text in os.environ.items()
+            if name.startswith(_SETTINGS) and text.strip()
+        },
+        "folder": folder if is_child else None,
+        "environment": _inherited(bool(fields.get("inherit_environment"))) if is_child else {},
+    }
+
+
+def _inherited(whole: bool) -> dict[str, str]:
+    if whole:
+        return dict(os.environ)
+    found = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {name: value for name, value in found.items() if not value.startswith("()")}
+
+
+def _fields_set(config: Any) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.model_fields_set} | {"server_name": config.server_name}
+
+
+def _plain(value: Any, *, templates: bool = True) -> Any:
+    """The value as JSON has it, with what was expanded, and with `templates` what it was expanded from."""
+    if hasattr(value, "get_secret_value"):
+        value = value.get_secret_value()
+    if isinstance(value, str | Path):
+        text = str.__str__(value) if isinstance(value, str) else str(value)
+        return {_EXPANDED: [text, value.template]} if templates and isinstance(value, Expanded | ExpandedPath) else text
+    if hasattr(value, "model_fields_set"):
+        value = {name: getattr(value, name) for name in value.model_fields_set}
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {str(name): _plain(item, templates=templates) for name, item in items}
+    if isinstance(value, Sequence):
+        return [_plain(item, templates=templates) for item in cast("Sequence[Any]", value)]
+    return value
+
+
+# In the background process.
+
+
+def from_wire(message: Mapping[str, Any], keeper_id: str) -> tuple[BaseServerConfig, str]:
+    """The configuration to open, and a fingerprint that is the same for the same configuration.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    from pydantic import ValidationError
+
+    from ..config.mcp_config import first_problem
+    from ..config.servers import StdioConfig
+
+    data = _revived(message["config"])
+    name = data.get("server_name")
+    try:
+        given = _adapter().validate_python(data)
+    except ValidationError as error:
+        raise ConfigError(f"Server {name!r}: {first_problem(error)}.", server_name=name) from None
+    config = given.model_copy(update={"session": _settings(given.session, message["settings"])})
+    if isinstance(config, StdioConfig):
+        config = _surrounded(config, message, keeper_id)
+    return config, _fingerprint(given)
+
+
+def _settings(given: SessionConfig, variables: Mapping[str, str]) -> SessionConfig:
+    """The settings of a configuration, with defaults from the caller's `MCP_SESSION_*`."""
+    from pydantic import ValidationError
+
+    from ..config.mcp_config import first_problem
+
+    defaults = {
+        field: None if text.lower() in ("none", "off") else text
+        for field, text in variables.items()
+        if field in type(given).model_fields
+    }
+    explicit = {field: getattr(given, field) for field in given.model_fields_set}
+    try:
+        return type(given).model_validate({**defaults, **explicit})
+    except ValidationError as error:
+        field, _, problem = first_problem(error).partition(": ")
+        raise ConfigError(
+            f"The environment variable {_SETTINGS}{field.upper()} is wrong: {problem}.", hint="Mend it, or unset it."
+        ) from None
+
+
+@cache
+def _adapter() -> TypeAdapter[BaseServerConfig]:
+    from pydantic import TypeAdapter
+
+    from ..config.servers import ServerConfig
+
+    return TypeAdapter(ServerConfig)
+
+
+def _surrounded(config: Any, message: Mapping[str, Any], keeper_id: str) -> BaseServerConfig:
+    from .started import StartedConfig
+
+    folder = message.get("folder")
+    update: dict[str, Any] = {
+        "environment": {**message["environment"], **config.environment, KEEPER_MARK: keeper_id},
+        "inherit_environment": False,
+        "working_dir": config.working_dir or (Path(folder) if folder else None),
+    }
+    return StartedConfig.of(config, update)
+
+
+def _revived(value: Any) -> Any:
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        if set(table) == {_EXPANDED}:
+            text, template = table[_EXPANDED]
+            return Expanded(text, template)
+        return {name: _revived(item) for name, item in table.items()}
+    if isinstance(value, list):
+        return [_revived(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _fingerprint(config: BaseServerConfig) -> str:
+    import hashlib
+    import json
+
+    fields = {name: value for name, value in _fields_set(config).items() if name not in _NO_PART_OF_A_SESSION}
+    text = json.dumps([type(config).__name__, _plain(fields, templates=False)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,177 @@
+"""`KeptSession`: a kept session as a command sees it; and the commands' other requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import SessionTerminatedError
+from . import DEFAULT_KEY
+from .client import ProgressListener, ask
+from .configs import to_wire
+
+if TYPE_CHECKING:
+    from ..config.servers import BaseServerConfig
+
+
+class KeptAnswer(NamedTuple):
+    """What a server answered through a kept session."""
+
+    result: dict[str, Any]
+    """In the protocol's own shape, such as `{"content": [...], "isError": false}`."""
+    generation: int
+    """How often the session was opened."""
+    state_lost: bool
+    """Whether it was opened anew since the last result, so that state behind it is gone."""
+    note: str | None
+    """What the user should know, such as that the configuration had changed."""
+
+
+class KeptSession:
+    """A session that the background process keeps, or will keep once something is asked of it.
+
+    Making one asks nothing. Every request can be broken off by an exception, such as `KeyboardInterrupt`, which
+    cancels it at the server.
+
+    Args:
+        config: The server's configuration, expanded, or a mapping of its fields.
+        key: Which of the server's kept sessions; `default` if omitted.
+        origin: The file the configuration was read from.
+        keep: Start the background process and open the session where they are not there.
+    """
+
+    def __init__(
+        self,
+        config: BaseServerConfig | Mapping[str, Any],
+        *,
+        key: str | None = None,
+        origin: str | None = None,
+        keep: bool = False,
+    ) -> None:
+        self._server = to_wire(config, origin)
+        self._keep = keep
+        self.key = key or DEFAULT_KEY
+
+    def __repr__(self) -> str:
+        return f"<KeptSession {self.server_name!r} {self.key!r}>"
+
+    @property
+    def server_name(self) -> str:
+        """The name in the configuration."""
+        return self._server["config"]["server_name"]
+
+    def info(self) -> dict[str, Any] | None:
+        """How it stands, as `ps` shows it; `None` where it is not kept. Starts nothing.
+
+        `changed` says that it was opened by another configuration: the next request opens another one for this.
+
+        Raises:
+            KeeperError: The background process cannot be trusted, or does not answer.
+        """
+        answer = ask({"do": "find", "server": self._server, "key": self.key})
+        return answer["result"] if answer else None
+
+    def open(self, idle_timeout: float | None = None) -> dict[str, Any]:
+        """Open it, if it is not; sets how many seconds it is kept unused, where given.
+
+        Returns:
+            `session` (as in `ps`), `opened` (whether it was not open before), `seconds`, `server_info`, `tools` (how
+            many), and `note`.
+
+        Raises:
+            JackfieldError: It could not be opened.
+        """
+        request = {"do": "open", "server": self._server, "key": self.key, "idle": idle_timeout}
+        answer = ask(request, start=True)
+        assert answer
+        return answer["result"]
+
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        on_progress: ProgressListener | None = None,
+    ) -> KeptAnswer:
+        """Call one tool. See `Session.call_tool` for what it raises; a tool's own error is in the result."""
+        params = {"name": name, "arguments": dict(arguments or {})}
+        return self.request("tools/call", params, call_timeout=call_timeout, on_progress=on_progress)
+
+    def read_resource(self, uri: str, *, call_timeout: float | None = None) -> KeptAnswer:
+        """Read one resource."""
+        return self.request("resources/read", {"uri": uri}, call_timeout=call_timeout)
+
+    def get_prompt(
+        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
+    ) -> KeptAnswer:
+        """Fill in one prompt."""
+        return self.request(
+            "prompts/get", {"name": name, "arguments": dict(arguments or {})}, call_timeout=call_timeout
+        )
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        on_progress: ProgressListener | None = None,
+    ) -> KeptAnswer:
+        """Make a request of MCP.
+
+        Args:
+            method: `tools/call`, `tools/list`, `resources/read`, `resources/list`, `resources/templates/list`,
+                `prompts/get` or `prompts/list`; of listings, all pages are asked for.
+            params: In the protocol's shape.
+            call_timeout: Seconds to wait for the answer; the server's setting if omitted.
+            on_progress: Called with `(progress, total, message)`.
+
+        Raises:
+            JackfieldError: As `Session` raises it.
+            SessionTerminatedError: Also where the session is not kept any more; nothing was sent.
+            KeeperError: The background process cannot be started, trusted or reached.
+        """
+        answer = ask(
+            {
+                "do": "request",
+                "server": self._server,
+                "key": self.key,
+                "keep": self._keep,
+                "method": method,
+                "params": dict(params or {}),
+                "timeout": call_timeout,
+            },
+            start=self._keep,
+            on_progress=on_progress,
+        )
+        if answer is None or not answer["kept"]:
+            raise SessionTerminatedError(
+                f"The kept session of server {self.server_name!r} was closed a moment ago.",
+                server_name=self.server_name,
+                sent=False,
+                state_lost=True,
+                retryable=True,
+                hint=f"Open it again: jackfield open {self.server_name}",
+            )
+        return KeptAnswer(answer["result"], answer["generation"], answer["state_lost"], answer["note"])
+
+
+def processes() -> dict[str, Any] | None:
+    """The background process and what it keeps, as `ps` shows it; `None` where none runs.
+
+    Raises:
+        KeeperError: It cannot be trusted, or does not answer.
+    """
+    answer = ask({"do": "ps"})
+    return answer["result"] if answer else None
+
+
+def close_sessions(server_name: str, key: str | None = None) -> list[dict[str, Any]]:
+    """Close the kept sessions of a server, with that key or any; returns what was closed, when nothing is left of it.
+
+    Raises:
+        KeeperError: The background process cannot be trusted, or does not answer.
+    """
+    answer = ask({"do": "close", "server_name": server_name, "key": key})
+    return answer["result"] if answer else []

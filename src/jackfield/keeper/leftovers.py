@@ -1,0 +1,68 @@
+"""What a killed background process left running: servers that do not end by themselves when their stdin closes.
+
+Every server is started with the id of its background process in its environment, which what it starts inherits. The
+id is random and stands in the lock file, so a process that carries it is ours beyond doubt, whatever its process id
+was before. Only Linux lets one read it back; elsewhere servers end by themselves or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+from .configs import KEEPER_MARK
+
+# For leaving by itself after SIGTERM.
+_GRACE_SECONDS = 2.0
+_REAP_SECONDS = 2.0
+
+_POLL_SECONDS = 0.05
+
+
+def end_leftovers(keeper_id: str) -> int:
+    """End what the background process of that id left; only once it is gone. Returns how many that were."""
+    wanted = f"{KEEPER_MARK}={keeper_id}".encode()
+    found = list(_marked(wanted))
+    _signal_all(found, wanted, signal.SIGTERM)
+    _signal_all(_left_after(_GRACE_SECONDS, wanted), wanted, signal.SIGKILL)
+    _left_after(_REAP_SECONDS, wanted)
+    return len(found)
+
+
+def _left_after(seconds: float, wanted: bytes) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while (left := list(_marked(wanted))) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return left
+
+
+def _marked(wanted: bytes) -> Iterator[int]:
+    if sys.platform != "linux":
+        return
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid() and _carries(int(name), wanted):
+            yield int(name)
+
+
+def _carries(pid: int, wanted: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return wanted in file.read().split(b"\0")
+    except OSError:  # gone meanwhile, or another user's
+        return False
+
+
+def _signal_all(pids: list[int], wanted: bytes, number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(pid)
+            try:
+                # The descriptor stands for one process for good, so look again now that it cannot be another.
+                if _carries(pid, wanted):
+                    signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)

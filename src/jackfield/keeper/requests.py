@@ -1,0 +1,158 @@
+"""What a client can ask of the background process, and what it is answered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import JackfieldError, KeeperError
+from ..session.requests import as_json, make_request
+from .protocol import HEADER, PROTOCOL, framed, packed
+from .sessions import KeptSession, KeptSessions, Wanted
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+
+logger = logging.getLogger("jackfield")
+
+
+class Requests:
+    """Answers requests.
+
+    Args:
+        sessions: The kept sessions.
+        end: Begins to end the process.
+        started_at: When the process started, on the monotonic clock.
+    """
+
+    def __init__(self, sessions: KeptSessions, end: Callable[[], None], started_at: float) -> None:
+        self._sessions = sessions
+        self._end = end
+        self._started_at = started_at
+
+    async def answer(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
+        """Do what is asked; returns the answer as a frame.
+
+        Raises:
+            JackfieldError: It could not be done.
+        """
+        do = request.get("do")
+        if do not in ("ps", "end") and request.get("protocol") != PROTOCOL:
+            raise KeeperError(
+                f"The background process speaks version {PROTOCOL} of its protocol, the command another.",
+                sent=False,
+                hint="End it, and the sessions it keeps, with: jackfield close --all",
+            )
+        match do:
+            case "ps":
+                return packed({"result": self._ps()})
+            case "end":
+                return packed({"result": await self._end_all(request.get("if_empty") is True)})
+            case "find":
+                return packed({"result": self._find(Wanted.of(request, self._sessions.keeper_id))})
+            case "open":
+                return packed({"result": await self._open(request)})
+            case "close":
+                closed = await self._sessions.close(request.get("server_name"), request.get("key"))
+                return packed({"result": [{"server": kept.server_name, "key": kept.key} for kept in closed]})
+            case "request":
+                return await self._request(request, on_progress)
+            case _:
+                raise KeeperError(f"The background process does not know the request {do!r}.", sent=False)
+
+    def _ps(self) -> dict[str, Any]:
+        return {
+            "process": {
+                "pid": os.getpid(),
+                "version": __version__,
+                "protocol": PROTOCOL,
+                "age": round(time.monotonic() - self._started_at, 3),
+            },
+            "sessions": self._sessions.infos(),
+        }
+
+    def _find(self, wanted: Wanted) -> dict[str, Any] | None:
+        found = self._sessions.find(wanted)
+        kept = found or self._sessions.older(wanted)
+        return None if kept is None else {**self._sessions.info(kept), "changed": found is None}
+
+    async def _end_all(self, if_empty: bool) -> dict[str, Any]:
+        if if_empty:
+            if is_empty := not len(self._sessions):
+                self._end()
+            return {"ended": is_empty, "closed": []}
+        closed = await self._sessions.close(None, None)
+        self._end()
+        return {"ended": True, "closed": [{"server": kept.server_name, "key": kept.key} for kept in closed]}
+
+    async def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = Wanted.of(request, self._sessions.keeper_id)
+        kept, note = self._chosen(wanted, keep=True)
+        assert kept
+        was_open = kept.opened_at is not None
+        started = time.monotonic()
+        async with self._sessions.use(kept) as session:
+            kept.idle_timeout = wanted.idle_timeout
+            listing = await session.tool_listing()
+            about = session.server_info
+            seconds = time.monotonic() - started
+        return {
+            "session": self._sessions.info(kept),
+            "opened": not was_open,
+            "seconds": round(seconds, 3),
+            "server_info": {"name": about.name, "version": about.version} if about else None,
+            "tools": len(listing.tools) if listing else 0,
+            "note": note,
+        }
+
+    async def _request(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
+        wanted = Wanted.of(request, self._sessions.keeper_id)
+        kept, note = self._chosen(wanted, keep=request.get("keep") is True)
+        if kept is None:
+            return packed({"result": None, "kept": False})
+        async with self._sessions.use(kept) as session:
+            kept.calls += not str(request.get("method")).endswith("/list")
+            try:
+                result = await make_request(
+                    session,
+                    str(request.get("method")),
+                    request.get("params") or {},
+                    call_timeout=request.get("timeout"),
+                    progress_callback=on_progress,
+                )
+            except JackfieldError as error:
+                kept.errors += 1
+                if error.state_lost and error.generation is not None:
+                    kept.told_generation = error.generation + 1
+                raise
+            is_error = getattr(result, "is_error", False)
+            kept.errors += is_error is True
+            state_lost = session.generation > kept.told_generation
+            kept.told_generation = max(kept.told_generation, session.generation)
+            about = {
+                "kept": True,
+                "generation": session.generation,
+                "state_lost": state_lost,
+                "note": note,
+            }
+        # Results may be large, so they are not made JSON twice.
+        return framed(b'{"result":' + as_json(result).encode() + b"," + packed(about)[HEADER.size + 1 :])
+
+    def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptSession | None, str | None]:
+        """The session to use, a new one where there is none and one is wanted; and what the user should know."""
+        if kept := self._sessions.find(wanted):
+            return kept, None
+        older = self._sessions.older(wanted)
+        if older is None:
+            return (self._sessions.keep(wanted) if keep else None), None
+        note = (
+            f"The configuration of {wanted.config.server_name} has changed since its session was opened, "
+            "so a new one is opened; the old one is kept until it is idle for too long."
+        )
+        fresh = self._sessions.keep(wanted)
+        fresh.idle_timeout = older.idle_timeout
+        return fresh, note

@@ -1,0 +1,284 @@
+"""The kept sessions: which there are, which one a request means, and when each ends.
+
+A kept session is a named session of the manager that outlives the command which opened it. It belongs to a server
+(its name, where that was configured, and the configuration itself) and a key. It stays in this table while it is lost,
+so that the next call opens it anew and is told that its state is gone; it leaves when it was idle for too long, or is
+closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ..errors import KeeperError
+from ..events import Event, SessionClosed
+from ..manager.manager import MCPClientSessionManager
+from .configs import from_wire
+
+if TYPE_CHECKING:
+    from ..config.servers import BaseServerConfig
+    from ..session.session import Session
+
+logger = logging.getLogger("jackfield")
+
+MAX_KEPT = 100
+
+
+@dataclass
+class KeptSession:
+    """One kept session."""
+
+    config: BaseServerConfig
+    key: str
+    origin: str | None
+    fingerprint: str
+    number: int
+    idle_timeout: float | None
+    """Seconds it is kept unused; `None`: until it is closed."""
+    users: int = 0
+    """Requests under way."""
+    calls: int = 0
+    errors: int = 0
+    opened_at: float | None = None
+    """When it was open for the first time, on the monotonic clock."""
+    last_used_at: float = field(default_factory=time.monotonic)
+    is_replaced: bool = False
+    """It was opened by a configuration that has changed since; calls go to a newer one."""
+    is_closing: bool = False
+    told_generation: int = 1
+    """Up to which generation its users know that the state of the one before is gone. Whoever uses one key is one."""
+
+    @property
+    def server_name(self) -> str:
+        """The name in the configuration."""
+        return self.config.server_name
+
+    @property
+    def manager_key(self) -> str:
+        """Its key in the manager: two configurations of one name, and one opened again, share nothing."""
+        return f"{self.key} #{self.number}"
+
+    @property
+    def expires_at(self) -> float:
+        """When it will have been idle for too long, on the monotonic clock."""
+        if self.users or self.opened_at is None or self.idle_timeout is None or self.is_closing:
+            return math.inf
+        return self.last_used_at + self.idle_timeout
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which session a request means, and how it is to be opened."""
+
+    config: BaseServerConfig
+    key: str
+    origin: str | None
+    fingerprint: str
+    idle_timeout: float | None
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any], keeper_id: str) -> Wanted:
+        """Read it from a request.
+
+        Raises:
+            ConfigError: The configuration is wrong.
+        """
+        server = request["server"]
+        config, fingerprint = from_wire(server, keeper_id)
+        idle: float | None = request.get("idle")
+        if idle is None:
+            kept = config.keep_alive
+            idle = config.session.idle_timeout if isinstance(kept, bool) else float(kept)
+        # The table here lets sessions expire, also lost ones; the manager has no say in it.
+        session = config.session.model_copy(update={"idle_timeout": None})
+        config = config.model_copy(update={"session": session})
+        return cls(config, str(request["key"]), server.get("origin"), fingerprint, idle)
+
+
+class KeptSessions:
+    """All kept sessions. Enter it: it closes all of them when it is left.
+
+    Args:
+        keeper_id: Marks what is started.
+        on_change: Called when a session came or went.
+    """
+
+    def __init__(self, keeper_id: str, on_change: Callable[[], None]) -> None:
+        self.keeper_id = keeper_id
+        self._on_change = on_change
+        self._kept: list[KeptSession] = []
+        self._manager = MCPClientSessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
+        self._changed = anyio.Event()
+        self._opened = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def __aenter__(self) -> KeptSessions:
+        await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._manager.__aexit__(*exc)
+        self._kept.clear()
+
+    # Finding
+
+    def find(self, wanted: Wanted) -> KeptSession | None:
+        """The session that is meant."""
+        return next((kept for kept in self._rivals(wanted) if kept.fingerprint == wanted.fingerprint), None)
+
+    def older(self, wanted: Wanted) -> KeptSession | None:
+        """One of the same server and key that was opened by another configuration; the newest there is."""
+        return max(self._rivals(wanted), key=lambda kept: kept.number, default=None)
+
+    def _rivals(self, wanted: Wanted) -> Iterator[KeptSession]:
+        identity = (wanted.config.server_name, wanted.key, wanted.origin)
+        return (
+            kept for kept in self._kept if not kept.is_closing and (kept.server_name, kept.key, kept.origin) == identity
+        )
+
+    # Using
+
+    def keep(self, wanted: Wanted) -> KeptSession:
+        """Make an entry for a session that is about to be opened by `use`.
+
+        Raises:
+            KeeperError: There are too many.
+        """
+        if len(self._kept) >= MAX_KEPT:
+            raise KeeperError(
+                f"{MAX_KEPT} sessions are kept already.",
+                server_name=wanted.config.server_name,
+                sent=False,
+                hint="Close some: jackfield ps, jackfield close SERVER.",
+            )
+        for other in self._rivals(wanted):
+            other.is_replaced = True
+        self._opened += 1
+        kept = KeptSession(
+            wanted.config, wanted.key, wanted.origin, wanted.fingerprint, self._opened, wanted.idle_timeout
+        )
+        self._kept.append(kept)
+        self._notify()
+        return kept
+
+    @asynccontextmanager
+    async def use(self, kept: KeptSession) -> AsyncGenerator[Session]:
+        """The session, opened where it is not. One that cannot be opened for the first time is forgotten.
+
+        Raises:
+            JackfieldError: It could not be opened.
+        """
+        kept.users += 1
+        try:
+            async with self._manager.open_session(kept.config, key=kept.manager_key) as session:
+                if kept.opened_at is None:
+                    kept.opened_at = time.monotonic()
+                yield session
+        finally:
+            kept.users -= 1
+            kept.last_used_at = time.monotonic()
+            if kept.users == 0 and (kept.opened_at is None or kept.is_closing):
+                await self._end(kept)
+            self._notify()
+
+    # Ending
+
+    async def close(self, server_name: str | None, key: str | None) -> list[KeptSession]:
+        """Close the sessions of a server, or of all, with that key, or with any; whatever is under way.
+
+        Returns when nothing of them is left, with what was closed.
+        """
+        chosen = [
+            kept
+            for kept in self._kept
+            if server_name in (None, kept.server_name) and key in (None, kept.key) and not kept.is_closing
+        ]
+        async with anyio.create_task_group() as tasks:
+            for kept in chosen:
+                tasks.start_soon(self._end, kept)
+        return chosen
+
+    async def expire_forever(self) -> None:
+        """Close what was idle for too long, as it becomes so."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                now = time.monotonic()
+                for kept in [kept for kept in self._kept if kept.expires_at <= now]:
+                    logger.info("[MCP][%s] Kept session %r was idle for too long", kept.server_name, kept.key)
+                    kept.is_closing = True
+                    tasks.start_soon(self._end, kept)
+                soonest = min((kept.expires_at for kept in self._kept), default=math.inf)
+                changed = self._changed
+                with anyio.move_on_after(soonest - time.monotonic()):
+                    await changed.wait()
+
+    async def _end(self, kept: KeptSession) -> None:
+        kept.is_closing = True
+        with anyio.CancelScope(shield=True):
+            await self._manager.close_session(kept.server_name, kept.manager_key)
+        # Whoever still waits for it must not open it again behind our back: `use` comes here once more then.
+        if kept.users == 0 and kept in self._kept:
+            self._kept.remove(kept)
+        self._notify()
+
+    # Knowing
+
+    def infos(self) -> list[dict[str, Any]]:
+        """How each of them stands, as `ps` shows it. Nothing in it is secret."""
+        return [self.info(kept) for kept in self._kept]
+
+    def info(self, kept: KeptSession) -> dict[str, Any]:
+        """How one of them stands."""
+        owner = self._manager.find(kept.server_name, kept.manager_key)
+        live = owner.info() if owner is not None else None
+        now = time.monotonic()
+        return {
+            "server": kept.server_name,
+            "key": kept.key,
+            "state": self._state(kept, live.state if live else None),
+            "pid": live.process_id if live else None,
+            "age": None if kept.opened_at is None else round(now - kept.opened_at, 3),
+            "idle": 0.0 if kept.users else round(now - kept.last_used_at, 3),
+            "idle_timeout": kept.idle_timeout,
+            "calls": kept.calls,
+            "errors": kept.errors,
+            "generation": live.generation if live else None,
+            "protocol_version": live.protocol_version if live else None,
+            "origin": kept.origin,
+            "replaced": kept.is_replaced,
+        }
+
+    @staticmethod
+    def _state(kept: KeptSession, live: str | None) -> str:
+        if kept.is_closing:
+            return "closing"
+        if kept.opened_at is None:
+            return "opening"
+        if live in (None, "lost"):
+            return "lost"
+        if live == "open":
+            return "busy" if kept.users else "idle"
+        return str(live)
+
+    def _note_event(self, event: Event) -> None:
+        # The limit of one server's sessions makes room for a new one by closing an idle one.
+        if isinstance(event, SessionClosed) and event.reason == "evicted":
+            self._kept = [
+                kept for kept in self._kept if (kept.server_name, kept.manager_key) != (event.server_name, event.key)
+            ]
+            self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+        self._on_change()

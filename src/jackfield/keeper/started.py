@@ -1,0 +1,29 @@
+"""`StartedConfig`: a server as its caller would have started it, which the catalog still knows as it was configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from ..config.servers import StdioConfig
+
+
+class StartedConfig(StdioConfig):
+    """A stdio server with the folder and the variables of whoever opens it."""
+
+    _catalog_key: str = PrivateAttr(default="")
+
+    @classmethod
+    def of(cls, config: StdioConfig, changes: Mapping[str, Any]) -> StartedConfig:
+        """The configuration with `changes`."""
+        values = {name: getattr(config, name) for name in type(config).model_fields}
+        started = cls.model_validate({**values, **changes})
+        started._catalog_key = config.catalog_key
+        return started
+
+    @property
+    def catalog_key(self) -> str:
+        """What the catalog remembers it by: whoever starts it, it is the same server."""
+        return self._catalog_key
