@@ -52,10 +52,10 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 def write_files(page: Path, folder: Path) -> None:
-    """Put the files of a page, and the examples, into a folder, which is its reader's home as well."""
+    """Put the files of a page, and the examples, into a folder; those of `~/` into the reader's home."""
     (folder / "examples").symlink_to(ROOT / "examples")
     for block in blocks_of(page):
         if block.title and block.is_file:
-            file = folder / block.title.removeprefix("~/")
+            file = folder / Path(block.title).expanduser()
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)

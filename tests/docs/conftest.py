@@ -32,15 +32,17 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def reader(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of somebody who reads the docs and tries what they say."""
-    folder = tmp_path / "reader"
+    """The folder of somebody who reads the docs and tries what they say; their home is another."""
+    folder, home = tmp_path / "reader", tmp_path / "home"
     folder.mkdir()
+    home.mkdir()
     # A `node` that came with this environment is not on everybody's PATH.
     path = [str(programs), os.environ["PATH"], str(Path(sys.executable).parent)]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
-    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("JACKFIELD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("JACKFIELD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(sys, "executable", str(programs / "python3"))
     monkeypatch.chdir(folder)
     return folder

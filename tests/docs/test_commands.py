@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import termios
+import threading
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +33,7 @@ NEEDS = {"python3 shop.py": browser.missing}
 """Commands that need what nobody here wrote, and what says that it is missing."""
 
 _END = "\x1e"
+_MAX_SECONDS = 60
 
 
 @dataclass
@@ -75,23 +79,35 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
     if third_party := browser._program():
         monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
     script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)
-    done = subprocess.run(
-        ["bash", "-c", script],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    pieces = done.stdout.split(_END)
+    pieces = on_a_terminal(script).split(_END)
     for command, output, code in zip(commands, pieces[::2], pieces[1::2], strict=False):
         assert (code != "0") == command.is_to_fail, f"{command.text}\n{output}"
         if command.output:
             pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
             printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
             assert re.fullmatch(pattern, printed, re.DOTALL), f"{command.text}\n{output}"
-    assert len(pieces) == 2 * len(commands) + 1, done.stdout
+    assert len(pieces) == 2 * len(commands) + 1, pieces
+
+
+def on_a_terminal(script: str) -> str:
+    """What bash prints for a script on a terminal of 120 columns that shows no colours, and where nobody types."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
+    printed = b""
+    with subprocess.Popen(
+        ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        timer = threading.Timer(_MAX_SECONDS, process.kill)
+        timer.start()
+        with suppress(OSError):  # so a terminal tells that nobody writes to it any more
+            while data := os.read(ours, 65536):
+                printed += data
+        timer.cancel()
+        timer.join()
+    os.close(ours)
+    return printed.decode().replace("\r\n", "\n")
 
 
 def test_there_is_a_reason_for_each_command_that_is_not_run() -> None:
