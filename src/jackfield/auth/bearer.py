@@ -20,7 +20,7 @@ from .endpoints import same_origin
 from .renewal import SignInEndedError, renew, sign_in_ended
 from .store import CredentialStore, Stamp
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class BearerTransport(httpx2.AsyncBaseTransport):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 SERVICE = "jackfield"
 

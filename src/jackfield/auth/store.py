@@ -30,7 +30,7 @@ from . import keyrings
 from .credentials import Credentials
 from .keyrings import KeyringError
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 SCHEMA_VERSION = 1
 

@@ -25,7 +25,7 @@ from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 SCHEMA_VERSION = 1
 STALE_AFTER_SECONDS = 7 * 24 * 3600.0
@@ -278,16 +278,7 @@ class Catalog:
 
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
-    for tool in entry.tools:
-        yield ToolEntry(
-            server_name=entry.server_name,
-            name=str(tool["name"]),
-            description=str(tool.get("description") or ""),
-            title=tool.get("title"),
-            input_schema=tool.get("inputSchema") or {},
-            output_schema=tool.get("outputSchema"),
-            annotations=tool.get("annotations") or {},
-        )
+    return (ToolEntry.of(entry.server_name, tool) for tool in entry.tools)
 
 
 def _hash(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import JackfieldError
 from . import exits
 from .invocation import Invocation
-from .output import Output, printable
+from .output import Output, printable, silence_libraries
 
 if TYPE_CHECKING:
     from ..catalog.store import CatalogDiff
@@ -71,11 +71,11 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
 
 
 def _ask(invocation: Invocation, asked: Asked) -> None:
-    import asyncio
-
     from ..events import SessionClosed, SessionFailed, SessionOpened, SessionOpening
     from ..manager.manager import MCPClientSessionManager
+    from .running import run
 
+    silence_libraries(invocation.output)
     catalog = invocation.servers.catalog
     started: dict[str, float] = {}
 
@@ -100,7 +100,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
             asked.diffs |= refresh.diffs
             asked.errors |= refresh.errors
 
-        asyncio.run(ask())
+        run(ask)
 
 
 class Progress:

@@ -37,7 +37,7 @@ def auth(
     ] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to sign in within.", metavar="SECONDS")] = 300.0,
 ) -> int:
-    """Sign in to a server by OAuth; its sessions then use the tokens by themselves."""
+    """Sign in to a server by OAuth."""
     invocation = Invocation.of(context)
     if status and logout:
         raise exits.UsageError("--status and --logout are two commands.", hint="Give one of them.")

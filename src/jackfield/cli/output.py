@@ -218,9 +218,29 @@ def one_cell(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def silence_libraries(output: Output) -> None:
+    """Keep what the SDK logs off the terminal unless `--verbose`: what matters of it is in our own errors."""
+    if output.verbose:
+        return
+    import logging
+
+    for name in ("mcp", "httpx2", "httpcore2", "client"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+
+
+def current_folder() -> Path:
+    """Where the command runs; the root where that was deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
+
+
 def shown_path(path: Path, environment: Mapping[str, str] = os.environ) -> str:
     """A path as a person would write it: from here, else from home."""
-    for start, prefix in ((Path.cwd(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):
+    for start, prefix in ((current_folder(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):
         if path != start and path.is_relative_to(start):
             return f"{prefix}{path.relative_to(start)}"
     return str(path)

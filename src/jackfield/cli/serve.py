@@ -45,7 +45,7 @@ def serve(
         typer.Option("--token-file", help="Clients must send what is in it as a bearer token.", metavar="FILE"),
     ] = None,
 ) -> int:
-    """Be one MCP server in front of all, for any host program."""
+    """Be one MCP server in front of all."""
     invocation = Invocation.of(context)
     if stdio == (http is not None):
         raise exits.UsageError(

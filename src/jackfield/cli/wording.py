@@ -18,9 +18,9 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
 
 
-def count(number: int, what: str) -> str:
+def count(number: int, one: str, many: str = "") -> str:
     """A number of things: `1 tool`, `3 tools`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def span(seconds: float) -> str:

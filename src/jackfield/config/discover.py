@@ -11,6 +11,7 @@ entry is checked here. Of two servers with one name the first found is taken:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..errors import ConfigError
 from .entries import prepare
 from .files import TABLES, parse_file, server_entries
+from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 
 if TYPE_CHECKING:
@@ -64,8 +66,19 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
+        return outlined(self._prepared(variables)) or ServerOutline.of(self.config(variables))
+
+    def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
+        """How its program is started, where it has one and that can be told without the models.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        return launch_of(self._prepared(variables))
+
+    def _prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
         source = self.source
-        prepared = prepare(
+        return prepare(
             self.name,
             self.entry,
             str(source.path),
@@ -74,7 +87,6 @@ class FoundServer:
             program=source.program,
             is_foreign=source.is_foreign,
         )
-        return outlined(prepared) or ServerOutline.of(self.config(variables))
 
     def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
         """Its configuration, checked.
@@ -125,7 +137,7 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
         environment: `HOME`, `XDG_CONFIG_HOME` and `CODEX_HOME` are read.
         platform: As `sys.platform`.
     """
-    home = Path(environment.get("HOME") or Path.home())
+    home = Path(environment.get("HOME") or os.path.expanduser("~"))
     user = list(_of_user(cwd, home, environment, platform))
     own = {source.path for source in user}
     project = [source for folder in _folders(cwd) for source in _of_project(folder) if source.path not in own]
@@ -134,7 +146,7 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
 
 def user_file(environment: Mapping[str, str]) -> Path:
     """Jackfield's own configuration file of the user."""
-    home = environment.get("HOME") or str(Path.home())
+    home = environment.get("HOME") or os.path.expanduser("~")
     return Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "jackfield" / "jackfield.json"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,7 +34,7 @@ class OAuthConfig(StrictModel):
     """Settings of the sign-in by `jackfield auth`. All may be left out: servers tell where to sign in, and let
     clients register themselves."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     client_id: Text | None = Field(
         default=None, min_length=1, validation_alias=AliasChoices("client_id", "clientId", "CLIENT_ID")

@@ -9,7 +9,7 @@ and `url`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -54,7 +54,7 @@ Url = Annotated[str, KeepsExpanded, AfterValidator(_hide_credentials)]
 class BaseServerConfig(StrictModel):
     """What all servers have in common."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
     server_name: str = Field(min_length=1)
     """The name to open it by; unique in an `MCPConfig`."""

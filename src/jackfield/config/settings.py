@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import (
     AliasChoices,
@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
+from .entries import unknown_key
 
 MiB = 1024 * 1024
 
@@ -29,18 +30,15 @@ class StrictModel(BaseModel):
     """Takes no unknown key, says which one was meant, and shows no value in an error."""
 
     # Built when it is first used: a command that only lists needs none of them.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
     def _name_the_nearest_key(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
-            known = cls.known_keys()
-            for key in map(str, data):  # pyright: ignore[reportUnknownArgumentType]
-                if key not in known:
-                    close = nearest(key, known, 1)
-                    meant = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-                    raise ValueError(f"unknown key {key!r}; {meant}")
+            problem = unknown_key(map(str, data), cls.known_keys())  # pyright: ignore[reportUnknownArgumentType]
+            if problem:
+                raise ValueError(problem)
         return data  # pyright: ignore[reportUnknownVariableType]
 
     @classmethod
@@ -93,7 +91,7 @@ class SessionConfig(StrictModel):
     capitals, such as `MCP_SESSION_CALL_TIMEOUT=30`; a field given in code or in a file wins.
     """
 
-    model_config = ConfigDict(frozen=True, validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, validate_default=True)
 
     timeout: PositiveFloat = Field(default_factory=_setting("timeout", 30.0))
     """Seconds to start or reach the server and complete the handshake."""

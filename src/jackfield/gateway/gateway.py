@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mcp.server.session import ServerSession
     from mcp.shared.dispatcher import ProgressFnT
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 Context = ServerRequestContext[Any, Any]
 

@@ -22,6 +22,7 @@ from mcp.types import (
     EmptyResult,
     GetPromptResult,
     Implementation,
+    InitializeResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
@@ -68,8 +69,9 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..transport.connection import Connection
+    from ..transport.report import ConnectionReport
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _T = TypeVar("_T")
 
@@ -153,9 +155,31 @@ class Session:
         return self._owner.info().process_id
 
     @property
+    def connection_report(self) -> ConnectionReport | None:
+        """What is known of the connection beside its messages, for diagnosis: stderr, stray output, the exit code.
+
+        It goes on being filled until the session is closed.
+        """
+        connection = self._owner.connection
+        return None if connection is None else connection.report
+
+    @property
     def sdk_session(self) -> ClientSession:
         """The SDK's own session, for what is not offered here. Its calls have no bounds of ours."""
         return self._client().session
+
+    async def initialize(self) -> InitializeResult:
+        """What the server said of itself when the session was opened. Sends nothing: an open session is initialized.
+
+        For code that was written for the SDK's session, or for AG2's.
+        """
+        client = self._client()
+        return InitializeResult(
+            protocol_version=client.protocol_version,
+            capabilities=client.server_capabilities,
+            server_info=client.server_info or Implementation(name=self.server_name, version=""),
+            instructions=client.instructions,
+        )
 
     # Tools
 

@@ -20,6 +20,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from inspect import signature
 from types import TracebackType
 from typing import Any
 
@@ -45,12 +46,16 @@ from ..errors import (
 from .report import UNREADABLE_CODE, CallRecord, ConnectionReport, EventIds, current_call, failed_answer
 from .streams import BoundedBody, EventStream
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = "mcp-session-id"
 _LAST_EVENT_HEADER = "last-event-id"
 _QUOTED_BODY_BYTES = 4096
 _ANSWER_TYPES = ("application/json", "text/event-stream")
+# The length of an event is bounded below the SDK, where a call can be told why it failed; the SDK bounds it since 2.3.
+_NO_BOUND_OF_THE_SDK: dict[str, Any] = (
+    {"max_sse_event_size": None} if "max_sse_event_size" in signature(streamable_http_client).parameters else {}
+)
 
 
 @asynccontextmanager
@@ -59,11 +64,10 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
     async with (
         _http_client(config, report) as client,
         streamable_http_client(
-            # The length of an event is bounded below the SDK, where a call can be told why it failed.
             config.url,
             http_client=client,
             terminate_on_close=config.terminate_on_close,
-            max_sse_event_size=None,
+            **_NO_BOUND_OF_THE_SDK,
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):

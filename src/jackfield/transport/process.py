@@ -39,6 +39,8 @@ class ChildProcess:
         self._stdin_open = True
         self._keep_past_loop_close = _on_loop_close(program.kill_forgotten)
         self.exited = anyio.Event()
+        self.left_behind = 0
+        """How many processes it had started still ran once it had left by itself. Set by `stop()`."""
 
     @property
     def exit_code(self) -> int | None:
@@ -75,6 +77,8 @@ class ChildProcess:
             with anyio.CancelScope(shield=True):
                 self.close_stdin()
                 await self._drained_wait(grace)
+                if self.exit_code is not None:
+                    self.left_behind = sum(pid != self.pid for pid in self._program.survivors())
                 if self._program.signal_tree(signal.SIGTERM):
                     await self._tree_gone(grace)
                 if self._program.signal_tree(signal.SIGKILL):

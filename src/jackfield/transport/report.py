@@ -120,6 +120,8 @@ class ConnectionReport:
         self.on_limit = on_limit
         self.process_id: int | None = None
         self.exit_code: int | None = None
+        self.left_behind = 0
+        """How many processes a server that had left still had running; they were ended."""
         self.stderr = OutputTail(config.session.max_stderr_bytes)
         self.stderr_ended = anyio.Event()
         """Set once a child wrote the last of it."""

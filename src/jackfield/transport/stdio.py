@@ -22,12 +22,13 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
 
+from ..config.launch import Launch
 from ..config.servers import StdioConfig
 from .process import ChildProcess, read_some
 from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
 from .start import start_program, take_started
 
-logger = logging.getLogger("jackfield.stdio")
+logger: logging.Logger = logging.getLogger("jackfield.stdio")
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5
@@ -43,7 +44,8 @@ async def stdio_transport(
     Raises:
         ServerStartError: The command cannot be started.
     """
-    child = ChildProcess(take_started(config) or start_program(config))
+    launch = Launch.of(config)
+    child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
     reader = _MessageReader(child, config, report)
     writer = _MessageWriter(child, config)
@@ -57,7 +59,7 @@ async def stdio_transport(
             finally:
                 reader.stop()
                 await child.stop(config.session.close_timeout)
-                report.exit_code = child.exit_code
+                report.exit_code, report.left_behind = child.exit_code, child.left_behind
                 # With the tree gone stderr ends at once, unless a stranger holds it open.
                 with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
                     await report.stderr_ended.wait()
