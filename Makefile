@@ -32,6 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/cold_open.py
 	$(BIN)/python benchmarks/cli_call.py
 	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/cli.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
 

@@ -13,6 +13,10 @@ from .errors import ConfigError
 
 _EXTRA_OF = {
     "autogen_core": "autogen",
+    "keyring": "cli",
+    "prompt_toolkit": "cli",
+    "rich": "cli",
+    "typer": "cli",
     "autogen_agentchat": "autogen",
     "langchain": "langchain",
     "langchain_core": "langchain",
@@ -31,10 +35,18 @@ def load(module: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
-        if extra is None:
+        if (missing := missing_extra(error, name)) is None:
             raise
-        raise ConfigError(
-            f"{name} needs the package {error.name!r}, which is not installed.",
-            hint=f"Install it with: pip install 'jackfield[{extra}]'",
-        ) from error
+        raise missing from error
+
+
+def missing_extra(error: ModuleNotFoundError, who: str) -> ConfigError | None:
+    """The error that says which extra to install; `None` where the missing package belongs to none."""
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRA_OF.get(package)
+    if extra is None:
+        return None
+    return ConfigError(
+        f"{who} needs the package {package!r}, which is not installed.",
+        hint=f"Install it with: pip install 'jackfield[{extra}]'",
+    )

@@ -10,13 +10,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+
+from jackfield import Catalog
+from jackfield.cli.trust import TrustStore
+from jackfield.config.discover import Discovery, discover, sources
 
 from ..conftest import MARK, SERVERS, TOKEN
 
@@ -69,6 +74,48 @@ class Command:
         for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that the command uses."""
+        return Catalog(self.home / ".cache" / "jackfield" / "catalog")
+
+    def discovered(self) -> Discovery:
+        """What the command finds."""
+        return discover(sources(self.project, self.environment))
+
+    def remember(
+        self,
+        name: str,
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        listed_ago: float | None = 3 * 3600 + 60,
+        failure: str | None = None,
+        **facts: Any,
+    ) -> None:
+        """Put into the catalog what a configured server is said to offer.
+
+        Args:
+            name: The server.
+            tools: As over the wire.
+            listed_ago: Seconds; `None`: never listed.
+            failure: Why it could not be opened last.
+            facts: As for `Catalog.record`.
+        """
+        outline = self.discovered().servers[name].outline(None)
+        self.catalog.record(outline, tools, **facts)
+        (file,) = self.catalog.folder.glob(f"{outline.catalog_key}.json")
+        data = json.loads(file.read_text())
+        data["fetched_at"] = 0.0 if listed_ago is None else time.time() - listed_ago
+        if failure is not None:
+            data |= {"failure": failure, "failed_at": time.time() - 130}
+        file.write_text(json.dumps(data))
+
+    def accept(self, *names: str) -> None:
+        """Trust servers of project files."""
+        servers = self.discovered().servers
+        store = TrustStore(self.home / ".state" / "jackfield" / "trust.json")
+        store.accept([servers[name] for name in names or servers])
 
     def line(self, *arguments: str) -> list[str]:
         """The command line, for tests that start it themselves."""
@@ -162,17 +209,23 @@ def golden(name: str, text: str, *scrubs: tuple[str, str]) -> None:
 
 
 def golden_layouts(
-    run: Command, name: str, *arguments: str, scrubs: tuple[tuple[str, str], ...] = (), exit_code: int = 0
+    run: Command,
+    name: str,
+    *arguments: str,
+    scrubs: tuple[tuple[str, str], ...] = (),
+    exit_code: int = 0,
+    with_progress: bool = True,
 ) -> None:
-    """Compare a command's output at 80 and 120 columns, in colour and without, and in a pipe."""
+    """Compare a command's output at 80 and 120 columns, in colour and without, and in a pipe.
+
+    `with_progress=False` leaves out the progress display, which never looks the same twice.
+    """
+    still = {} if with_progress else {"TERM": "dumb"}
     for columns in (80, 120):
-        for kind, env in (("color", {}), ("plain", {"NO_COLOR": "1"})):
+        for kind, env in (("color", {"FORCE_COLOR": "1", **still}), ("plain", {"NO_COLOR": "1", **still})):
             done = run.in_terminal(*arguments, columns=columns, env=env)
             assert done.exit_code == exit_code, done.stdout
             golden(f"{name}.{columns}.{kind}", done.stdout, *scrubs)
     piped = run(*arguments)
     assert piped.exit_code == exit_code, piped.stderr
     golden(f"{name}.piped", f"{piped.stdout}--- stderr\n{piped.stderr}", *scrubs)
-
-
-Layouts = Callable[..., None]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pexpect
 import pytest
 
 from jackfield.cli.app import COMMANDS, hoisted
 
+from ..conftest import MARK, SERVERS, TOKEN, eventually
 from .conftest import Command, golden
 
-WITHOUT_TYPER = "import sys; sys.modules['typer'] = None; from jackfield.cli.app import main; sys.exit(main())"
+WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from jackfield.cli.app import main; sys.exit(main())"
 
 
 def test_shared_options_are_found_wherever_they_stand() -> None:
@@ -28,6 +32,7 @@ def test_help_names_every_command(jackfield: Command) -> None:
     assert done.exit_code == 0
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
     assert jackfield().stdout == done.stdout
+    assert "..." not in done.stdout.partition("Commands:")[2], "a summary is too long for 80 columns"
     golden("help", done.stdout)
 
 
@@ -52,11 +57,69 @@ def test_a_wrong_command_line_is_said_and_exits_2(jackfield: Command, arguments:
     assert as_json.error["code"] == "usage"
 
 
-def test_without_the_extra_it_says_what_to_install(jackfield: Command) -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TYPER, "list"], capture_output=True, text=True, check=False)
-    assert done.returncode == 3
-    assert "pip install 'jackfield[cli]'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_the_extra_it_says_what_to_install(jackfield: Command, package: str) -> None:
+    jackfield.configure(a={"command": "x"})
+    terminal = pexpect.spawn(
+        sys.executable, ["-c", WITHOUT, package, "list"], env=jackfield.environment, cwd=str(jackfield.project),  # type: ignore[arg-type]
+        encoding="utf-8", dimensions=(40, 200),
+    )  # fmt: skip
+    text = terminal.read()
+    terminal.close()
+    assert terminal.exitstatus == 3
+    assert f"needs the package '{package}'" in text
+    assert "pip install 'jackfield[cli]'" in text
+    assert "Traceback" not in text
+
+
+def test_a_folder_that_was_deleted(jackfield: Command, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    jackfield.configure_user(a={"command": "x"})
+    line = ["bash", "-c", 'rmdir "$PWD"; exec "$@"', "bash", *jackfield.line("list")]
+    done = subprocess.run(line, capture_output=True, text=True, env=jackfield.environment, cwd=gone, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("a\tstdio")
+
+
+def test_a_user_without_a_home(jackfield: Command) -> None:
+    jackfield.configure(a={"command": "x"})
+    environment = {name: value for name, value in jackfield.environment.items() if not name.startswith(("HOME", "XDG"))}
+    line = ["bash", "-c", 'unset HOME; exec "$@"', "bash", *jackfield.line("list", "--json", "--config", ".mcp.json")]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, cwd=jackfield.project, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_fault_of_its_own_is_told_as_such(jackfield: Command) -> None:
+    broken = "import sys, jackfield.cli.known as known; known.server_facts = None"
+    code = f"{broken}; from jackfield.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    jackfield.configure(a={"command": "x"})
+    for options in ([], ["--verbose"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "list", *options],
+            capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
+        )  # fmt: skip
+        assert done.returncode == 70
+        assert "A fault of Jackfield itself: TypeError" in done.stderr
+        assert ("Traceback" in done.stderr) == bool(options)
+
+
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("command", ["refresh", "doctor"])
+def test_whatever_ends_it_ends_the_servers(jackfield: Command, command: str, name: str, exit_code: int) -> None:
+    log = jackfield.home / "log"
+    script = f"echo started > {log}; exec {sys.executable} -S {SERVERS / 'unruly.py'} --silent --helper session"
+    jackfield.configure_user(s={"command": "sh", "args": ["-c", script], "env": {MARK: TOKEN}})
+    process = subprocess.Popen(
+        jackfield.line(command),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=jackfield.environment, cwd=jackfield.project,
+    )  # fmt: skip
+    assert eventually(log.exists, 30)
+    process.send_signal(getattr(signal, name))
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == exit_code, text
+    assert "Traceback" not in text
+    # That nothing runs on is checked after every test.
 
 
 def test_a_reader_that_goes_away_is_no_error(jackfield: Command) -> None:
@@ -88,7 +151,7 @@ def test_a_full_disk_is_said(jackfield: Command) -> None:
 def test_a_closed_stdout_is_no_fault(jackfield: Command) -> None:
     jackfield.configure(a={"command": "x"})
     done = subprocess.run(
-        ["bash", "-c", '"$@" >&-', "bash", *jackfield.line("list")],
+        ["bash", "-c", '"$@" >&-', "bash", *jackfield.line("list", "--quiet")],
         capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

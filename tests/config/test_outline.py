@@ -82,7 +82,6 @@ def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     "entry",
     [
-        {"command": "x", "comand": "y"},
         {"command": ["x"]},
         {"command": ""},
         {"command": "x", "args": "y"},

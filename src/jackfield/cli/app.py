@@ -23,11 +23,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
-
-from ..errors import JackfieldError
-from . import exits
-from .output import Output
 
 COMMANDS = {
     "list": "listing",
@@ -81,30 +76,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line; that of this process if omitted.
     """
-    shared, others = hoisted(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _guarded(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """Run the command, and tell of the error that ends it."""
+    # Imported here, so that Ctrl-C is heeded as early as can be.
+    from ..errors import JackfieldError
+    from . import exits
+    from .output import Output
+
+    shared, others = hoisted(arguments)
     output = Output(
         as_json="--json" in shared, color=False if "--no-color" in shared else None, verbose="--verbose" in shared
     )
     try:
-        return _run(shared, others, output)
-    except KeyboardInterrupt:
-        return exits.INTERRUPTED
+        return _run(shared, others)
     except JackfieldError as error:
-        output.error(error)
-        return exits.exit_code(error)
+        problem = error
     except exits.ReaderGoneError:
         _discard_output()
         return exits.BROKEN_PIPE
     except Exception as error:
-        output.error(_internal(error))
+        from ..extras import missing_extra
+
         if output.verbose:
             import traceback
 
             traceback.print_exc()
-        return exits.INTERNAL
+        missing = missing_extra(error, "The command jackfield") if isinstance(error, ModuleNotFoundError) else None
+        problem = missing or exits.InternalError(
+            f"A fault of Jackfield itself: {type(error).__name__}: {error}",
+            hint="Run it again with --verbose, and report what it prints.",
+        )
+    output.error(problem)
+    return exits.exit_code(problem)
 
 
-def _run(shared: list[str], others: list[str], output: Output) -> int:
+def _run(shared: list[str], others: list[str]) -> int:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # the shell closed it: `>&-`
@@ -112,26 +124,25 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
         elif reconfigure := getattr(stream, "reconfigure", None):
             # A terminal that cannot show a character is no reason to fail.
             reconfigure(errors="backslashreplace")
-    try:
-        import typer
-
-        from .root import command_of
-    except ModuleNotFoundError as error:
-        if error.name != "typer":
-            raise
-        raise _extra_missing() from None
     if others[:1] == ["__complete"]:
         from .completing import run
 
         return run(others[1:])
+    import typer
+
+    from . import exits
+    from .root import command_of
+
     command = next((argument for argument in others if not argument.startswith("-")), None)
     names = [command] if command in COMMANDS else list(COMMANDS)
     try:
-        result: Any = command_of([COMMANDS[name] for name in names])(
+        result: object = command_of([COMMANDS[name] for name in names])(
             args=[*shared, *others], prog_name="jackfield", standalone_mode=False
         )
     except typer.TyperException as error:
-        raise _usage(error) from None
+        context: typer.Context | None = getattr(error, "ctx", None)
+        path = "jackfield" if context is None else context.command_path
+        raise exits.UsageError(" ".join(error.format_message().split()), hint=f"See: {path} --help") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     _flush()
@@ -140,6 +151,8 @@ def _run(shared: list[str], others: list[str], output: Output) -> int:
 
 def _flush() -> None:
     """Get everything out while a failure can still be told."""
+    from . import exits
+
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -152,26 +165,3 @@ def _flush() -> None:
 def _discard_output() -> None:
     """Let the interpreter's last flush go nowhere instead of failing once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _usage(error: Any) -> JackfieldError:
-    message = str(error.format_message())
-    context = getattr(error, "ctx", None)
-    hint = f"See: {context.command_path} --help" if context is not None else "See: jackfield --help"
-    return exits.UsageError(" ".join(message.split()), hint=hint)
-
-
-def _extra_missing() -> JackfieldError:
-    from ..errors import ConfigError
-
-    return ConfigError(
-        "The command jackfield needs the package 'typer', which is not installed.",
-        hint="Install it with: pip install 'jackfield[cli]'",
-    )
-
-
-def _internal(error: Exception) -> JackfieldError:
-    return exits.InternalError(
-        f"A fault of Jackfield itself: {type(error).__name__}: {error}",
-        hint="Run it again with --verbose, and report what it prints.",
-    )

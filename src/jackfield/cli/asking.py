@@ -71,10 +71,9 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
 
 
 def _ask(invocation: Invocation, asked: Asked) -> None:
-    import asyncio
-
     from ..events import SessionClosed, SessionFailed, SessionOpened, SessionOpening
     from ..manager.manager import MCPClientSessionManager
+    from .running import run
 
     silence_libraries(invocation.output)
     catalog = invocation.servers.catalog
@@ -101,7 +100,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
             asked.diffs |= refresh.diffs
             asked.errors |= refresh.errors
 
-        asyncio.run(ask())
+        run(ask)
 
 
 class Progress:

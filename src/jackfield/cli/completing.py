@@ -45,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     shell, line = (*arguments, "", "")[:2]
     candidates: list[Candidate] = []
     with contextlib.suppress(Exception):
-        asked = split(line)
+        if (asked := split(line)) is None:
+            return 0
         candidates = list(complete(asked))
         if shell == "bash":
             cut = max((asked.word.rfind(char) for char in _BREAKS), default=-1) + 1
@@ -56,16 +57,18 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def split(line: str) -> Asked:
-    """The words of a line that may end within quotes."""
+def split(line: str) -> Asked | None:
+    """The words of a line that may end within quotes. Within the program's name there is nothing to complete."""
     for closing in ("", '"', "'"):
         try:
             words = shlex.split(line + closing)
         except ValueError:
             continue
-        is_new = not words or (not closing and line[-1:].isspace() and not line.endswith("\\ "))
-        return Asked(words[1:], "") if is_new else Asked(words[1:-1], words[-1] if len(words) > 1 else "")
-    return Asked([], "")
+        is_new = not closing and line[-1:].isspace() and not line.endswith("\\ ")
+        if is_new and words:
+            return Asked(words[1:], "")
+        return Asked(words[1:-1], words[-1]) if len(words) > 1 else None
+    return None
 
 
 def complete(asked: Asked) -> Iterator[Candidate]:
@@ -100,6 +103,8 @@ def complete(asked: Asked) -> Iterator[Candidate]:
     elif asked.word.startswith("-") and not is_literal:
         yield from _options([command, top], asked)
     elif inner := getattr(command, "commands", None):
+        if positional:  # a command that there is not
+            return
         for name, one in cast("Mapping[str, Any]", inner).items():
             if name.startswith(asked.word) and not one.hidden:
                 yield name, one.get_short_help_str(60)

@@ -67,7 +67,10 @@ def register(app: typer.Typer) -> None:
 def completion(
     context: typer.Context, shell: Annotated[str, typer.Argument(help="Your shell.", metavar="bash|zsh|fish")]
 ) -> None:
-    """Print the script that completes commands, servers and tools; it starts no server."""
+    """Print the completion script of a shell.
+
+    It completes commands, options, servers, tools and their arguments from the catalog, and starts no server.
+    """
     if shell not in _SCRIPTS:
         raise UsageError(f"There is no completion for {shell!r}.", hint=did_you_mean(shell, _SCRIPTS, "shell"))
     Invocation.of(context).output.write(_SCRIPTS[shell])

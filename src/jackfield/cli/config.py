@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.discover import FoundServer, Source, sources, user_file
 from ..errors import ConfigError
 from . import config_edit, exits
-from .describe import asked_about, described, show
 from .invocation import Invocation
-from .known import server_facts, short_transport
-from .output import is_terminal, shown_path
+from .known import problem_text, server_facts, short_transport
+from .output import current_folder, is_terminal, shown_path
 from .trust import NotTrustedError
 from .wording import count
+
+if TYPE_CHECKING:
+    from ..config.discover import FoundServer
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def only_help(context: typer.Context) -> None:
-    """See and change which servers are configured."""
+    """See and change which servers there are."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -43,11 +44,13 @@ def path(
     everything: Annotated[bool, typer.Option("--all", help="Also the files that are not there.")] = False,
 ) -> None:
     """Show which files servers are read from, first to last."""
+    from ..config.discover import Source, sources, user_file
+
     invocation = Invocation.of(context)
     output, servers = invocation.output, invocation.servers
     discovery = servers.discovery
     given = [Source(file, "--config", "given", file.absolute().parent) for file in invocation.config_files]
-    places = given or sources(Path.cwd(), os.environ)
+    places = given or sources(current_folder(), os.environ)
     rows: list[dict[str, Any]] = []
     for place in places:
         if place.path in discovery.problems:
@@ -100,7 +103,7 @@ def check(context: typer.Context) -> int:
     invocation = Invocation.of(context)
     output, discovery = invocation.output, invocation.servers.discovery
     rows: list[dict[str, Any]] = [
-        {"file": str(file), "server": None, "problem": error.message, "hint": error.hint}
+        {"file": str(file), "server": None, "is_shadowed": False, "problem": error.message, "hint": error.hint}
         for file, error in discovery.problems.items()
     ]
     for found in [*discovery.servers.values(), *discovery.shadowed]:
@@ -109,7 +112,8 @@ def check(context: typer.Context) -> int:
             {
                 "file": str(found.source.path),
                 "server": found.name,
-                "problem": error.message.removeprefix(f"{found.source.path}: ") if error else None,
+                "is_shadowed": found.shadowed_by is not None,
+                "problem": problem_text(found, error) if error else None,
                 "hint": error.hint if error else None,
             }
         )
@@ -118,7 +122,7 @@ def check(context: typer.Context) -> int:
         output.write_json(rows)
     else:
         if rows:
-            table = [[shown_path(Path(row["file"])), row["server"] or "", row["problem"] or "ok"] for row in rows]
+            table = [[shown_path(Path(row["file"])), row["server"] or "", row["problem"] or _well(row)] for row in rows]
             output.write_table(["FILE", "SERVER", "RESULT"], table)
         if output.for_people:
             for row in wrong:
@@ -128,6 +132,10 @@ def check(context: typer.Context) -> int:
         if not rows:
             output.note("There is nothing to check: no server is configured.")
     return exits.CONFIGURATION if wrong else exits.OK
+
+
+def _well(row: dict[str, Any]) -> str:
+    return "ok, but shadowed" if row["is_shadowed"] else "ok"
 
 
 def _problem(found: FoundServer) -> ConfigError | None:
@@ -142,6 +150,8 @@ def _problem(found: FoundServer) -> ConfigError | None:
 
 def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="Its name.", metavar="SERVER")]) -> None:
     """Say where a server comes from, what it is, and what it shadows."""
+    from .describe import described
+
     invocation = Invocation.of(context)
     output, servers = invocation.output, invocation.servers
     found = servers.found(server)
@@ -154,7 +164,7 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
             {
                 **facts,
                 "entry": [{"key": key, "value": value} for key, value in says],
-                "problem": problem.message if problem else facts["problem"],
+                "problem": problem_text(found, problem) if problem else facts["problem"],
                 "shadows": [{"file": str(one.source.path), "program": one.source.program} for one in shadowed],
             }
         )
@@ -174,7 +184,7 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
         pairs.append(("folder", "where you call it from"))
     pairs += [("shadows", f"{shown_path(one.source.path)} ({one.source.program})") for one in shadowed]
     if problem:
-        pairs.append(("problem", problem.message))
+        pairs.append(("problem", problem_text(found, problem)))
         if problem.hint:
             pairs.append(("", problem.hint))
     output.write_wrapped([(server, "bold")])
@@ -191,6 +201,8 @@ def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take it back.")] = False,
 ) -> None:
     """Accept servers of project files, once you have looked at them."""
+    from .describe import asked_about, show
+
     invocation = Invocation.of(context)
     output, known = invocation.output, invocation.servers
     chosen = [known.found(name) for name in (servers or known.names)]

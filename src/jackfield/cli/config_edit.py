@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..config.dialects import in_our_words
-from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from .exits import UsageError
 from .invocation import Invocation
-from .output import shown_path
+from .output import current_folder, shown_path
 from .own_file import file_to_write, read_table, write_table
 from .trust import NotTrustedError, TrustStore
+
+if TYPE_CHECKING:
+    from ..config.discover import Discovery, FoundServer
 
 _PROJECT = typer.Option("--project", help="In the project's jackfield.json, instead of your own.")
 _FORCE = typer.Option("--force", help="Replace servers of the same name.")
@@ -42,6 +42,9 @@ def import_servers(
     force: Annotated[bool, _FORCE] = False,
 ) -> None:
     """Copy servers of other programs' files into your own."""
+    from ..config.dialects import in_our_words
+    from ..config.discover import FoundServer
+
     invocation = Invocation.of(context)
     output = invocation.output
     # What --config names is where they go, not where they come from.
@@ -93,6 +96,8 @@ def import_servers(
 def _candidates(invocation: Invocation, source: str | None, target: Path) -> dict[str, FoundServer]:
     """The servers that can be imported, by name; the first found of each."""
     if source is not None and (os.sep in source or Path(source).exists()):
+        from ..config.discover import Source, discover
+
         file = Path(source)
         discovery = discover([Source(file, "--from", "given", file.absolute().parent)])
         for error in discovery.problems.values():
@@ -112,7 +117,9 @@ def _candidates(invocation: Invocation, source: str | None, target: Path) -> dic
 
 
 def _everywhere() -> Discovery:
-    return discover(sources(Path.cwd(), os.environ))
+    from ..config.discover import discover, sources
+
+    return discover(sources(current_folder(), os.environ))
 
 
 def _program(name: str, programs: Iterable[str]) -> str:
@@ -166,6 +173,8 @@ def add(
     force: Annotated[bool, _FORCE] = False,
 ) -> None:
     """Add a server to your own file; it is not started."""
+    from ..config.discover import FoundServer, Source
+
     invocation = Invocation.of(context)
     output = invocation.output
     words = shlex_split(stdio) if stdio is not None else list(command or [])
@@ -182,7 +191,9 @@ def add(
     if words:
         # A path is meant from here, not from the file's folder.
         first = (
-            str(Path.cwd() / words[0]) if "/" in words[0] and not words[0].startswith(("/", "~", "${")) else words[0]
+            str(current_folder() / words[0])
+            if "/" in words[0] and not words[0].startswith(("/", "~", "${"))
+            else words[0]
         )
         entry = {"command": first, **({"args": words[1:]} if words[1:] else {})}
     else:
@@ -245,6 +256,8 @@ def shlex_split(text: str) -> list[str]:
     Raises:
         UsageError: Its quotes do not match.
     """
+    import shlex
+
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -34,6 +34,8 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 what = "header" if key == "headers" else "variable"
                 for name, text in cast("Mapping[str, Any]", value).items():
                     yield what, f"{name} = {_unless_secret(name, text, is_header=key == 'headers')}"
+            case "transport":
+                pass  # told by the other keys, or beside
             case _:
                 yield key, _plain(value)
 

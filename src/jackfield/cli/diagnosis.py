@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from ..config.expand import Expanded
 from ..config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..manager.manager import MCPClientSessionManager
+from .output import shown_path
 from .wording import count
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def _found_command(config: StdioConfig) -> str | None:
     found = shutil.which(config.command, path=_path_of(config))
     if found is None:
         return None
-    return config.address if found == config.command else f"{config.address} ({found})"
+    return config.address if found == config.command else f"{config.address} ({shown_path(Path(found))})"
 
 
 def _opened(config: ServerConfig, session: Session, name: str, seconds: float) -> Step:

@@ -10,7 +10,7 @@ from ..errors import ConfigError, JackfieldError
 from . import exits
 from .asking import Progress
 from .invocation import Invocation
-from .known import error_facts
+from .known import error_facts, problem_text
 from .leftovers import leftovers
 from .output import shown_path, silence_libraries
 from .wording import count, duration
@@ -32,7 +32,10 @@ def doctor(
     context: typer.Context,
     server: Annotated[str | None, typer.Argument(help="This one only.", metavar="[SERVER]")] = None,
 ) -> int:
-    """Try servers step by step, and say what is wrong and how to mend it; starts them."""
+    """Try servers step by step; say what to mend.
+
+    Starts or connects, shakes hands, lists, makes one round trip that changes nothing, and closes.
+    """
     invocation = Invocation.of(context)
     servers, output = invocation.servers, invocation.output
     names = [servers.found(server).name] if server is not None else servers.names
@@ -51,12 +54,7 @@ def doctor(
             if error.code == "not_trusted":
                 raise
             errors[name] = error
-            file = str(servers.found(name).source.path)
-            text = (
-                error.message.removeprefix(f"{file}: ")
-                .removeprefix(f"server {name!r}, ")
-                .removeprefix(f"server {name!r}: ")
-            )
+            text = problem_text(servers.found(name), error)
             reports[name] = _report(name, [_step("entry", "failed", text, error.hint)], error)
     if configs:
         for diagnosis in _examined(invocation, configs):
@@ -90,11 +88,12 @@ def _examined(invocation: Invocation, configs: dict[str, ServerConfig]) -> list[
     from ..session import session as _session  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from ..transport import connection as _connection  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from .diagnosis import examine
+    from .running import run
 
     silence_libraries(invocation.output)
     found: list[Diagnosis] = []
 
-    async def run(progress: Progress) -> None:
+    async def examine_all(progress: Progress) -> None:
         limit = anyio.CapacityLimiter(_AT_ONCE)
 
         async def one(config: ServerConfig) -> None:
@@ -108,7 +107,7 @@ def _examined(invocation: Invocation, configs: dict[str, ServerConfig]) -> list[
                 tasks.start_soon(one, config)
 
     with Progress(invocation.output, list(configs)) as progress:
-        anyio.run(run, progress)
+        run(lambda: examine_all(progress))
     return found
 
 

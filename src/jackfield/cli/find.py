@@ -21,7 +21,10 @@ def find(
     server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
 ) -> None:
-    """Find tools by what they do, or by name; starts no server."""
+    """Find tools by what they do, or by name.
+
+    From the catalog; starts no server.
+    """
     invocation = Invocation.of(context)
     servers, output = invocation.servers, invocation.output
     only = None if server is None else [servers.found(server).name]

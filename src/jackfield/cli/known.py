@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, JackfieldError, UnknownToolError, nearest
+from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean, nearest
 from .output import shown_path
-from .servers import Servers
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
     from ..catalog.store import CatalogEntry
+    from ..config.discover import FoundServer
+    from .servers import Servers
 
 
 def server_facts(servers: Servers, name: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     try:
         outline = servers.outline(name)
     except ConfigError as error:
-        return {**facts, "problem": error.message}
+        return {**facts, "problem": problem_text(found, error)}
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}
@@ -50,6 +51,12 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     if facts["trust"] != "trusted":
         facts["state"] = "untrusted"
     return facts
+
+
+def problem_text(found: FoundServer, error: ConfigError) -> str:
+    """What is wrong with an entry, without the file and the server, which are told beside it."""
+    text = error.message.removeprefix(f"{found.source.path}: ").removeprefix(f"server {found.name!r}")
+    return text.removeprefix(", ").removeprefix(": ")
 
 
 def short_transport(transport: str | None) -> str:
@@ -124,13 +131,15 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
             sent=False,
             hint=f"Ask it for them: jackfield refresh {server}",
         )
-    if server is None and "." in reference and not nearest(reference, [tool.reference for tool in tools], 1):
+    names = [*servers.names, *(form for tool in tools for form in (tool.reference, tool.name))]
+    if server is None and "." in reference and not nearest(reference, names, 1):
         servers.found(reference.partition(".")[0])
     try:
         return references.tool(reference)
     except UnknownToolError as error:
-        if error.hint == "Look for it with find_tools.":
-            error.hint = "Look for it: jackfield find ..., or see all: jackfield list SERVER"
+        if error.hint is not None and error.hint.startswith("Look for it"):
+            close = did_you_mean(reference, names, "name") if nearest(reference, names, 1) else None
+            error.hint = close or "Look for it: jackfield find ..., or see all: jackfield list SERVER"
         raise
 
 

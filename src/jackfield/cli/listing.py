@@ -20,7 +20,10 @@ def list_servers(
     server: Annotated[str | None, typer.Argument(help="List the tools of this server.", metavar="SERVER")] = None,
     live: Annotated[bool, typer.Option("--live", help="Ask the servers now, instead of the catalog.")] = False,
 ) -> int:
-    """List the servers, or one server's tools; starts none without --live."""
+    """List the servers, or one server's tools.
+
+    From the catalog, at once; --live asks the servers.
+    """
     invocation = Invocation.of(context)
     exit_code = 0
     if live:

@@ -230,9 +230,17 @@ def silence_libraries(output: Output) -> None:
         logger.propagate = False
 
 
+def current_folder() -> Path:
+    """Where the command runs; the root where that was deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
+
+
 def shown_path(path: Path, environment: Mapping[str, str] = os.environ) -> str:
     """A path as a person would write it: from here, else from home."""
-    for start, prefix in ((Path.cwd(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):
+    for start, prefix in ((current_folder(), ""), (Path(environment.get("HOME") or "/nonexistent"), "~/")):
         if path != start and path.is_relative_to(start):
             return f"{prefix}{path.relative_to(start)}"
     return str(path)

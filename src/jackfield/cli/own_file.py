@@ -6,16 +6,13 @@ import contextlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ..config.discover import user_file
-from ..config.files import parse_file
 from ..errors import ConfigError
 from .invocation import Invocation
-from .output import shown_path
+from .output import current_folder, shown_path
 
 TABLE = "mcpServers"
 
@@ -26,10 +23,12 @@ def file_to_write(invocation: Invocation, *, is_project: bool) -> Path:
     Raises:
         ConfigError: More than one file is given, or one that is not JSON.
     """
+    from ..config.discover import user_file
+
     given = invocation.config_files
     if len(given) > 1:
         raise ConfigError("More than one --config is given, and only one file can be written.")
-    file = given[0] if given else project_file(Path.cwd()) if is_project else user_file(os.environ)
+    file = given[0] if given else project_file(current_folder()) if is_project else user_file(os.environ)
     if file.suffix.lower() != ".json":
         raise ConfigError(f"{shown_path(file)}: only JSON files are written.", hint="Edit it by hand.")
     return file
@@ -52,6 +51,8 @@ def read_table(file: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
     Raises:
         ConfigError: It cannot be read, or has comments, which writing would lose.
     """
+    from ..config.files import parse_file
+
     if not file.exists():
         return {}, TABLE, {}
     data = dict(parse_file(file))
@@ -75,6 +76,8 @@ def write_table(file: Path, data: Mapping[str, Any], key: str, table: Mapping[st
         ConfigError: It cannot be written.
     """
     target = Path(os.path.realpath(file))  # a link, as of dotfiles, stays one
+    import tempfile
+
     text = json.dumps({**data, key: dict(table)}, indent=2, ensure_ascii=False) + "\n"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,10 @@ def refresh(
         bool, typer.Option("--accept", help="Take tools that changed as they are now; they are marked otherwise.")
     ] = False,
 ) -> int:
-    """Ask servers for their tools, and say what changed; starts them."""
+    """Ask servers for their tools; say what changed.
+
+    Each is started for that, and closed again.
+    """
     invocation = Invocation.of(context)
     asked = ask_servers(invocation, servers or None)
     output, catalog = invocation.output, invocation.servers.catalog

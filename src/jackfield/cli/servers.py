@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
-from .output import Output, is_terminal, shown_path
+from .output import Output, current_folder, is_terminal, shown_path
 from .trust import NotTrustedError, Trust, TrustStore
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def load_servers(config_files: Sequence[Path], output: Output) -> Servers:
         ConfigError: One of `config_files` cannot be read.
     """
     given = [Source(path, "--config", "given", path.absolute().parent) for path in config_files]
-    discovery = discover(given or sources(Path.cwd(), os.environ))
+    discovery = discover(given or sources(current_folder(), os.environ))
     for path, error in discovery.problems.items():
         if given:
             raise error

@@ -25,7 +25,10 @@ def show(
     name: Annotated[str, typer.Argument(help="A server, or one tool of it.", metavar="SERVER[.TOOL]")],
     schema: Annotated[bool, typer.Option("--schema", help="Print only the JSON schema of the arguments.")] = False,
 ) -> None:
-    """Show a server and its tools, or one tool; starts none."""
+    """Show a server with its tools, or one tool.
+
+    From the catalog; starts no server.
+    """
     invocation = Invocation.of(context)
     servers, output = invocation.servers, invocation.output
     if name in servers.names:
@@ -109,8 +112,9 @@ def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:
     described = [(name, about) for name, about in parameters(tool.input_schema) if about]
     if described:
         output.write("")
+        room = min(24, max(len(name) for name, _ in described))
         for name, about in described:
-            output.write_wrapped([(f"  {name}", "cyan"), (f"  {about}", "")], continued=6)
+            output.write_wrapped([(f"  {name:<{room}}  ", "cyan"), (about, "")], continued=room + 4)
     output.write("")
     output.write_wrapped([("Call it: ", "dim"), (f"jackfield call {tool.reference} {_example(tool)}".rstrip(), "")])
 

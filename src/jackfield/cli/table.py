@@ -1,17 +1,20 @@
-"""Tables for people on a terminal."""
+"""Tables for people on a terminal: columns as wide as they need, and one that gives way where there is no room."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from .output import one_cell
+
+_GAP = "  "
+_LEAST = 12
+_CUT = "..."
 
 
 def drawn(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, squeeze: int, right: Sequence[int], color: bool
 ) -> str:
-    """The table as text of at most `width` columns; the column `squeeze` gives way first.
+    """The table as text of at most `width` columns, unless the terminal is narrower than any table.
 
     Args:
         columns: The headings.
@@ -21,27 +24,24 @@ def drawn(
         right: Numbers of the columns that are set to the right.
         color: Whether headings are set off.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.cells import cell_len, set_cell_size
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, name in enumerate(columns):
-        table.add_column(
-            name,
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if number == squeeze else None,
-            # One endless name must not take the room of all other columns.
-            max_width=None if number == squeeze else max(12, width // 3),
-            justify="right" if number in right else "left",
-        )
-    for row in rows:
-        table.add_row(*(Text(one_cell(cell), overflow="ellipsis", no_wrap=True) for cell in row))
-    file = io.StringIO()
-    console = Console(
-        file=file, width=width, force_terminal=color, no_color=not color, color_system="standard" if color else None,
-        highlight=False, legacy_windows=False,
-    )  # fmt: skip
-    console.print(table)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    cells = [list(columns), *([one_cell(cell) for cell in row] for row in rows)]
+    # One endless name must not take the room of all other columns.
+    most = max(_LEAST, width // 3)
+    widths = [max(cell_len(row[number]) for row in cells) for number in range(len(columns))]
+    widths = [one if number == squeeze else min(one, most) for number, one in enumerate(widths)]
+    rest = width - sum(one for number, one in enumerate(widths) if number != squeeze) - len(_GAP) * (len(columns) - 1)
+    widths[squeeze] = min(widths[squeeze], max(rest, _LEAST))
+
+    def fitted(text: str, number: int) -> str:
+        room = widths[number]
+        if cell_len(text) > room:
+            return set_cell_size(text, room - len(_CUT)) + _CUT
+        blank = " " * (room - cell_len(text))
+        return blank + text if number in right else text + blank
+
+    lines = [_GAP.join(fitted(cell, number) for number, cell in enumerate(row)).rstrip() for row in cells]
+    if color:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    return "\n".join(lines)

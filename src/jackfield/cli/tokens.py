@@ -30,7 +30,10 @@ def tokens(
     context: typer.Context,
     server: Annotated[str | None, typer.Argument(help="By tool, for this server.", metavar="SERVER")] = None,
 ) -> None:
-    """Estimate what tools cost in a prompt, given eagerly or routed; starts no server."""
+    """Estimate what tools cost in a prompt.
+
+    Given eagerly, one by one, and routed, by two tools that find and call the others. Starts no server.
+    """
     invocation = Invocation.of(context)
     if server is None:
         _by_server(invocation)

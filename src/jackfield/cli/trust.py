@@ -8,16 +8,16 @@ folder, by file and server; an entry that changed is asked for again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..config.discover import FoundServer
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..config.discover import FoundServer
 
 Trust = Literal["trusted", "new", "changed"]
 """`new`: never accepted; `changed`: accepted once, but it says something else now."""
@@ -101,6 +101,8 @@ class TrustStore:
 
 def entry_hash(server: FoundServer) -> str:
     """Changes with anything that the entry says; not with the values of the variables that it names."""
+    import hashlib
+
     says = [server.source.program, str(server.source.folder), dict(server.entry)]
     return hashlib.sha256(json.dumps(says, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -111,7 +113,7 @@ def _file_key(server: FoundServer) -> str:
 
 def _user_path() -> Path:
     state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "jackfield" / "trust.json"
+    return (Path(state) if state else Path(os.path.expanduser("~")) / ".local" / "state") / "jackfield" / "trust.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
@@ -135,6 +137,8 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 def _write(path: Path, accepted: Mapping[str, Mapping[str, str]]) -> None:
     """Whole or not at all, readable for the user alone."""
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ entry is checked here. Of two servers with one name the first found is taken:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,7 +142,7 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
         environment: `HOME`, `XDG_CONFIG_HOME` and `CODEX_HOME` are read.
         platform: As `sys.platform`.
     """
-    home = Path(environment.get("HOME") or Path.home())
+    home = Path(environment.get("HOME") or os.path.expanduser("~"))
     user = list(_of_user(cwd, home, environment, platform))
     own = {source.path for source in user}
     project = [source for folder in _folders(cwd) for source in _of_project(folder) if source.path not in own]
@@ -150,7 +151,7 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
 
 def user_file(environment: Mapping[str, str]) -> Path:
     """Jackfield's own configuration file of the user."""
-    home = environment.get("HOME") or str(Path.home())
+    home = environment.get("HOME") or os.path.expanduser("~")
     return Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config") / "jackfield" / "jackfield.json"
 
 

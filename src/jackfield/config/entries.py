@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +48,12 @@ def prepare(
     Raises:
         ConfigError: A variable is not set, or it has neither a command nor a url.
     """
-    folders = {"workspaceFolder": str(folder), "userHome": str(Path.home()), "pathSeparator": os.sep, "/": os.sep}
+    folders = {
+        "workspaceFolder": str(folder),
+        "userHome": os.path.expanduser("~"),
+        "pathSeparator": os.sep,
+        "/": os.sep,
+    }
 
     def expanded(value: Any, key: str) -> Any:
         if isinstance(value, str):
@@ -77,11 +82,24 @@ def prepare(
         ours = {key: value for key, value in ours.items() if key in _ALL_KEYS or _is_slip(key)}
     data = {key: _anchored(key, expanded(value, key), folder) for key, value in ours.items()}
     data["server_name"] = name
-    if transport_of_entry(data) is None:
+    transport = transport_of_entry(data)
+    if transport is None:
         unknown = next((key for key in data if key not in _ALL_KEYS), "")
         hint = did_you_mean(unknown, _ALL_KEYS, "key") if nearest(unknown, _ALL_KEYS) else None
         raise entry_error(source, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
+    if transport in KEYS and (problem := unknown_key(data, KEYS[transport])):
+        raise entry_error(source, name, "", problem)
     return data
+
+
+def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
+    """What is wrong with the first key that is not known, if there is one."""
+    for key in keys:
+        if key not in known:
+            close = nearest(key, known, 1)
+            meant = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+            return f"unknown key {key!r}; {meant}"
+    return None
 
 
 def _is_slip(key: str) -> bool:

@@ -11,10 +11,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from .expand import MASK, Expanded, ExpandedPath
 
@@ -91,6 +89,8 @@ def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
         return "stdio"
     if "url" not in entry:
         return None
+    from urllib.parse import urlsplit
+
     try:
         # The path is the only sign there is; the field's programs read it the same way.
         path = urlsplit(str(entry["url"])).path
@@ -123,6 +123,8 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
         names = cast("Mapping[str, Any]", environment or {})
         key = catalog_key(transport, protocol, address, names, str(None if folder is None else Path(folder)))
     else:
+        from urllib.parse import urlsplit
+
         url, headers = prepared.get("url"), prepared.get("headers")
         if not isinstance(url, str) or not isinstance(headers, Mapping | None):
             return None
@@ -158,6 +160,8 @@ def stdio_address(command: str, args: Iterable[str]) -> str:
 
 def redact_url(url: str, userinfo: str = "") -> str:
     """The URL with its query values masked, no fragment, and `userinfo` for the credentials before the host."""
+    from urllib.parse import urlsplit, urlunsplit
+
     parts = urlsplit(shown(url))
     credentials, _, host = parts.netloc.rpartition("@")
     query = re.sub(r"([^&=]*=)?[^&]+", lambda match: f"{match[1] or ''}{MASK}", parts.query)
@@ -175,6 +179,8 @@ def catalog_key(transport: str, protocol: str, address: str, names: Iterable[str
         folder: Where a child process is started.
     """
     where = [address, sorted(names)] if folder is None else [address, folder, sorted(names)]
+    from hashlib import sha256
+
     return sha256(json.dumps([transport, protocol, *where]).encode()).hexdigest()[:32]
 
 

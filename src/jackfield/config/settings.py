@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError
+from .entries import unknown_key
 
 MiB = 1024 * 1024
 
@@ -35,12 +36,9 @@ class StrictModel(BaseModel):
     @classmethod
     def _name_the_nearest_key(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
-            known = cls.known_keys()
-            for key in map(str, data):  # pyright: ignore[reportUnknownArgumentType]
-                if key not in known:
-                    close = nearest(key, known, 1)
-                    meant = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-                    raise ValueError(f"unknown key {key!r}; {meant}")
+            problem = unknown_key(map(str, data), cls.known_keys())  # pyright: ignore[reportUnknownArgumentType]
+            if problem:
+                raise ValueError(problem)
         return data  # pyright: ignore[reportUnknownVariableType]
 
     @classmethod

@@ -1,0 +1,40 @@
+"""Runs what opens servers, so that whatever ends the command closes them first."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_ENDING = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+
+
+def run(job: Callable[[], Awaitable[_T]]) -> _T:
+    """Run a job on an event loop of its own.
+
+    Raises:
+        KeyboardInterrupt: By Ctrl-C, once what the job opened is closed.
+        SystemExit: By SIGTERM and SIGHUP, likewise.
+    """
+    came: list[int] = []
+
+    async def main() -> _T:
+        task = asyncio.current_task()
+        assert task
+
+        def cancel(number: int) -> None:
+            came.append(number)
+            task.cancel()
+
+        for number in _ENDING:
+            # One that is ignored, such as by nohup, stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+        return await job()
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + came[0] if came else 1) from None
