@@ -23,7 +23,7 @@ from typing import Any
 
 from claims import ROWS
 from subject import running
-from table import OURS, PEERS, SEEN, read_seen, write_pages
+from table import OURS, PEERS, SEEN, read_seen, write_pages, write_seen
 
 HERE = Path(__file__).parent
 LIMIT = 180.0
@@ -38,15 +38,17 @@ def python_of(driver: str, environments: Path) -> str:
 def tried(driver: str, claim: str, way: int, python: str, *, verbose: bool) -> dict[str, Any]:
     """One claim in one way, and nothing of it left afterwards."""
     token = secrets.token_hex(8)
+    # Only the claim that is about it lets mcp-use look up where it reports to; it is not let through there either.
+    quiet = {} if claim == "tells_nobody" else {"MCP_USE_ANONYMIZED_TELEMETRY": "false"}
     folder = tempfile.mkdtemp(prefix="jackfield-peers-")
     process = subprocess.Popen(
-        [python, "claims.py", driver, claim, str(way), token, sys.executable],
+        [python, "try_one.py", driver, claim, str(way), token, sys.executable],
         cwd=HERE,
         stdout=subprocess.PIPE,
         stderr=None if verbose else subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        env={**os.environ, "TMPDIR": folder},
+        env={**os.environ, **quiet, "TMPDIR": folder},
     )
     try:
         output, _ = process.communicate(timeout=LIMIT)
@@ -100,8 +102,7 @@ def main() -> None:
     finally:
         pool.shutdown(cancel_futures=True)
     if options.write:
-        ordered = {row.name: {driver: seen[row.name][driver] for driver in [OURS, *PEERS]} for row in ROWS}
-        SEEN.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
+        write_seen({row.name: {driver: seen[row.name][driver] for driver in [OURS, *PEERS]} for row in ROWS})
         write_pages()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,15 @@ def read_seen() -> dict[str, dict[str, Findings]]:
     return json.loads(SEEN.read_text())
 
 
+def write_seen(seen: Mapping[str, Mapping[str, Findings]]) -> None:
+    """Record it, a line for each peer."""
+    claims = []
+    for claim, by_driver in seen.items():
+        found = [f"  {json.dumps(driver)}: {json.dumps(f, ensure_ascii=False)}" for driver, f in by_driver.items()]
+        claims.append(f" {json.dumps(claim)}: {{\n" + ",\n".join(found) + "\n }")
+    SEEN.write_text("{\n" + ",\n".join(claims) + "\n}\n")
+
+
 def versions() -> dict[str, list[str]]:
     """The pins of each environment."""
     lines = [line.split() for line in (HERE / "versions.txt").read_text().splitlines() if not line.startswith("#")]
@@ -86,7 +96,8 @@ def issue_link(claim: str, driver: str) -> str:
     if issue is None:
         return ""
     repository, number = issue.split("#")
-    return f"[#{number}](https://github.com/{repository}/issues/{number})"
+    name = repository.partition("/")[2]
+    return f"[{name}#{number}](https://github.com/{repository}/issues/{number})"
 
 
 def anchor(row: Row) -> str:
@@ -119,8 +130,10 @@ def tables() -> str:
 
 def tried_versions() -> str:
     """In a sentence."""
-    tried = [f"{' with '.join(pin for pin in pins if 'openai' not in pin)}" for pins in versions().values()]
-    return "; ".join(text.replace("==", " ") for text in tried)
+    tried = [
+        " with ".join(re.sub(r"\[.*?\]", "", pin).replace("==", " ") for pin in pins) for pins in versions().values()
+    ]
+    return "; ".join(tried)
 
 
 def details() -> str:

@@ -23,6 +23,7 @@ from tests.conftest import Listening
 from jackfield import (
     AuthenticationError,
     ConfigError,
+    HttpConfig,
     MCPClientSessionManager,
     ServerUnavailableError,
     SessionTimeoutError,
@@ -200,9 +201,17 @@ async def test_headers_of_the_configuration_open_the_gateway_and_stay_at_this_se
         await signed_in(server.config())
 
 
-@pytest.mark.parametrize("iss", ["right"])
-async def test_an_issuer_in_the_redirect_is_checked(iss: str, protected: Start) -> None:
-    await signed_in(protected("--iss", iss).config())
+async def test_an_issuer_in_the_redirect_may_be_right(protected: Start) -> None:
+    await signed_in(protected("--iss", "right").config())
+
+
+async def test_a_server_that_leads_to_another_path_of_its_own(protected: Start) -> None:
+    server = protected()
+    config = server.config()
+    elsewhere = HttpConfig(server_name="notes", url=f"{server.url}/", session=config.session)
+    await signed_in(elsewhere)
+    async with MCPClientSessionManager().open_session(elsewhere) as session:
+        assert (await session.call_tool("whose")).text.startswith("ada's")
 
 
 # What goes wrong
@@ -266,8 +275,6 @@ async def test_a_server_without_oauth_is_not_signed_in_to(listening: Callable[..
 async def test_a_server_that_is_not_there(protected: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    from jackfield import HttpConfig
-
     with pytest.raises(ServerUnavailableError, match="cannot be reached") as failed:
         await signed_in(HttpConfig(server_name="gone", url=f"http://127.0.0.1:{port}/mcp?key=s3cret"))
     assert "s3cret" not in str(failed.value)

@@ -17,6 +17,9 @@ import pytest
 from tests.auth.conftest import Protected, protected, redirect_of, workshop
 from tests.conftest import strays
 
+from jackfield.cli.describe import described
+from jackfield.config.discover import FoundServer, Source
+
 from .conftest import Command, golden, golden_layouts
 
 __all__ = ["protected", "workshop"]
@@ -82,13 +85,11 @@ def test_signing_in_using_and_signing_out(jackfield: Command, protected: Start, 
 
     secrets = secrets_in(jackfield)
     assert len(secrets) == 3
-    verbose = jackfield("--verbose", "auth", "notes", "--status")
     ended = jackfield("auth", "notes", "--logout", "--json")
     assert ended.json == {"name": "notes", "was_signed_in": True, "revoked": True}
-    for run in (done, status, used, verbose, ended):
+    for run in (done, status, used, ended):
         for secret in secrets:
             assert secret not in run.stdout + run.stderr
-    assert jackfield("refresh", "notes").exit_code == 5
     again = jackfield("auth", "notes", "--logout")
     assert (again.exit_code, again.stderr) == (0, "You were not signed in to notes.\n")
 
@@ -123,30 +124,28 @@ def test_the_status_of_all(jackfield: Command, protected: Start, browser: dict[s
 
 
 @pytest.mark.parametrize(
-    ("options", "arguments", "code", "says"),
+    ("options", "says"),
     [
-        (["--deny"], [], 5, "access_denied: the person said no"),
-        (["--metadata", "none"], [], 5, "offers no OAuth"),
-        (["--open"], [], 5, "wants no sign-in"),
-        (["--no-registration"], [], 5, "auth.client_id"),
+        (["--deny"], "access_denied: the person said no"),
+        (["--metadata", "none"], "offers no OAuth"),
+        (["--open"], "wants no sign-in"),
+        (["--no-registration"], "auth.client_id"),
     ],
 )
 def test_a_sign_in_that_fails(
-    options: list[str],
-    arguments: list[str],
-    code: int,
-    says: str,
-    jackfield: Command,
-    protected: Start,
-    browser: dict[str, str],
+    options: list[str], says: str, jackfield: Command, protected: Start, browser: dict[str, str]
 ) -> None:
     with_server(jackfield, protected(*options))
-    done = jackfield("auth", "notes", *arguments, env=browser)
-    assert (done.exit_code, done.stdout) == (code, "")
+    done = jackfield("auth", "notes", env=browser)
+    assert (done.exit_code, done.stdout) == (5, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
-    as_json = jackfield("auth", "notes", "--json", *arguments, env=browser)
-    assert as_json.error["code"] == "auth_required"
+
+
+def test_an_error_as_json(jackfield: Command, protected: Start, browser: dict[str, str]) -> None:
+    with_server(jackfield, protected("--deny"))
+    done = jackfield("auth", "notes", "--json", env=browser)
+    assert (done.exit_code, done.error["code"]) == (5, "auth_required")
 
 
 def test_nobody_comes_back(jackfield: Command, protected: Start) -> None:
@@ -200,13 +199,12 @@ def test_what_is_kept_may_be_unreadable(jackfield: Command, protected: Start, br
     assert jackfield("auth", "notes", env=browser).exit_code == 0
     [file] = (jackfield.home / ".state" / "jackfield" / "auth").glob("*.json")
     file.write_text("{")
-    for arguments in (["auth", "notes", "--status"], ["refresh", "notes"]):
-        done = jackfield(*arguments)
-        assert done.exit_code == 5
-        assert "damaged" in done.stderr
-        assert "jackfield auth notes" in done.stderr
+    done = jackfield("refresh", "notes")
+    assert done.exit_code == 5
+    assert "damaged" in done.stderr
+    assert "jackfield auth notes" in done.stderr
     assert jackfield("auth", "notes", env=browser).exit_code == 0
-    assert jackfield("refresh", "notes").exit_code == 0
+    assert jackfield("auth", "notes", "--status").exit_code == 0
 
 
 def test_a_home_that_cannot_be_written(jackfield: Command, protected: Start, browser: dict[str, str]) -> None:
@@ -235,6 +233,23 @@ def test_a_keyring_is_used_where_there_is_one(
     assert jackfield("refresh", "notes", env=env).exit_code == 0
     assert jackfield("auth", "notes", "--logout", env=env).exit_code == 0
     assert "access-" not in (tmp_path / "keyring.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("auth", "shown"),
+    [
+        ({"client_id": "c", "client_secret": "s3cret"}, "client_secret = **********"),
+        ({"CLIENT_ID": "c", "CLIENT_SECRET": "s3cret"}, "CLIENT_SECRET = **********"),
+        ({"client_id": "c", "client_secret": "${SECRET}"}, "client_secret = ${SECRET}"),
+        ("s3cret", "**********"),
+        ("oauth", "oauth"),
+    ],
+)
+def test_what_an_entry_says_of_a_client_has_no_secret(auth: object, shown: str, tmp_path: Path) -> None:
+    source = Source(tmp_path / ".mcp.json", "Claude", "project", tmp_path)
+    says = list(described(FoundServer("notes", {"url": "https://h/mcp", "auth": auth}, source)))
+    assert ("auth", shown) in says
+    assert "s3cret" not in repr(says)
 
 
 # By hand

@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from ..conftest import eventually, strays
-from .conftest import Command, unruly_entry
+from .conftest import PYTHON, Command, everything, unruly_entry
 
 SLEEP = ("call", "unruly.sleep", "seconds=60")
 
@@ -89,13 +89,21 @@ def test_ctrl_c_again_while_a_stubborn_server_is_closed(jackfield: Command, log:
     assert eventually(lambda: strays() == [])
 
 
-@pytest.mark.parametrize("moment", [0.02, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0])
+# What comes before the first line of it is the interpreter's own.
+FROM_THE_FIRST_LINE = "print('up', flush=True)\nimport sys\nfrom jackfield.cli.app import main\nsys.exit(main())"
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0])
 def test_ctrl_c_at_any_moment(jackfield: Command, log: Path, moment: float) -> None:
     configure(jackfield, log, "--ignore-eof", "--ignore-sigterm")
-    terminal = jackfield.spawn(*SLEEP)
+    terminal = pexpect.spawn(
+        PYTHON, ["-c", FROM_THE_FIRST_LINE, *SLEEP],
+        env=jackfield.environment, cwd=str(jackfield.project), encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    terminal.expect_exact("up")
     time.sleep(moment)  # no condition to wait for: any moment will do
     terminal.sendintr()
-    assert ended(terminal) == 130
+    assert ended(terminal) == 130, terminal.before
     assert eventually(lambda: strays() == [])
 
 
@@ -146,8 +154,6 @@ def test_a_signal_that_is_ignored_stays_so(jackfield: Command, log: Path) -> Non
 
 
 def test_progress_is_shown_on_a_terminal_and_wiped(jackfield: Command) -> None:
-    from .conftest import everything
-
     jackfield.configure_user(everything=everything())
     done = jackfield.in_terminal("call", "everything.steps", "count=3")
     assert done.exit_code == 0
@@ -161,8 +167,6 @@ def test_progress_is_shown_on_a_terminal_and_wiped(jackfield: Command) -> None:
 
 
 def test_progress_gives_way_to_an_error(jackfield: Command, log: Path) -> None:
-    from .conftest import everything
-
     jackfield.configure_user(everything=everything())
     terminal = jackfield.spawn("call", "everything.slow", "seconds=60", f"log={log}")
     terminal.expect_exact(" 50% half way")

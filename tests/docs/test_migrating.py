@@ -25,8 +25,9 @@ def importable() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PEERS))
         yield
-        for name in ("before", "claims", "run", "subject", "table"):
-            sys.modules.pop(name, None)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(str(PEERS)):
+                del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

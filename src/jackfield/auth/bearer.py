@@ -16,6 +16,7 @@ import httpx2
 from ..config.servers import RemoteConfig
 from ..errors import ServerUnavailableError, one_line
 from .credentials import Credentials
+from .endpoints import same_origin
 from .renewal import SignInEndedError, renew, sign_in_ended
 from .store import CredentialStore, Stamp
 
@@ -33,7 +34,7 @@ class BearerTransport(httpx2.AsyncBaseTransport):
     def __init__(self, config: RemoteConfig, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
         self._tokens = StoredTokens(config)
-        self._origin = _origin(httpx2.URL(config.url))
+        self._server = httpx2.URL(config.url)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request with the stored access token, if there is one.
@@ -42,7 +43,7 @@ class BearerTransport(httpx2.AsyncBaseTransport):
             AuthenticationError: There are tokens, but they cannot be read, or are not renewed any more.
             ServerUnavailableError: They are over, and the authorization server cannot be reached.
         """
-        if _origin(request.url) != self._origin:
+        if not same_origin(request.url, self._server):
             return await self._inner.handle_async_request(request)
         credentials = await self._tokens.current()
         if credentials is None:
@@ -65,10 +66,6 @@ class BearerTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
 
 
 class StoredTokens:

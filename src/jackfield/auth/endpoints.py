@@ -70,11 +70,7 @@ class AuthorizationClient:
                 sent=False,
                 hint="Tell the server's operator; its authorization server must be at an https:// address.",
             )
-        if (request.url.scheme, request.url.host, request.url.port) == (
-            self._server.scheme,
-            self._server.host,
-            self._server.port,
-        ):
+        if same_origin(request.url, self._server):
             # What opens a gateway in front of the server opens it for its metadata, too.
             for header, value in self.config.header_values().items():
                 request.headers.setdefault(header, value)
@@ -111,6 +107,11 @@ class AuthorizationClient:
                     sent=False,
                 )
         return bytes(body)
+
+
+def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
+    """Whether two addresses are of the same server."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})

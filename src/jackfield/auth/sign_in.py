@@ -25,7 +25,7 @@ from ..config.oauth import OAuthConfig
 from ..config.servers import RemoteConfig, SseConfig
 from ..errors import AuthenticationError, ConfigError, JackfieldError, ServerUnavailableError, SessionTimeoutError
 from .credentials import Credentials
-from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal
+from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal, same_origin
 from .loopback import Page, redirect_listener
 from .renewal import MemoryStorage, with_tokens
 from .store import CredentialStore, sign_in_hint
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SIGN_IN_SECONDS = 300.0
 _PURPOSE = "Signing in to"
+_MAX_REDIRECTS = 5
 
 ShowUrl = Callable[[str], Awaitable[None]]
 """Opens a browser there, or shows the address."""
@@ -235,14 +236,14 @@ class _Steps:
             except Exception as error:
                 # The SDK's own checks: issuers, resources, state, formats.
                 raise as_failure(self._config, _PURPOSE, error) from None
-        if (await self._client.send(probe, head_only=True)).status_code == 401:
+        if (await self._probed(probe)).status_code == 401:
             raise self._failed("the server does not accept the token that it was given")
         return self._credentials()
 
     async def _respond(self, request: httpx2.Request, probe: httpx2.Request) -> httpx2.Response:
         """The answer to a request of the flow; one that ends the flow is explained here."""
         if request is probe:
-            return await self._challenge(await self._client.send(request, head_only=True))
+            return await self._challenge(await self._probed(request))
         response = await self._client.send(request)
         kind = request.headers.get("content-type", "")
         if kind.startswith("application/json"):
@@ -252,6 +253,16 @@ class _Steps:
                 raise self._failed(f"the authorization server gave no tokens: {refusal(response)[1]}")
             if not is_token_answer(response):
                 raise self._failed("the authorization server answered with something that has no tokens")
+        return response
+
+    async def _probed(self, request: httpx2.Request) -> httpx2.Response:
+        """What the server answers, following it to another path of its own as a session does."""
+        response = await self._client.send(request, head_only=True)
+        for _ in range(_MAX_REDIRECTS):
+            following = response.next_request
+            if following is None or following.method != request.method or not same_origin(following.url, request.url):
+                break
+            response = await self._client.send(following, head_only=True)
         return response
 
     async def _challenge(self, response: httpx2.Response) -> httpx2.Response:

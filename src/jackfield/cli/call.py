@@ -30,7 +30,7 @@ def call(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Its arguments: key=text, key:=json, key=@file; - for a JSON object on stdin.",
             show_default=False,
         ),

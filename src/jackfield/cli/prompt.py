@@ -24,7 +24,7 @@ def prompt(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=TEXT]...",
+            metavar="KEY=TEXT",
             help="Its arguments: key=text, key=@file; - for a JSON object on stdin.",
             show_default=False,
         ),

@@ -41,7 +41,7 @@ def ps(context: typer.Context) -> None:
 
 
 def _row(session: Mapping[str, Any]) -> list[str]:
-    state = session["state"] + (", old config" if session["replaced"] else "")
+    state = session["state"] + (", old" if session["replaced"] else "")
     idle = "-" if session["state"] in ("busy", "opening", "closing") else span(session["idle"])
     if session["idle_timeout"] is not None and idle != "-":
         idle += f" of {span(session['idle_timeout'])}"
@@ -61,7 +61,7 @@ def _process_row(process: Mapping[str, Any]) -> list[str]:
     return [
         f"(jackfield {process['version']})",
         "-",
-        "background process",
+        "running",
         str(process["pid"]),
         span(process["age"]),
         "-",

@@ -43,6 +43,7 @@ from .listing import AllTools
 from .progress import relayed
 
 if TYPE_CHECKING:
+    from mcp.server.session import ServerSession
     from mcp.shared.dispatcher import ProgressFnT
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -51,6 +52,7 @@ Context = ServerRequestContext[Any, Any]
 
 SESSION_HEADER = "mcp-session-id"
 _STDIO = "stdio"
+_TELL_SECONDS = 5.0
 
 _HANDLE = {
     "type": "string",
@@ -134,9 +136,12 @@ class Gateway:
     ) -> CallToolResult | MCPError:
         arguments = dict(params.arguments or {})
         handle = arguments.pop("session", None) if self._takes_handle(ctx, params.name) else None
+        if not isinstance(handle, str):
+            handle = None
         try:
             async with self._client(ctx, handle) as (client, kept):
-                result = await self._tool(client, params.name).call(arguments, progress_callback=progress)
+                tool = await self._tool(client, params.name)
+                result = await tool.call(arguments, progress_callback=progress)
         except MCPError as error:
             return error
         except RequestError as error:
@@ -163,10 +168,11 @@ class Gateway:
         client.session = ctx.session
         return client
 
-    def _tool(self, client: Client, name: str) -> Tool:
+    async def _tool(self, client: Client, name: str) -> Tool:
         if self._all_tools:
             assert self._listing is not None
-            offered = self._listing.now()
+            # Whoever knows a tool by name need not have asked for the listing.
+            offered = self._listing.now() if name in self._listing.now() else await self._listing.known()
             if name in offered:
                 return offered[name].called_for(self._manager, client.key)
             known = list(offered)
@@ -186,9 +192,16 @@ class Gateway:
 
     async def _tell_tools_changed(self) -> None:
         await self._changes.publish(ToolsListChanged())
-        for client in self.clients:
-            if client.session is not None:
-                await client.session.send_tool_list_changed()
+
+        async def tell(session: ServerSession) -> None:
+            # One that does not read must not keep it from the others.
+            with anyio.move_on_after(_TELL_SECONDS):
+                await session.send_tool_list_changed()
+
+        async with anyio.create_task_group() as tasks:
+            for client in self.clients:
+                if client.session is not None:
+                    tasks.start_soon(tell, client.session)
 
 
 class _Server(Server[Any]):

@@ -140,6 +140,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             request.headers.update(record.headers)
         if request.method == "DELETE":
             return await self._delete(request)
+        if request.method == "POST":
+            await request.aread()  # One that follows a redirect carries its body as a stream only.
         if request.method == "POST" and (self._is_sse or not _is_request(request)):
             # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
             _bound_reading(request, self._config.timeout)
