@@ -21,6 +21,7 @@ if str(ROOT) not in sys.path:
 
 from scripts.docs.llms import described, llms_txt  # noqa: E402
 from scripts.docs.reference import reference_pages  # noqa: E402
+from scripts.docs.repository import shown  # noqa: E402
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 _REPOSITORY = "repository/"
@@ -56,11 +57,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         file = waiting.pop()
         for link in LINK.findall(file.content_string):
             target = _target(file.src_uri, link)
-            if target.startswith("docs/") or not (ROOT / target).is_file() or files.get_file_from_path(_page(target)):
+            if target.startswith("docs/") or not (ROOT / target).exists() or files.get_file_from_path(_page(target)):
                 continue
-            text = (ROOT / target).read_text(encoding="utf-8")
-            if not target.endswith(".md"):
-                text = f"# {target}\n\n````{Path(target).suffix[1:]}\n{text}````\n"
+            text = shown(ROOT / target)
             copy = File.generated(config, _page(target), content=text, inclusion=InclusionLevel.NOT_IN_NAV)
             files.append(copy)
             waiting.append(copy)

@@ -1,6 +1,7 @@
 """The pages, and the code blocks in them.
 
-A block with a title is a file, which the other blocks of its page find beside them: ```python title="server.py".
+A block with a title is a file, which the other blocks of its page find beside them: ```python title="server.py". A
+console block with a title is run by a test of its own, which names it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Block:
     @property
     def is_file(self) -> bool:
         """Whether it is there to be written, and not to be run."""
-        return self.title is not None and self.title not in ("before", "after")
+        return self.title not in (None, "before", "after") and self.language != "console"
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"

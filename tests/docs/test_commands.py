@@ -66,7 +66,9 @@ def commands_of(block: Block) -> list[Command]:
     return found
 
 
-SHOWN = [block for block in BLOCKS if block.language in ("console", "sh")]
+SHOWN = [block for block in BLOCKS if block.language in ("console", "sh") and not block.title]
+"""Those with a title have a test of their own; test_code_blocks.py looks whether it is there."""
+
 COMMANDS = [command for block in SHOWN for command in commands_of(block)]
 
 
