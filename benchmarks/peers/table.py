@@ -109,7 +109,7 @@ def cell(row: Row, driver: str, findings: Findings) -> str:
     """Of ours with its test, of a peer's with the issue."""
     if driver == OURS:
         path, _, test = row.ours.partition("::")
-        return f"[{verdict(findings)}](../{path}#{test})"
+        return f"[{verdict(findings)}](../{path})"
     return f"{verdict(findings)} {issue_link(row.name, driver)}".strip()
 
 
