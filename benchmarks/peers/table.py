@@ -108,8 +108,7 @@ def anchor(row: Row) -> str:
 def cell(row: Row, driver: str, findings: Findings) -> str:
     """Of ours with its test, of a peer's with the issue."""
     if driver == OURS:
-        path, _, test = row.ours.partition("::")
-        return f"[{verdict(findings)}](../{path}#{test})"
+        return f"[{verdict(findings)}](../{row.ours.partition('::')[0]})"
     return f"{verdict(findings)} {issue_link(row.name, driver)}".strip()
 
 
@@ -150,7 +149,7 @@ def details() -> str:
                 for found in findings:
                     way = f", with {found['way']}" if found["way"] else ""
                     holds = {True: "yes", False: "no"}.get(found["holds"], found["holds"])
-                    words = found["seen"].replace("|", "\\|").replace("<", "&lt;")
+                    words = found["seen"].replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
                     lines.append(f"- {title}{way}: **{holds}**: {words}{f' ({link})' if link else ''}")
             lines.append("")
     return "\n".join(lines)
