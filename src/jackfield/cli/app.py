@@ -12,7 +12,7 @@ module in `COMMANDS`, in the order of the help. It looks like this (`src/jackfie
         config = invocation.servers.config(server)  # raises for a name unknown, an entry wrong, a file not trusted
         invocation.output.write(config.address)  # stdout: data only; notes and warnings go to stderr
 
-Completion goes by the metavars of arguments and options: `SERVER`, `SERVER.TOOL`, `KEY=VALUE`, `FILE`, `a|b|c`, ...; see
+Completion goes by the metavars of arguments and options: `SERVER`, `SERVER.TOOL`, `KEY=VALUE`, `FILE`, `a|b|c`; see
 `completing.py`. What opens servers runs by `running.run`, so that Ctrl-C and SIGTERM close them.
 
 It returns its exit code, or nothing for 0. It raises `JackfieldError`s (`UsageError` for a wrong command line) and
