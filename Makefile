@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
+PEERS := .peers
 
-.PHONY: demo test lint types layers unit bench third-party clean
+.PHONY: demo test lint types layers unit docs bench third-party ag2-classic peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -27,6 +28,11 @@ unit: $(STAMP) third-party
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term $(ARGS)
 
+docs: $(STAMP)
+	$(BIN)/python -m scripts.docs.diagrams
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
 	$(BIN)/python benchmarks/cold_open.py
@@ -38,11 +44,21 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
 
 third-party: $(STAMP)
+	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"
+
+# Part of `unit`, too; here it is seen at work.
+ag2-classic: third-party
+	bash tests/adapters/ag2_classic/run.sh $(ARGS)
+
+peers: $(STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
+	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) site .coverage* .pytest_cache .ruff_cache .hypothesis

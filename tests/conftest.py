@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -63,8 +64,17 @@ def open_descriptors() -> dict[str, str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's own catalog."""
+    """No test reads or writes the user's own catalog, or uses the user's own sign-ins."""
     os.environ["JACKFIELD_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["JACKFIELD_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether a test started it and it still runs; it may end while it is looked at."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == TOKEN
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +92,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"
-    children = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-    assert not [child for child in children if child.environ().get(MARK) == TOKEN]
+    assert not [child for child in psutil.Process().children(recursive=True) if _is_ours(child)]
     assert eventually(lambda: set(threading.enumerate()) <= threads, 2.0), f"threads left: {threading.enumerate()}"
     after = open_descriptors()
     extra = {
@@ -92,6 +101,19 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         if (fd not in descriptors and "pipe:" in name) or ("socket:" in name and fd not in descriptors)
     }
     assert not extra, f"descriptors left: {extra}"
+
+
+def everything(
+    name: str = "everything", *options: str, environment: dict[str, str] | None = None, **more: Any
+) -> StdioConfig:
+    """A configuration of `servers/everything.py`."""
+    return StdioConfig(
+        server_name=name,
+        command=sys.executable,
+        args=[str(SERVERS / "everything.py"), *options],
+        environment={MARK: TOKEN, **(environment or {})},
+        **more,
+    )
 
 
 class Unruly:

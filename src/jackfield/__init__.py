@@ -15,6 +15,7 @@ _HOMES = {
     "catalog.store": ("Catalog", "CatalogDiff", "CatalogEntry"),
     "catalog.vectors": ("offline_embedder",),
     "config.mcp_config": ("MCPConfig",),
+    "config.oauth": ("OAuthConfig",),
     "config.servers": ("HttpConfig", "ServerConfig", "SseConfig", "StdioConfig"),
     "config.settings": ("SessionConfig",),
     "errors": (
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from .catalog.store import Catalog, CatalogDiff, CatalogEntry
     from .catalog.vectors import offline_embedder
     from .config.mcp_config import MCPConfig
+    from .config.oauth import OAuthConfig
     from .config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
     from .config.settings import SessionConfig
     from .errors import (
@@ -154,6 +156,7 @@ __all__ = [
     "MCPClientSessionManager",
     "MCPConfig",
     "ManagerStats",
+    "OAuthConfig",
     "RecoveryFailed",
     "RequestError",
     "Router",

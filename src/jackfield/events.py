@@ -14,7 +14,7 @@ import anyio
 
 from .errors import JackfieldError
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 # A library prints nothing of itself; what is logged here is in the errors as well.
 logger.addHandler(logging.NullHandler())
 

@@ -12,15 +12,20 @@ from typing import Any
 from .errors import ConfigError
 
 _EXTRA_OF = {
+    "ag2": "ag2",
+    "agents": "openai-agents",
+    "autogen": "ag2",
+    "autogen_agentchat": "autogen",
     "autogen_core": "autogen",
     "keyring": "cli",
-    "prompt_toolkit": "cli",
-    "rich": "cli",
-    "typer": "cli",
-    "autogen_agentchat": "autogen",
     "langchain": "langchain",
     "langchain_core": "langchain",
     "numpy": "embedding",
+    "prompt_toolkit": "cli",
+    "pydantic_ai": "pydantic-ai",
+    "rich": "cli",
+    "smolagents": "smolagents",
+    "typer": "cli",
     "wordllama": "embedding",
     "yaml": "yaml",
 }

@@ -1,6 +1,7 @@
-"""LangChain: agents whose MCP session lasts as long as they do. See docs/agents.md."""
+"""LangChain: agents that keep their MCP sessions; a session's prompts and resources. See docs/agents.md."""
 
-from .adapters.langchain import (
+from .adapters.langchain import load_mcp_prompt, load_mcp_resources, load_mcp_tools
+from .adapters.langchain_agents import (
     MCPSessionConfig,
     SessionAgent,
     StatefulMCPAgentExecutor,
@@ -15,5 +16,8 @@ __all__ = [
     "StatefulMCPAgentExecutor",
     "create_agent",
     "create_stateful_mcp_agent",
+    "load_mcp_prompt",
+    "load_mcp_resources",
+    "load_mcp_tools",
     "mcp_agent_session",
 ]

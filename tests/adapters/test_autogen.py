@@ -18,7 +18,7 @@ from autogen_core import CancellationToken, FunctionCall
 from autogen_core.models import CreateResult, ModelFamily, ModelInfo, RequestUsage
 from autogen_core.tools import ImageResultContent, TextResultContent, Workbench
 from autogen_ext.models.replay import ReplayChatCompletionClient
-from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
+from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, everything, strays
 
 from jackfield import (
     ConfigError,
@@ -27,16 +27,9 @@ from jackfield import (
     MCPConfig,
     Session,
     SessionOpening,
-    StdioConfig,
     create_toolkit,
 )
 from jackfield.adapters.autogen import JackfieldWorkbench
-
-
-def everything(name: str = "everything", **more: Any) -> StdioConfig:
-    script = str(SERVERS / "everything.py")
-    environment = {MARK: TOKEN, **more.pop("environment", {})}
-    return StdioConfig(server_name=name, command=sys.executable, args=[script], environment=environment, **more)
 
 
 @pytest.fixture

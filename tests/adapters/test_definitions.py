@@ -1,85 +1,75 @@
-"""Calls as the model APIs make them, and the answers they take."""
+"""Definitions for the model APIs, and calls of theirs beyond what the contract asks of every adapter."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from anthropic.types import ToolResultBlockParam, ToolUseBlock
-from openai.types.chat import ChatCompletionMessageFunctionToolCall, ChatCompletionToolMessageParam
+from anthropic.types import ToolUseBlock
+from google.genai import types
+from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from openai.types.responses import ResponseFunctionToolCall
-from openai.types.responses.response_input_item_param import FunctionCallOutput
-from pydantic import TypeAdapter
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import everything
 
-from jackfield import ConfigError, MCPClientSessionManager, StdioConfig, Toolkit, create_toolkit
+from jackfield import ConfigError, MCPClientSessionManager, Toolkit, create_toolkit
 
 
 @pytest.fixture
 async def toolkit() -> AsyncIterator[Toolkit]:
-    config = StdioConfig(
-        server_name="everything",
-        command=sys.executable,
-        args=[str(SERVERS / "everything.py")],
-        environment={MARK: TOKEN},  # type: ignore[dict-item]
-    )
-    async with MCPClientSessionManager().open_session(config) as session:
+    async with MCPClientSessionManager().open_session(everything()) as session:
         yield await create_toolkit(session)
 
 
-def anthropic(name: str, **arguments: Any) -> ToolUseBlock:
-    return ToolUseBlock(id="toolu_1", input=arguments, name=name, type="tool_use")
+CALLS: dict[str, Any] = {
+    "anthropic": ToolUseBlock(id="1", input={"text": "hi"}, name="echo", type="tool_use"),
+    "responses": ResponseFunctionToolCall(call_id="1", name="echo", arguments='{"text": "hi"}', type="function_call"),
+    "chat": ChatCompletionMessageFunctionToolCall(
+        id="1",
+        type="function",
+        function={"name": "echo", "arguments": '{"text": "hi"}'},  # type: ignore[arg-type]
+    ),
+    "gemini": types.FunctionCall(name="echo", args={"text": "hi"}),
+    "gemini's part": types.Part(function_call=types.FunctionCall(name="echo", args={"text": "hi"})),
+}
 
 
-def responses(name: str, arguments: str) -> ResponseFunctionToolCall:
-    return ResponseFunctionToolCall(call_id="call_1", name=name, arguments=arguments, type="function_call")
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+async def test_a_call_as_a_dictionary_is_answered_alike(call: Any, toolkit: Toolkit) -> None:
+    answer = await toolkit.dispatch(call)
+    assert "hi" in str(answer)
+    assert await toolkit.dispatch(call.model_dump(exclude_none=True)) == answer
 
 
-def chat(name: str, arguments: str) -> ChatCompletionMessageFunctionToolCall:
-    function: Any = {"name": name, "arguments": arguments}
-    return ChatCompletionMessageFunctionToolCall(id="call_1", type="function", function=function)
+async def test_what_a_model_gets_wrong_is_told(toolkit: Toolkit) -> None:
+    call: Any = CALLS["responses"]
+    for name, arguments, words in (
+        ("add", '{"a": 1,', "no JSON object"),
+        ("add", "[1, 2]", "no JSON object: they are [1, 2]. Nothing was sent."),
+        ("ecko", "{}", "Did you mean 'echo'"),
+    ):
+        answer = await toolkit.dispatch(call.model_copy(update={"name": name, "arguments": arguments}))
+        assert words in answer["output"]
+    assert (await toolkit.dispatch(call.model_copy(update={"name": "count", "arguments": ""})))["output"] == "1"
 
 
-async def test_anthropic(toolkit: Toolkit) -> None:
-    answer = await toolkit.dispatch(anthropic("echo", text="hi"))
-    TypeAdapter(ToolResultBlockParam).validate_python(answer)
-    assert answer["tool_use_id"] == "toolu_1"
-    assert (answer["content"], answer["is_error"]) == ([{"type": "text", "text": "hi"}], False)
-    picture = await toolkit.dispatch(anthropic("picture").model_dump())
-    TypeAdapter(ToolResultBlockParam).validate_python(picture)
-    assert sorted(block["type"] for block in picture["content"]) == ["image", "text"]
-    failed = await toolkit.dispatch(anthropic("fail"))
-    assert failed["is_error"]
-    unknown = await toolkit.dispatch(anthropic("ecko"))
-    assert unknown["is_error"]
-    assert "Did you mean 'echo'" in unknown["content"][0]["text"]
-
-
-async def test_openai_responses(toolkit: Toolkit) -> None:
-    answer = await toolkit.dispatch(responses("add", '{"a": 1, "b": 2}'))
-    TypeAdapter(FunctionCallOutput).validate_python(answer)
-    assert answer == {"type": "function_call_output", "call_id": "call_1", "output": "3"}
-    picture = await toolkit.dispatch(responses("picture", ""))
-    TypeAdapter(FunctionCallOutput).validate_python(picture)
-    (image,) = (item for item in picture["output"] if item["type"] == "input_image")
-    assert image["image_url"].startswith("data:image/png;base64,")
-    broken = await toolkit.dispatch(responses("add", '{"a": 1,'))
-    assert "no JSON object" in broken["output"]
-    assert "Nothing was sent" in broken["output"]
-    wrong = await toolkit.dispatch(responses("add", '{"a": 1}'))
-    assert "b is missing" in wrong["output"]
-
-
-async def test_openai_chat(toolkit: Toolkit) -> None:
-    answer = await toolkit.dispatch(chat("echo", '{"text": "hi"}'))
-    TypeAdapter(ChatCompletionToolMessageParam).validate_python(answer)
-    assert answer == {"role": "tool", "tool_call_id": "call_1", "content": "hi"}
-    assert "[image" in (await toolkit.dispatch(chat("picture", "{}").model_dump()))["content"]
+async def test_a_picture_that_no_api_takes_is_named(toolkit: Toolkit) -> None:
+    for kind in ("no base64", "no picture"):
+        call = ToolUseBlock(id="1", input={"kind": kind}, name="bad_picture", type="tool_use")
+        words, picture = (await toolkit.dispatch(call))["content"]
+        assert words["text"] == f"{kind}:"
+        assert picture["text"].startswith("[image: image/png")
 
 
 async def test_what_is_no_call(toolkit: Toolkit) -> None:
-    for thing in ({"type": "text", "text": "x"}, object(), None):
+    for thing in ({"type": "text", "text": "x"}, {"name": None}, object(), None):
         with pytest.raises(ConfigError, match="no call of a tool"):
             await toolkit.dispatch(thing)
+
+
+async def test_gemini_takes_no_name_that_begins_with_a_digit(toolkit: Toolkit) -> None:
+    renamed = toolkit.filtered(include=["echo"]).renamed({"echo": "3d_echo"})
+    (declaration,) = renamed.gemini()[0]["function_declarations"]
+    assert declaration["name"] == "_3d_echo"
+    answer = await renamed.dispatch(types.FunctionCall(name="_3d_echo", args={"text": "hi"}))
+    assert answer["function_response"] == {"name": "_3d_echo", "response": {"output": "hi"}}

@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import Field
-from tests.conftest import MARK, SERVERS, TOKEN, strays
+from tests.conftest import MARK, TOKEN, everything, strays
 from tests.reliability.scenario import rig
 
 from jackfield import (
+    CallHook,
+    JackfieldError,
     MCPClientSessionManager,
     MCPConfig,
     Session,
     SessionTimeoutError,
     StdioConfig,
+    ToolCall,
     Toolkit,
     ToolResult,
     create_toolkit,
@@ -33,13 +37,11 @@ from jackfield.langchain import (
     StatefulMCPAgentExecutor,
     create_agent,
     create_stateful_mcp_agent,
+    load_mcp_prompt,
+    load_mcp_resources,
+    load_mcp_tools,
     mcp_agent_session,
 )
-
-
-def everything(name: str = "everything") -> StdioConfig:
-    script = str(SERVERS / "everything.py")
-    return StdioConfig(server_name=name, command=sys.executable, args=[script], environment={MARK: TOKEN})  # type: ignore[dict-item]
 
 
 class Scripted(BaseChatModel):
@@ -118,14 +120,6 @@ async def test_results_keep_text_images_and_structure(toolkit: Toolkit) -> None:
     assert receipt.artifact.structured_content["customer"] == "Ada"
 
 
-async def test_arguments_arrive_unchanged(toolkit: Toolkit) -> None:
-    free = named(toolkit.langchain(), "free_form")
-    given = {"a": [1, {"b": None}], "ü": "ß", "config": {"x": 1}, "n": 1.5}
-    import json
-
-    assert json.loads(await free.ainvoke(given)) == given
-
-
 async def test_errors_are_for_the_model(toolkit: Toolkit) -> None:
     tools = toolkit.langchain()
     call = {"type": "tool_call", "id": "1", "args": {}, "name": "fail"}
@@ -138,16 +132,6 @@ async def test_errors_are_for_the_model(toolkit: Toolkit) -> None:
         await strict.ainvoke({"a": 1})
 
 
-async def test_many_at_once_and_a_cancelled_one(toolkit: Toolkit, tmp_path: Path) -> None:
-    add = named(toolkit.langchain(), "add")
-    sums = await asyncio.gather(*(add.ainvoke({"a": n, "b": 1}) for n in range(20)))
-    assert sums == [str(n + 1) for n in range(20)]
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await named(toolkit.langchain(), "slow").ainvoke({"seconds": 5, "log": str(tmp_path / "log")})
-    assert await add.ainvoke({"a": 1, "b": 1}) == "2"
-
-
 async def test_synchronous_calls_from_another_thread_and_a_clear_error_from_this_one(toolkit: Toolkit) -> None:
     echo = named(toolkit.langchain(), "echo")
     assert await asyncio.to_thread(echo.invoke, {"text": "from a thread"}) == "from a thread"
@@ -156,7 +140,92 @@ async def test_synchronous_calls_from_another_thread_and_a_clear_error_from_this
     assert await elsewhere == "from another loop"
 
 
+async def test_progress_is_written_to_the_stream_of_the_run(toolkit: Toolkit) -> None:
+    agent = create_agent(Scripted(name_of_tool="steps", arguments={"count": 3}), toolkit.langchain())
+    events = [event async for event in agent.astream(ASK, stream_mode="custom")]
+    assert [(event["progress"], event["total"], event["message"]) for event in events] == [
+        (1.0, 3.0, "step 1"),
+        (2.0, 3.0, "step 2"),
+        (3.0, 3.0, "step 3"),
+    ]
+    assert (events[0]["type"], events[0]["server"], events[0]["tool"]) == ("mcp_progress", "everything", "steps")
+    in_threads = await asyncio.to_thread(lambda: list(agent.stream(ASK, stream_mode="custom")))
+    assert [event["message"] for event in in_threads] == ["step 1", "step 2", "step 3"]
+
+
+async def test_callbacks_and_config_are_passed_on(toolkit: Toolkit) -> None:
+    seen: list[Any] = []
+
+    class Watch(AsyncCallbackHandler):
+        async def on_tool_start(self, serialized: Any, input_str: str, **more: Any) -> None:
+            seen.append((serialized["name"], more["tags"], more["metadata"]["user"], more["inputs"]))
+
+        async def on_tool_end(self, output: Any, **more: Any) -> None:
+            seen.append(output)
+
+    echo = named(toolkit.langchain(), "echo")
+    await echo.ainvoke({"text": "hi"}, {"callbacks": [Watch()], "tags": ["one"], "metadata": {"user": "ada"}})
+    assert seen == [("echo", ["one"], "ada", {"text": "hi"}), "hi"]
+
+
+async def test_hooks_are_interceptors(toolkit: Toolkit) -> None:
+    class Shout(CallHook):
+        async def before(self, call: ToolCall) -> ToolCall:
+            return call.with_arguments(text=call.arguments["text"].upper())
+
+    assert await named(toolkit.hooked(Shout()).langchain(), "echo").ainvoke({"text": "hi"}) == "HI"
+
+
+async def test_prompts_are_messages(session: Session) -> None:
+    (message,) = await load_mcp_prompt(session, "summarize", arguments={"topic": "rain"})
+    assert isinstance(message, HumanMessage)
+    assert message.content == "Summarize rain in a short way."
+    with pytest.raises(JackfieldError, match="prompts/get"):
+        await load_mcp_prompt(session, "sumarize")
+
+
+async def test_a_prompts_pictures_are_content_blocks() -> None:
+    config = everything()
+    async with MCPClientSessionManager().open_session(
+        config.model_copy(update={"args": [*config.args, "--more"]})
+    ) as session:
+        words, picture = await load_mcp_prompt(session, "picture_prompt")
+        assert words.content == "Look at this:"
+        assert [block["type"] for block in picture.content] == ["image"]  # type: ignore[index]
+
+
+async def test_resources_are_blobs(session: Session) -> None:
+    blobs = {blob.metadata["uri"]: blob for blob in await load_mcp_resources(session)}
+    assert set(blobs) == {"notes://today", "notes://binary"}
+    assert (blobs["notes://today"].as_string(), blobs["notes://today"].mimetype) == ("milk, eggs", "text/plain")
+    assert blobs["notes://binary"].as_bytes() == b"\x00\x01\x02"
+    (note,) = await load_mcp_resources(session, uris="notes://monday/3")
+    assert note.as_string() == "note 3 of monday"
+
+
+async def test_tools_by_the_name_that_adapters_users_know(session: Session) -> None:
+    assert await named(await load_mcp_tools(session), "echo").ainvoke({"text": "hi"}) == "hi"
+
+
 # Agents
+
+
+def test_an_executor_in_synchronous_code() -> None:
+    with StatefulMCPAgentExecutor(
+        MCPConfig(servers=[everything()]), "everything", Scripted(name_of_tool="count")
+    ) as it:
+        assert [said(it.invoke(ASK)) for _ in range(2)] == ["It said: 1", "It said: 2"]
+        assert "It said: 3" in str(list(it.agent.stream(ASK))[-1])
+    assert strays() == []
+    with pytest.raises(RuntimeError, match="Enter the executor first"):
+        it.invoke(ASK)
+
+
+def test_an_executor_that_cannot_be_entered_in_synchronous_code() -> None:
+    config = MCPConfig(servers=[StdioConfig(server_name="gone", command="no-such-command")])
+    with pytest.raises(JackfieldError, match="no-such-command"):
+        with StatefulMCPAgentExecutor(config, "gone", Scripted(name_of_tool="count")):
+            pass
 
 
 async def test_an_executor_keeps_its_session_from_run_to_run() -> None:
@@ -216,6 +285,8 @@ async def test_the_other_patterns_of_the_guide() -> None:
     config = {"client": client, "server_name": "everything", "auto_cleanup": True}
     agent = create_agent(model=model, tools=[], mcp_session_config=config)  # type: ignore[arg-type]
     assert strays() == [], "opened when it is first run"
+    with pytest.raises(RuntimeError, match=r"await agent\.ainvoke"):
+        await asyncio.to_thread(agent.invoke, ASK)
     assert said(await agent.ainvoke(ASK)) == "It said: 1"
     assert said(await agent.ainvoke(ASK)) == "It said: 2"
     await agent.aclose()

@@ -42,7 +42,6 @@ LIGHT = [
     "show files.read_file --schema",
     "tokens",
     "config path",
-    "config explain files",
     "completion bash",
     "list --help",
 ]

@@ -83,3 +83,16 @@ def test_keys_of_another_program_are_left_out_but_slips_are_not() -> None:
 def test_a_file_of_variables_is_refused_rather_than_not_read() -> None:
     with pytest.raises(ConfigError, match="'envFile': files of variables are not read"):
         read({"command": "x", "envFile": ".env"})
+
+
+def test_clients_that_were_registered_for_other_programs() -> None:
+    claude = read({"type": "http", "url": "https://h/mcp", "oauth": {"clientId": "c", "callbackPort": 8080}})
+    assert claude.auth.model_dump(exclude_unset=True) == {
+        "client_id": "c",
+        "redirect_uri": "http://localhost:8080/callback",
+    }
+    gemini = read({"httpUrl": "https://h", "oauth": {"enabled": True, "clientId": "c", "scopes": ["a"]}})
+    assert (gemini.auth.client_id, gemini.auth.scopes) == ("c", ["a"])
+    cursor = read({"url": "https://h/mcp", "auth": {"CLIENT_ID": "c", "CLIENT_SECRET": "${S}", "scopes": ["a"]}}, S="s")
+    assert cursor.auth.client_secret.get_secret_value() == "s"
+    assert read({"url": "https://h/mcp", "oauth": {"enabled": True}}).auth is None

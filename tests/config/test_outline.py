@@ -64,6 +64,7 @@ http = st.fixed_dictionaries(
         "protocol": protocols,
         "include": globs,
         "timeout": st.just(3),
+        "auth": st.sampled_from([None, "oauth", "none"]),
     },
 )
 
@@ -96,6 +97,8 @@ def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> Non
         {"url": "http://[broken"},
         {"url": 3},
         {"url": "https://h", "headers": "x"},
+        {"url": "https://h", "auth": {"client_id": "c"}},
+        {"url": "https://h", "auth": "token"},
     ],
     ids=str,
 )

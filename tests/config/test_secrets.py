@@ -70,8 +70,11 @@ def test_secrets_given_in_code(secret: str) -> None:
             StdioConfig(server_name="a", command="c", environment={"TOKEN": secret}),  # type: ignore[dict-item]
             SseConfig(server_name="b", url="http://h/sse", headers={"Authorization": f"Bearer {secret}"}),  # type: ignore[dict-item]
             HttpConfig(server_name="c", url="http://h/mcp", headers={"X-Key": secret}),  # type: ignore[dict-item]
+            HttpConfig(server_name="d", url="http://h/mcp", auth={"client_id": "c", "client_secret": secret}),
+            HttpConfig(server_name="e", url="http://h/mcp", auth=("user", secret)),
         ]
     )
+    assert config["d"].auth.client_secret.get_secret_value() == secret  # type: ignore[union-attr]
     assert config["a"].environment_values() == {"TOKEN": secret}  # type: ignore[union-attr]
     assert config["b"].header_values() == {"Authorization": f"Bearer {secret}"}  # type: ignore[union-attr]
     assert_hidden(secret, of_config(config))
@@ -110,6 +113,7 @@ def test_secrets_from_variables(secret: str) -> None:
                 },
                 "b": {"url": "http://h/${QUOTED}/sse", "headers": {"X": "Bearer ${SECRET}"}},
                 "c": {"url": "http://${QUOTED}@h/mcp?k=${QUOTED}", "transport": "http"},
+                "d": {"url": "http://h/mcp", "auth": {"client_id": "${SECRET}", "client_secret": "${SECRET}"}},
             }
         },
         variables={"SECRET": secret, "QUOTED": quote(secret, safe="")},
@@ -149,6 +153,14 @@ WRONG: list[dict[str, Any]] = [
     {"url": "http://h", "headers": "Authorization: SECRET"},
     {"url": "http://h", "headers": {"X": "SECRET"}, "timeout": -1},
     {"url": "http://h", "headers": {"X": "SECRET"}, "transport": "stdio"},
+    {"url": "http://h", "auth": "SECRET"},
+    {"url": "http://h", "auth": ["SECRET"]},
+    {"url": "http://h", "auth": {"client_secret": "SECRET"}},
+    {"url": "http://h", "auth": {"client_id": "c", "client_secret": ["SECRET"]}},
+    {"url": "http://h", "auth": {"client_id": ["SECRET"]}},
+    {"url": "http://h", "auth": {"redirect_uri": "https://user:SECRET@h/"}},
+    {"url": "http://h", "auth": {"client_metadata_url": "http://SECRET"}},
+    {"url": "http://h", "auth": {"bogus": "SECRET"}},
     {"transport": "SECRET", "command": "c"},
     {"session": "SECRET", "command": "c"},
 ]
@@ -204,6 +216,8 @@ def test_a_stored_config_gives_the_same_config_again() -> None:
                 "session": {"timeout": 3, "call_timeout": None},
             },
             "b": {"url": "https://${HOST}/mcp?key=${TOKEN}", "headers": {"X": "${TOKEN}"}, "verify": False},
+            "d": {"url": "https://h/mcp", "auth": {"client_id": "c", "client_secret": "${TOKEN}", "scopes": ["a"]}},
+            "e": {"url": "https://h/mcp", "auth": "oauth"},
             "c": {"url": "http://h/sse", "sse_read_timeout": 9},
         }
     }
@@ -224,8 +238,9 @@ def test_a_stored_config_gives_the_same_config_again() -> None:
         HttpConfig(server_name="a", url="http://h/mcp", headers={"X": "s3cret"}),  # type: ignore[dict-item]
         HttpConfig(server_name="a", url="http://h/mcp?key=s3cret"),
         HttpConfig(server_name="a", url="http://user:s3cret@h/mcp"),
+        HttpConfig(server_name="a", url="http://h/mcp", auth={"client_id": "c", "client_secret": "s3cret"}),
     ],
-    ids=["environment", "header", "query", "userinfo"],
+    ids=["environment", "header", "query", "userinfo", "oauth"],
 )
 def test_a_secret_given_in_full_is_not_stored_and_its_absence_is_an_error(server: Any) -> None:
     stored = MCPConfig(servers=[server]).to_portable()

@@ -6,6 +6,7 @@ import copy
 import pickle
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,7 +48,7 @@ def test_all_fields_of_a_stdio_server_can_be_given() -> None:
 
 
 def test_all_fields_of_http_servers_can_be_given() -> None:
-    auth = object()
+    auth = httpx2.BasicAuth("user", "password")
     given = {
         "server_name": "s",
         "url": "https://example.org/mcp",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jackfield
 from jackfield import Event, JackfieldError, SessionConfig
+from jackfield.catalog import ranking, search
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,3 +34,12 @@ def test_every_event_is_documented() -> None:
         event = getattr(jackfield, name)
         if isinstance(event, type) and issubclass(event, Event) and event is not Event:
             assert f"`{name}`" in page
+
+
+def test_the_weights_of_ranking_are_those_in_use() -> None:
+    page = (DOCS / "explanation" / "ranking.md").read_text()
+    weights = [float(weight) for weight in re.findall(r"^ +\| [\w' ]+ \| ([\d.]+) \|$", page, re.MULTILINE)]
+    assert weights == sorted((field.weight for field in ranking.TOOL_FIELDS.values()), reverse=True)
+    assert (ranking.SERVER_SHARE, search.EMBEDDING_SHARE) == (0.5, 1.0)
+    for share in (ranking.SYNONYM_SHARE, ranking.TYPO_SHARE, search.ABSTAIN_BELOW):
+        assert f" {share:g} " in page or f" {share:g}." in page

@@ -32,9 +32,9 @@ class Runner:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
-    def run(self, script: str, *arguments: str) -> tuple[int, str, str]:
+    def run(self, script: str, *arguments: str, timeout: float = 60) -> tuple[int, str, str]:
         with self.start(script, *arguments) as process:
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=timeout)
         assert self.left() == []
         return process.returncode, output, errors
 

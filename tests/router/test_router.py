@@ -56,6 +56,22 @@ async def known(tmp_path: Path, catalog: Catalog) -> AsyncIterator[tuple[MCPClie
             yield manager, server
 
 
+async def test_progress_comes_through_the_routers_tools(known: tuple[MCPClientSessionManager, Rig]) -> None:
+    manager, _ = known
+    seen: list[float] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        seen.append(done)
+
+    for router, tool, arguments in [
+        (manager.router(mode="search"), "call_tool", {"tool": "everything.steps", "arguments": {"count": 2}}),
+        (manager.router(mode="tools"), "steps", {"count": 2}),
+    ]:
+        seen.clear()
+        assert (await router.toolkit()[tool].call(arguments, progress_callback=progress)).text == "2 steps"
+        assert seen == [1, 2]
+
+
 async def test_finding_starts_nothing_and_calling_starts_one(known: tuple[MCPClientSessionManager, Rig]) -> None:
     manager, _ = known
     router = manager.router(mode="search")

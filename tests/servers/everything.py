@@ -203,7 +203,8 @@ def fail(why: str = "on purpose") -> str:
 
 @server.tool()
 async def slow(seconds: float, log: str, ctx: Context) -> str:
-    """Reports progress, and writes to `log` whether it was cancelled."""
+    """Reports progress, and writes to `log` whether it was cancelled; `log`.started is there once it runs."""
+    Path(f"{log}.started").touch()
     try:
         await ctx.report_progress(0.5, 1.0, "half way")
         await anyio.sleep(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from mcp.types import (
     PromptReference,
     ResourceTemplateReference,
 )
-from tests.conftest import MARK, SERVERS, TOKEN, Listening
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, everything
 
 from jackfield import (
     MCPClientSessionManager,
@@ -224,6 +225,24 @@ async def test_a_closed_http_session_is_deleted_on_the_server(listening: Callabl
             json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
         )
     assert answer.status_code == 404
+
+
+async def test_a_session_over_stdio_contacts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    contacted: list[object] = []
+
+    def look_up(host: object, *more: object, **options: object) -> list[object]:
+        contacted.append(host)
+        raise OSError("nobody is to be contacted")
+
+    def connect(self: socket.socket, address: object) -> None:
+        contacted.append(address)
+        raise OSError("nobody is to be contacted")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    async with MCPClientSessionManager().open_session(everything()) as session:
+        await session.call_tool("echo", {"text": "x"})
+    assert contacted == []
 
 
 async def test_listening_ends_with_the_session(config: ServerConfig) -> None:

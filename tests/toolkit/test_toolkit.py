@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp.types import BlobResourceContents, TextResourceContents
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import everything
 
 from jackfield import (
     CallDeniedError,
@@ -20,7 +18,6 @@ from jackfield import (
     MCPClientSessionManager,
     MCPConfig,
     Session,
-    StdioConfig,
     ToolCall,
     ToolError,
     Toolkit,
@@ -28,11 +25,6 @@ from jackfield import (
     create_toolkit,
 )
 from jackfield.toolkit.resources import save
-
-
-def everything(name: str = "everything", **more: Any) -> StdioConfig:
-    script = str(SERVERS / "everything.py")
-    return StdioConfig(server_name=name, command=sys.executable, args=[script], environment={MARK: TOKEN}, **more)
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ import secrets
 import sqlite3
 from collections import OrderedDict
 
-from mcp.server.connection import Connection
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from per_session import connection_of
 from pydantic import BaseModel
 from serving import run
 
@@ -79,10 +78,9 @@ def session_notes(ctx: Context) -> Notes | None:
     """The notes of the caller's session, made when first asked for; `None` if there is no session."""
     if ctx.headers is None:
         return process_notes()
-    if ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+    connection = connection_of(ctx)
+    if connection is None:
         return None
-    # The SDK shows handlers the connection by no public name, and tells of its end by nothing else.
-    connection: Connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]
     if STATE_KEY not in connection.state:
         notes = connection.state[STATE_KEY] = Notes()
         connection.exit_stack.callback(notes.close)

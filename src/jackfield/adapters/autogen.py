@@ -14,7 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from autogen_core import CancellationToken, Component, Image
 from autogen_core.tools import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
     from ..session.session import Session
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 _T = TypeVar("_T")
 
 # An agent lists tools at every step; a server that does not start must not cost its timeout each time.
@@ -50,7 +50,7 @@ _RETRY_LISTING_SECONDS = 30.0
 class AnyArguments(BaseModel):
     """Takes whatever fits the server's own schema, which is checked by the session."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
 
 async def _cancellable(call: Coroutine[Any, Any, _T], token: CancellationToken | None) -> _T:

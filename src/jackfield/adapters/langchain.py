@@ -1,74 +1,28 @@
-"""LangChain: tools, and agents whose MCP session lasts as long as they do.
-
-The patterns are those of LangChain's guide to stateful MCP sessions, which names them for a module that no
-released LangChain has.
-"""
+"""LangChain: a server's tools as `StructuredTool`s, its prompts as messages, its resources as blobs."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NotRequired, Required, TypedDict, TypeVar, cast
+from collections.abc import Iterable, Mapping
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.documents.base import Blob
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
-from mcp.types import AudioContent, ImageContent, TextContent
+from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextContent
 from pydantic import PrivateAttr
 
-from ..config.mcp_config import MCPConfig
 from ..errors import JackfieldError, SessionTimeoutError
-from ..extras import load
-from ..manager.manager import MCPClientSessionManager
-from ..session.results import ToolResult, describe_block
+from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
+from .home import Home, HomeError
+from .pictures import is_picture
 
-_T = TypeVar("_T")
-
-Client = MCPClientSessionManager | MCPConfig | Mapping[str, Any]
-"""Where the servers are: a manager, a config, or connections in the shape of `MultiServerMCPClient`'s."""
-
-
-class Home:
-    """The event loop that sessions live on, and how to reach it from wherever a tool is called."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-
-    async def run(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run there, from any event loop."""
-        if asyncio.get_running_loop() is self._loop:
-            return await function()
-        return await asyncio.wrap_future(self._submit(function))
-
-    def run_blocking(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run there, from a thread that may block.
-
-        Raises:
-            ToolException: This thread runs that very loop, or the loop is not running any more.
-        """
-        try:
-            here: object = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._loop:
-            raise ToolException(
-                "This tool's session lives on the event loop that runs here, and blocking it would wait for ever. "
-                "Call the agent or tool with ainvoke, or invoke it from another thread: "
-                "await asyncio.to_thread(agent.invoke, ...)."
-            )
-        if not self._loop.is_running():
-            raise ToolException("The event loop of this tool's session has ended. Make the tools anew.")
-        return self._submit(function).result()
-
-    def _submit(self, function: Callable[[], Awaitable[_T]]) -> Any:
-        async def call() -> _T:
-            return await function()
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop)
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
 
 
 class MCPTool(StructuredTool):
@@ -94,11 +48,13 @@ class MCPTool(StructuredTool):
             },
         )
         made._tool, made._home = tool, home
+        # Without these, `ainvoke` would call `_run` in a thread, where it cannot be cancelled.
+        made.func, made.coroutine = made._run, made._arun
         return made
 
-    async def _call(self, arguments: Mapping[str, Any]) -> tuple[Any, ToolResult]:
+    async def _call(self, arguments: Mapping[str, Any], on_progress: ProgressFnT | None) -> tuple[Any, ToolResult]:
         try:
-            result = (await self._tool.call(arguments)).raise_for_error()
+            result = (await self._tool.call(arguments, progress_callback=on_progress)).raise_for_error()
         except SessionTimeoutError:
             raise  # Not for the model: whoever runs the agent opens the session anew.
         except JackfieldError as error:
@@ -106,10 +62,44 @@ class MCPTool(StructuredTool):
         return content_of(result), result
 
     async def _arun(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
-        return await self._home.run(lambda: self._call(arguments))
+        on_progress = self._progress_writer()
+        try:
+            return await self._home.run(lambda: self._call(arguments, on_progress))
+        except HomeError as error:
+            raise ToolException(str(error)) from error
 
     def _run(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
-        return self._home.run_blocking(lambda: self._call(arguments))
+        on_progress = self._progress_writer()
+        try:
+            return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+        except HomeError as error:
+            raise ToolException(str(error)) from error
+
+    def _progress_writer(self) -> ProgressFnT | None:
+        """Writes progress to the stream of the LangGraph run that calls, for `stream_mode="custom"`."""
+        try:
+            from langgraph.config import get_stream_writer
+
+            write = get_stream_writer()
+        except (ImportError, RuntimeError, KeyError):  # no LangGraph, or called outside of a run
+            return None
+        # The writer looks up the run in the context of its caller; progress arrives in the session's.
+        context, tool = copy_context(), self._tool
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            context.copy().run(
+                write,
+                {
+                    "type": "mcp_progress",
+                    "server": tool.server_name,
+                    "tool": tool.name,
+                    "progress": progress,
+                    "total": total,
+                    "message": message,
+                },
+            )
+
+        return on_progress
 
 
 def langchain_tools(toolkit: Toolkit) -> list[BaseTool]:
@@ -129,7 +119,7 @@ def _content_block(block: object) -> dict[str, Any]:
     match block:
         case TextContent():
             return {"type": "text", "text": block.text}
-        case ImageContent():
+        case ImageContent() if is_picture(block):
             return {"type": "image", "base64": block.data, "mime_type": block.mime_type}
         case AudioContent():
             return {"type": "audio", "base64": block.data, "mime_type": block.mime_type}
@@ -137,196 +127,52 @@ def _content_block(block: object) -> dict[str, Any]:
             return {"type": "text", "text": describe_block(cast("Any", block))}
 
 
-class MCPSessionConfig(TypedDict):
-    """For `create_agent(mcp_session_config=...)`."""
+async def load_mcp_tools(session: Session) -> list[BaseTool]:
+    """All tools of a session, by the name that users of `langchain-mcp-adapters` know.
 
-    client: Required[Client]
-    server_name: Required[str | Sequence[str]]
-    auto_cleanup: NotRequired[bool]
-    """As for `create_stateful_mcp_agent`."""
+    Raises:
+        JackfieldError: They could not be listed.
+    """
+    return langchain_tools(await create_toolkit(session, use_mcp_resources=False))
 
 
-class StatefulMCPAgentExecutor:
-    """An agent whose tools keep one session with each of its servers, from entering to leaving it.
+async def load_mcp_prompt(
+    session: Session, name: str, *, arguments: Mapping[str, str] | None = None
+) -> list[BaseMessage]:
+    """A prompt of the server as messages; pictures and audio become content blocks.
 
     Args:
-        client: A manager, a config, or a mapping in the shape of `MultiServerMCPClient`'s connections.
-        server_name: The server, or several.
-        model: As for LangChain's `create_agent`.
-        system_prompt: As for LangChain's `create_agent`.
-        tools: Further tools beside those of the servers.
-        agent_options: Passed on to LangChain's `create_agent` (`middleware`, `checkpointer`, ...).
+        session: An open session.
+        name: As the server lists it.
+        arguments: What the prompt is filled in with.
+
+    Raises:
+        JackfieldError: The server does not know it, or its arguments.
     """
-
-    def __init__(
-        self,
-        client: Client,
-        server_name: str | Sequence[str],
-        model: str | BaseChatModel,
-        system_prompt: str | None = None,
-        tools: Sequence[BaseTool] | None = None,
-        **agent_options: Any,
-    ) -> None:
-        self._manager = _manager_of(client)
-        self._server_names = [server_name] if isinstance(server_name, str) else list(server_name)
-        self._model = model
-        self._system_prompt = system_prompt
-        self._more_tools = list(tools or ())
-        self._agent_options = agent_options
-        self._stack: AsyncExitStack | None = None
-        self._agent: Any = None
-        self.sessions: dict[str, Session] = {}
-        """The open sessions, by server name."""
-        self.tools: list[BaseTool] = []
-        """All tools of the agent."""
-
-    async def __aenter__(self) -> StatefulMCPAgentExecutor:
-        if self._stack is not None:
-            raise RuntimeError("This executor is entered already.")
-        async with AsyncExitStack() as stack:
-            toolkit = Toolkit()
-            for name in self._server_names:
-                session = self.sessions[name] = await stack.enter_async_context(self._manager.open_session(name))
-                toolkit += await create_toolkit(session, use_mcp_resources=False)
-            self.tools = [*langchain_tools(toolkit), *self._more_tools]
-            make: Any = load("langchain.agents", "create_agent")
-            self._agent = make(self._model, self.tools, system_prompt=self._system_prompt, **self._agent_options)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._stack is not None:
-            stack, self._stack, self._agent = self._stack, None, None
-            self.sessions.clear()
-            await stack.aclose()
-
-    @property
-    def agent(self) -> Any:
-        """LangChain's agent.
-
-        Raises:
-            RuntimeError: The executor is not entered.
-        """
-        if self._agent is None:
-            raise RuntimeError("Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ...")
-        return self._agent
-
-    async def _ready_agent(self) -> Any:
-        return self.agent
-
-    # LangChain calls its first argument `input`, and people give it by that name.
-    async def ainvoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
-        """Run the agent."""
-        return await (await self._ready_agent()).ainvoke(input, config, **options)
-
-    def invoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
-        """Run the agent from synchronous code, in another thread than the one that entered the executor.
-
-        Raises:
-            RuntimeError: Called on the event loop of the sessions, which it would block.
-        """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self.agent.invoke(input, config, **options)
-        raise RuntimeError(
-            "invoke() would block the event loop that runs here. Use: await executor.ainvoke(...), "
-            "or await asyncio.to_thread(executor.invoke, ...)."
+    prompt = await session.get_prompt(name, arguments)
+    return [
+        (AIMessage if message.role == "assistant" else HumanMessage)(
+            message.content.text if isinstance(message.content, TextContent) else [_content_block(message.content)]
         )
-
-    async def astream(self, input: dict[str, Any], config: Any = None, **options: Any) -> AsyncIterator[Any]:  # noqa: A002
-        """Run the agent, and get what it does step by step."""
-        async for chunk in (await self._ready_agent()).astream(input, config, **options):
-            yield chunk
-
-    async def refresh_session(self) -> None:
-        """Open the sessions anew, after a `SessionTimeoutError`; what the servers kept is gone.
-
-        Raises:
-            JackfieldError: One could not be opened.
-        """
-        self.agent  # noqa: B018 - says so where it is not entered
-        for session in self.sessions.values():
-            await session.refresh()
+        for message in prompt.messages
+    ]
 
 
-@asynccontextmanager
-async def mcp_agent_session(
-    client: Client,
-    server_name: str | Sequence[str],
-    model: str | BaseChatModel,
-    system_prompt: str | None = None,
-    tools: Sequence[BaseTool] | None = None,
-    **agent_options: Any,
-) -> AsyncGenerator[Any]:
-    """An agent whose session lasts as long as the block; arguments as for `StatefulMCPAgentExecutor`."""
-    async with StatefulMCPAgentExecutor(client, server_name, model, system_prompt, tools, **agent_options) as executor:
-        yield executor.agent
-
-
-async def create_stateful_mcp_agent(
-    client: Client,
-    server_name: str | Sequence[str],
-    model: str | BaseChatModel,
-    system_prompt: str | None = None,
-    tools: Sequence[BaseTool] | None = None,
-    auto_cleanup: bool = True,
-    **agent_options: Any,
-) -> tuple[Any, StatefulMCPAgentExecutor]:
-    """An agent and what holds its session: end it with `await session.__aexit__(None, None, None)`.
-
-    With `auto_cleanup` the session also ends with the event loop, and with the manager where one was given.
-    """
-    executor = StatefulMCPAgentExecutor(client, server_name, model, system_prompt, tools, **agent_options)
-    await executor.__aenter__()
-    return executor.agent, executor
-
-
-class SessionAgent(StatefulMCPAgentExecutor):
-    """What `create_agent(mcp_session_config=...)` returns: opens its session when it is first run, and keeps it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._entering = asyncio.Lock()
-
-    async def _ready_agent(self) -> Any:
-        async with self._entering:
-            if self._stack is None:
-                await self.__aenter__()
-        return self.agent
-
-    async def aclose(self) -> None:
-        """Close its session. Left undone, the session ends with the event loop."""
-        await self.__aexit__(None, None, None)
-
-
-def create_agent(
-    model: str | BaseChatModel,
-    tools: Sequence[BaseTool] | None = None,
-    *,
-    mcp_session_config: MCPSessionConfig | None = None,
-    **agent_options: Any,
-) -> Any:
-    """LangChain's `create_agent`, which with `mcp_session_config` also has the tools of an MCP server, in one session.
+async def load_mcp_resources(session: Session, *, uris: str | Iterable[str] | None = None) -> list[Blob]:
+    """Resources of the server as blobs, whose metadata have the `uri`.
 
     Args:
-        model: As for LangChain's.
-        tools: Tools beside those of the server.
-        mcp_session_config: Which server.
-        agent_options: Passed on (`system_prompt`, `middleware`, `checkpointer`, ...).
+        session: An open session.
+        uris: One or several; all that the server lists if omitted.
+
+    Raises:
+        JackfieldError: One could not be read.
     """
-    if mcp_session_config is None:
-        make: Any = load("langchain.agents", "create_agent")
-        return make(model, tools, **agent_options)
-    return SessionAgent(
-        mcp_session_config["client"], mcp_session_config["server_name"], model, tools=tools, **agent_options
-    )
-
-
-def _manager_of(client: Client) -> MCPClientSessionManager:
-    if isinstance(client, MCPClientSessionManager):
-        return client
-    if isinstance(client, MCPConfig):
-        return MCPClientSessionManager(client)
-    known = {"mcpServers", "servers", "mcp_servers"}
-    return MCPClientSessionManager(dict(client) if known & set(client) else {"mcpServers": dict(client)})
+    if uris is None:
+        uris = [resource.uri for resource in (await session.list_resources()).resources]
+    blobs: list[Blob] = []
+    for uri in [uris] if isinstance(uris, str) else uris:
+        for content in (await session.read_resource(uri)).contents:
+            data = decode(content.blob) if isinstance(content, BlobResourceContents) else content.text
+            blobs.append(Blob.from_data(data, mime_type=content.mime_type, metadata={"uri": content.uri}))
+    return blobs

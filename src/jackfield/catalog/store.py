@@ -25,7 +25,7 @@ from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 SCHEMA_VERSION = 1
 STALE_AFTER_SECONDS = 7 * 24 * 3600.0

@@ -39,6 +39,8 @@ COMMANDS = {
     "tokens": "tokens",
     "doctor": "doctor",
     "config": "config",
+    "auth": "auth",
+    "serve": "serve",
     "completion": "completion",
 }
 """Each command and its module, in the order of the help."""

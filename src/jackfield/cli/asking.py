@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import JackfieldError
-from . import exits
 from .invocation import Invocation
 from .output import Output, printable, silence_libraries
 
@@ -29,9 +28,9 @@ class Asked:
     errors: dict[str, JackfieldError] = field(default_factory=dict[str, JackfieldError])
 
     @property
-    def exit_code(self) -> int:
-        """That of the first error, in the order of the servers."""
-        return exits.exit_code(next(iter(self.errors.values()))) if self.errors else exits.OK
+    def first_error(self) -> JackfieldError | None:
+        """By the order of the servers."""
+        return next(iter(self.errors.values()), None)
 
 
 def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> Asked:
@@ -63,7 +62,7 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
         _ask(invocation, asked)
     # In the order of the servers, whichever answered first.
     asked.errors = {name: asked.errors[name] for name in servers.names if name in asked.errors}
-    for name, error in asked.errors.items():
+    for name, error in asked.errors.items() if not output.as_json else ():
         output.warn(f"{name}: {error.message}")
         for line in str(error).splitlines()[1:]:
             output.note(f"  {line}")

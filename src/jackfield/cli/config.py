@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from . import config_edit, exits
+from . import config_edit
 from .invocation import Invocation
 from .known import problem_text, server_facts, short_transport
 from .output import current_folder, is_terminal, shown_path
@@ -131,7 +131,8 @@ def check(context: typer.Context) -> int:
                     output.note(f"  {row['hint']}")
         if not rows:
             output.note("There is nothing to check: no server is configured.")
-    return exits.CONFIGURATION if wrong else exits.OK
+    says = f"{count(len(wrong), 'entry is', 'entries are')} wrong."
+    return output.failed(ConfigError(says, hint=wrong[0]["hint"]) if wrong else None)
 
 
 def _well(row: dict[str, Any]) -> str:

@@ -87,6 +87,10 @@ def import_servers(
     if taken:
         write_table(target, data, key, table)
         _trust(invocation, target, taken)
+        if (project or invocation.config_files) and any(_has_plain_values(table[name]) for name in taken):
+            output.warn(
+                f"{shown_path(target)} has values in plain text now. Write secrets as ${{VAR}} before you share it."
+            )
     if output.as_json:
         output.write_json({"file": str(target), "imported": taken})
     else:
@@ -212,7 +216,7 @@ def add(
         raise ConfigError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
     write_table(target, data, key, {**table, name: entry})
     _trust(invocation, target, [name])
-    if any("${" not in value for pairs in (variables, headers) for value in pairs.values()):
+    if _has_plain_values(entry):
         output.warn("A value is stored in plain text. If it is a secret, write it as ${VAR}, and set that variable.")
     if output.as_json:
         output.write_json({"file": str(target), "added": name})
@@ -270,6 +274,12 @@ def _pair(text: str, separator: str, shape: str) -> tuple[str, str]:
         # The text itself may be a secret.
         raise UsageError(f"A value does not have the shape {shape}.")
     return name.strip(), value.strip() if separator == ":" else value
+
+
+def _has_plain_values(entry: dict[str, Any]) -> bool:
+    """Whether a variable or a header is given in full."""
+    tables: list[Any] = [entry.get(key) for key in ("env", "environment", "headers")]
+    return any("${" not in str(value) for table in tables if isinstance(table, dict) for value in table.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def _trust(invocation: Invocation, target: Path, names: list[str]) -> None:

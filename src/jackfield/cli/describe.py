@@ -36,6 +36,12 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                     yield what, f"{name} = {_unless_secret(name, text, is_header=key == 'headers')}"
             case "transport":
                 pass  # told by the other keys, or beside
+            case "auth" if isinstance(value, Mapping):
+                for name, text in cast("Mapping[str, Any]", value).items():
+                    yield key, f"{name} = {_unless_secret(name, text, is_header=False)}"
+            case "auth":
+                # Some programs take a token here; Jackfield will not, but it must not be shown either.
+                yield key, _plain(value) if value in ("oauth", "none", True, False, None) else MASK
             case _:
                 yield key, _plain(value)
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, JackfieldError
-from . import exits
 from .asking import Progress
 from .invocation import Invocation
-from .known import error_facts, problem_text
+from .known import problem_text
 from .leftovers import leftovers
-from .output import shown_path, silence_libraries
+from .output import error_facts, shown_path, silence_libraries
 from .wording import count, duration
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def doctor(
         elif server is None:
             _sum_up(invocation, ordered)
     first = next((errors[name] for name in names if name in errors), None)
-    return exits.OK if first is None else exits.exit_code(first)
+    return output.failed(first)
 
 
 def _examined(invocation: Invocation, configs: dict[str, ServerConfig]) -> list[Diagnosis]:

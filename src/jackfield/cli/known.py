@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean, nearest
+from ..errors import ConfigError, UnknownToolError, did_you_mean, nearest
 from .output import shown_path
 
 if TYPE_CHECKING:
@@ -151,11 +151,6 @@ def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
         return None
     shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")
     return f"Never listed, so not looked at: {shown}. To ask them: jackfield refresh"
-
-
-def error_facts(error: JackfieldError) -> Mapping[str, Any]:
-    """An error as data."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def where(facts: Mapping[str, Any]) -> str:

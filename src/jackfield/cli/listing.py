@@ -25,19 +25,19 @@ def list_servers(
     From the catalog, at once; --live asks the servers.
     """
     invocation = Invocation.of(context)
-    exit_code = 0
+    failure = None
     if live:
         from .asking import ask_servers
 
         # It tells of those that failed.
-        exit_code = ask_servers(invocation, [server] if server else None).exit_code
-        if server and exit_code:
-            return exit_code
+        failure = ask_servers(invocation, [server] if server else None).first_error
+        if server and failure:
+            return invocation.output.failed(failure)
     if server is None:
         _list_servers(invocation, with_problems=not live)
     else:
         _list_tools(invocation, server)
-    return exit_code
+    return invocation.output.failed(failure)
 
 
 def _list_servers(invocation: Invocation, *, with_problems: bool) -> None:

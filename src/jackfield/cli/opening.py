@@ -29,7 +29,7 @@ def open_session(
         typer.Option("--idle", metavar="SECONDS", help="Close it when it was not used for so long; else for 15 min."),
     ] = None,
 ) -> None:
-    """Keep a server open between commands, so that calls share its state."""
+    """Keep a server open between commands."""
     from ..keeper.kept import KeptSession
 
     if idle is not None and not 0 < idle < float("inf"):

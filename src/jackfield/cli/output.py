@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import JackfieldError, one_line
-from .exits import OutputError, ReaderGoneError
+from .exits import OK, OutputError, ReaderGoneError, exit_code
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
 
@@ -166,13 +166,18 @@ class Output:
     def error(self, error: JackfieldError) -> None:
         """Tell of the error that ends the command; with `--json` as `{"code", "message", "hint"}`."""
         if self.as_json:
-            message = error.message
-            if error.server_output:
-                message += f" The server wrote: {one_line(error.server_output)}"
-            self._tell(json.dumps({"code": error.code, "message": message, "hint": error.hint}, ensure_ascii=False))
+            self._tell(json.dumps(error_facts(error), ensure_ascii=False))
         else:
             text = printable(str(error), keep="\n")
             self._tell(f"{self.styled('Error:', 'red', 'bold', stream=sys.stderr)} {text}")
+
+    def failed(self, error: JackfieldError | None) -> int:
+        """The exit code for an error that was told already, or is in the data; with `--json` it is told once more."""
+        if error is None:
+            return OK
+        if self.as_json:
+            self.error(error)
+        return exit_code(error)
 
     def styled(self, text: str, *styles: str, stream: IO[str] | None = None) -> str:
         """The text in colour, where `stream` (stdout if omitted) takes it."""
@@ -193,6 +198,12 @@ class Output:
 
     def _tell(self, text: str, end: str = "\n") -> None:
         print(text, file=sys.stderr, end=end, flush=True)  # noqa: T201
+
+
+def error_facts(error: JackfieldError) -> dict[str, str | None]:
+    """An error as data."""
+    quoted = f" The server wrote: {one_line(error.server_output)}" if error.server_output else ""
+    return {"code": error.code, "message": f"{error.message}{quoted}", "hint": error.hint}
 
 
 def is_terminal(stream: Any) -> bool:

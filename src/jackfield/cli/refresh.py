@@ -8,7 +8,7 @@ import typer
 
 from .asking import Asked, ask_servers
 from .invocation import Invocation
-from .known import error_facts
+from .output import error_facts
 from .wording import duration
 
 
@@ -42,7 +42,7 @@ def refresh(
                 one["accepted"] = catalog.accept(asked.configs[one["name"]])
     if output.as_json:
         output.write_json(facts)
-        return asked.exit_code
+        return output.failed(asked.first_error)
     if facts:
         output.write_table(
             ["SERVER", "TOOLS", "CHANGES", "TIME"], [_row(one) for one in facts], squeeze=0, right=(1, 3)
@@ -54,7 +54,7 @@ def refresh(
         output.warn(f"{name}: not as you accepted them: {', '.join(tools)}")
     if changed:
         output.note("A changed tool can be an attack. Look at them (jackfield show), then: jackfield refresh --accept")
-    return asked.exit_code
+    return output.failed(asked.first_error)
 
 
 def _facts(invocation: Invocation, asked: Asked, name: str) -> dict[str, Any]:

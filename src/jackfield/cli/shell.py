@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def shell(context: typer.Context) -> int:
-    """Call tools line by line, on sessions that stay open until you leave."""
+    """Call tools line by line, on open sessions."""
     from .held import HeldSessions
 
     output = Invocation.of(context).output

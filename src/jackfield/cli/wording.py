@@ -7,10 +7,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def ago(seconds: float) -> str:
     """How long ago something was: `3 h ago`."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"
+    return f"{span(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def span(seconds: float) -> str:

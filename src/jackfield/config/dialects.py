@@ -67,6 +67,8 @@ def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
         ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
     if program == "Gemini" and isinstance(ours.get("timeout"), int | float):
         _set(ours, "session", {"call_timeout": ours.pop("timeout") / 1000})
+    if theirs := _oauth(entry.get("oauth")):
+        ours.setdefault("auth", theirs)
     _forward_variables(ours)
     for theirs, (name, factor) in _SESSION.items():
         if isinstance(ours.get(theirs), int | float):
@@ -86,6 +88,18 @@ def _forward_variables(ours: dict[str, Any]) -> None:
         del ours["env_vars"]
         # What is not set here is not set there either.
         _set(ours, "env", {str(name): f"${{{name}:-}}" for name in cast("list[Any]", names)})
+
+
+_OAUTH = {"clientId": "client_id", "clientSecret": "client_secret", "scopes": "scopes", "redirectUri": "redirect_uri"}
+
+
+def _oauth(theirs: object) -> dict[str, Any]:
+    """Claude Code and Gemini name the client that the user registered; that one is to sign in is found out here."""
+    table = _table(theirs)
+    ours = {name: table[key] for key, name in _OAUTH.items() if key in table}
+    if isinstance(port := table.get("callbackPort"), int):
+        ours.setdefault("redirect_uri", f"http://localhost:{port}/callback")
+    return ours
 
 
 def _set(ours: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:

@@ -13,18 +13,19 @@ from ..errors import ConfigError, UnknownServerError, did_you_mean
 from .entries import entry_error, prepare
 from .expand import MASK, Expanded, template_of
 from .files import parse_file, server_entries
+from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url
 from .servers import (
     WHAT_TO_GIVE,
     BaseServerConfig,
     HttpConfig,
-    SecretText,
     ServerConfig,
     SseConfig,
     StdioConfig,
     transport_of,
 )
 from .settings import StrictModel
+from .texts import SecretText
 
 _MODELS: dict[str | None, type[StdioConfig | SseConfig | HttpConfig]] = {
     "stdio": StdioConfig,
@@ -139,7 +140,8 @@ class MCPConfig(StrictModel):
 
 def _portable(server: BaseServerConfig) -> dict[str, Any]:
     given = {name: getattr(server, name) for name in type(server).model_fields if name in server.model_fields_set}
-    given.pop("auth", None)
+    if not isinstance(given.get("auth"), str | OAuthConfig):
+        given.pop("auth", None)
     stored = {name: _stored(value) for name, value in given.items()}
     if isinstance(url := given.get("url"), str) and not isinstance(url, Expanded):
         stored["url"] = template_of(redact_url(url, userinfo=f"{MASK}@"))
@@ -153,7 +155,9 @@ def _stored(value: object) -> Any:
     if isinstance(value, str | Path):
         return template_of(value)
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_unset=True)
+        return {
+            name: _stored(getattr(value, name)) for name in type(value).model_fields if name in value.model_fields_set
+        }
     if isinstance(value, dict):
         return {name: _stored(item) for name, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
@@ -206,7 +210,7 @@ def first_problem(error: ValidationError) -> str:
 def _first_key_and_problem(error: ValidationError) -> tuple[str, str]:
     """Where and what the first problem is, in the words of the file rather than of the models."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = [str(part) for part in first["loc"] if part not in ("stdio", "sse", "streamable-http")]
+    path = [str(part) for part in first["loc"] if part not in ("stdio", "sse", "streamable-http", *AUTH_KINDS)]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         message = "this key is missing"

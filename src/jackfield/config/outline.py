@@ -125,8 +125,10 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
     else:
         from urllib.parse import urlsplit
 
-        url, headers = prepared.get("url"), prepared.get("headers")
+        url, headers, auth = prepared.get("url"), prepared.get("headers"), prepared.get("auth")
         if not isinstance(url, str) or not isinstance(headers, Mapping | None):
+            return None
+        if auth not in (None, "oauth", "none"):
             return None
         try:
             parts = urlsplit(url)

@@ -9,8 +9,7 @@ and `url`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -20,48 +19,21 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    GetCoreSchemaHandler,
     PlainSerializer,
     PositiveFloat,
-    SecretStr,
-    SkipValidation,
     Strict,
     Tag,
     field_validator,
 )
-from pydantic_core import CoreSchema, core_schema
 
-from .expand import Expanded, ExpandedPath
-from .outline import catalog_key, lets_in, one_spelling, redact_url, shown, stdio_address, transport_of_entry
+from .expand import Expanded
+from .oauth import AuthSetting, OAuthConfig
+from .outline import catalog_key, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
 from .settings import SessionConfig, StrictModel
+from .texts import FilePath, KeepsExpanded, Secrets, Text
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
 """`auto` takes the newest both sides speak; `handshake` the stateful protocol of 2025-11-25 and older."""
-
-
-class _KeepsExpanded:
-    """Keeps `Expanded` strings and paths as they are where pydantic would make plain ones of them."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def keep(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            if isinstance(value, Expanded) and source is Path:
-                return ExpandedPath.of(value)
-            return value if isinstance(value, Expanded | ExpandedPath) else validate(value)
-
-        return core_schema.no_info_wrap_validator_function(keep, handler(source))
-
-
-Text = Annotated[str, _KeepsExpanded, PlainSerializer(shown, return_type=str)]
-"""A string that is dumped as its template where `${VAR}` was expanded in it."""
-
-
-def _shown_path(value: Path) -> Path | str:
-    return value.template if isinstance(value, ExpandedPath) else value
-
-
-FilePath = Annotated[Path, _KeepsExpanded, PlainSerializer(_shown_path)]
-"""A path that is dumped as its template where `${VAR}` was expanded in it."""
 
 
 class _Url(str):
@@ -77,37 +49,13 @@ def _hide_credentials(value: str) -> str:
     return value if isinstance(value, Expanded) else _Url(value)
 
 
-Url = Annotated[str, _KeepsExpanded, AfterValidator(_hide_credentials)]
-
-
-class SecretText(SecretStr):
-    """A secret that remembers the `${VAR}` template it came from, if any; only that can be stored."""
-
-    @property
-    def template(self) -> str | None:
-        """The text with its references in place, or `None` where the secret was given in full."""
-        value = self.get_secret_value()
-        return value.template if isinstance(value, Expanded) else None
-
-    @classmethod
-    def wrap(cls, value: object) -> object:
-        """Make a secret of a plain value; numbers become text as they would in a shell."""
-        if isinstance(value, SecretStr):
-            return value if isinstance(value, cls) else cls(value.get_secret_value())
-        if isinstance(value, bool):
-            return cls(str(value).lower())
-        if not isinstance(value, str | int | float):
-            raise ValueError("the value must be text")
-        return cls(value if isinstance(value, str) else str(value))
-
-
-Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
+Url = Annotated[str, KeepsExpanded, AfterValidator(_hide_credentials)]
 
 
 class BaseServerConfig(StrictModel):
     """What all servers have in common."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
     server_name: str = Field(min_length=1)
     """The name to open it by; unique in an `MCPConfig`."""
@@ -197,7 +145,9 @@ class StdioConfig(BaseServerConfig):
         return {name: secret.get_secret_value() for name, secret in self.environment.items()}
 
 
-class _RemoteConfig(BaseServerConfig):
+class RemoteConfig(BaseServerConfig):
+    """What servers reached over HTTP have in common."""
+
     url: Annotated[Url, PlainSerializer(redact_url, return_type=str)]
 
     headers: Secrets = Field(default_factory=dict)
@@ -209,8 +159,14 @@ class _RemoteConfig(BaseServerConfig):
     verify: bool | FilePath = True
     """Check the server's TLS certificate; a path names the file of certificate authorities to trust."""
 
-    auth: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
-    """An `httpx2.Auth`, such as the SDK's `OAuthClientProvider`. Not stored in files."""
+    auth: AuthSetting = Field(
+        default=None,
+        repr=False,
+        exclude_if=lambda value: not isinstance(value, str | OAuthConfig),
+    )
+    """How requests are authorized. By default with the tokens of `jackfield auth`, if there are any for this URL;
+    `oauth` or an `OAuthConfig` says that they are needed, `none` never uses them. Or an `httpx2.Auth` of your own,
+    which is not stored in files."""
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -242,8 +198,16 @@ class _RemoteConfig(BaseServerConfig):
         """The headers with their values. For the transport; never print it."""
         return {name: secret.get_secret_value() for name, secret in self.headers.items()}
 
+    @property
+    def oauth(self) -> OAuthConfig | None:
+        """The settings of the sign-in whose tokens are used; `None` where the configuration has another way in."""
+        if isinstance(self.auth, OAuthConfig):
+            return self.auth
+        has_own = self.auth is None and any(name.lower() == "authorization" for name in self.headers)
+        return OAuthConfig() if self.auth in (None, "oauth") and not has_own else None
 
-class SseConfig(_RemoteConfig):
+
+class SseConfig(RemoteConfig):
     """A server reached over HTTP with server-sent events, the transport before Streamable HTTP."""
 
     transport: Literal["sse"] = "sse"
@@ -252,7 +216,7 @@ class SseConfig(_RemoteConfig):
     """Seconds for one HTTP operation, such as connecting or posting a message."""
 
 
-class HttpConfig(_RemoteConfig):
+class HttpConfig(RemoteConfig):
     """A server reached over Streamable HTTP."""
 
     transport: Annotated[Literal["streamable-http"], BeforeValidator(one_spelling)] = "streamable-http"

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import (
     AliasChoices,
@@ -30,7 +30,7 @@ class StrictModel(BaseModel):
     """Takes no unknown key, says which one was meant, and shows no value in an error."""
 
     # Built when it is first used: a command that only lists needs none of them.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +91,7 @@ class SessionConfig(StrictModel):
     capitals, such as `MCP_SESSION_CALL_TIMEOUT=30`; a field given in code or in a file wins.
     """
 
-    model_config = ConfigDict(frozen=True, validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, validate_default=True)
 
     timeout: PositiveFloat = Field(default_factory=_setting("timeout", 30.0))
     """Seconds to start or reach the server and complete the handshake."""

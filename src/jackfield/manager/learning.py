@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..session.listing import ToolListing
     from ..session.owner import SessionOwner
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _FRESH_SECONDS = 60.0
 

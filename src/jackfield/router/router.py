@@ -167,6 +167,9 @@ class Router:
             CallDeniedError: The policy does not allow it; nothing was opened.
             JackfieldError: As `Session.call_tool`.
         """
+        return await self._routed(tool, arguments, beside, CallOptions())
+
+    async def _routed(self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions) -> ToolResult:
         if tool == READ_ON:
             return self._read_on(arguments or beside)
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
@@ -182,7 +185,9 @@ class Router:
         from ..toolkit.create import LeasedSource
 
         source = LeasedSource(self._manager, self._configs[entry.server_name], self.key)
-        result = await source.call_tool(entry.name, values)
+        result = await source.call_tool(
+            entry.name, values, call_timeout=options.call_timeout, progress_callback=options.progress_callback
+        )
         return self._shortened(result, [*notes, *more])
 
     # Ways in
@@ -205,7 +210,7 @@ class Router:
             return await self.find_tools(queries, server or None, limit)
 
         async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
-            return (await self._answer("call_tool", {"tool": tool, "arguments": arguments})).text
+            return (await self._answer("call_tool", {"tool": tool, "arguments": arguments}, CallOptions())).text
 
         find_tools.__doc__, call_tool.__doc__ = find_description(list(self._configs)), CALL_DESCRIPTION
         return [find_tools, call_tool]
@@ -342,12 +347,12 @@ class Router:
             return _text_result("There is no such result (any more). Call the tool again.", is_error=True)
         return _text_result(self._part(handle, offset))
 
-    async def _answer(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+    async def _answer(self, name: str, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         """What a model gets: an error, too, is text that says what to do."""
         try:
             if name == "call_tool":
                 given = dict(arguments)
-                return await self.call_tool(str(given.pop("tool", "")), given.pop("arguments", None), **given)
+                return await self._routed(str(given.pop("tool", "")), given.pop("arguments", None), given, options)
             function = self.find_tools if name == "find_tools" else self.describe_tools
             text = await function(**arguments)
         except JackfieldError as error:
@@ -358,7 +363,7 @@ class Router:
         from mcp.types import ToolAnnotations
 
         async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            return await self._answer(name, arguments)
+            return await self._answer(name, arguments, options)
 
         return Tool(
             name=name,
@@ -408,7 +413,7 @@ class Router:
         from mcp.types import ToolAnnotations
 
         async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            return await self.call_tool(entry.reference, dict(arguments))
+            return await self._routed(entry.reference, dict(arguments), {}, options)
 
         return Tool(
             name=entry.name,

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
     from .listing import ToolListing
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 State = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 

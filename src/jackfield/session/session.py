@@ -22,6 +22,7 @@ from mcp.types import (
     EmptyResult,
     GetPromptResult,
     Implementation,
+    InitializeResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _T = TypeVar("_T")
 
@@ -166,6 +167,19 @@ class Session:
     def sdk_session(self) -> ClientSession:
         """The SDK's own session, for what is not offered here. Its calls have no bounds of ours."""
         return self._client().session
+
+    async def initialize(self) -> InitializeResult:
+        """What the server said of itself when the session was opened. Sends nothing: an open session is initialized.
+
+        For code that was written for the SDK's session, or for AG2's.
+        """
+        client = self._client()
+        return InitializeResult(
+            protocol_version=client.protocol_version,
+            capabilities=client.server_capabilities,
+            server_info=client.server_info or Implementation(name=self.server_name, version=""),
+            instructions=client.instructions,
+        )
 
     # Tools
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
+from ..errors import ConfigError
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import download_folder, prompt_tool, resource_tool, template_tool
@@ -45,8 +46,14 @@ async def create_toolkit(
         exclude: Globs of the names to leave out; those of the server's config if omitted.
 
     Raises:
+        ConfigError: That is no session of Jackfield's.
         JackfieldError: The server could not be asked.
     """
+    if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"A toolkit is made of an open session of Jackfield's, not of a {type(session).__name__}.",
+            hint="Open one: async with MCPClientSessionManager().open_session(server) as session: ...",
+        )
     config = session.config
     capabilities = session.server_capabilities
     folder = download_folder(resource_download_folder) if resource_download_folder else None

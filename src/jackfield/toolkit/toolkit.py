@@ -14,7 +14,10 @@ from .naming import VALID_NAME, assign_names
 from .tool import Tool
 
 if TYPE_CHECKING:
+    from agents import FunctionTool
     from langchain_core.tools import BaseTool
+    from pydantic_ai.toolsets import AbstractToolset
+    from smolagents import Tool as SmolagentsTool  # pyright: ignore[reportMissingTypeStubs]
 
     from ..adapters.autogen import JackfieldTool
     from ..session.results import ToolResult
@@ -152,36 +155,95 @@ class Toolkit:
         """
         return load("jackfield.adapters.langchain", "langchain_tools")(self)
 
+    def ag2(self, *, line: Literal["1.x", "0.x"] | None = None, images: bool = True) -> Any:
+        """The tools as AG2's own kind of toolkit, for the event loop that runs here and for other threads.
+
+        With AG2 1.x that is an `ag2.Toolkit`: `Agent(..., tools=[toolkit.ag2()])`; with the 0.x line an
+        `autogen.tools.Toolkit`, whose `register_for_llm(agent)` and `register_for_execution(agent)` you call.
+
+        Args:
+            line: Which line of AG2; the one that is installed if omitted.
+            images: Hand on pictures, which AG2 1.x can. Without it they are named in words, for models that take none
+                from a tool: AG2 ends the run of an agent whose `OpenAIConfig` (Chat Completions) is handed one.
+
+        Raises:
+            ConfigError: That AG2 is not installed.
+        """
+        return load("jackfield.ag2", "own_toolkit")(self, line=line, images=images)
+
+    def openai_agents(self) -> list[FunctionTool]:
+        """The tools as `FunctionTool`s of OpenAI's Agents SDK: `Agent(..., tools=toolkit.openai_agents())`.
+
+        Raises:
+            ConfigError: The SDK is not installed.
+        """
+        return load("jackfield.adapters.openai_agents", "function_tools")(self)
+
+    def pydantic_ai(self, *, id: str | None = None) -> AbstractToolset[Any]:  # noqa: A002 - as in Pydantic AI
+        """The tools as a toolset of Pydantic AI: `Agent(..., toolsets=[toolkit.pydantic_ai()])`.
+
+        Args:
+            id: Tells it from other toolsets of an agent, where that is needed (durable execution).
+
+        Raises:
+            ConfigError: Pydantic AI is not installed.
+        """
+        return load("jackfield.adapters.pydantic_ai", "toolset")(self, id=id)
+
+    def smolagents(self) -> list[SmolagentsTool]:
+        """The tools as smolagents' `Tool`s. Its agents are synchronous: `await asyncio.to_thread(agent.run, ...)`.
+
+        A tool that takes arguments by any name cannot be told to smolagents; it is left out, with a warning.
+
+        Raises:
+            ConfigError: smolagents is not installed.
+        """
+        return load("jackfield.adapters.smolagents", "smolagents_tools")(self)
+
     def openai(
-        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False
+        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False, strict: bool = False
     ) -> list[dict[str, Any]]:
-        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `call(name, arguments)`.
+        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `dispatch(call)`.
 
         Args:
             api: The Responses API, or Chat Completions.
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search (Responses).
+            strict: Strict mode for the tools whose schemas can be expressed in it: the API then makes sure that
+                arguments fit. The others stay as they are.
         """
-        return load("jackfield.adapters.definitions", "openai_tools")(self, api=api, deferred=deferred)
+        make = load("jackfield.adapters.definitions", "openai_tools")
+        return make(self, api=api, deferred=deferred, strict=strict)
 
-    def anthropic(self, *, deferred: bool = False) -> list[dict[str, Any]]:
-        """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `call()`.
+    def anthropic(self, *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
+        """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `dispatch(call)`.
 
         Args:
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search.
+            strict: As for `openai`.
         """
-        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred)
+        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred, strict=strict)
+
+    def gemini(self) -> list[dict[str, Any]]:
+        """The tools for the Gemini API: `GenerateContentConfig(tools=toolkit.gemini())`.
+
+        Make the calls that come back with `dispatch(call)`.
+        """
+        return load("jackfield.adapters.definitions", "gemini_tools")(self)
 
     async def dispatch(self, call: object) -> dict[str, Any]:
         """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
 
         Args:
-            call: OpenAI's `function_call` item or Chat Completions tool call, or Anthropic's `tool_use` block, as
-                its client package gives it or as a dictionary.
+            call: OpenAI's `function_call` item or Chat Completions tool call, Anthropic's `tool_use` block, or
+                Gemini's `FunctionCall` or the part that has it, as the client package gives it or as a dictionary.
+
+        Returns:
+            What that API takes as the answer: an input item, a message, a content block, or a part.
 
         Raises:
             ConfigError: It is none of these.
         """
-        return await load("jackfield.adapters.definitions", "dispatch")(self, call)
+        return await load("jackfield.adapters.dispatch", "dispatch")(self, call)
 
 
 def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from inspect import signature
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +33,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
 from pydantic import ValidationError
 
+from ..config.oauth import OAuthConfig
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
     AuthenticationError,
@@ -44,12 +46,16 @@ from ..errors import (
 from .report import UNREADABLE_CODE, CallRecord, ConnectionReport, EventIds, current_call, failed_answer
 from .streams import BoundedBody, EventStream
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = "mcp-session-id"
 _LAST_EVENT_HEADER = "last-event-id"
 _QUOTED_BODY_BYTES = 4096
 _ANSWER_TYPES = ("application/json", "text/event-stream")
+# The length of an event is bounded below the SDK, where a call can be told why it failed; the SDK bounds it since 2.3.
+_NO_BOUND_OF_THE_SDK: dict[str, Any] = (
+    {"max_sse_event_size": None} if "max_sse_event_size" in signature(streamable_http_client).parameters else {}
+)
 
 
 @asynccontextmanager
@@ -58,11 +64,10 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
     async with (
         _http_client(config, report) as client,
         streamable_http_client(
-            # The length of an event is bounded below the SDK, where a call can be told why it failed.
             config.url,
             http_client=client,
             terminate_on_close=config.terminate_on_close,
-            max_sse_event_size=None,
+            **_NO_BOUND_OF_THE_SDK,
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):
@@ -104,17 +109,23 @@ def _http_client(config: HttpConfig | SseConfig, report: ConnectionReport) -> ht
     verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
     # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+    inner: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
+    if config.oauth is not None:
+        # Sessions over stdio need none of it.
+        from ..auth.bearer import BearerTransport
+
+        inner = BearerTransport(config, inner)
     return httpx2.AsyncClient(
         headers=config.header_values(),
-        auth=config.auth,
+        auth=None if isinstance(config.auth, str | OAuthConfig) else config.auth,
         timeout=httpx2.Timeout(config.timeout, read=config.sse_read_timeout),
-        transport=_ReportingTransport(config, report, httpx2.AsyncHTTPTransport(verify=verify, limits=limits)),
+        transport=_ReportingTransport(config, report, inner),
     )
 
 
 class _ReportingTransport(httpx2.AsyncBaseTransport):
     def __init__(
-        self, config: HttpConfig | SseConfig, report: ConnectionReport, inner: httpx2.AsyncHTTPTransport
+        self, config: HttpConfig | SseConfig, report: ConnectionReport, inner: httpx2.AsyncBaseTransport
     ) -> None:
         self._config = config
         self._report = report
@@ -129,6 +140,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             request.headers.update(record.headers)
         if request.method == "DELETE":
             return await self._delete(request)
+        if request.method == "POST":
+            await request.aread()  # One that follows a redirect carries its body as a stream only.
         if request.method == "POST" and (self._is_sse or not _is_request(request)):
             # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
             _bound_reading(request, self._config.timeout)
@@ -173,6 +186,9 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             failure = _connection_failure(self._config, error)
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
                 failure.sent = False
+            return httpx2.Response(503, request=request), failure
+        except JackfieldError as failure:
+            # There was no token to send it with.
             return httpx2.Response(503, request=request), failure
         if session_id := response.headers.get(_SESSION_HEADER):
             self._report.http_session_id = session_id
@@ -339,19 +355,28 @@ def _status_failure(
     config: HttpConfig | SseConfig, request: httpx2.Request, response: httpx2.Response, body: str
 ) -> JackfieldError:
     """What an HTTP status means for a session."""
+    from ..auth.bearer import missing_scope
+    from ..auth.store import sign_in_hint
+
     status = response.status_code
     has_session = _names_session(request)
     output = None if "<html" in body.lower() else body or None
     say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
     if status == 401:
+        hint = "Set headers={'Authorization': 'Bearer ...'} or auth= in its config."
+        if config.oauth is not None:
+            hint = sign_in_hint(config.server_name, "to sign in, or set headers={'Authorization': ...} in its config")
         return AuthenticationError(
             f"{say}: it wants credentials, or does not accept those it got.",
-            **_details(config, sent=False, hint="Set headers={'Authorization': 'Bearer ...'} or auth= in its config."),
+            **_details(config, sent=False, hint=hint),
         )
     if status == 403:
+        hint = "Check the token's scopes, or the server's allowed hosts and origins."
+        if config.oauth is not None and (scope := missing_scope(response)) is not None:
+            again = sign_in_hint(config.server_name, "again")
+            hint = f"It wants another scope ({scope}): add that to auth.scopes in its config. {again}"
         return AuthenticationError(
-            f"{say}: these credentials may not do that.",
-            **_details(config, sent=False, hint="Check the token's scopes, or the server's allowed hosts and origins."),
+            f"{say}: these credentials may not do that.", **_details(config, sent=False, hint=hint)
         )
     if status == 404 and has_session:
         return SessionExpiredError(

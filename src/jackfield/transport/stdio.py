@@ -28,7 +28,7 @@ from .process import ChildProcess, read_some
 from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
 from .start import start_program, take_started
 
-logger = logging.getLogger("jackfield.stdio")
+logger: logging.Logger = logging.getLogger("jackfield.stdio")
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5

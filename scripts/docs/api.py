@@ -1,0 +1,68 @@
+"""Pages of the reference that mkdocstrings fills: one for each part of the package that has public names."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import jackfield
+
+PACKAGE = Path(jackfield.__file__).parent
+
+_TITLES = {
+    "manager": "Manager",
+    "session": "Sessions",
+    "config": "Configurations",
+    "toolkit": "Toolkits",
+    "router": "Router",
+    "catalog": "Catalog",
+    "errors": "Error classes",
+    "events": "Event classes",
+}
+"""In the order of the navigation; parts that are not named here come behind."""
+
+
+def api_pages() -> dict[str, str]:
+    """Their names, without ending, and their texts."""
+    parts: dict[str, list[tuple[bool, str]]] = {part: [] for part in _TITLES}
+    for home, names in jackfield._HOMES.items():
+        part, _, module = home.partition(".")
+        # What a part is named for comes first.
+        parts.setdefault(part, []).extend((module != part, f"jackfield.{name}") for name in names)
+    pages = {
+        part: _page(_TITLES.get(part, part.capitalize()), _about(part), [name for _, name in sorted(names)])
+        for part, names in parts.items()
+        if names
+    }
+    for module in public_modules():
+        names = [f"jackfield.{module}.{name}" for name in _exported(PACKAGE / f"{module}.py")]
+        pages[f"jackfield.{module}"] = _page(f"jackfield.{module}", _about(module), names)
+    return pages
+
+
+def public_modules() -> list[str]:
+    """Modules beside `jackfield` itself that users import from."""
+    return [path.stem for path in sorted(PACKAGE.glob("[a-z]*.py")) if _exported(path)]
+
+
+def _exported(path: Path) -> list[str]:
+    """What a module lists in `__all__`, without importing it: its framework may not be installed."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(name, ast.Name) and name.id == "__all__" for name in node.targets
+        ):
+            return sorted(ast.literal_eval(node.value))
+    return []
+
+
+def _about(part: str) -> str:
+    """The first line of its docstring."""
+    path = PACKAGE / part / "__init__.py" if (PACKAGE / part).is_dir() else PACKAGE / f"{part}.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return docstring.partition("\n\n")[0]
+
+
+def _page(title: str, about: str, names: list[str]) -> str:
+    # The root of the errors is told of on the page with their table.
+    shown = [name for name in names if name != "jackfield.JackfieldError"]
+    return "\n\n".join([f"# {title}", about, *(f"::: {name}" for name in shown)]) + "\n"

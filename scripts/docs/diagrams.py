@@ -1,0 +1,179 @@
+"""The pictures of the docs that are drawn from the source: the layers, and a session's life.
+
+Run: python -m scripts.docs.diagrams   (writes docs/images/layers.svg and docs/images/session-life.svg)
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+
+_STYLE = """\
+text { font: 13px system-ui, sans-serif; fill: #1d2733 }
+.name { font-weight: 600 } .quiet { fill: #5b6b7c } .small { font-size: 11.5px }
+.box { fill: #eef3f8; stroke: #8aa0b5 } .strong { fill: #d9ecdf; stroke: #5a9a6e }
+.dot { fill: #35618a } .grid { stroke: #d5dee7 } .line { stroke: #5b6b7c; fill: none }
+"""
+
+
+def svg(width: int, height: int, title: str, content: str) -> str:
+    """A picture with a ground of its own, so that it can be read on light and dark pages."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img">\n<title>{escape(title)}</title>\n<style>\n{_STYLE}</style>\n'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" fill="#5b6b7c"/></marker></defs>\n'
+        f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>\n{content}</svg>\n'
+    )
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    """One line of text."""
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>\n'
+
+
+# The layers
+
+
+def layers() -> list[str]:
+    """Their names, highest first, as import-linter's contract has them."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contract = next(table for table in tables if table["type"] == "layers")
+    return [name.removeprefix("jackfield.") for layer in contract["layers"] for name in re.split(r" *[|:] *", layer)]
+
+
+def imports() -> set[tuple[str, str]]:
+    """Which part of the package imports which other, at run time."""
+    graph = grimp.build_graph("jackfield", exclude_type_checking_imports=True, cache_dir=None)
+    found: set[tuple[str, str]] = set()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            pair = [name.split(".")[1] for name in (module, imported) if name.startswith("jackfield.")]
+            if len(set(pair)) == 2:
+                found.add((pair[0], pair[1]))
+    return found
+
+
+def purpose(part: str) -> str:
+    """The first line of a part's docstring."""
+    package = ROOT / "src" / "jackfield" / part
+    path = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+
+
+def layers_svg() -> str:
+    """A row for each layer: what it is for, and which lower ones it imports."""
+    names, pairs = layers(), imports()
+    row, left, top, grid = 34, 20, 76, 640
+    column = 24
+    width, height = grid + column * len(names) + 24, top + row * len(names) + 46
+    parts = [text(left, 30, "The layers: each row imports only rows below it", "name")]
+    parts.append(
+        text(left, 50, "A dot: the row's layer imports the column's. None lies left of the diagonal.", "quiet small")
+    )
+    for number, name in enumerate(names):
+        y, x = top + row * number, grid + column * (number + 0.5)
+        middle = y + row / 2 + 4
+        parts.append(f'<rect x="{left}" y="{y + 3}" width="116" height="{row - 6}" rx="5" class="box"/>\n')
+        parts.append(text(left + 58, middle, name, "name", "middle"))
+        parts.append(text(left + 130, middle, _cut(purpose(name)), "small"))
+        parts.append(
+            f'<path d="M{grid} {y + row / 2}H{width - 24}M{x:g} {top}V{top + row * len(names)}" class="grid"/>\n'
+        )
+        parts.append(
+            f'<text transform="translate({x + 4:g} {top - 6}) rotate(-55)" class="small quiet">{escape(name)}</text>\n'
+        )
+        parts.append(f'<rect x="{x - 4:g}" y="{y + row / 2 - 4:g}" width="8" height="8" rx="2" class="box"/>\n')
+    for importing, imported in sorted(pairs):
+        if importing in names and imported in names:
+            x = grid + column * (names.index(imported) + 0.5)
+            y = top + row * (names.index(importing) + 0.5)
+            hint = f"<title>{importing} imports {imported}</title>"
+            parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot">{hint}</circle>\n')
+    words = "Drawn from import-linter's contract in pyproject.toml and from the imports themselves."
+    parts.append(text(left, height - 18, words, "quiet small"))
+    return svg(width, height, "The layers of Jackfield and their imports", "".join(parts))
+
+
+def _cut(words: str, limit: int = 76) -> str:
+    return words if len(words) <= limit else words[: limit - 3].rsplit(" ", 1)[0].rstrip(",:;") + "..."
+
+
+# A session's life
+
+
+@dataclass(frozen=True)
+class Change:
+    """What leads from one state of a session to another, and how it is drawn."""
+
+    path: str
+    label: tuple[float, float, str]
+    """Where its words stand, and their anchor."""
+    why: str
+    event: str = ""
+    """The event that tells of it."""
+
+
+LIFE = {
+    ("opening", "open"): Change("M165 100H335", (250, 74, "middle"), "handshake done", "SessionOpened"),
+    ("opening", "closed"): Change("M95 78V40H945V178", (700, 56, "middle"), "could not be opened", "SessionFailed"),
+    ("opening", "closing"): Change("M95 122V200H628", (112, 190, "start"), "closed while it was opening"),
+    ("open", "recovering"): Change(
+        "M385 122V278", (376, 142, "end"), "process died, stream broke, id forgotten, silent", "SessionLost"
+    ),
+    ("recovering", "open"): Change("M425 278V122", (434, 250, "start"), "opened again", "SessionRecovered"),
+    ("recovering", "lost"): Change("M335 292H165", (250, 264, "middle"), "retry_attempts used up", "RecoveryFailed"),
+    ("lost", "recovering"): Change("M165 312H335", (250, 334, "middle"), "somebody calls, or refresh()"),
+    ("open", "closing"): Change("M475 100H695V178", (488, 92, "start"), "left, idle, evicted, manager left"),
+    ("recovering", "closing"): Change("M475 300H695V222", (488, 320, "start"), "nobody has it, or it is closed"),
+    ("lost", "closing"): Change("M95 278V210H628", (112, 226, "start"), "closed while it was lost"),
+    ("closing", "closed"): Change("M765 200H875", (820, 224, "middle"), "nothing is left", "SessionClosed"),
+}
+"""All changes there are: tests/docs/test_pictures.py watches sessions make them, and no others."""
+
+_PLACES = {
+    "opening": (95, 100),
+    "open": (405, 100),
+    "recovering": (405, 300),
+    "lost": (95, 300),
+    "closing": (695, 200),
+    "closed": (945, 200),
+}
+
+
+def life_svg() -> str:
+    """States as boxes, and what leads from one to the other."""
+    parts = [f'<path d="{change.path}" class="line" marker-end="url(#tip)"/>\n' for change in LIFE.values()]
+    for change in LIFE.values():
+        x, y, anchor = change.label
+        parts.append(text(x, y, change.why, "small", anchor))
+        if change.event:
+            parts.append(text(x, y + 16, change.event, "small quiet", anchor))
+    for name, (x, y) in _PLACES.items():
+        kind = "strong" if name == "open" else "box"
+        parts.append(f'<rect x="{x - 68}" y="{y - 20}" width="136" height="40" rx="7" class="{kind}"/>\n')
+        parts.append(text(x, y + 5, name, "name", "middle"))
+    return svg(1040, 360, "The states of a session, what leads from one to another, and the events", "".join(parts))
+
+
+def pictures() -> Iterator[tuple[Path, str]]:
+    """The files and what is to be in them."""
+    yield IMAGES / "layers.svg", layers_svg()
+    yield IMAGES / "session-life.svg", life_svg()
+
+
+if __name__ == "__main__":
+    for path, picture in pictures():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(picture)
+        print(path.relative_to(ROOT))

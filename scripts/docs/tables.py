@@ -1,0 +1,212 @@
+"""Pages of the reference that are tables: errors, events, settings. Written from the classes themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import griffe
+
+import jackfield
+from jackfield import Event, HttpConfig, JackfieldError, SessionConfig, SseConfig, StdioConfig
+from jackfield.config.oauth import OAuthConfig
+from jackfield.config.servers import BaseServerConfig
+
+ROOT = Path(__file__).parents[2]
+
+_WORDS = {
+    "PositiveFloat": "float > 0",
+    "PositiveInt": "int > 0",
+    "NonNegativeInt": "int >= 0",
+    "FilePath": "path",
+    "Text": "str",
+    "Url": "str",
+    "Secrets": "dict of str to secret",
+    "ProtocolChoice": "`auto`, `handshake` or `2026-07-28`",
+    "AuthSetting": "`oauth`, `none`, a table, or an `httpx2.Auth`",
+}
+
+
+_SHARED = list(BaseServerConfig.model_fields)
+
+
+@cache
+def source() -> griffe.Module:
+    """The package as griffe reads it, with the texts below fields that Python itself does not keep."""
+    return griffe.load("jackfield", search_paths=[str(ROOT / "src")])  # type: ignore[return-value]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(" ".join(cell.split()) for cell in line) + " |" for line in lines)
+
+
+def public_classes(root: type) -> list[type]:
+    """The public classes derived from `root`, as the source has them."""
+    found = [value for name in jackfield.__all__ if isinstance(value := getattr(jackfield, name), type)]
+    derived = [value for value in found if issubclass(value, root) and value is not root]
+    return sorted(derived, key=lambda value: _definition(value).lineno or 0)
+
+
+def errors_page() -> str:
+    """All errors, with their codes."""
+    rows: list[list[str]] = []
+    for error in public_classes(JackfieldError):
+        also = [base.__name__ for base in error.__bases__ if base is not JackfieldError]
+        own = sorted(set(error("").__dict__) - set(JackfieldError("").__dict__))
+        rows.append([_link(error), f"`{error.code}`", _summary(error), _codes(also), _codes(own)])  # type: ignore[attr-defined]
+    return f"""# Errors
+
+Every error is a `JackfieldError`. Programs read `code`, which does not change, and the attributes that all errors have:
+{_codes([name for name in JackfieldError("").__dict__ if name != "message"])}. For people there is the text: at most
+three lines, which say what happened, what the server wrote, and what to do.
+
+`sent` says whether the server got the request: `True`, `False`, or `None` where that cannot be known.
+
+{table(["class", "code", "when", "is also a", "has also"], rows)}
+
+## In full
+
+::: jackfield.JackfieldError
+"""
+
+
+def events_page() -> str:
+    """All events, with what they tell."""
+    shared = list(Event.__dataclass_fields__)
+    rows = [
+        [_link(event), _summary(event), _codes([name for name in event.__dataclass_fields__ if name not in shared])]  # type: ignore[attr-defined]
+        for event in public_classes(Event)
+    ]
+    return f"""# Events
+
+Given to `on_event=`, and iterated over with `async for event in manager.events()`. All have {_codes(shared)}.
+
+{table(["event", "when", "tells"], rows)}
+"""
+
+
+def settings_page() -> str:
+    """All settings of sessions, and all keys of servers."""
+    with patch.dict(os.environ):
+        for name in list(os.environ):
+            if name.startswith("MCP_SESSION_"):
+                del os.environ[name]
+        defaults = SessionConfig()
+    settings: list[list[str]] = []
+    for name, default in defaults.model_dump().items():
+        variable = f"`MCP_SESSION_{name.upper()}`"
+        settings.append(
+            [f"`{name}`", _kind(SessionConfig, name), _value(default), variable, _about(SessionConfig, name)]
+        )
+    return f"""# Settings
+
+Every key of a server's configuration, and every setting of its sessions. How they are given, in code and in files,
+stands in [Configuration](../configuration.md).
+
+## All servers
+
+{_keys(StdioConfig, _SHARED)}
+
+## StdioConfig
+
+{_keys(StdioConfig, _own(StdioConfig))}
+
+## HttpConfig
+
+{_keys(HttpConfig, _own(HttpConfig))}
+
+## SseConfig
+
+{_keys(SseConfig, _own(SseConfig))}
+
+## Sign-in
+
+Given as `auth` of a server over HTTP, as a table. See [how to sign in](../how-to/sign-in.md).
+
+{_keys(OAuthConfig, OAuthConfig.model_fields)}
+
+## SessionConfig
+
+Given as `session` of a server. The variable sets the default for the whole process.
+
+{table(["field", "type", "default", "variable", "meaning"], settings)}
+"""
+
+
+def _own(kind: type[Any]) -> list[str]:
+    return [name for name in kind.model_fields if name not in _SHARED]
+
+
+def _keys(kind: type[Any], names: Iterable[str]) -> str:
+    """A table of some fields of a server's configuration."""
+    rows: list[list[str]] = []
+    for name in names:
+        field = kind.model_fields[name]
+        spellings = getattr(field.validation_alias, "choices", [name])
+        if name == "session":
+            default = "those below"
+        else:
+            default = "must be given" if field.is_required() else _value(field.get_default(call_default_factory=True))
+        rows.append([_codes(spellings), _kind(kind, name), default, _about(kind, name)])
+    return table(["key", "type", "default", "meaning"], rows)
+
+
+def _definition(kind: type) -> griffe.Class:
+    return source()[f"{kind.__module__.removeprefix('jackfield.')}.{kind.__name__}"]
+
+
+def _field(kind: type, name: str) -> griffe.Attribute:
+    for base in kind.__mro__:
+        if base.__module__.startswith("jackfield.") and name in _definition(base).members:
+            return _definition(base).members[name]  # type: ignore[return-value]
+    raise KeyError(f"{kind.__name__}.{name}")
+
+
+def _about(kind: type, name: str) -> str:
+    docstring = _field(kind, name).docstring
+    return docstring.value if docstring else ""
+
+
+def _kind(kind: type, name: str) -> str:
+    """A field's type in words that need no knowledge of pydantic."""
+    words = str(_field(kind, name).annotation)
+    if "Literal[" in words:
+        values = words.partition("Literal[")[2].partition("]")[0]
+        return " or ".join(f"`{value.strip(chr(39))}`" for value in values.split(", "))
+    if words.startswith("Annotated[Url"):
+        return "str"
+    if words.startswith("Annotated[SkipValidation[SecretText"):
+        return "secret"
+    for name_here, shown in _WORDS.items():
+        words = words.replace(name_here, shown)
+    return words.replace(" | ", " or ").replace("list[str]", "list of str")
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int | float):
+        return f"{value:g}" if value < 1e5 else str(value)
+    return f"`{value}`" if value else "empty"
+
+
+def _summary(kind: type) -> str:
+    docstring = _definition(kind).docstring
+    assert docstring, kind
+    return docstring.value.partition("\n\n")[0]
+
+
+def _link(kind: type) -> str:
+    return f"[`{kind.__name__}`][jackfield.{kind.__name__}]"
+
+
+def _codes(names: Iterable[object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,81 @@
+"""AG2 1.x: a server's tools as an `ag2.Toolkit` of function tools. For the 0.x line see `ag2_classic.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+import ag2
+from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent, ToolErrorEvent, ToolResultEvent
+from ag2.tools.final import FunctionTool
+
+from ..errors import JackfieldError
+from ..session.results import ToolResult, decode, describe_block
+from ..toolkit.tool import Tool
+from ..toolkit.toolkit import Toolkit
+from .home import Home, HomeError
+from .json_arguments import json_arguments
+from .pictures import is_picture
+
+
+class MCPTool(FunctionTool):
+    """A tool of a server, which takes the arguments of a call as they come.
+
+    AG2's own function tools first fit arguments to a function's parameters, where a name such as `stack` is taken.
+    """
+
+    # What a server offers does not replace what the program itself declares.
+    declared_in_code = False
+
+    def __init__(self, tool: Tool, home: Home, *, images: bool) -> None:
+        async def call(arguments: dict[str, Any]) -> ToolResult:
+            return (await home.run(partial(tool.call, arguments))).raise_for_error()
+
+        schema: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+        model = ag2.tool(call, name=tool.name, schema=schema).model
+        super().__init__(model, name=tool.name, description=tool.description, schema=schema)
+        self._call: Callable[[dict[str, Any]], Awaitable[ToolResult]] = call
+        self._source = f"mcp:{tool.server_name}:{tool.original_name}"
+        self._images = images
+
+    @property
+    def source(self) -> str:
+        """The server, and the tool's name there."""
+        return self._source
+
+    async def __call__(self, event: ToolCallEvent, context: ag2.Context) -> ToolResultEvent:
+        """Make the call; an error becomes a result that says what happened and what to do."""
+        try:
+            result = await self._call(_arguments(event))
+        except (JackfieldError, HomeError) as error:
+            # Without the traceback that AG2 would show the model.
+            return ToolErrorEvent(parent_id=event.id, name=event.name, error=error, result=ag2.ToolResult(str(error)))
+        return ToolResultEvent.from_call(event, result_of(result, images=self._images))
+
+
+def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
+    """All tools of a toolkit; see `Toolkit.ag2`."""
+    home = Home()
+    return ag2.Toolkit(*(MCPTool(tool, home, images=images) for tool in toolkit), name="jackfield")
+
+
+def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:
+    """What a model is given of a result. Structured content is in its metadata, for code."""
+
+    def part(block: object) -> Input:
+        if images and is_picture(block):
+            return BinaryInput(decode(block.data), media_type=block.mime_type, kind=BinaryType.IMAGE)
+        return TextInput(describe_block(block))
+
+    parts = [part(block) for block in result.content] or [TextInput(result.text)]
+    structured = cast("dict[str, Any] | None", result.structured_content)
+    return ag2.ToolResult(parts=parts, metadata={} if structured is None else {"structured_content": structured})
+
+
+def _arguments(event: ToolCallEvent) -> dict[str, Any]:
+    try:
+        given: object = event.serialized_arguments  # as middleware may have changed them
+    except ValueError:
+        given = event.arguments
+    return json_arguments(event.name, given)

@@ -1,0 +1,57 @@
+"""OpenAI's Agents SDK: a server's tools as `FunctionTool`s."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from agents import FunctionTool, ToolOutputImage, ToolOutputText
+from agents.tool_context import ToolContext
+
+from ..errors import JackfieldError
+from ..session.results import ToolResult, describe_block
+from ..toolkit.tool import Tool
+from ..toolkit.toolkit import Toolkit
+from .home import Home, HomeError
+from .json_arguments import json_arguments
+from .pictures import is_picture
+
+Output = str | list[ToolOutputText | ToolOutputImage]
+
+
+def function_tool(tool: Tool, home: Home) -> FunctionTool:
+    """The tool, whose calls run on that event loop."""
+
+    async def invoke(context: ToolContext[Any], arguments: str) -> Output:
+        # An error is for the model; raised, it would end the run.
+        try:
+            given = json_arguments(tool.name, arguments)
+            return output_of((await home.run(partial(tool.call, given))).raise_for_error())
+        except (JackfieldError, HomeError) as error:
+            return str(error)
+
+    return FunctionTool(
+        name=tool.name,
+        description=tool.description,
+        params_json_schema={"type": "object", "properties": {}, **tool.input_schema},
+        on_invoke_tool=invoke,
+        strict_json_schema=False,  # Servers' schemas seldom fit strict mode, which wants every property required.
+    )
+
+
+def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
+    """All tools of a toolkit; see `Toolkit.openai_agents`."""
+    home = Home()
+    return [function_tool(tool, home) for tool in toolkit]
+
+
+def output_of(result: ToolResult) -> Output:
+    """What a model is given of a result: text, or parts where there are pictures."""
+
+    def part(block: object) -> ToolOutputText | ToolOutputImage:
+        if is_picture(block):
+            return ToolOutputImage(image_url=f"data:{block.mime_type};base64,{block.data}")
+        return ToolOutputText(text=describe_block(block))
+
+    parts = [part(block) for block in result.content]
+    return parts if any(isinstance(one, ToolOutputImage) for one in parts) else result.text

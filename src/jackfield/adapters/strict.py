@@ -1,0 +1,188 @@
+"""Strict mode: a server's schema as the model APIs' constrained decoding takes it.
+
+A strict schema may let more through than the server's, since arguments are checked against the server's own
+before anything is sent; it never lets less through, save for properties that the server left unnamed.
+
+Source: OpenAI API, "Structured outputs", "Supported schemas"; Anthropic API, "Strict tool use".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from jsonschema.validators import Draft202012Validator
+from referencing import Registry
+
+Schema = Mapping[str, Any]
+
+_SHARED = {"type", "enum", "const", "description", "title"}
+_KEPT = {
+    "openai": _SHARED | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+    "anthropic": _SHARED,
+}
+_MAX_DEPTH = 10
+_MAX_PROPERTIES = 5000
+
+
+class _InexpressibleError(Exception):
+    """The schema cannot be had in strict mode."""
+
+
+def strict_schema(schema: Schema, api: Literal["openai", "anthropic"]) -> dict[str, Any] | None:
+    """The schema for strict mode, or `None` where it cannot be expressed there.
+
+    OpenAI wants every property required, so those that may be left out may be `null` there; `without_nulls`
+    takes them out again.
+    """
+    try:
+        return _Strict(schema, api).root()
+    except (_InexpressibleError, RecursionError):
+        return None
+
+
+class _Strict:
+    def __init__(self, schema: Schema, api: Literal["openai", "anthropic"]) -> None:
+        self._schema = schema
+        self._api = api
+        self._properties = 0
+        self._used: dict[str, dict[str, Any]] = {}
+        self._open: list[str] = []
+
+    def root(self) -> dict[str, Any]:
+        schema = dict(self._schema)
+        if any(key in schema for key in ("anyOf", "oneOf", "$ref")):
+            raise _InexpressibleError  # the root must be an object
+        schema.setdefault("type", "object")
+        schema.setdefault("properties", {})
+        converted = self._convert(schema, 0)
+        return {**converted, "$defs": self._used} if self._used else converted
+
+    def _convert(self, schema: Any, depth: int) -> dict[str, Any]:
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or "patternProperties" in schema:
+            raise _InexpressibleError
+        schema = cast("Schema", schema)
+        if "$ref" in schema:
+            return self._reference(schema["$ref"], depth)
+        if parts := schema.get("allOf"):
+            if len(parts) > 1 or "properties" in schema:
+                raise _InexpressibleError
+            return self._convert({**parts[0], **{key: value for key, value in schema.items() if key != "allOf"}}, depth)
+        if branches := schema.get("anyOf") or schema.get("oneOf"):
+            union: dict[str, Any] = {"anyOf": [self._convert(branch, depth) for branch in branches]}
+            return union | {key: schema[key] for key in ("description", "title") if key in schema}
+        kept = {key: value for key, value in schema.items() if key in _KEPT[self._api]}
+        kinds = [schema.get("type")] if not isinstance(schema.get("type"), list) else schema["type"]
+        if kinds == [None] and not {"enum", "const"} & set(kept):
+            raise _InexpressibleError  # anything at all
+        if "object" in kinds:
+            kept |= self._object(schema, depth)
+        if "array" in kinds:
+            kept["items"] = self._convert(schema.get("items"), depth + 1)
+        return kept
+
+    def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
+        # An object of any properties cannot be closed without losing what it is for.
+        if schema.get("additionalProperties", False) is not False or "properties" not in schema:
+            raise _InexpressibleError
+        properties: Schema = schema["properties"]
+        self._properties += len(properties)
+        if self._properties > _MAX_PROPERTIES:
+            raise _InexpressibleError
+        required: Sequence[str] = schema.get("required", [])
+        converted = {name: self._convert(part, depth + 1) for name, part in properties.items()}
+        if self._api == "openai":
+            converted = {
+                name: part if name in required else self._nullable(part, properties[name])
+                for name, part in converted.items()
+            }
+            required = list(properties)
+        return {"properties": converted, "required": list(required), "additionalProperties": False}
+
+    def _nullable(self, converted: dict[str, Any], original: Any) -> dict[str, Any]:
+        if _takes_null(original, self._schema):
+            return converted
+        if isinstance(converted.get("type"), str) and not {"enum", "const"} & set(converted):
+            return {**converted, "type": [converted["type"], "null"]}
+        about = {key: converted.pop(key) for key in ("description", "title") if key in converted}
+        branches = converted.get("anyOf", [converted])
+        return {"anyOf": [*branches, {"type": "null"}], **about}
+
+    def _reference(self, reference: Any, depth: int) -> dict[str, Any]:
+        name = str(reference).rpartition("/")[2]
+        if name in self._open and self._api == "anthropic":
+            raise _InexpressibleError  # no schemas within themselves
+        if name not in self._used:
+            self._used[name] = {}
+            self._open.append(name)
+            self._used[name] = self._convert(_resolve(reference, self._schema), depth)
+            self._open.pop()
+        return {"$ref": f"#/$defs/{name}"}
+
+
+def without_nulls(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """The arguments without the `null`s that strict mode made a model write where it had nothing to say.
+
+    Taken out is only what the server's schema neither requires nor allows to be `null`.
+    """
+    given = dict(arguments)
+    return cast("dict[str, Any]", _without_nulls(given, schema, schema)) if _has_null(given) else given
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, cast("dict[str, Any]", value).values()))
+    return any(map(_has_null, cast("list[Any]", value))) if isinstance(value, list) else value is None
+
+
+def _without_nulls(value: Any, schema: Any, root: Schema) -> Any:
+    return _pruned(value, cast("Schema", schema), root) if isinstance(schema, Mapping) else value
+
+
+def _pruned(value: Any, schema: Schema, root: Schema) -> Any:
+    try:
+        if "$ref" in schema:
+            return _without_nulls(value, _resolve(schema["$ref"], root), root)
+    except _InexpressibleError:
+        return value
+    if branches := schema.get("anyOf") or schema.get("oneOf"):
+        for branch in branches:
+            pruned = _without_nulls(value, branch, root)
+            if _is_valid(pruned, branch, root):
+                return pruned
+        return value
+    if isinstance(value, list):
+        return [_without_nulls(item, schema.get("items"), root) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict) or not isinstance(schema.get("properties"), Mapping):
+        return cast("Any", value)
+    properties: Schema = schema["properties"]
+    required: Sequence[str] = schema.get("required", [])
+    return {
+        name: _without_nulls(part, properties.get(name), root)
+        for name, part in cast("dict[str, Any]", value).items()
+        if part is not None or name in required or name not in properties or _takes_null(properties[name], root)
+    }
+
+
+def _takes_null(schema: Any, root: Schema) -> bool:
+    return _is_valid(None, schema, root)
+
+
+def _is_valid(value: Any, schema: Any, root: Schema) -> bool:
+    definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
+    whole: Any = {**cast("Schema", schema), **definitions} if isinstance(schema, Mapping) else schema
+    validator: Any = Draft202012Validator(whole, registry=Registry())
+    try:
+        return validator.is_valid(value)
+    except Exception:  # a broken schema or reference of the server's: it has the last word
+        return True
+
+
+def _resolve(reference: Any, root: Schema) -> Any:
+    path = str(reference).split("/")
+    if len(path) != 3 or path[0] != "#" or path[1] not in ("$defs", "definitions"):
+        raise _InexpressibleError
+    try:
+        return root[path[1]][path[2]]
+    except (KeyError, TypeError) as error:
+        raise _InexpressibleError from error

@@ -1,0 +1,74 @@
+"""AG2: code that was written for its MCP session manager, and both of its lines. See docs/agents.md.
+
+    from jackfield.ag2 import MCPClientSessionManager, MCPConfig, SseConfig, StdioConfig, create_toolkit
+
+in place of the same names from `autogen.mcp.mcp_client`.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from .config.mcp_config import MCPConfig
+from .config.servers import HttpConfig, SseConfig, StdioConfig
+from .errors import ConfigError
+from .extras import load
+from .manager.manager import MCPClientSessionManager
+from .session.session import Session
+from .toolkit import create
+from .toolkit.toolkit import Toolkit
+
+__all__ = [
+    "HttpConfig",
+    "MCPClientSessionManager",
+    "MCPConfig",
+    "Session",
+    "SseConfig",
+    "StdioConfig",
+    "create_toolkit",
+]
+
+Line = Literal["1.x", "0.x"]
+
+
+async def create_toolkit(
+    session: Session,
+    *,
+    use_mcp_tools: bool = True,
+    use_mcp_resources: bool = True,
+    resource_download_folder: Path | str | None = None,
+    line: Line | None = None,
+) -> Any:
+    """AG2's own toolkit of what an open session's server offers: as AG2's function of that name.
+
+    Args:
+        session: The session.
+        use_mcp_tools: Take the server's tools.
+        use_mcp_resources: Add a tool for each resource template, and `read_resource` if there are resources.
+        resource_download_folder: Save resources there instead of returning their content.
+        line: Which line of AG2; the one that is installed if omitted.
+
+    Raises:
+        ConfigError: That AG2 is not installed.
+        JackfieldError: The server could not be asked.
+    """
+    toolkit = await create.create_toolkit(
+        session,
+        use_mcp_tools=use_mcp_tools,
+        use_mcp_resources=use_mcp_resources,
+        resource_download_folder=resource_download_folder,
+    )
+    return own_toolkit(toolkit, line=line)
+
+
+def own_toolkit(toolkit: Toolkit, *, line: Line | None = None, images: bool = True) -> Any:
+    """All tools of a toolkit as AG2's own; see `Toolkit.ag2`."""
+    if line not in (None, "1.x", "0.x"):
+        raise ConfigError(f"There is no line {line!r} of AG2.", hint="Give '1.x' or '0.x', or leave it out.")
+    if line is None:
+        line = "0.x" if find_spec("ag2") is None and find_spec("autogen") is not None else "1.x"
+    if line == "1.x":
+        return load("jackfield.adapters.ag2", "ag2_toolkit")(toolkit, images=images)
+    return load("jackfield.adapters.ag2_classic", "ag2_classic_toolkit")(toolkit)

@@ -1,0 +1,1 @@
+"""Signing in to servers by OAuth: the sign-in itself, where its tokens are kept, and how sessions use them."""

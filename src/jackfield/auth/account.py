@@ -1,0 +1,85 @@
+"""What is known of a sign-in, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config.servers import RemoteConfig
+from ..errors import AuthenticationError
+from .renewal import revoke
+from .store import CredentialStore
+
+
+@dataclass(frozen=True)
+class SignInStatus:
+    """How a server's sign-in stands. No secret is in it."""
+
+    server_name: str
+    address: str
+    is_signed_in: bool
+    """Whether there are tokens that may still be good: an access token that is not over, or one that can be renewed."""
+    kept_in: str | None = None
+    """The system's keyring, or a file."""
+    expires_at: float | None = None
+    """When the access token ends, in seconds since the epoch; `None` where the server did not say."""
+    is_renewable: bool = False
+    """Whether there is a refresh token."""
+    scope: str | None = None
+    client_id: str | None = None
+    issuer: str | None = None
+    """The authorization server."""
+    ended: str | None = None
+    """Why the sign-in has ended, if it has."""
+
+
+async def sign_in_status(config: RemoteConfig) -> SignInStatus:
+    """How the sign-in of a server stands; asks nobody.
+
+    Raises:
+        AuthenticationError: What is kept cannot be read.
+    """
+    store = CredentialStore(config)
+    credentials = await store.read()
+    if credentials is None:
+        return SignInStatus(config.server_name, config.address, is_signed_in=False)
+    is_renewable = credentials.refresh_token is not None
+    return SignInStatus(
+        config.server_name,
+        config.address,
+        is_signed_in=credentials.ended is None and (is_renewable or not credentials.is_over),
+        kept_in=store.kept_in(),
+        expires_at=credentials.expires_at,
+        is_renewable=is_renewable,
+        scope=credentials.scope,
+        client_id=credentials.client.get("client_id"),
+        issuer=(credentials.authorization_server or {}).get("issuer"),
+        ended=credentials.ended,
+    )
+
+
+@dataclass(frozen=True)
+class SignOut:
+    """What signing out did."""
+
+    was_signed_in: bool
+    is_revoked: bool
+    """Whether the authorization server took note that the tokens are not needed any more."""
+
+
+async def sign_out(config: RemoteConfig) -> SignOut:
+    """Remove what a sign-in left, and tell the authorization server where it takes such notes.
+
+    Raises:
+        AuthenticationError: It could not be removed.
+    """
+    store = CredentialStore(config)
+    if store.stamp() is None:
+        return SignOut(was_signed_in=False, is_revoked=False)
+    async with store.locked():
+        try:
+            credentials = await store.read()
+        except AuthenticationError:
+            credentials = None  # Also what cannot be read can be removed.
+        is_revoked = credentials is not None and await revoke(config, credentials)
+        await store.forget()
+    return SignOut(was_signed_in=True, is_revoked=is_revoked)

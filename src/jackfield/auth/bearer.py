@@ -1,0 +1,158 @@
+"""`BearerTransport`: puts the tokens of a sign-in on the requests of a session, and renews them on the way.
+
+It sits below the session's HTTP client, so that a renewal is not taken for a call, and a call that was
+refused for an old token is made again before anybody hears of it: a server that answers 401 did not carry
+it out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import anyio
+import httpx2
+
+from ..config.servers import RemoteConfig
+from ..errors import ServerUnavailableError, one_line
+from .credentials import Credentials
+from .endpoints import same_origin
+from .renewal import SignInEndedError, renew, sign_in_ended
+from .store import CredentialStore, Stamp
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+
+class BearerTransport(httpx2.AsyncBaseTransport):
+    """Authorizes requests to one server.
+
+    Args:
+        config: The server.
+        inner: Sends them.
+    """
+
+    def __init__(self, config: RemoteConfig, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self._tokens = StoredTokens(config)
+        self._server = httpx2.URL(config.url)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request with the stored access token, if there is one.
+
+        Raises:
+            AuthenticationError: There are tokens, but they cannot be read, or are not renewed any more.
+            ServerUnavailableError: They are over, and the authorization server cannot be reached.
+        """
+        if not same_origin(request.url, self._server):
+            return await self._inner.handle_async_request(request)
+        credentials = await self._tokens.current()
+        if credentials is None:
+            return await self._inner.handle_async_request(request)
+        request.headers["Authorization"] = f"Bearer {credentials.access_token}"
+        response = await self._inner.handle_async_request(request)
+        if response.status_code != 401:
+            return response
+        try:
+            renewed = await self._tokens.renewed(credentials)
+        except BaseException:
+            await response.aclose()
+            raise
+        if renewed is None:
+            return response
+        await response.aclose()
+        request.headers["Authorization"] = f"Bearer {renewed.access_token}"
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class StoredTokens:
+    """The tokens of one server as one session sees them.
+
+    Args:
+        config: The server.
+    """
+
+    def __init__(self, config: RemoteConfig) -> None:
+        self._config = config
+        self._store = CredentialStore(config)
+        self._held: tuple[Stamp | None, Credentials | None] = (None, None)
+        self._renewed: str | None = None
+
+    async def current(self) -> Credentials | None:
+        """Tokens that are good for a request now, renewed if need be; `None` where nobody signed in."""
+        credentials = await self._read()
+        if credentials is None:
+            return None
+        if credentials.ended is not None:
+            raise sign_in_ended(self._config, credentials.ended)
+        if not credentials.is_ending or credentials.refresh_token is None:
+            return credentials
+        try:
+            return await self.renewed(credentials) or credentials
+        except ServerUnavailableError:
+            if credentials.is_over:
+                raise
+            return credentials
+
+    async def renewed(self, old: Credentials) -> Credentials | None:
+        """Tokens that are newer than `old`: another process may have got them already.
+
+        Returns:
+            `None` where there are none to be had, and the server's refusal stands.
+        """
+        # Once the request is on its way it must come to its end: its answer has the only refresh token there is.
+        with anyio.CancelScope() as scope:
+            async with self._store.locked():
+                kept = await self._read()
+                if kept is None:
+                    return None
+                if kept.ended is not None:
+                    raise sign_in_ended(self._config, kept.ended)
+                if kept.access_token != old.access_token:
+                    return kept
+                # What was renewed just now and is refused is not refused for its age: neither would the next one be.
+                if kept.refresh_token is None or (kept.access_token == self._renewed and kept.is_fresh):
+                    return None
+                self._store.check_writable()
+                scope.shield = True
+                return await self._renew(kept)
+
+    async def _renew(self, kept: Credentials) -> Credentials:
+        name = self._config.server_name
+        try:
+            renewed = await renew(self._config, kept)
+        except SignInEndedError as ended:
+            try:
+                await self._store.write(kept.without_tokens(ended.reason))
+            except OSError as error:
+                logger.warning("[MCP][%s] Tokens that have ended could not be removed: %s", name, error.strerror)
+            raise
+        try:
+            await self._store.write(renewed)
+        except OSError as error:
+            # For as long as this session lives; whoever comes next has to sign in again.
+            logger.warning("[MCP][%s] Renewed tokens could not be kept: %s", name, error.strerror)
+        logger.info("[MCP][%s] Access token renewed", name)
+        self._held, self._renewed = (self._store.stamp(), renewed), renewed.access_token
+        return renewed
+
+    async def _read(self) -> Credentials | None:
+        stamp = self._store.stamp()
+        if stamp != self._held[0]:
+            self._held = stamp, (await self._store.read() if stamp is not None else None)
+        return self._held[1]
+
+
+def missing_scope(response: httpx2.Response) -> str | None:
+    """What a server says of the scope without which it refused a request, if that is why it did.
+
+    Source: RFC 6750, section 3.1.
+    """
+    challenge = response.headers.get("WWW-Authenticate", "")
+    if not re.search(r'error="?insufficient_scope', challenge):
+        return None
+    named = re.search(r'\bscope="([^"]+)"', challenge) or re.search(r'error_description="([^"]+)"', challenge)
+    return one_line(named[1], 200) if named else "it does not say which"

@@ -1,0 +1,62 @@
+"""`Credentials`: what a sign-in left, in two parts: the secrets, and what is needed to use them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+_MAX_EARLY_SECONDS = 30.0
+_MAX_FRESH_SECONDS = 5.0
+_SHARE = 0.1
+"""Of a token's lifetime, where that is short."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Tokens of one server, and the client they were given to. Its repr shows no secret."""
+
+    server_url: str
+    """Where they are used, without what may be secret in it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    expires_at: float | None = None
+    """Seconds since the epoch; `None` where the server did not say."""
+    obtained_at: float = 0.0
+    scope: str | None = None
+    client: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The client's registration, without its secret."""
+    authorization_server: Mapping[str, Any] | None = None
+    """Its metadata (RFC 8414)."""
+    protected_resource: Mapping[str, Any] | None = None
+    """The metadata of the server itself (RFC 9728)."""
+    ended: str | None = None
+    """Why there are no tokens any more."""
+
+    SECRETS = ("access_token", "refresh_token", "client_secret", "expires_at", "obtained_at")
+    """What is kept apart from the rest, together with the times that belong to it."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the access token is over, or so nearly that a request could come too late."""
+        return self.expires_at is not None and time.time() >= self.expires_at - self._at_most(_MAX_EARLY_SECONDS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the access token is over."""
+        return self.expires_at is not None and time.time() >= self.expires_at
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was got just now, so that whoever refuses it does not do so for its age."""
+        return not self.is_over and time.time() - self.obtained_at < self._at_most(_MAX_FRESH_SECONDS)
+
+    def _at_most(self, seconds: float) -> float:
+        return seconds if self.expires_at is None else min(seconds, (self.expires_at - self.obtained_at) * _SHARE)
+
+    def without_tokens(self, why: str) -> Credentials:
+        """The same client, whose sign-in has ended."""
+        return replace(self, access_token="", refresh_token=None, expires_at=None, ended=why)

@@ -1,0 +1,208 @@
+"""Requests to an authorization server: bounded in time and size, with errors that say what it said, and no secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import anyio
+import httpx2
+
+from ..config.expand import MASK
+from ..config.outline import redact_url
+from ..config.servers import RemoteConfig
+from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
+
+REQUEST_SECONDS = 20.0
+_MAX_BODY_BYTES = 1024 * 1024
+_SHORTEST_SECRET_CHARS = 6
+_SECRET_FIELDS = frozenset({"client_secret", "code", "code_verifier", "refresh_token", "token"})
+
+
+class AuthorizationClient:
+    """An HTTP client for metadata, registration, tokens and revocation. Enter it to use it.
+
+    Args:
+        config: The server whose sign-in this is, for its TLS settings and its name in errors.
+        purpose: What fails where there is no answer, as the beginning of a sentence.
+    """
+
+    def __init__(self, config: RemoteConfig, purpose: str) -> None:
+        self.config = config
+        self._purpose = purpose
+        verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
+        self._client = httpx2.AsyncClient(verify=verify, timeout=REQUEST_SECONDS, headers={"User-Agent": "jackfield"})
+        self._server = httpx2.URL(config.url)
+
+    async def __aenter__(self) -> AuthorizationClient:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(exc_type, exc, traceback)
+
+    async def send(self, request: httpx2.Request, *, head_only: bool = False) -> httpx2.Response:
+        """Send a request and read its answer.
+
+        Args:
+            request: What a flow of the SDK asks for.
+            head_only: Do not read the body; it may be a stream without end.
+
+        Raises:
+            ServerUnavailableError: No answer.
+            AuthenticationError: It would go over an unprotected line although the server itself does not, or the
+                answer is too long.
+        """
+        at = redact_url(str(request.url)).partition("?")[0]
+        name = self.config.server_name
+        if self._server.scheme == "https" and request.url.scheme != "https":
+            raise AuthenticationError(
+                f"{self._purpose} server {name!r} failed: it would go over plain http to {at}.",
+                server_name=name,
+                sent=False,
+                hint="Tell the server's operator; its authorization server must be at an https:// address.",
+            )
+        if same_origin(request.url, self._server):
+            # What opens a gateway in front of the server opens it for its metadata, too.
+            for header, value in self.config.header_values().items():
+                request.headers.setdefault(header, value)
+        try:
+            with anyio.fail_after(REQUEST_SECONDS):
+                response = await self._client.send(request, stream=True)
+                try:
+                    body = b"" if head_only else await self._body(response, at)
+                finally:
+                    await response.aclose()
+        except (httpx2.TransportError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {REQUEST_SECONDS:g} s"
+            raise ServerUnavailableError(
+                f"{self._purpose} server {name!r} failed: {at} cannot be reached ({reason}).",
+                server_name=name,
+                sent=False,
+                retryable=True,
+                hint="Check that address, or try again later.",
+            ) from None
+        headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_WIRE]
+        answer = httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+        answer.next_request = response.next_request
+        return answer
+
+    async def _body(self, response: httpx2.Response, at: str) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _MAX_BODY_BYTES:
+                raise AuthenticationError(
+                    f"{self._purpose} server {self.config.server_name!r} failed: {at} answered with more than "
+                    f"{_MAX_BODY_BYTES:,} bytes.",
+                    server_name=self.config.server_name,
+                    sent=False,
+                )
+        return bytes(body)
+
+
+def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
+    """Whether two addresses are of the same server."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+
+
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+def refusal(response: httpx2.Response) -> tuple[str, str]:
+    """What an error answer says: the OAuth error code (or the status), and a text for people without secrets.
+
+    Source: RFC 6749, section 5.2; RFC 7591, section 3.2.2.
+    """
+    try:
+        parsed: object = json.loads(response.content)
+    except ValueError:
+        parsed = None
+    said = cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
+    code, about = said.get("error"), said.get("error_description")
+    if not isinstance(code, str):
+        return f"HTTP {response.status_code}", f"HTTP {response.status_code}"
+    text = f"{code}: {about}" if isinstance(about, str) and about else code
+    return one_line(code, 60), without(one_line(text), _secrets_of(response.request))
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """The text with secrets masked."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET_CHARS:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def _secrets_of(request: httpx2.Request) -> list[str]:
+    form = parse_qsl(request.content.decode("utf-8", "replace")) if request.method == "POST" else []
+    basic = request.headers.get("Authorization", "").partition(" ")[2]
+    return [value for field, value in form if field in _SECRET_FIELDS] + [basic]
+
+
+def is_token_answer(response: httpx2.Response) -> bool:
+    """Whether an answer has tokens the SDK understands; its own error would quote them."""
+    from mcp.shared.auth import OAuthToken
+    from pydantic import ValidationError
+
+    try:
+        OAuthToken.model_validate_json(response.content)
+    except ValidationError:
+        return False
+    return True
+
+
+def as_failure(config: RemoteConfig, what: str, error: Exception) -> JackfieldError:
+    """A problem that the SDK found, in the terms of this library."""
+    name = config.server_name
+    return AuthenticationError(
+        f"{what} server {name!r} failed: {one_line(str(error), 300)}.".replace("..", "."),
+        server_name=name,
+        sent=False,
+        hint="Tell the server's operator; it is their metadata or authorization server that is wrong.",
+    )
+
+
+_is_quiet: ContextVar[bool] = ContextVar("jackfield_sdk_is_quiet", default=False)
+
+
+class _Quiet(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _is_quiet.get()
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def quiet_sdk() -> Generator[None]:
+    """Keep the SDK's log of a flow from stderr: what goes wrong is raised, and its tracebacks quote answers."""
+    from mcp.client.auth import OAuthClientProvider
+
+    logging.getLogger(OAuthClientProvider.__module__).addFilter(_quiet)  # the same filter is added once only
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+AuthFlow = AsyncGenerator[httpx2.Request, httpx2.Response]
+
+
+@asynccontextmanager
+async def driven(flow: AuthFlow) -> AsyncGenerator[AuthFlow]:
+    """Step through an auth flow of the SDK by hand, and close it in the end."""
+    with quiet_sdk():
+        try:
+            yield flow
+        finally:
+            await flow.aclose()

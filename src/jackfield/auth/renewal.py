@@ -1,0 +1,173 @@
+"""Renews an access token by its refresh token, and revokes both, by the SDK's OAuth provider.
+
+The provider is made for one process that does everything in it: it does not know when stored tokens end,
+forgets where they are renewed, and holds a lock while a request is under way, so that one slow tool would
+hold up all other calls. So its flow is stepped through here just for the one request that renews.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from ..config.servers import RemoteConfig
+from ..errors import AuthenticationError, ServerUnavailableError
+from .credentials import Credentials
+from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal
+from .store import sign_in_hint
+
+if TYPE_CHECKING:
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+
+_ENDED = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "invalid_target"})
+"""Refusals that will be the same next time.
+
+Source: RFC 6749, section 5.2; RFC 8707, section 2.
+"""
+
+
+_PURPOSE = "Renewing the tokens of"
+
+
+class SignInEndedError(AuthenticationError):
+    """The authorization server does not renew these tokens any more; `reason` is what it said."""
+
+    reason = ""
+
+
+def sign_in_ended(config: RemoteConfig, reason: str) -> SignInEndedError:
+    """The error for a sign-in that has ended."""
+    name = config.server_name
+    error = SignInEndedError(
+        f"The sign-in to server {name!r} has ended: its tokens are not renewed any more ({reason}).",
+        server_name=name,
+        sent=False,
+        hint=sign_in_hint(name, "to sign in again"),
+    )
+    error.reason = reason
+    return error
+
+
+class MemoryStorage:
+    """The SDK's `TokenStorage` for one flow; what it holds is kept by `CredentialStore`."""
+
+    def __init__(self, tokens: OAuthToken | None = None, client: OAuthClientInformationFull | None = None) -> None:
+        self.tokens = tokens
+        self.client = client
+
+    async def get_tokens(self) -> OAuthToken | None:
+        """For the SDK."""
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """For the SDK."""
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        """For the SDK."""
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """For the SDK."""
+        self.client = client_info
+
+
+async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
+    """Get new tokens for old. The old refresh token may be used up by it: keep what this returns.
+
+    Raises:
+        SignInEndedError: The authorization server does not renew them any more.
+        ServerUnavailableError: It cannot be reached, or is in trouble; the old ones are as good as before.
+        AuthenticationError: It answers with something else.
+    """
+    name = config.server_name
+    storage = _stored(credentials)
+    provider = _provider(config, credentials, storage)
+    async with (
+        AuthorizationClient(config, _PURPOSE) as client,
+        driven(provider.async_auth_flow(httpx2.Request("POST", config.url))) as flow,
+    ):
+        response = await client.send(await anext(flow))
+        if response.status_code != 200:
+            code, said = refusal(response)
+            if code in _ENDED:
+                raise sign_in_ended(config, said)
+            raise ServerUnavailableError(
+                f"The tokens of server {name!r} could not be renewed: its authorization server answered {said}.",
+                server_name=name,
+                sent=False,
+                retryable=response.status_code == 429 or response.status_code >= 500,
+                hint="Try again later; the sign-in is kept.",
+            )
+        if not is_token_answer(response):
+            raise as_failure(config, _PURPOSE, ValueError("the answer has no tokens"))
+        await flow.asend(response)
+    assert storage.tokens is not None
+    return with_tokens(credentials, storage.tokens)
+
+
+async def revoke(config: RemoteConfig, credentials: Credentials) -> bool:
+    """Tell the authorization server that the tokens are not needed any more; whether it took note.
+
+    Source: RFC 7009.
+    """
+    endpoint = (credentials.authorization_server or {}).get("revocation_endpoint")
+    token = credentials.refresh_token or credentials.access_token
+    if not endpoint or not token:
+        return False
+    provider = _provider(config, credentials, storage := _stored(credentials))
+    provider.context.client_info = storage.client
+    data = {"token": token, "token_type_hint": "refresh_token" if credentials.refresh_token else "access_token"}
+    data |= {"client_id": str(credentials.client.get("client_id", ""))}
+    data, headers = provider.context.prepare_token_auth(data, {"Content-Type": "application/x-www-form-urlencoded"})
+    async with AuthorizationClient(config, "Signing out of") as client:
+        try:
+            response = await client.send(httpx2.Request("POST", str(endpoint), data=data, headers=headers))
+        except (AuthenticationError, ServerUnavailableError):
+            return False
+    return response.status_code == 200
+
+
+def with_tokens(credentials: Credentials, tokens: OAuthToken) -> Credentials:
+    """The credentials with what the authorization server gave just now."""
+    now = time.time()
+    return replace(
+        credentials,
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+        scope=tokens.scope,
+        obtained_at=now,
+        expires_at=None if tokens.expires_in is None else now + tokens.expires_in,
+    )
+
+
+def _stored(credentials: Credentials) -> MemoryStorage:
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+
+    client: dict[str, Any] = {**credentials.client, "client_secret": credentials.client_secret}
+    tokens = OAuthToken(
+        access_token=credentials.access_token, refresh_token=credentials.refresh_token, scope=credentials.scope
+    )
+    return MemoryStorage(tokens, OAuthClientInformationFull.model_validate(client))
+
+
+def _provider(config: RemoteConfig, credentials: Credentials, storage: MemoryStorage) -> OAuthClientProvider:
+    """The SDK's provider with what it knew when the tokens were got, which it does not keep itself."""
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
+    from pydantic import AnyUrl
+
+    metadata = OAuthClientMetadata(redirect_uris=[AnyUrl("http://127.0.0.1/callback")], scope=credentials.scope)
+    provider = OAuthClientProvider(config.url, metadata, storage)
+    if credentials.authorization_server is not None:
+        provider.context.oauth_metadata = OAuthMetadata.model_validate(credentials.authorization_server)
+    if credentials.protected_resource is not None:
+        provider.context.protected_resource_metadata = ProtectedResourceMetadata.model_validate(
+            credentials.protected_resource
+        )
+    provider.context.token_expiry_time = 1.0  # long ago, so that its first step is to renew
+    return provider

@@ -1,0 +1,279 @@
+"""`CredentialStore`: where the tokens of one server are kept between processes.
+
+One file a server and client, readable for the user alone, in the user's state directory. The tokens
+themselves are in the system's keyring where there is one that works, and the file says so; else they are
+in the file. Whoever renews them holds the file's lock from reading to writing: an authorization server
+that rotates refresh tokens takes each only once, and ends the sign-in of who sends an old one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from shlex import quote
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+
+from ..config.servers import RemoteConfig
+from ..errors import AuthenticationError, SessionTimeoutError
+from . import keyrings
+from .credentials import Credentials
+from .keyrings import KeyringError
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+SCHEMA_VERSION = 1
+
+LOCK_SECONDS = 60.0
+"""Longer than a renewal can take, so that waiting for one is not given up while it is under way."""
+
+_POLL_SECONDS = 0.02
+
+Stamp = tuple[int, int, int]
+
+
+class CredentialStore:
+    """The place of one server's credentials.
+
+    Args:
+        config: The server. Its URL and the client of its `auth` settings tell the place, not its name.
+        folder: Where the files are; `JACKFIELD_STATE_DIR`, or else the user's state directory, if omitted.
+    """
+
+    def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
+        self.config = config
+        self.folder = folder or credentials_folder()
+        client = config.oauth.client_key if config.oauth is not None else ""
+        self.name = _place(config.url, client)
+        self.path = self.folder / f"{self.name}.json"
+
+    def __repr__(self) -> str:
+        return f"<CredentialStore {self.config.server_name!r} {str(self.path)!r}>"
+
+    def stamp(self) -> Stamp | None:
+        """Changes whenever the credentials do; `None` where there are none."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    async def read(self) -> Credentials | None:
+        """What is kept, or `None`.
+
+        Raises:
+            AuthenticationError: It cannot be read, or is damaged.
+        """
+        data = self._parsed()
+        if data is None:
+            return None
+        if data.pop("kept_in", "file") == "keyring":
+            try:
+                secret = await keyrings.read(self.name)
+            except KeyringError as error:
+                raise self._unusable(
+                    f"its tokens are in the system's keyring, which cannot be read ({error})"
+                ) from None
+            if secret is None:
+                return None
+            data |= self._object(secret, "the keyring's entry")
+        try:
+            return Credentials(**data)
+        except TypeError:
+            raise self._unusable(f"{self.path} is damaged") from None
+
+    def kept_in(self) -> str | None:
+        """Where the tokens are, for people: the system's keyring, or a path."""
+        data = self._parsed()
+        return None if data is None else "the system's keyring" if data.get("kept_in") == "keyring" else str(self.path)
+
+    async def write(self, credentials: Credentials) -> None:
+        """Keep credentials in the place of what was there. Hold the lock.
+
+        Raises:
+            OSError: The disk does not let it.
+        """
+        data = asdict(credentials)
+        secrets = {name: data.pop(name) for name in Credentials.SECRETS}
+        in_keyring = await keyrings.write(self.name, json.dumps(secrets))
+        if not in_keyring:
+            data |= secrets
+        where = "keyring" if in_keyring else "file"
+        _write(self.path, json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data}))
+
+    async def replace(self, credentials: Credentials) -> None:
+        """As `write`, for who has no use for them otherwise.
+
+        Raises:
+            AuthenticationError: The disk does not let it.
+        """
+        try:
+            await self.write(credentials)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    async def forget(self) -> None:
+        """Remove what is kept. Hold the lock.
+
+        Raises:
+            AuthenticationError: It may still be there.
+        """
+        data: Mapping[str, Any] | None
+        try:
+            data = self._parsed()
+        except AuthenticationError:
+            data = {}
+        if data is None:
+            return
+        try:
+            if data.get("kept_in") == "keyring":
+                await keyrings.delete(self.name)
+            self.path.unlink(missing_ok=True)
+        except (KeyringError, OSError) as error:
+            raise AuthenticationError(
+                f"The tokens of server {self.config.server_name!r} could not be removed: {_reason(error)}.",
+                server_name=self.config.server_name,
+                sent=False,
+                hint=f"Remove {self.path} by hand.",
+            ) from None
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncGenerator[None]:
+        """Hold this place alone among all tasks, threads and processes.
+
+        Raises:
+            SessionTimeoutError: Somebody else holds it for too long.
+            AuthenticationError: The folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        name = self.config.server_name
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False)
+            with anyio.move_on_after(LOCK_SECONDS) as waiting:
+                while True:
+                    try:
+                        lock.acquire(blocking=False)
+                        break
+                    except Timeout:
+                        await anyio.sleep(_POLL_SECONDS)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if waiting.cancelled_caught:
+            raise SessionTimeoutError(
+                f"The tokens of server {name!r} are being renewed by another process for more than {LOCK_SECONDS:g} s.",
+                server_name=name,
+                sent=False,
+                retryable=True,
+                hint="See what that process does; the tokens are free again when it ends.",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_writable(self) -> None:
+        """See that there is room for credentials before the ones that are kept are used up.
+
+        Raises:
+            AuthenticationError: There is not, or not the right to write.
+        """
+        try:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            _write(self.path.with_suffix(".room"), "x" * (2 * size + 16384))
+            self.path.with_suffix(".room").unlink()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> AuthenticationError:
+        name = self.config.server_name
+        return AuthenticationError(
+            f"The tokens of server {name!r} cannot be kept in {self.folder}: {_reason(error)}.",
+            server_name=name,
+            sent=False,
+            hint="Make that folder writable, or set JACKFIELD_STATE_DIR to one that is.",
+        )
+
+    def _unusable(self, problem: str) -> AuthenticationError:
+        name = self.config.server_name
+        return AuthenticationError(
+            f"The sign-in to server {name!r} cannot be used: {problem}.",
+            server_name=name,
+            sent=False,
+            hint=sign_in_hint(name, "to sign in again"),
+        )
+
+    def _parsed(self) -> dict[str, Any] | None:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._unusable(f"{self.path} cannot be read ({_reason(error)})") from None
+        data = self._object(text, str(self.path))
+        if data.pop("version", None) != SCHEMA_VERSION:
+            raise self._unusable(f"{self.path} is of another version of jackfield")
+        return data
+
+    def _object(self, text: str, what: str) -> dict[str, Any]:
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise self._unusable(f"{what} is damaged")
+        known = {one.name for one in fields(Credentials)} | {"version", "kept_in"}
+        return {name: value for name, value in cast("dict[str, Any]", data).items() if name in known}
+
+
+def credentials_folder() -> Path:
+    """Where sign-ins are kept: `JACKFIELD_STATE_DIR`, or else the user's state directory."""
+    if given := os.environ.get("JACKFIELD_STATE_DIR"):
+        return Path(given) / "auth"
+    from platformdirs import user_state_path
+
+    return user_state_path("jackfield") / "auth"
+
+
+def sign_in_hint(server_name: str, why: str) -> str:
+    """What to run."""
+    return f"Run `jackfield auth {quote(server_name)}` {why}."
+
+
+def _place(url: str, client: str) -> str:
+    parts = urlsplit(url)
+    same = urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path, parts.query, ""))
+    return hashlib.sha256(json.dumps([same, client]).encode()).hexdigest()[:32]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and on the disk: a refresh token that is lost cannot be had again."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

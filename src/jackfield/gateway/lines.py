@@ -1,0 +1,47 @@
+"""Lines of a descriptor, waited for in the event loop: unlike a thread that reads, this can be interrupted."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import anyio.lowlevel
+
+_READ_BYTES = 65536
+
+
+class DescriptorLines:
+    """An async iterator over lines, each with its line end.
+
+    Args:
+        descriptor: A pipe, a terminal, or a file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+
+    def __aiter__(self) -> DescriptorLines:
+        return self
+
+    async def __anext__(self) -> str:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            data = await self._read()
+            if not data:
+                end = searched - 1
+                break
+            self._buffer += data
+        if not self._buffer:
+            raise StopAsyncIteration
+        line = self._buffer[: end + 1].decode("utf-8", "replace")
+        del self._buffer[: end + 1]
+        return line
+
+    async def _read(self) -> bytes:
+        try:
+            await anyio.wait_readable(self._descriptor)
+        except PermissionError:
+            await anyio.lowlevel.checkpoint()  # A file, which need not be waited for.
+        return os.read(self._descriptor, _READ_BYTES)

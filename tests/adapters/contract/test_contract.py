@@ -1,0 +1,184 @@
+"""What holds for every adapter alike, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.adapters.contract.driver import Driver
+from tests.conftest import Unruly, strays
+from tests.servers.everything import PNG
+
+from jackfield import MCPClientSessionManager, Toolkit, create_toolkit
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_names_are_the_toolkits_and_fit_every_model_api(driver: Driver, toolkit: Toolkit) -> None:
+    names = list(driver.schemas())
+    assert names == toolkit.names
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names)
+    assert len(set(names)) == len(names) > 15
+
+
+async def test_the_whole_schema_reaches_the_model(driver: Driver, toolkit: Toolkit) -> None:
+    def completed(schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Frameworks may spell out what an object without properties leaves unsaid, and drop the title."""
+        return {"type": "object", "properties": {}} | {key: value for key, value in schema.items() if key != "title"}
+
+    schemas = driver.schemas()
+    for tool in toolkit:
+        assert completed(schemas[tool.name]) == completed(tool.input_schema), tool.name
+    assert "$defs" in schemas["order"]
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 2**53, -0.5, "", "ünïcødé \U0001f600", [1, [None], {}], {"a": {"b": []}, "$ref": "#/x"}]
+)
+async def test_values_arrive_unchanged(value: object, driver: Driver) -> None:
+    assert (await driver.call("arguments", {"value": value})).text == repr(value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"config": {"x": 1}, "run_manager": 1, "callbacks": None},
+        {"self": 1, "cls": 2, "args": [1], "kwargs": {"y": 2}, "name": "n", "arguments": {}},
+        {"context": 1, "ctx": 2, "input": "i", "tool": "t", "type": "function", "id": 7, "return": 1},
+        {"with space": 1, "kebab-case": 2, "ü": "ß", "": "empty", "$x": [], "class": "c"},
+        {},
+    ],
+    ids=["langchain", "python", "frameworks", "no identifiers", "none"],
+)
+async def test_names_of_arguments_arrive_unchanged(arguments: dict[str, Any], driver: Driver) -> None:
+    assert json.loads((await driver.call("free_form", arguments)).text) == arguments
+
+
+async def test_text(driver: Driver) -> None:
+    answer = await driver.call("echo", {"text": "two\nlines"})
+    assert (answer.text, answer.images, answer.is_error) == ("two\nlines", [], False)
+
+
+async def test_a_picture_and_what_is_said_of_it(driver: Driver) -> None:
+    answer = await driver.call("picture", {})
+    assert "One pixel:" in answer.text
+    if driver.holds_images:
+        assert answer.images == [base64.b64decode(PNG)]
+    else:
+        assert "[image: " in answer.text
+    assert PNG not in answer.text, "no base64 in the prompt"
+
+
+@pytest.mark.parametrize("kind", ["no base64", "no picture", "a bomb"])
+async def test_a_picture_that_is_none_does_no_harm(kind: str, driver: Driver) -> None:
+    assert kind in (await driver.call("bad_picture", {"kind": kind})).text
+
+
+async def test_what_is_neither_text_nor_picture_is_named(driver: Driver) -> None:
+    text = (await driver.call("media", {})).text
+    for words in ("a text", "notes://two", "notes://three"):
+        assert words in text
+
+
+async def test_structured_content(driver: Driver) -> None:
+    answer = await driver.call("receipt", {"customer": "Ada"})
+    assert json.loads(answer.text)["customer"] == "Ada"
+    if driver.holds_structured:
+        assert answer.structured["customer"] == "Ada"
+
+
+async def test_an_error_of_the_tool_is_told(driver: Driver) -> None:
+    answer = await driver.call("fail", {"why": "no luck today"})
+    assert "no luck today" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+async def test_arguments_that_do_not_fit_are_told_with_what_would(driver: Driver) -> None:
+    answer = await driver.call("add", {"a": 1})
+    assert "b is missing" in answer.text
+    assert "add(a: integer, b: integer)" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+async def appears(path: Path) -> None:
+    """Wait for a file that the server writes."""
+    async with asyncio.timeout(10):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_cancelled_call_is_cancelled_on_the_server_and_the_session_goes_on(
+    driver: Driver, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    call = asyncio.create_task(driver.call("slow", {"seconds": 60, "log": str(log)}))
+    await appears(Path(f"{log}.started"))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await appears(log)
+    assert log.read_text() == "cancelled"
+    assert (await driver.call("echo", {"text": "on"})).text == "on"
+
+
+async def test_many_at_once_each_with_its_own_result(driver: Driver) -> None:
+    answers = await asyncio.gather(*(driver.call("add", {"a": number, "b": 1}) for number in range(25)))
+    assert [answer.text for answer in answers] == [str(number + 1) for number in range(25)]
+
+
+async def test_state_is_kept_from_call_to_call(driver: Driver) -> None:
+    first, *others = [int((await driver.call("count", {})).text) for _ in range(3)]
+    assert others == [first + 1, first + 2]
+
+
+async def test_a_server_without_tools(driver_class: type[Driver]) -> None:
+    assert dict(driver_class(Toolkit()).schemas()) == {}
+
+
+ODD_SCHEMAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a boolean for a property": {"type": "object", "properties": {"x": True}},
+    "a reference elsewhere": {"type": "object", "properties": {"x": {"$ref": "https://example.invalid/x.json"}}},
+    "a reference to nothing": {"type": "object", "properties": {"x": {"$ref": "#/$defs/Missing"}}},
+    "itself": {"type": "object", "properties": {"x": {"$ref": "#"}}},
+    "a kind that is none": {"type": "object", "properties": {"x": {"type": "decimal"}}},
+    "a union at the root": {"anyOf": [{"type": "object", "properties": {"x": {}}}, {"type": "object"}]},
+}
+
+
+@pytest.mark.parametrize("schema", ODD_SCHEMAS.values(), ids=list(ODD_SCHEMAS))
+async def test_an_odd_schema_goes_through_or_its_tool_is_left_out_by_name(
+    schema: dict[str, Any], driver_class: type[Driver], toolkit: Toolkit, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = replace(toolkit["free_form"], name="odd", original_name="free_form", input_schema=schema)
+    driver = driver_class(Toolkit([odd, toolkit["echo"]]))
+    schemas = driver.schemas()
+    assert "echo" in schemas, "the others are there all the same"
+    if "odd" in schemas:
+        assert json.loads((await driver.call("odd", {"x": 1})).text) == {"x": 1}
+    else:
+        assert any("odd" in record.message for record in caplog.records if record.levelname == "WARNING")
+
+
+async def test_a_tool_of_a_session_that_is_closed_says_so(driver_class: type[Driver], unruly: Unruly) -> None:
+    async with MCPClientSessionManager().open_session(unruly()) as other:
+        driver = driver_class(await create_toolkit(other))
+        assert (await driver.call("echo", {"text": "x"})).text == "x"
+    answer = await driver.call("echo", {"text": "x"})
+    assert "open the session again" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+async def test_nothing_is_left(driver_class: type[Driver], unruly: Unruly) -> None:
+    async with MCPClientSessionManager().open_session(unruly()) as session:
+        driver = driver_class(await create_toolkit(session))
+        await asyncio.gather(*(driver.call("echo", {"text": "x"}) for _ in range(5)))
+        assert strays() != []
+    assert strays() == []

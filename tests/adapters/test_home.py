@@ -1,0 +1,181 @@
+"""Calls that come home: from other event loops, from threads, and to a loop that cannot answer."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from jackfield import ConfigError, SessionTimeoutError
+from jackfield.adapters import home as home_module
+from jackfield.adapters.home import Home, HomeError
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives up soon."""
+    monkeypatch.setattr(home_module, "REACH_TIMEOUT", 0.2)
+    monkeypatch.setattr(home_module, "_LOOK_SECONDS", 0.05)
+
+
+@pytest.fixture(autouse=True)
+async def threads_end(nothing_left: None) -> AsyncIterator[None]:
+    yield
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def here() -> int:
+    return id(asyncio.get_running_loop())
+
+
+async def test_from_the_loop_itself_a_call_is_just_made() -> None:
+    assert await Home().run(here) == await here()
+
+
+async def test_from_another_loop_and_from_a_thread() -> None:
+    home = Home()
+    assert await asyncio.to_thread(lambda: asyncio.run(home.run(here))) == await here()
+    assert await asyncio.to_thread(home.run_blocking, here) == await here()
+
+
+@pytest.mark.parametrize("error", [SessionTimeoutError("too late"), ConfigError("wrong"), KeyError("x")])
+async def test_errors_come_back_as_they_are(error: Exception) -> None:
+    home = Home()
+
+    async def fail() -> None:
+        raise error
+
+    for call in (lambda: home.run_blocking(fail), lambda: asyncio.run(home.run(fail))):
+        with pytest.raises(type(error)) as caught:
+            await asyncio.to_thread(call)
+        assert caught.value is error
+
+
+async def test_cancelling_there_cancels_here() -> None:
+    home, begun, ended = Home(), asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def elsewhere() -> None:
+        call = asyncio.create_task(home.run(wait))
+        await home.run(begun.wait)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_blocking_the_loop_itself_is_refused() -> None:
+    with pytest.raises(HomeError, match="Use the async methods"):
+        Home().run_blocking(here)
+
+
+async def test_a_loop_that_is_blocked_is_not_waited_for_and_never_makes_the_call_later(soon: None) -> None:
+    home = Home()
+    made: list[int] = []
+
+    async def call() -> None:
+        made.append(1)
+
+    for way in (lambda: home.run_blocking(call), lambda: asyncio.run(home.run(call))):
+        errors: list[BaseException] = []
+
+        def try_it(way: object = way, errors: list[BaseException] = errors) -> None:
+            try:
+                way()  # type: ignore[operator]
+            except HomeError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join()  # which blocks the loop
+        assert "something blocks it" in str(errors[0])
+        assert "Nothing was sent" in str(errors[0])
+    await asyncio.sleep(0.01)
+    assert made == []
+
+
+class Elsewhere:
+    """A loop in a thread of its own, and the home made there."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._may_close = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+        async def make() -> Home:
+            return Home()
+
+        self.home = asyncio.run_coroutine_threadsafe(make(), self._loop).result(5)
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        self._may_close.wait()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    def stop(self) -> None:
+        """End the loop as `loop.stop()` does: with calls under way left as they are."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def close(self) -> None:
+        self._may_close.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def elsewhere(nothing_left: None) -> Iterator[Elsewhere]:
+    made = Elsewhere()
+    yield made
+    made.close()
+
+
+async def test_a_loop_that_has_ended_is_told(elsewhere: Elsewhere) -> None:
+    elsewhere.stop()
+    elsewhere.close()
+    with pytest.raises(HomeError, match="has ended; nothing was sent"):
+        await elsewhere.home.run(here)
+    with pytest.raises(HomeError, match="has ended; nothing was sent"):
+        await asyncio.to_thread(elsewhere.home.run_blocking, here)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_loop_that_ends_during_a_call_is_told(soon: None, elsewhere: Elsewhere, blocking: bool) -> None:
+    begun = threading.Event()
+
+    async def stay() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    home = elsewhere.home
+    call = asyncio.create_task(asyncio.to_thread(home.run_blocking, stay) if blocking else home.run(stay))
+    async with asyncio.timeout(30):
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        elsewhere.stop()
+        with pytest.raises(HomeError, match="may have taken effect"):
+            await call
+
+
+def test_without_a_loop_it_says_where_to_make_tools() -> None:
+    with pytest.raises(HomeError, match="Make the tools in the async code"):
+        Home()
+
+
+async def test_copies_of_a_tool_share_the_loop() -> None:
+    home = Home()
+    assert copy.deepcopy({"home": home})["home"] is home

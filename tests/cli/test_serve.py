@@ -1,0 +1,101 @@
+"""`jackfield serve` from the shell; what it serves is tested in tests/gateway."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from .conftest import Command, golden, unruly_entry
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "Give --stdio or --http"),
+        (["--stdio", "--http", "0"], 2, "Give --stdio or --http"),
+        (["--stdio", "--token-file", "x"], 2, "--token-file is for --http"),
+        (["--stdio", "nots"], 2, "Did you mean 'notes'?"),
+        (["--http"], 2, "requires an argument"),
+        (["--http", "0.0.0.0:0"], 3, "not an address of this machine alone"),
+        (["--http", "there"], 3, "no address to serve at"),
+        (["--http", "0", "--token-file", "nowhere"], 3, "nowhere: cannot be read"),
+        (["--http", "0", "--token-file", "empty"], 3, "there is no token in it"),
+        (["--stdio", "untrusted"], 7, "is not accepted yet"),
+        (["--stdio", "wrong"], 3, "unknown key"),
+    ],
+)
+def test_bad_input(jackfield: Command, arguments: list[str], code: int, says: str) -> None:
+    jackfield.configure_user(notes=unruly_entry(), wrong={"command": "x", "commandd": "y"})
+    jackfield.configure(untrusted={"command": "touch", "args": ["started"]})
+    (jackfield.project / "empty").write_text("\n")
+    done = jackfield("serve", *arguments)
+    assert (done.exit_code, done.stdout) == (code, ""), done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (jackfield.project / "started").exists()
+
+
+def test_a_port_that_is_taken(jackfield: Command) -> None:
+    jackfield.configure_user(notes=unruly_entry())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = jackfield("serve", "--http", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.exit_code == 3
+    assert "cannot be served at" in done.stderr
+
+
+def test_what_nobody_named_and_cannot_be_used_is_left_out(jackfield: Command) -> None:
+    jackfield.configure_user(notes=unruly_entry(), wrong={"command": "x", "commandd": "y"})
+    jackfield.configure(untrusted={"command": "touch", "args": ["started"]})
+    done = jackfield("serve", "--stdio", stdin="")
+    assert done.exit_code == 0
+    assert done.stderr.count("Warning: Left out: ") == 2
+    assert not (jackfield.project / "started").exists()
+    only = Command(jackfield.home / "other")
+    only.configure(untrusted={"command": "touch"})
+    assert only("serve", "--stdio", stdin="").exit_code == 7
+    nothing = Command(jackfield.home / "nothing")
+    assert nothing("serve", "--stdio", stdin="").exit_code == 3
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_it_serves_is_its_data(jackfield: Command, as_json: bool, tmp_path: Path) -> None:
+    jackfield.configure_user(notes=unruly_entry(), more=unruly_entry())
+    (tmp_path / "token").write_text("s3cret")
+    options = ["--json"] if as_json else ["--token-file", str(tmp_path / "token")]
+    with subprocess.Popen(
+        jackfield.line("serve", "--http", "0", *options),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=jackfield.environment, cwd=jackfield.project,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stderr
+        note = process.stderr.readline()  # the last of what it says
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    if as_json:
+        assert json.loads(output)["servers"] == ["notes", "more"]
+    golden(
+        f"serve.http.{'json' if as_json else 'token'}",
+        f"{output}--- stderr\n{note}{errors}",
+        (r":\d{4,5}/", ":<PORT>/"),
+    )
+
+
+def test_a_person_who_starts_it_by_hand_is_told(jackfield: Command) -> None:
+    jackfield.configure_user(notes=unruly_entry())
+    terminal = jackfield.spawn("serve", "--stdio")
+    terminal.expect("this is for a host program to start. Ctrl-C ends it.")
+    terminal.expect("\n")
+    terminal.sendline('{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    terminal.expect('"id":1,')
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert "Traceback" not in (terminal.before or "")

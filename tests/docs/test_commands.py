@@ -1,0 +1,120 @@
+"""Every command that README and docs show is run in a fresh folder, and prints what they say.
+
+`$ ` begins a command; what stands below it is what it prints, where `...` stands for anything. Nothing below it: what
+it prints is not shown. It fails where that begins with `Error: `, and only there. Commands of a block share a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from examples.stateful_servers import browser
+from tests.docs.blocks import BLOCKS, ROOT, Block, write_files
+from tests.examples.conftest import needs
+
+NOT_RUN = {
+    "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",
+    "pip install ": "takes packages from the network; test_extras looks whether they are declared",
+    "python3 -m venv ": "builds an environment",
+    "npm install ": "takes a package from the network; `make third-party` installs the same",
+}
+"""Beginnings of commands that are not run, and why."""
+
+NEEDS = {"python3 shop.py": browser.missing}
+"""Commands that need what nobody here wrote, and what says that it is missing."""
+
+_END = "\x1e"
+
+
+@dataclass
+class Command:
+    """One command of a block."""
+
+    text: str
+    output: list[str] = field(default_factory=list)
+
+    @property
+    def is_run(self) -> bool:
+        return not self.text.startswith(tuple(NOT_RUN))
+
+    @property
+    def is_to_fail(self) -> bool:
+        return bool(self.output) and self.output[0].startswith("Error: ")
+
+
+def commands_of(block: Block) -> list[Command]:
+    if block.language == "sh":
+        return [Command(block.text)]
+    found: list[Command] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append(Command(line[2:]))
+        elif found[-1].text.endswith("\\"):
+            found[-1].text += f"\n{line}"
+        else:
+            found[-1].output.append(line)
+    return found
+
+
+SHOWN = [block for block in BLOCKS if block.language in ("console", "sh")]
+COMMANDS = [command for block in SHOWN for command in commands_of(block)]
+
+
+@pytest.mark.parametrize("block", [block for block in SHOWN if any(c.is_run for c in commands_of(block))], ids=str)
+def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(block.page, reader)
+    commands = [command for command in commands_of(block) if command.is_run]
+    for command in commands:
+        needs(NEEDS[command.text]() if command.text in NEEDS else None)
+    if third_party := browser._program():
+        monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
+    script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    pieces = done.stdout.split(_END)
+    for command, output, code in zip(commands, pieces[::2], pieces[1::2], strict=False):
+        assert (code != "0") == command.is_to_fail, f"{command.text}\n{output}"
+        if command.output:
+            pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
+            printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
+            assert re.fullmatch(pattern, printed, re.DOTALL), f"{command.text}\n{output}"
+    assert len(pieces) == 2 * len(commands) + 1, done.stdout
+
+
+def test_there_is_a_reason_for_each_command_that_is_not_run() -> None:
+    for beginning in NOT_RUN:
+        assert any(command.text.startswith(beginning) for command in COMMANDS), beginning
+
+
+def test_make_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.text.startswith("make "):
+            assert f"\n{command.text.split()[1]}:" in makefile, command.text
+
+
+def test_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for command in COMMANDS:
+        if command.text.startswith("pip install "):
+            for name, extras in re.findall(r"'?(jackfield|\.)(?:\[([\w,-]+)\])?'?(?:\s|$)", command.text):
+                assert name
+                assert set(filter(None, extras.split(","))) <= set(project["optional-dependencies"]), command.text
+
+
+def test_the_first_commands_of_the_readme() -> None:
+    commands = re.findall(r"^\$ make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert commands == ["demo", "test"]

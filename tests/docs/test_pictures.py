@@ -1,0 +1,129 @@
+"""The pictures show what the source says, and what sessions do."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from html import unescape
+from pathlib import Path
+from typing import get_args
+
+import anyio
+import pytest
+from scripts.docs import diagrams
+from scripts.docs.recording import PICTURE
+from tests.conftest import MARK, SERVERS, TOKEN, Unruly
+from tests.docs.blocks import ROOT
+
+from jackfield import MCPClientSessionManager, SessionConfig, StdioConfig, ToolResult
+from jackfield.errors import JackfieldError
+from jackfield.session.owner import SessionOwner, State
+
+QUICK = SessionConfig(timeout=5, retry_attempts=1, retry_delay=0.01, failure_threshold=100)
+
+
+def test_the_diagrams_are_up_to_date() -> None:
+    for path, picture in diagrams.pictures():
+        assert path.read_text() == picture, "run: python -m scripts.docs.diagrams"
+
+
+def test_no_layer_imports_one_above_it() -> None:
+    order = diagrams.layers()
+    pairs = [(order.index(low), order.index(high)) for low, high in diagrams.imports() if {low, high} <= set(order)]
+    assert pairs
+    assert [pair for pair in pairs if pair[0] > pair[1]] == []
+
+
+def test_every_part_of_the_package_is_a_layer() -> None:
+    importing = {name for pair in diagrams.imports() for name in pair}
+    assert importing - set(diagrams.layers()) <= {"__main__", "cli"}, "it would be missing from the picture"
+
+
+def test_the_states_are_those_of_the_source() -> None:
+    assert {state for change in diagrams.LIFE for state in change} == set(get_args(State))
+
+
+async def test_sessions_change_as_the_diagram_says(
+    unruly: Unruly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, str]] = set()
+    change = SessionOwner._set_state
+
+    def watched(owner: SessionOwner, state: State) -> None:
+        seen.add((owner.state, state))
+        change(owner, state)
+
+    monkeypatch.setattr(SessionOwner, "_set_state", watched)
+    async with MCPClientSessionManager() as manager:
+        await _fails_to_open(manager, unruly)
+        await _is_given_up_while_opening(manager, unruly)
+        await _is_lost_while_somebody_has_it(manager, unruly)
+        await _is_lost_while_nobody_has_it(manager, unruly)
+        await _cannot_be_opened_again(manager, tmp_path)
+    assert seen == set(diagrams.LIFE)
+
+
+async def _fails_to_open(manager: MCPClientSessionManager, unruly: Unruly) -> None:
+    with pytest.raises(JackfieldError):
+        async with manager.open_session(unruly("--exit", "1")):
+            pass
+
+
+async def _is_given_up_while_opening(manager: MCPClientSessionManager, unruly: Unruly) -> None:
+    with anyio.move_on_after(0.2):
+        async with manager.open_session(unruly("--silent")):
+            pass
+
+
+async def _is_lost_while_somebody_has_it(manager: MCPClientSessionManager, unruly: Unruly) -> None:
+    async with manager.open_session(unruly(session=QUICK)) as session:
+        assert await _crashed(session.call_tool("crash", {"code": 1})) is None
+        assert (await session.call_tool("count")).generation == 2
+
+
+async def _is_lost_while_nobody_has_it(manager: MCPClientSessionManager, unruly: Unruly) -> None:
+    async with manager.open_session(unruly(name="kept"), key="ada") as session:
+        process_id = session.process_id
+    assert process_id
+    os.kill(process_id, signal.SIGKILL)
+    with anyio.fail_after(5):
+        while manager.sessions():
+            await anyio.sleep(0.01)
+
+
+async def _cannot_be_opened_again(manager: MCPClientSessionManager, folder: Path) -> None:
+    command = folder / "server"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{SERVERS / "unruly.py"}"\n')
+    command.chmod(0o755)
+    config = StdioConfig(server_name="vanishing", command=str(command), environment={MARK: TOKEN}, session=QUICK)
+    async with manager.open_session(config) as session:
+        command.rename(folder / "away")
+        assert await _crashed(session.call_tool("crash", {"code": 1})) is None
+        for _ in range(2):
+            assert await _crashed(session.call_tool("count")) is None
+        (folder / "away").rename(command)
+        assert (await session.call_tool("count")).text
+        command.rename(folder / "away")
+        assert await _crashed(session.call_tool("crash", {"code": 1})) is None
+        assert await _crashed(session.call_tool("count")) is None
+
+
+async def _crashed(call: object) -> ToolResult | None:
+    """The result, or nothing where there was an error."""
+    try:
+        return await call  # type: ignore[misc]
+    except JackfieldError:
+        return None
+
+
+def test_the_recording_is_of_the_demo() -> None:
+    shown = " ".join(unescape(re.sub(r"<[^>]+>", " ", PICTURE.read_text())).split())
+    demo = (ROOT / "examples" / "research_assistant" / "questions.py").read_text()
+    questions = re.findall(r'^[A-Z]+ = "(.*)"$', demo, re.MULTILINE)
+    assert len(questions) == 3
+    for wanted in [*questions, "ArxivServer", "WikipediaServer", "NotesServer", "Jackfield started: 0 running"]:
+        assert wanted in shown, "run: python -m scripts.docs.recording"
+    assert str(ROOT) not in shown
+    assert "url(http" not in PICTURE.read_text()

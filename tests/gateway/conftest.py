@@ -1,0 +1,79 @@
+"""`jackfield serve` as a real process, as a host program starts it, with servers behind it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from tests.cli.conftest import Command, everything, jackfield, unruly_entry
+
+from jackfield import HttpConfig, SessionConfig, StdioConfig
+
+__all__ = ["Serving", "behind", "everything", "jackfield", "serving", "stdio_config", "unruly_entry"]
+
+QUICK = SessionConfig(timeout=30, call_timeout=30)
+
+
+def stdio_config(command: Command, *options: str, **more: Any) -> StdioConfig:
+    """The gateway over stdio, for our own client."""
+    return StdioConfig(
+        server_name="gateway",
+        command=sys.executable,
+        args=["-m", "jackfield", "serve", "--stdio", *options],
+        environment=command.environment,  # type: ignore[arg-type]
+        working_dir=command.project,
+        **{"session": QUICK, **more},
+    )
+
+
+def behind(process_id: int | None) -> list[int]:
+    """The processes of servers that a gateway has started."""
+    if process_id is None or not psutil.pid_exists(process_id):
+        return []
+    children = psutil.Process(process_id).children(recursive=True)
+    return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+class Serving:
+    """`jackfield serve --http`, running."""
+
+    def __init__(self, command: Command, *options: str, env: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command.line("serve", "--http", "127.0.0.1:0", *options),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**command.environment, **(env or {})},
+            cwd=command.project,
+        )
+        assert self.process.stdout
+        self.url = self.process.stdout.readline().strip()
+
+    def config(self, **more: Any) -> HttpConfig:
+        """For our own client; `handshake` has sessions."""
+        return HttpConfig(server_name="gateway", url=self.url, **{"session": QUICK, "protocol": "handshake", **more})
+
+    def end(self, signal_number: int) -> int:
+        """Send a signal; returns the exit code."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def serving(jackfield: Command) -> Iterator[Callable[..., Serving]]:
+    """Starts gateways over HTTP, and ends them after the test."""
+    started: list[Serving] = []
+
+    def start(*options: str, env: dict[str, str] | None = None) -> Serving:
+        started.append(Serving(jackfield, *options, env=env))
+        assert started[-1].url, started[-1].process.communicate()[1]
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.process.terminate()
+        gateway.process.communicate(timeout=30)
