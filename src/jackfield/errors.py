@@ -185,7 +185,7 @@ class ToolError(JackfieldError):
 
     def __init__(self, message: str, *, content: Sequence[object] = (), **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        self.content = list(content)
+        self.content: list[object] = list(content)
 
 
 class RequestError(JackfieldError):

@@ -34,8 +34,10 @@ class MCPTool(SmolagentsTool):
     def __init__(self, name: str, tool: Tool, parameters: Mapping[str, Parameter], home: Home) -> None:
         super().__init__()
         self.name = name
-        self.description = tool.description
-        self.inputs = {name: _input(parameter) for name, parameter in parameters.items()}
+        self.description: str = tool.description
+        self.inputs: dict[str, dict[str, str | type | bool]] = {
+            name: _input(parameter) for name, parameter in parameters.items()
+        }
         self._tool = tool
         self._parameters = parameters
         self._home = home

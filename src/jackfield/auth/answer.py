@@ -26,7 +26,7 @@ class Answer:
         self._name = config.server_name
         self.on_notice = on_notice
         self.state: str | None = None
-        self.received = anyio.Event()
+        self.received: anyio.Event = anyio.Event()
         self.parameters: Mapping[str, str] = {}
         self.nobody = False
         """Whether no redirect can come any more."""
@@ -70,7 +70,7 @@ class Answer:
             elif text.strip():
                 self.on_notice("This is not the address: it has code=... and state=... in it.")
         if is_only_way:
-            self.nobody = True
+            self.nobody: bool = True
             self.received.set()
 
 

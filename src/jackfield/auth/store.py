@@ -52,10 +52,10 @@ class CredentialStore:
 
     def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
         self.config = config
-        self.folder = folder or credentials_folder()
+        self.folder: Path = folder or credentials_folder()
         client = config.oauth.client_key if config.oauth is not None else ""
-        self.name = _place(config.url, client)
-        self.path = self.folder / f"{self.name}.json"
+        self.name: str = _place(config.url, client)
+        self.path: Path = self.folder / f"{self.name}.json"
 
     def __repr__(self) -> str:
         return f"<CredentialStore {self.config.server_name!r} {str(self.path)!r}>"

@@ -128,7 +128,7 @@ class WordIndex:
     """
 
     def __init__(self, documents: Sequence[Mapping[str, str]], fields: Mapping[str, Field]) -> None:
-        self.size = len(documents)
+        self.size: int = len(documents)
         frequencies: dict[str, dict[int, float]] = {}
         for name, field in fields.items():
             split = [words(document.get(name, "")) for document in documents]

@@ -93,7 +93,7 @@ class ToolSearch:
     """
 
     def __init__(self, servers: Sequence[ServerEntry], vectors: Sequence[Sequence[float]] | None = None) -> None:
-        self.tools = [tool for server in servers for tool in server.tools]
+        self.tools: list[ToolEntry] = [tool for server in servers for tool in server.tools]
         self._server_of = [number for number, server in enumerate(servers) for _ in server.tools]
         abouts = {server.name: server.about for server in servers}
         self._index = WordIndex([_tool_document(tool, abouts[tool.server_name]) for tool in self.tools], TOOL_FIELDS)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from .targets import Target
 
-_ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+_ENDING: list[signal.Signals] = [
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+]
 
 _LEAST_SECONDS = 0.001
 

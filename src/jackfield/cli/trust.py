@@ -40,7 +40,7 @@ class TrustStore:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or _user_path()
+        self.path: Path = path or _user_path()
         self._accepted: dict[str, dict[str, str]] | None = None
 
     def trust(self, server: FoundServer) -> Trust:

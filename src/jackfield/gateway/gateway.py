@@ -84,7 +84,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._clients: Clients | None = None
         self._listing: AllTools | None = None
-        self.server = _Server(self._on_list_tools, self._on_call_tool, self._listening, all_tools=all_tools)
+        self.server: _Server = _Server(self._on_list_tools, self._on_call_tool, self._listening, all_tools=all_tools)
 
     async def __aenter__(self) -> Gateway:
         async with AsyncExitStack() as stack:

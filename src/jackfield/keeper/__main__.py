@@ -19,7 +19,7 @@ from ..errors import JackfieldError, KeeperError
 from .place import Place
 from .protocol import error_to_wire
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 LINGER = "JACKFIELD_KEEPER_LINGER"
 DEFAULT_LINGER_SECONDS = 10.0

@@ -50,7 +50,7 @@ class KeptSession:
     ) -> None:
         self._server = to_wire(config, origin)
         self._keep = keep
-        self.key = key or DEFAULT_KEY
+        self.key: str = key or DEFAULT_KEY
 
     def __repr__(self) -> str:
         return f"<KeptSession {self.server_name!r} {self.key!r}>"

@@ -17,7 +17,7 @@ from .sessions import KeptSession, KeptSessions, Wanted
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class Requests:

@@ -30,7 +30,7 @@ from .protocol import ALIVE_SECONDS, HEADER, HELLO, PROTOCOL, check_length, erro
 if TYPE_CHECKING:
     from .requests import Requests
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 # A client sends its request at once, and reads its answer at once, unless it was stopped.
 _REQUEST_SECONDS = 10.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
     from ..session.session import Session
 
-logger = logging.getLogger("jackfield")
+logger: logging.Logger = logging.getLogger("jackfield")
 
 MAX_KEPT = 100
 

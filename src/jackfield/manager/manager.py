@@ -65,7 +65,7 @@ class MCPClientSessionManager:
         configure_debug_log()
         if max_sessions < 1:
             raise ConfigError(f"max_sessions must be 1 or more, not {max_sessions}.")
-        self.config = (
+        self.config: MCPConfig = (
             config
             if isinstance(config, MCPConfig)
             else MCPConfig.from_dict(config)
@@ -74,11 +74,11 @@ class MCPClientSessionManager:
         )
         self.max_sessions = max_sessions
         self.acquire_timeout = acquire_timeout
-        self.callbacks = callbacks or SessionCallbacks()
-        self.hooks = tuple(hooks)
+        self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
+        self.hooks: tuple[CallHook, ...] = tuple(hooks)
         self._events = EventHub(on_event)
         self._totals = Totals()
-        self.catalog = catalog or Catalog()
+        self.catalog: Catalog = catalog or Catalog()
         self._observer = CatalogObserver(self.catalog, self._events)
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"

@@ -47,7 +47,7 @@ class SessionRegistry:
     def __init__(
         self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals, observer: SessionObserver
     ) -> None:
-        self.loop = event_loop_token()
+        self.loop: object = event_loop_token()
         self.keeps_idle = keeps_idle
         self._max_sessions = max_sessions
         self._events = events

@@ -78,7 +78,7 @@ class Router:
         if mode not in ("auto", "tools", "search", "server"):
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
         self._mode: Mode = mode
-        self.key = key or f"router-{uuid.uuid4().hex[:8]}"
+        self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
         self._policy = policy
         self._on_ask = on_ask
         self._max_result_chars = max_result_chars

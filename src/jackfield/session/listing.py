@@ -70,12 +70,12 @@ class ToolListing:
     def __init__(
         self, config: BaseServerConfig, tools: Sequence[Tool], on_limit: Callable[[ServerLimitError], None]
     ) -> None:
-        self.server_name = config.server_name
+        self.server_name: str = config.server_name
         self._left_out = {tool.name: error for tool in tools if (error := _schema_error(config, tool)) is not None}
         for error in self._left_out.values():
             on_limit(error)
-        self.tools = [tool for tool in tools if tool.name not in self._left_out]
-        self.fetched_at = time.monotonic()
+        self.tools: list[Tool] = [tool for tool in tools if tool.name not in self._left_out]
+        self.fetched_at: float = time.monotonic()
         self._by_name = {tool.name: tool for tool in self.tools}
         self._checks: dict[str, ArgumentCheck] = {}
 

@@ -146,25 +146,25 @@ class SessionOwner:
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
         self.generation = generation
-        self.known_generation = generation or 1
+        self.known_generation: int = generation or 1
         """The last generation that the session's users were told of; a newer one is news to who comes next."""
-        self.opened = anyio.Event()
+        self.opened: anyio.Event = anyio.Event()
         """Set once it is open for the first time, or has failed to be."""
-        self.closed = anyio.Event()
+        self.closed: anyio.Event = anyio.Event()
         self.leases = 0
         self.in_flight = 0
         self.calls = 0
         self.errors = 0
-        self.last_used_at = time.time()
+        self.last_used_at: float = time.time()
         self.last_heard_at = time.monotonic()
         """When the server answered last."""
         self._opened_monotonic = 0.0
         self.opened_at: float | None = None
         limit = config.session.max_concurrency
-        self.slots = anyio.Semaphore(limit) if limit is not None else None
+        self.slots: anyio.Semaphore | None = anyio.Semaphore(limit) if limit is not None else None
         self.listing: ToolListing | None = None
         """The tools as last listed; forgotten when the server says that they changed."""
-        self.listing_lock = anyio.Lock()
+        self.listing_lock: anyio.Lock = anyio.Lock()
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
         self.observer = observer
@@ -527,7 +527,7 @@ class SessionOwner:
         self.generation += 1
         self.opened_at = self.opened_at or time.time()
         self.last_heard_at = time.monotonic()
-        self.open_seconds = seconds
+        self.open_seconds: float = seconds
         self.totals.open_times.add(seconds)
         self._circuit.succeeded()
         self._wake = anyio.Event()
@@ -615,7 +615,7 @@ class SessionOwner:
                 # Any other error is an answer too: not every server knows this request.
                 if error.code == CONNECTION_CLOSED or connection.report.failure is not None:
                     return False
-            self.last_heard_at = time.monotonic()
+            self.last_heard_at: float = time.monotonic()
             return True
         return False
 

@@ -30,15 +30,15 @@ class ChildProcess:
 
     def __init__(self, program: StartedProgram) -> None:
         self._program = program
-        self.pid = program.pid
-        self.stdin = program.stdin
-        self.stdout = program.stdout
-        self.stderr = program.stderr
+        self.pid: int = program.pid
+        self.stdin: int = program.stdin
+        self.stdout: int = program.stdout
+        self.stderr: int = program.stderr
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         self._stdin_open = True
         self._keep_past_loop_close = _on_loop_close(program.kill_forgotten)
-        self.exited = anyio.Event()
+        self.exited: anyio.Event = anyio.Event()
         self.left_behind = 0
         """How many processes it had started still ran once it had left by itself. Set by `stop()`."""
 
@@ -78,7 +78,7 @@ class ChildProcess:
                 self.close_stdin()
                 await self._drained_wait(grace)
                 if self.exit_code is not None:
-                    self.left_behind = sum(pid != self.pid for pid in self._program.survivors())
+                    self.left_behind: int = sum(pid != self.pid for pid in self._program.survivors())
                 if self._program.signal_tree(signal.SIGTERM):
                     await self._tree_gone(grace)
                 if self._program.signal_tree(signal.SIGKILL):

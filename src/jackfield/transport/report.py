@@ -122,8 +122,8 @@ class ConnectionReport:
         self.exit_code: int | None = None
         self.left_behind = 0
         """How many processes a server that had left still had running; they were ended."""
-        self.stderr = OutputTail(config.session.max_stderr_bytes)
-        self.stderr_ended = anyio.Event()
+        self.stderr: OutputTail = OutputTail(config.session.max_stderr_bytes)
+        self.stderr_ended: anyio.Event = anyio.Event()
         """Set once a child wrote the last of it."""
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
         """Lines on stdout that are no MCP messages."""
@@ -131,7 +131,7 @@ class ConnectionReport:
         self.failure: JackfieldError | None = None
         """The last thing that went wrong on the wire."""
         self.first_failure: JackfieldError | None = None
-        self.lost = anyio.Event()
+        self.lost: anyio.Event = anyio.Event()
         self.loss: JackfieldError | None = None
         """Why the session is over, where a transport knows."""
         self.limit_reached: ServerLimitError | None = None

@@ -35,13 +35,15 @@ class StartedProgram:
         assert popen.stderr
         self._popen = popen
         self._mark = mark
-        self.pid = popen.pid
-        self.stdin = popen.stdin.fileno()
-        self.stdout = popen.stdout.fileno()
-        self.stderr = popen.stderr.fileno()
-        self.descriptor = _open_process_descriptor(popen.pid)
+        self.pid: int = popen.pid
+        self.stdin: int = popen.stdin.fileno()
+        self.stdout: int = popen.stdout.fileno()
+        self.stderr: int = popen.stderr.fileno()
+        self.descriptor: int | None = _open_process_descriptor(popen.pid)
         """Readable once the process has exited; `None` where there is no such thing."""
-        self.kill_forgotten = weakref.finalize(self, _kill_forgotten, popen, mark, self.descriptor, os.getpid())
+        self.kill_forgotten: weakref.finalize[..., StartedProgram] = weakref.finalize(
+            self, _kill_forgotten, popen, mark, self.descriptor, os.getpid()
+        )
         """Kills it and frees all, at the latest when the interpreter ends."""
 
     @classmethod
