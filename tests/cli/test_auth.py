@@ -167,6 +167,7 @@ def test_a_browser_that_cannot_be_opened(jackfield: Command, protected: Start) -
     [
         ([], "Which server?"),
         (["local"], "nothing to sign in to"),
+        (["any"], "jackfield auth URL"),
         (["nots"], "Did you mean 'notes'?"),
         (["notes", "--status", "--logout"], "two commands"),
         (["notes", "--timeout", "0"], "--timeout"),

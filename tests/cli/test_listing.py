@@ -112,6 +112,14 @@ def test_nothing_configured(jackfield: Command) -> None:
     assert jackfield("--quiet", "list").stderr == ""
 
 
+def test_a_disabled_server_is_not_there(jackfield: Command) -> None:
+    jackfield.configure_user(on={"command": "x"}, off={"command": "x", "disabled": True})
+    assert [one["name"] for one in jackfield("list", "--json").json] == ["on"]
+    done = jackfield("list", "off")
+    assert done.exit_code == 2
+    assert "is disabled in ~/.config/jackfield/jackfield.json" in done.stderr
+
+
 def test_find_as_data_and_within_one_server(scene: Command) -> None:
     hits = scene("find", "--json", "search", "issues").json
     assert hits[0]["reference"] == "tracker.search_issues"

@@ -195,9 +195,23 @@ def test_settings_without_servers_are_no_problem(machine: Machine) -> None:
     assert [path.name for path in found.problems] == ["settings.json"]
 
 
-def test_disabled_servers_are_known_as_such(machine: Machine) -> None:
+def test_a_server_disabled_in_our_own_file_is_off(machine: Machine) -> None:
+    machine.write("work/project/jackfield.json", servers(command="x", disabled=True))
+    machine.write(".cursor/mcp.json", servers(command="z"))
+    found = machine.discover()
+    assert found.servers == {}
+    assert [one.entry["command"] for one in found.disabled] == ["x"]
+    assert [one.entry["command"] for one in found.shadowed] == ["z"]
+
+
+def test_servers_that_others_disable_hide_none(machine: Machine) -> None:
     machine.write("work/project/.mcp.json", servers(command="x", disabled=True))
-    assert machine.discover().servers["s"].is_disabled
+    machine.write(".codex/config.toml", '[mcp_servers.s]\ncommand = "y"\nenabled = false\n')
+    machine.write(".cursor/mcp.json", servers(command="z"))
+    found = machine.discover()
+    assert found.servers["s"].entry["command"] == "z"
+    assert [one.entry["command"] for one in found.disabled] == ["x", "y"]
+    assert not found.shadowed
 
 
 def test_a_folder_that_may_not_be_entered(machine: Machine) -> None:

@@ -115,6 +115,17 @@ def test_an_auth_object_cannot_be_sent() -> None:
         to_wire(config)
 
 
+@pytest.mark.parametrize(
+    "auth", ["oauth", "none", False, {"client_id": "c", "client_secret": "${TOKEN}", "scopes": "a b"}], ids=str
+)
+def test_settings_of_a_sign_in_are_sent(auth: object) -> None:
+    given = load(url="https://host/mcp", auth=auth)
+    config, _ = sent(given)
+    assert config.auth == given.auth
+    assert config.oauth == given.oauth
+    assert SECRET not in repr(config)
+
+
 def test_a_mapping_and_a_model_are_the_same_server() -> None:
     model = StdioConfig(server_name="s", command="run", args=["a"], environment={"A": "1"})
     mapping = {"server_name": "s", "command": "run", "args": ["a"], "env": {"A": "1"}, "transport": "stdio"}

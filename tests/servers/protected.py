@@ -142,7 +142,8 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         common: dict[str, Any] = {"client_id": client_id, "scopes": scopes, "resource": resource, "subject": "ada"}
         lifetime = self.options.lifetime
         if self.options.bad_token != "useless":
-            self.access[access] = AccessToken(token=access, expires_at=int(time.time()) + lifetime, **common)
+            # Whole seconds, rounded up: what is on its way when a token ends is still let in.
+            self.access[access] = AccessToken(token=access, expires_at=int(time.time()) + lifetime + 1, **common)
         self.refresh[refresh] = RefreshToken(token=refresh, **common)
         return OAuthToken(access_token=access, refresh_token=refresh, expires_in=lifetime, scope=" ".join(scopes))
 

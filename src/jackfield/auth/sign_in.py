@@ -11,12 +11,9 @@ Source: MCP 2025-11-25 and 2026-07-28, basic/authorization; RFC 6749, 7591, 7636
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
-from secrets import compare_digest
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import httpx2
@@ -24,9 +21,9 @@ import httpx2
 from ..config.oauth import OAuthConfig
 from ..config.servers import RemoteConfig, SseConfig
 from ..errors import AuthenticationError, ConfigError, JackfieldError, ServerUnavailableError, SessionTimeoutError
+from .answer import Answer, Paste, denial, ways_back
 from .credentials import Credentials
 from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal, same_origin
-from .loopback import Page, redirect_listener
 from .renewal import MemoryStorage, with_tokens
 from .store import CredentialStore, sign_in_hint
 
@@ -40,9 +37,6 @@ _MAX_REDIRECTS = 5
 
 ShowUrl = Callable[[str], Awaitable[None]]
 """Opens a browser there, or shows the address."""
-
-Paste = Callable[[], Awaitable[str | None]]
-"""Gives the address that the browser was sent to, by hand; `None` where nobody will."""
 
 
 async def sign_in(
@@ -73,12 +67,12 @@ async def sign_in(
     store = CredentialStore(config)
     async with store.locked():
         store.check_writable()
-    answer = _Answer(config, on_notice)
+    answer = Answer(config, on_notice)
     credentials: Credentials | None = None
     failure: JackfieldError | None = None
     try:
         async with (
-            _ways_back(config, oauth, answer, paste) as redirect_uri,
+            ways_back(config, oauth, answer, paste) as redirect_uri,
             AuthorizationClient(config, _PURPOSE) as client,
         ):
             steps = _Steps(config, oauth, client, answer, redirect_uri, show_url, sign_in_timeout)
@@ -110,96 +104,6 @@ def _settings(config: RemoteConfig) -> OAuthConfig:
     return config.oauth
 
 
-class _Answer:
-    """The redirect that ends the person's part, whichever way it comes."""
-
-    def __init__(self, config: RemoteConfig, on_notice: Callable[[str], None]) -> None:
-        self._name = config.server_name
-        self.on_notice = on_notice
-        self.state: str | None = None
-        self.received = anyio.Event()
-        self.parameters: Mapping[str, str] = {}
-        self.nobody = False
-        """Whether no redirect can come any more."""
-
-    def judge(self, parameters: Mapping[str, str]) -> Page:
-        """What to show in the browser; takes the redirect if it is the one waited for."""
-        if not self.belongs(parameters):
-            self.on_notice("A redirect that does not belong to this sign-in was ignored.")
-            return Page(
-                HTTPStatus.BAD_REQUEST,
-                "Not signed in",
-                "This does not belong to the sign-in that is waited for. Begin again from the terminal.",
-            )
-        if "error" in parameters:
-            text = f"The authorization server said: {_denial(parameters)}."
-            return Page(HTTPStatus.OK, "Not signed in", text, lambda: self.take(parameters))
-        text = f"Jackfield may use {self._name}. You can close this page and go back to the terminal."
-        return Page(HTTPStatus.OK, "Signed in", text, lambda: self.take(parameters))
-
-    def belongs(self, parameters: Mapping[str, str]) -> bool:
-        """Whether a redirect answers this sign-in."""
-        state = parameters.get("state")
-        complete = "code" in parameters or "error" in parameters
-        return complete and bool(state) and self.state is not None and compare_digest(str(state), self.state)
-
-    def take(self, parameters: Mapping[str, str]) -> None:
-        """End the waiting."""
-        if not self.received.is_set():
-            self.parameters = parameters
-            self.received.set()
-
-    async def pasted(self, paste: Paste, *, is_only_way: bool) -> None:
-        """Take what is pasted until it is the right thing."""
-        while (text := await paste()) is not None:
-            parameters = dict(parse_qsl(urlsplit(text.strip()).query or text.strip()))
-            if self.belongs(parameters):
-                self.take(parameters)
-                return
-            if "code" in parameters or "error" in parameters:
-                self.on_notice("This address belongs to another sign-in. Paste the one of the page opened just now.")
-            elif text.strip():
-                self.on_notice("This is not the address: it has code=... and state=... in it.")
-        if is_only_way:
-            self.nobody = True
-            self.received.set()
-
-
-def _denial(parameters: Mapping[str, str]) -> str:
-    error, about = parameters.get("error", ""), parameters.get("error_description")
-    return (f"{error}: {about}" if about else error)[:300].rstrip(".")
-
-
-@asynccontextmanager
-async def _ways_back(
-    config: RemoteConfig, oauth: OAuthConfig, answer: _Answer, paste: Paste | None
-) -> AsyncGenerator[str]:
-    """Listen on loopback, and to what is pasted; gives the redirect URI."""
-    async with anyio.create_task_group() as tasks, AsyncExitStack() as listening:
-        redirect_uri, is_only_way = oauth.redirect_uri, False
-        try:
-            redirect_uri = await listening.enter_async_context(redirect_listener(redirect_uri, answer.judge))
-        except OSError as error:
-            what = f"the port of its redirect_uri {redirect_uri} cannot be used ({error.strerror or error})"
-            if paste is None:
-                raise AuthenticationError(
-                    f"The sign-in to server {config.server_name!r} cannot begin: {what}.",
-                    server_name=config.server_name,
-                    sent=False,
-                    hint="End what listens there (perhaps another sign-in), or use --no-browser and paste the address.",
-                ) from None
-            answer.on_notice(f"Nothing will be received from a browser here: {what}.")
-            is_only_way = True
-        if paste is not None:
-            tasks.start_soon(_pasting, answer, paste, is_only_way)
-        yield redirect_uri
-        tasks.cancel_scope.cancel()
-
-
-async def _pasting(answer: _Answer, paste: Paste, is_only_way: bool) -> None:
-    await answer.pasted(paste, is_only_way=is_only_way)
-
-
 class _Steps:
     """The steps of one sign-in."""
 
@@ -208,7 +112,7 @@ class _Steps:
         config: RemoteConfig,
         oauth: OAuthConfig,
         client: AuthorizationClient,
-        answer: _Answer,
+        answer: Answer,
         redirect_uri: str,
         show_url: ShowUrl,
         sign_in_timeout: float,
@@ -373,7 +277,7 @@ class _Steps:
         if self._answer.nobody:
             raise self._failed("no address was pasted")
         if "error" in parameters:
-            raise self._failed(f"the authorization server said: {_denial(parameters)}")
+            raise self._failed(f"the authorization server said: {denial(parameters)}")
         return AuthorizationCodeResult(
             code=parameters["code"], state=parameters.get("state"), iss=parameters.get("iss")
         )

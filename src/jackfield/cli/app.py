@@ -12,6 +12,9 @@ module in `COMMANDS`, in the order of the help. It looks like this (`src/jackfie
         config = invocation.servers.config(server)  # raises for a name unknown, an entry wrong, a file not trusted
         invocation.output.write(config.address)  # stdout: data only; notes and warnings go to stderr
 
+Completion goes by the metavars of arguments and options: `SERVER`, `SERVER.TOOL`, `KEY=VALUE`, `FILE`, `a|b|c`; see
+`completing.py`. What opens servers runs by `running.run`, so that Ctrl-C and SIGTERM close them.
+
 It returns its exit code, or nothing for 0. It raises `JackfieldError`s (`UsageError` for a wrong command line) and
 leaves telling of them, and the exit code, to `main()`. At its top it imports the standard library, typer,
 `jackfield.errors` and its neighbours here; everything else (pydantic, rich, the SDK, asyncio) is imported inside of

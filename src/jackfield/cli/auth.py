@@ -13,6 +13,7 @@ from ..errors import JackfieldError
 from . import exits
 from .invocation import Invocation
 from .output import Output, is_terminal, shown_path
+from .targets import AD_HOC_NAME
 from .wording import span
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConf
         model = SseConfig if transport_of({"url": server}) == "sse" else HttpConfig
         return model(server_name=server, url=server)
     servers = invocation.servers
+    if server == AD_HOC_NAME and server not in servers.names:
+        raise exits.UsageError(
+            f"{server!r} is what a server is called that is given by --http or --sse.",
+            server_name=server,
+            hint="Give its URL: jackfield auth URL",
+        )
     config = servers.config(server) if trusted else servers.found(server).config(os.environ)
     if not isinstance(config, RemoteConfig):
         raise exits.UsageError(

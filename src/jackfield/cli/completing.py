@@ -227,7 +227,7 @@ def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> I
             for file, about in _files(value[1:], only_folders=False):
                 yield f"{name}=@{file}", about
             return
-        for one in _possible(_table(properties.get(name))):
+        for one in _possible(_table(properties.get(name)), schema):
             if one.startswith(value):
                 yield f"{name}{typed}={one}", ""
         return
@@ -236,16 +236,28 @@ def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> I
     needed = cast("list[Any]", required) if isinstance(required, list) else []
     for key in sorted(properties, key=lambda key: key not in needed):
         if key.startswith(word) and key not in done:
-            inner = _table(properties[key])
+            inner = _resolved(_table(properties[key]), schema)
             is_text = inner.get("type", "string") == "string"
             about = inner.get("description") or inner.get("type") or ""
             yield f"{key}{'=' if is_text or not typed else ':='}", f"{about}{'' if key in needed else ' (optional)'}"
 
 
-def _possible(schema: Mapping[str, Any]) -> list[str]:
+def _possible(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
+    """The values that a schema names."""
+    schema = _resolved(schema, root)
     if isinstance(values := schema.get("enum"), list):
-        return [str(value) for value in cast("list[Any]", values)]
+        return [str(value) for value in cast("list[Any]", values) if value is not None]
+    if isinstance(branches := schema.get("anyOf", schema.get("oneOf")), list):
+        return [one for branch in cast("list[Any]", branches) for one in _possible(_table(branch), root)]
     return ["true", "false"] if schema.get("type") == "boolean" else []
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference within the tool's schema stands for."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
+        return schema
+    return _table(_table(root.get("$defs")).get(reference.removeprefix("#/$defs/")))
 
 
 def _files(word: str, *, only_folders: bool) -> Iterator[Candidate]:

@@ -140,8 +140,6 @@ def _well(row: dict[str, Any]) -> str:
 
 
 def _problem(found: FoundServer) -> ConfigError | None:
-    if found.is_disabled:
-        return None
     try:
         found.config(os.environ)
     except ConfigError as error:

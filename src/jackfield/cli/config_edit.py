@@ -109,7 +109,7 @@ def _candidates(invocation: Invocation, source: str | None, target: Path) -> dic
         return dict(discovery.servers)
     everything = _everywhere()
     found = [one for one in (*everything.servers.values(), *everything.shadowed) if one.source.path != target]
-    found = [one for one in found if not one.is_disabled and one.source.program != "Jackfield"]
+    found = [one for one in found if one.source.program != "Jackfield"]
     if source is not None:
         programs = {one.source.program for one in found}
         wanted = _program(source, programs)

@@ -11,7 +11,7 @@ from .asking import Progress
 from .invocation import Invocation
 from .known import problem_text
 from .leftovers import leftovers
-from .output import error_facts, shown_path, silence_libraries
+from .output import NO_SERVER, error_facts, shown_path, silence_libraries
 from .wording import count, duration
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def doctor(
         for one in left:
             output.warn(f"Left over from a program that was killed: {one.command}. To end it: kill {one.pid}")
         if not names:
-            output.note("No server is configured. Where Jackfield looks: jackfield config path")
+            output.note(NO_SERVER)
         elif server is None:
             _sum_up(invocation, ordered)
     first = next((errors[name] for name in names if name in errors), None)

@@ -8,6 +8,7 @@ import typer
 
 from .invocation import Invocation
 from .known import first_line, server_marks, tool_facts, unlisted_note
+from .output import NO_SERVER
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,9 @@ def find(
     else:
         for one in found:
             output.write_row([one["reference"], one["signature"], first_line(one["description"])])
-    if not found:
+    if not servers.names:
+        output.note(NO_SERVER)
+    elif not found:
         output.note("No tool matches. Try other words.")
     if note := unlisted_note(servers, only or servers.names):
         output.note(note)

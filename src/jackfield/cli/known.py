@@ -132,15 +132,19 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
             hint=f"Ask it for them: jackfield refresh {server}",
         )
     names = [*servers.names, *(form for tool in tools for form in (tool.reference, tool.name))]
-    if server is None and "." in reference and not nearest(reference, names, 1):
+    is_near = bool(nearest(reference, names, 1))
+    if not servers.names or (server is None and "." in reference and not is_near):
         servers.found(reference.partition(".")[0])
     try:
         return references.tool(reference)
     except UnknownToolError as error:
-        if error.hint is not None and error.hint.startswith("Look for it"):
-            close = did_you_mean(reference, names, "name") if nearest(reference, names, 1) else None
-            error.hint = close or "Look for it: jackfield find ..., or see all: jackfield list SERVER"
-        raise
+        if "no tool" not in error.message:  # it is the name of several
+            raise
+        what = "tool" if "." in reference else "server or tool"
+        hint = did_you_mean(reference, names, "name") if is_near else "Look for it: jackfield find WORDS"
+        raise UnknownToolError(
+            f"There is no {what} {reference!r}.", server_name=server, sent=False, hint=hint
+        ) from None
 
 
 def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:

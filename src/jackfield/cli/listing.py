@@ -8,6 +8,7 @@ import typer
 
 from .invocation import Invocation
 from .known import first_line, server_facts, short_transport, tool_facts, where
+from .output import NO_SERVER
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,7 @@ def _list_servers(invocation: Invocation, *, with_problems: bool) -> None:
         output.write_json(facts)
         return
     if not facts:
-        output.note("No server is configured. Where Jackfield looks: jackfield config path")
+        output.note(NO_SERVER)
         return
     output.write_table(["SERVER", "TRANSPORT", "TOOLS", "STATE", "FROM"], [_row(one) for one in facts], right=(2,))
     if not with_problems:

@@ -16,6 +16,10 @@ from typing import IO, Any
 from ..errors import JackfieldError, one_line
 from .exits import OK, OutputError, ReaderGoneError, exit_code
 
+NO_SERVER = (
+    "No server is configured. To add one: jackfield config add. Where Jackfield looks: jackfield config path --all"
+)
+
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
 
 

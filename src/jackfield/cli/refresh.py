@@ -8,7 +8,7 @@ import typer
 
 from .asking import Asked, ask_servers
 from .invocation import Invocation
-from .output import error_facts
+from .output import NO_SERVER, error_facts
 from .wording import duration
 
 
@@ -48,7 +48,7 @@ def refresh(
             ["SERVER", "TOOLS", "CHANGES", "TIME"], [_row(one) for one in facts], squeeze=0, right=(1, 3)
         )
     elif not invocation.servers.names:
-        output.note("No server is configured. Where Jackfield looks: jackfield config path")
+        output.note(NO_SERVER)
     changed = {one["name"]: one["changed"] for one in facts if one["changed"] and not accept}
     for name, tools in changed.items():
         output.warn(f"{name}: not as you accepted them: {', '.join(tools)}")

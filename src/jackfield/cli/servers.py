@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Servers:
-    """The servers there are, by name; disabled ones count as not there.
+    """The servers there are, by name.
 
     `outline()` is to look at a server, and cheap. `config()` is to start or reach it by, and asks whether it is
     trusted; nothing may be started or reached but with what `config()` gave.
@@ -39,7 +39,7 @@ class Servers:
     @property
     def names(self) -> list[str]:
         """The servers' names, in the order found."""
-        return [name for name, found in self.discovery.servers.items() if not found.is_disabled]
+        return list(self.discovery.servers)
 
     def found(self, name: str) -> FoundServer:
         """Where a server stands.
@@ -51,17 +51,18 @@ class Servers:
         names = self.names
         if name in names:
             return self.discovery.servers[name]
+        disabled = next((one for one in self.discovery.disabled if one.name == name), None)
         problem = next(iter(self.discovery.problems.values()), None)
+        if disabled is not None:
+            file = shown_path(disabled.source.path)
+            raise UnknownServerError(
+                f"The server {name!r} is disabled in {file}.", server_name=name, sent=False, hint="Enable it there."
+            )
         if not names:
             raise ConfigError(
                 f"There is no server {name!r}: none is configured.",
                 server_name=name,
                 hint=problem.message if problem else "See where Jackfield looks: jackfield config path",
-            )
-        if name in self.discovery.servers:
-            file = shown_path(self.discovery.servers[name].source.path)
-            raise UnknownServerError(
-                f"The server {name!r} is disabled in {file}.", server_name=name, sent=False, hint="Enable it there."
             )
         hint = did_you_mean(name, names, "server")
         raise UnknownServerError(f"There is no server {name!r}.", server_name=name, sent=False, hint=hint)

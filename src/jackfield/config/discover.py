@@ -115,11 +115,6 @@ class FoundServer:
             is_foreign=source.is_foreign,
         )
 
-    @property
-    def is_disabled(self) -> bool:
-        """Whether its file says that it is not to be used."""
-        return self.entry.get("disabled") is True or self.entry.get("enabled") is False
-
 
 @dataclass(frozen=True)
 class Discovery:
@@ -130,6 +125,9 @@ class Discovery:
     servers: Mapping[str, FoundServer]
     """Those in use, by name."""
     shadowed: Sequence[FoundServer]
+    disabled: Sequence[FoundServer]
+    """Those that their file disables. One in Jackfield's own file turns off all of that name; those of other programs
+    count as not there."""
     problems: Mapping[Path, ConfigError]
     """Files that cannot be read, and why."""
 
@@ -160,6 +158,8 @@ def discover(places: Sequence[Source]) -> Discovery:
     found: list[Source] = []
     servers: dict[str, FoundServer] = {}
     shadowed: list[FoundServer] = []
+    disabled: list[FoundServer] = []
+    taken: dict[str, Source] = {}
     problems: dict[Path, ConfigError] = {}
     parsed: dict[Path, Mapping[str, Any]] = {}
     for source in places:
@@ -176,11 +176,16 @@ def discover(places: Sequence[Source]) -> Discovery:
             continue
         found.append(source)
         for name, entry in entries:
-            if name in servers:
-                shadowed.append(FoundServer(name, entry, source, servers[name].source))
+            is_disabled = _is_disabled(entry)
+            if name in taken:
+                shadowed.append(FoundServer(name, entry, source, taken[name]))
+            elif is_disabled:
+                disabled.append(FoundServer(name, entry, source))
             else:
                 servers[name] = FoundServer(name, entry, source)
-    return Discovery(found, servers, shadowed, problems)
+            if not is_disabled or source.program == "Jackfield":
+                taken.setdefault(name, source)
+    return Discovery(found, servers, shadowed, disabled, problems)
 
 
 def _folders(cwd: Path) -> list[Path]:
@@ -237,6 +242,10 @@ def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dic
             # An extension of Zed brings the command itself: there is nothing here to start.
             if source.program != "Zed" or {"command", "url"} & set(entry):
                 yield name, entry
+
+
+def _is_disabled(entry: Mapping[str, Any]) -> bool:
+    return entry.get("disabled") is True or entry.get("enabled") is False
 
 
 def _table(value: object) -> Mapping[str, Any]:

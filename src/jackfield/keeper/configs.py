@@ -50,7 +50,9 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
         ConfigError: It has an `auth` object, which cannot be sent.
     """
     fields = config if isinstance(config, Mapping) else _fields_set(config)
-    if fields.get("auth") is not None:
+    auth = fields.get("auth")
+    # Tokens of a sign-in are found by both; only an object of the caller's own stays with the caller.
+    if auth is not None and not (isinstance(auth, str | bool | Mapping) or hasattr(auth, "model_fields_set")):
         raise ConfigError(
             f"Server {fields.get('server_name')!r} has an `auth` object, which a background process cannot be given.",
             server_name=str(fields.get("server_name")),
