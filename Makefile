@@ -30,6 +30,7 @@ unit: $(STAMP) third-party
 bench: $(STAMP)
 	$(BIN)/python benchmarks/warm_call.py
 	$(BIN)/python benchmarks/cold_open.py
+	$(BIN)/python benchmarks/cli_call.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/cli.py
 	$(BIN)/python benchmarks/soak.py

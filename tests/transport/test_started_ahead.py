@@ -15,6 +15,7 @@ from mcp.client.stdio import get_default_environment
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
+from jackfield.config.launch import Launch
 from jackfield.transport import start
 from jackfield.transport.start import end_started, inherited_environment, started_ahead, take_started
 
@@ -30,7 +31,7 @@ def test_the_session_takes_over_what_runs_already(unruly: Unruly, backend: str) 
             assert (await session.call_tool("add", {"a": 1, "b": 2})).text == "3"
             return session.process_id
 
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         assert eventually(lambda: len(strays()) == 1), "it runs before there is a session"
         (started,) = strays()
         assert anyio.run(main, backend=backend) == started.pid
@@ -45,7 +46,7 @@ def test_only_the_first_session_takes_it_over(unruly: Unruly) -> None:
         async with manager.open_session(config) as first, manager.open_session(config) as second:
             return [first.process_id, second.process_id]
 
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         (started,) = strays()
         first, second = anyio.run(main)
     assert started.pid in (first, second)
@@ -60,7 +61,7 @@ def test_a_session_with_another_server_leaves_it_alone(unruly: Unruly) -> None:
         async with MCPClientSessionManager().open_session(unruly("--pages", "2")) as session:
             await session.call_tool("count")
 
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         (started,) = strays()
         anyio.run(main)
         assert [process.pid for process in strays()] == [started.pid]
@@ -70,20 +71,20 @@ def test_a_session_with_another_server_leaves_it_alone(unruly: Unruly) -> None:
 @pytest.mark.parametrize("helper", ["group", "session", "daemon"])
 def test_what_nobody_took_over_is_ended_with_all_it_started(unruly: Unruly, helper: str) -> None:
     config = unruly("--helper", helper, "--helper-ignores-sigterm", "--ignore-eof", "--ignore-sigterm")
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         assert eventually(lambda: len(strays()) == 2)
     assert eventually(lambda: strays() == [])
-    assert take_started(config) is None
+    assert take_started(Launch.of(config)) is None
 
 
 def test_it_is_ended_when_the_block_raises(unruly: Unruly) -> None:
-    with pytest.raises(RuntimeError, match="boom"), started_ahead(unruly()):
+    with pytest.raises(RuntimeError, match="boom"), started_ahead(Launch.of(unruly())):
         raise RuntimeError("boom")
     assert strays() == []
 
 
 def test_end_started_ends_it_at_once(unruly: Unruly) -> None:
-    with started_ahead(unruly()):
+    with started_ahead(Launch.of(unruly())):
         end_started()
         assert strays() == []
 
@@ -95,7 +96,7 @@ def test_a_program_that_died_before_it_was_taken_over_says_why(unruly: Unruly) -
         async with MCPClientSessionManager().open_session(config):
             pytest.fail("it cannot open")
 
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         assert eventually(lambda: strays() == [])
         with pytest.raises(ServerStartError, match="exited with code 3") as caught:
             anyio.run(main)
@@ -111,13 +112,13 @@ def test_what_it_wrote_before_it_was_taken_over_is_kept(unruly: Unruly) -> None:
         async with MCPClientSessionManager().open_session(config) as session:
             return (await session.call_tool("echo", {"text": "well"})).text
 
-    with started_ahead(config):
+    with started_ahead(Launch.of(config)):
         assert anyio.run(main) == "well"
 
 
 def test_a_command_that_cannot_start_says_so_at_once(tmp_path: Path) -> None:
     config = StdioConfig(server_name="gone", command=str(tmp_path / "gone"))
-    with pytest.raises(ServerStartError, match="was not found"), started_ahead(config):
+    with pytest.raises(ServerStartError, match="was not found"), started_ahead(Launch.of(config)):
         pytest.fail("it cannot start")
 
 
@@ -131,11 +132,11 @@ def test_it_inherits_what_the_sdk_would_hand_on(monkeypatch: pytest.MonkeyPatch)
 def test_starting_imports_neither_the_sdk_nor_an_event_loop() -> None:
     code = """
     import sys
-    from jackfield.config.servers import StdioConfig
+    from jackfield.config.launch import Launch
     from jackfield.transport.start import started_ahead
-    with started_ahead(StdioConfig(server_name="x", command="cat")):
+    with started_ahead(Launch("x", "cat")):
         pass
-    print([name for name in ("mcp", "anyio", "asyncio", "httpx2") if name in sys.modules])
+    print([name for name in ("mcp", "pydantic", "anyio", "asyncio", "httpx2") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
@@ -145,11 +146,10 @@ def test_starting_imports_neither_the_sdk_nor_an_event_loop() -> None:
 INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
-from jackfield import StdioConfig
+from jackfield.config.launch import Launch
 from jackfield.transport import start, tree
 
-config = StdioConfig(server_name="x", command=sys.executable, environment={{"{mark}": "{token}"}},
-    args=["-S", "{server}", "--ignore-eof", "--ignore-sigterm"])
+launch = Launch("x", sys.executable, ("-S", "{server}", "--ignore-eof", "--ignore-sigterm"), {{"{mark}": "{token}"}})
 at, seen = int(sys.argv[1]), 0
 
 def count(frame, event, argument):
@@ -165,7 +165,7 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 try:
     sys.settrace(count)
-    with start.started_ahead(config):
+    with start.started_ahead(launch):
         sys.settrace(None)
         print("started", seen, flush=True)
         if at == 0:
@@ -201,7 +201,7 @@ def test_ctrl_c_at_any_line_of_starting() -> None:
 def test_a_signal_that_is_ignored_stays_so(unruly: Unruly) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with started_ahead(unruly()):
+        with started_ahead(Launch.of(unruly())):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             os.kill(os.getpid(), signal.SIGHUP)
     finally:

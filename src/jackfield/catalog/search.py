@@ -41,6 +41,19 @@ class ToolEntry:
     output_schema: Mapping[str, Any] | None = field(default=None, repr=False)
     annotations: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
+    @classmethod
+    def of(cls, server_name: str, tool: Mapping[str, Any]) -> ToolEntry:
+        """The entry of a tool as it came over the wire."""
+        return cls(
+            server_name=server_name,
+            name=str(tool["name"]),
+            description=str(tool.get("description") or ""),
+            title=tool.get("title"),
+            input_schema=tool.get("inputSchema") or {},
+            output_schema=tool.get("outputSchema"),
+            annotations=tool.get("annotations") or {},
+        )
+
     @property
     def reference(self) -> str:
         """`server.tool`, by which it is called."""

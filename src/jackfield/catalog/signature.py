@@ -19,12 +19,13 @@ def signature(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _parameter(name: str, schema: Any, required: bool) -> str:
-    shown = f"{name}{'' if required else '?'}: {_kind(schema)}"
+    shown = f"{name}{'' if required else '?'}: {type_name(schema)}"
     default = _mapping(schema).get("default")
     return shown if default is None else f"{shown} = {json.dumps(default, ensure_ascii=False)}"
 
 
-def _kind(schema: Any) -> str:
+def type_name(schema: Any) -> str:
+    """What a schema allows, in a word or two: `integer|null`, `string[]`."""
     parts = _mapping(schema)
     if isinstance(values := parts.get("enum"), list):
         some = cast("list[Any]", values)
@@ -33,11 +34,11 @@ def _kind(schema: Any) -> str:
         return reference.rpartition("/")[2]
     for union in ("anyOf", "oneOf"):
         if isinstance(branches := parts.get(union), list):
-            return "|".join(dict.fromkeys(_kind(branch) for branch in cast("list[Any]", branches)))
+            return "|".join(dict.fromkeys(type_name(branch) for branch in cast("list[Any]", branches)))
     kind: Any = parts.get("type", "any")
     if isinstance(kind, list):
         return "|".join(map(str, cast("list[Any]", kind)))
-    return f"{_kind(parts.get('items'))}[]" if kind == "array" else str(kind)
+    return f"{type_name(parts.get('items'))}[]" if kind == "array" else str(kind)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

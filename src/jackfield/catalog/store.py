@@ -278,16 +278,7 @@ class Catalog:
 
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
-    for tool in entry.tools:
-        yield ToolEntry(
-            server_name=entry.server_name,
-            name=str(tool["name"]),
-            description=str(tool.get("description") or ""),
-            title=tool.get("title"),
-            input_schema=tool.get("inputSchema") or {},
-            output_schema=tool.get("outputSchema"),
-            annotations=tool.get("annotations") or {},
-        )
+    return (ToolEntry.of(entry.server_name, tool) for tool in entry.tools)
 
 
 def _hash(value: object) -> str:

@@ -17,6 +17,7 @@ from .trust import NotTrustedError, Trust, TrustStore
 
 if TYPE_CHECKING:
     from ..catalog.store import Catalog
+    from ..config.launch import Launch
     from ..config.mcp_config import MCPConfig
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
@@ -33,6 +34,7 @@ class Servers:
     discovery: Discovery
     output: Output
     store: TrustStore = field(default_factory=TrustStore)
+    _accepted_now: set[str] = field(default_factory=set[str])
 
     @property
     def names(self) -> list[str]:
@@ -96,10 +98,22 @@ class Servers:
             ConfigError: Its entry is wrong; names file, server and key.
             NotTrustedError: It stands in a project's file, and the user has not accepted it.
         """
+        return self._admitted(name).config(os.environ)
+
+    def launch(self, name: str) -> Launch | None:
+        """How to start a server's program, where that can be told sooner than its whole configuration; as `config()`.
+
+        What is started by it is not checked yet: read `config()` at once, and end the program if that fails.
+        """
+        return self._admitted(name).launch(os.environ)
+
+    def _admitted(self, name: str) -> FoundServer:
+        """A server that is trusted, or that the user accepts now."""
         found = self.found(name)
-        if (trust := self.store.trust(found)) != "trusted":
+        if name not in self._accepted_now and (trust := self.store.trust(found)) != "trusted":
             self._ask(found, trust)
-        return found.config(os.environ)
+            self._accepted_now.add(name)
+        return found
 
     def mcp_config(self, names: Sequence[str]) -> MCPConfig:
         """Some servers for a manager; as `config()`."""

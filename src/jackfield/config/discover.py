@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..errors import ConfigError
 from .entries import prepare
 from .files import TABLES, parse_file, server_entries
+from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 
 if TYPE_CHECKING:
@@ -65,8 +66,19 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
+        return outlined(self._prepared(variables)) or ServerOutline.of(self.config(variables))
+
+    def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
+        """How its program is started, where it has one and that can be told without the models.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        return launch_of(self._prepared(variables))
+
+    def _prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
         source = self.source
-        prepared = prepare(
+        return prepare(
             self.name,
             self.entry,
             str(source.path),
@@ -75,7 +87,6 @@ class FoundServer:
             program=source.program,
             is_foreign=source.is_foreign,
         )
-        return outlined(prepared) or ServerOutline.of(self.config(variables))
 
     def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
         """Its configuration, checked.

@@ -14,10 +14,18 @@ class References:
     Args:
         tools: All of them.
         server_names: All servers, also those whose tools are not known.
+        advice: Said where no tool has a name like the one that was asked for.
     """
 
-    def __init__(self, tools: Iterable[ToolEntry], server_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tools: Iterable[ToolEntry],
+        server_names: Sequence[str],
+        *,
+        advice: str = "Look for it with find_tools.",
+    ) -> None:
         self._server_names = list(server_names)
+        self._advice = advice
         self._exact: dict[str, list[ToolEntry]] = {}
         self._normal: dict[str, list[ToolEntry]] = {}
         for tool in tools:
@@ -50,7 +58,7 @@ class References:
             f"There is no tool {reference!r}. Nothing was sent.",
             server_name=server,
             sent=False,
-            hint=hint or "Look for it with find_tools.",
+            hint=hint or self._advice,
         )
 
     def server(self, name: str) -> str:

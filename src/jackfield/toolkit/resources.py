@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +22,13 @@ from mcp.types import (
 
 from ..errors import InvalidArgumentsError
 from ..session.results import ToolResult, decode
+from .saving import safe_name, write_new
 from .tool import CallOptions, Tool, ToolSource
 
 if TYPE_CHECKING:
     from ..session.session import Session
 
 _LISTED_RESOURCES = 50
-_FILE_NAME_CHARS = 100
 _READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
@@ -153,18 +151,5 @@ def save(item: TextResourceContents | BlobResourceContents, folder: Path) -> Pat
 
     The name keeps only harmless characters of the URI, and an existing file or link is never written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     data = item.text.encode() if isinstance(item, TextResourceContents) else decode(item.blob)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(item.uri).partition("://")[2] or str(item.uri)).strip("._")
-    stem, dot, ending = (name[-_FILE_NAME_CHARS:].strip("._") or "resource").rpartition(".")
-    stem, suffix = (stem, dot + ending) if stem else (ending, "")
-    for count in range(1, 10_000):
-        path = folder / (f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}")
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        return path
-    raise FileExistsError(f"{folder} has 10,000 files named like {stem}{suffix}")
+    return write_new(folder, safe_name(str(item.uri), "resource"), data)

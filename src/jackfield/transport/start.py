@@ -19,16 +19,16 @@ from ..errors import ConfigError, ServerStartError
 from .tree import StartedProgram
 
 if TYPE_CHECKING:
-    from ..config.servers import StdioConfig
+    from ..config.launch import Launch
 
 INHERITED_VARIABLES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What a server gets of this process's environment. Source: MCP Python SDK, `get_default_environment`."""
 
-_waiting: list[tuple[StdioConfig, StartedProgram]] = []
+_waiting: list[tuple[Launch, StartedProgram]] = []
 _INTERRUPTS = [signal.SIGINT, signal.SIGTERM] + ([] if sys.platform == "win32" else [signal.SIGHUP])
 
 
-def start_program(config: StdioConfig) -> StartedProgram:
+def start_program(launch: Launch) -> StartedProgram:
     """Start a server's program.
 
     Raises:
@@ -38,27 +38,27 @@ def start_program(config: StdioConfig) -> StartedProgram:
     if sys.platform == "win32":
         raise ConfigError(
             "stdio servers cannot be started on Windows yet.",
-            server_name=config.server_name,
+            server_name=launch.server_name,
             hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
         )
-    environment: Mapping[str, str] = os.environ if config.inherit_environment else inherited_environment()
-    if config.working_dir is not None and not config.working_dir.is_dir():
+    environment: Mapping[str, str] = os.environ if launch.inherit_environment else inherited_environment()
+    if launch.working_dir is not None and not launch.working_dir.is_dir():
         raise _cannot_start(
-            config, f"its working_dir {str(config.working_dir)!r} is not a folder", "Create it or mend working_dir."
+            launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it or mend working_dir."
         )
     try:
         return StartedProgram.start(
-            config.command, config.args, {**environment, **config.environment_values()}, config.working_dir
+            launch.command, launch.args, {**environment, **launch.environment}, launch.working_dir
         )
     except FileNotFoundError:
         hint = "Install it, or give its full path as command."
-        raise _cannot_start(config, f"the command {config.command!r} was not found", hint) from None
+        raise _cannot_start(launch, f"the command {launch.command!r} was not found", hint) from None
     except PermissionError:
         hint = "Make the file executable, or start it by its interpreter."
-        raise _cannot_start(config, f"the command {config.command!r} may not be executed", hint) from None
+        raise _cannot_start(launch, f"the command {launch.command!r} may not be executed", hint) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _cannot_start(config, f"the command {config.command!r} failed: {reason}", None) from None
+        raise _cannot_start(launch, f"the command {launch.command!r} failed: {reason}", None) from None
 
 
 def inherited_environment() -> dict[str, str]:
@@ -67,27 +67,27 @@ def inherited_environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
-def _cannot_start(config: StdioConfig, problem: str, hint: str | None) -> ServerStartError:
+def _cannot_start(launch: Launch, problem: str, hint: str | None) -> ServerStartError:
     return ServerStartError(
-        f"Server {config.server_name!r} could not be started: {problem}.",
-        server_name=config.server_name,
+        f"Server {launch.server_name!r} could not be started: {problem}.",
+        server_name=launch.server_name,
         sent=False,
         hint=hint,
     )
 
 
 @contextlib.contextmanager
-def started_ahead(config: StdioConfig) -> Generator[None]:
+def started_ahead(launch: Launch) -> Generator[None]:
     """Start a server now; the first session with it that is opened inside the block takes it over.
 
     If none does, it is killed when the block is left, and at the latest when the interpreter ends. Check
-    that the configuration is trusted before.
+    that its configuration is trusted before.
 
     Raises:
         ServerStartError: It cannot be started.
     """
     with _interrupts_held():
-        item = (config, start_program(config))
+        item = (launch, start_program(launch))
         _waiting.append(item)
     try:
         yield
@@ -97,10 +97,10 @@ def started_ahead(config: StdioConfig) -> Generator[None]:
             _end(item[1])
 
 
-def take_started(config: StdioConfig) -> StartedProgram | None:
+def take_started(launch: Launch) -> StartedProgram | None:
     """The program of this server that was started ahead, if it waits; it is the caller's from now on."""
     for item in _waiting:
-        if item[0] == config:
+        if item[0] == launch:
             _waiting.remove(item)
             return item[1]
     return None

@@ -22,6 +22,7 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
 
+from ..config.launch import Launch
 from ..config.servers import StdioConfig
 from .process import ChildProcess, read_some
 from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
@@ -43,7 +44,8 @@ async def stdio_transport(
     Raises:
         ServerStartError: The command cannot be started.
     """
-    child = ChildProcess(take_started(config) or start_program(config))
+    launch = Launch.of(config)
+    child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
     reader = _MessageReader(child, config, report)
     writer = _MessageWriter(child, config)

@@ -1,0 +1,156 @@
+"""Makes the arguments of a call: names and types by the tool's schema, before anything is started or sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import InvalidArgumentsError, nearest
+from .conversion import MisfitError, Schema, alternatives, converted
+from .words import Given
+
+if TYPE_CHECKING:
+    from ..catalog.search import ToolEntry
+
+_MAX_PROBLEMS = 3
+_SIGNATURE_CHARS = 250
+_FRESH_SECONDS = 60.0
+
+_ABOUT = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$schema", "$defs"}
+_SETTLED = _ABOUT | {"type", "enum", "const"}
+"""Keywords that a converted text keeps to."""
+_SETTLED_AT_ROOT = _ABOUT | {"type", "properties", "required", "additionalProperties", "definitions"}
+
+
+def arguments_for(tool: ToolEntry, given: Given, *, listed_at: float | None = None) -> dict[str, Any]:
+    """The arguments to send.
+
+    Args:
+        tool: With its schema.
+        given: As they stand on the command line.
+        listed_at: When the tool was listed (seconds since the epoch), where that was not just now.
+
+    Raises:
+        InvalidArgumentsError: They do not fit; nothing was sent. Names each, its type and the tool's signature.
+    """
+    schema = tool.input_schema
+    properties = _mapping(schema.get("properties"))
+    problems = [_unknown(name, properties) for name in (*given.texts, *given.values) if not _is_known(name, schema)]
+    arguments = dict(given.values)
+    for name, texts in given.texts.items():
+        if not _is_known(name, schema):
+            continue
+        try:
+            arguments[name] = converted(texts, _schema_of(name, schema), schema)
+        except MisfitError as error:
+            problems.append(f"{name} ({_type_name(_schema_of(name, schema), schema)}): {error}")
+    problems += [
+        f"{name} ({_type_name(properties.get(name, True), schema)}) is missing"
+        for name in _names(schema.get("required"))
+        if name not in arguments and name not in given.texts
+    ]
+    if problems:
+        more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
+        raise _misfit(tool, f"{'; '.join(problems[:_MAX_PROBLEMS])}{more}", listed_at)
+    if not _is_settled(given, schema):
+        _check_whole(tool, arguments, listed_at)
+    return arguments
+
+
+def signature_of(tool: ToolEntry) -> str:
+    """How the tool is called, in one line that is not too long."""
+    from ..catalog.signature import signature
+
+    shown = signature(tool.reference, tool.input_schema)
+    return shown if len(shown) <= _SIGNATURE_CHARS else f"{shown[: _SIGNATURE_CHARS - 4]}...)"
+
+
+def _misfit(tool: ToolEntry, problems: str, listed_at: float | None) -> InvalidArgumentsError:
+    return InvalidArgumentsError(
+        f"Arguments of {tool.reference!r} do not fit: {problems}. Nothing was sent.",
+        server_name=tool.server_name,
+        sent=False,
+        hint=f"Call it as {signature_of(tool)}{listing_age(tool.server_name, listed_at)}",
+    )
+
+
+def listing_age(server_name: str, listed_at: float | None) -> str:
+    """Where the catalog and not the server had the word: when it was told, and how to have it told anew."""
+    seconds = 0.0 if listed_at is None else time.time() - listed_at
+    if seconds < _FRESH_SECONDS:
+        return ""
+    return f" (as listed {_ago(seconds)}; to have it listed anew: jackfield refresh {server_name})"
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return f"{seconds:.0f} seconds ago"
+
+
+def _is_known(name: str, schema: Schema) -> bool:
+    """Whether the tool takes an argument of that name.
+
+    By JSON Schema an object may have more than its properties unless it says otherwise, but servers do not
+    look at what they did not ask for: a misspelt option would silently do nothing. So what the schema does not
+    speak of is refused.
+    """
+    if name in _mapping(schema.get("properties")):
+        return True
+    rest = schema.get("additionalProperties")
+    if rest is True or isinstance(rest, Mapping):
+        return True
+    # Without properties, or with others by pattern or in parts, one cannot say from here.
+    is_open = not isinstance(schema.get("properties"), Mapping) and rest is not False
+    return is_open or "patternProperties" in schema
+
+
+def _unknown(name: str, properties: Schema) -> str:
+    close = nearest(name, properties, 1)
+    return f"unknown {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _schema_of(name: str, schema: Schema) -> object:
+    properties = _mapping(schema.get("properties"))
+    return properties[name] if name in properties else schema.get("additionalProperties", True)
+
+
+def _is_settled(given: Given, schema: Schema) -> bool:
+    """Whether the conversion saw to all that the schema asks for, so that it need not be checked as a whole."""
+    return (
+        not given.values
+        and set(schema) <= _SETTLED_AT_ROOT
+        and all(
+            set(part) <= _SETTLED and part.get("type") not in ("object", "array")
+            for name in given.texts
+            for part in alternatives(_schema_of(name, schema), schema)
+        )
+    )
+
+
+def _check_whole(tool: ToolEntry, arguments: Mapping[str, Any], listed_at: float | None) -> None:
+    from ..session.arguments import ArgumentCheck
+
+    try:
+        ArgumentCheck(tool.server_name, tool.reference, tool.input_schema).check(arguments)
+    except InvalidArgumentsError as error:
+        problems = error.message.partition(" do not fit: ")[2].removesuffix(". Nothing was sent.")
+        raise _misfit(tool, problems, listed_at) from None
+
+
+def _type_name(schema: object, root: Schema) -> str:
+    """What may be written, with references followed: their names say nothing to whoever does not see the schema."""
+    from ..catalog.signature import type_name
+
+    return "|".join(dict.fromkeys(type_name(part) for part in alternatives(schema, root)))
+
+
+def _names(value: object) -> Sequence[str]:
+    return [name for name in cast("list[object]", value) if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> Schema:
+    return cast("Schema", value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,219 @@
+"""Opens a server for one command, makes its requests, and closes it.
+
+A server over stdio is started before anything that is needed to speak to it is imported, so that both come up at the
+same time. Whatever interrupts the command, from the start of the server to its end, ends the server too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Generator
+from importlib import import_module
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ..config.launch import Launch
+from ..transport.start import end_started, started_ahead
+from .output import Output, silence_libraries
+from .steps import ProgressListener, Request, Result, Steps
+
+if TYPE_CHECKING:
+    from ..config.servers import ServerConfig
+    from ..session.session import Session
+    from .targets import Target
+
+_ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+
+_LEAST_SECONDS = 0.001
+
+_NEEDED = ("..manager.manager", "..session.session", "..transport.connection")
+
+
+def run_live(
+    target: Target,
+    steps: Steps,
+    *,
+    timeout: float | None = None,
+    on_progress: ProgressListener | None = None,
+    output: Output,
+) -> Result:
+    """Open the server, make the steps, close it; returns what they come to.
+
+    Args:
+        target: The server.
+        steps: What to ask of it.
+        timeout: Seconds from here to the last answer; the server's own settings for each if omitted.
+        on_progress: Gets the progress of tool calls.
+        output: Says whether what libraries log is shown.
+
+    Raises:
+        JackfieldError: It could not be opened, or as the steps.
+        KeyboardInterrupt: By Ctrl-C, once nothing is left of the server.
+        SystemExit: By SIGTERM and SIGHUP, likewise.
+    """
+    # On a terminal this asks whether an untrusted server is accepted, so it comes before the clock and the signals.
+    launch, config = target.load_launch(), None
+    if launch is None:
+        config = target.load_config()
+        launch = Launch.of(config) if config.transport == "stdio" else None
+    deadline = None if timeout is None else time.monotonic() + timeout
+    interrupts = _Interrupts()
+    with interrupts.held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
+        with _uncollected():
+            config = config or target.load_config()
+            for module in _NEEDED:
+                import_module(module, __package__)
+            import asyncio
+        silence_libraries(output)
+        if output.verbose:
+            logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        if timeout is not None:
+            config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
+        try:
+            with interrupts.as_cancellation():
+                return asyncio.run(_made(config, steps, deadline, on_progress, interrupts))
+        except asyncio.CancelledError:
+            raise SystemExit(128 + interrupts.number) from None
+
+
+@contextlib.contextmanager
+def _uncollected() -> Generator[None]:
+    """Keep the garbage collector from going through what is imported again and again: all of it stays to the end."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+async def _made(
+    config: ServerConfig,
+    steps: Steps,
+    deadline: float | None,
+    on_progress: ProgressListener | None,
+    interrupts: _Interrupts,
+) -> Result:
+    from ..errors import JackfieldError
+    from ..manager.manager import MCPClientSessionManager
+
+    interrupts.cancel_this_task()
+    async with MCPClientSessionManager().open_session(config) as session:
+        try:
+            request = next(steps)
+            while True:
+                seconds = None if deadline is None else max(_LEAST_SECONDS, deadline - time.monotonic())
+                try:
+                    result = await _answer(session, request, seconds, on_progress)
+                except JackfieldError as error:
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(result)
+        except StopIteration as end:
+            return end.value
+
+
+async def _answer(
+    session: Session, request: Request, call_timeout: float | None, on_progress: ProgressListener | None
+) -> Result:
+    params: dict[str, Any] = dict(request.params)
+    answer: Any
+    match request.method:
+        case "tools/list":
+            # The one that the call itself is checked by; it is fetched once.
+            listing = await session.tool_listing(call_timeout=call_timeout)
+            return {"tools": [_plain(tool) for tool in listing.tools] if listing else []}
+        case "tools/call":
+            answer = await session.call_tool(
+                params["name"],
+                params["arguments"],
+                call_timeout=call_timeout,
+                progress_callback=_awaited(on_progress) if on_progress else None,
+            )
+        case "resources/read":
+            answer = await session.read_resource(params["uri"], call_timeout=call_timeout)
+        case "resources/list":
+            answer = await session.list_resources(call_timeout=call_timeout)
+        case "resources/templates/list":
+            answer = await session.list_resource_templates(call_timeout=call_timeout)
+        case "prompts/list":
+            answer = await session.list_prompts(call_timeout=call_timeout)
+        case "prompts/get":
+            answer = await session.get_prompt(params["name"], params["arguments"], call_timeout=call_timeout)
+        case method:
+            raise ValueError(f"no such request: {method}")
+    return _plain(answer)
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    """As it came over the wire."""
+    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _awaited(listener: ProgressListener) -> Any:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        listener(progress, total, message)
+
+    return on_progress
+
+
+class _Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP, in the two phases of a command that opens a server."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The signal other than Ctrl-C that came."""
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """While imports run a signal ends server and process at once.
+
+        An exception could come up anywhere in other people's code, where it may be taken for something else.
+        """
+        before = {number: signal.getsignal(number) for number in _ENDING}
+        # One that is ignored, such as by nohup, stays so.
+        mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+        for number in mine:
+            signal.signal(number, _end_at_once)
+        try:
+            yield
+        finally:
+            for number in mine:
+                signal.signal(number, before[number])
+
+    @contextlib.contextmanager
+    def as_cancellation(self) -> Generator[None]:
+        """From here on the event loop takes them: it cancels what runs, which closes the server."""
+        is_ours = signal.getsignal(signal.SIGINT) is _end_at_once
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            if is_ours:
+                signal.signal(signal.SIGINT, _end_at_once)
+
+    def cancel_this_task(self) -> None:
+        """Let SIGTERM and SIGHUP cancel the running task, as asyncio does by itself for Ctrl-C."""
+        import asyncio
+
+        task = asyncio.current_task()
+        assert task
+
+        def cancel(number: int) -> None:
+            self.number = self.number or number
+            task.cancel()
+
+        for number in _ENDING[1:]:
+            if signal.getsignal(number) is _end_at_once:
+                asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    end_started()
+    os._exit(128 + number)

@@ -1,0 +1,147 @@
+"""What `call`, `read` and `prompt` have in common: making the request, and showing what came of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, ToolError
+from .exits import UsageError
+from .output import Output
+from .rendering import STYLES, Style, shown
+
+if TYPE_CHECKING:
+    from .steps import Result, Steps
+    from .targets import Target
+
+OutputOption = Annotated[
+    str | None,
+    typer.Option("--output", metavar="|".join(STYLES), help="How to print the result; text, or json with --json."),
+]
+SaveOption = Annotated[
+    Path | None, typer.Option("--save", metavar="FOLDER", help="Write images and other binary results to files there.")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
+]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a request is to be made and shown."""
+
+    output: Output
+    style: Style
+    folder: Path | None
+    timeout: float | None
+
+    @classmethod
+    def of(cls, output: Output, style: str | None, folder: Path | None, timeout: float | None) -> Wishes:
+        """Check what was given, before anything is started.
+
+        Raises:
+            UsageError: One of them is wrong.
+        """
+        chosen = style or ("json" if output.as_json else "text")
+        if chosen not in STYLES:
+            from ..errors import did_you_mean
+
+            raise UsageError(f"--output: there is no style {style!r}.", hint=did_you_mean(chosen, STYLES, "style"))
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise UsageError(f"--timeout: {timeout:g} is no positive number of seconds.")
+        if folder is not None:
+            from .saving import save_folder
+
+            folder = save_folder(folder)
+        return cls(output, cast("Style", chosen), folder, timeout)
+
+
+def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
+    """Make the steps: on the kept session where there is one, else on one that is opened here and closed again.
+
+    Raises:
+        JackfieldError: They could not be made.
+    """
+    from .kept import kept_session, run_kept
+
+    output = wishes.output
+    with ExitStack() as stack:
+        progress = None
+        if output.shows_progress:
+            from .progress import ProgressLine
+
+            progress = stack.enter_context(ProgressLine(output.width))
+        kept = kept_session(target)
+        try:
+            if kept is not None:
+                return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)
+            from .live import run_live
+
+            return run_live(target, steps, timeout=wishes.timeout, on_progress=progress, output=output)
+        except SessionTimeoutError as error:
+            if wishes.timeout is not None:
+                # What is left for the answer is less by what opening took; the user knows only the whole.
+                error.message = re.sub(r"within [0-9.e-]+ s", f"within {wishes.timeout:g} s", error.message)
+            error.hint = "Give it more time with --timeout SECONDS."
+            raise
+        except SessionTerminatedError as error:
+            # What the library advises is for whoever goes on with the session; here only a kept one does.
+            if kept is None:
+                error.hint = (
+                    f"To see what is wrong with it: jackfield doctor {target.server_name}"
+                    if target.is_configured
+                    else "Run it by hand to see why."
+                )
+            raise
+
+
+def show(result: Result, target: Target, wishes: Wishes) -> None:
+    """Print a result, and write its files.
+
+    Raises:
+        ToolError: The result is an error of the tool's own.
+        OutputError: It cannot be written; what can be is.
+    """
+    output, failure = wishes.output, None
+    is_error = result.get("isError") is True
+    if is_error and wishes.style != "raw":
+        raise _tool_error(result, target)
+    if wishes.folder is not None:
+        from .saving import saved
+
+        result, failure = saved(result, wishes.folder, target.name)
+    text = shown(result, wishes.style)
+    if text:
+        output.write(_safe(text) if output.for_people else text)
+    if failure is not None:
+        raise failure
+    if is_error:
+        raise _tool_error(result, target)
+
+
+class _ToolFailedError(ToolError):
+    """The tool's own error, told with its words whole: they may be all there is to find the cause by."""
+
+    def __init__(self, message: str, words: str, **details: Any) -> None:
+        super().__init__(f"{message}: {words}" if words else f"{message}.", **details)
+        self._text = f"{message}:\n{words}" if words else f"{message}."
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _tool_error(result: Mapping[str, Any], target: Target) -> JackfieldError:
+    words = shown(result, "text").strip().expandtabs()
+    message = f"Tool {target.name!r} of server {target.server_name!r} reported an error"
+    return _ToolFailedError(message, words, sent=True, server_name=target.server_name)
+
+
+def _safe(text: str) -> str:
+    """The text without what would steer a terminal or turn its words around."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "?", text.replace("\r\n", "\n"))

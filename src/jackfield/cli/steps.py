@@ -1,0 +1,147 @@
+"""What a command asks of a server, step by step: requests are yielded and results sent in, all as plain JSON.
+
+So the same steps are made on a session of this process (`live`) and on a kept one (`kept`), which needs no SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..catalog.search import ToolEntry
+from ..errors import InvalidArgumentsError, RequestError, did_you_mean, nearest
+from .arguments import arguments_for
+from .exits import UsageError
+from .targets import Target, find_tool
+from .words import Given
+
+Result = Mapping[str, Any]
+ProgressListener = Callable[[float, float | None, str | None], None]
+"""Called with how much is done, of how much (where that is known), and what is being done."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of MCP."""
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+Steps = Generator[Request, Result, Result]
+
+
+def call_steps(target: Target, given: Given, *, dry_run: bool = False) -> Steps:
+    """Call a tool; or give what would be sent, as `{"server", "tool", "arguments"}`.
+
+    Raises:
+        UnknownToolError: There is no such tool.
+        InvalidArgumentsError: The arguments do not fit.
+    """
+    # The server's own word counts: it may offer something else than the catalog remembers.
+    listing = yield Request("tools/list")
+    tools = (ToolEntry.of(target.server_name, tool) for tool in listing.get("tools", ()))
+    tool = find_tool(target, [tool for tool in tools if target.server.lets_in(tool.name)], is_fresh=True)
+    arguments = arguments_for(tool, given)
+    if dry_run:
+        return planned(tool, arguments)
+    return (yield Request("tools/call", {"name": tool.name, "arguments": arguments}))
+
+
+def check_by_catalog(target: Target, given: Given) -> tuple[ToolEntry, dict[str, Any]] | None:
+    """The call as far as the catalog knows, before anything is started; `None` where it knows nothing.
+
+    Raises:
+        UnknownToolError: There is no such tool.
+        InvalidArgumentsError: The arguments do not fit.
+    """
+    if target.tools is None:
+        return None
+    tool = find_tool(target, target.tools)
+    return tool, arguments_for(tool, given, listed_at=target.listed_at)
+
+
+def planned(tool: ToolEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dry run tells."""
+    return {"server": tool.server_name, "tool": tool.name, "arguments": arguments}
+
+
+def read_steps(target: Target) -> Steps:
+    """Read a resource.
+
+    Raises:
+        RequestError: The server does not have it; the hint has the nearest.
+    """
+    try:
+        return (yield Request("resources/read", {"uri": target.name}))
+    except RequestError as error:
+        listed = yield from _listed("resources/list", "resources")
+        uris = [str(resource.get("uri")) for resource in listed]
+        if target.name in uris:
+            raise
+        templates = yield from _listed("resources/templates/list", "resourceTemplates")
+        error.hint = _which(target.name, [*uris, *(str(template.get("uriTemplate")) for template in templates)])
+        raise
+
+
+def _which(uri: str, known: list[str]) -> str:
+    if not known:
+        return "The server offers no resources."
+    return did_you_mean(uri, known, "resource")
+
+
+def prompt_steps(target: Target, given: Given) -> Steps:
+    """Fill in a prompt.
+
+    Raises:
+        UsageError: The server has no such prompt; the hint has the nearest.
+        InvalidArgumentsError: An argument is missing, unknown, or no text.
+    """
+    prompts = {str(prompt.get("name")): prompt for prompt in (yield from _listed("prompts/list", "prompts"))}
+    prompt = prompts.get(target.name)
+    if prompt is None:
+        raise UsageError(
+            f"Server {target.server_name!r} has no prompt {target.name!r}.",
+            server_name=target.server_name,
+            sent=False,
+            hint=did_you_mean(target.name, prompts, "prompt") if prompts else "The server offers no prompts.",
+        )
+    arguments = _prompt_arguments(target, prompt, given)
+    return (yield Request("prompts/get", {"name": target.name, "arguments": arguments}))
+
+
+def _prompt_arguments(target: Target, prompt: Mapping[str, Any], given: Given) -> dict[str, str]:
+    known = {str(argument.get("name")): argument for argument in prompt.get("arguments") or ()}
+    problems: list[str] = []
+    for name in (*given.texts, *given.values):
+        if name not in known:
+            close = nearest(name, known, 1)
+            problems.append(f"unknown {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    problems += [
+        f"{name} (text) is missing"
+        for name, argument in known.items()
+        if argument.get("required") and name not in given.texts and name not in given.values
+    ]
+    problems += [f"{name}: it was given {len(texts)} times" for name, texts in given.texts.items() if len(texts) > 1]
+    problems += [
+        f"{name}: arguments of prompts are text" for name, value in given.values.items() if not isinstance(value, str)
+    ]
+    if problems:
+        shown = ", ".join(f"{name}{'' if known[name].get('required') else '?'}" for name in known)
+        raise InvalidArgumentsError(
+            f"Arguments of {target.name!r} do not fit: {'; '.join(problems[:3])}. Nothing was sent.",
+            server_name=target.server_name,
+            sent=False,
+            hint=f"Fill it in as {target.name}({shown})",
+        )
+    return {**{name: texts[0] for name, texts in given.texts.items()}, **given.values}
+
+
+def _listed(method: str, key: str) -> Generator[Request, Result, list[Mapping[str, Any]]]:
+    """What a server lists; nothing where it cannot."""
+    try:
+        listing = yield Request(method)
+    except RequestError:
+        return []
+    return list(listing.get(key, ()))

@@ -1,0 +1,176 @@
+"""Ctrl-C, SIGTERM and SIGHUP at any point of a call: the server is ended, and the exit code says it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from ..conftest import eventually, strays
+from .conftest import PYTHON, Command, everything, unruly_entry
+
+SLEEP = ("call", "unruly.sleep", "seconds=60")
+
+
+@pytest.fixture
+def log(jackfield: Command) -> Path:
+    return jackfield.home / "runs.log"
+
+
+def configure(run: Command, log: Path, *options: str) -> None:
+    run.configure_user(unruly=unruly_entry("--log", str(log), *options, session={"close_timeout": 1}))
+
+
+def is_running(log: Path) -> bool:
+    return log.exists() and "run sleep" in log.read_text()
+
+
+@contextmanager
+def started(run: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        run.line(*arguments),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=run.environment, cwd=run.project,
+    )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(terminal: pexpect.spawn[str]) -> int:
+    """Its exit code, as a shell would tell it."""
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return 128 + terminal.signalstatus if terminal.signalstatus else terminal.exitstatus or 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--ignore-eof", "--ignore-sigterm"], ["--helper", "daemon", "--helper-ignores-sigterm"]],
+    ids=["polite", "stubborn", "helper"],
+)
+def test_ctrl_c_in_mid_call(jackfield: Command, log: Path, options: list[str]) -> None:
+    configure(jackfield, log, *options)
+    terminal = jackfield.spawn(*SLEEP)
+    assert eventually(lambda: is_running(log), 20)
+    terminal.sendintr()
+    assert ended(terminal) == 130
+    assert strays() == []
+    assert (terminal.before or "").strip() == "^C"
+    if not options:
+        assert "cancelled" in log.read_text(), "the server was told"
+
+
+def test_ctrl_c_while_the_server_comes_up(jackfield: Command, log: Path) -> None:
+    configure(jackfield, log, "--start-delay", "60")
+    terminal = jackfield.spawn(*SLEEP)
+    assert eventually(lambda: len(strays()) == 2, 20), "the command, and the server"
+    terminal.sendintr()
+    assert ended(terminal) == 130
+    assert strays() == []
+    assert (terminal.before or "").strip() == "^C"
+
+
+def test_ctrl_c_again_while_a_stubborn_server_is_closed(jackfield: Command, log: Path) -> None:
+    configure(jackfield, log, "--ignore-eof", "--ignore-sigterm")
+    terminal = jackfield.spawn(*SLEEP)
+    assert eventually(lambda: is_running(log), 20)
+    for _ in range(3):
+        terminal.sendintr()
+    assert ended(terminal) == 130
+    assert eventually(lambda: strays() == [])
+
+
+# What comes before the first line of it is the interpreter's own.
+FROM_THE_FIRST_LINE = "print('up', flush=True)\nimport sys\nfrom jackfield.cli.app import main\nsys.exit(main())"
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0])
+def test_ctrl_c_at_any_moment(jackfield: Command, log: Path, moment: float) -> None:
+    configure(jackfield, log, "--ignore-eof", "--ignore-sigterm")
+    terminal = pexpect.spawn(
+        PYTHON, ["-c", FROM_THE_FIRST_LINE, *SLEEP],
+        env=jackfield.environment, cwd=str(jackfield.project), encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    terminal.expect_exact("up")
+    time.sleep(moment)  # no condition to wait for: any moment will do
+    terminal.sendintr()
+    assert ended(terminal) == 130, terminal.before
+    assert eventually(lambda: strays() == [])
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("options", [[], ["--ignore-eof", "--ignore-sigterm"]], ids=["polite", "stubborn"])
+def test_a_command_that_is_ended_ends_its_server(
+    jackfield: Command, log: Path, number: signal.Signals, exit_code: int, options: list[str]
+) -> None:
+    configure(jackfield, log, *options)
+    with started(jackfield, *SLEEP) as process:
+        assert eventually(lambda: is_running(log), 20)
+        process.send_signal(number)
+        assert process.wait(20) == exit_code
+        assert process.stderr
+        assert process.stderr.read() == ""
+    assert strays() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_while_the_server_comes_up(
+    jackfield: Command, log: Path, number: signal.Signals
+) -> None:
+    configure(jackfield, log, "--start-delay", "60", "--ignore-eof", "--ignore-sigterm")
+    with started(jackfield, *SLEEP) as process:
+        assert eventually(lambda: len(strays()) == 2, 20)
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+    assert eventually(lambda: strays() == [])
+
+
+def test_a_signal_that_is_ignored_stays_so(jackfield: Command, log: Path) -> None:
+    """As under nohup, and for jobs in the background of a script."""
+    configure(jackfield, log)
+    process = subprocess.Popen(
+        ["bash", "-c", 'trap "" HUP INT; exec "$@"', "bash", *jackfield.line("call", "unruly.sleep", "seconds=2")],
+        stdout=subprocess.PIPE, text=True, env=jackfield.environment, cwd=jackfield.project,
+    )  # fmt: skip
+    with process:
+        assert eventually(lambda: is_running(log), 20)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stdout
+        assert process.stdout.read() == "slept\n"
+
+
+# Progress
+
+
+def test_progress_is_shown_on_a_terminal_and_wiped(jackfield: Command) -> None:
+    jackfield.configure_user(everything=everything())
+    done = jackfield.in_terminal("call", "everything.steps", "count=3")
+    assert done.exit_code == 0
+    assert "\r\x1b[K100% step 3" in done.stdout
+    assert done.stdout.endswith("\r\x1b[K3 steps\n"), "nothing of it stays"
+    for arguments, env in ((["--quiet"], {}), ([], {"TERM": "dumb"})):
+        quiet = jackfield.in_terminal("call", "everything.steps", "count=3", *arguments, env=env)
+        assert quiet.stdout == "3 steps\n"
+    piped = jackfield("call", "everything.steps", "count=3")
+    assert (piped.stdout, piped.stderr) == ("3 steps\n", "")
+
+
+def test_progress_gives_way_to_an_error(jackfield: Command, log: Path) -> None:
+    jackfield.configure_user(everything=everything())
+    terminal = jackfield.spawn("call", "everything.slow", "seconds=60", f"log={log}")
+    terminal.expect_exact(" 50% half way")
+    terminal.sendintr()
+    assert ended(terminal) == 130
+    assert (terminal.before or "").endswith("\r\x1b[K")
+    assert log.read_text() == "cancelled"
