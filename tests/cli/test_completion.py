@@ -49,6 +49,14 @@ def candidates(run: Command, line: str, shell: str = "fish") -> list[str]:
         ("jackfield find --server tr", ["tracker"]),
         ("jackfield find --server=tr", []),
         ("jackfield refresh files m", ["mail"]),
+        ("jackfield call f", ["files."]),
+        ("jackfield call files.read_file ", ["path=", "limit=", "encoding="]),
+        ("jackfield call files.read_file path=x ", ["limit=", "encoding="]),
+        ("jackfield call files.read_file limit:=3 l", []),
+        ("jackfield call files.read_file encoding=", ["encoding=utf-8", "encoding=latin-1"]),
+        ("jackfield call files.write_file append:=t", ["append:=true"]),
+        ("jackfield call files.nothing ", []),
+        ("jackfield call --output m", ["markdown"]),
         ("jackfield completion ", ["bash", "zsh", "fish"]),
         ("jackfield completion z", ["zsh"]),
         ("jackfield list --l", ["--live"]),
@@ -87,6 +95,7 @@ def test_bash_goes_on_behind_a_colon(scene: Command) -> None:
     scene.configure_user(**{"a:b": {"command": "x"}})
     assert candidates(scene, "jackfield list a:", "bash") == ["b"]
     assert candidates(scene, "jackfield list a:", "fish") == ["a:b"]
+    assert candidates(scene, "jackfield call files.read_file encoding=u", "bash") == ["utf-8"]
 
 
 @pytest.mark.parametrize("content", ['{"mcpServers"', "[]", '{"mcpServers": {"a": 3}}'])

@@ -177,14 +177,17 @@ def discover(places: Sequence[Source]) -> Discovery:
         found.append(source)
         for name, entry in entries:
             is_disabled = _is_disabled(entry)
-            if name in taken:
-                shadowed.append(FoundServer(name, entry, source, taken[name]))
-            elif is_disabled:
+            if is_disabled and source.program != "Jackfield":
                 disabled.append(FoundServer(name, entry, source))
+            elif name in taken:
+                shadowed.append(FoundServer(name, entry, source, taken[name]))
             else:
-                servers[name] = FoundServer(name, entry, source)
-            if not is_disabled or source.program == "Jackfield":
-                taken.setdefault(name, source)
+                taken[name] = source
+                server = FoundServer(name, entry, source)
+                if is_disabled:
+                    disabled.append(server)
+                else:
+                    servers[name] = server
     return Discovery(found, servers, shadowed, disabled, problems)
 
 
