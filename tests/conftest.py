@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,10 @@ import pytest
 from hypothesis import settings
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
+
+# A shell's background job ignores SIGINT, and so would the programs that tests start and press Ctrl-C on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("jackfield", max_examples=30, deadline=None)
 settings.load_profile("jackfield")
