@@ -291,6 +291,7 @@ def test_how_long_it_is_kept_comes_from_the_configuration(shared: Home, unruly_f
     KeptSession(unruly_fields(name="c", keep_alive=True, session={"idle_timeout": None}), keep=True).open()
     KeptSession(unruly_fields(name="d", keep_alive=60), keep=True).open(idle_timeout=5)
     assert {info["server"]: info["idle_timeout"] for info in sessions()} == {"a": 60, "b": 30, "c": None, "d": 5}
+    assert KeptSession(unruly_fields(name="d", keep_alive=60), keep=True).open()["session"]["idle_timeout"] == 5
 
 
 def test_closing_ends_the_server_and_the_calls(shared: Home, kept: KeptSession, tmp_path: Path) -> None:
@@ -371,6 +372,7 @@ def test_a_changed_configuration_opens_another_session(shared: Home, unruly_fiel
     assert new["idle_timeout"] == 77
     # Each variable's value is a configuration of its own: two terminals do not disturb each other.
     assert text(before.call_tool("count")) == "2"
+    assert [info["replaced"] for info in sessions()] == [False, True]
     assert close_sessions("unruly") == [{"server": "unruly", "key": "default"}] * 2
 
 

@@ -36,6 +36,7 @@ _OF_CODE = {
     "session_invalid": CONNECTION,
     "session_conflict": CONNECTION,
     "limit_exceeded": CONNECTION,
+    "keeper_failed": CONNECTION,
     "auth_required": AUTHENTICATION,
     "session_timeout": TIMEOUT,
     "not_trusted": NOT_TRUSTED,

@@ -97,6 +97,10 @@ class _ShellCompleter(Completer):
 
     def _completions(self, text: str) -> Iterator[Completion]:
         asked: Any = split(f"jackfield {text.lstrip()}")
+        if asked.before == [HELP]:
+            names = ((name, "") for name in sorted(self._commands) if name.startswith(asked.word))
+            yield from self._found(asked, names, HELP)
+            return
         if not asked.before:
             own = [(name, "") for name in ("exit", HELP) if asked.word and name.startswith(asked.word)]
             yield from self._found(asked, own)

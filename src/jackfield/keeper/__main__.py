@@ -47,7 +47,7 @@ def main(lock: int, ready: int) -> None:
     try:
         _serve(place, lock, listener)
     finally:
-        place.remove_socket()
+        place.remove_socket(lock)
 
 
 def _serve(place: Place, lock: int, listener: socket.socket) -> None:
@@ -64,7 +64,7 @@ def _serve(place: Place, lock: int, listener: socket.socket) -> None:
 
         from .server import KeeperServer
 
-        server = KeeperServer(place, lambda: place.has_lock(lock), keeper_id, earlier, _linger())
+        server = KeeperServer(place, lock, keeper_id, earlier, _linger())
         anyio.run(server.run, listener)
     except BaseException:
         logger.exception("Background process failed")

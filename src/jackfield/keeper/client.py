@@ -206,8 +206,8 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
         if not any(one["server"] == name and request["key"] in (None, one["key"]) for one in sessions):
             return False
     raise KeeperError(
-        f"The background process (pid {connection.process_id}) is of jackfield {connection.version}, which keeps "
-        "sessions and does not understand this version.",
+        f"Sessions are kept by a background process (pid {connection.process_id}) of jackfield {connection.version}, "
+        "with which this version cannot speak.",
         sent=False,
         hint=_END_IT,
     )

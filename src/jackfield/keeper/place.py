@@ -209,7 +209,7 @@ class Place:
         Raises:
             OSError: It cannot be made.
         """
-        self.remove_socket()
+        self._unlink_socket()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
@@ -222,8 +222,12 @@ class Place:
             os.umask(mask)
         return listener
 
-    def remove_socket(self) -> None:
-        """Take the socket away. Only for the holder of the lock."""
+    def remove_socket(self, lock: int) -> None:
+        """Take the socket away, unless the lock was removed, and the socket is another process's by now."""
+        if self.has_lock(lock):
+            self._unlink_socket()
+
+    def _unlink_socket(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=self._descriptor)
 

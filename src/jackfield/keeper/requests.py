@@ -12,7 +12,7 @@ from .. import __version__
 from ..errors import JackfieldError, KeeperError
 from ..session.requests import as_json, make_request
 from .protocol import HEADER, PROTOCOL, framed, packed
-from .sessions import KeptSession, KeptSessions, Wanted
+from .sessions import KeptEntry, KeptSessions, Wanted
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -96,7 +96,8 @@ class Requests:
         was_open = kept.opened_at is not None
         started = time.monotonic()
         async with self._sessions.use(kept) as session:
-            kept.idle_timeout = wanted.idle_timeout
+            if request.get("idle") is not None:
+                kept.idle_timeout = wanted.idle_timeout
             listing = await session.tool_listing()
             about = session.server_info
             seconds = time.monotonic() - started
@@ -142,9 +143,10 @@ class Requests:
         # Results may be large, so they are not made JSON twice.
         return framed(b'{"result":' + as_json(result).encode() + b"," + packed(about)[HEADER.size + 1 :])
 
-    def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptSession | None, str | None]:
+    def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptEntry | None, str | None]:
         """The session to use, a new one where there is none and one is wanted; and what the user should know."""
         if kept := self._sessions.find(wanted):
+            self._sessions.make_current(kept)
             return kept, None
         older = self._sessions.older(wanted)
         if older is None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.abc
@@ -54,17 +54,15 @@ class KeeperServer:
 
     Args:
         place: Where it is found.
-        owns_place: Whether it still is the one that is found there.
+        lock: The locked file, as a descriptor.
         keeper_id: Marks what it starts.
         earlier: The id of one before it that was killed, or nothing.
         linger: Seconds it stays without a session and a client.
     """
 
-    def __init__(
-        self, place: Place, owns_place: Callable[[], bool], keeper_id: str, earlier: str, linger: float
-    ) -> None:
+    def __init__(self, place: Place, lock: int, keeper_id: str, earlier: str, linger: float) -> None:
         self._place = place
-        self._owns_place = owns_place
+        self._lock = lock
         self._keeper_id = keeper_id
         self._earlier = earlier
         self._linger = linger
@@ -95,7 +93,7 @@ class KeeperServer:
                 tasks.start_soon(self._end_when_unused)
                 await self._ended.wait()
                 # Whoever comes now finds nobody, and starts the next process when this one is gone.
-                self._place.remove_socket()
+                self._place.remove_socket(self._lock)
                 await incoming.aclose()
                 await self._say_farewell()
             tasks.cancel_scope.cancel()
@@ -128,7 +126,7 @@ class KeeperServer:
 
     async def _watch_place(self) -> None:
         # A file that is removed gives no sign.
-        while self._owns_place():  # noqa: ASYNC110
+        while self._place.has_lock(self._lock):  # noqa: ASYNC110
             await anyio.sleep(_PLACE_SECONDS)
         logger.warning("The lock file is gone: another process may be started in its place")
         self._end()
@@ -167,10 +165,11 @@ class KeeperServer:
                 user, _ = peer(stream.extra(anyio.abc.SocketAttribute.raw_socket))  # noqa: S610
                 if user in (None, os.geteuid()) and self._connections <= MAX_CONNECTIONS:
                     await self._greet(stream)
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead) as error:
-            logger.debug("A client went away: %r", error)  # also by being too slow: a TimeoutError is an OSError
-        except Exception:
-            logger.exception("A connection failed")
+        except Exception as error:
+            if _is_gone(error):
+                logger.debug("A client went away: %r", error)
+            else:
+                logger.exception("A connection failed")
         finally:
             self._connections -= 1
             self._note_change()
@@ -276,6 +275,14 @@ async def _read(stream: anyio.abc.SocketStream) -> dict[str, Any]:
     (length,) = HEADER.unpack(await incoming.receive_exactly(HEADER.size))
     check_length(length)
     return unpacked(await incoming.receive_exactly(length))
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether a client went away, or did not read for too long: a `TimeoutError` is an `OSError`."""
+    if isinstance(error, ExceptionGroup):
+        return all(map(_is_gone, cast("ExceptionGroup[Exception]", error).exceptions))
+    gone = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead, anyio.EndOfStream)
+    return isinstance(error, gone)
 
 
 def _ended() -> SessionTerminatedError:

@@ -33,8 +33,8 @@ MAX_KEPT = 100
 
 
 @dataclass
-class KeptSession:
-    """One kept session."""
+class KeptEntry:
+    """One kept session, open or lost."""
 
     config: BaseServerConfig
     key: str
@@ -114,7 +114,7 @@ class KeptSessions:
     def __init__(self, keeper_id: str, on_change: Callable[[], None]) -> None:
         self.keeper_id = keeper_id
         self._on_change = on_change
-        self._kept: list[KeptSession] = []
+        self._kept: list[KeptEntry] = []
         self._manager = MCPClientSessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
         self._changed = anyio.Event()
         self._opened = 0
@@ -132,15 +132,21 @@ class KeptSessions:
 
     # Finding
 
-    def find(self, wanted: Wanted) -> KeptSession | None:
+    def find(self, wanted: Wanted) -> KeptEntry | None:
         """The session that is meant."""
         return next((kept for kept in self._rivals(wanted) if kept.fingerprint == wanted.fingerprint), None)
 
-    def older(self, wanted: Wanted) -> KeptSession | None:
+    def make_current(self, chosen: KeptEntry) -> None:
+        """Calls go to this one from now on, and not to those of other configurations."""
+        for kept in self._kept:
+            if (kept.server_name, kept.key, kept.origin) == (chosen.server_name, chosen.key, chosen.origin):
+                kept.is_replaced = kept is not chosen
+
+    def older(self, wanted: Wanted) -> KeptEntry | None:
         """One of the same server and key that was opened by another configuration; the newest there is."""
         return max(self._rivals(wanted), key=lambda kept: kept.number, default=None)
 
-    def _rivals(self, wanted: Wanted) -> Iterator[KeptSession]:
+    def _rivals(self, wanted: Wanted) -> Iterator[KeptEntry]:
         identity = (wanted.config.server_name, wanted.key, wanted.origin)
         return (
             kept for kept in self._kept if not kept.is_closing and (kept.server_name, kept.key, kept.origin) == identity
@@ -148,7 +154,7 @@ class KeptSessions:
 
     # Using
 
-    def keep(self, wanted: Wanted) -> KeptSession:
+    def keep(self, wanted: Wanted) -> KeptEntry:
         """Make an entry for a session that is about to be opened by `use`.
 
         Raises:
@@ -161,18 +167,17 @@ class KeptSessions:
                 sent=False,
                 hint="Close some: jackfield ps, jackfield close SERVER.",
             )
-        for other in self._rivals(wanted):
-            other.is_replaced = True
         self._opened += 1
-        kept = KeptSession(
+        kept = KeptEntry(
             wanted.config, wanted.key, wanted.origin, wanted.fingerprint, self._opened, wanted.idle_timeout
         )
         self._kept.append(kept)
+        self.make_current(kept)
         self._notify()
         return kept
 
     @asynccontextmanager
-    async def use(self, kept: KeptSession) -> AsyncGenerator[Session]:
+    async def use(self, kept: KeptEntry) -> AsyncGenerator[Session]:
         """The session, opened where it is not. One that cannot be opened for the first time is forgotten.
 
         Raises:
@@ -193,7 +198,7 @@ class KeptSessions:
 
     # Ending
 
-    async def close(self, server_name: str | None, key: str | None) -> list[KeptSession]:
+    async def close(self, server_name: str | None, key: str | None) -> list[KeptEntry]:
         """Close the sessions of a server, or of all, with that key, or with any; whatever is under way.
 
         Returns when nothing of them is left, with what was closed.
@@ -222,7 +227,7 @@ class KeptSessions:
                 with anyio.move_on_after(soonest - time.monotonic()):
                     await changed.wait()
 
-    async def _end(self, kept: KeptSession) -> None:
+    async def _end(self, kept: KeptEntry) -> None:
         kept.is_closing = True
         with anyio.CancelScope(shield=True):
             await self._manager.close_session(kept.server_name, kept.manager_key)
@@ -237,7 +242,7 @@ class KeptSessions:
         """How each of them stands, as `ps` shows it. Nothing in it is secret."""
         return [self.info(kept) for kept in self._kept]
 
-    def info(self, kept: KeptSession) -> dict[str, Any]:
+    def info(self, kept: KeptEntry) -> dict[str, Any]:
         """How one of them stands."""
         owner = self._manager.find(kept.server_name, kept.manager_key)
         live = owner.info() if owner is not None else None
@@ -259,7 +264,7 @@ class KeptSessions:
         }
 
     @staticmethod
-    def _state(kept: KeptSession, live: str | None) -> str:
+    def _state(kept: KeptEntry, live: str | None) -> str:
         if kept.is_closing:
             return "closing"
         if kept.opened_at is None:
