@@ -15,7 +15,7 @@ from jackfield.cli.trust import TrustStore, entry_hash
 from jackfield.config.discover import FoundServer, Source
 
 from ..conftest import MARK, TOKEN
-from .conftest import Command, golden_layouts, unruly_entry, write_servers
+from .conftest import Command, golden, golden_layouts, unruly_entry, write_servers
 
 
 @pytest.fixture
@@ -229,6 +229,7 @@ def test_layouts(project: Command) -> None:
     scrubs = ((str(project.home.parent), "TMP"), (TOKEN, "TOKEN"))
     piped = project("config", "trust")
     assert piped.exit_code == 7
+    golden("config-trust.asked", piped.stderr, *scrubs)
     golden_layouts(project, "config-trust", "config", "trust", "--revoke", scrubs=scrubs)
 
 
