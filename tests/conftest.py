@@ -20,9 +20,12 @@ from hypothesis import settings
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 
-# A shell's background job ignores SIGINT, and so would the programs that tests start and press Ctrl-C on.
+# A background job ignores SIGINT, one under nohup SIGHUP, and so would the programs that tests start and send these to.
+# A handler is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 settings.register_profile("jackfield", max_examples=30, deadline=None)
 settings.load_profile("jackfield")
