@@ -45,7 +45,11 @@ def test_a_server_that_is_well(jackfield: Command) -> None:
 
 def test_a_command_that_is_missing(jackfield: Command) -> None:
     jackfield.configure_user(a={"command": "npx"}, b={"command": "pythom3"}, c={"command": "no-such-thing"})
-    environment = {"PATH": os.path.dirname(sys.executable)}
+    # Beside this interpreter there may be an npx.
+    folder = jackfield.home / "programs"
+    folder.mkdir()
+    (folder / "python3").symlink_to(sys.executable)
+    environment = {"PATH": str(folder)}
     for name, says in (("a", "Node.js"), ("b", "Did you mean 'python3'"), ("c", "full path")):
         done = jackfield("doctor", name, "--json", env=environment)
         assert done.exit_code == 4
