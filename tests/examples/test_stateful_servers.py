@@ -112,7 +112,7 @@ async def test_a_shell_bears_what_agents_write() -> None:
         assert (await run("cat")).data["output"] == "", "there is nothing to read"
         assert (await run("printf 'ä\\xff'")).data["output"] == "ä\N{REPLACEMENT CHARACTER}"
         assert (await run("echo one\necho two # no newline\n")).data["output"].split() == ["one", "two"]
-        assert 50_000 < len((await run("seq 1000000")).data["output"]) < 100_000
+        assert 40_000 < len((await run("seq 1000000")).data["output"]) < 100_000
         assert "traced" in (await run("set -x; echo traced; set +x")).data["output"]
         await run("cd /; WHO=Ada")
         slow = await run("sleep 600", timeout=0.2)
