@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import settings
+from tests.forked import launchers
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 
@@ -111,13 +112,18 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not extra, f"descriptors left: {extra}"
 
 
+def quick_python() -> str:
+    """A Python for programs of which most of the start is importing libraries; see `forked.py` for its limits."""
+    return str(launchers() / "python3")
+
+
 def everything(
     name: str = "everything", *options: str, environment: dict[str, str] | None = None, **more: Any
 ) -> StdioConfig:
     """A configuration of `servers/everything.py`."""
     return StdioConfig(
         server_name=name,
-        command=sys.executable,
+        command=quick_python(),
         args=[str(SERVERS / "everything.py"), *options],
         environment={MARK: TOKEN, **(environment or {})},
         **more,
@@ -159,7 +165,7 @@ class Listening:
 
     def __init__(self, script: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVERS / script), *arguments],
+            [quick_python(), str(SERVERS / script), *arguments],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, MARK: TOKEN},
@@ -174,6 +180,8 @@ class Listening:
         self.process.kill()
         self.process.wait()
         assert self.process.stdout
+        if not self.process.stdout.closed:
+            self.process.stdout.read()  # until the program itself is gone, too
         self.process.stdout.close()
 
     def http(self, name: str = "remote", **more: object) -> HttpConfig:

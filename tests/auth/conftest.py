@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from anyio.to_thread import run_sync
-from tests.conftest import SERVERS
+from tests.conftest import SERVERS, quick_python
 
 from jackfield import HttpConfig, SessionConfig, SseConfig
 from jackfield.auth.credentials import Credentials
@@ -65,7 +64,7 @@ class Protected:
 @pytest.fixture(scope="session")
 def workshop() -> Iterator[subprocess.Popen[str]]:
     """The process that all protected servers of these tests run in."""
-    command = [sys.executable, str(SERVERS / "protected.py")]
+    command = [quick_python(), str(SERVERS / "protected.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import everything
 from tests.reliability.scenario import rig, settled
 
 from jackfield import (
@@ -193,12 +193,7 @@ for number in range(60):
 
 async def test_sessions_fill_the_catalog_and_tell_what_changed(catalog: Catalog) -> None:
     seen: list[Event] = []
-    config = StdioConfig(
-        server_name="everything",
-        command=sys.executable,
-        args=[str(SERVERS / "everything.py")],
-        environment={MARK: TOKEN},  # type: ignore[dict-item]
-    )
+    config = everything()
     async with MCPClientSessionManager(catalog=catalog, on_event=seen.append) as manager:
         async with manager.open_session(config) as session:
             assert catalog.state(config) == "cold"

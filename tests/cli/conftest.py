@@ -23,7 +23,7 @@ from jackfield import Catalog
 from jackfield.cli.trust import TrustStore
 from jackfield.config.discover import Discovery, discover, sources
 
-from ..conftest import MARK, SERVERS, TOKEN
+from ..conftest import MARK, SERVERS, TOKEN, quick_python
 
 GOLDEN = Path(__file__).parent / "golden"
 PYTHON = sys.executable
@@ -53,9 +53,13 @@ class Command:
 
     Args:
         folder: Where both are made.
+
+    Attributes:
+        python: `PYTHON` where a test counts processes, or sends signals before the command has begun.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.python = quick_python()
         self.home = folder / "home"
         self.project = self.home / "project"
         self.project.mkdir(parents=True)
@@ -119,7 +123,7 @@ class Command:
 
     def line(self, *arguments: str) -> list[str]:
         """The command line, for tests that start it themselves."""
-        return [PYTHON, "-m", "jackfield", *arguments]
+        return [self.python, "-m", "jackfield", *arguments]
 
     def __call__(
         self,
@@ -182,7 +186,7 @@ def write_servers(file: Path, servers: Mapping[str, Any]) -> Path:
 def everything(*options: str, **more: Any) -> dict[str, Any]:
     """The entry of `servers/everything.py` over stdio."""
     script = str(SERVERS / "everything.py")
-    return {"command": PYTHON, "args": [script, "stdio", *options], "env": {MARK: TOKEN}, **more}
+    return {"command": quick_python(), "args": [script, "stdio", *options], "env": {MARK: TOKEN}, **more}
 
 
 def unruly_entry(*options: str, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from jackfield.cli.app import COMMANDS, hoisted
 
 from ..conftest import MARK, SERVERS, TOKEN, eventually
-from .conftest import Command, golden
+from .conftest import PYTHON, Command, golden
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from jackfield.cli.app import main; sys.exit(main())"
 
@@ -76,7 +76,7 @@ def test_a_folder_that_was_deleted(jackfield: Command, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     jackfield.configure_user(a={"command": "x"})
-    line = ["bash", "-c", 'rmdir "$PWD"; exec "$@"', "bash", *jackfield.line("list")]
+    line = ["bash", "-c", 'rmdir "$PWD"; exec "$@"', "bash", PYTHON, "-m", "jackfield", "list"]
     done = subprocess.run(line, capture_output=True, text=True, env=jackfield.environment, cwd=gone, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("a\tstdio")
@@ -125,7 +125,7 @@ def test_whatever_ends_it_ends_the_servers(jackfield: Command, command: str, nam
 def test_a_reader_that_goes_away_is_no_error(jackfield: Command) -> None:
     jackfield.configure(**{f"server{number}": {"command": "x"} for number in range(2000)})
     done = subprocess.run(
-        ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", *jackfield.line("list")],
+        ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", PYTHON, "-m", "jackfield", "list"],
         capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
     )  # fmt: skip
     assert done.stdout.startswith("server0\t")

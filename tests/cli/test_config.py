@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Command, golden_layouts, write_servers
+from .conftest import PYTHON, Command, golden_layouts, write_servers
 from .scene import set_up
 
 COMMANDS = {
@@ -261,7 +261,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(jackfield: Command) -> None:
     # A limit on the size of files stands for a disk that is full.
     limited = ["bash", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "bash"]
     done = subprocess.run(
-        [*limited, *jackfield.line("config", "add", "b", "--", "y")],
+        [*limited, PYTHON, "-m", "jackfield", "config", "add", "b", "--", "y"],
         capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr

@@ -18,6 +18,12 @@ from .conftest import PYTHON, Command, everything, unruly_entry
 SLEEP = ("call", "unruly.sleep", "seconds=60")
 
 
+@pytest.fixture(autouse=True)
+def real_python(jackfield: Command) -> None:
+    """Processes are counted here, and interrupted at any moment."""
+    jackfield.python = PYTHON
+
+
 @pytest.fixture
 def log(jackfield: Command) -> Path:
     return jackfield.home / "runs.log"

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ..conftest import eventually, strays
-from .conftest import Command, everything, unruly_entry
+from .conftest import PYTHON, Command, everything, unruly_entry
 
 PROMPT = re.escape("\x1b[?2004h")
 """What the terminal is told each time a line can be entered."""
@@ -112,6 +112,7 @@ def test_ctrl_c_cancels_the_call_and_not_the_shell(run: Command) -> None:
 
 def test_ctrl_c_while_a_server_starts(run: Command) -> None:
     run.configure_user(slow=unruly_entry("--start-delay", "60"))
+    run.python = PYTHON
     shell = Shell(run)
     shell.terminal.send("slow.count\r")
     assert eventually(lambda: len(strays()) == 2, 20)

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.docs import forked
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the PATH with `python3` and `jackfield`, which start quickly."""
-    folder = tmp_path_factory.mktemp("programs")
-    address = str(folder / "socket")
-    forking = subprocess.Popen(
-        [sys.executable, forked.__file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert forking.stdin
-    assert forking.stdout
-    assert forking.stdout.readline() == "READY\n"
-    forked.put_launchers(folder / "bin", address)
-    yield folder / "bin"
-    forking.stdin.close()
-    assert forking.wait(30) == 0
-    forking.stdout.close()
+from tests.forked import launchers
 
 
 @pytest.fixture
-def reader(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of somebody who reads the docs and tries what they say; their home is another."""
     folder, home = tmp_path / "reader", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
+    programs = launchers()
     # A `node` that came with this environment is not on everybody's PATH.
     path = [str(programs), os.environ["PATH"], str(Path(sys.executable).parent)]
     monkeypatch.setenv("PATH", os.pathsep.join(path))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from examples.stateful_servers import postgres
-from tests.conftest import MARK, TOKEN
+from tests.conftest import MARK, TOKEN, quick_python
 
 from jackfield import StdioConfig
 
@@ -37,7 +36,7 @@ def runs(process: psutil.Process) -> bool:
 def own_server(name: str, script: str, **environment: str) -> StdioConfig:
     return StdioConfig(
         server_name=name,
-        command=sys.executable,
+        command=quick_python(),
         args=[str(STATEFUL_SERVERS / script), "stdio"],
         environment={MARK: TOKEN, **environment},  # type: ignore[arg-type]
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
-from tests.cli.conftest import Command, everything, jackfield, unruly_entry
+from tests.cli.conftest import PYTHON, Command, everything, jackfield, unruly_entry
 
 from jackfield import HttpConfig, SessionConfig, StdioConfig
 
@@ -18,11 +17,17 @@ __all__ = ["Serving", "behind", "everything", "jackfield", "serving", "stdio_con
 QUICK = SessionConfig(timeout=30, call_timeout=30)
 
 
+@pytest.fixture(autouse=True)
+def real_python(jackfield: Command) -> None:
+    """What a gateway has started is found among its children."""
+    jackfield.python = PYTHON
+
+
 def stdio_config(command: Command, *options: str, **more: Any) -> StdioConfig:
     """The gateway over stdio, for our own client."""
     return StdioConfig(
         server_name="gateway",
-        command=sys.executable,
+        command=command.python,
         args=["-m", "jackfield", "serve", "--stdio", *options],
         environment=command.environment,  # type: ignore[arg-type]
         working_dir=command.project,

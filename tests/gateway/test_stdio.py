@@ -17,7 +17,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tests.cli.conftest import Command
-from tests.conftest import SERVERS, eventually, strays
+from tests.conftest import SERVERS, eventually, quick_python, strays
 from tests.gateway.conftest import behind, everything, stdio_config, unruly_entry
 
 from jackfield import (
@@ -55,7 +55,7 @@ EVERYTHING_TO_SAY: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize("protocol", ERAS)
 async def test_our_own_client_with_two_servers(protocol: str, jackfield: Command, tmp_path: Path) -> None:
     jackfield.configure_user(one=everything(), two=unruly_entry("--log", str(tmp_path / "log")))
-    direct_config = StdioConfig(server_name="direct", command=sys.executable, args=[str(SERVERS / "everything.py")])
+    direct_config = StdioConfig(server_name="direct", command=quick_python(), args=[str(SERVERS / "everything.py")])
     manager = MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog"))
     async with manager.open_session(stdio_config(jackfield, protocol=protocol)) as session:
         assert session.protocol_version == ("2026-07-28" if protocol == "auto" else "2025-11-25")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import textwrap
@@ -13,11 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.conftest import MARK, SERVERS, TOKEN, eventually
+from tests.conftest import MARK, SERVERS, TOKEN, eventually, quick_python
 
 from jackfield.keeper.ending import end_process
 from jackfield.keeper.kept import KeptSession, close_sessions, processes
 from jackfield.keeper.place import runtime_dir
+
+PYTHON = sys.executable
 
 
 class Home:
@@ -29,6 +32,7 @@ class Home:
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make it the home of this process."""
+        monkeypatch.setattr(sys, "executable", quick_python())
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(self.folder / "run"))
         monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
 
@@ -67,7 +71,9 @@ class Home:
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
-    def client(self, code: str, config: Mapping[str, Any] | None = None, **options: Any) -> subprocess.Popen[str]:
+    def client(
+        self, code: str, config: Mapping[str, Any] | None = None, *, python: str | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """A Python program that runs `code`, with `session` made of `config`."""
         lines = [
             "import json, os, sys, time",
@@ -78,7 +84,9 @@ class Home:
         ]
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen([sys.executable, "-c", "\n".join(lines)], text=True, **options)
+        script = self.folder / f"client-{secrets.token_hex(4)}.py"
+        script.write_text("\n".join(lines))
+        return subprocess.Popen([python or quick_python(), script], text=True, **options)
 
 
 @pytest.fixture

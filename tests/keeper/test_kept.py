@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually
-from tests.keeper.conftest import Home, Unruly, fields_of, is_running, text
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, quick_python
+from tests.keeper.conftest import PYTHON, Home, Unruly, fields_of, is_running, text
 
 from jackfield import (
     AuthenticationError,
@@ -42,7 +41,7 @@ def sessions() -> list[dict[str, Any]]:
 def everything(**more: Any) -> KeptSession:
     fields = {
         "server_name": "everything",
-        "command": sys.executable,
+        "command": quick_python(),
         "args": [str(SERVERS / "everything.py"), "stdio"],
         "environment": {MARK: TOKEN},
         **more,
@@ -429,7 +428,7 @@ def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(shared: Home, 
     )
     # Measuring coverage imports much itself.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with shared.client(code, fields_of(kept), env=plain) as client:
+    with shared.client(code, fields_of(kept), python=PYTHON, env=plain) as client:
         output, errors = client.communicate(timeout=20)
     assert (output, errors) == ("[]\n", "")
 

@@ -17,7 +17,7 @@ from autogen_core.models import CreateResult, RequestUsage
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from benchmarks.routing.evaluate import DATA_OF_OURS, SHARED_DATA, load_set, manager_of, tokens_of
 from pydantic import TypeAdapter
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import everything
 from tests.reliability.scenario import Rig, rig
 
 from jackfield import (
@@ -42,14 +42,8 @@ def catalog(tmp_path: Path) -> Catalog:
 @pytest.fixture
 async def known(tmp_path: Path, catalog: Catalog) -> AsyncIterator[tuple[MCPClientSessionManager, Rig]]:
     """A manager of two servers whose tools the catalog knows; none is open."""
-    everything = StdioConfig(
-        server_name="everything",
-        command=sys.executable,
-        args=[str(SERVERS / "everything.py")],
-        environment={MARK: TOKEN},  # type: ignore[dict-item]
-    )
     with rig("stdio", tmp_path) as server:
-        config = MCPConfig(servers=[everything, server.config])
+        config = MCPConfig(servers=[everything(), server.config])
         async with MCPClientSessionManager(config, catalog=catalog) as manager:
             await manager.refresh_catalog()
             server._log_file.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from mcp.types import (
     PromptReference,
     ResourceTemplateReference,
 )
-from tests.conftest import MARK, SERVERS, TOKEN, Listening, everything
+from tests.conftest import Listening, everything
 
 from jackfield import (
     MCPClientSessionManager,
@@ -28,7 +27,6 @@ from jackfield import (
     Session,
     SessionCallbacks,
     SessionTimeoutError,
-    StdioConfig,
     UnknownToolError,
 )
 
@@ -46,13 +44,7 @@ def config(request: pytest.FixtureRequest, listening: Callable[..., Listening]) 
     """`servers/everything.py` on one transport, in one era."""
     transport, protocol, _ = request.param
     if transport == "stdio":
-        return StdioConfig(
-            server_name="everything",
-            command=sys.executable,
-            args=[str(SERVERS / "everything.py"), "stdio"],
-            environment={MARK: TOKEN},
-            protocol=protocol,
-        )
+        return everything(protocol=protocol)
     server = listening("everything.py", transport)
     return server.sse("everything") if transport == "sse" else server.http("everything", protocol=protocol)
 

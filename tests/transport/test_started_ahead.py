@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from mcp.client.stdio import get_default_environment
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
@@ -22,6 +23,12 @@ from jackfield.transport.start import end_started, inherited_environment, starte
 BACKENDS = ["asyncio", "trio"]
 
 
+def the_started() -> psutil.Process:
+    """The one that runs before there is a session; a process in the middle of its start has no environment yet."""
+    assert eventually(lambda: len(strays()) == 1)
+    return strays()[0]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_session_takes_over_what_runs_already(unruly: Unruly, backend: str) -> None:
     config = unruly()
@@ -32,8 +39,7 @@ def test_the_session_takes_over_what_runs_already(unruly: Unruly, backend: str) 
             return session.process_id
 
     with started_ahead(Launch.of(config)):
-        assert eventually(lambda: len(strays()) == 1), "it runs before there is a session"
-        (started,) = strays()
+        started = the_started()
         assert anyio.run(main, backend=backend) == started.pid
         assert strays() == [], "closing the session ended it"
 
@@ -47,7 +53,7 @@ def test_only_the_first_session_takes_it_over(unruly: Unruly) -> None:
             return [first.process_id, second.process_id]
 
     with started_ahead(Launch.of(config)):
-        (started,) = strays()
+        started = the_started()
         first, second = anyio.run(main)
     assert started.pid in (first, second)
     assert first != second
@@ -62,7 +68,7 @@ def test_a_session_with_another_server_leaves_it_alone(unruly: Unruly) -> None:
             await session.call_tool("count")
 
     with started_ahead(Launch.of(config)):
-        (started,) = strays()
+        started = the_started()
         anyio.run(main)
         assert [process.pid for process in strays()] == [started.pid]
     assert strays() == []

@@ -1,0 +1,280 @@
+"""A `python3` that starts at once, for programs of which most of the start is importing libraries.
+
+This program imports them once and then waits. A *launcher* is a few lines which hand their arguments, folder,
+environment, descriptors and terminal over to it; it forks, and the child runs the script or module as any Python would.
+What a test starts is still a process of its own, with pipes and a session of its own, that imports Jackfield itself;
+the launcher passes signals on to it. It is no child of its launcher, though, and does not take itself apart at its
+end: what looks at process ids, at children or at what the end of the interpreter says starts a real Python.
+
+Run: python forked.py LAUNCHER ROOM   (with a listening socket as stdin; ends with the process that started it)
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import functools
+import gc
+import importlib
+import marshal
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+IMPORTED = [
+    "anyio._backends._asyncio",
+    "coverage",
+    "cryptography.fernet",
+    "filelock",
+    "httpx2",
+    "jsonschema",
+    "mcp.client.sse",
+    "mcp.client.stdio",
+    "mcp.client.streamable_http",
+    "mcp.server.mcpserver",
+    "opentelemetry.trace",
+    "platformdirs",
+    "prompt_toolkit.shortcuts",
+    "rich.console",
+    "rich.markdown",
+    "rich.progress",
+    "rich.table",
+    "starlette.applications",
+    "Stemmer",
+    "typer",
+    "uvicorn",
+]
+
+LAUNCHER = """\
+#!{python} -IS
+import _signal, _socket, fcntl, marshal, os, sys
+arguments = sys.argv[1:]
+run = [argument for argument in arguments if argument != "-P"]
+if not run or not (run[0] == "-m" or run[0].endswith(".py")):
+    os.execv({python!r}, ["python3", *arguments])
+ignored = [number for number in {signals} if _signal.getsignal(number) == _signal.SIG_IGN]
+for number in {signals}:
+    if number not in ignored:
+        _signal.signal(number, lambda number, frame: line.send(bytes([number])))
+streams = [int(name) for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)]
+streams = [number for number in streams if os.get_inheritable(number)]
+leader = os.getsid(0) == os.getpid()
+terminal = None
+if leader:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        pass
+    else:
+        hangup = _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
+        fcntl.ioctl(terminal, {give_up})
+        _signal.signal(_signal.SIGHUP, hangup)
+        os.close(terminal)
+        terminal = True
+line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+line.connect({address!r})
+request = marshal.dumps((run, os.getcwd(), dict(os.environ), streams, leader, terminal, ignored))
+passed = b"".join(number.to_bytes(4, sys.byteorder) for number in streams)
+line.sendmsg([len(request).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)])
+while request:
+    request = request[line.send(request):]
+code = line.recv(4)
+code = int.from_bytes(code, "big", signed=True) if code else 1
+if code < 0:
+    _signal.signal(-code, _signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+ROOM = "x" * 4000
+"""In the arguments and the environment of this program, for those of its children."""
+FORWARDED = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+
+COMMAND = """\
+#!/bin/sh
+exec {launcher} -m jackfield "$@"
+"""
+
+
+@functools.cache
+def launchers() -> Path:
+    """Start this program; the folder of `python3` and `jackfield`, which wait until it is ready.
+
+    It ends with this process.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="jackfield-forked-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = str(folder / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
+        command = [sys.executable, __file__, str(folder / "bin" / "python3"), ROOM]
+        forking = subprocess.Popen(command, stdin=listener.fileno(), env={**environment, "ROOM": ROOM * 8})
+    atexit.register(forking.wait)
+    atexit.register(forking.kill)
+    launcher = folder / "bin" / "python3"
+    launcher.parent.mkdir()
+    launcher.write_text(
+        LAUNCHER.format(
+            python=sys.executable,
+            address=address,
+            signals=[int(number) for number in FORWARDED],
+            give_up=termios.TIOCNOTTY,
+        )
+    )
+    (folder / "bin" / "jackfield").write_text(COMMAND.format(launcher=launcher))
+    for path in launcher.parent.iterdir():
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return launcher.parent
+
+
+def serve() -> None:
+    """Fork for each request, until whoever started this is gone."""
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError):  # some environments of tests have a part of them
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what children do not touch they need not copy
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the children
+    listener = socket.socket(fileno=os.dup(0))
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.executable = sys.argv[1]
+    parent = os.pidfd_open(os.getppid())
+    while True:
+        ready, _, _ = select.select([listener, parent], [], [])
+        if parent in ready:
+            return
+        line, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            os.close(parent)
+            handle(line)
+        line.close()
+
+
+def handle(line: socket.socket) -> NoReturn:
+    """Run what is asked for in a child and send its exit code; pass signals on, and end it if the launcher is gone."""
+    head, streams, _, _ = socket.recv_fds(line, 8, 64)
+    size, data = int.from_bytes(head, "big"), b""
+    while len(data) < size:
+        data += line.recv(size - len(data))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if child == 0:
+        line.close()
+        run(streams, *marshal.loads(data))
+    for number in (0, 1, 2, *streams):
+        os.close(number)
+    ended = os.pidfd_open(child)
+    while ended not in (ready := select.select([ended, line], [], [])[0]):
+        assert line in ready
+        arrived = line.recv(16)
+        for number in arrived or [signal.SIGKILL]:
+            os.kill(child, number)
+        if not arrived:
+            break
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        line.send(code.to_bytes(4, "big", signed=True))
+    os._exit(0)
+
+
+def become(
+    streams: list[int],
+    arguments: list[str],
+    environment: dict[str, str],
+    numbers: list[int],
+    leader: bool,
+    terminal: bool,
+    ignored: list[int],
+) -> None:
+    """Take over from the launcher what a process has: descriptors, session, terminal, signals, what `ps` shows."""
+    aside = [fcntl.fcntl(stream, fcntl.F_DUPFD, 256) for stream in streams]
+    for stream in streams:
+        os.close(stream)
+    for stream, number in zip(aside, numbers, strict=True):
+        os.dup2(stream, number)
+        os.close(stream)
+    if leader:
+        os.setsid()
+    if terminal:
+        fcntl.ioctl(next(filter(os.isatty, numbers)), termios.TIOCSCTTY, 0)
+    for number in FORWARDED:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in ignored else usual)
+    # Those that there are remember what kind of file they were opened on.
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    # Whoever looks for a process by its arguments and environment reads this memory: proc(5), arg_start to env_end.
+    bounds = [int(field) for field in Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49]]
+    shown = ["python3", *arguments], [f"{name}={value}" for name, value in environment.items()]
+    for (start, end), texts in zip((bounds[:2], bounds[2:]), shown, strict=True):
+        block = b"".join(os.fsencode(text) + b"\0" for text in texts)[: end - start - 2]
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, block, len(block))
+
+
+def run(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], *more: Any) -> NoReturn:
+    """Be `python3 ARGUMENTS`; at the end, do not take apart what was imported, which would take long."""
+    code: Any = 0
+    become(streams, arguments, environment, *more)
+    try:
+        run_script(arguments, folder, environment)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = -signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def run_script(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+    """What the interpreter would do with these arguments."""
+    os.chdir(folder)
+    if "COVERAGE_PROCESS_CONFIG" in environment or "COVERAGE_PROCESS_START" in environment:
+        importlib.import_module("coverage").process_startup()
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    globals_: dict[str, Any] = {}
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        sys.path[0] = folder
+        runpy.run_module(arguments[1], globals_, "__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+        runpy.run_path(arguments[0], globals_, "__main__")
+
+
+if __name__ == "__main__":
+    serve()
