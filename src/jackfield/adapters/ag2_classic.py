@@ -19,7 +19,7 @@ from ..toolkit.toolkit import Toolkit
 from .home import Home
 
 
-class MCPTool(ClassicTool):
+class _MCPTool(ClassicTool):
     """A tool of a server, with its whole schema wherever AG2 asks for one, which takes any arguments by name."""
 
     def __init__(self, tool: Tool, home: Home) -> None:
@@ -68,4 +68,4 @@ class MCPTool(ClassicTool):
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ClassicToolkit([MCPTool(tool, home) for tool in toolkit])
+    return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit])

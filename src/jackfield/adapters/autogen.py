@@ -153,7 +153,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
     State is kept between calls: all calls use the named session `key`. Made by `manager.workbench()`.
     """
 
-    component_provider_override = "jackfield.adapters.autogen.JackfieldWorkbench"
+    component_provider_override: ClassVar[str | None] = "jackfield.adapters.autogen.JackfieldWorkbench"
     component_config_schema = WorkbenchConfig
 
     def __init__(self, manager: MCPClientSessionManager, servers: Sequence[BaseServerConfig], key: str) -> None:

@@ -145,7 +145,7 @@ class SessionOwner:
         self.error: JackfieldError | None = None
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
-        self.generation = generation
+        self.generation: int = generation
         self.known_generation: int = generation or 1
         """The last generation that the session's users were told of; a newer one is news to who comes next."""
         self.opened: anyio.Event = anyio.Event()
@@ -156,7 +156,7 @@ class SessionOwner:
         self.calls = 0
         self.errors = 0
         self.last_used_at: float = time.time()
-        self.last_heard_at = time.monotonic()
+        self.last_heard_at: float = time.monotonic()
         """When the server answered last."""
         self._opened_monotonic = 0.0
         self.opened_at: float | None = None
@@ -168,7 +168,7 @@ class SessionOwner:
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
         self.observer = observer
-        self.open_seconds = 0.0
+        self.open_seconds: float = 0.0
         """How long its opening took last."""
         self._relist = anyio.Event()
         self._circuit = circuit
@@ -527,7 +527,7 @@ class SessionOwner:
         self.generation += 1
         self.opened_at = self.opened_at or time.time()
         self.last_heard_at = time.monotonic()
-        self.open_seconds: float = seconds
+        self.open_seconds = seconds
         self.totals.open_times.add(seconds)
         self._circuit.succeeded()
         self._wake = anyio.Event()
@@ -615,7 +615,7 @@ class SessionOwner:
                 # Any other error is an answer too: not every server knows this request.
                 if error.code == CONNECTION_CLOSED or connection.report.failure is not None:
                     return False
-            self.last_heard_at: float = time.monotonic()
+            self.last_heard_at = time.monotonic()
             return True
         return False
 

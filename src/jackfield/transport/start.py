@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 INHERITED_VARIABLES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What a server gets of this process's environment. Source: MCP Python SDK, `get_default_environment`."""
 
+ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
+"""What asks a process to end, beside Ctrl-C."""
+
 _waiting: list[tuple[Launch, StartedProgram]] = []
-_INTERRUPTS = [signal.SIGINT, signal.SIGTERM] + ([] if sys.platform == "win32" else [signal.SIGHUP])
 
 
 def start_program(launch: Launch) -> StartedProgram:
@@ -129,7 +131,7 @@ def _interrupts_held() -> Generator[None]:
         arrived.append(number)
 
     # One that is ignored or left to the system stays so, and is inherited so by the program.
-    handlers = {number: handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in (signal.SIGINT, *ENDING) if callable(handler := signal.getsignal(number))}
     try:
         for number in handlers:
             signal.signal(number, hold)
