@@ -16,9 +16,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
+from ..plain import as_table
 from .entries import prepare
 from .files import TABLES, parse_file, server_entries
 from .launch import Launch, launch_of
@@ -238,8 +239,8 @@ def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dic
     """The servers of a file; none where it has no table of them, unless it was given for that."""
     part: object = data
     for key in source.under:
-        part = _table(part).get(key)
-    tables = _table(part)
+        part = as_table(part).get(key)
+    tables = as_table(part)
     if source.scope == "given" or any(table in tables for table in TABLES):
         for name, entry in server_entries(tables, str(source.path)):
             # An extension of Zed brings the command itself: there is nothing here to start.
@@ -249,7 +250,3 @@ def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dic
 
 def _is_disabled(entry: Mapping[str, Any]) -> bool:
     return entry.get("disabled") is True or entry.get("enabled") is False
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

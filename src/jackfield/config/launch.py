@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..plain import as_strings
+
 if TYPE_CHECKING:
     from .servers import StdioConfig
 
@@ -52,7 +54,7 @@ def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
     if {"env", "environment"} <= set(prepared) or {"cwd", "working_dir"} <= set(prepared):
         return None
     name, command = prepared.get("server_name"), prepared.get("command")
-    args, environment = _strings(prepared.get("args", [])), _table(prepared.get("environment", prepared.get("env")))
+    args, environment = as_strings(prepared.get("args", [])), _texts(prepared.get("environment", prepared.get("env")))
     folder: object = prepared.get("working_dir", prepared.get("cwd"))
     inherits: object = prepared.get("inherit_environment", False)
     if not isinstance(name, str) or not isinstance(command, str) or not name or not command:
@@ -62,13 +64,7 @@ def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
     return Launch(name, command, tuple(args), environment, None if folder is None else Path(folder), inherits)
 
 
-def _strings(value: object) -> list[str] | None:
-    if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
-        return cast("list[str]", value)
-    return None
-
-
-def _table(value: object) -> dict[str, str] | None:
+def _texts(value: object) -> dict[str, str] | None:
     """The table if all in it is text; by which rules other values become text, the models know."""
     if value is None:
         return {}
