@@ -24,12 +24,13 @@ def one_line(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
     return folded if len(folded) <= limit else "..." + folded[-(limit - 3) :]
 
 
+def normal(name: str) -> str:
+    """A name without case and separators."""
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, best first; case and separators do not count."""
-
-    def normal(text: str) -> str:
-        return "".join(char for char in text.lower() if char.isalnum())
-
     by_normal: dict[str, list[str]] = {}
     for candidate in names:
         by_normal.setdefault(normal(candidate), []).append(candidate)

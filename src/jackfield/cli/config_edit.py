@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..errors import ConfigError, UnknownServerError, did_you_mean
+from ..errors import ConfigError, UnknownServerError, did_you_mean, normal
 from .exits import UsageError
 from .invocation import Invocation
 from .output import current_folder, shown_path
@@ -103,7 +103,7 @@ def _candidates(invocation: Invocation, source: str | None, target: Path) -> dic
         from ..config.discover import Source, discover
 
         file = Path(source)
-        discovery = discover([Source(file, "--from", "given", file.absolute().parent)])
+        discovery = discover([Source.given(file, "--from")])
         for error in discovery.problems.values():
             raise error
         return dict(discovery.servers)
@@ -129,9 +129,6 @@ def _everywhere() -> Discovery:
 def _program(name: str, programs: Iterable[str]) -> str:
     """The program that is meant, by case and separators."""
     known = sorted({program.partition(",")[0] for program in programs})
-
-    def normal(text: str) -> str:
-        return "".join(char for char in text.lower() if char.isalnum())
 
     for program in known:
         if normal(program) == normal(name):
