@@ -16,7 +16,8 @@ from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
-from ..session.owner import SessionInfo, SessionOwner
+from ..session.info import SessionInfo
+from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .learning import CatalogObserver, CatalogRefresh

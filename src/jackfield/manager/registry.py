@@ -14,7 +14,8 @@ from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
 from ..session.circuit import CircuitBreaker
 from ..session.detached import event_loop_token, is_closed
-from ..session.owner import SessionInfo, SessionObserver, SessionOwner
+from ..session.info import SessionInfo
+from ..session.owner import SessionObserver, SessionOwner
 from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide
 
