@@ -17,6 +17,7 @@ from autogen.tools import Toolkit as ClassicToolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
+from .parameters import object_schema
 
 
 class _MCPTool(ClassicTool):
@@ -29,7 +30,7 @@ class _MCPTool(ClassicTool):
 
         super().__init__(name=tool.name, description=tool.description, func_or_tool=call)
         self._call = call
-        self._parameters: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+        self._parameters = object_schema(tool)
 
     @property
     def func(self) -> Callable[..., Awaitable[str]]:

@@ -35,6 +35,7 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.create import LeasedSource, leased_tools
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
+from .parameters import object_schema
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
@@ -91,7 +92,7 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
 
 def tool_schema(tool: Tool) -> ToolSchema:
     """A tool as AutoGen describes it, with nothing of the schema left out."""
-    parameters: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+    parameters = object_schema(tool)
     return ToolSchema(name=tool.name, description=tool.description, parameters=_as_parameters(parameters), strict=False)
 
 

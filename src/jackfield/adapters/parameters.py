@@ -1,4 +1,4 @@
-"""A JSON schema as a list of parameters, for frameworks that know no more."""
+"""What frameworks are told of a tool's parameters: its schema, or for those that know no more, a list of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..plain import as_list, as_table
+from ..toolkit.tool import Tool
 
 TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _TYPE_OF = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _VALUES = ("enum", "const", "default", "examples", "example", "required")
 _MAX_NODES = 5_000
+
+
+def object_schema(tool: Tool) -> dict[str, Any]:
+    """The tool's schema as model APIs want it: of an object, with properties even where there are none."""
+    return {"type": "object", "properties": {}, **tool.input_schema}
 
 
 @dataclass(frozen=True)

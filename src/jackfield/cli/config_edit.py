@@ -146,9 +146,13 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
         return [_anchored("", item, folder) for item in cast("list[Any]", value)]
     if not isinstance(value, str):
         return value
-    text = value.replace("${workspaceFolder}", str(folder))
-    is_path = key in ("cwd", "working_dir", "verify") or (key == "command" and "/" in text)
-    return str(folder / text) if is_path and not text.startswith(("/", "~", "${")) else text
+    return _absolute_path(key, value.replace("${workspaceFolder}", str(folder)), folder)
+
+
+def _absolute_path(key: str, text: str, folder: Path) -> str:
+    from ..config.entries import is_place
+
+    return str(folder / text) if is_place(key, text) and not text.startswith(("/", "~", "${")) else text
 
 
 def add(
@@ -191,11 +195,7 @@ def add(
     entry: dict[str, Any] = {}
     if words:
         # A path is meant from here, not from the file's folder.
-        first = (
-            str(current_folder() / words[0])
-            if "/" in words[0] and not words[0].startswith(("/", "~", "${"))
-            else words[0]
-        )
+        first = _absolute_path("command", words[0], current_folder())
         entry = {"command": first, **({"args": words[1:]} if words[1:] else {})}
     else:
         entry = {"type": "http" if http else "sse", "url": http or sse}

@@ -16,6 +16,7 @@ from ..errors import JackfieldError
 from ..manager.portal import run_there
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
+from .wording import state_lost
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -159,9 +160,7 @@ class HeldSession:
             if manager.find(config.server_name, _KEY) is None:
                 held.forget(config.server_name)
         if held.is_news(config.server_name, generation):
-            self._output.warn(
-                f"The session of {config.server_name} was lost and opened anew: what the server kept behind it is gone."
-            )
+            self._output.warn(state_lost(config.server_name))
         return json.loads(answer)
 
 
