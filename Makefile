@@ -20,6 +20,7 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes jackfield --ignoreexternal
 
 layers: $(STAMP)
 	$(BIN)/lint-imports

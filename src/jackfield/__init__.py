@@ -62,7 +62,7 @@ _HOMES = {
     "router.router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
-    "session.owner": ("SessionInfo",),
+    "session.info": ("SessionInfo",),
     "session.statistics": ("ManagerStats",),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
@@ -124,7 +124,7 @@ if TYPE_CHECKING:
     from .router.router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
-    from .session.owner import SessionInfo
+    from .session.info import SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
     from .session.statistics import ManagerStats

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +24,13 @@ def one_line(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
     return folded if len(folded) <= limit else "..." + folded[-(limit - 3) :]
 
 
+def normal(name: str) -> str:
+    """A name without case and separators."""
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, best first; case and separators do not count."""
-
-    def normal(text: str) -> str:
-        return "".join(char for char in text.lower() if char.isalnum())
-
     by_normal: dict[str, list[str]] = {}
     for candidate in names:
         by_normal.setdefault(normal(candidate), []).append(candidate)
@@ -49,6 +50,27 @@ def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
         return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
     shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
     return f"Known {what}s: {shown}."
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first real error inside nested exception groups."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return root_cause(group.exceptions[0])
+    return error
+
+
+class Details(TypedDict, total=False):
+    """What every error can be given beside its message; see `JackfieldError`."""
+
+    server_name: str | None
+    sent: bool | None
+    state_lost: bool
+    retryable: bool
+    hint: str | None
+    server_output: str | None
+    retry_after: float | None
+    generation: int | None
 
 
 class JackfieldError(Exception):
@@ -119,8 +141,8 @@ class ServerStartError(JackfieldError):
 
     code = "start_failed"
 
-    def __init__(self, message: str, *, exit_code: int | None = None, **details: object) -> None:
-        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def __init__(self, message: str, *, exit_code: int | None = None, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
         self.exit_code = exit_code
 
 
@@ -183,8 +205,8 @@ class ToolError(JackfieldError):
 
     code = "tool_error"
 
-    def __init__(self, message: str, *, content: Sequence[object] = (), **details: object) -> None:
-        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def __init__(self, message: str, *, content: Sequence[object] = (), **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
         self.content: list[object] = list(content)
 
 
@@ -193,8 +215,8 @@ class RequestError(JackfieldError):
 
     code = "request_failed"
 
-    def __init__(self, message: str, *, rpc_code: int | None = None, **details: object) -> None:
-        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def __init__(self, message: str, *, rpc_code: int | None = None, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
         self.rpc_code = rpc_code
 
 
@@ -209,8 +231,8 @@ class ServerLimitError(JackfieldError):
 
     code = "limit_exceeded"
 
-    def __init__(self, message: str, *, limit: str = "", **details: object) -> None:
-        super().__init__(message, **details)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def __init__(self, message: str, *, limit: str = "", **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
         self.limit = limit
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from jackfield import ToolEntry
 from jackfield.catalog.ranking import WordIndex, asked_words, words
-from jackfield.catalog.search import ServerEntry, ToolSearch, normal
+from jackfield.catalog.search import ServerEntry, ToolSearch
+from jackfield.errors import normal
 
 SERVERS = [
     ServerEntry(

@@ -56,6 +56,13 @@ def test_where_vectors_cannot_be_written_they_are_there_all_the_same(tmp_path: P
     assert len(VectorCache(tmp_path / "file" / "vectors.json", Counting()).of_tools(VIEWS)) == 2
 
 
+def test_vectors_that_could_not_be_put_in_their_place_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.json"
+    path.mkdir()
+    VectorCache(path, Counting()).of_tools(VIEWS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 async def test_a_router_searches_by_meaning(tmp_path: Path, embedder: Embedder) -> None:
     config = StdioConfig(server_name="s", command="run")
     catalog = Catalog(tmp_path, embedder=embedder)

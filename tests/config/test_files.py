@@ -20,6 +20,7 @@ from jackfield import (
     StdioConfig,
     UnknownServerError,
 )
+from jackfield.config.discover import Source, discover
 
 Write = Callable[..., Path]
 
@@ -256,6 +257,32 @@ def test_relative_paths_start_at_the_file(write: Write) -> None:
     assert (b.command, b.working_dir) == ("python3", Path("/srv"))
     assert (c.command, c.working_dir) == ("/usr/bin/env", Path.home() / "work")
     assert d.verify == path.parent / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    "file", [".vscode/mcp.json", ".cursor/mcp.json", ".codex/config.toml", ".gemini/settings.json", "mcp.json"]
+)
+def test_in_a_programs_folder_of_a_project_paths_start_at_the_project(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        "[mcpServers.a]\ncommand = './run'\nargs = ['${workspaceFolder}/x']"
+        if path.suffix == ".toml"
+        else json.dumps({"mcpServers": {"a": {"command": "./run", "args": ["${workspaceFolder}/x"]}}})
+    )
+    config: Any = MCPConfig.load(path)["a"]
+    assert (config.command, config.args) == (f"{tmp_path}/run", [f"{tmp_path}/x"])
+    given: Any = discover([Source.given(path, "--config")]).servers["a"].config({})
+    assert (given.command, given.args) == (config.command, config.args)
+
+
+def test_in_a_programs_folder_of_the_user_paths_start_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"mcpServers": {"a": {"command": "./run"}}}))
+    config: Any = MCPConfig.load(path)["a"]
+    assert config.command == f"{path.parent}/run"
 
 
 def test_a_home_directory_in_a_command_is_found() -> None:

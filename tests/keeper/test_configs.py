@@ -11,8 +11,7 @@ import pytest
 
 from jackfield import Catalog, ConfigError, MCPConfig, StdioConfig
 from jackfield.config.expand import Expanded
-from jackfield.keeper.configs import INHERITED, KEEPER_MARK, from_wire, to_wire
-from jackfield.transport.start import INHERITED_VARIABLES
+from jackfield.keeper.configs import KEEPER_MARK, from_wire, to_wire
 
 SECRET = "s3cr3t-value"
 
@@ -24,10 +23,6 @@ def sent(config: Any, origin: str | None = None) -> tuple[Any, str]:
 
 def load(**entry: Any) -> Any:
     return MCPConfig.from_dict({"mcpServers": {"s": entry}}, variables={"TOKEN": SECRET, "DIR": "/tmp"})["s"]
-
-
-def test_the_inherited_variables_are_those_of_any_session() -> None:
-    assert INHERITED == INHERITED_VARIABLES
 
 
 def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -257,6 +257,46 @@ async def test_errors_reach_models_as_text(known: tuple[MCPClientSessionManager,
     assert await call_tool("rig.work", {"n": 3}) == "work 3"
 
 
+@pytest.mark.parametrize(
+    ("mode", "tool", "arguments", "text"),
+    [
+        ("search", "find_tools", {"query": "work"}, "did you mean 'queries'?"),
+        ("search", "find_tools", {}, "queries is missing"),
+        ("search", "find_tools", {"queries": [], "limit": "five"}, "limit"),
+        ("search", "describe_tools", {"tool": "rig.work"}, "did you mean 'tools'?"),
+        ("server", "query_mcp_server", {"server": "rig"}, "did you mean 'server_name'?"),
+        ("server", "query_mcp_server", {"server_name": "rigg"}, "Did you mean 'rig'"),
+    ],
+)
+async def test_what_models_get_wrong_with_the_routers_own_tools_is_told(
+    known: tuple[MCPClientSessionManager, Rig], mode: Any, tool: str, arguments: Any, text: str
+) -> None:
+    manager, _ = known
+    result = await manager.router(mode=mode, describe=True).toolkit().call(tool, arguments)
+    assert result.is_error
+    assert text in result.text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"queries": "rig.work"},
+        {"queries": '["rig.work"]'},
+        {"queries": ["rig.work"], "limit": "1"},
+        {"queries": ["rig.work"], "limit": 1.0},
+        {"queries": ["rig.work"], "limit": None, "server": None, "detail": None},
+        {"queries": ["rig.work"] * 7},
+    ],
+)
+async def test_what_find_tools_was_meant_to_be_given_is_taken(
+    known: tuple[MCPClientSessionManager, Rig], arguments: Any
+) -> None:
+    manager, _ = known
+    result = await manager.router(mode="search").toolkit().call("find_tools", arguments)
+    assert not result.is_error
+    assert result.text.startswith('"rig.work":\nrig.work(n?: integer')
+
+
 async def test_an_autogen_agent_finds_and_calls(known: tuple[MCPClientSessionManager, Rig]) -> None:
     manager, server = known
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)

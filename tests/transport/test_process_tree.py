@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
+from collections.abc import Iterator
 
 import anyio
 import psutil
 import pytest
-from tests.conftest import Unruly, eventually, strays
+from tests.conftest import MARK, TOKEN, Unruly, eventually, strays
 
 from jackfield import MCPClientSessionManager, SessionConfig
+from jackfield.transport import tree
 
 BACKENDS = ["asyncio", "trio"]
 QUICK = SessionConfig(close_timeout=1.0)
@@ -100,3 +105,22 @@ async def test_the_child_gets_its_variables_and_not_ours(unruly: Unruly, monkeyp
         assert (await session.call_tool("environment", {"name": "PATH"})).text != "(not set)"
     async with MCPClientSessionManager().open_session(unruly(inherit_environment=True)) as session:
         assert (await session.call_tool("environment", {"name": "OUR_SECRET"})).text == "abc"
+
+
+def test_what_is_started_while_the_tree_is_killed_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    survivors, late = tree._survivors, list[subprocess.Popen[bytes]]()
+
+    def overtaken(leader: int, mark: str) -> Iterator[int]:
+        yield from survivors(leader, mark)
+        if not late:
+            # As by a daemon that forks in a session of its own just before it is killed.
+            late.append(subprocess.Popen(["sleep", "1000"], env={tree.MARK: mark, MARK: TOKEN}, start_new_session=True))
+
+    monkeypatch.setattr(tree, "_survivors", overtaken)
+    program = tree.StartedProgram.start("sleep", ["1000"], {"PATH": os.environ["PATH"], MARK: TOKEN}, None)
+    try:
+        program.kill()
+        assert late[0].wait(5) == -signal.SIGKILL
+    finally:
+        program.free()
+        late[0].kill()

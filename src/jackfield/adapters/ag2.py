@@ -16,6 +16,7 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
+from .parameters import object_schema
 from .pictures import is_picture
 
 
@@ -32,7 +33,7 @@ class MCPTool(FunctionTool):
         async def call(arguments: dict[str, Any]) -> ToolResult:
             return (await home.run(partial(tool.call, arguments))).raise_for_error()
 
-        schema: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+        schema = object_schema(tool)
         model = ag2.tool(call, name=tool.name, schema=schema).model
         super().__init__(model, name=tool.name, description=tool.description, schema=schema)
         self._call: Callable[[dict[str, Any]], Awaitable[ToolResult]] = call

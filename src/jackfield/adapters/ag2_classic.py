@@ -17,9 +17,10 @@ from autogen.tools import Toolkit as ClassicToolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
+from .parameters import object_schema
 
 
-class MCPTool(ClassicTool):
+class _MCPTool(ClassicTool):
     """A tool of a server, with its whole schema wherever AG2 asks for one, which takes any arguments by name."""
 
     def __init__(self, tool: Tool, home: Home) -> None:
@@ -29,7 +30,7 @@ class MCPTool(ClassicTool):
 
         super().__init__(name=tool.name, description=tool.description, func_or_tool=call)
         self._call = call
-        self._parameters: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+        self._parameters = object_schema(tool)
 
     @property
     def func(self) -> Callable[..., Awaitable[str]]:
@@ -68,4 +69,4 @@ class MCPTool(ClassicTool):
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ClassicToolkit([MCPTool(tool, home) for tool in toolkit])
+    return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit])

@@ -35,6 +35,7 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.create import LeasedSource, leased_tools
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
+from .parameters import object_schema
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
@@ -91,7 +92,7 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
 
 def tool_schema(tool: Tool) -> ToolSchema:
     """A tool as AutoGen describes it, with nothing of the schema left out."""
-    parameters: dict[str, Any] = {"type": "object", "properties": {}, **tool.input_schema}
+    parameters = object_schema(tool)
     return ToolSchema(name=tool.name, description=tool.description, parameters=_as_parameters(parameters), strict=False)
 
 
@@ -153,7 +154,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
     State is kept between calls: all calls use the named session `key`. Made by `manager.workbench()`.
     """
 
-    component_provider_override = "jackfield.adapters.autogen.JackfieldWorkbench"
+    component_provider_override: ClassVar[str | None] = "jackfield.adapters.autogen.JackfieldWorkbench"
     component_config_schema = WorkbenchConfig
 
     def __init__(self, manager: MCPClientSessionManager, servers: Sequence[BaseServerConfig], key: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from ..toolkit.tool import Tool
+from .parameters import object_schema
 from .strict import strict_schema
 
 OPENAI_TOOL_SEARCH: dict[str, Any] = {"type": "tool_search"}
@@ -69,7 +70,7 @@ def gemini_tools(tools: Iterable[Tool]) -> list[dict[str, Any]]:
             # Gemini wants a letter or an underscore at the beginning.
             "name": gemini_name(tool.name),
             "description": tool.description,
-            "parameters_json_schema": {"type": "object", "properties": {}, **tool.input_schema},
+            "parameters_json_schema": object_schema(tool),
         }
         for tool in tools
     ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from mcp.types import TextContent
@@ -12,6 +11,7 @@ from ..errors import ConfigError, JackfieldError
 from ..session.results import decode, describe_block
 from ..toolkit.toolkit import Toolkit
 from .definitions import gemini_name
+from .json_arguments import json_arguments
 from .pictures import is_picture
 from .strict import without_nulls
 
@@ -24,14 +24,12 @@ async def dispatch(toolkit: Toolkit, call: object) -> dict[str, Any]:
     if answer is _gemini_answer:
         name = next((known for known in toolkit.names if gemini_name(known) == name), name)
     try:
-        arguments = _arguments(name, given)
+        arguments = json_arguments(name, given)
         if name in toolkit:
             arguments = without_nulls(arguments, toolkit[name].input_schema)
         result = await toolkit.call(name, arguments)
     except JackfieldError as error:
         return answer(call, [_text(str(error))], True)
-    except ValueError as error:
-        return answer(call, [_text(f"The arguments of {name!r} are no JSON object: {error}. Nothing was sent.")], True)
     return answer(call, list(result.content) or [_text(result.text)], bool(result.is_error))
 
 
@@ -60,13 +58,6 @@ def _read(call: object) -> tuple[str, Any, Answer]:
 def _function_call(call: object) -> object:
     """Gemini's call, which may still be in its part."""
     return _value(call, "function_call") or _value(call, "functionCall") or call
-
-
-def _arguments(name: str, given: Any) -> dict[str, Any]:
-    arguments: Any = json.loads(given or "{}") if isinstance(given, str) else given or {}
-    if not isinstance(arguments, Mapping):
-        raise ValueError(f"they are {json.dumps(arguments)[:80]}")
-    return dict(cast("Mapping[str, Any]", arguments))
 
 
 def _value(thing: Any, name: str) -> Any:

@@ -51,6 +51,8 @@ class StatefulMCPAgentExecutor:
         agent_options: Passed on to LangChain's `create_agent` (`middleware`, `checkpointer`, ...).
     """
 
+    _NOT_OPEN = "Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ..."
+
     def __init__(
         self,
         client: Client,
@@ -110,10 +112,10 @@ class StatefulMCPAgentExecutor:
         """LangChain's agent.
 
         Raises:
-            RuntimeError: The executor is not entered.
+            RuntimeError: Its sessions are not open yet.
         """
         if self._agent is None:
-            raise RuntimeError("Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ...")
+            raise RuntimeError(self._NOT_OPEN)
         return self._agent
 
     async def _ready_agent(self) -> Any:
@@ -190,6 +192,11 @@ async def create_stateful_mcp_agent(
 class SessionAgent(StatefulMCPAgentExecutor):
     """What `create_agent(mcp_session_config=...)` returns: opens its session when it is first run, and keeps it."""
 
+    _NOT_OPEN = (
+        "This agent opens its session when it is first run: use `await agent.ainvoke(...)`. "
+        "For synchronous code: with StatefulMCPAgentExecutor(...) as executor: executor.invoke(...)."
+    )
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._entering = asyncio.Lock()
@@ -199,20 +206,6 @@ class SessionAgent(StatefulMCPAgentExecutor):
             if self._stack is None:
                 await self.__aenter__()
         return self.agent
-
-    @property
-    def agent(self) -> Any:
-        """LangChain's agent.
-
-        Raises:
-            RuntimeError: It has not been run yet.
-        """
-        if self._agent is None:
-            raise RuntimeError(
-                "This agent opens its session when it is first run: use `await agent.ainvoke(...)`. "
-                "For synchronous code: with StatefulMCPAgentExecutor(...) as executor: executor.invoke(...)."
-            )
-        return self._agent
 
     async def aclose(self) -> None:
         """Close its session. Left undone, the session ends with the event loop."""

@@ -14,6 +14,7 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
+from .parameters import object_schema
 from .pictures import is_picture
 
 Output = str | list[ToolOutputText | ToolOutputImage]
@@ -33,7 +34,7 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
     return FunctionTool(
         name=tool.name,
         description=tool.description,
-        params_json_schema={"type": "object", "properties": {}, **tool.input_schema},
+        params_json_schema=object_schema(tool),
         on_invoke_tool=invoke,
         strict_json_schema=False,  # Servers' schemas seldom fit strict mode, which wants every property required.
     )

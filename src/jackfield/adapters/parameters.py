@@ -1,4 +1,4 @@
-"""A JSON schema as a list of parameters, for frameworks that know no more."""
+"""What frameworks are told of a tool's parameters: its schema, or for those that know no more, a list of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..plain import as_list, as_table
+from ..toolkit.tool import Tool
+
 TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _TYPE_OF = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _VALUES = ("enum", "const", "default", "examples", "example", "required")
 _MAX_NODES = 5_000
+
+
+def object_schema(tool: Tool) -> dict[str, Any]:
+    """The tool's schema as model APIs want it: of an object, with properties even where there are none."""
+    return {"type": "object", "properties": {}, **tool.input_schema}
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,12 @@ def parameters_of(schema: Mapping[str, Any]) -> dict[str, Parameter] | None:
         whole = _Writer(schema).whole()
     except (_TooMuchError, RecursionError):
         return None
-    properties, listed = _mapping(whole.get("properties")), whole.get("required")
-    required = cast("list[Any]", listed) if isinstance(listed, list) else []
+    properties, required = as_table(whole.get("properties")), as_list(whole.get("required"))
     open_ended = whole.get("additionalProperties") or whole.get("patternProperties")
     alternatives = any(word in whole for word in ("anyOf", "oneOf", "allOf"))
     if any(name not in list(properties) for name in required) or (not properties and (open_ended or alternatives)):
         return None
-    return {name: Parameter(_mapping(one), _types(one), name in required) for name, one in properties.items()}
+    return {name: Parameter(as_table(one), _types(one), name in required) for name, one in properties.items()}
 
 
 class _TooMuchError(Exception):
@@ -57,7 +64,7 @@ class _Writer:
         self._nodes_left = _MAX_NODES
 
     def whole(self) -> dict[str, Any]:
-        return _mapping(self._schema(self._root, ()))
+        return dict(as_table(self._schema(self._root, ())))
 
     def _schema(self, node: Any, within: tuple[str, ...]) -> Any:
         self._nodes_left -= 1
@@ -72,10 +79,10 @@ class _Writer:
             if word in _VALUES:
                 written[word] = part
             elif word in ("properties", "patternProperties"):
-                written[word] = {name: self._schema(one, within) for name, one in _mapping(part).items()}
+                written[word] = {name: self._schema(one, within) for name, one in as_table(part).items()}
             elif word == "$ref" and isinstance(part, str):
                 if part not in within:
-                    written = {**_mapping(self._schema(_target(part, self._root), (*within, part))), **written}
+                    written = {**as_table(self._schema(_target(part, self._root), (*within, part))), **written}
             elif word not in ("$defs", "definitions"):
                 written[word] = self._schema(part, within)
         return written
@@ -86,12 +93,12 @@ def _target(reference: str, root: Mapping[str, Any]) -> Any:
     node: Any = root
     for part in reference.removeprefix("#").split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        node = _mapping(node).get(name, {})
+        node = as_table(node).get(name, {})
     return node
 
 
 def _types(schema: Any) -> tuple[str, ...]:
-    parts = _mapping(schema)
+    parts = as_table(schema)
     found: list[str] = []
     kind: Any = parts.get("type")
     values: Any = parts.get("enum") or ([parts["const"]] if "const" in parts else None)
@@ -104,7 +111,3 @@ def _types(schema: Any) -> tuple[str, ...]:
         if isinstance(branches, list):
             found = [name for branch in cast("list[Any]", branches) for name in _types(branch)]
     return tuple(dict.fromkeys(name for name in found if name in TYPES)) or TYPES
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -15,6 +15,7 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
+from .parameters import object_schema
 from .pictures import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.
@@ -68,7 +69,7 @@ def definition_of(tool: Tool) -> ToolDefinition:
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
-        parameters_json_schema={"type": "object", "properties": {}, **tool.input_schema},
+        parameters_json_schema=object_schema(tool),
         return_schema=dict(tool.output_schema) if tool.output_schema else None,
         metadata={
             "mcp_server": tool.server_name,

@@ -25,7 +25,7 @@ from .parameters import Parameter, parameters_of
 logger: logging.Logger = logging.getLogger("jackfield")
 
 
-class MCPTool(SmolagentsTool):
+class _MCPTool(SmolagentsTool):
     """A tool of a server."""
 
     skip_forward_signature_validation = True
@@ -77,7 +77,7 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
             why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"
             logger.warning("[MCP][%s] Tool %r is left out: it %s.", tool.server_name, tool.name, why)
             continue
-        tools[name] = MCPTool(name, tool, parameters, home)
+        tools[name] = _MCPTool(name, tool, parameters, home)
     return list(tools.values())
 
 

@@ -20,7 +20,14 @@ import httpx2
 
 from ..config.oauth import OAuthConfig
 from ..config.servers import RemoteConfig, SseConfig
-from ..errors import AuthenticationError, ConfigError, JackfieldError, ServerUnavailableError, SessionTimeoutError
+from ..errors import (
+    AuthenticationError,
+    ConfigError,
+    JackfieldError,
+    ServerUnavailableError,
+    SessionTimeoutError,
+    root_cause,
+)
 from .answer import Answer, Paste, denial, ways_back
 from .credentials import Credentials
 from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal, same_origin
@@ -69,7 +76,7 @@ async def sign_in(
         store.check_writable()
     answer = Answer(config, on_notice)
     credentials: Credentials | None = None
-    failure: JackfieldError | None = None
+    failure: BaseException | None = None
     try:
         async with (
             ways_back(config, oauth, answer, paste) as redirect_uri,
@@ -79,18 +86,13 @@ async def sign_in(
             credentials = await steps.run()
     except* JackfieldError as group:
         # The listener's task groups wrap it.
-        failure = _first(group)
+        failure = root_cause(group)
     if credentials is None or failure is not None:
         assert failure is not None
         raise failure
     async with store.locked():
         await store.replace(credentials)
     return credentials
-
-
-def _first(group: BaseExceptionGroup[JackfieldError]) -> JackfieldError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _settings(config: RemoteConfig) -> OAuthConfig:

@@ -8,12 +8,10 @@ that rotates refresh tokens takes each only once, and ends the sign-in of who se
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
@@ -26,6 +24,7 @@ import anyio
 
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, SessionTimeoutError
+from ..private_files import write_private
 from . import keyrings
 from .credentials import Credentials
 from .keyrings import KeyringError
@@ -109,7 +108,9 @@ class CredentialStore:
         if not in_keyring:
             data |= secrets
         where = "keyring" if in_keyring else "file"
-        _write(self.path, json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data}))
+        text = json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data})
+        # A refresh token that is lost cannot be had again.
+        write_private(self.path, text, is_durable=True)
 
     async def replace(self, credentials: Credentials) -> None:
         """As `write`, for who has no use for them otherwise.
@@ -191,7 +192,7 @@ class CredentialStore:
         """
         try:
             size = self.path.stat().st_size if self.path.exists() else 0
-            _write(self.path.with_suffix(".room"), "x" * (2 * size + 16384))
+            write_private(self.path.with_suffix(".room"), "x" * (2 * size + 16384), is_durable=True)
             self.path.with_suffix(".room").unlink()
         except OSError as error:
             raise self._unwritable(error) from None
@@ -261,19 +262,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror or error)
     return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and on the disk: a refresh token that is lost cannot be had again."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 from ..extras import load
+from ..plain import as_table
 
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\WA-Za-z\d_]+")
@@ -197,15 +198,10 @@ def _without_one(word: str) -> list[str]:
 
 def parameters(schema: object) -> Iterator[tuple[str, str]]:
     """Name and description of a tool's parameters, with those of nested objects."""
-    if not isinstance(schema, dict):
-        return
-    properties = cast("dict[str, Any]", schema).get("properties")
-    if not isinstance(properties, dict):
-        return
-    for name, inner in cast("dict[str, Any]", properties).items():
-        about = cast("dict[str, Any]", inner).get("description") if isinstance(inner, dict) else None
+    for name, inner in as_table(as_table(schema).get("properties")).items():
+        about = as_table(inner).get("description")
         yield name, about if isinstance(about, str) else ""
-        yield from parameters(cast("object", inner))
+        yield from parameters(inner)
 
 
 def spelled_out(name: str) -> str:

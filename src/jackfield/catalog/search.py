@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import normal
 from .ranking import (
     SERVER_FIELDS,
     SERVER_SHARE,
@@ -77,11 +77,6 @@ class Hit:
     tool: ToolEntry
     score: float
     """0 to about 1: which share of what is possible for this query."""
-
-
-def normal(name: str) -> str:
-    """A name without case and separators."""
-    return re.sub(r"[\W_]+", "", name).lower()
 
 
 class ToolSearch:

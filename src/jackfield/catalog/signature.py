@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ..plain import as_list, as_table
+
 
 def signature(name: str, schema: Mapping[str, Any]) -> str:
     """A tool's parameters in one line: `search(query: string, limit?: integer = 5)`."""
-    properties = _mapping(schema.get("properties"))
-    needed = schema.get("required")
-    required = cast("list[str]", needed) if isinstance(needed, list) else []
+    properties = as_table(schema.get("properties"))
+    required = as_list(schema.get("required"))
     # Required ones first, as a person would write them.
     ordered = sorted(properties, key=lambda parameter: parameter not in required)
     shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered]
@@ -20,13 +21,13 @@ def signature(name: str, schema: Mapping[str, Any]) -> str:
 
 def _parameter(name: str, schema: Any, required: bool) -> str:
     shown = f"{name}{'' if required else '?'}: {type_name(schema)}"
-    default = _mapping(schema).get("default")
+    default = as_table(schema).get("default")
     return shown if default is None else f"{shown} = {json.dumps(default, ensure_ascii=False)}"
 
 
 def type_name(schema: Any) -> str:
     """What a schema allows, in a word or two: `integer|null`, `string[]`."""
-    parts = _mapping(schema)
+    parts = as_table(schema)
     if isinstance(values := parts.get("enum"), list):
         some = cast("list[Any]", values)
         return "|".join(json.dumps(value, ensure_ascii=False) for value in some[:8]) + ("|..." if len(some) > 8 else "")
@@ -39,8 +40,3 @@ def type_name(schema: Any) -> str:
     if isinstance(kind, list):
         return "|".join(map(str, cast("list[Any]", kind)))
     return f"{type_name(parts.get('items'))}[]" if kind == "array" else str(kind)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, as all of a schema should be but `true` and `false`."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +20,7 @@ from typing import Any, Literal, cast
 
 from ..config.outline import Outlined
 from ..errors import JackfieldError
+from ..private_files import write_private
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
@@ -269,7 +269,7 @@ class Catalog:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
                 entry = change(self.entry(config))
-                _write(path, entry)
+                write_private(path, json.dumps(asdict(entry), ensure_ascii=False, separators=(",", ":")))
                 return entry
         except (OSError, Timeout) as error:
             # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
@@ -303,16 +303,3 @@ def _read(path: Path) -> CatalogEntry | None:
     ):
         return None
     return CatalogEntry(**values)
-
-
-def _write(path: Path, entry: CatalogEntry) -> None:
-    """Whole or not at all, readable for the user alone."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(entry), file, ensure_ascii=False, separators=(",", ":"))
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..extras import load
+from ..private_files import write_private
 from .search import Embedder
 
 VIEW_WEIGHTS = (0.6, 0.4)
@@ -40,7 +39,7 @@ class VectorCache:
                 hashes[text]: [float(value) for value in vector]
                 for text, vector in zip(missing, self._embedder(missing), strict=True)
             }
-            self._write({name: known[name] for name in known})
+            self._write(known)
         return [mixed([known[hashes[text]] for text in view]) for view in texts]
 
     def _hash(self, text: str) -> str:
@@ -55,12 +54,9 @@ class VectorCache:
             return {}
 
     def _write(self, vectors: dict[str, list[float]]) -> None:
+        rounded = {name: [round(value, 5) for value in vector] for name, vector in vectors.items()}
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".vectors-")
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({name: [round(value, 5) for value in vector] for name, vector in vectors.items()}, file)
-            os.replace(temporary, self._path)
+            write_private(self._path, json.dumps(rounded))
 
 
 def mixed(vectors: Sequence[Sequence[float]]) -> list[float]:

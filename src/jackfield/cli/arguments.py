@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentsError, nearest
+from ..plain import as_list, as_table
 from .conversion import MisfitError, Schema, alternatives, converted
 from .words import Given
 
@@ -35,7 +36,7 @@ def arguments_for(tool: ToolEntry, given: Given, *, listed_at: float | None = No
         InvalidArgumentsError: They do not fit; nothing was sent. Names each, its type and the tool's signature.
     """
     schema = tool.input_schema
-    properties = _mapping(schema.get("properties"))
+    properties = as_table(schema.get("properties"))
     problems = [_unknown(name, properties) for name in (*given.texts, *given.values) if not _is_known(name, schema)]
     arguments = dict(given.values)
     for name, texts in given.texts.items():
@@ -47,8 +48,8 @@ def arguments_for(tool: ToolEntry, given: Given, *, listed_at: float | None = No
             problems.append(f"{name} ({_type_name(_schema_of(name, schema), schema)}): {error}")
     problems += [
         f"{name} ({_type_name(properties.get(name, True), schema)}) is missing"
-        for name in _names(schema.get("required"))
-        if name not in arguments and name not in given.texts
+        for name in as_list(schema.get("required"))
+        if isinstance(name, str) and name not in arguments and name not in given.texts
     ]
     if problems:
         more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
@@ -98,7 +99,7 @@ def _is_known(name: str, schema: Schema) -> bool:
     look at what they did not ask for: a misspelt option would silently do nothing. So what the schema does not
     speak of is refused.
     """
-    if name in _mapping(schema.get("properties")):
+    if name in as_table(schema.get("properties")):
         return True
     rest = schema.get("additionalProperties")
     if rest is True or isinstance(rest, Mapping):
@@ -114,7 +115,7 @@ def _unknown(name: str, properties: Schema) -> str:
 
 
 def _schema_of(name: str, schema: Schema) -> object:
-    properties = _mapping(schema.get("properties"))
+    properties = as_table(schema.get("properties"))
     return properties[name] if name in properties else schema.get("additionalProperties", True)
 
 
@@ -146,11 +147,3 @@ def _type_name(schema: object, root: Schema) -> str:
     from ..catalog.signature import type_name
 
     return "|".join(dict.fromkeys(type_name(part) for part in alternatives(schema, root)))
-
-
-def _names(value: object) -> Sequence[str]:
-    return [name for name in cast("list[object]", value) if isinstance(name, str)] if isinstance(value, list) else []
-
-
-def _mapping(value: object) -> Schema:
-    return cast("Schema", value) if isinstance(value, Mapping) else {}

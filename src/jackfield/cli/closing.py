@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..keeper import DEFAULT_KEY
 from .exits import UsageError
 from .invocation import Invocation
 from .output import Output
@@ -54,7 +55,7 @@ def _close_held(server: str | None) -> list[dict[str, str]]:
 
     held = held_sessions.get()
     names = [] if held is None else held.names if server is None else [server]
-    return [{"server": name, "key": "default"} for name in names if held is not None and held.close(name)]
+    return [{"server": name, "key": DEFAULT_KEY} for name in names if held is not None and held.close(name)]
 
 
 def _tell(output: Output, closed: Sequence[Mapping[str, Any]], nothing: str) -> None:
@@ -62,7 +63,7 @@ def _tell(output: Output, closed: Sequence[Mapping[str, Any]], nothing: str) -> 
         output.write_json(list(closed))
         return
     for session in closed:
-        key = "" if session["key"] == "default" else f" ({session['key']})"
+        key = "" if session["key"] == DEFAULT_KEY else f" ({session['key']})"
         output.note(f"Closed {session['server']}{key}.")
     if not closed:
         output.note(nothing)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..plain import as_list, as_table
 from .output import Output, one_cell
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> I
     from .known import resolve_tool
 
     schema = resolve_tool(servers, positional[0]).input_schema
-    properties = _table(schema.get("properties"))
+    properties = as_table(schema.get("properties"))
     name, given, value = word.partition("=")
     name, typed = (name[:-1], ":") if name.endswith(":") else (name, "")
     if given:
@@ -227,16 +228,15 @@ def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> I
             for file, about in _files(value[1:], only_folders=False):
                 yield f"{name}=@{file}", about
             return
-        for one in _possible(_table(properties.get(name)), schema):
+        for one in _possible(as_table(properties.get(name)), schema):
             if one.startswith(value):
                 yield f"{name}{typed}={one}", ""
         return
     done = {re.split(r":?=", one, maxsplit=1)[0] for one in positional[1:]}
-    required = schema.get("required")
-    needed = cast("list[Any]", required) if isinstance(required, list) else []
+    needed = as_list(schema.get("required"))
     for key in sorted(properties, key=lambda key: key not in needed):
         if key.startswith(word) and key not in done:
-            inner = _resolved(_table(properties[key]), schema)
+            inner = _resolved(as_table(properties[key]), schema)
             is_text = inner.get("type", "string") == "string"
             about = inner.get("description") or inner.get("type") or ""
             yield f"{key}{'=' if is_text or not typed else ':='}", f"{about}{'' if key in needed else ' (optional)'}"
@@ -248,7 +248,7 @@ def _possible(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
     if isinstance(values := schema.get("enum"), list):
         return [str(value) for value in cast("list[Any]", values) if value is not None]
     if isinstance(branches := schema.get("anyOf", schema.get("oneOf")), list):
-        return [one for branch in cast("list[Any]", branches) for one in _possible(_table(branch), root)]
+        return [one for branch in cast("list[Any]", branches) for one in _possible(as_table(branch), root)]
     return ["true", "false"] if schema.get("type") == "boolean" else []
 
 
@@ -257,7 +257,7 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
         return schema
-    return _table(_table(root.get("$defs")).get(reference.removeprefix("#/$defs/")))
+    return as_table(as_table(root.get("$defs")).get(reference.removeprefix("#/$defs/")))
 
 
 def _files(word: str, *, only_folders: bool) -> Iterator[Candidate]:
@@ -269,7 +269,3 @@ def _files(word: str, *, only_folders: bool) -> Iterator[Candidate]:
                 yield f"{shown}{path.name}/", ""
             elif not only_folders:
                 yield f"{shown}{path.name}", ""
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

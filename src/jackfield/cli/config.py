@@ -49,7 +49,7 @@ def path(
     invocation = Invocation.of(context)
     output, servers = invocation.output, invocation.servers
     discovery = servers.discovery
-    given = [Source(file, "--config", "given", file.absolute().parent) for file in invocation.config_files]
+    given = [Source.given(file, "--config") for file in invocation.config_files]
     places = given or sources(current_folder(), os.environ)
     rows: list[dict[str, Any]] = []
     for place in places:

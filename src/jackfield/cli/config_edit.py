@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..errors import ConfigError, UnknownServerError, did_you_mean
+from ..errors import ConfigError, UnknownServerError, did_you_mean, normal
 from .exits import UsageError
 from .invocation import Invocation
 from .output import current_folder, shown_path
@@ -103,7 +103,7 @@ def _candidates(invocation: Invocation, source: str | None, target: Path) -> dic
         from ..config.discover import Source, discover
 
         file = Path(source)
-        discovery = discover([Source(file, "--from", "given", file.absolute().parent)])
+        discovery = discover([Source.given(file, "--from")])
         for error in discovery.problems.values():
             raise error
         return dict(discovery.servers)
@@ -130,9 +130,6 @@ def _program(name: str, programs: Iterable[str]) -> str:
     """The program that is meant, by case and separators."""
     known = sorted({program.partition(",")[0] for program in programs})
 
-    def normal(text: str) -> str:
-        return "".join(char for char in text.lower() if char.isalnum())
-
     for program in known:
         if normal(program) == normal(name):
             return program
@@ -149,9 +146,13 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
         return [_anchored("", item, folder) for item in cast("list[Any]", value)]
     if not isinstance(value, str):
         return value
-    text = value.replace("${workspaceFolder}", str(folder))
-    is_path = key in ("cwd", "working_dir", "verify") or (key == "command" and "/" in text)
-    return str(folder / text) if is_path and not text.startswith(("/", "~", "${")) else text
+    return _absolute_path(key, value.replace("${workspaceFolder}", str(folder)), folder)
+
+
+def _absolute_path(key: str, text: str, folder: Path) -> str:
+    from ..config.entries import is_place
+
+    return str(folder / text) if is_place(key, text) and not text.startswith(("/", "~", "${")) else text
 
 
 def add(
@@ -194,11 +195,7 @@ def add(
     entry: dict[str, Any] = {}
     if words:
         # A path is meant from here, not from the file's folder.
-        first = (
-            str(current_folder() / words[0])
-            if "/" in words[0] and not words[0].startswith(("/", "~", "${"))
-            else words[0]
-        )
+        first = _absolute_path("command", words[0], current_folder())
         entry = {"command": first, **({"args": words[1:]} if words[1:] else {})}
     else:
         entry = {"type": "http" if http else "sse", "url": http or sse}

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ..plain import as_list
+
 Schema = Mapping[str, Any]
 
 _MISSING: Any = object()
@@ -126,7 +128,7 @@ def _read_choice(text: str, part: Schema, root: Schema, is_text: bool, reasons: 
     if _kind(part) != "enum":
         return _MISSING
     listed = part.get("enum", [part["const"]] if "const" in part else [])
-    choices = cast("list[Any]", listed) if isinstance(listed, list) else []
+    choices = as_list(listed)
     if text in choices:
         return text
     value = _json(text)

@@ -12,6 +12,7 @@ from ..config.dialects import in_our_words
 from ..config.discover import FoundServer
 from ..config.expand import MASK
 from ..config.outline import redact_url
+from ..plain import as_list
 from .output import Output, printable, shown_path
 
 _SECRET = re.compile(r"auth|key|token|secret|passw|credential|cookie|session", re.IGNORECASE)
@@ -23,8 +24,7 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
     for key, value in entry.items():
         match key:
             case "command":
-                args = entry.get("args")
-                yield "command", _command(value, cast("Sequence[object]", args) if isinstance(args, list) else [])
+                yield "command", _command(value, as_list(entry.get("args")))
             case "args":
                 if "command" not in entry:
                     yield key, _plain(value)

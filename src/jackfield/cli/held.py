@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
+from ..manager.portal import run_there
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
+from .wording import state_lost
 
 if TYPE_CHECKING:
-    from anyio import CancelScope
     from anyio.from_thread import BlockingPortal
 
     from ..config.servers import ServerConfig
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _KEY = "shell"
-
-# For telling a server that a call is cancelled, or for ending one that was being started.
-_CANCEL_SECONDS = 10.0
 
 
 class HeldSessions:
@@ -90,14 +87,7 @@ class HeldSessions:
     def run(self, function: Callable[..., Awaitable[_T]], *args: Any) -> _T:
         """Run on the event loop and wait; Ctrl-C here cancels it there, and waits until that is done."""
         assert self._portal
-        job = _Job(function, args)
-        try:
-            return self._portal.start_task_soon(job.run).result()
-        except (KeyboardInterrupt, SystemExit):
-            # Wherever it came up in the lines above, the job may be running.
-            self._portal.start_task_soon(job.cancel)
-            job.ended.wait(_CANCEL_SECONDS)
-            raise
+        return run_there(self._portal, function, *args)
 
     def _start(self, output: Output) -> MCPClientSessionManager:
         silence_libraries(output)
@@ -109,37 +99,6 @@ class HeldSessions:
         self._portal.call(manager.__aenter__)
         self._stack.callback(self._portal.call, manager.__aexit__, None, None, None)
         return manager
-
-
-class _Job(Generic[_T]):
-    """Something that runs on the event loop, and can be cancelled from outside, also before it began."""
-
-    def __init__(self, function: Callable[..., Awaitable[_T]], args: tuple[Any, ...]) -> None:
-        self._function = function
-        self._args = args
-        self._scope: CancelScope | None = None
-        self._is_cancelled = False
-        self.ended = threading.Event()
-
-    async def run(self) -> _T:
-        """Run it."""
-        from anyio import CancelScope, get_cancelled_exc_class
-
-        try:
-            with CancelScope() as self._scope:
-                if not self._is_cancelled:
-                    return await self._function(*self._args)
-            raise get_cancelled_exc_class()
-        finally:
-            self.ended.set()
-
-    def cancel(self) -> None:
-        """Cancel it; on the event loop."""
-        self._is_cancelled = True
-        if self._scope is None:
-            self.ended.set()
-        else:
-            self._scope.cancel()
 
 
 class HeldSession:
@@ -201,9 +160,7 @@ class HeldSession:
             if manager.find(config.server_name, _KEY) is None:
                 held.forget(config.server_name)
         if held.is_news(config.server_name, generation):
-            self._output.warn(
-                f"The session of {config.server_name} was lost and opened anew: what the server kept behind it is gone."
-            )
+            self._output.warn(state_lost(config.server_name))
         return json.loads(answer)
 
 

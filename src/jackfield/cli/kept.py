@@ -10,6 +10,7 @@ from .exits import UsageError
 from .output import Output
 from .steps import ProgressListener, Result, Steps
 from .targets import Target
+from .wording import state_lost
 
 if TYPE_CHECKING:
     from ..keeper.kept import KeptSession
@@ -95,10 +96,7 @@ class KeptRequests:
         if answer.note:
             self._output.warn(answer.note)
         if answer.state_lost:
-            self._output.warn(
-                f"The session of {self._session.server_name} was lost and opened anew: what the server kept behind it "
-                "is gone."
-            )
+            self._output.warn(state_lost(self._session.server_name))
         return answer.result
 
 

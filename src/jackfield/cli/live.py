@@ -19,17 +19,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..config.launch import Launch
-from ..transport.start import end_started, started_ahead
+from ..transport.start import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result, Steps
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from .targets import Target
-
-_ENDING: list[signal.Signals] = [
-    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
-]
 
 _LEAST_SECONDS = 0.001
 
@@ -147,7 +143,7 @@ class _Interrupts:
 
         An exception could come up anywhere in other people's code, where it may be taken for something else.
         """
-        before = {number: signal.getsignal(number) for number in _ENDING}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
         # One that is ignored, such as by nohup, stays so.
         mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
         for number in mine:
@@ -181,7 +177,7 @@ class _Interrupts:
             self.number = self.number or number
             task.cancel()
 
-        for number in _ENDING[1:]:
+        for number in ENDING:
             if signal.getsignal(number) is _end_at_once:
                 asyncio.get_running_loop().add_signal_handler(number, cancel, number)
 

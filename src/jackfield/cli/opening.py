@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from ..keeper import DEFAULT_KEY
 from .exits import UsageError
 from .invocation import Invocation
 from .wording import count, duration, span
@@ -54,7 +55,7 @@ def open_session(
 
 def _words(opened: dict[str, Any]) -> str:
     session = opened["session"]
-    name = session["server"] if session["key"] == "default" else f"{session['server']} ({session['key']})"
+    name = session["server"] if session["key"] == DEFAULT_KEY else f"{session['server']} ({session['key']})"
     is_open = f"is open now ({duration(opened['seconds'])})" if opened["opened"] else "was open already"
     idle = session["idle_timeout"]
     end = "It stays open until" if idle is None else f"It closes when it was not used for {span(idle)}, or by"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import ConfigError
+from ..private_files import write_private
 from .invocation import Invocation
 from .output import current_folder, shown_path
 
@@ -76,22 +76,10 @@ def write_table(file: Path, data: Mapping[str, Any], key: str, table: Mapping[st
         ConfigError: It cannot be written.
     """
     target = Path(os.path.realpath(file))  # a link, as of dotfiles, stays one
-    import tempfile
-
     text = json.dumps({**data, key: dict(table)}, indent=2, ensure_ascii=False) + "\n"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                out.write(text)
-            os.chmod(temporary, mode)
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_private(target, text, mode=mode)
     except OSError as error:
         raise ConfigError(
             f"{shown_path(file)}: cannot be written ({error.strerror or error}).",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
+from ..plain import as_list, as_table
 from .conversion import loads
 
 Json = Mapping[str, Any]
@@ -24,12 +25,11 @@ _ENCODED = {ord(char): f"%{ord(char):02X}" for char in "<>\\"}
 
 def blocks_of(result: Json) -> list[Json]:
     """What a result consists of, each as a content block: of a tool, of a resource, or of a prompt."""
-    if isinstance(contents := result.get("contents"), list):
-        return [{"type": "resource", "resource": item} for item in _maps(cast("list[object]", contents))]
-    if isinstance(messages := result.get("messages"), list):
-        return [_map(message.get("content")) for message in _maps(cast("list[object]", messages))]
-    content = result.get("content")
-    return _maps(cast("list[object]", content)) if isinstance(content, list) else []
+    if isinstance(result.get("contents"), list):
+        return [{"type": "resource", "resource": item} for item in _tables(result["contents"])]
+    if isinstance(result.get("messages"), list):
+        return [as_table(message.get("content")) for message in _tables(result["messages"])]
+    return _tables(result.get("content"))
 
 
 def shown(result: Json, style: Style) -> str:
@@ -70,7 +70,7 @@ def data_of(result: Json) -> Any:
 
 
 def _block_data(block: Json) -> object:
-    resource = _map(block.get("resource"))
+    resource = as_table(block.get("resource"))
     if (text := block.get("text", resource.get("text"))) is not None:
         found = _json_table(str(text))
         return text if found is None else found
@@ -105,7 +105,7 @@ def _text(result: Json) -> str:
 
 
 def _roles(result: Json) -> list[str]:
-    return [str(message.get("role", "")) for message in _maps(result["messages"])]
+    return [str(message.get("role", "")) for message in _tables(result["messages"])]
 
 
 def words_of(block: Json) -> str:
@@ -114,11 +114,11 @@ def words_of(block: Json) -> str:
         return path
     match kind_of(block):
         case "text":
-            return str(block.get("text", _map(block.get("resource")).get("text", "")))
+            return str(block.get("text", as_table(block.get("resource")).get("text", "")))
         case "image" | "audio" as kind:
             return f"[{kind}: {block.get('mimeType')}, {_size(str(block.get('data', '')))}]"
         case "blob":
-            blob = _map(block.get("resource"))
+            blob = as_table(block.get("resource"))
             return f"[resource: {blob.get('uri')}, {blob.get('mimeType') or 'binary'}, {_size(str(blob['blob']))}]"
         case "resource_link":
             description = block.get("description")
@@ -131,14 +131,14 @@ def kind_of(block: Json) -> str:
     """What a block is: `text`, `image`, `audio`, `blob`, `resource_link`, or what the server calls it."""
     kind = str(block.get("type", "?"))
     if kind == "resource":
-        resource = _map(block.get("resource"))
+        resource = as_table(block.get("resource"))
         return "blob" if "blob" in resource else "text"
     return kind
 
 
 def path_of(block: Json) -> str | None:
     """Where a block was saved, if it was."""
-    path = block.get(SAVED_AS, _map(block.get("resource")).get(SAVED_AS))
+    path = block.get(SAVED_AS, as_table(block.get("resource")).get(SAVED_AS))
     return None if path is None else str(path)
 
 
@@ -161,7 +161,7 @@ def _markdown(result: Json) -> str:
 
 
 def _markdown_block(block: Json) -> str:
-    kind, resource = kind_of(block), _map(block.get("resource"))
+    kind, resource = kind_of(block), as_table(block.get("resource"))
     if (path := path_of(block)) is not None:
         name = str(resource.get("uri") or kind)
         return f"{'!' if kind == 'image' else ''}[{_plain(name)}]({_address(path)})"
@@ -208,9 +208,5 @@ def _address(address: str) -> str:
     return f"<{address}>" if re.search(r"[ ()]", address) else address
 
 
-def _maps(values: Sequence[object]) -> list[Json]:
-    return [_map(value) for value in values]
-
-
-def _map(value: object) -> Json:
-    return cast("Json", value) if isinstance(value, Mapping) else {}
+def _tables(values: object) -> list[Json]:
+    return [as_table(value) for value in as_list(values)]

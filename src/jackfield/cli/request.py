@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
 import typer
 
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, ToolError
+from ..errors import Details, JackfieldError, SessionTerminatedError, SessionTimeoutError, ToolError
 from .exits import UsageError
 from .output import Output
 from .rendering import STYLES, Style, shown
@@ -139,7 +139,7 @@ def show(result: Result, target: Target, wishes: Wishes) -> None:
 class _ToolFailedError(ToolError):
     """The tool's own error, told with its words whole: they may be all there is to find the cause by."""
 
-    def __init__(self, message: str, words: str, **details: Any) -> None:
+    def __init__(self, message: str, words: str, **details: Unpack[Details]) -> None:
         super().__init__(f"{message}: {words}" if words else f"{message}.", **details)
         self._text = f"{message}:\n{words}" if words else f"{message}."
 

@@ -7,10 +7,9 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..transport.start import ENDING
+
 _T = TypeVar("_T")
-_ENDING: list[signal.Signals] = [
-    number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
-]
 
 
 def run(job: Callable[[], Awaitable[_T]]) -> _T:
@@ -30,7 +29,7 @@ def run(job: Callable[[], Awaitable[_T]]) -> _T:
             came.append(number)
             task.cancel()
 
-        for number in _ENDING:
+        for number in ENDING:
             # One that is ignored, such as by nohup, stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, cancel, number)

@@ -18,7 +18,6 @@ from .trust import NotTrustedError, Trust, TrustStore
 if TYPE_CHECKING:
     from ..catalog.store import Catalog
     from ..config.launch import Launch
-    from ..config.mcp_config import MCPConfig
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
 
@@ -120,12 +119,6 @@ class Servers:
             self._accepted_now.add(name)
         return found
 
-    def mcp_config(self, names: Sequence[str]) -> MCPConfig:
-        """Some servers for a manager; as `config()`."""
-        from ..config.mcp_config import MCPConfig
-
-        return MCPConfig(servers=[self.config(name) for name in names])
-
     @cached_property
     def catalog(self) -> Catalog:
         """What is remembered of what they offer."""
@@ -165,7 +158,7 @@ def load_servers(config_files: Sequence[Path], output: Output) -> Servers:
     Raises:
         ConfigError: One of `config_files` cannot be read.
     """
-    given = [Source(path, "--config", "given", path.absolute().parent) for path in config_files]
+    given = [Source.given(path, "--config") for path in config_files]
     discovery = discover(given or sources(current_folder(), os.environ))
     for path, error in discovery.problems.items():
         if given:

@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import typer
 
 from ..errors import JackfieldError
+from ..transport.start import ENDING
 from . import exits
 from .invocation import Invocation
 from .output import Output, is_terminal
@@ -176,13 +177,11 @@ def _unwound_by_signals() -> Generator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
-    mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    mine = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in mine:
         signal.signal(number, leave)
     try:
         yield
     finally:
         for number in mine:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_DFL)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plain import as_list, as_table
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
 from .wording import ago, count, duration
@@ -121,13 +122,7 @@ def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:
 
 def _example(tool: ToolEntry) -> str:
     """The arguments that the tool needs, as `call` takes them."""
-    needed, properties = tool.input_schema.get("required"), tool.input_schema.get("properties")
-    if not isinstance(needed, list) or not isinstance(properties, dict):
-        return ""
-    kinds = {
-        name: cast("dict[str, Any]", inner).get("type")
-        for name, inner in cast("dict[str, Any]", properties).items()
-        if isinstance(inner, dict)
-    }
-    names = [str(name) for name in cast("list[Any]", needed)]
+    schema = tool.input_schema
+    kinds = {name: as_table(inner).get("type") for name, inner in as_table(schema.get("properties")).items()}
+    names = [str(name) for name in as_list(schema.get("required"))]
     return " ".join(f"{name}=..." if kinds.get(name) == "string" else f"{name}:=..." for name in names)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, UnknownServerError, UnknownToolError, did_you_mean, nearest
+from ..errors import ConfigError, UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
 from .arguments import listing_age
 from .exits import UsageError
 
@@ -207,8 +207,6 @@ def _split(servers: Servers, reference: str) -> tuple[str, str]:
 
 def _same_name(names: Sequence[str], wanted: str) -> str | None:
     """The one server whose name is the same but for case and separators."""
-    from ..catalog.search import normal
-
     if wanted in names:
         return wanted
     same = [name for name in names if normal(name) == normal(wanted)]

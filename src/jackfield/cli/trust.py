@@ -7,14 +7,14 @@ folder, by file and server; an entry that changed is asked for again.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import ConfigError
+from ..private_files import write_private
 
 if TYPE_CHECKING:
     from ..config.discover import FoundServer
@@ -80,7 +80,7 @@ class TrustStore:
 
         self._change(change)
 
-    def _change(self, change: Any) -> None:
+    def _change(self, change: Callable[[dict[str, dict[str, str]]], None]) -> None:
         """Read, change and write the file, alone among all processes."""
         from filelock import FileLock, Timeout
 
@@ -89,7 +89,8 @@ class TrustStore:
             with FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
                 accepted = _read(self.path)
                 change(accepted)
-                _write(self.path, {file: hashes for file, hashes in accepted.items() if hashes})
+                kept = {file: hashes for file, hashes in accepted.items() if hashes}
+                write_private(self.path, json.dumps({"version": _VERSION, "accepted": kept}, indent=1))
                 self._accepted = accepted
         except (OSError, Timeout) as error:
             reason = getattr(error, "strerror", None) or error
@@ -133,18 +134,3 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
         for file, hashes in cast("dict[str, object]", files).items()
         if isinstance(hashes, dict)
     }
-
-
-def _write(path: Path, accepted: Mapping[str, Mapping[str, str]]) -> None:
-    """Whole or not at all, readable for the user alone."""
-    import tempfile
-
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": _VERSION, "accepted": accepted}, file, indent=1)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

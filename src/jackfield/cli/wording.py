@@ -1,4 +1,4 @@
-"""Times and counts as people say them."""
+"""Times, counts, and what several commands say in the same words."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """A number of things: `1 tool`, `3 tools`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def state_lost(server_name: str) -> str:
+    """That a session was opened anew under the user's hands."""
+    return f"The session of {server_name} was lost and opened anew: what the server kept behind it is gone."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ..plain import as_table
+
 IGNORED = frozenset(
     {
         "$schema",
@@ -63,7 +65,7 @@ def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
     if "httpUrl" in ours:  # Gemini
         ours["url"] = ours.pop("httpUrl")
         ours.setdefault("transport", "http")
-    if nested := _table(ours.get("command")):  # Zed, of old
+    if nested := as_table(ours.get("command")):  # Zed, of old
         ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
     if program == "Gemini" and isinstance(ours.get("timeout"), int | float):
         _set(ours, "session", {"call_timeout": ours.pop("timeout") / 1000})
@@ -81,7 +83,7 @@ def _forward_variables(ours: dict[str, Any]) -> None:
     if isinstance(variable := ours.get("bearer_token_env_var"), str):
         del ours["bearer_token_env_var"]
         _set(ours, "headers", {"Authorization": f"Bearer ${{{variable}}}"})
-    if headers := _table(ours.get("env_http_headers")):
+    if headers := as_table(ours.get("env_http_headers")):
         del ours["env_http_headers"]
         _set(ours, "headers", {name: f"${{{variable}}}" for name, variable in headers.items()})
     if isinstance(names := ours.get("env_vars"), list):
@@ -95,7 +97,7 @@ _OAUTH = {"clientId": "client_id", "clientSecret": "client_secret", "scopes": "s
 
 def _oauth(theirs: object) -> dict[str, Any]:
     """Claude Code and Gemini name the client that the user registered; that one is to sign in is found out here."""
-    table = _table(theirs)
+    table = as_table(theirs)
     ours = {name: table[key] for key, name in _OAUTH.items() if key in table}
     if isinstance(port := table.get("callbackPort"), int):
         ours.setdefault("redirect_uri", f"http://localhost:{port}/callback")
@@ -103,8 +105,4 @@ def _oauth(theirs: object) -> dict[str, Any]:
 
 
 def _set(ours: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
-    ours[key] = {**values, **_table(ours.get(key))}
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    ours[key] = {**values, **as_table(ours.get(key))}

@@ -16,16 +16,28 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
+from ..plain import as_table
 from .entries import prepare
-from .files import TABLES, parse_file, server_entries
+from .files import TABLES, is_disabled, parse_file, server_entries
 from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
+
+_OF_PROJECTS = {
+    "jackfield.json": "Jackfield",
+    ".mcp.json": "Claude Code",
+    ".vscode/mcp.json": "VS Code",
+    ".cursor/mcp.json": "Cursor",
+    ".codex/config.toml": "Codex",
+    ".gemini/settings.json": "Gemini",
+    ".zed/settings.json": "Zed",
+}
+"""The files of a project, and whose they are."""
 
 Scope = Literal["given", "project", "user"]
 """Where a file lies decides who may have written it: a project's files may come from anybody."""
@@ -43,6 +55,11 @@ class Source:
     """Where relative paths in it start."""
     under: tuple[str, ...] = ()
     """The keys that lead to the part of the file that has the servers."""
+
+    @classmethod
+    def given(cls, file: Path, option: str) -> Source:
+        """A file that the user named, by that option of the command."""
+        return cls(file, option, "given", starting_folder(file))
 
     @property
     def is_foreign(self) -> bool:
@@ -102,18 +119,9 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
-        from .mcp_config import read_server
+        from .mcp_config import checked_server
 
-        source = self.source
-        return read_server(
-            self.name,
-            self.entry,
-            str(source.path),
-            source.folder,
-            variables,
-            program=source.program,
-            is_foreign=source.is_foreign,
-        )
+        return checked_server(self.name, self.prepared(variables), str(self.source.path))
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,19 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
     return [*project, *user]
 
 
+def starting_folder(file: Path) -> Path:
+    """Where relative paths in a file start: its folder, or the project where that is a program's own in it (`.vscode`).
+
+    In the home folder it is the user's own, and no project's.
+    """
+    path = file.absolute()
+    for name in map(Path, _OF_PROJECTS):
+        project = path.parents[min(len(name.parts), len(path.parents)) - 1]
+        if project / name == path and str(project) != os.path.expanduser("~"):
+            return project
+    return path.parent
+
+
 def user_file(environment: Mapping[str, str]) -> Path:
     """Jackfield's own configuration file of the user."""
     home = environment.get("HOME") or os.path.expanduser("~")
@@ -176,15 +197,15 @@ def discover(places: Sequence[Source]) -> Discovery:
             continue
         found.append(source)
         for name, entry in entries:
-            is_disabled = _is_disabled(entry)
-            if is_disabled and source.program != "Jackfield":
+            is_off = is_disabled(entry)
+            if is_off and source.program != "Jackfield":
                 disabled.append(FoundServer(name, entry, source))
             elif name in taken:
                 shadowed.append(FoundServer(name, entry, source, taken[name]))
             else:
                 taken[name] = source
                 server = FoundServer(name, entry, source)
-                if is_disabled:
+                if is_off:
                     disabled.append(server)
                 else:
                     servers[name] = server
@@ -201,15 +222,7 @@ def _folders(cwd: Path) -> list[Path]:
 
 
 def _of_project(folder: Path) -> Iterator[Source]:
-    for name, program in (
-        ("jackfield.json", "Jackfield"),
-        (".mcp.json", "Claude Code"),
-        (".vscode/mcp.json", "VS Code"),
-        (".cursor/mcp.json", "Cursor"),
-        (".codex/config.toml", "Codex"),
-        (".gemini/settings.json", "Gemini"),
-        (".zed/settings.json", "Zed"),
-    ):
+    for name, program in _OF_PROJECTS.items():
         yield Source(folder / name, program, "project", folder)
 
 
@@ -238,18 +251,10 @@ def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dic
     """The servers of a file; none where it has no table of them, unless it was given for that."""
     part: object = data
     for key in source.under:
-        part = _table(part).get(key)
-    tables = _table(part)
+        part = as_table(part).get(key)
+    tables = as_table(part)
     if source.scope == "given" or any(table in tables for table in TABLES):
         for name, entry in server_entries(tables, str(source.path)):
             # An extension of Zed brings the command itself: there is nothing here to start.
             if source.program != "Zed" or {"command", "url"} & set(entry):
                 yield name, entry
-
-
-def _is_disabled(entry: Mapping[str, Any]) -> bool:
-    return entry.get("disabled") is True or entry.get("enabled") is False
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

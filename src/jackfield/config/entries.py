@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from ..errors import ConfigError, did_you_mean, nearest
 from .dialects import in_our_words
@@ -106,11 +106,14 @@ def _is_slip(key: str) -> bool:
     return bool(difflib.get_close_matches(key.lower(), _ALL_KEYS, n=1, cutoff=_TYPO))
 
 
+def is_place(key: str, value: object) -> TypeGuard[str]:
+    """Whether a value of an entry names a place, which is relative to the file; a bare command is one of the PATH."""
+    return isinstance(value, str) and (key in ("working_dir", "cwd", "verify") or (key == "command" and "/" in value))
+
+
 def _anchored(key: str, value: Any, folder: Path) -> Any:
     """Take a relative path from the file's folder, as its author meant it."""
-    # A bare word is looked up on the PATH; only what names a place is relative to the file.
-    is_path = key in ("working_dir", "cwd", "verify") or (key == "command" and isinstance(value, str) and "/" in value)
-    if not is_path or not isinstance(value, str):
+    if not is_place(key, value):
         return value
     path = Path(value).expanduser()
     if path.is_absolute() and not value.startswith("~"):

@@ -153,6 +153,11 @@ def server_entries(data: Mapping[str, Any], source: str) -> Iterator[tuple[str, 
             yield name, {str(key): value for key, value in cast("Mapping[Any, Any]", entry).items()}
 
 
+def is_disabled(entry: Mapping[str, Any]) -> bool:
+    """Whether its file turns a server off."""
+    return entry.get("disabled") is True or entry.get("enabled") is False
+
+
 def _listed_name(entry: Any, index: int, source: str, table: str) -> str:
     name = cast("Mapping[str, Any]", entry).get("server_name") if isinstance(entry, Mapping) else None
     if not isinstance(name, str):

@@ -5,10 +5,13 @@ It can be told from an entry without building the models, so that a program may 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from ..plain import as_strings
 
 if TYPE_CHECKING:
     from .servers import StdioConfig
@@ -17,6 +20,18 @@ _UNDERSTOOD = {
     *("server_name", "transport", "command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
 }
 """With anything else in it, an entry may be wrong in ways that only the models know."""
+
+
+_INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""What a server gets of its parent's variables. Source: MCP Python SDK, `get_default_environment`."""
+
+
+def inherited_environment(*, whole: bool = False) -> dict[str, str]:
+    """The few variables of this process that are safe to hand on, or the whole; of the few no exported functions."""
+    if whole:
+        return dict(os.environ)
+    found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
     if {"env", "environment"} <= set(prepared) or {"cwd", "working_dir"} <= set(prepared):
         return None
     name, command = prepared.get("server_name"), prepared.get("command")
-    args, environment = _strings(prepared.get("args", [])), _table(prepared.get("environment", prepared.get("env")))
+    args, environment = as_strings(prepared.get("args", [])), _texts(prepared.get("environment", prepared.get("env")))
     folder: object = prepared.get("working_dir", prepared.get("cwd"))
     inherits: object = prepared.get("inherit_environment", False)
     if not isinstance(name, str) or not isinstance(command, str) or not name or not command:
@@ -62,13 +77,7 @@ def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
     return Launch(name, command, tuple(args), environment, None if folder is None else Path(folder), inherits)
 
 
-def _strings(value: object) -> list[str] | None:
-    if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
-        return cast("list[str]", value)
-    return None
-
-
-def _table(value: object) -> dict[str, str] | None:
+def _texts(value: object) -> dict[str, str] | None:
     """The table if all in it is text; by which rules other values become text, the models know."""
     if value is None:
         return {}

@@ -10,9 +10,10 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
+from .discover import starting_folder
 from .entries import entry_error, prepare
 from .expand import MASK, Expanded, template_of
-from .files import parse_file, server_entries
+from .files import is_disabled, parse_file, server_entries
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url
 from .servers import (
@@ -57,7 +58,8 @@ class MCPConfig(StrictModel):
 
         Understood are `mcpServers` (Claude, Cursor, ...), `servers` (VS Code, or a list with names)
         and `mcp_servers` (Codex). `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced; relative
-        paths in `command`, `cwd` and `verify` are taken from the file's folder.
+        paths in `command`, `cwd` and `verify` are taken from the file's folder, or from the project's where that
+        folder is a program's own in it, such as `.vscode`.
 
         Args:
             path: The file; its ending tells the format.
@@ -67,7 +69,7 @@ class MCPConfig(StrictModel):
             ConfigError: The file cannot be read, or an entry is wrong; names file, server and key.
         """
         file = Path(path)
-        return cls.from_dict(parse_file(file), source=str(file), folder=file.absolute().parent, variables=variables)
+        return cls.from_dict(parse_file(file), source=str(file), folder=starting_folder(file), variables=variables)
 
     @classmethod
     def from_dict(
@@ -92,9 +94,8 @@ class MCPConfig(StrictModel):
         values = os.environ if variables is None else variables
         servers: list[BaseServerConfig] = []
         for name, entry in server_entries(data, source):
-            if entry.get("disabled") is True or entry.get("enabled") is False:
-                continue
-            servers.append(read_server(name, entry, source, folder or Path.cwd(), values))
+            if not is_disabled(entry):
+                servers.append(read_server(name, entry, source, folder or Path.cwd(), values))
         try:
             return cls(servers=cast("list[Any]", servers))
         except ValidationError as error:
@@ -190,12 +191,26 @@ def read_server(
         ConfigError: The entry is wrong; names source, server and key.
     """
     data = prepare(name, entry, source, folder, variables, program=program, is_foreign=is_foreign)
+    return checked_server(name, data, source)
+
+
+def checked_server(name: str, prepared: Mapping[str, Any], source: str) -> ServerConfig:
+    """Make one server's configuration of an entry that `prepare()` made ready.
+
+    Args:
+        name: The server.
+        prepared: Its entry.
+        source: The file's name in errors.
+
+    Raises:
+        ConfigError: The entry is wrong; names source, server and key.
+    """
     # The model that is meant, not the union of all: only what is used is built.
-    model = _MODELS.get(transport_of(data))
+    model = _MODELS.get(transport_of(prepared))
     if model is None:
         raise entry_error(source, name, "transport", WHAT_TO_GIVE + ".")
     try:
-        return model.model_validate(data)
+        return model.model_validate(prepared)
     except ValidationError as error:
         key, problem = _first_key_and_problem(error)
         raise entry_error(source, name, key, problem if problem.endswith("?") else f"{problem}.") from None

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ..plain import as_strings
 from .expand import MASK, Expanded, ExpandedPath
 
 if TYPE_CHECKING:
@@ -105,14 +106,14 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
     if transport not in KEYS or not set(prepared) <= KEYS[transport]:
         return None
     protocol: object = prepared.get("protocol", "auto")
-    include, exclude = _strings(prepared.get("include", [])), _strings(prepared.get("exclude", []))
+    include, exclude = as_strings(prepared.get("include", [])), as_strings(prepared.get("exclude", []))
     name: object = prepared.get("server_name")
     if not isinstance(name, str) or not isinstance(protocol, str) or include is None or exclude is None or not name:
         return None
     if transport == "stdio":
         if len({"env", "environment"} & set(prepared)) > 1 or len({"cwd", "working_dir"} & set(prepared)) > 1:
             return None
-        command, args = prepared.get("command"), _strings(prepared.get("args", []))
+        command, args = prepared.get("command"), as_strings(prepared.get("args", []))
         environment: object = prepared.get("environment", prepared.get("env"))
         folder: object = prepared.get("working_dir", prepared.get("cwd"))
         if not isinstance(command, str) or not command or args is None or not isinstance(folder, str | None):
@@ -184,9 +185,3 @@ def catalog_key(transport: str, protocol: str, address: str, names: Iterable[str
     from hashlib import sha256
 
     return sha256(json.dumps([transport, protocol, *where]).encode()).hexdigest()[:32]
-
-
-def _strings(value: object) -> list[str] | None:
-    if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
-        return cast("list[str]", value)
-    return None

@@ -39,9 +39,10 @@ class Connection:
     def __init__(self, place: Place) -> None:
         self._socket = place.connect(_HELLO_SECONDS)
         try:
-            _, self.process_id = peer(self._socket)
+            self.process_id: int | None = peer(self._socket)[1]
             hello = self._hello()
-            self.protocol, self.version = hello["protocol"], hello["version"]
+            self.protocol: int = hello["protocol"]
+            self.version: str = hello["version"]
         except BaseException:
             self._socket.close()
             raise

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.expand import Expanded, ExpandedPath
+from ..config.launch import inherited_environment
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
     from ..config.settings import SessionConfig
 
-INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a server gets of its parent's variables; `transport.start` has the same, and more than a client may import."""
-
 KEEPER_MARK = "JACKFIELD_KEPT_BY"
 """Carries the id of a background process in the environment of all it starts, to find what a killed one left."""
 
-_SETTINGS = "MCP_SESSION_"
+SETTINGS = "MCP_SESSION_"
 _EXPANDED = "$expanded"
 _NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive"}
 
@@ -66,20 +64,13 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
         "config": _plain(fields),
         "origin": origin or (folder if is_child and not has_folder else None),
         "settings": {
-            name.removeprefix(_SETTINGS).lower(): text.strip()
+            name.removeprefix(SETTINGS).lower(): text.strip()
             for name, text in os.environ.items()
-            if name.startswith(_SETTINGS) and text.strip()
+            if name.startswith(SETTINGS) and text.strip()
         },
         "folder": folder if is_child else None,
-        "environment": _inherited(bool(fields.get("inherit_environment"))) if is_child else {},
+        "environment": inherited_environment(whole=bool(fields.get("inherit_environment"))) if is_child else {},
     }
-
-
-def _inherited(whole: bool) -> dict[str, str]:
-    if whole:
-        return dict(os.environ)
-    found = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
 def _fields_set(config: Any) -> dict[str, Any]:
@@ -146,7 +137,7 @@ def _settings(given: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     except ValidationError as error:
         field, _, problem = first_problem(error).partition(": ")
         raise ConfigError(
-            f"The environment variable {_SETTINGS}{field.upper()} is wrong: {problem}.", hint="Mend it, or unset it."
+            f"The environment variable {SETTINGS}{field.upper()} is wrong: {problem}.", hint="Mend it, or unset it."
         ) from None
 
 

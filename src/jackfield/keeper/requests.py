@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -58,7 +58,7 @@ class Requests:
                 return packed({"result": await self._open(request)})
             case "close":
                 closed = await self._sessions.close(request.get("server_name"), request.get("key"))
-                return packed({"result": [{"server": kept.server_name, "key": kept.key} for kept in closed]})
+                return packed({"result": _named(closed)})
             case "request":
                 return await self._request(request, on_progress)
             case _:
@@ -87,7 +87,7 @@ class Requests:
             return {"ended": is_empty, "closed": []}
         closed = await self._sessions.close(None, None)
         self._end()
-        return {"ended": True, "closed": [{"server": kept.server_name, "key": kept.key} for kept in closed]}
+        return {"ended": True, "closed": _named(closed)}
 
     async def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         wanted = Wanted.of(request, self._sessions.keeper_id)
@@ -158,3 +158,7 @@ class Requests:
         fresh = self._sessions.keep(wanted)
         fresh.idle_timeout = older.idle_timeout
         return fresh, note
+
+
+def _named(closed: Sequence[KeptEntry]) -> list[dict[str, str]]:
+    return [{"server": kept.server_name, "key": kept.key} for kept in closed]

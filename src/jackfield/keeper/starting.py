@@ -11,13 +11,12 @@ import time
 
 from ..errors import JackfieldError, KeeperError
 from ..transport.tree import MARK
-from .configs import KEEPER_MARK
+from .configs import KEEPER_MARK, SETTINGS
 from .place import Place
 from .protocol import error_from_wire
 
 _READY_SECONDS = 15.0
 
-_SETTINGS = "MCP_SESSION_"
 _KEPT_SETTING = "MCP_SESSION_DEBUG"
 
 
@@ -71,7 +70,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in (MARK, KEEPER_MARK) and (not name.startswith(_SETTINGS) or name == _KEPT_SETTING)
+        if name not in (MARK, KEEPER_MARK) and (not name.startswith(SETTINGS) or name == _KEPT_SETTING)
     }
 
 

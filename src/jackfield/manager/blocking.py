@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
+from .portal import run_there
+
 if TYPE_CHECKING:
     from mcp.types import (
         CompleteResult,
@@ -27,16 +29,6 @@ if TYPE_CHECKING:
     from .lease import SessionLease
 
 _T = TypeVar("_T")
-
-
-def _wait(portal: BlockingPortal, function: Callable[..., Awaitable[_T]], *args: Any) -> _T:
-    """Run on the portal's loop and wait; Ctrl-C here cancels the call there."""
-    future = portal.start_task_soon(function, *args)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 class BlockingSession:
@@ -68,7 +60,7 @@ class BlockingSession:
         async def call() -> _T:
             return await function(*args, **options)
 
-        return _wait(self._portal, call)
+        return run_there(self._portal, call)
 
     def list_tools(self, *, call_timeout: float | None = None) -> ListToolsResult:
         """List all tools."""
@@ -129,8 +121,9 @@ class BlockingLease:
     def __enter__(self) -> BlockingSession:
         with ExitStack() as stack:
             portal = stack.enter_context(self._portals)
-            session = _wait(portal, self._lease.__aenter__)
+            # Before it is entered: Ctrl-C may come right after. To leave a lease that was not entered does nothing.
             stack.callback(portal.call, self._lease.__aexit__, None, None, None)
+            session = run_there(portal, self._lease.__aenter__)
             self._stack = stack.pop_all()
         return BlockingSession(session, portal)
 

@@ -12,17 +12,18 @@ from anyio.from_thread import BlockingPortalProvider
 from ..catalog.store import Catalog
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, SessionTerminatedError, UnknownServerError
+from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
-from ..session.owner import SessionInfo, SessionOwner
+from ..session.info import SessionInfo
+from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .learning import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
 from .opened import SessionGroup
-from .registry import SessionRegistry, close_all, other_loop_error
+from .registry import SessionRegistry, close_all, closed_error, other_loop_error
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
@@ -157,7 +158,7 @@ class MCPClientSessionManager:
             key: As for `open_session`.
             callbacks: As for `open_session`.
         """
-        configs = [self._resolve(server) for server in (self.config.names if servers is None else servers)]
+        configs = self.resolve_all(servers)
         names = [config.server_name for config in configs]
         if len(set(names)) < len(names):
             raise ConfigError(
@@ -376,11 +377,7 @@ class MCPClientSessionManager:
         from ..session.detached import event_loop_token
 
         if self._state == "left":
-            raise SessionTerminatedError(
-                "The session manager was closed.",
-                sent=False,
-                hint="Open sessions inside the manager's `async with` block.",
-            )
+            raise closed_error()
         registry = self._registry
         if registry is not None and registry.loop is event_loop_token():
             return registry

@@ -14,7 +14,8 @@ from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
 from ..session.circuit import CircuitBreaker
 from ..session.detached import event_loop_token, is_closed
-from ..session.owner import SessionInfo, SessionObserver, SessionOwner
+from ..session.info import SessionInfo
+from ..session.owner import SessionObserver, SessionOwner
 from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide
 
@@ -189,12 +190,7 @@ class SessionRegistry:
 
     def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:
         if self._closing:
-            raise SessionTerminatedError(
-                "The session manager was closed.",
-                server_name=config.server_name,
-                sent=False,
-                hint="Open sessions inside the manager's `async with` block.",
-            )
+            raise closed_error(config.server_name)
         of_server = config.session.max_sessions
         return decide(self._slots, config.server_name, wanted, self._max_sessions, of_server)
 
@@ -258,6 +254,16 @@ async def close_all(slots: list[SessionOwner] | list[SessionSlot], reason: str) 
     with anyio.CancelScope(shield=True):
         for slot in slots:
             await slot.closed.wait()
+
+
+def closed_error(server_name: str | None = None) -> SessionTerminatedError:
+    """The manager is not there any more."""
+    return SessionTerminatedError(
+        "The session manager was closed.",
+        server_name=server_name,
+        sent=False,
+        hint="Open sessions inside the manager's `async with` block.",
+    )
 
 
 def other_loop_error() -> JackfieldError:

@@ -51,8 +51,21 @@ CALL_SCHEMA: Mapping[str, Any] = {
     "required": ["tool"],
 }
 
+DESCRIBE_DESCRIPTION = "The whole schemas of tools."
+
 DESCRIBE_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {"tools": {"type": "array", "items": {"type": "string"}}},
     "required": ["tools"],
 }
+
+
+def query_schema(servers: Sequence[str]) -> Mapping[str, Any]:
+    """The schema of `query_mcp_server`."""
+    properties = {
+        "server_name": {"type": "string", "enum": list(servers), "description": "The server to use."},
+        "query": {"type": "string", "description": "What you want to know."},
+        "tool_name": {"type": "string", "description": "A tool of it; leave it out to see its tools."},
+        "arguments": {"type": "object", "description": "The tool's arguments."},
+    }
+    return {"type": "object", "properties": properties, "required": ["server_name"]}

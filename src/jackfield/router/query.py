@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
-from ..session.arguments import signature
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..catalog.search import ToolEntry, normal
-from ..errors import UnknownServerError, UnknownToolError, did_you_mean, nearest
+from ..catalog.search import ToolEntry
+from ..errors import UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
 
 
 class References:

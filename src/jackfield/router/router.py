@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import inspect
-import secrets
-import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
-from ..errors import CallDeniedError, ConfigError, JackfieldError, one_line
+from ..errors import CallDeniedError, ConfigError
 from ..extras import load
-from ..session.arguments import ArgumentCheck, signature
+from ..session.arguments import ArgumentCheck
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit
-from .offered import CALL_DESCRIPTION, CALL_SCHEMA, DESCRIBE_SCHEMA, FIND_SCHEMA, MAX_QUERIES, find_description
+from .long_results import READ_ON, LongResults
+from .offered import (
+    CALL_DESCRIPTION,
+    CALL_SCHEMA,
+    DESCRIBE_DESCRIPTION,
+    DESCRIBE_SCHEMA,
+    FIND_SCHEMA,
+    MAX_QUERIES,
+    find_description,
+    query_schema,
+)
+from .own_tools import in_words, own_tool
 from .query import make_query_tool
 from .references import References
+from .render import Detail, answer_to, tool_line, unlisted
 from .repair import converted, repaired_call
 
 if TYPE_CHECKING:
@@ -36,14 +44,6 @@ Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
 
 DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
-
-_LINE_TOKENS = 42.0
-_SIGNATURE_TOKENS = 27.0
-"""Estimated; see `_weight`. Five hits with their query stay below 250 tokens."""
-
-_MAX_KEPT_RESULTS = 20
-READ_ON = "jackfield.read_on"
-"""What `call_tool` is given to read on in a long result."""
 
 
 class Router:
@@ -81,9 +81,8 @@ class Router:
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
         self._policy = policy
         self._on_ask = on_ask
-        self._max_result_chars = max_result_chars
+        self._long_results = LongResults(max_result_chars)
         self._describe = describe
-        self._kept: OrderedDict[str, str] = OrderedDict()
         self._known: tuple[ToolSearch, References] | None = None
 
     def __repr__(self) -> str:
@@ -94,8 +93,7 @@ class Router:
         """What it offers: never `auto`."""
         if self._mode != "auto":
             return self._mode
-        catalog = self._manager.catalog
-        if any(catalog.state(config) == "cold" for config in self._configs.values()):
+        if self._cold():
             return "search"
         return "tools" if len(self._tools()) <= DIRECT_TOOLS else "search"
 
@@ -106,7 +104,7 @@ class Router:
         queries: Sequence[str] | str,
         server: str | None = None,
         limit: int = 5,
-        detail: Literal["signature", "schema"] = "signature",
+        detail: Detail = "signature",
     ) -> str:
         """Search the tools of all servers; starts none.
 
@@ -126,12 +124,12 @@ class Router:
         only = None if not server else self._references().server(server)
         if only is not None:
             await self._list_if_cold(only)
-        unlisted = self._unlisted(only)
-        if unlisted and not self._tools():
-            return unlisted[0]  # That nothing matches would be no news.
-        found = self.search(asked, only, max(1, min(limit, 50)))
-        parts = [_answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
-        return "\n\n".join([*parts, *unlisted])
+        cold = [] if only is not None else self._cold()
+        if cold and not self._tools():
+            return unlisted(cold)  # That nothing matches would be no news.
+        found = self.search(asked, only, max(1, min(int(limit), 50)))
+        parts = [answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
+        return "\n\n".join([*parts, unlisted(cold)] if cold else parts)
 
     def search(self, queries: Sequence[str], server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
         """The tools for each query, best first; starts nothing."""
@@ -171,7 +169,7 @@ class Router:
 
     async def _routed(self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions) -> ToolResult:
         if tool == READ_ON:
-            return self._read_on(arguments or beside)
+            return self._long_results.read_on(arguments or beside)
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
         entry = await self._entry(tool)
         own = frozenset(entry.input_schema.get("properties") or ())
@@ -188,7 +186,7 @@ class Router:
         result = await source.call_tool(
             entry.name, values, call_timeout=options.call_timeout, progress_callback=options.progress_callback
         )
-        return self._shortened(result, [*notes, *more])
+        return self._long_results.shortened(result, [*notes, *more])
 
     # Ways in
 
@@ -200,17 +198,17 @@ class Router:
             case "server":
                 return Toolkit([self._query_tool()])
             case _:
-                own = [self._find_tool(), self._call_tool()]
-                return Toolkit([*own, self._describe_tool()] if self._describe else own)
+                return Toolkit(self._search_tools())
 
     def functions(self) -> list[Callable[..., Awaitable[Any]]]:
         """The tools as plain async functions, for frameworks that make tools of functions."""
+        routed = own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call)
 
         async def find_tools(queries: list[str], server: str = "", limit: int = 5) -> str:
             return await self.find_tools(queries, server or None, limit)
 
         async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
-            return (await self._answer("call_tool", {"tool": tool, "arguments": arguments}, CallOptions())).text
+            return (await routed.call({"tool": tool, "arguments": arguments})).text
 
         find_tools.__doc__, call_tool.__doc__ = find_description(list(self._configs)), CALL_DESCRIPTION
         return [find_tools, call_tool]
@@ -267,147 +265,34 @@ class Router:
             hint="Ask the user, or go on without it.",
         )
 
-    def _line(self, tool: ToolEntry, detail: str = "signature") -> str:
-        marks = " ".join(f"[{mark}]" for mark in self._marks(tool))
-        if detail == "schema":
-            import json
+    def _line(self, tool: ToolEntry, detail: Detail) -> str:
+        entry = self._manager.catalog.entry(self._configs[tool.server_name])
+        is_open = self._manager.find(tool.server_name, self.key) is not None
+        return tool_line(tool, entry, is_open=is_open, detail=detail)
 
-            schema = json.dumps(tool.input_schema, ensure_ascii=False)
-            return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")
-        shown = signature(tool.reference, tool.input_schema)
-        if _weight(shown) > _SIGNATURE_TOKENS:
-            shown = f"{_cut(shown, _SIGNATURE_TOKENS)}...)"
-        room = _LINE_TOKENS - _weight(shown) - _weight(marks)
-        summary = tool.description.strip().partition("\n")[0]
-        if _weight(summary) > room:
-            summary = _cut(summary, room) + "..."
-        return " ".join(part for part in (f"{shown}: {summary}" if summary else shown, marks) if part)
+    def _cold(self) -> list[str]:
+        """The servers whose tools were never listed."""
+        return [name for name, config in self._configs.items() if self._manager.catalog.state(config) == "cold"]
 
-    def _marks(self, tool: ToolEntry) -> list[str]:
-        config = self._configs[tool.server_name]
-        entry = self._manager.catalog.entry(config)
-        marks: list[str] = []
-        if self._manager.find(tool.server_name, self.key) is not None:
-            marks.append("open")
-        elif entry is not None and entry.failure is not None:
-            minutes = max(0, round((time.time() - entry.failed_at) / 60))
-            reason = one_line(entry.failure)
-            marks.append(f"failed {minutes} min ago: {reason[:70]}{'...' if len(reason) > 70 else ''}")
-        elif entry is not None and entry.open_seconds:
-            marks.append(f"not started ~{entry.open_seconds:.1f}s")
-        else:
-            marks.append("not started")
-        if entry is not None and tool.name in entry.changed:
-            marks.append("changed since accepted")
-        if tool.annotations.get("readOnlyHint"):
-            marks.append("read-only")
-        elif tool.annotations.get("destructiveHint"):
-            marks.append("destructive")
-        return marks
+    async def _call(self, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        given = dict(arguments)
+        return await self._routed(str(given.pop("tool", "")), given.pop("arguments", None), given, options)
 
-    def _unlisted(self, only: str | None) -> list[str]:
-        catalog = self._manager.catalog
-        cold = [name for name, config in self._configs.items() if catalog.state(config) == "cold" and only is None]
-        if not cold:
-            return []
-        shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")
-        return [f"Not searched, their tools were never listed: {shown}. To see one's tools give it as server."]
-
-    def _shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
-        from mcp.types import TextContent
-
-        limit = self._max_result_chars
-        content = list(result.content)
-        if len(text := result.text) > limit:
-            handle = secrets.token_hex(4)
-            self._kept[handle] = text
-            if len(self._kept) > _MAX_KEPT_RESULTS:
-                self._kept.popitem(last=False)
-            others = [block for block in content if not isinstance(block, TextContent)]
-            content = [TextContent(type="text", text=self._part(handle, 0)), *others]
-        if notes:
-            content.append(TextContent(type="text", text=f"(Mended in your call: {'; '.join(notes)}.)"))
-        if content == list(result.content):
-            return result
-        return result.model_copy(update={"content": content})
-
-    def _part(self, handle: str, offset: int) -> str:
-        text = self._kept[handle]
-        end = min(len(text), offset + self._max_result_chars)
-        part = text[offset:end]
-        if end == len(text):
-            return part
-        more = f'call_tool(tool="{READ_ON}", arguments={{"handle": "{handle}", "offset": {end}}})'
-        return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
-
-    def _read_on(self, arguments: Any) -> ToolResult:
-        values = cast("dict[str, Any]", arguments if isinstance(arguments, dict) else {})
-        handle, offset = str(values.get("handle", "")), values.get("offset", 0)
-        if handle not in self._kept or not isinstance(offset, int):
-            return _text_result("There is no such result (any more). Call the tool again.", is_error=True)
-        return _text_result(self._part(handle, offset))
-
-    async def _answer(self, name: str, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        """What a model gets: an error, too, is text that says what to do."""
-        try:
-            if name == "call_tool":
-                given = dict(arguments)
-                return await self._routed(str(given.pop("tool", "")), given.pop("arguments", None), given, options)
-            function = self.find_tools if name == "find_tools" else self.describe_tools
-            text = await function(**arguments)
-        except JackfieldError as error:
-            return _text_result(str(error), is_error=True)
-        return _text_result(text)
-
-    def _own_tool(self, name: str, description: str, schema: Mapping[str, Any], *, read_only: bool) -> Tool:
-        from mcp.types import ToolAnnotations
-
-        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            return await self._answer(name, arguments, options)
-
-        return Tool(
-            name=name,
-            original_name=name,
-            server_name="jackfield",
-            description=description,
-            input_schema=schema,
-            annotations=ToolAnnotations(read_only_hint=read_only),
-            handler=handler,
-        )
-
-    def _find_tool(self) -> Tool:
-        return self._own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, read_only=True)
-
-    def _call_tool(self) -> Tool:
-        return self._own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, read_only=False)
-
-    def _describe_tool(self) -> Tool:
-        return self._own_tool("describe_tools", "The whole schemas of tools.", DESCRIBE_SCHEMA, read_only=True)
+    def _search_tools(self) -> list[Tool]:
+        find = in_words(self.find_tools, "find_tools", FIND_SCHEMA)
+        tools = [
+            own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, find, is_read_only=True),
+            own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call, is_read_only=False),
+        ]
+        if self._describe:
+            describe = in_words(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
+            tools.append(own_tool("describe_tools", DESCRIBE_DESCRIPTION, DESCRIBE_SCHEMA, describe, is_read_only=True))
+        return tools
 
     def _query_tool(self) -> Tool:
         function = make_query_tool(self._manager, list(self._configs.values()), key=self.key)
-
-        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            try:
-                text = await function(**arguments)
-            except JackfieldError as error:
-                return _text_result(str(error), is_error=True)
-            return _text_result(text)
-
-        properties = {
-            "server_name": {"type": "string", "enum": list(self._configs), "description": "The server to use."},
-            "query": {"type": "string", "description": "What you want to know."},
-            "tool_name": {"type": "string", "description": "A tool of it; leave it out to see its tools."},
-            "arguments": {"type": "object", "description": "The tool's arguments."},
-        }
-        return Tool(
-            name="query_mcp_server",
-            original_name="query_mcp_server",
-            server_name="jackfield",
-            description=function.__doc__ or "",
-            input_schema={"type": "object", "properties": properties, "required": ["server_name"]},
-            handler=handler,
-        )
+        name, schema = function.__name__, query_schema(list(self._configs))
+        return own_tool(name, function.__doc__ or "", schema, in_words(function, name, schema))
 
     def _direct_tool(self, entry: ToolEntry) -> Tool:
         from mcp.types import ToolAnnotations
@@ -425,38 +310,3 @@ class Router:
             annotations=ToolAnnotations.model_validate(entry.annotations) if entry.annotations else None,
             handler=handler,
         )
-
-
-def _weight(text: str) -> float:
-    """About how many tokens a text is."""
-    return sum(map(_weight_of, text))
-
-
-@cache
-def _weight_of(char: str) -> float:
-    if not char.isascii():
-        return 1.0
-    return 0.1 if char == " " else 0.24 if char.islower() else 0.45 if char.isalnum() else 0.55
-
-
-def _cut(text: str, tokens: float) -> str:
-    """The beginning of a text that is about so many tokens long."""
-    for at, char in enumerate(text):
-        tokens -= _weight_of(char)
-        if tokens < 0:
-            return text[:at].rstrip(" ,(:")
-    return text
-
-
-def _text_result(text: str, *, is_error: bool = False) -> ToolResult:
-    from mcp.types import TextContent
-
-    from ..session.results import ToolResult
-
-    return ToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
-
-
-def _answer_to(query: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return f'"{query}": no tool matches. Try other words.'
-    return "\n".join([f'"{query}":', *lines])

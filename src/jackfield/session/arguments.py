@@ -14,8 +14,6 @@ from referencing.exceptions import Unresolvable
 from ..catalog.signature import signature
 from ..errors import InvalidArgumentsError, nearest
 
-__all__ = ["ArgumentCheck", "signature"]
-
 _MAX_PROBLEMS = 3
 
 

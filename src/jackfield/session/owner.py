@@ -13,49 +13,36 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from ..config.servers import BaseServerConfig, StdioConfig
+from ..config.servers import BaseServerConfig
 from ..errors import (
     AuthenticationError,
     ConfigError,
     JackfieldError,
     ServerLimitError,
     SessionTerminatedError,
-    SessionTimeoutError,
 )
 from ..events import (
     EventHub,
-    LimitReached,
-    RecoveryFailed,
-    SessionClosed,
-    SessionFailed,
-    SessionLost,
-    SessionOpened,
-    SessionOpening,
-    SessionRecovered,
-    StreamRenewed,
-    ToolsChanged,
 )
 from .callbacks import SessionCallbacks
 from .circuit import CircuitBreaker
 from .detached import spawn
+from .eras import ask_for_log, ping, watch_tools
+from .info import SessionInfo, State, shortened
+from .losses import loss, open_timeout, terminated
 from .statistics import Totals
+from .telling import Teller
 
 if TYPE_CHECKING:
-    from mcp import Client
-    from mcp.types import LoggingLevel
-
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
     from .listing import ToolListing
 
 logger: logging.Logger = logging.getLogger("jackfield")
-
-State = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
@@ -63,31 +50,8 @@ _CLOSE_SLACK_SECONDS = 3.0
 # How long other calls on a session that the server forgot may take to get their answers all the same.
 _DRAIN_SECONDS = 1.0
 
-
+# Several changes of the tools at once are told one by one.
 _RELIST_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """How one live session stands."""
-
-    server_name: str
-    key: str | None
-    state: State
-    """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries anew."""
-    protocol_version: str | None
-    session_id: str | None
-    """The first 8 characters of the id an HTTP server gave."""
-    process_id: int | None
-    generation: int
-    """How often it was opened: 1, and one more for each recovery."""
-    opened_at: float | None
-    """Seconds since the epoch."""
-    last_used_at: float
-    calls: int
-    errors: int
-    in_flight: int
-    leases: int
 
 
 class SessionObserver(Protocol):
@@ -141,11 +105,12 @@ class SessionOwner:
         self.callbacks = callbacks
         self.events = events
         self.totals = totals
+        self._tell = Teller(config.server_name, key, events, totals)
         self.state: State = "opening"
         self.error: JackfieldError | None = None
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
-        self.generation = generation
+        self.generation: int = generation
         self.known_generation: int = generation or 1
         """The last generation that the session's users were told of; a newer one is news to who comes next."""
         self.opened: anyio.Event = anyio.Event()
@@ -156,7 +121,7 @@ class SessionOwner:
         self.calls = 0
         self.errors = 0
         self.last_used_at: float = time.time()
-        self.last_heard_at = time.monotonic()
+        self.last_heard_at: float = time.monotonic()
         """When the server answered last."""
         self._opened_monotonic = 0.0
         self.opened_at: float | None = None
@@ -168,7 +133,7 @@ class SessionOwner:
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
         self.observer = observer
-        self.open_seconds = 0.0
+        self.open_seconds: float = 0.0
         """How long its opening took last."""
         self._relist = anyio.Event()
         self._circuit = circuit
@@ -202,7 +167,7 @@ class SessionOwner:
         self._close_reason = reason
         self._set_state("closing")
         self._wake.set()
-        self._tell_listeners_the_end()
+        self._end_listeners()
         if not connected:
             self._scope.cancel()
 
@@ -333,7 +298,7 @@ class SessionOwner:
         name, started = self.config.server_name, time.monotonic()
         # Opened from within a call, it is no part of that call.
         current_call.set(None)
-        self.events.emit(SessionOpening(server_name=name, key=self.key))
+        self._tell.opening()
         try:
             await self._live()
         except Exception as error:
@@ -343,31 +308,16 @@ class SessionOwner:
         finally:
             self._circuit.left()
             if self.opened_at is None:
-                self._report_failed(time.monotonic() - started)
+                self.error = self.error or self._terminated("was closed before it was open")
+                self._tell.failed(self.error, time.monotonic() - started)
             else:
-                self._report_closed(time.time() - self.opened_at)
+                reason, seconds_open = self._close_reason or "cancelled", time.time() - self.opened_at
+                self._tell.closed(reason, seconds_open=seconds_open, generation=self.generation)
             self.connection = None
             self._set_state("closed")
             self._settled.set()
             self.opened.set()
             self.closed.set()
-
-    def _report_failed(self, seconds: float) -> None:
-        name = self.config.server_name
-        self.error = self.error or self._terminated("was closed before it was open")
-        self.totals.failed += 1
-        self.events.emit(SessionFailed(server_name=name, key=self.key, seconds=seconds, error=self.error))
-        logger.warning("[MCP][%s] Session could not be opened: %s", name, self.error.message)
-
-    def _report_closed(self, seconds_open: float) -> None:
-        name, reason = self.config.server_name, self._close_reason or "cancelled"
-        self.totals.closed += 1
-        self.events.emit(
-            SessionClosed(
-                server_name=name, key=self.key, reason=reason, seconds_open=seconds_open, generation=self.generation
-            )
-        )
-        logger.info("[MCP][%s] Session closed (%s)", name, reason)
 
     async def _live(self) -> None:
         """Open, hold, and open again what was lost, until it is to be closed."""
@@ -410,10 +360,7 @@ class SessionOwner:
         self._wake = anyio.Event()
         self._set_state("lost")
         self._settled.set()
-        logger.warning("[MCP][%s] Session could not be recovered: %s", self.config.server_name, error.message)
-        self.events.emit(
-            RecoveryFailed(server_name=self.config.server_name, key=self.key, error=error, attempts=attempts)
-        )
+        self._tell.recovery_failed(error, attempts)
         if self.leases == 0:
             self.request_close("lost")
             return
@@ -448,13 +395,13 @@ class SessionOwner:
             trace = opening.enter_context(span(f"open_session {self.config.server_name}", self.config.server_name))
             try:
                 async with connect(self.config, report, self._client_options()) as connection:
-                    await self._greet(connection)
+                    await ask_for_log(connection.client, self.callbacks.wanted_log_level)
                     opening.close()
                     report.give_up_opening = lambda: None
                     if self.is_usable:
                         scope.deadline = math.inf
                         self._became_open(connection, started, attempt)
-                        await self._held(report)
+                        await self._held(connection)
                         if self._drains and self.is_usable:
                             await self._drained(connection)
                     scope.deadline = anyio.current_time() + self.config.session.close_timeout + _CLOSE_SLACK_SECONDS
@@ -467,7 +414,7 @@ class SessionOwner:
                 else:
                     logger.debug("[MCP][%s] Closing was not clean: %r", self.config.server_name, exc)
         if scope.cancelled_caught and self.generation == generation and self.is_usable:
-            error = self._open_timeout(report)
+            error = open_timeout(self.config, report)
         if error is not None and self.is_usable:
             self._circuit.failed(error)
             self.observer.failed(self, error)
@@ -484,15 +431,13 @@ class SessionOwner:
         return options
 
     def _on_renewed(self, resumed: bool) -> None:
-        logger.info("[MCP][%s] Stream renewed%s", self.config.server_name, " and resumed" if resumed else "")
-        self.events.emit(StreamRenewed(server_name=self.config.server_name, key=self.key, resumed=resumed))
+        self._tell.renewed(resumed)
         if not resumed:
             self.listing = None  # A change of it may have been told while nobody listened.
 
     def on_limit(self, error: ServerLimitError) -> None:
         """Tell of a server that went beyond a limit."""
-        logger.warning("[MCP][%s] %s", self.config.server_name, error.message)
-        self.events.emit(LimitReached(server_name=self.config.server_name, key=self.key, error=error))
+        self._tell.reached_limit(error)
 
     async def _on_notification(self, message: Any) -> None:
         from mcp.types import ToolListChangedNotification
@@ -507,18 +452,11 @@ class SessionOwner:
     def _tools_changed(self) -> None:
         self.listing = None
         self._relist.set()
-        self.events.emit(ToolsChanged(server_name=self.config.server_name, key=self.key))
+        self._tell.tools_changed()
 
-    def _tell_listeners_the_end(self) -> None:
+    def _end_listeners(self) -> None:
         for listener in list(self.listeners):
             listener(None)
-
-    async def _greet(self, connection: Connection) -> None:
-        """Ask for log messages where the older protocol has a request for it."""
-        level = self.callbacks.wanted_log_level
-        client = connection.client
-        if level and client.server_capabilities.logging and client.session.initialize_result is not None:
-            await set_logging_level(client, level)
 
     def _became_open(self, connection: Connection, started: float, attempt: int) -> None:
         recovered = self.opened_at is not None
@@ -527,8 +465,7 @@ class SessionOwner:
         self.generation += 1
         self.opened_at = self.opened_at or time.time()
         self.last_heard_at = time.monotonic()
-        self.open_seconds: float = seconds
-        self.totals.open_times.add(seconds)
+        self.open_seconds = seconds
         self._circuit.succeeded()
         self._wake = anyio.Event()
         self._drains = False
@@ -537,30 +474,23 @@ class SessionOwner:
         self._set_state("open")
         self.opened.set()
         self._settled.set()
-        name, session_id = self.config.server_name, shortened(connection.report.http_session_id)
-        details: dict[str, Any] = {
-            "server_name": name,
-            "key": self.key,
-            "protocol_version": connection.client.protocol_version,
-            "session_id": session_id,
-            "process_id": connection.report.process_id,
-        }
-        shown = f"{session_id}..." if session_id else "(no id)"
         if recovered:
-            self.totals.recoveries += 1
-            since = time.monotonic() - self._lost_at
-            self.events.emit(SessionRecovered(generation=self.generation, attempts=attempt, seconds=since, **details))
-            logger.info("[MCP][%s] Session recovered: %s (generation %d)", name, shown, self.generation)
+            lost_seconds = time.monotonic() - self._lost_at
+            self._tell.recovered(
+                connection,
+                generation=self.generation,
+                attempts=attempt,
+                open_seconds=seconds,
+                lost_seconds=lost_seconds,
+            )
         else:
-            self.totals.opened += 1
-            self.events.emit(SessionOpened(seconds=seconds, **details))
-            logger.info("[MCP][%s] Session created: %s", name, shown)
+            self._tell.opened(connection, seconds)
 
-    async def _held(self, report: ConnectionReport) -> None:
+    async def _held(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch_loss, report)
-            tasks.start_soon(self._watch_listings)
+            tasks.start_soon(self._watch_loss, connection.report)
+            tasks.start_soon(watch_tools, connection.client, self.config, self._tools_changed, self._on_renewed)
             tasks.start_soon(self._watch_changes)
             if self.config.session.liveness_interval is not None:
                 tasks.start_soon(self._watch_liveness, self.config.session.liveness_interval)
@@ -591,7 +521,6 @@ class SessionOwner:
     async def _watch_changes(self) -> None:
         while True:
             await self._relist.wait()
-            # Several changes at once are told one by one.
             await anyio.sleep(_RELIST_SECONDS)
             self._relist = anyio.Event()
             await self.observer.tools_changed(self)
@@ -615,102 +544,26 @@ class SessionOwner:
                 # Any other error is an answer too: not every server knows this request.
                 if error.code == CONNECTION_CLOSED or connection.report.failure is not None:
                     return False
-            self.last_heard_at: float = time.monotonic()
+            self.last_heard_at = time.monotonic()
             return True
         return False
-
-    async def _watch_listings(self) -> None:
-        """In the protocol of 2026-07-28 changes of the listings are told only to who listens."""
-        from mcp import MCPError
-        from mcp.client.subscriptions import SubscriptionLost
-        from mcp.types.version import MODERN_PROTOCOL_VERSIONS
-
-        assert self.connection
-        client, settings = self.connection.client, self.config.session
-        tools = client.server_capabilities.tools
-        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (tools and tools.list_changed):
-            return
-        attempt = 0
-        while True:
-            try:
-                async with client.listen(tools_list_changed=True) as changes:
-                    if attempt:
-                        self._on_renewed(False)
-                    attempt = 1
-                    async for _ in changes:
-                        self._tools_changed()
-            except SubscriptionLost as error:
-                logger.debug("[MCP][%s] The stream of changes ended: %s", self.config.server_name, error)
-            except (MCPError, TimeoutError) as error:
-                if not attempt:
-                    # Without the stream a stale listing is noticed by the first call that does not fit it.
-                    logger.debug("[MCP][%s] No stream of changes: %s", self.config.server_name, error)
-                    return
-            attempt += 1
-            await anyio.sleep(settings.wait_before(attempt))
 
     def _became_lost(self, error: JackfieldError) -> None:
         self.error = error
         self._lost_at = time.monotonic()
         self.connection = None
-        self.totals.lost += 1
         self._settled = anyio.Event()
         self._set_state("recovering")
         self._wake.set()
-        self._tell_listeners_the_end()
-        logger.warning("[MCP][%s] Session lost: %s", self.config.server_name, error.message)
-        self.events.emit(
-            SessionLost(server_name=self.config.server_name, key=self.key, error=error, generation=self.generation)
-        )
+        self._end_listeners()
+        self._tell.lost(error, self.generation)
 
     def loss(self, report: ConnectionReport, error: Exception | None = None) -> JackfieldError:
         """Why a connection ended that was not closed here."""
-        if report.failure is not None:
-            return report.failure
-        if isinstance(self.config, StdioConfig):
-            problem = "was lost: its process ended or closed its output"
-        else:
-            problem = "was lost: its stream ended"
-        if error is not None:
-            from ..transport.connection import root_cause
+        return loss(self.config, self.generation, report, error)
 
-            problem += f" ({root_cause(error)!r})"
-        return self._terminated(problem, state_lost=True, server_output=report.stderr_quote())
-
-    def _terminated(
-        self, what: str, *, state_lost: bool = False, server_output: str | None = None
-    ) -> SessionTerminatedError:
-        name = self.config.server_name
-        return SessionTerminatedError(
-            f"Session of server {name!r} {what}.",
-            server_name=name,
-            sent=False,
-            state_lost=state_lost,
-            retryable=True,
-            generation=self.generation,
-            server_output=server_output,
-            hint=self._after_loss() if state_lost else None,
-        )
-
-    def _after_loss(self) -> str:
-        if self.config.session.retry_attempts:
-            return "Go on: the session is opened again, but what the server kept behind it is gone."
-        return "session.refresh() opens it again (retry_attempts is 0); what the server kept behind it is gone."
-
-    def _open_timeout(self, report: ConnectionReport) -> JackfieldError:
-        name, seconds = self.config.server_name, self.config.session.timeout
-        if report.failure is not None:
-            report.failure.sent = False
-            return report.failure
-        noise = " | ".join(report.noise)
-        return SessionTimeoutError(
-            f"Server {name!r} did not complete the handshake within {seconds:g} s: {self.config.address}",
-            server_name=name,
-            sent=False,
-            retryable=True,
-            server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
-            hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
-        )
+    def _terminated(self, what: str, *, state_lost: bool = False) -> SessionTerminatedError:
+        return terminated(self.config, self.generation, what, state_lost=state_lost)
 
 
 def _says_later(error: JackfieldError, within_seconds: float) -> bool:
@@ -721,28 +574,3 @@ def _says_later(error: JackfieldError, within_seconds: float) -> bool:
 def _may_pass(error: JackfieldError) -> bool:
     """Whether another attempt may well succeed."""
     return not isinstance(error, AuthenticationError | ConfigError)
-
-
-async def ping(client: Client) -> None:
-    """Make one round trip that changes nothing.
-
-    Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
-    """
-    from mcp.types.version import MODERN_PROTOCOL_VERSIONS
-
-    if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        await client.session.send_discover(client.protocol_version)
-    else:
-        await client.session.send_ping()
-
-
-async def set_logging_level(client: Client, level: LoggingLevel) -> None:
-    """Ask for log messages, in the older protocol; the SDK's own method warns that it is the older one."""
-    from mcp.types import EmptyResult, SetLevelRequest, SetLevelRequestParams
-
-    await client.session.send_request(SetLevelRequest(params=SetLevelRequestParams(level=level)), EmptyResult)
-
-
-def shortened(session_id: str | None) -> str | None:
-    """A session id as it may be shown: whoever has the whole id can use the session."""
-    return session_id[:8] if session_id else None

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import anyio
-from mcp import MCPError
-from mcp.client.subscriptions import ServerEvent, SubscriptionLost
-from mcp.shared.subscriptions import event_from_wire
+from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
-    CONNECTION_CLOSED,
-    METHOD_NOT_FOUND,
     CompleteResult,
-    EmptyResult,
     GetPromptResult,
     Implementation,
     InitializeResult,
@@ -33,34 +25,23 @@ from mcp.types import (
     ResourceTemplateReference,
     RootsListChangedNotification,
     ServerCapabilities,
-    ServerNotification,
-    SubscribeRequest,
-    SubscribeRequestParams,
-    UnsubscribeRequest,
-    UnsubscribeRequestParams,
 )
-from mcp.types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
-    AuthenticationError,
     InvalidArgumentsError,
     JackfieldError,
     RequestError,
-    ServerLimitError,
-    SessionExpiredError,
-    SessionInvalidError,
-    SessionTerminatedError,
-    SessionTimeoutError,
     ToolError,
     UnknownToolError,
 )
 from ..events import CallFinished, CallRetried, CallStarted
-from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
+from .calling import Caller
+from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .listing import ToolListing, all_pages
-from .owner import SessionOwner, ping, set_logging_level
+from .notified import notified
+from .owner import SessionOwner
 from .results import ToolResult
 from .tracing import span
 
@@ -68,18 +49,9 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
     from mcp.shared.dispatcher import ProgressFnT
 
-    from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
 
 logger: logging.Logger = logging.getLogger("jackfield")
-
-_T = TypeVar("_T")
-
-_CARRIED_OUT = {
-    False: "the call was not carried out",
-    None: "the call may have taken effect",
-    True: "the call may have taken effect",
-}
 
 # A listing younger than this is not fetched again to see whether a call that does not fit it now does.
 _FRESH_SECONDS = 1.0
@@ -96,14 +68,11 @@ class Session:
         self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None], hooks: Sequence[CallHook] = ()
     ) -> None:
         self._owner = owner
-        self._on_idle = on_idle
+        self._caller = Caller(owner, on_idle)
         self._hooks = tuple(hooks)
-        self._released = False
-        # The generation whose state the user of this handle counts on.
-        self._known_generation = owner.known_generation
 
     def __repr__(self) -> str:
-        state = "released" if self._released else self._owner.state
+        state = "released" if self._caller.is_released else self._owner.state
         return f"<Session {self.server_name!r} {state}>"
 
     # What it is
@@ -228,7 +197,7 @@ class Session:
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
-        self._usable()
+        self._caller.usable()
         call = _Call(name, dict(arguments) if arguments else {}, call_timeout, progress_callback, meta)
         if not self._hooks:
             return await self._call(call)
@@ -264,10 +233,10 @@ class Session:
         if heard:
             owner.events.emit(CallStarted(server_name=self.server_name, key=self.key, tool=name, call_number=number))
         failure: JackfieldError | None = None
-        generation = self._known_generation
+        generation = self._caller.known_generation
         try:
             with span(f"call_tool {name}", self.server_name):
-                answer = await self._request(
+                answer = await self._caller.request(
                     "tools/call",
                     call.timeout,
                     lambda client: client.call_tool(
@@ -284,7 +253,7 @@ class Session:
             result.generation = owner.generation
             if owner.generation != generation:
                 result.state_lost = True
-                self._is_told(owner.generation)
+                self._caller.is_told(owner.generation)
             if result.is_error:
                 failure = _tool_error(result)
             return result
@@ -312,11 +281,6 @@ class Session:
                 end = f"failed: {failure.code}" if failure else "done"
                 logger.debug("[MCP][%s] Call %d of %s %s in %.3f s", self.server_name, number, name, end, seconds)
 
-    def _is_told(self, generation: int) -> None:
-        """The user of this handle knows that the state of earlier generations is gone."""
-        self._known_generation = generation
-        self._owner.known_generation = max(generation, self._owner.known_generation)
-
     def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
         owner = self._owner
         owner.totals.retries += 1
@@ -327,7 +291,7 @@ class Session:
 
     async def tool_listing(self, *, call_timeout: float | None = None) -> ToolListing | None:
         """The tools as last listed, asking only where they may have changed; `None` if there is no listing."""
-        owner = self._usable()
+        owner = self._caller.usable()
         async with owner.listing_lock:
             if owner.listing is not None:
                 return owner.listing
@@ -369,7 +333,7 @@ class Session:
         Raises:
             RequestError: The server does not have it.
         """
-        return await self._request("resources/read", call_timeout, lambda client: client.read_resource(str(uri)))
+        return await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri)))
 
     async def list_prompts(self, *, call_timeout: float | None = None) -> ListPromptsResult:
         """List all prompts, over all pages."""
@@ -388,7 +352,7 @@ class Session:
             RequestError: The server does not have it, or an argument is missing.
         """
         given = dict(arguments) if arguments else None
-        return await self._request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given))
+        return await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given))
 
     async def complete(
         self,
@@ -407,7 +371,7 @@ class Session:
             call_timeout: Seconds to wait; the server's setting if omitted.
         """
         context = dict(context_arguments) if context_arguments else None
-        return await self._request(
+        return await self._caller.request(
             "completion/complete", call_timeout, lambda client: client.complete(ref, dict(argument), context)
         )
 
@@ -419,7 +383,7 @@ class Session:
         Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
         """
         started = time.monotonic()
-        await self._request("ping", call_timeout, ping)
+        await self._caller.request("ping", call_timeout, ping)
         return time.monotonic() - started
 
     async def refresh(self) -> None:
@@ -431,16 +395,16 @@ class Session:
         Raises:
             JackfieldError: It could not be opened again.
         """
-        self._usable()
+        self._caller.usable()
         await self._owner.refresh()
-        self._is_told(self._owner.generation)
+        self._caller.is_told(self._owner.generation)
 
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
 
         In that of 2026-07-28 the level goes with every request: give `SessionCallbacks(log_level=...)`.
         """
-        await self._request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
+        await self._caller.request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
 
     async def send_roots_list_changed(self) -> None:
         """Tell the server that the roots changed."""
@@ -467,7 +431,7 @@ class Session:
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.
         """
         client = self._client()
-        if self._is_modern(client):
+        if is_modern(client):
             async with client.listen(
                 tools_list_changed=tools_list_changed,
                 prompts_list_changed=prompts_list_changed,
@@ -482,65 +446,18 @@ class Session:
             "notifications/resources/list_changed": resources_list_changed,
             "notifications/resources/updated": bool(resource_subscriptions),
         }
-        send, receive = anyio.create_memory_object_stream[ServerEvent](math.inf)
-
-        def deliver(message: Any) -> None:
-            if message is None:
-                send.close()
-            elif isinstance(message, ServerNotification) and wanted.get(message.method):
-                params = message.params.model_dump(by_alias=True, mode="json") if message.params else {}
-                if (event := event_from_wire(message.method, params)) is not None:
-                    send.send_nowait(event)
-
-        async def changes() -> AsyncGenerator[ServerEvent]:
-            async for event in receive:
-                yield event
-            raise SubscriptionLost("The session ended; open it again, listen again and fetch what changed.")
-
-        listeners = self._owner.listeners
-        listeners.append(deliver)
-        subscribed: list[str] = []
-        try:
-            for uri in resource_subscriptions:
-                await self._subscription(SubscribeRequest(params=SubscribeRequestParams(uri=uri)))
-                subscribed.append(uri)
-            yield changes()
-        finally:
-            listeners.remove(deliver)
-            send.close()
-            receive.close()
-            if self._owner.state == "open" and not self._released:
-                with anyio.move_on_after(self._owner.config.session.close_timeout, shield=True):
-                    for uri in subscribed:
-                        await self._subscription(UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
-
-    async def _subscription(self, request: SubscribeRequest | UnsubscribeRequest) -> None:
-        await self._request(request.method, None, lambda client: client.session.send_request(request, EmptyResult))
+        methods = {method for method, is_wanted in wanted.items() if is_wanted}
+        async with notified(self._caller, methods, resource_subscriptions) as changes:
+            yield changes
 
     # How requests are made
 
     def release(self) -> None:
         """Called by the lease: this handle is used up."""
-        self._released = True
-
-    @staticmethod
-    def _is_modern(client: Client) -> bool:
-        return client.protocol_version in MODERN_PROTOCOL_VERSIONS
-
-    def _usable(self) -> SessionOwner:
-        if self._released:
-            raise SessionTerminatedError(
-                f"This session of server {self.server_name!r} was left: its `async with` block is over.",
-                server_name=self.server_name,
-                sent=False,
-                hint="Make calls inside the block, or open the session again.",
-            )
-        if not self._owner.is_usable:
-            raise self._owner.ended(sent=False)
-        return self._owner
+        self._caller.is_released = True
 
     def _client(self) -> Client:
-        connection = self._usable().connection
+        connection = self._caller.usable().connection
         if connection is None:
             raise self._owner.ended(sent=False)
         return connection.client
@@ -550,164 +467,7 @@ class Session:
     ) -> list[Any]:
         return await all_pages(
             self.config,
-            lambda cursor: self._request(method, call_timeout, lambda client: fetch(client, cursor)),
-        )
-
-    async def _request(
-        self,
-        method: str,
-        call_timeout: float | None,
-        send: Callable[[Client], Awaitable[_T]],
-        *,
-        is_safe: bool = True,
-        headers: Mapping[str, str] | None = None,
-        on_retry: Callable[[JackfieldError], None] | None = None,
-    ) -> _T:
-        """Make one request in the caller's task: counted, bounded, and made again where that does no harm.
-
-        Args:
-            method: Its name, for errors.
-            call_timeout: Seconds for all of it.
-            send: Makes it.
-            is_safe: Whether it may be made again although it may have been executed.
-            headers: Sent with it over HTTP.
-            on_retry: Called before it is made again.
-        """
-        owner = self._usable()
-        settings = owner.config.session
-        seconds = call_timeout if call_timeout is not None else settings.call_timeout
-        deadline = math.inf if seconds is None else anyio.current_time() + seconds
-        attempt, wait = 1, 0.0
-        while True:
-            record = CallRecord(method, headers=headers or {})
-            try:
-                with record.scope as scope:
-                    scope.deadline = deadline
-                    if wait:
-                        await anyio.sleep(wait)
-                    return await self._send(owner, method, send, record)
-                # Out of time, or a transport knows that no answer will come.
-                raise self._wire_failure(record) or self._timed_out(method, seconds, record)
-            except JackfieldError as error:
-                attempt += 1
-                if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
-                    if error.state_lost and error.generation is not None:
-                        self._is_told(error.generation + 1)
-                    raise
-                wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
-                if anyio.current_time() + wait >= deadline:
-                    raise
-                if on_retry is not None:
-                    on_retry(error)
-
-    def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
-        if self._released or not self._owner.is_usable or self._owner.state == "lost":
-            return False
-        if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
-            return False
-        return error.sent is False or is_safe
-
-    async def _send(
-        self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord
-    ) -> _T:
-        """Make a request once."""
-        connection = owner.connection or await owner.ready()
-        record.generation = owner.generation
-        token = current_call.set(record)
-        owner.in_flight += 1
-        connection.in_flight += 1
-        try:
-            if owner.slots is None:
-                answer = await send(connection.client)
-            else:
-                async with owner.slots:
-                    answer = await send(connection.client)
-            owner.last_heard_at = time.monotonic()
-            return answer
-        except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
-                await connection.report.last_words()
-            raise self._failure(method, error, record, connection) from None
-        except ValidationError as error:
-            raise self._bad_answer(
-                method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
-            ) from None
-        except RuntimeError as error:
-            # So the SDK reports structured content that does not fit the tool's own output schema.
-            raise self._bad_answer(method, str(error)) from error
-        finally:
-            current_call.reset(token)
-            owner.in_flight -= 1
-            connection.in_flight -= 1
-            if connection.in_flight == 0:
-                connection.drained.set()
-            owner.last_used_at = time.time()
-            if owner.in_flight == 0:
-                self._on_idle(owner)
-
-    def _timed_out(self, method: str, seconds: float | None, record: CallRecord) -> SessionTimeoutError:
-        if record.sent is False and self._owner.state == "recovering":
-            happened = "the request was not sent, because the session was still being opened again"
-        elif record.sent is False:
-            happened = "the request was not sent"
-        else:
-            happened = "the server was told to cancel it, but it may have taken effect"
-        return SessionTimeoutError(
-            f"Server {self.server_name!r} did not answer {method} within {seconds or 0:g} s; {happened}.",
-            server_name=self.server_name,
-            sent=record.sent,
-            retryable=record.sent is False,
-            hint="Raise call_timeout for slow work; session.refresh() opens a hanging server anew.",
-        )
-
-    def _failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
-        if failure := self._wire_failure(record):
-            return failure
-        if error.code == CONNECTION_CLOSED:
-            return self._lost(connection, record)
-        if error.code == LIMIT_CODE:
-            assert connection.report.limit_reached
-            return copy.copy(connection.report.limit_reached)
-        if error.code == UNREADABLE_CODE:
-            return self._bad_answer(method, error.error.message)
-        hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
-        return RequestError(
-            f"Server {self.server_name!r} answered {method} with error {error.code}: {error.error.message}",
-            rpc_code=error.code,
-            server_name=self.server_name,
-            sent=True,
-            hint=hint,
-        )
-
-    def _wire_failure(self, record: CallRecord) -> JackfieldError | None:
-        """What the transport knows to be wrong; tells the owner where that is the end of the session."""
-        failure = record.failure
-        if failure is None:
-            return None
-        failure.generation = record.generation
-        if (carried_out := _CARRIED_OUT[failure.sent]) not in failure.message:
-            failure.message = f"{failure.message.rstrip('.')}; {carried_out}."
-        if isinstance(failure, SessionExpiredError | SessionInvalidError):
-            self._owner.report_forgotten(record.generation, failure)
-        return failure
-
-    def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
-        """The connection ended under a call."""
-        owner = self._owner
-        if owner.connection is connection:
-            # The call learned of it before the owner did.
-            owner.report_lost(owner.generation, owner.loss(connection.report))
-        error = owner.ended(sent=record.sent)
-        error.generation = record.generation
-        return error
-
-    def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
-        kind = ToolError if method == "tools/call" else RequestError
-        return kind(
-            f"Server {self.server_name!r} answered {method} with what the protocol does not allow: {problem}",
-            server_name=self.server_name,
-            sent=True,
-            hint="The request was carried out; report this to the server's author.",
+            lambda cursor: self._caller.request(method, call_timeout, lambda client: fetch(client, cursor)),
         )
 
 

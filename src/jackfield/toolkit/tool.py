@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..session.arguments import signature
+from ..catalog.signature import signature
 from ..session.hooks import CallHook, ToolCall, call_with_hooks
 
 if TYPE_CHECKING:

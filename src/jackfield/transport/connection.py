@@ -13,7 +13,7 @@ from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
-from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError
+from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
 from .http import http_transport, sse_transport
 from .report import ConnectionReport
 from .stdio import stdio_transport
@@ -86,14 +86,6 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
     raise ConfigError(
         f"{type(config).__name__} is no server configuration.", hint="Use StdioConfig, SseConfig or HttpConfig."
     )
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """The first real error inside nested exception groups."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return root_cause(group.exceptions[0])
-    return error
 
 
 def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:

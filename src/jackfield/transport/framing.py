@@ -49,12 +49,6 @@ class EventFramer:
                 raise OversizeEventError(start, events)
         return events
 
-    def reset(self) -> None:
-        """Forget an event that was cut off."""
-        self._buffer.clear()
-        self._searched = 0
-        self._skipping = False
-
 
 class OversizeEventError(Exception):
     """An event beyond the limit: its beginning (or all of it), and the whole events before it."""

@@ -39,7 +39,7 @@ class OutputTail:
         self._limit = limit_bytes
         self._chunks: deque[bytes] = deque()
         self._held = 0
-        self.total_bytes = 0
+        self.total_bytes: int = 0
 
     def add(self, data: bytes) -> None:
         """Append, forgetting the oldest beyond the limit."""

@@ -7,25 +7,24 @@ server first and import what it needs to speak to it afterwards, so that both co
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ..config.launch import inherited_environment
 from ..errors import ConfigError, ServerStartError
 from .tree import StartedProgram
 
 if TYPE_CHECKING:
     from ..config.launch import Launch
 
-INHERITED_VARIABLES = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a server gets of this process's environment. Source: MCP Python SDK, `get_default_environment`."""
+ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
+"""What asks a process to end, beside Ctrl-C."""
 
 _waiting: list[tuple[Launch, StartedProgram]] = []
-_INTERRUPTS = [signal.SIGINT, signal.SIGTERM] + ([] if sys.platform == "win32" else [signal.SIGHUP])
 
 
 def start_program(launch: Launch) -> StartedProgram:
@@ -41,7 +40,7 @@ def start_program(launch: Launch) -> StartedProgram:
             server_name=launch.server_name,
             hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
         )
-    environment: Mapping[str, str] = os.environ if launch.inherit_environment else inherited_environment()
+    environment = inherited_environment(whole=launch.inherit_environment)
     if launch.working_dir is not None and not launch.working_dir.is_dir():
         raise _cannot_start(
             launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it or mend working_dir."
@@ -59,12 +58,6 @@ def start_program(launch: Launch) -> StartedProgram:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _cannot_start(launch, f"the command {launch.command!r} failed: {reason}", None) from None
-
-
-def inherited_environment() -> dict[str, str]:
-    """The few variables that are safe to hand on; exported shell functions are not."""
-    found = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-    return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
 def _cannot_start(launch: Launch, problem: str, hint: str | None) -> ServerStartError:
@@ -129,7 +122,7 @@ def _interrupts_held() -> Generator[None]:
         arrived.append(number)
 
     # One that is ignored or left to the system stays so, and is inherited so by the program.
-    handlers = {number: handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in (signal.SIGINT, *ENDING) if callable(handler := signal.getsignal(number))}
     try:
         for number in handlers:
             signal.signal(number, hold)

@@ -15,7 +15,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from types import TracebackType
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -26,6 +25,7 @@ from ..config.launch import Launch
 from ..config.servers import StdioConfig
 from .process import ChildProcess, read_some
 from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
+from .sdk_streams import MessageReader, MessageStream, is_cancellation
 from .start import start_program, take_started
 
 logger: logging.Logger = logging.getLogger("jackfield.stdio")
@@ -37,7 +37,7 @@ _LAST_WORDS_SECONDS = 0.5
 @asynccontextmanager
 async def stdio_transport(
     config: StdioConfig, report: ConnectionReport
-) -> AsyncGenerator[tuple[_MessageReader, _MessageWriter]]:
+) -> AsyncGenerator[tuple[_LineReader, _LineWriter]]:
     """Start the server, or take over the one that was started ahead, and yield its message streams; end its whole
     process tree on exit.
 
@@ -47,8 +47,8 @@ async def stdio_transport(
     launch = Launch.of(config)
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
-    reader = _MessageReader(child, config, report)
-    writer = _MessageWriter(child, config)
+    reader = _LineReader(child, config, report)
+    writer = _LineWriter(child, config)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_keep_stderr, child, report)
@@ -78,7 +78,7 @@ async def _keep_stderr(child: ChildProcess, report: ConnectionReport) -> None:
         report.stderr_ended.set()
 
 
-async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> None:
+async def _end_reading_on_exit(child: ChildProcess, reader: _LineReader) -> None:
     """A helper that inherited stdout keeps the pipe open; the exit is the end all the same."""
     await child.watch_exit()
     with anyio.move_on_after(_LAST_WORDS_SECONDS):
@@ -86,7 +86,7 @@ async def _end_reading_on_exit(child: ChildProcess, reader: _MessageReader) -> N
     reader.stop()
 
 
-class _MessageReader:
+class _LineReader(MessageReader):
     """The SDK's read stream over the child's stdout."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
@@ -183,25 +183,8 @@ class _MessageReader:
         self.stop()
         await checkpoint()
 
-    def __aiter__(self) -> _MessageReader:
-        return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> _MessageReader:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class _MessageWriter:
+class _LineWriter(MessageStream):
     """The SDK's write stream over the child's stdin."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig) -> None:
@@ -233,8 +216,7 @@ class _MessageWriter:
         taken = 0 if self._pending or self._broken else self._write_now(data)
         if self._broken:
             raise anyio.BrokenResourceError
-        if taken < len(data) and getattr(item.message, "method", None) == "notifications/cancelled":
-            # Whoever is out of time must not wait for a hanging server to take note of it.
+        if taken < len(data) and is_cancellation(item):
             self._queue_up(memoryview(data)[taken:])
         elif taken < len(data):
             if record is not None:
@@ -286,11 +268,3 @@ class _MessageWriter:
         self._closed = True
         self._progress.set()
         await checkpoint()
-
-    async def __aenter__(self) -> _MessageWriter:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()

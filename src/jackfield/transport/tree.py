@@ -15,6 +15,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ MARK = "JACKFIELD_CHILD"
 
 REAP_SECONDS = 2.0
 """A killed process that is not gone by then hangs in the kernel; nothing more can be done about it."""
+
+
+# A killed process is gone as soon as the kernel gets to it.
+_KILL_PAUSE_SECONDS = 0.001
 
 
 class StartedProgram:
@@ -165,9 +170,14 @@ def _kill_tree(popen: subprocess.Popen[bytes], mark: str) -> None:
     """Kill at once whatever is left of the tree, and reap the child."""
     if popen.returncode is not None:
         return
-    for pid in _survivors(popen.pid, mark):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + REAP_SECONDS
+    # Again until none is found: one may start another, in a session of its own, before its turn comes.
+    while (found := list(_survivors(popen.pid, mark))) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_KILL_PAUSE_SECONDS)
+    # Where processes cannot be listed, this reaches those that did not leave the group.
     _signal_group(popen.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         popen.wait(REAP_SECONDS)

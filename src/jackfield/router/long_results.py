@@ -1,0 +1,77 @@
+"""Results that are too long for a model at once: it gets the beginning, and reads on where it wants to."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..plain import as_table
+
+if TYPE_CHECKING:
+    from ..session.results import ToolResult
+
+READ_ON = "jackfield.read_on"
+"""What `call_tool` is given to read on in a long result."""
+
+_MAX_KEPT_RESULTS = 20
+
+
+class LongResults:
+    """The last results that were too long.
+
+    Args:
+        max_chars: The longest text that one answer brings.
+    """
+
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
+        self._kept: OrderedDict[str, str] = OrderedDict()
+
+    def shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
+        """The result with no more text than may be, and with what was mended in the call."""
+        from mcp.types import TextContent
+
+        content = list(result.content)
+        if len(text := result.text) > self._max_chars:
+            others = [block for block in content if not isinstance(block, TextContent)]
+            content = [TextContent(type="text", text=self._part(self._keep(text), 0)), *others]
+        if notes:
+            content.append(TextContent(type="text", text=f"(Mended in your call: {'; '.join(notes)}.)"))
+        if content == list(result.content):
+            return result
+        return result.model_copy(update={"content": content})
+
+    def read_on(self, arguments: object) -> ToolResult:
+        """The next part of a long result; `arguments` are those that its last part says to give."""
+        values = as_table(arguments)
+        handle, offset = str(values.get("handle", "")), values.get("offset", 0)
+        if handle not in self._kept or not isinstance(offset, int):
+            return text_result("There is no such result (any more). Call the tool again.", is_error=True)
+        return text_result(self._part(handle, offset))
+
+    def _keep(self, text: str) -> str:
+        handle = secrets.token_hex(4)
+        self._kept[handle] = text
+        if len(self._kept) > _MAX_KEPT_RESULTS:
+            self._kept.popitem(last=False)
+        return handle
+
+    def _part(self, handle: str, offset: int) -> str:
+        text = self._kept[handle]
+        end = min(len(text), offset + self._max_chars)
+        part = text[offset:end]
+        if end == len(text):
+            return part
+        more = f'call_tool(tool="{READ_ON}", arguments={{"handle": "{handle}", "offset": {end}}})'
+        return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
+
+
+def text_result(text: str, *, is_error: bool = False) -> ToolResult:
+    """A result of the router's own."""
+    from mcp.types import TextContent
+
+    from ..session.results import ToolResult
+
+    return ToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)

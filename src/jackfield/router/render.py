@@ -1,0 +1,105 @@
+"""What `find_tools` answers, in lines that cost a model few tokens. Pure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from ..catalog.search import ToolEntry
+from ..catalog.signature import signature
+from ..errors import one_line
+
+if TYPE_CHECKING:
+    from ..catalog.store import CatalogEntry
+
+Detail = Literal["signature", "schema"]
+
+_LINE_TOKENS = 42.0
+_SIGNATURE_TOKENS = 27.0
+"""Estimated; see `_weight`. Five hits with their query stay below 250 tokens."""
+
+_NAMED_SERVERS = 10
+_FAILURE_CHARS = 70
+
+
+def answer_to(query: str, lines: Sequence[str]) -> str:
+    """The lines for a query, or that there are none."""
+    if not lines:
+        return f'"{query}": no tool matches. Try other words.'
+    return "\n".join([f'"{query}":', *lines])
+
+
+def unlisted(servers: Sequence[str]) -> str:
+    """Which servers were not searched, because nothing is known of them."""
+    shown = ", ".join(servers[:_NAMED_SERVERS]) + (", ..." if len(servers) > _NAMED_SERVERS else "")
+    return f"Not searched, their tools were never listed: {shown}. To see one's tools give it as server."
+
+
+def tool_line(tool: ToolEntry, entry: CatalogEntry | None, *, is_open: bool, detail: Detail = "signature") -> str:
+    """A tool in one line, or with its whole schema.
+
+    Args:
+        tool: The tool.
+        entry: What the catalog knows of its server.
+        is_open: Whether its server is open.
+        detail: Which of the two.
+    """
+    marks = " ".join(f"[{mark}]" for mark in _marks(tool, entry, is_open=is_open))
+    if detail == "schema":
+        schema = json.dumps(tool.input_schema, ensure_ascii=False)
+        return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")
+    shown = signature(tool.reference, tool.input_schema)
+    if _weight(shown) > _SIGNATURE_TOKENS:
+        shown = f"{_cut(shown, _SIGNATURE_TOKENS)}...)"
+    room = _LINE_TOKENS - _weight(shown) - _weight(marks)
+    summary = tool.description.strip().partition("\n")[0]
+    if _weight(summary) > room:
+        summary = _cut(summary, room) + "..."
+    return " ".join(part for part in (f"{shown}: {summary}" if summary else shown, marks) if part)
+
+
+def _marks(tool: ToolEntry, entry: CatalogEntry | None, *, is_open: bool) -> list[str]:
+    """What to know of a tool before it is called."""
+    marks: list[str] = []
+    if is_open:
+        marks.append("open")
+    elif entry is not None and entry.failure is not None:
+        minutes = max(0, round((time.time() - entry.failed_at) / 60))
+        reason = one_line(entry.failure)
+        cut = "..." if len(reason) > _FAILURE_CHARS else ""
+        marks.append(f"failed {minutes} min ago: {reason[:_FAILURE_CHARS]}{cut}")
+    elif entry is not None and entry.open_seconds:
+        marks.append(f"not started ~{entry.open_seconds:.1f}s")
+    else:
+        marks.append("not started")
+    if entry is not None and tool.name in entry.changed:
+        marks.append("changed since accepted")
+    if tool.annotations.get("readOnlyHint"):
+        marks.append("read-only")
+    elif tool.annotations.get("destructiveHint"):
+        marks.append("destructive")
+    return marks
+
+
+def _weight(text: str) -> float:
+    """About how many tokens a text is."""
+    return sum(map(_weight_of, text))
+
+
+@cache
+def _weight_of(char: str) -> float:
+    if not char.isascii():
+        return 1.0
+    return 0.1 if char == " " else 0.24 if char.islower() else 0.45 if char.isalnum() else 0.55
+
+
+def _cut(text: str, tokens: float) -> str:
+    """The beginning of a text that is about so many tokens long."""
+    for at, char in enumerate(text):
+        tokens -= _weight_of(char)
+        if tokens < 0:
+            return text[:at].rstrip(" ,(:")
+    return text

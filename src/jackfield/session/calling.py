@@ -1,0 +1,241 @@
+"""`Caller`: makes the requests of one user of a session, in the user's own tasks.
+
+Each is counted, bounded, and made again where that does no harm; what became of one that has no answer is told.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from mcp import MCPError
+from mcp.types import CONNECTION_CLOSED, METHOD_NOT_FOUND
+from pydantic import ValidationError
+
+from ..errors import (
+    AuthenticationError,
+    JackfieldError,
+    RequestError,
+    ServerLimitError,
+    SessionExpiredError,
+    SessionInvalidError,
+    SessionTerminatedError,
+    SessionTimeoutError,
+    ToolError,
+)
+from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
+from .owner import SessionOwner
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from ..transport.connection import Connection
+
+_T = TypeVar("_T")
+
+_CARRIED_OUT = {
+    False: "the call was not carried out",
+    None: "the call may have taken effect",
+    True: "the call may have taken effect",
+}
+
+
+class Caller:
+    """Makes requests on a session.
+
+    Args:
+        owner: The session.
+        on_idle: Called when no request is under way on it any more.
+    """
+
+    def __init__(self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None]) -> None:
+        self.owner = owner
+        self.is_released = False
+        """Whether the user has left the session."""
+        self.known_generation: int = owner.known_generation
+        """The generation whose state the user counts on."""
+        self._name = owner.config.server_name
+        self._on_idle = on_idle
+
+    def usable(self) -> SessionOwner:
+        """The session, while requests may be made on it.
+
+        Raises:
+            SessionTerminatedError: The user has left it, or it was closed.
+        """
+        if self.is_released:
+            raise SessionTerminatedError(
+                f"This session of server {self._name!r} was left: its `async with` block is over.",
+                server_name=self._name,
+                sent=False,
+                hint="Make calls inside the block, or open the session again.",
+            )
+        if not self.owner.is_usable:
+            raise self.owner.ended(sent=False)
+        return self.owner
+
+    def is_told(self, generation: int) -> None:
+        """The user knows that the state of earlier generations is gone."""
+        self.known_generation = generation
+        self.owner.known_generation = max(generation, self.owner.known_generation)
+
+    async def request(
+        self,
+        method: str,
+        call_timeout: float | None,
+        send: Callable[[Client], Awaitable[_T]],
+        *,
+        is_safe: bool = True,
+        headers: Mapping[str, str] | None = None,
+        on_retry: Callable[[JackfieldError], None] | None = None,
+    ) -> _T:
+        """Make one request in the caller's task: counted, bounded, and made again where that does no harm.
+
+        Args:
+            method: Its name, for errors.
+            call_timeout: Seconds for all of it.
+            send: Makes it.
+            is_safe: Whether it may be made again although it may have been executed.
+            headers: Sent with it over HTTP.
+            on_retry: Called before it is made again.
+        """
+        owner = self.usable()
+        settings = owner.config.session
+        seconds = call_timeout if call_timeout is not None else settings.call_timeout
+        deadline = math.inf if seconds is None else anyio.current_time() + seconds
+        attempt, wait = 1, 0.0
+        while True:
+            record = CallRecord(method, headers=headers or {})
+            try:
+                with record.scope as scope:
+                    scope.deadline = deadline
+                    if wait:
+                        await anyio.sleep(wait)
+                    return await self._send(owner, method, send, record)
+                # Out of time, or a transport knows that no answer will come.
+                raise self._wire_failure(record) or self._timed_out(method, seconds, record)
+            except JackfieldError as error:
+                attempt += 1
+                if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
+                    if error.state_lost and error.generation is not None:
+                        self.is_told(error.generation + 1)
+                    raise
+                wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
+                if anyio.current_time() + wait >= deadline:
+                    raise
+                if on_retry is not None:
+                    on_retry(error)
+
+    def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
+        if self.is_released or not self.owner.is_usable or self.owner.state == "lost":
+            return False
+        if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
+            return False
+        return error.sent is False or is_safe
+
+    async def _send(
+        self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord
+    ) -> _T:
+        """Make a request once."""
+        connection = owner.connection or await owner.ready()
+        record.generation = owner.generation
+        token = current_call.set(record)
+        owner.in_flight += 1
+        connection.in_flight += 1
+        try:
+            if owner.slots is None:
+                answer = await send(connection.client)
+            else:
+                async with owner.slots:
+                    answer = await send(connection.client)
+            owner.last_heard_at = time.monotonic()
+            return answer
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED:
+                await connection.report.last_words()
+            raise self._failure(method, error, record, connection) from None
+        except ValidationError as error:
+            raise self._bad_answer(
+                method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
+            ) from None
+        except RuntimeError as error:
+            # So the SDK reports structured content that does not fit the tool's own output schema.
+            raise self._bad_answer(method, str(error)) from error
+        finally:
+            current_call.reset(token)
+            owner.in_flight -= 1
+            connection.in_flight -= 1
+            if connection.in_flight == 0:
+                connection.drained.set()
+            owner.last_used_at = time.time()
+            if owner.in_flight == 0:
+                self._on_idle(owner)
+
+    def _timed_out(self, method: str, seconds: float | None, record: CallRecord) -> SessionTimeoutError:
+        if record.sent is False and self.owner.state == "recovering":
+            happened = "the request was not sent, because the session was still being opened again"
+        elif record.sent is False:
+            happened = "the request was not sent"
+        else:
+            happened = "the server was told to cancel it, but it may have taken effect"
+        return SessionTimeoutError(
+            f"Server {self._name!r} did not answer {method} within {seconds or 0:g} s; {happened}.",
+            server_name=self._name,
+            sent=record.sent,
+            retryable=record.sent is False,
+            hint="Raise call_timeout for slow work; session.refresh() opens a hanging server anew.",
+        )
+
+    def _failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
+        if failure := self._wire_failure(record):
+            return failure
+        if error.code == CONNECTION_CLOSED:
+            return self._lost(connection, record)
+        if error.code == LIMIT_CODE:
+            assert connection.report.limit_reached
+            return copy.copy(connection.report.limit_reached)
+        if error.code == UNREADABLE_CODE:
+            return self._bad_answer(method, error.error.message)
+        hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
+        return RequestError(
+            f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message}",
+            rpc_code=error.code,
+            server_name=self._name,
+            sent=True,
+            hint=hint,
+        )
+
+    def _wire_failure(self, record: CallRecord) -> JackfieldError | None:
+        """What the transport knows to be wrong; tells the owner where that is the end of the session."""
+        failure = record.failure
+        if failure is None:
+            return None
+        failure.generation = record.generation
+        if (carried_out := _CARRIED_OUT[failure.sent]) not in failure.message:
+            failure.message = f"{failure.message.rstrip('.')}; {carried_out}."
+        if isinstance(failure, SessionExpiredError | SessionInvalidError):
+            self.owner.report_forgotten(record.generation, failure)
+        return failure
+
+    def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
+        """The connection ended under a call."""
+        owner = self.owner
+        if owner.connection is connection:
+            # The call learned of it before the owner did.
+            owner.report_lost(owner.generation, owner.loss(connection.report))
+        error = owner.ended(sent=record.sent)
+        error.generation = record.generation
+        return error
+
+    def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
+        kind = ToolError if method == "tools/call" else RequestError
+        return kind(
+            f"Server {self._name!r} answered {method} with what the protocol does not allow: {problem}",
+            server_name=self._name,
+            sent=True,
+            hint="The request was carried out; report this to the server's author.",
+        )

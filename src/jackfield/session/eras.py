@@ -1,0 +1,87 @@
+"""What the two protocol eras do differently on an open connection. The SDK is imported when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ..config.servers import BaseServerConfig
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import LoggingLevel
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+
+def is_modern(client: Client) -> bool:
+    """Whether it speaks the protocol of 2026-07-28, or a newer one."""
+    from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+
+    return client.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+async def ping(client: Client) -> None:
+    """Make one round trip that changes nothing.
+
+    Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
+    """
+    if is_modern(client):
+        await client.session.send_discover(client.protocol_version)
+    else:
+        await client.session.send_ping()
+
+
+async def set_logging_level(client: Client, level: LoggingLevel) -> None:
+    """Ask for log messages, in the older protocol; the SDK's own method warns that it is the older one."""
+    from mcp.types import EmptyResult, SetLevelRequest, SetLevelRequestParams
+
+    await client.session.send_request(SetLevelRequest(params=SetLevelRequestParams(level=level)), EmptyResult)
+
+
+async def ask_for_log(client: Client, level: LoggingLevel | None) -> None:
+    """Ask for log messages where the older protocol has a request for it."""
+    if level and client.server_capabilities.logging and client.session.initialize_result is not None:
+        await set_logging_level(client, level)
+
+
+async def watch_tools(
+    client: Client, config: BaseServerConfig, on_change: Callable[[], None], on_renewed: Callable[[bool], None]
+) -> None:
+    """Listen for changes of the tools, as long as the connection lives: since 2026-07-28 they are told only to who
+    listens. Returns at once where there is nothing to listen to.
+
+    Args:
+        client: The connection.
+        config: The server.
+        on_change: Called with each change.
+        on_renewed: Called with false when the stream broke and was opened again: a change may have been missed.
+    """
+    from mcp import MCPError
+    from mcp.client.subscriptions import SubscriptionLost
+
+    tools = client.server_capabilities.tools
+    if not is_modern(client) or not (tools and tools.list_changed):
+        return
+    name = config.server_name
+    attempt = 0
+    while True:
+        try:
+            async with client.listen(tools_list_changed=True) as changes:
+                if attempt:
+                    on_renewed(False)
+                attempt = 1
+                async for _ in changes:
+                    on_change()
+        except SubscriptionLost as error:
+            logger.debug("[MCP][%s] The stream of changes ended: %s", name, error)
+        except (MCPError, TimeoutError) as error:
+            if not attempt:
+                # Without the stream a stale listing is noticed by the first call that does not fit it.
+                logger.debug("[MCP][%s] No stream of changes: %s", name, error)
+                return
+        attempt += 1
+        await anyio.sleep(config.session.wait_before(attempt))

@@ -1,0 +1,85 @@
+"""Why a session is not open, as errors that say what was lost and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config.servers import BaseServerConfig, StdioConfig
+from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, root_cause
+
+if TYPE_CHECKING:
+    from ..transport.report import ConnectionReport
+
+
+def terminated(
+    config: BaseServerConfig,
+    generation: int,
+    what: str,
+    *,
+    state_lost: bool = False,
+    server_output: str | None = None,
+) -> SessionTerminatedError:
+    """The error for a session that has ended.
+
+    Args:
+        config: The server.
+        generation: How often the session had been opened.
+        what: What happened to it, as the end of a sentence.
+        state_lost: Whether it had been open.
+        server_output: What the server itself wrote.
+    """
+    return SessionTerminatedError(
+        f"Session of server {config.server_name!r} {what}.",
+        server_name=config.server_name,
+        sent=False,
+        state_lost=state_lost,
+        retryable=True,
+        generation=generation,
+        server_output=server_output,
+        hint=_after_loss(config) if state_lost else None,
+    )
+
+
+def _after_loss(config: BaseServerConfig) -> str:
+    if config.session.retry_attempts:
+        return "Go on: the session is opened again, but what the server kept behind it is gone."
+    return "session.refresh() opens it again (retry_attempts is 0); what the server kept behind it is gone."
+
+
+def loss(
+    config: BaseServerConfig, generation: int, report: ConnectionReport, error: Exception | None = None
+) -> JackfieldError:
+    """Why a connection ended that was not closed here.
+
+    Args:
+        config: The server.
+        generation: How often the session had been opened.
+        report: Of the connection.
+        error: What came out of it, if anything did.
+    """
+    if report.failure is not None:
+        return report.failure
+    if isinstance(config, StdioConfig):
+        problem = "was lost: its process ended or closed its output"
+    else:
+        problem = "was lost: its stream ended"
+    if error is not None:
+        problem += f" ({root_cause(error)!r})"
+    return terminated(config, generation, problem, state_lost=True, server_output=report.stderr_quote())
+
+
+def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> JackfieldError:
+    """The error for an opening that ran out of time."""
+    if report.failure is not None:
+        report.failure.sent = False
+        return report.failure
+    name, seconds = config.server_name, config.session.timeout
+    noise = " | ".join(report.noise)
+    return SessionTimeoutError(
+        f"Server {name!r} did not complete the handshake within {seconds:g} s: {config.address}",
+        server_name=name,
+        sent=False,
+        retryable=True,
+        server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
+        hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
+    )

@@ -1,0 +1,72 @@
+"""Changes on a server that speaks the older protocol: its notifications, as an iteration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp.client.subscriptions import ServerEvent, SubscriptionLost
+from mcp.shared.subscriptions import event_from_wire
+from mcp.types import (
+    EmptyResult,
+    ServerNotification,
+    SubscribeRequest,
+    SubscribeRequestParams,
+    UnsubscribeRequest,
+    UnsubscribeRequestParams,
+)
+
+from .calling import Caller
+
+
+@asynccontextmanager
+async def notified(
+    caller: Caller, methods: Collection[str], resources: Sequence[str]
+) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
+    """Iterate over what the server tells, from now on.
+
+    Args:
+        caller: Of the session.
+        methods: Which notifications.
+        resources: URIs to subscribe to meanwhile.
+
+    Source: MCP 2025-11-25, server/resources "Subscriptions".
+    """
+    owner = caller.owner
+    send, receive = anyio.create_memory_object_stream[ServerEvent](math.inf)
+
+    def deliver(message: Any) -> None:
+        if message is None:
+            send.close()
+        elif isinstance(message, ServerNotification) and message.method in methods:
+            params = message.params.model_dump(by_alias=True, mode="json") if message.params else {}
+            if (event := event_from_wire(message.method, params)) is not None:
+                send.send_nowait(event)
+
+    async def changes() -> AsyncGenerator[ServerEvent]:
+        async for event in receive:
+            yield event
+        raise SubscriptionLost("The session ended; open it again, listen again and fetch what changed.")
+
+    owner.listeners.append(deliver)
+    subscribed: list[str] = []
+    try:
+        for uri in resources:
+            await _ask(caller, SubscribeRequest(params=SubscribeRequestParams(uri=uri)))
+            subscribed.append(uri)
+        yield changes()
+    finally:
+        owner.listeners.remove(deliver)
+        send.close()
+        receive.close()
+        if owner.state == "open" and not caller.is_released:
+            with anyio.move_on_after(owner.config.session.close_timeout, shield=True):
+                for uri in subscribed:
+                    await _ask(caller, UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
+
+
+async def _ask(caller: Caller, request: SubscribeRequest | UnsubscribeRequest) -> None:
+    await caller.request(request.method, None, lambda client: client.session.send_request(request, EmptyResult))

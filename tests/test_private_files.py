@@ -1,0 +1,37 @@
+"""Files of the user's own are written whole or not at all."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from jackfield.private_files import write_private
+
+
+def test_a_file_and_its_folder_are_the_users_alone(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.json"
+    write_private(path, "é\n")
+    assert path.read_text(encoding="utf-8") == "é\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_another_mode_is_kept_to(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_private(path, "", mode=0o644, is_durable=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("text", ["whole", "\ud800"])
+def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "file.json"
+    if text == "whole":
+        path.mkdir()  # a folder stands in the way of the last step
+    else:
+        path.write_text("before")  # half of a pair, which is no text
+    with pytest.raises((OSError, UnicodeEncodeError)):
+        write_private(path, text)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.is_dir() or path.read_text() == "before"
