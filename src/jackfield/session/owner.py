@@ -20,8 +20,6 @@ import anyio
 
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import (
-    AuthenticationError,
-    ConfigError,
     JackfieldError,
     ServerLimitError,
     SessionTerminatedError,
@@ -43,6 +41,7 @@ from ..events import (
 from .callbacks import SessionCallbacks
 from .circuit import CircuitBreaker
 from .detached import spawn
+from .retry import may_open_again, says_later
 from .statistics import Totals
 
 if TYPE_CHECKING:
@@ -384,12 +383,12 @@ class SessionOwner:
                 return
             failures = 0 if was_open and self._has_answered else failures + 1
             error = error or self.error or self._terminated("was lost")
-            if self.opened_at is None and not _says_later(error, settings.timeout):
+            if self.opened_at is None and not says_later(error, settings.timeout):
                 self.error = error
                 return
             if was_open and failures <= 1 and (settings.retry_attempts or self._is_asked_for):
                 continue
-            if _may_pass(error) and failures < settings.retry_attempts:
+            if may_open_again(error) and failures < settings.retry_attempts:
                 await self._pause(settings.wait_before(failures + 1, error.retry_after))
             elif self.opened_at is None:
                 self.error = error
@@ -711,16 +710,6 @@ class SessionOwner:
             server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
             hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
         )
-
-
-def _says_later(error: JackfieldError, within_seconds: float) -> bool:
-    """Whether the server is there, and asks to come back soon."""
-    return error.retry_after is not None and error.retry_after <= within_seconds
-
-
-def _may_pass(error: JackfieldError) -> bool:
-    """Whether another attempt may well succeed."""
-    return not isinstance(error, AuthenticationError | ConfigError)
 
 
 async def ping(client: Client) -> None:

@@ -44,11 +44,9 @@ from pydantic import ValidationError
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
-    AuthenticationError,
     InvalidArgumentsError,
     JackfieldError,
     RequestError,
-    ServerLimitError,
     SessionExpiredError,
     SessionInvalidError,
     SessionTerminatedError,
@@ -62,6 +60,7 @@ from .hooks import CallHook, ToolCall, call_with_hooks
 from .listing import ToolListing, all_pages
 from .owner import SessionOwner, ping, set_logging_level
 from .results import ToolResult
+from .retry import may_call_again
 from .tracing import span
 
 if TYPE_CHECKING:
@@ -603,9 +602,7 @@ class Session:
     def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
         if self._released or not self._owner.is_usable or self._owner.state == "lost":
             return False
-        if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
-            return False
-        return error.sent is False or is_safe
+        return may_call_again(error, is_safe)
 
     async def _send(
         self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord
