@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit docs bench third-party ag2-classic peers clean
+.PHONY: demo test lint types layers unit docs bench mutants third-party ag2-classic peers clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -44,6 +44,11 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
 
+# Changes the code that decides, a little at a time, and looks whether its tests notice.
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutants
+	$(BIN)/python scripts/mutants.py --max-children 2 $(ARGS)
+
 third-party: $(STAMP)
 	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" bash tests/third_party/install.sh "$(THIRD_PARTY)"
@@ -62,4 +67,4 @@ $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) site .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) mutants site .coverage* .pytest_cache .ruff_cache .hypothesis

@@ -179,3 +179,44 @@ def test_whatever_strict_mode_lets_a_model_write_the_server_takes(data: st.DataO
     assert Draft202012Validator(strict).is_valid(written)
     sent = without_nulls(written, schema)
     assert Draft202012Validator(schema).is_valid(sent), (schema, written, sent)
+
+
+def one(part: object, **more: Any) -> dict[str, Any]:
+    """A schema of one property."""
+    return {"type": "object", "properties": {"x": part}, **more}
+
+
+def test_an_all_of_one_part_is_that_part() -> None:
+    strict = strict_schema(
+        one({"allOf": [{"type": "string", "title": "T"}], "description": "d"}, required=["x"]), "openai"
+    )
+    assert strict is not None
+    assert strict["properties"]["x"] == {"type": "string", "title": "T", "description": "d"}
+
+
+def test_too_many_properties_cannot_be_expressed() -> None:
+    many = {f"p{n}": {"type": "string"} for n in range(5001)}
+    assert strict_schema({"type": "object", "properties": many}, "anthropic") is None
+    del many["p0"]
+    assert strict_schema({"type": "object", "properties": many}, "anthropic") is not None
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"$ref": "https://example.invalid/schema"},
+        {"$ref": "#/$defs/Missing"},
+        {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+        {"type": "no-such-type"},
+        {"type": "string", "pattern": "("},
+        7,
+    ],
+)
+def test_what_is_not_understood_is_sent_as_it_was_written(part: object) -> None:
+    given = {"x": {"y": None}}
+    assert without_nulls(given, one(part)) == given
+
+
+@pytest.mark.parametrize("part", [{"$ref": "#/$defs/Missing"}, {"type": "no-such-type"}])
+def test_where_a_schema_is_broken_the_server_has_the_last_word_on_nulls(part: object) -> None:
+    assert without_nulls({"x": None}, one(part)) == {"x": None}

@@ -1,18 +1,14 @@
-"""Ranking and search: rules that must hold, and the floors on data."""
+"""Search: what is found by what, in which order, and how well it is said to fit."""
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
-from benchmarks.routing.evaluate import DATA_OF_OURS, SHARED_DATA, evaluate, load_set
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import ToolEntry
-from jackfield.catalog.ranking import WordIndex, asked_words, words
-from jackfield.catalog.search import ServerEntry, ToolSearch
+from jackfield.catalog.ranking import SERVER_FIELDS, SERVER_SHARE, TOOL_FIELDS, WordIndex, words
+from jackfield.catalog.search import ABSTAIN_BELOW, EMBEDDING_SHARE, ServerEntry, ToolSearch, embedded_texts
 from jackfield.errors import normal
 
 SERVERS = [
@@ -32,38 +28,21 @@ SERVERS = [
     ),
     ServerEntry("必应", "搜索工具", [ToolEntry("必应", "bing_search", "使用必应搜索指定的关键词")]),
 ]
-SEARCH = ToolSearch(SERVERS)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """Texts are split anew in each test."""
+    words.cache_clear()
 
 
 def found(query: str, **options: object) -> list[str]:
-    return [hit.tool.reference for hit in SEARCH.find(query, **options)]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("text", "split"),
-    [
-        ("getUserID", ("get", "user", "id")),
-        ("read_file-now.please", ("read", "file", "now")),
-        ("HTTPServer2", ("http", "server", "2")),
-        ("the files of the user", ("file", "user")),
-        ("搜索关键词", ("搜索", "索关", "关键", "键词")),
-        ("\uff21\uff42\uff43", ("abc",)),
-        ("", ()),
-    ],
-)
-def test_words(text: str, split: tuple[str, ...]) -> None:
-    assert words(text) == split
-
-
-def test_paths_and_addresses_count_as_what_they_are() -> None:
-    assert asked_words("open /root/reports/weather.md") == ["open", "file", "md"]
-    assert asked_words("fetch https://example.org/weather/paris") == ["fetch", "url"]
-    assert asked_words("and/or, e.g. this") == ["e", "g"]
+    return [hit.tool.reference for hit in ToolSearch(SERVERS).find(query, **options)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("query", ["read_file", "files.read_file", "readFile", "READ FILE", "files/read-file"])
 def test_a_name_in_any_spelling_comes_first(query: str) -> None:
-    hits = SEARCH.find(query)
+    hits = ToolSearch(SERVERS).find(query)
     assert hits[0].tool.reference == "files.read_file"
     assert hits[0].score == 1.0
 
@@ -85,12 +64,23 @@ def test_nothing_is_better_than_rubbish() -> None:
 def test_filter_and_limit() -> None:
     assert found("text of a file", servers=["weather"]) == []
     assert found("write_file", servers=["weather"]) == []
+    assert found("write_file", servers=["weather", "files"])[0] == "files.write_file"
     assert len(found("file", limit=1)) == 1
+    many = ToolSearch([ServerEntry("s", "", [ToolEntry("s", f"zorp_{n}") for n in range(9)])])
+    assert len(many.find("zorp")) == 5
+
+
+def test_what_fits_just_well_enough_is_shown() -> None:
+    search = ToolSearch(SERVERS)
+    least = search.find("file in a city")[-1]
+    assert least.score > ABSTAIN_BELOW
+    assert least in search.find("file in a city", abstain_below=least.score)
+    assert least not in search.find("file in a city", abstain_below=least.score + 1e-9)
 
 
 @given(st.text(max_size=80))
 def test_any_query_is_answered(query: str) -> None:
-    hits = SEARCH.find(query, 3)
+    hits = ToolSearch(SERVERS).find(query, 3)
     assert len(hits) <= 3
     assert all(0 <= hit.score <= 1 for hit in hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -99,40 +89,136 @@ def test_any_query_is_answered(query: str) -> None:
 
 def test_an_empty_index() -> None:
     assert ToolSearch([]).find("anything") == []
-    assert WordIndex([], {}).scores(["x"]) == {}
+
+
+def test_a_name_that_is_meant_comes_before_what_fits_as_well() -> None:
+    other = ToolEntry("s", "zorp_zorp_tool", "zorp tool, zorp")
+    meant = ToolEntry("s", "zorp")
+    same = ToolEntry("t", "Zorp")
+    search = ToolSearch([ServerEntry("s", "zorp zorp", [other, meant]), ServerEntry("t", "", [same])])
+    assert [hit.tool for hit in search.find("zorp")] == [meant, other, same]
+    assert [hit.tool for hit in search.find("ZORP")] == [meant, same, other], "both, in order, where neither is exact"
+    assert [hit.score for hit in search.find("ZORP")][:2] == [1.0, 1.0]
+    assert search.find("Zorp")[0].tool is same
+    assert search.find("t.zorp")[0].tool is same
+
+
+# Each part of a tool, and of its server
+
+RICH = ToolEntry(
+    "rich",
+    "aword",
+    "bword",
+    title="cword",
+    input_schema={"properties": {"dword": {"description": "eword"}, "fword": {"description": "gword"}}},
+)
+SERVER_OF_RICH = ServerEntry("rich", "hword", [RICH, ToolEntry("rich", "iword", "jword"), ToolEntry("rich", "kword")])
+POOR = ServerEntry("poor", "lword", [ToolEntry("poor", "mword")])
+
+
+@pytest.mark.parametrize("word", ["aword", "bword", "cword", "dword", "eword", "fword", "gword", "hword", "rich"])
+def test_a_tool_is_found_by_each_of_its_parts(word: str) -> None:
+    assert RICH in [hit.tool for hit in ToolSearch([POOR, SERVER_OF_RICH]).find(f"{word} please", abstain_below=0.0)]
+
+
+def test_the_score_is_what_tool_and_server_have_of_what_is_possible() -> None:
+    tools = WordIndex(
+        [
+            {"name": "mword", "server": "poor", "about_server": "lword"},
+            {
+                "name": "aword cword",
+                "server": "rich",
+                "about_server": "hword",
+                "description": "bword",
+                "parameters": "dword fword",
+                "about_parameters": "eword gword",
+            },
+            {"name": "iword", "server": "rich", "about_server": "hword", "description": "jword"},
+            {"name": "kword", "server": "rich", "about_server": "hword"},
+        ],
+        TOOL_FIELDS,
+    )
+    servers = WordIndex(
+        [
+            {"server": "poor", "about_server": "lword", "names": "mword"},
+            {"server": "rich", "about_server": "hword", "names": "aword iword kword", "descriptions": "bword jword"},
+        ],
+        SERVER_FIELDS,
+    )
+    search = ToolSearch([POOR, SERVER_OF_RICH])
+    for asked in [[word] for word in "abcdefghijklm"] + [["a", "m"], ["b", "l", "x"], ["e", "k"], ["h", "l", "i"]]:
+        asked_for = [f"{letter}word" for letter in asked]
+        best = tools.best_possible(asked_for) + SERVER_SHARE * servers.best_possible(asked_for)
+        of_servers = servers.scores(asked_for)
+        expected = {
+            number: (score + SERVER_SHARE * of_servers.get(min(number, 1), 0.0)) / best
+            for number, score in tools.scores(asked_for).items()
+        }
+        hits = search.find(" please ".join([*asked_for, ""]), limit=9, abstain_below=0.0)
+        assert {search.tools.index(hit.tool): hit.score for hit in hits} == pytest.approx(expected)
+
+
+# Meaning beside words
+
+
+VECTORS = [[1.0, 0.0]] * 3 + [[0.0, 1.0]] + [[-1.0, 0.0]]
 
 
 def test_vectors_find_what_words_do_not() -> None:
-    vectors = [[1.0, 0.0]] * 3 + [[0.0, 1.0]] + [[1.0, 0.0]]
-    search = ToolSearch(SERVERS, vectors)
+    search = ToolSearch(SERVERS, VECTORS)
     assert search.find("umbrella", query_vector=[0.0, 1.0])[0].tool.reference == "weather.get-forecast"
 
 
-# On data
+def test_meaning_and_words_are_blended() -> None:
+    query, vector = "text of a folder", [0.6, 0.8]
+    by_words = {hit.tool.reference: hit.score for hit in ToolSearch(SERVERS).find(query, 9, abstain_below=0.0)}
+    both = ToolSearch(SERVERS, VECTORS).find(query, 9, query_vector=vector, abstain_below=0.0)
+    likeness = dict(
+        zip([tool.reference for server in SERVERS for tool in server.tools], [0.6, 0.6, 0.6, 0.8, 0.0], strict=True)
+    )
+    assert len(both) == len(likeness)
+    for hit in both:
+        expected = (by_words.get(hit.tool.reference, 0.0) + EMBEDDING_SHARE * likeness[hit.tool.reference]) / (
+            1 + EMBEDDING_SHARE
+        )
+        assert hit.score == pytest.approx(expected)
 
 
-def test_the_floors_on_our_own_set() -> None:
-    figures = evaluate(*load_set(DATA_OF_OURS))
-    assert figures.recall[5] >= 0.55
-    assert figures.exact == 1.0
-    assert figures.abstention_auc is not None
-    assert figures.abstention_auc >= 0.60
+def test_without_vectors_on_both_sides_words_decide() -> None:
+    plain = ToolSearch(SERVERS).find("text of a folder")
+    assert plain
+    assert ToolSearch(SERVERS).find("text of a folder", query_vector=[0.0, 1.0]) == plain
+    assert ToolSearch(SERVERS, VECTORS).find("text of a folder") == plain
 
 
-@pytest.mark.skipif(not SHARED_DATA.exists(), reason=f"the shared routing data is not at {SHARED_DATA}")
-def test_the_floors_on_the_shared_set() -> None:
-    figures = evaluate(*load_set(SHARED_DATA))
-    assert figures.recall[1] >= 0.50
-    assert figures.recall[5] >= 0.72
-    assert figures.server >= 0.70
-    assert figures.exact == 1.0
+def test_what_an_embedder_is_given() -> None:
+    tool = ToolEntry(
+        "webSearch",
+        "findPages",
+        "d" * 501,
+        input_schema={
+            "properties": {"pageCount": {"description": "How many."}, "q": {}, "z": {"description": "e" * 400}}
+        },
+    )
+    is_what, takes = embedded_texts(ServerEntry("webSearch", "a" * 101, [tool]), tool)
+    assert is_what == f"web search find pages {'d' * 500} {'a' * 100}"
+    assert takes == "find pages " + f"page count How many. q z {'e' * 400}"[:400]
 
 
-def test_a_thousand_tools_are_searched_at_once() -> None:
-    """A bound far from the measured one (benchmarks/routing): it is an accident that this would catch."""
-    tools = [ToolEntry("s", f"tool_{n}", f"does the thing number {n} for file {n % 7}") for n in range(5000)]
-    search = ToolSearch([ServerEntry("s", "", tools)])
-    started = time.monotonic()
-    search.find("do the thing with the file")
-    assert time.monotonic() - started < 1
-    assert Path(DATA_OF_OURS).exists()
+# Entries
+
+
+def test_an_entry_is_made_of_a_tool_as_it_came_over_the_wire() -> None:
+    assert ToolEntry.of(
+        "s",
+        {
+            "name": "t",
+            "description": "Does.",
+            "title": "T",
+            "inputSchema": {"type": "object"},
+            "outputSchema": {"type": "array"},
+            "annotations": {"readOnlyHint": True},
+        },
+    ) == ToolEntry("s", "t", "Does.", "T", {"type": "object"}, {"type": "array"}, {"readOnlyHint": True})
+    assert ToolEntry.of("s", {"name": "t"}) == ToolEntry("s", "t")
+    assert ToolEntry.of("s", {"name": "t", "description": None, "inputSchema": None}) == ToolEntry("s", "t")

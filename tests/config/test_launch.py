@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jackfield import ConfigError, StdioConfig
 from jackfield.config.discover import FoundServer, Source
-from jackfield.config.launch import Launch
+from jackfield.config.launch import Launch, launch_of
 
 VARIABLES = {"SECRET": "s3cret", "FOLDER": "/data", "EMPTY": ""}
 
@@ -73,3 +73,34 @@ def test_it_shows_no_secret() -> None:
     assert "s3cret" not in repr(launch)
     with pytest.raises(ConfigError, match="NOT_SET is not set"):
         found({"command": "x", "env": {"A": "${NOT_SET}"}}).launch(VARIABLES)
+
+
+PREPARED: dict[str, Any] = {"server_name": "notes", "command": "run", "args": ["-x"], "env": {"A": "b"}, "cwd": "/data"}
+
+
+def test_a_prepared_entry() -> None:
+    assert launch_of(PREPARED) == Launch("notes", "run", ("-x",), {"A": "b"}, Path("/data"))
+    assert launch_of({"server_name": "notes", "command": "run"}) == Launch("notes", "run")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session": {}},
+        {"transport": "http"},
+        {"environment": {}},
+        {"working_dir": "/"},
+        {"server_name": ""},
+        {"server_name": 7},
+        {"command": ""},
+        {"command": None},
+        {"args": "-x"},
+        {"args": ["-x", 7]},
+        {"env": ["A=b"]},
+        {"env": {"A": 7}},
+        {"cwd": 7},
+        {"inherit_environment": "yes"},
+    ],
+)
+def test_what_only_the_models_can_tell(change: dict[str, Any]) -> None:
+    assert launch_of(PREPARED | change) is None

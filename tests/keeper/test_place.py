@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.keeper.conftest import others_id
@@ -174,3 +179,114 @@ def test_a_stale_socket_is_replaced(directory: Path) -> None:
             place.connect(1.0)
         with place.listen(), place.connect(1.0):
             pass
+
+
+def found() -> Place:
+    """The place, made if it is not there."""
+    place = Place.find(create=True)
+    assert place
+    return place
+
+
+@pytest.mark.parametrize(
+    ("platform", "has_session", "environment", "where"),
+    [
+        ("linux", True, {}, "/run/user/{user}/jackfield"),
+        ("linux", False, {}, "/tmp/jackfield-{user}"),
+        ("linux", False, {"TMPDIR": "/var/x"}, "/tmp/jackfield-{user}"),
+        ("darwin", False, {"TMPDIR": "/var/x"}, "/var/x/jackfield-{user}"),
+        ("darwin", False, {"TMPDIR": "x"}, "/tmp/jackfield-{user}"),
+        ("darwin", False, {"TMPDIR": "/var/x", "XDG_RUNTIME_DIR": "/r"}, "/r/jackfield"),
+    ],
+)
+def test_where_it_is_elsewhere(
+    platform: str, has_session: bool, environment: dict[str, str], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(place_module.os.path, "isdir", lambda path: has_session)
+    assert str(runtime_dir(environment)) == where.format(user=os.getuid())
+
+
+def test_a_platform_without_unix_sockets(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="win32"))
+    with pytest.raises(KeeperError, match="Unix sockets") as caught:
+        Place.find(create=True)
+    assert caught.value.sent is False
+    assert not directory.parent.exists()
+
+
+def test_a_file_where_its_parent_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
+    assert Place.find(create=False) is None
+    with pytest.raises(KeeperError, match="Kept sessions need the directory"):
+        Place.find(create=True)
+
+
+def test_the_id_in_the_lock(directory: Path) -> None:
+    with found() as place:
+        assert place.keeper_id() == ""
+        (directory / LOCK).write_bytes(b"0123\xff")
+        assert place.keeper_id() == "0123\ufffd"
+
+
+def test_a_file_system_without_locks_is_told_and_nothing_is_left_open(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with found() as place:
+        before = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(fcntl, "flock", no_locks)
+            with pytest.raises(OSError, match="No locks available"):
+                place.take_lock()
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert not place.is_locked()
+
+
+def test_another_users_socket_is_not_spoken_to(directory: Path) -> None:
+    other, own = others_id(), os.geteuid()
+    with found() as place, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place._address())
+        os.seteuid(other)
+        try:
+            listener.listen()
+        finally:
+            os.seteuid(own)
+        with pytest.raises(KeeperError, match="another user") as caught:
+            place.connect(1.0)
+        assert caught.value.sent is False
+
+
+def test_who_listens(directory: Path) -> None:
+    with found() as place:
+        assert place.listener_id() is None
+        with place.listen():
+            assert place.listener_id() == os.getpid()
+        assert place.listener_id() is None
+
+
+def test_a_short_path_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place_module.os.path, "isdir", lambda path: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        place = Place(Path(), os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY))
+        with place, place.listen(), place.connect(1.0):
+            assert (tmp_path / SOCKET).is_socket()
+
+
+class OfMacOS:
+    """Answers as a connected socket does there: <sys/un.h>, struct xucred, and a process id."""
+
+    def getsockopt(self, level: int, option: int, length: int) -> Any:
+        assert level == 0
+        return {1: struct.pack("=IIh", 0, 501, 1).ljust(76, b"\0"), 2: struct.pack("=i", 77)}[option][:length]
+
+
+def test_the_other_side_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="darwin"))
+    assert peer(OfMacOS()) == (501, 77)  # type: ignore[arg-type]
+    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="freebsd"))
+    assert peer(OfMacOS()) == (None, None)  # type: ignore[arg-type]

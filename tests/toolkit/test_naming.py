@@ -57,3 +57,34 @@ def test_examples() -> None:
     first, second = assign_names([("s", "a.b"), ("s", "a/b")])
     assert first != second
     assert first.startswith("s_a_b_")
+
+
+def test_names_stay_the_same_from_release_to_release() -> None:
+    """Prompts, logs and caches out there hold them."""
+    assert assign_names([("s", "n" * 80)]) == ["s_" + "n" * 55 + "_528583"]
+    assert assign_names([("s", "a.b"), ("s", "a/b")]) == ["s_a_b_407e8e", "s_a_b_fb3c0e"]
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    at_limit = "n" * MAX_NAME_CHARS
+    assert assign_names([("s", at_limit)]) == [at_limit]
+    at_limit_with_server = "n" * (MAX_NAME_CHARS - 2)
+    assert assign_names([("s", at_limit_with_server), ("t", at_limit_with_server)]) == [
+        f"s_{at_limit_with_server}",
+        f"t_{at_limit_with_server}",
+    ]
+
+
+def test_a_name_too_long_is_cut_and_told_apart() -> None:
+    over = "n" * (MAX_NAME_CHARS + 1)
+    (name,) = assign_names([("s", over)])
+    assert len(name) == MAX_NAME_CHARS
+    assert name.startswith("s_" + "n" * 50)
+    assert name != assign_names([("t", over)])[0]
+
+
+def test_clean() -> None:
+    assert clean("Read-File_2") == "Read-File_2"
+    assert clean("a.b/c d") == "a_b_c_d"
+    assert clean("é\n") == "__"
+    assert clean("") == "_"

@@ -50,14 +50,16 @@ def words(text: str) -> tuple[str, ...]:
 
     Scripts without spaces give pairs of neighbouring characters.
     """
-    found: list[str] = []
+    return tuple(_split(text))
+
+
+def _split(text: str) -> Iterator[str]:
     for chunk in _WORD.findall(unicodedata.normalize("NFKC", text)):
         for part in _CAMEL.findall(chunk):
             if _IDEOGRAPHS.fullmatch(part):
-                found += [part] if len(part) == 1 else [part[i : i + 2] for i in range(len(part) - 1)]
+                yield from [part] if len(part) == 1 else [part[i : i + 2] for i in range(len(part) - 1)]
             elif (word := part.lower()) not in _STOP_WORDS:
-                found.append(_stemmed(word))
-    return tuple(found)
+                yield _stemmed(word)
 
 
 def without_values(query: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,7 +128,7 @@ class ToolSearch:
         wanted = None if servers is None else set(servers)
         scores = self._scores(query, query_vector)
         # A name that is meant comes before whatever else fits.
-        scores |= {number: max(1.0, scores.get(number, 0.0)) + 1.0 for number in self._named(query)}
+        scores |= dict.fromkeys(self._named(query), math.inf)
         good = (
             (score, -number)
             for number, score in scores.items()

@@ -44,10 +44,11 @@ def main(lock: int, ready: int) -> None:
         return
     os.write(ready, b"ok")
     os.close(ready)
-    try:
-        _serve(place, lock, listener)
-    finally:
-        place.remove_socket(lock)
+    with place, listener:
+        try:
+            _serve(place, lock, listener)
+        finally:
+            place.remove_socket(lock)
 
 
 def _serve(place: Place, lock: int, listener: socket.socket) -> None:

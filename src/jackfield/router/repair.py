@@ -66,8 +66,11 @@ def converted(arguments: dict[str, Any], schema: Mapping[str, Any]) -> tuple[dic
         inner: object = cast("Mapping[str, Any]", properties).get(name)
         if not isinstance(value, str) or not isinstance(inner, Mapping):
             continue
-        kind = cast("Mapping[str, Any]", inner).get("type")
-        better = _converted(value, kind)
+        kind: object = cast("Mapping[str, Any]", inner).get("type")
+        kinds = cast("list[object]", kind) if isinstance(kind, list) else [kind]
+        if "string" in kinds:
+            continue
+        better = next((other for kind in kinds if (other := _converted(value, kind)) is not None), None)
         if better is not None:
             changed[name] = better
             notes.append(f"{name} was given as text")
@@ -75,9 +78,9 @@ def converted(arguments: dict[str, Any], schema: Mapping[str, Any]) -> tuple[dic
 
 
 def _converted(text: str, kind: object) -> Any:
-    if kind in _NUMBERS:
+    if isinstance(kind, str) and kind in _NUMBERS:
         try:
-            return _NUMBERS[str(kind)](text)
+            return _NUMBERS[kind](text)
         except ValueError:
             return None
     if kind == "boolean":

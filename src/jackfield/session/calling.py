@@ -17,10 +17,8 @@ from mcp.types import CONNECTION_CLOSED, METHOD_NOT_FOUND
 from pydantic import ValidationError
 
 from ..errors import (
-    AuthenticationError,
     JackfieldError,
     RequestError,
-    ServerLimitError,
     SessionExpiredError,
     SessionInvalidError,
     SessionTerminatedError,
@@ -29,6 +27,7 @@ from ..errors import (
 )
 from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
 from .owner import SessionOwner
+from .retry import may_call_again
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -133,9 +132,7 @@ class Caller:
     def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
         if self.is_released or not self.owner.is_usable or self.owner.state == "lost":
             return False
-        if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
-            return False
-        return error.sent is False or is_safe
+        return may_call_again(error, is_safe)
 
     async def _send(
         self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord

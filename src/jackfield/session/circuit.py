@@ -34,23 +34,23 @@ class CircuitBreaker:
         Raises:
             ServerUnavailableError: The server is left alone for now; says for how long, and the last reason.
         """
-        if self._failures < self._settings.failure_threshold:
+        last = self._last
+        if last is None or self._failures < self._settings.failure_threshold:
             return
         wait = self._open_until - time.monotonic()
         if wait <= 0 and not self._trying:
             self._trying = True
             return
         wait = max(wait, 0.1)
-        last = self._last
         raise ServerUnavailableError(
             f"Server {self._server_name!r} could not be opened {self._failures} times in a row and is left alone "
-            f"for now; next try in {wait:.1f} s. The last reason: {last.message if last else 'unknown'}",
+            f"for now; next try in {wait:.1f} s. The last reason: {last.message}",
             server_name=self._server_name,
             sent=False,
             retryable=True,
             retry_after=wait,
-            server_output=last.server_output if last else None,
-            hint=last.hint if last else None,
+            server_output=last.server_output,
+            hint=last.hint,
         )
 
     def succeeded(self) -> None:

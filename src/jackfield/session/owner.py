@@ -19,8 +19,6 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
-    AuthenticationError,
-    ConfigError,
     JackfieldError,
     ServerLimitError,
     SessionTerminatedError,
@@ -34,6 +32,7 @@ from .detached import spawn
 from .eras import ask_for_log, ping, watch_tools
 from .info import SessionInfo, State, shortened
 from .losses import loss, open_timeout, terminated
+from .retry import may_open_again, says_later
 from .statistics import Totals
 from .telling import Teller
 
@@ -334,12 +333,12 @@ class SessionOwner:
                 return
             failures = 0 if was_open and self._has_answered else failures + 1
             error = error or self.error or self._terminated("was lost")
-            if self.opened_at is None and not _says_later(error, settings.timeout):
+            if self.opened_at is None and not says_later(error, settings.timeout):
                 self.error = error
                 return
             if was_open and failures <= 1 and (settings.retry_attempts or self._is_asked_for):
                 continue
-            if _may_pass(error) and failures < settings.retry_attempts:
+            if may_open_again(error) and failures < settings.retry_attempts:
                 await self._pause(settings.wait_before(failures + 1, error.retry_after))
             elif self.opened_at is None:
                 self.error = error
@@ -564,13 +563,3 @@ class SessionOwner:
 
     def _terminated(self, what: str, *, state_lost: bool = False) -> SessionTerminatedError:
         return terminated(self.config, self.generation, what, state_lost=state_lost)
-
-
-def _says_later(error: JackfieldError, within_seconds: float) -> bool:
-    """Whether the server is there, and asks to come back soon."""
-    return error.retry_after is not None and error.retry_after <= within_seconds
-
-
-def _may_pass(error: JackfieldError) -> bool:
-    """Whether another attempt may well succeed."""
-    return not isinstance(error, AuthenticationError | ConfigError)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 _FILE_NAME_CHARS = 100
+_MAX_SIBLINGS = 10_000
 
 
 def safe_name(suggested: str, fallback: str) -> str:
@@ -34,7 +35,7 @@ def write_new(folder: Path, name: str, data: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     stem, dot, ending = name.rpartition(".")
     stem, suffix = (stem, dot + ending) if stem else (ending, "")
-    for count in range(1, 10_000):
+    for count in range(1, _MAX_SIBLINGS + 1):
         path = folder / (f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -47,4 +48,4 @@ def write_new(folder: Path, name: str, data: bytes) -> Path:
             path.unlink(missing_ok=True)
             raise
         return path
-    raise FileExistsError(f"{folder} has 10,000 files named like {stem}{suffix}")
+    raise FileExistsError(f"{folder} has {_MAX_SIBLINGS:,} files named like {stem}{suffix}")

@@ -1,0 +1,383 @@
+"""The owner's turns that a session seldom takes: what it does when nobody has it, or what it is told raises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp.types import LoggingMessageNotificationParams
+from tests.conftest import MARK, TOKEN
+from tests.reliability.scenario import settled
+
+from jackfield import (
+    Event,
+    HttpConfig,
+    JackfieldError,
+    RecoveryFailed,
+    ServerConfig,
+    ServerUnavailableError,
+    SessionCallbacks,
+    SessionClosed,
+    SessionConfig,
+    SessionLost,
+    SessionTerminatedError,
+    StdioConfig,
+    StreamRenewed,
+    ToolsChanged,
+)
+from jackfield.events import EventHub
+from jackfield.session.circuit import CircuitBreaker
+from jackfield.session.listing import ToolListing
+from jackfield.session.owner import SessionOwner
+from jackfield.session.statistics import Totals
+
+SCRIPTED = """
+import json, sys
+turns = json.loads(sys.argv[1])
+def say(message, request):
+    text = json.dumps({"jsonrpc": "2.0", **message}).replace('"$id"', json.dumps(request.get("id")))
+    print(text, flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if sys.argv[2:]:
+        print(request["method"], file=open(sys.argv[2], "a"), flush=True)
+    own = turns.get(request["method"], [{"error": {"code": -32601, "message": "not here"}}])
+    turn = own.pop(0) if len(own) > 1 else own[0]
+    for message in turn.get("first", []):
+        say(message, request)
+    if "id" in request and "wait" not in turn:
+        say({"id": "$id", **{key: turn[key] for key in turn if key != "first"}}, request)
+"""
+"""Says for each method, turn by turn, what it was told to say."""
+
+INFO: dict[str, Any] = {"serverInfo": {"name": "rig", "version": "1"}, "capabilities": {"tools": {}, "logging": {}}}
+HANDSHAKE: dict[str, Any] = {"initialize": [{"result": {"protocolVersion": "2025-11-25", **INFO}}]}
+
+QUICK: dict[str, Any] = {
+    "timeout": 20,
+    "close_timeout": 1,
+    "retry_attempts": 1,
+    "retry_delay": 0.001,
+    "max_retry_delay": 0.01,
+}
+
+
+class Watched:
+    """An owner, and all that it tells."""
+
+    def __init__(self, config: ServerConfig, callbacks: SessionCallbacks | None, key: str | None) -> None:
+        self.seen: list[Event] = []
+        self.may_expire = True
+        self.on_failed: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], Any] = lambda: anyio.sleep(0)
+        self.owner = SessionOwner(
+            config,
+            key,
+            callbacks or SessionCallbacks(),
+            events=EventHub(self.seen.append),
+            totals=Totals(),
+            circuit=CircuitBreaker("rig", config.session),
+            observer=self,
+            generation=0,
+            may_expire=lambda: self.may_expire,
+            on_change=lambda: None,
+        )
+
+    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """As `SessionObserver` has it."""
+
+    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
+        """As `SessionObserver` has it."""
+        self.on_failed()
+
+    async def tools_changed(self, owner: SessionOwner) -> None:
+        """As `SessionObserver` has it."""
+        await self.on_change()
+
+    def of_kind(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.seen if isinstance(event, kind)]
+
+    async def opened(self) -> SessionOwner:
+        """Start it and wait until it is open, or has failed to be."""
+        self.owner.start()
+        await self.owner.opened.wait()
+        return self.owner
+
+    async def closed(self) -> None:
+        with anyio.fail_after(20):
+            await self.owner.closed.wait()
+
+
+Start = Callable[..., Watched]
+
+
+@pytest.fixture
+async def watch(tmp_path: Path, nothing_left: None) -> AsyncIterator[Start]:
+    """Makes owners of scripted servers, and closes them after the test."""
+    made: list[Watched] = []
+
+    def make(says: dict[str, Any] | ServerConfig = HANDSHAKE, *, modern: bool = False, **more: Any) -> Watched:
+        callbacks, key = more.pop("callbacks", None), more.pop("key", None)
+        config = says
+        if isinstance(says, dict):
+            config = StdioConfig(
+                server_name="rig",
+                command=str(tmp_path / "program"),
+                args=["-S", "-E", "-c", SCRIPTED, json.dumps(says), str(tmp_path / "asked")],
+                environment={MARK: TOKEN},  # type: ignore[dict-item]
+                protocol="auto" if modern else "handshake",
+                session=SessionConfig(**{**QUICK, **more}),
+            )
+        made.append(Watched(config, callbacks, key))
+        return made[-1]
+
+    (tmp_path / "program").symlink_to(sys.executable)
+    yield make
+    for one in made:
+        one.owner.request_close("the test is over")
+        if one.owner._task is not None:
+            await one.closed()
+
+
+def kill(owner: SessionOwner) -> None:
+    os.kill(owner.info().process_id or 0, signal.SIGKILL)
+
+
+async def test_what_a_person_sees_of_it(watch: Start) -> None:
+    assert repr(watch().owner) == "<SessionOwner 'rig' private opening leases=0 in_flight=0>"
+    assert repr(watch(key="ada").owner) == "<SessionOwner 'rig' 'ada' opening leases=0 in_flight=0>"
+
+
+async def test_it_is_closed_once_and_for_the_first_reason(watch: Start) -> None:
+    watched = watch()
+    owner = await watched.opened()
+    owner.request_close("idle")
+    owner.request_close("manager")
+    await watched.closed()
+    owner.request_close("manager")
+    assert owner.state == "closed"
+    assert [event.reason for event in watched.of_kind(SessionClosed)] == ["idle"]
+
+
+async def test_a_check_of_what_is_not_open_does_nothing(watch: Start) -> None:
+    watched = watch()
+    await watched.owner.check_alive()
+    assert (watched.owner.state, watched.seen) == ("opening", [])
+
+
+async def test_what_an_observer_raises_ends_the_session_and_no_more(watch: Start, tmp_path: Path) -> None:
+    def raises() -> None:
+        raise ValueError("the observer's fault")
+
+    (tmp_path / "program").unlink()
+    watched = watch()
+    watched.on_failed = raises
+    owner = await watched.opened()
+    await watched.closed()
+    assert isinstance(owner.error, SessionTerminatedError)
+    assert owner.error.message == "Session task failed: the observer's fault"
+    with pytest.raises(SessionTerminatedError):
+        await owner.ready()
+
+
+async def test_one_that_is_lost_while_nobody_has_it_is_closed(watch: Start) -> None:
+    watched = watch(key="ada")
+    owner = await watched.opened()
+    kill(owner)
+    await watched.closed()
+    assert owner.was_lost
+    assert owner.generation == 1
+    assert not watched.of_kind(RecoveryFailed)
+
+
+async def test_one_that_is_left_while_it_is_recovered_in_vain_is_closed(watch: Start, tmp_path: Path) -> None:
+    watched = watch(key="ada")
+    owner = await watched.opened()
+    owner.leases = 1
+    watched.on_failed = lambda: setattr(owner, "leases", 0)
+    (tmp_path / "program").unlink()
+    kill(owner)
+    await watched.closed()
+    assert owner.was_lost
+    assert len(watched.of_kind(RecoveryFailed)) == 1
+
+
+async def test_where_it_is_left_alone_whoever_asks_is_told_at_once(watch: Start, tmp_path: Path) -> None:
+    watched = watch(failure_threshold=1, max_retry_delay=60, retry_delay=60)
+    owner = await watched.opened()
+    owner.leases = 1
+    (tmp_path / "program").unlink()
+    kill(owner)
+    assert await settled(lambda: owner.state == "lost")
+    with pytest.raises(ServerUnavailableError, match="left alone for now") as caught:
+        await owner.ready()
+    assert caught.value.sent is False
+    assert caught.value.state_lost
+    assert owner.state == "lost"
+
+
+async def test_a_server_that_always_says_later_is_asked_so_often_and_no_more(watch: Start) -> None:
+    asked = 0
+
+    async def busy(stream: anyio.abc.SocketStream) -> None:
+        nonlocal asked
+        async with stream:
+            await stream.receive()
+            asked += 1
+            await stream.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, busy)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        config = HttpConfig(
+            server_name="rig",
+            url=f"http://127.0.0.1:{port}/mcp",
+            protocol="handshake",
+            session=SessionConfig(**{**QUICK, "retry_attempts": 2}),
+        )
+        watched = watch(config)
+        owner = await watched.opened()
+        tasks.cancel_scope.cancel()
+    await watched.closed()
+    assert asked == 2
+    assert isinstance(owner.error, ServerUnavailableError)
+    assert "503" in owner.error.message
+
+
+async def test_what_an_observer_of_changes_raises_loses_the_connection_and_is_recovered(watch: Start) -> None:
+    async def raises() -> None:
+        raise ValueError("the observer's fault")
+
+    heard: list[str] = []
+
+    async def notified(message: Any) -> None:
+        heard.append(message.method)
+
+    changed = {"method": "notifications/tools/list_changed"}
+    says = HANDSHAKE | {"ping": [{"result": {}, "first": [changed]}]}
+    watched = watch(says, callbacks=SessionCallbacks(notification=notified))
+    watched.on_change = raises
+    owner = await watched.opened()
+    owner.leases = 1
+    await owner.check_alive()
+    assert await settled(lambda: owner.generation == 2)
+    (lost,) = watched.of_kind(SessionLost)
+    assert '(ValueError("the observer\'s fault"))' in lost.error.message
+    assert len(watched.of_kind(ToolsChanged)) == 1
+    assert heard == ["notifications/tools/list_changed"]
+
+
+async def test_a_closing_that_is_not_clean_is_a_closing_all_the_same(watch: Start) -> None:
+    begun = anyio.Event()
+
+    async def raises_at_the_end() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("the observer's fault")
+
+    changed = {"method": "notifications/tools/list_changed"}
+    watched = watch(HANDSHAKE | {"ping": [{"result": {}, "first": [changed]}]})
+    watched.on_change = raises_at_the_end
+    owner = await watched.opened()
+    await owner.check_alive()
+    await begun.wait()
+    owner.request_close("idle")
+    await watched.closed()
+    assert [event.reason for event in watched.of_kind(SessionClosed)] == ["idle"]
+    assert not watched.of_kind(SessionLost)
+
+
+async def test_log_messages_are_asked_for_at_the_level_that_is_wanted(watch: Start, tmp_path: Path) -> None:
+    async def logs(params: LoggingMessageNotificationParams) -> None:
+        """Makes `info` the level that is wanted."""
+
+    says = HANDSHAKE | {"logging/setLevel": [{"result": {}}]}
+    owner = await watch(says, callbacks=SessionCallbacks(logging=logs)).opened()
+    assert owner.state == "open"
+    assert "logging/setLevel" in (tmp_path / "asked").read_text().split()
+    quiet = replace(owner.callbacks, logging=None)
+    (tmp_path / "asked").unlink()
+    await watch(says, callbacks=quiet).opened()
+    assert "logging/setLevel" not in (tmp_path / "asked").read_text().split()
+
+
+async def test_one_that_was_leased_at_the_last_moment_stays(watch: Start) -> None:
+    watched = watch(key="ada")
+    watched.may_expire = False
+    owner = await watched.opened()
+    owner.expire_after(0.01)
+    await anyio.sleep(0.05)
+    assert owner.state == "open"
+    watched.may_expire = True
+    owner.expire_after(0.01)
+    await watched.closed()
+    assert [event.reason for event in watched.of_kind(SessionClosed)] == ["idle"]
+
+
+async def test_an_error_is_an_answer_too(watch: Start) -> None:
+    """Not every server knows `ping`."""
+    watched = watch()
+    owner = await watched.opened()
+    before = owner.last_heard_at
+    await owner.check_alive()
+    assert owner.state == "open"
+    assert owner.last_heard_at > before
+    assert not watched.of_kind(SessionLost)
+
+
+async def test_one_that_ends_while_it_is_checked_is_lost(watch: Start) -> None:
+    watched = watch(HANDSHAKE | {"ping": [{"wait": True}]})
+    owner = await watched.opened()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(owner.check_alive)
+        await anyio.sleep(0.02)
+        kill(owner)
+    assert owner.state != "open"
+    await watched.closed()
+    assert len(watched.of_kind(SessionLost)) == 1
+
+
+async def test_a_stream_of_changes_that_ends_is_asked_for_again(watch: Start) -> None:
+    info = INFO | {"capabilities": {"tools": {"listChanged": True}}}
+    discovered = {"supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private", **info}
+    meta = {"io.modelcontextprotocol/subscriptionId": "$id"}
+    heeded = {
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {"notifications": {"toolsListChanged": True}, "_meta": meta},
+    }
+    changed = {"method": "notifications/tools/list_changed", "params": {"_meta": meta}}
+    says = {
+        "server/discover": [{"result": discovered}],
+        "subscriptions/listen": [
+            {"result": {"_meta": meta}, "first": [heeded]},
+            {"error": {"code": -32603, "message": "over"}, "first": [heeded]},
+            {"wait": True, "first": [heeded, changed]},
+        ],
+    }
+    watched = watch(says, modern=True)
+    await watched.opened()
+    assert await settled(lambda: watched.of_kind(ToolsChanged))
+    assert [event.resumed for event in watched.of_kind(StreamRenewed)] == [False, False]
+    assert not watched.of_kind(SessionLost)
+
+
+async def test_a_server_without_such_a_stream_is_asked_once(watch: Start, tmp_path: Path) -> None:
+    info = INFO | {"capabilities": {"tools": {"listChanged": True}}}
+    discovered = {"supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private", **info}
+    watched = watch({"server/discover": [{"result": discovered}]}, modern=True)
+    owner = await watched.opened()
+    asked = (tmp_path / "asked").read_text
+    assert await settled(lambda: "subscriptions/listen" in asked())
+    await anyio.sleep(0.05)
+    assert asked().split().count("subscriptions/listen") == 1
+    assert owner.state == "open"
