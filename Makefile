@@ -12,7 +12,7 @@ PEERS := .peers
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
 
-test: lint types layers dist lowest unit
+test: lint types layers extras lowest unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,8 +6,8 @@ Run with `-W error`: what is warned of here is a fault, but for what a framework
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -21,7 +21,7 @@ from jackfield import MCPClientSessionManager, MCPConfig, StdioConfig, Toolkit, 
 SERVER = StdioConfig(server_name="adder", command=sys.executable, args=[__file__, "serve"])
 
 FRAMEWORKS = {
-    "ag2": ["ag2"],
+    "ag2": ["ag2" if importlib.util.find_spec("ag2") else "autogen"],
     "autogen": ["autogen_agentchat.agents", "autogen_core"],
     "langchain": ["langchain.agents", "langchain_core.tools"],
     "openai-agents": ["agents"],
@@ -59,6 +59,9 @@ def of_toolkit(use: Callable[[Toolkit], Awaitable[str]]) -> Callable[[], str]:
 
 
 async def ag2(toolkit: Toolkit) -> str:
+    if importlib.util.find_spec("ag2") is None:  # 0.x
+        [tool] = toolkit.ag2().tools
+        return await tool(a=1, b=2)
     from ag2 import Agent
     from ag2.events import ToolCallEvent, ToolResultEvent
     from ag2.testing import TestConfig
@@ -150,9 +153,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        with warnings.catch_warnings(), contextlib.suppress(KeyError):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for module in FRAMEWORKS[sys.argv[1]]:
+            for module in FRAMEWORKS.get(sys.argv[1], []):
                 importlib.import_module(module)
         result = USES[sys.argv[1]]()
         assert result == "3", result
