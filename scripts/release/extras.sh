@@ -23,5 +23,4 @@ try() {
 }
 export -f try
 
-"$python" -c 'import tomllib; print("none", *tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])' |
-    tr ' ' '\n' | xargs -P 2 -I EXTRA bash -euo pipefail -c 'try EXTRA'
+printf '%s\n' none $("$python" "$here/extras.py") | xargs -P 2 -I EXTRA bash -euo pipefail -c 'try EXTRA'
