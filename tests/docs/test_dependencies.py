@@ -31,8 +31,8 @@ def pinned(file: str) -> dict[str, set[str]]:
 def rows(section: str) -> list[list[str]]:
     """The cells of a section's table."""
     page = (DOCS / "dependencies.md").read_text()
-    text = page.partition(f"{section}\n")[2].partition("\n## ")[0]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in re.findall(r"^\|.*\|$", text, re.M)][2:]
+    table = re.findall(r"^\|(.*)\|$", page.partition(f"{section}\n")[2].partition("\n## ")[0], re.MULTILINE)
+    return [[cell.strip() for cell in line.split(" | ")] for line in table[2:]]
 
 
 def in_cell(cell: str) -> set[str]:
@@ -62,7 +62,7 @@ def test_lower_bounds_are_those_that_are_tried() -> None:
 
 @pytest.mark.parametrize("file", ["constraints.txt", "constraints-lowest.txt"])
 def test_constraints_name_versions_and_no_places(file: str) -> None:
-    assert not re.search(r"://|@|--|^/", (ROOT / file).read_text(), re.M)
+    assert not re.search(r"://|@|--|^/", (ROOT / file).read_text(), re.MULTILINE)
     assert names(PROJECT["dependencies"]) <= set(pinned(file))
 
 
