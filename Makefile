@@ -7,12 +7,13 @@ STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit docs bench mutants third-party ag2-classic peers clean
+.PHONY: demo test lint types layers unit docs bench mutants third-party ag2-classic peers dist lowest extras release-check \
+	constraints clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
 
-test: lint types layers unit
+test: lint types layers extras lowest unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -62,9 +63,28 @@ peers: $(STAMP)
 	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
 	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
 
+# Wheel and sdist, the same bytes for everyone.
+dist: $(STAMP)
+	bash scripts/release/build.sh "$(CURDIR)/$(BIN)/python" dist
+
+# The quick part of the tests, with the lowest versions that pyproject.toml allows.
+lowest: dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/release/suite.sh $(PYTHON) constraints-lowest.txt
+
+# Each extra alone, with the newest versions.
+extras: dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/release/extras.sh $(PYTHON) constraints.txt
+
+# What a release needs beside `make test`: every Python at hand, with the lowest and with the newest versions.
+release-check: dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/release/check.sh $(PYTHONS)
+
+constraints: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/release/constraints.sh $(ARGS)
+
 $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	PYTHON="$(PYTHON)" bash scripts/environment.sh $(VENV)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) mutants site .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) mutants dist site .coverage* .pytest_cache .ruff_cache .hypothesis

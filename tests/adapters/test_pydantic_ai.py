@@ -24,6 +24,8 @@ async def toolkit(nothing_left: None) -> AsyncIterator[Toolkit]:
 class Calling:
     """A model that makes these calls at once, then stops; keeps what it was told."""
 
+    __name__ = "calling"  # pydantic-ai 2.17 asks for it
+
     def __init__(self, *calls: ToolCallPart) -> None:
         self.calls = list(calls)
         self.told: AgentInfo | None = None
