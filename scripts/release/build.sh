@@ -8,12 +8,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset SOURCE_DATE_EPOCH # hatchling gives every file one fixed date, unless this says another
 
-# Where there is no git, what the environment and builds have put beside the sources stays out.
+# In an unpacked sdist there is no repository; an empty one tells what .gitignore leaves out.
 files() {
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
         git ls-files -z
     else
-        tar --create --exclude-vcs-ignores . 2>/dev/null | tar --list | sed -n 's,^\./\(.*[^/]\)$,\1,p' | tr '\n' '\0'
+        [ -d "$work/git" ] || git init --quiet --bare "$work/git"
+        git --git-dir "$work/git" --work-tree . ls-files -z --others --exclude-standard
     fi
 }
 
