@@ -16,7 +16,8 @@ from mcp.client.stdio import get_default_environment
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
-from jackfield.config.launch import Launch, inherited_environment
+from jackfield.config.inherited import inherited_environment
+from jackfield.config.launch import Launch
 from jackfield.transport import start
 from jackfield.transport.start import end_started, started_ahead, take_started
 

@@ -5,7 +5,6 @@ It can be told from an entry without building the models, so that a program may 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,18 +19,6 @@ _UNDERSTOOD = {
     *("server_name", "transport", "command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
 }
 """With anything else in it, an entry may be wrong in ways that only the models know."""
-
-
-_INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a server gets of its parent's variables. Source: MCP Python SDK, `get_default_environment`."""
-
-
-def inherited_environment(*, whole: bool = False) -> dict[str, str]:
-    """The few variables of this process that are safe to hand on, or the whole; of the few no exported functions."""
-    if whole:
-        return dict(os.environ)
-    found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {name: value for name, value in found.items() if not value.startswith("()")}
 
 
 @dataclass(frozen=True)

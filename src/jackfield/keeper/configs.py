@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.expand import Expanded, ExpandedPath
-from ..config.launch import inherited_environment
+from ..config.inherited import inherited_environment
 from ..errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..config.launch import inherited_environment
+from ..config.inherited import inherited_environment
 from ..errors import ConfigError, ServerStartError
 from .tree import StartedProgram
 
