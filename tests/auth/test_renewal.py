@@ -334,7 +334,11 @@ async def test_a_store_that_cannot_be_written_does_not_cost_the_refresh_token(
         "asyncio.run(run())\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, server.url, server.issuer], capture_output=True, text=True, check=False
+        # -B: no half of a compiled module is to be left behind.
+        [sys.executable, "-B", "-c", code, server.url, server.issuer],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "AuthenticationError: The tokens of server 'notes' cannot be kept" in ended.stderr
     assert "refreshes" not in server.log()

@@ -261,7 +261,8 @@ def test_a_full_disk_leaves_the_file_as_it_was(jackfield: Command) -> None:
     # A limit on the size of files stands for a disk that is full.
     limited = ["bash", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "bash"]
     done = subprocess.run(
-        [*limited, PYTHON, "-m", "jackfield", "config", "add", "b", "--", "y"],
+        # -B: no half of a compiled module is to be left behind.
+        [*limited, PYTHON, "-B", "-m", "jackfield", "config", "add", "b", "--", "y"],
         capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Command, golden_layouts, unruly_entry
+from .conftest import PYTHON, Command, golden_layouts, unruly_entry
 
 SCRUBS = (
     (r"(?m) +(?:\d+ ms|\d+\.\d s)$", "  TIME"),
@@ -77,7 +77,8 @@ def test_a_full_disk_keeps_nobody_from_asking(one: Command, tmp_path: Path) -> N
     limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; "$@" | cat', "bash"]
     # Coverage would want to write its own file.
     plain = {name: value for name, value in one.environment.items() if not name.startswith("COVERAGE_")}
-    line = [*limited, *one.line("refresh", "s", "--json")]
+    # -B: no half of a compiled module is to be left behind.
+    line = [*limited, PYTHON, "-B", "-m", "jackfield", "refresh", "s", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, env=plain, cwd=one.project, check=False)
     assert json.loads(done.stdout)[0]["error"] is None, done.stderr
     assert "Traceback" not in done.stderr

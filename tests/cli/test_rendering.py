@@ -200,7 +200,8 @@ print(failure)
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path: Path) -> None:
-    run = [sys.executable, "-c", textwrap.dedent(FULL), str(tmp_path)]
+    # -B: no half of a compiled module is to be left behind.
+    run = [sys.executable, "-B", "-c", textwrap.dedent(FULL), str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60)
     assert "The output could not be written: File too large." in done.stdout, done.stderr
     assert os.listdir(tmp_path) == []

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,10 +45,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def full_disk() -> Iterator[None]:
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A limit on the size of files stands for a disk that is full."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No half of a compiled module is to be left behind.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
