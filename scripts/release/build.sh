@@ -13,8 +13,12 @@ build() { # from, to, options...
         { cat "$work/log" >&2 && return 1; }
 }
 
+if [ ! -e .git ]; then # an unpacked sdist
+    export GIT_DIR=$work/git GIT_WORK_TREE=$PWD
+    git init --quiet && git add --all
+fi
 mkdir "$work"/{first,second,unpacked}
-git ls-files -z | tar --create --null --files-from=- | tee >(tar --extract --directory "$work/first") |
+git ls-files -z -- :!PKG-INFO | tar --create --null --files-from=- | tee >(tar --extract --directory "$work/first") |
     (umask 077 && tar --extract --touch --no-same-permissions --directory "$work/second")
 build first built
 (umask 077 && TZ=Pacific/Kiritimati LC_ALL=C build second again)
@@ -26,7 +30,7 @@ for file in "$work"/built/*; do
 done
 cmp "$work"/built/*.whl "$work"/from-sdist/*.whl
 # The sdist holds the whole repository, so that its tests run from it.
-diff <(git ls-files | sort) <(cd "$work/unpacked" && find . -type f ! -name PKG-INFO -printf '%P\n' | sort)
+diff <(git ls-files -- :!PKG-INFO | sort) <(cd "$work/unpacked" && find . -type f ! -name PKG-INFO -printf '%P\n' | sort)
 
 mkdir -p "$target"
 rm -f "$target"/*.whl "$target"/*.tar.gz
