@@ -8,23 +8,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset SOURCE_DATE_EPOCH # hatchling gives every file one fixed date, unless this says another
 
-# In an unpacked sdist there is no repository; an empty one tells what .gitignore leaves out.
-files() {
-    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        git ls-files -z
-    else
-        [ -d "$work/git" ] || git init --quiet --bare "$work/git"
-        git --git-dir "$work/git" --work-tree . ls-files -z --others --exclude-standard
-    fi
-}
-
 build() { # from, to, options...
     (cd "$work/$1" && "$python" -m hatchling build --directory "$work/$2" "${@:3}") >"$work/log" 2>&1 ||
         { cat "$work/log" >&2 && return 1; }
 }
 
+if [ ! -e .git ]; then # an unpacked sdist
+    export GIT_DIR=$work/git GIT_WORK_TREE=$PWD
+    git init --quiet && git add --all
+fi
 mkdir "$work"/{first,second,unpacked}
-files | tar --create --null --files-from=- | tee >(tar --extract --directory "$work/first") |
+git ls-files -z -- :!PKG-INFO | tar --create --null --files-from=- | tee >(tar --extract --directory "$work/first") |
     (umask 077 && tar --extract --touch --no-same-permissions --directory "$work/second")
 build first built
 (umask 077 && TZ=Pacific/Kiritimati LC_ALL=C build second again)
@@ -36,7 +30,7 @@ for file in "$work"/built/*; do
 done
 cmp "$work"/built/*.whl "$work"/from-sdist/*.whl
 # The sdist holds the whole repository, so that its tests run from it.
-diff <(files | tr '\0' '\n' | sort) <(cd "$work/unpacked" && find . -type f ! -name PKG-INFO -printf '%P\n' | sort)
+diff <(git ls-files -- :!PKG-INFO | sort) <(cd "$work/unpacked" && find . -type f ! -name PKG-INFO -printf '%P\n' | sort)
 
 mkdir -p "$target"
 rm -f "$target"/*.whl "$target"/*.tar.gz

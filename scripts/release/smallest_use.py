@@ -157,5 +157,7 @@ if __name__ == "__main__":
             warnings.simplefilter("ignore")
             for module in FRAMEWORKS.get(sys.argv[1], []):
                 importlib.import_module(module)
+        # AG2 0.x on Python 3.14.
+        warnings.filterwarnings("ignore", "'asyncio", DeprecationWarning, "autogen")
         result = USES[sys.argv[1]]()
         assert result == "3", result

@@ -201,6 +201,12 @@ def fail(why: str = "on purpose") -> str:
     raise ToolError(why)
 
 
+def write_whole(log: str, text: str) -> None:
+    """Write it so that who waits for the file finds it whole."""
+    Path(f"{log}.new").write_text(text)
+    Path(f"{log}.new").rename(log)
+
+
 @server.tool()
 async def slow(seconds: float, log: str, ctx: Context) -> str:
     """Reports progress, and writes to `log` whether it was cancelled; `log`.started is there once it runs."""
@@ -209,9 +215,9 @@ async def slow(seconds: float, log: str, ctx: Context) -> str:
         await ctx.report_progress(0.5, 1.0, "half way")
         await anyio.sleep(seconds)
     except anyio.get_cancelled_exc_class():
-        Path(log).write_text("cancelled")
+        write_whole(log, "cancelled")
         raise
-    Path(log).write_text("done")
+    write_whole(log, "done")
     return "done"
 
 
