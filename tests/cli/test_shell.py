@@ -239,7 +239,7 @@ def test_a_terminal_that_goes_away(run: Command) -> None:
     shell = Shell(run)
     shell("plain.count")
     shell.terminal.close(force=False)
-    assert eventually(lambda: strays() == [], 10)
+    assert eventually(lambda: strays() == [], 30)
 
 
 def test_a_script(run: Command) -> None:

@@ -45,10 +45,17 @@ def test_an_exception_in_the_block(unruly: Unruly, backend: str, key: str | None
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cancelled_in_mid_call(unruly: Unruly, backend: str) -> None:
     async def main() -> None:
-        with anyio.move_on_after(0.6) as scope:
-            async with MCPClientSessionManager().open_session(unruly()) as session:
-                await session.call_tool("sleep", {"seconds": 60})
-        assert scope.cancelled_caught
+        async def cancel_the_call() -> None:
+            while not any(line.startswith("run sleep") for line in unruly.log):
+                await anyio.sleep(0.01)
+            scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_the_call)
+            with anyio.CancelScope() as scope:
+                async with MCPClientSessionManager().open_session(unruly()) as session:
+                    await session.call_tool("sleep", {"seconds": 60})
+            assert scope.cancelled_caught
 
     anyio.run(main, backend=backend)
     assert strays() == []
