@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import settings
-from tests.forked import launchers
+from tests.forked import is_launcher, launchers
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 
@@ -44,7 +44,8 @@ def strays(token: str = TOKEN) -> list[psutil.Process]:
         try:
             marked = process.environ().get(MARK) == token
             if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                # A launcher ends with the program that it stands for, which is found as well.
+                found += [] if is_launcher(process.cmdline()) else [process]
         except (psutil.Error, OSError):
             continue
     return found

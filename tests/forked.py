@@ -142,6 +142,11 @@ def launchers() -> Path:
     return launcher.parent
 
 
+def is_launcher(command: list[str]) -> bool:
+    """Whether a process of this command line only stands for another."""
+    return any(word.startswith(str(launchers())) for word in command[:3])
+
+
 def serve() -> None:
     """Fork for each request, until whoever started this is gone."""
     for name in IMPORTED:

@@ -10,7 +10,7 @@ from tests.conftest import eventually, strays
 from tests.reliability.scenario import Line, Outcome, play
 from tests.reliability.table import CELLS, FAULTS, PAGE, TABLE, Row, rendered
 
-_AT_ONCE = 8
+_AT_ONCE = 4
 _CELL_SECONDS = 40
 
 Played = dict[int, Outcome | BaseException]
