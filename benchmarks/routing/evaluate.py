@@ -174,7 +174,7 @@ def plain_bm25(servers: Sequence[ServerEntry]) -> Ranker:
 def fastmcp_bm25(python: str, servers: Sequence[ServerEntry], queries: Sequence[Query]) -> tuple[str, Ranker, float]:
     """fastmcp's own ranking, by the interpreter of an environment that has it: its version, ranking, ms a query."""
     tools = [tool for server in servers for tool in server.tools]
-    given = {"tools": [_definition(tool) for tool in tools], "queries": [query.text for query in queries]}
+    given = {"tools": [definition(tool) for tool in tools], "queries": [query.text for query in queries]}
     script = str(HERE / "fastmcp_ranks.py")
     answer = subprocess.run([python, script], input=json.dumps(given), capture_output=True, text=True, check=True)
     data = json.loads(answer.stdout)
@@ -255,7 +255,7 @@ def show_tokens(servers: Sequence[ServerEntry]) -> None:
     """What the prompt costs: all definitions, against the router's two tools and one answer of five hits."""
     manager, queries = manager_of(servers), ["search the web", "read a file"]
     router = manager.router(mode="search")
-    eager = json.dumps([_definition(tool) for server in servers for tool in server.tools])
+    eager = json.dumps([definition(tool) for server in servers for tool in server.tools])
     routed = json.dumps(
         [
             {"name": tool.name, "description": tool.description, "parameters": dict(tool.input_schema)}
@@ -282,7 +282,7 @@ def manager_of(servers: Sequence[ServerEntry]) -> MCPClientSessionManager:
     return MCPClientSessionManager(MCPConfig(servers=configs), catalog=catalog)  # type: ignore[arg-type]
 
 
-def _definition(tool: ToolEntry) -> dict[str, Any]:
+def definition(tool: ToolEntry) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parameters": dict(tool.input_schema)}
 
 
