@@ -40,6 +40,7 @@ class Contestant:
         imports: What a program that uses it imports.
         environment: Below the folder of the peers; ours if empty.
         base: The raw SDK in the same environment.
+        reopens: Whether each of its calls opens the server again.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Contestant:
     imports: str
     environment: str = ""
     base: str = "raw"
+    reopens: bool = False
 
 
 RAW = Contestant("raw", "raw SDK", "raw_sdk:handshake", "mcp")
@@ -60,8 +62,8 @@ FRAMEWORKS = [
 """Ours as a framework is given it, to stand beside what else the framework can be given."""
 
 
-def _peer(name: str, title: str, way: str, imports: str, environment: str) -> Contestant:
-    return Contestant(name, title, way, imports, environment, f"raw_{environment}")
+def _peer(name: str, title: str, way: str, imports: str, environment: str, *, reopens: bool = False) -> Contestant:
+    return Contestant(name, title, way, imports, environment, f"raw_{environment}", reopens)
 
 
 FASTMCP = _peer("fastmcp", "`fastmcp.Client`", "fastmcp_clients:handshake", "fastmcp", "fastmcp_client")
@@ -73,6 +75,7 @@ PEERS = [
         "drivers.langchain_adapters:DRIVER",
         "langchain_mcp_adapters.client",
         "langchain_adapters",
+        reopens=True,
     ),
     _peer(
         "langchain_session",

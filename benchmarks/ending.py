@@ -41,7 +41,7 @@ def stubborn(started: Sequence[Worker], plan: Plan) -> list[Row]:
                 left = worker.ask("standing")["processes"]
                 if left:
                     return f"{left} left running"
-                return seconds if seconds > 0.01 else "no session is open between its calls"
+                return "no session is open between its calls" if worker.contestant.reopens else seconds
             except UnableError as error:
                 return str(error)
 
@@ -77,7 +77,7 @@ def left_over(started: Sequence[Worker], plan: Plan) -> list[Row]:
             warm = 1 if plan.quick else 30
             worker.ask("cycles", server=server, count=warm, at_once=1, tool="work", arguments=WORK)
             before = worker.ask("standing")
-            worker.ask("cycles", server=server, count=count, at_once=1, tool="work", arguments=WORK, limit=300)
+            worker.ask("cycles", server=server, count=count, at_once=1, tool="work", arguments=WORK, limit=600)
             after = worker.ask("standing")
             found[worker.contestant.name] = {"cycles": count} | {kind: after[kind] - before[kind] for kind in KINDS}
         except UnableError as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jackfield import offline_embedder
+from jackfield import Catalog, MCPClientSessionManager, MCPConfig, StdioConfig, offline_embedder
 from jackfield.catalog.search import ServerEntry, ToolSearch
 
 from .arena import Plan
@@ -24,9 +25,7 @@ from .routing.evaluate import (
     fastmcp_bm25,
     figures_of,
     load_set,
-    manager_of,
     plain_bm25,
-    tokens_of,
 )
 
 ASKED = "search the web"
@@ -138,3 +137,25 @@ def tokens(subject: str, name: str, servers: Sequence[ServerEntry]) -> Row:
     count = sum(len(server.tools) for server in servers)
     samples = {part: [float(tokens_of(text))] for part, text in texts.items()}
     return row_of(subject, f"{count:,} tools ({name})", samples, base="eager", unit="tokens", at=count)
+
+
+def tokens_of(text: str) -> int:
+    """Tokens by o200k."""
+    from rs_bpe.bpe import openai  # pyright: ignore
+
+    return int(openai.o200k_base().count(text))  # pyright: ignore
+
+
+def manager_of(servers: Sequence[ServerEntry]) -> MCPClientSessionManager:
+    """A manager whose catalog knows these servers; none of them can be started."""
+    configs = [
+        StdioConfig(server_name=server.name, command="no-such-command", args=[server.name]) for server in servers
+    ]
+    catalog = Catalog(tempfile.mkdtemp())
+    for config, server in zip(configs, servers, strict=True):
+        tools = [
+            {"name": tool.name, "description": tool.description, "inputSchema": dict(tool.input_schema)}
+            for tool in server.tools
+        ]
+        catalog.record(config, tools, instructions=server.about, open_seconds=1.2)
+    return MCPClientSessionManager(MCPConfig(servers=configs), catalog=catalog)  # type: ignore[arg-type]

@@ -54,6 +54,10 @@ def head(results: Results) -> str:
     for environment, found in versions.items():
         if name := DISTRIBUTIONS.get(environment):
             rows.append([f"{name} {found[name]}", f"mcp {found['mcp']}", _rest(found, ("mcp", name))])
+    load = about["load"][0]
+    busy = f"The load was {load:g} when it began" + (
+        ": **others were at work on the machine**, so that times are long and spreads wide." if load > 1 else "."
+    )
     return f"""
 # Benchmarks
 
@@ -64,11 +68,11 @@ page:
 $ make bench
 ```
 
-It installs the others in environments of their own (the first time only: some two minutes), measures, and keeps
+It installs the others in environments of their own (the first time only, which takes some minutes more), measures, and keeps
 [all figures](../benchmarks/results.json): medians, the middle half of what was measured, and how often.
 
 Measured on {about["date"]} on {machine["cores"]} cores ({machine["processor"]}) with {machine["memory_gb"]} GB,
-{machine["system"]}, load {about["load"][0]:g} when it began, in {about["minutes"]:g} minutes.
+{machine["system"]}, in {about["minutes"]:g} minutes. {busy}
 
 {table(["", "SDK", "with"], rows)}
 
