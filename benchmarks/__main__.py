@@ -1,6 +1,7 @@
 """Measure everything, and write the page of docs from it: `make bench`.
 
-    python -m benchmarks [--peers FOLDER] [--only SUBJECT]... [--quick] [--output FOLDER] [--routing-data FOLDER]
+    python -m benchmarks [--peers FOLDER] [--only SUBJECT]... [--quick | --short] [--output FOLDER]
+                         [--routing-data FOLDER]
     python -m benchmarks --page      only writes page and pictures again, from the figures there are
 
 Without --output it writes `benchmarks/results.json`, `docs/benchmarks.md` and `docs/images/benchmarks`; with --only and
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -54,17 +57,20 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="the folder that benchmarks/peers/install.sh filled")
     parser.add_argument("--only", action="append", choices=SUBJECTS)
     parser.add_argument("--quick", action="store_true", help="one round of little, to see that it works")
+    parser.add_argument("--short", action="store_true", help="three rounds, where the whole takes too long")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--routing-data", type=Path, default=SHARED_DATA)
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     folder: Path | None = options.output
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started is left behind
     if options.page:
         written(Results.read(), PAGE, PICTURES)
         return
     plan = Plan(
         peers=options.peers.resolve() if options.peers else None,
         quick=options.quick,
+        short=options.short,
         routing_data=options.routing_data if options.routing_data.exists() else None,
     )
     results = measured(tuple(options.only or SUBJECTS), plan)

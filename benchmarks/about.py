@@ -41,6 +41,7 @@ def about(plan: Plan) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
+        "short": plan.quick or plan.short,
         "load": [round(load, 1) for load in os.getloadavg()],
         "versions": versions,
     }

@@ -113,16 +113,22 @@ class Plan:
     Args:
         peers: The folder with their environments, if there are to be any.
         quick: Only to see that it works: one round of little.
+        short: Three rounds at most, for a machine that has others to serve.
         routing_data: The folder with the public data for finding tools, if it is there.
     """
 
     peers: Path | None = None
     quick: bool = False
+    short: bool = False
     routing_data: Path | None = None
 
     def rounds(self, count: int) -> int:
         """How often, of how often it is to be done."""
-        return 1 if self.quick else count
+        return 1 if self.quick else min(3, count) if self.short else count
+
+    def cycles(self, count: int) -> int:
+        """How many sessions one after another, of how many it is to be."""
+        return 3 if self.quick else count // 10 if self.short else count
 
     def python(self, contestant: Contestant) -> str:
         """Its interpreter."""
@@ -260,14 +266,14 @@ def in_turns(
         one: Measures one; several values at once, if it has several parts.
         rounds: How often, if there is time.
         parts: How many values there are.
-        seconds: After which no further round is begun, but for the first three.
+        seconds: After which no further round is begun, but for the first two.
     """
     end = time.monotonic() + seconds
     tried = [Tried({}, {}) for _ in range(parts)]
     out: set[str] = set()
     slow: set[str] = set()
     for number in range(rounds):
-        if number >= 3 and time.monotonic() > end:
+        if number >= 2 and time.monotonic() > end:
             break
         for worker in able if number % 2 == 0 else reversed(able):
             name = worker.contestant.name

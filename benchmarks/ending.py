@@ -70,7 +70,7 @@ def left_over(started: Sequence[Worker], plan: Plan) -> list[Row]:
     found: dict[str, dict[str, float] | str] = {}
 
     def one(worker: Worker) -> None:
-        count = 3 if plan.quick else 500 if worker.contestant in (RAW, OURS) else 50
+        count = plan.cycles(1000 if worker.contestant in (RAW, OURS) else 50)
         server = quick(worker)
         try:
             # What is imported and cached once is not left over.

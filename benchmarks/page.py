@@ -55,7 +55,8 @@ def head(results: Results) -> str:
         if name := DISTRIBUTIONS.get(environment):
             rows.append([f"{name} {found[name]}", f"mcp {found['mcp']}", _rest(found, ("mcp", name))])
     load = about["load"][0]
-    busy = f"The load was {load:g} when it began" + (
+    busy = "It was a short run, of a few rounds. " if about["short"] else ""
+    busy += f"The load was {load:g} when it began" + (
         ": **others were at work on the machine**, so that times are long and spreads wide." if load > 1 else "."
     )
     return f"""
@@ -68,8 +69,8 @@ page:
 $ make bench
 ```
 
-It installs the others in environments of their own (the first time only, which takes some minutes more), measures, and keeps
-[all figures](../benchmarks/results.json): medians, the middle half of what was measured, and how often.
+It installs the others in environments of their own (the first time only, which takes some minutes more), measures, and
+keeps [all figures](../benchmarks/results.json): medians, the middle half of what was measured, and how often.
 
 Measured on {about["date"]} on {machine["cores"]} cores ({machine["processor"]}) with {machine["memory_gb"]} GB,
 {machine["system"]}, in {about["minutes"]:g} minutes. {busy}

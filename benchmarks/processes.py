@@ -63,14 +63,14 @@ def in_turns(
 ) -> dict[str, list[float]]:
     """Seconds of each command, round by round; the first run, which may write byte code, does not count.
 
-    After so many seconds no further round is begun, but for the first three.
+    After so many seconds no further round is begun, but for the first two.
     """
     for line in lines.values() if rounds > 1 else ():
         seconds_of(line, variables, folder)
     samples: dict[str, list[float]] = {name: [] for name in lines}
     end = time.monotonic() + seconds
     for number in range(rounds):
-        if number >= 3 and time.monotonic() > end:
+        if number >= 2 and time.monotonic() > end:
             break
         for name, line in lines.items() if number % 2 == 0 else reversed(lines.items()):
             samples[name].append(seconds_of(line, variables, folder))
