@@ -23,18 +23,21 @@ from .figures import RESULTS, Results, Row
 from .page import PAGE, PICTURES, written
 from .routing.evaluate import SHARED_DATA
 
-SUBJECTS = ("warm_call", "opening", "ending", "processes", "finding", "adapters", "growth")
+# Finding comes late: wordllama, which it imports, turns all loggers on, and adapters would be measured with them.
+SUBJECTS = ("warm_call", "opening", "ending", "processes", "adapters", "finding", "growth")
 
 
-def measured(subjects: tuple[str, ...], plan: Plan) -> Results:
-    """All that was asked for."""
+def measured(subjects: tuple[str, ...], plan: Plan, file: Path | None) -> Results:
+    """All that was asked for; written down after each subject, so that no fault loses what was measured before it."""
     results = Results(about(plan))
     begun = time.monotonic()
     for subject in subjects:
         started = time.monotonic()
         results.rows += importlib.import_module(f"benchmarks.{subject}").measure(plan)
         print(f"{subject:12} {time.monotonic() - started:6.0f} s", flush=True)
-    results.about["minutes"] = round((time.monotonic() - begun) / 60, 1)
+        results.about["minutes"] = round((time.monotonic() - begun) / 60, 1)
+        if file is not None:
+            results.write(file)
     return results
 
 
@@ -73,13 +76,14 @@ def main() -> None:
         short=options.short,
         routing_data=options.routing_data if options.routing_data.exists() else None,
     )
-    results = measured(tuple(options.only or SUBJECTS), plan)
-    if options.only and folder is None:
-        print("\n".join(shown(row) for row in results.rows))
-        return
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    results.write(folder / RESULTS.name if folder else RESULTS)
+    is_shown = options.only and folder is None
+    file = None if is_shown else folder / RESULTS.name if folder else RESULTS
+    results = measured(tuple(options.only or SUBJECTS), plan, file)
+    if is_shown:
+        print("\n".join(shown(row) for row in results.rows))
+        return
     written(results, folder / PAGE.name if folder else PAGE, folder / "images" if folder else PICTURES)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .arena import PEERS, Plan
+from .opening import DELAY
 
 VERSIONS = """
 import json, platform
@@ -43,6 +44,7 @@ def about(plan: Plan) -> dict[str, Any]:
         "machine": machine(),
         "short": plan.quick or plan.short,
         "load": [round(load, 1) for load in os.getloadavg()],
+        "start_delay": DELAY,
         "versions": versions,
     }
 

@@ -25,7 +25,7 @@ WORK: dict[str, Any] = {"n": 1, "seconds": 0, "bytes": 0}
 """All that the tools of `rig.py` take: some peers send a null for what is left out."""
 
 MARK = "JACKFIELD_PEERS_SERVER"
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds that a contestant may take for one order; who takes longer is out of the row."""
 
 
@@ -232,7 +232,7 @@ def workers(contestants: Sequence[Contestant], plan: Plan) -> Iterator[list[Work
         for worker in started:
             worker.start()
         for worker in started:
-            worker.answer()
+            worker.answer(5 * LIMIT)
         yield started
     finally:
         for worker in started:

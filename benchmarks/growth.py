@@ -131,16 +131,26 @@ def with_payload(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
         for size in _at(BYTES, plan):
             call: dict[str, Any] = {"tool": "repeat", "arguments": {"size": size}}
             counts: dict[str, int] = {}
+            notes: dict[str, str] = {}
             for worker in started:
-                counts[worker.contestant.name] = calls_in_time(worker, call, 1, plan)
+                try:
+                    counts[worker.contestant.name] = calls_in_time(worker, call, 1, plan)
+                except UnableError as error:
+                    notes[worker.contestant.name] = str(error)
+            able = [worker for worker in started if worker.contestant.name in counts]
 
             def one(worker: Worker, call: Any = call, counts: dict[str, int] = counts) -> float:
                 return worker.ask("call", **call, count=counts[worker.contestant.name], at_once=1)
 
-            (tried,) = in_turns(started, one, plan.rounds(9), seconds=3)
+            (tried,) = in_turns(able, one, plan.rounds(9), seconds=3)
             rows.append(
                 row_of(
-                    f"growth_payload_{transport}", f"{size:,} B", tried.samples, base="raw", notes=tried.notes, at=size
+                    f"growth_payload_{transport}",
+                    f"{size:,} B",
+                    tried.samples,
+                    base="raw",
+                    notes={**notes, **tried.notes},
+                    at=size,
                 )
             )
         for worker in started:

@@ -15,7 +15,7 @@ from jackfield import Catalog, MCPClientSessionManager, StdioConfig
 from .arena import OURS, PEERS, QUICK, RAW, SERVER, WORK, Plan, Worker, bases, http_server, in_turns, workers
 from .figures import Row, row_of
 
-DELAY = 0.2
+DELAY = 0.1
 """Seconds that each of many servers needs to start, as real ones need one or two: waiting, not computing."""
 
 

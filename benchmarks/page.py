@@ -8,7 +8,6 @@ from pathlib import Path
 from .about import DISTRIBUTIONS
 from .arena import FRAMEWORKS, OURS, PEERS, RAW
 from .figures import Cell, Results, Row
-from .opening import DELAY
 from .page_growth import growth
 from .tables import RAW_1, ahead, ahead_of, duration, noted, table, times, to_one_base, to_own_base, verdict
 
@@ -183,8 +182,8 @@ A session is opened with a server that starts in a moment (over HTTP: that runs)
 
 ### Many servers
 
-Servers that need {DELAY:g} s each to start, until the tools of all are listed. The raw SDK opens them side by side,
-each in a task of its own, which one has to write.
+Servers that need {results.about["start_delay"]:g} s each to start, until the tools of all are listed. The raw SDK opens
+them side by side, each in a task of its own, which one has to write.
 
 {verdict(several)}
 

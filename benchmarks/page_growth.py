@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .figures import Cell, Results, Row
-from .tables import duration, table, times
+from .tables import duration, noted, table, times
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,19 @@ def growth(results: Results) -> str:
 def growing(what: str, rows: Sequence[Row]) -> str:
     """A table with a column for each size; what has a ratio to the raw SDK shows that."""
     lines: list[list[str]] = []
+    notes: list[str] = []
     for name, title in TITLES.items():
         cells = [row.cells.get(name, Cell()) for row in rows]
         if any(cell.value for cell in cells):
-            lines.append([title, *(_shown(cell, name, rows[0].unit) for cell in cells)])
-    return table([what, *(row.name for row in rows)], lines)
+            lines.append([title, *(_shown(cell, f"{title}: {cell.note}", name, rows[0].unit, notes) for cell in cells)])
+    below = " ".join(f"({place}) {note}." for place, note in enumerate(notes, 1))
+    return "\n\n".join(part for part in (table([what, *(row.name for row in rows)], lines), below) if part)
 
 
-def _shown(cell: Cell, name: str, unit: str) -> str:
+def _shown(cell: Cell, note: str, name: str, unit: str, notes: list[str]) -> str:
+    if cell.note:
+        return f"- {noted(note, notes)}"
     if unit != "s":
         return f"{cell.value.median:,.0f}" if cell.value else "-"
-    return duration(cell.value) if name in ("raw", "jackfield_meaning") else times(cell.ratio)
+    # What has no ratio, for the raw SDK could not do it, is shown in seconds.
+    return times(cell.ratio) if cell.ratio else duration(cell.value)

@@ -86,7 +86,7 @@ def _cell(contestant: Contestant, row: Row, notes: list[str] | None, ratio: Call
 
 def noted(text: str, notes: list[str]) -> str:
     """The mark of a note below the table."""
-    text = text.replace("NotImplementedError: ", "")
+    text = text.replace("NotImplementedError: ", "").rstrip(".")
     if text not in notes:
         notes.append(text)
     return f"({notes.index(text) + 1})"
