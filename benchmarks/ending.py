@@ -45,7 +45,7 @@ def stubborn(started: Sequence[Worker], plan: Plan) -> list[Row]:
             except UnableError as error:
                 return str(error)
 
-        for _ in range(plan.rounds(3)):
+        for _ in range(plan.rounds(2)):
             with ThreadPoolExecutor(len(able)) as pool:
                 for worker, seen in zip(able, pool.map(one, able), strict=True):
                     if isinstance(seen, str):

@@ -9,7 +9,7 @@ from .about import DISTRIBUTIONS
 from .arena import FRAMEWORKS, OURS, PEERS, RAW
 from .figures import Cell, Results, Row
 from .page_growth import growth
-from .tables import RAW_1, ahead, ahead_of, duration, noted, table, times, to_one_base, to_own_base, verdict
+from .tables import RAW_1, ahead, ahead_of, duration, noted, short, table, times, to_one_base, to_own_base, verdict
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -99,7 +99,7 @@ def warm(results: Results) -> str:
     rows = [row for row in results.of("warm_call") if row not in newest]
     if not rows:
         return ""
-    titles = [_short(row) for row in rows]
+    titles = [short(row) for row in rows]
     one_base = ""
     if RAW_1.name in rows[0].cells:
         one_base = f"All to one base:\n\n{to_one_base(rows, titles, [RAW_1, *CONTESTANTS])}"
@@ -122,22 +122,19 @@ A short text there and back, fifty of them at once, an answer of 1 MB.
 
 {verdict(newest)}
 
-{to_own_base(newest, [_short(row).replace(", 2026-07-28", "") for row in newest], CONTESTANTS)}
+{to_own_base(newest, [short(row).replace(", 2026-07-28", "") for row in newest], CONTESTANTS)}
 
 {_through_frameworks(rows)}
 """
 
 
-def _short(row: Row) -> str:
-    return row.name.replace(", one after another", "").replace(" answered", "")
-
-
 def _through_frameworks(rows: Sequence[Row]) -> str:
     titles = {one.name: one.title for one in (*FRAMEWORKS, *PEERS)}
     lines: list[list[str]] = []
-    found: list[str] = []
+    found: dict[str, list[str]] = {}
     for name, others in OTHERS.items():
-        found += ahead(rows, {other: titles[other] for other in others}, of=name)
+        for row, who in ahead(rows, {other: titles[other] for other in others}, of=name).items():
+            found.setdefault(row, []).extend(who)
         for which in (name, *others):
             if any(which in row.cells for row in rows):
                 title = f"Jackfield's {titles[which]}" if which == name else titles[which]
@@ -150,7 +147,7 @@ can be given. All to one base, the raw SDK of our environment.
 
 {ahead_of("our adapter for the same framework", found)}
 
-{table(["", *(_short(row) for row in rows)], lines)}
+{table(["", *(short(row) for row in rows)], lines)}
 """
 
 

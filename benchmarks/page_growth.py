@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .figures import Cell, Results, Row
-from .tables import duration, noted, table, times
+from .tables import duration, noted, number, table, times
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,13 @@ def growth(results: Results) -> str:
         picture = f"![{part.shows}](images/benchmarks/{part.picture}.svg)"
         tables = [growing(what, results.of(subject)) for subject, what in part.tables.items()]
         parts += [f"### {part.title}", part.text, picture, *tables]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def growing(what: str, rows: Sequence[Row]) -> str:
     """A table with a column for each size; what has a ratio to the raw SDK shows that."""
+    if not rows:
+        return ""
     lines: list[list[str]] = []
     notes: list[str] = []
     for name, title in TITLES.items():
@@ -107,6 +109,10 @@ def _shown(cell: Cell, note: str, name: str, unit: str, notes: list[str]) -> str
     if cell.note:
         return f"- {noted(note, notes)}"
     if unit != "s":
-        return f"{cell.value.median:,.0f}" if cell.value else "-"
+        return number(cell.value.median) if cell.value and unit == "MB" else _whole(cell)
     # What has no ratio, for the raw SDK could not do it, is shown in seconds.
     return times(cell.ratio) if cell.ratio else duration(cell.value)
+
+
+def _whole(cell: Cell) -> str:
+    return f"{cell.value.median:,.0f}" if cell.value else "-"

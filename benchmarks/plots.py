@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from .arena import OURS, PEERS
 from .figures import Results, Row
+from .tables import short
 
 mpl.use("svg")
 mpl.rcParams.update(
@@ -28,6 +29,9 @@ mpl.rcParams.update(
         "figure.facecolor": "white",
     }
 )
+
+WIDEST = 3.2
+"""The largest ratio that is drawn to scale."""
 
 COLOURS = {
     "raw": "#777777",
@@ -115,6 +119,7 @@ def lines(path: Path, results: Results, panels: Sequence[tuple[str, str, str]]) 
         axis.set_title(title, fontsize=9, loc="left")
         axis.xaxis.set_major_formatter(FuncFormatter(_plain))
         axis.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         if len(axis.get_lines()) > 1:
             axis.legend(frameon=False, fontsize=8)
     _save(figure, path)
@@ -131,18 +136,20 @@ def ratios(rows: Sequence[Row], path: Path) -> None:
             cell = row.cells.get(contestant.name)
             ratio = (cell.own or cell.ratio) if cell else None
             if ratio is None:
-                axis.text(1, number, " cannot, or not measured", va="center", fontsize=7, color="#999999")
+                axis.text(0.05, number, "cannot, or not measured", va="center", fontsize=7, color="#999999")
+                continue
+            if ratio.median > WIDEST:
+                text = f"{ratio.median:.3g} →"
+                axis.text(WIDEST, number, text, va="center", ha="right", fontsize=8, color="#2a6fb5")
                 continue
             colour = COLOURS["jackfield"] if contestant.name == OURS.name else "#2a6fb5"
             axis.plot([ratio.low, ratio.high], [number, number], lw=2.2, color=colour, alpha=0.45)
             axis.plot([ratio.median], [number], "o", ms=4, color=colour)
         axis.axvline(1, color="#777777", lw=1)
-        axis.set_xscale("log")
+        axis.set_xlim(0, WIDEST)
         axis.set_ylim(len(contestants) - 0.5, -0.5)
         axis.set_yticks(range(len(contestants)), [one.title.replace("`", "") for one in contestants], fontsize=8)
-        axis.set_title(row.name, fontsize=9, loc="left")
-        axis.xaxis.set_major_formatter(FuncFormatter(_plain))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_title(short(row), fontsize=9, loc="left")
     for axis in axes[len(rows) :]:
         axis.set_visible(False)
     _save(figure, path)

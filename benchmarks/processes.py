@@ -59,7 +59,7 @@ def in_turns(
     rounds: int,
     *,
     folder: Path | None = None,
-    seconds: float = 20.0,
+    seconds: float = 15.0,
 ) -> dict[str, list[float]]:
     """Seconds of each command, round by round; the first run, which may write byte code, does not count.
 

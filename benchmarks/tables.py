@@ -51,6 +51,11 @@ def own(cell: Cell) -> Figure | None:
     return cell.own or cell.ratio
 
 
+def short(row: Row) -> str:
+    """A heading for a kind of call."""
+    return row.name.replace(", one after another", "").replace(" answered", "")
+
+
 def to_own_base(rows: Sequence[Row], titles: Sequence[str], contestants: Sequence[Contestant]) -> str:
     """A line for each contestant: to the raw SDK of its environment; the raw SDK itself in seconds. Notes below."""
     notes: list[str] = []
@@ -92,17 +97,19 @@ def noted(text: str, notes: list[str]) -> str:
     return f"({notes.index(text) + 1})"
 
 
-def ahead(rows: Sequence[Row], names: Mapping[str, str], of: str = OURS.name) -> list[str]:
-    """Who takes less time than ours where the middle halves do not overlap, and how much less; the least first."""
-    found: list[tuple[float, str]] = []
+def ahead(rows: Sequence[Row], names: Mapping[str, str], of: str = OURS.name) -> dict[str, list[str]]:
+    """By row: who takes less time than ours where the middle halves do not overlap, and how much less; least first."""
+    found: dict[str, list[str]] = {}
     for row in rows:
         ours = row.cells.get(of, Cell()).value
+        shares: list[tuple[float, str]] = []
         for name, title in names.items():
             theirs = row.cells.get(name, Cell()).value
             if ours and theirs and theirs.high < ours.low:
-                share = theirs.median / ours.median
-                found.append((share, f"{title}, {row.name}: {number(share)}"))
-    return [text for _, text in sorted(found)]
+                shares.append((theirs.median / ours.median, title))
+        if shares:
+            found[row.name] = [f"{title} {number(share)}" for share, title in sorted(shares)]
+    return found
 
 
 def verdict(rows: Sequence[Row]) -> str:
@@ -111,9 +118,9 @@ def verdict(rows: Sequence[Row]) -> str:
     return ahead_of("Jackfield", ahead(rows, names))
 
 
-def ahead_of(what: str, found: Sequence[str]) -> str:
+def ahead_of(what: str, found: Mapping[str, Sequence[str]]) -> str:
     """The sentence, and its list."""
     if not found:
         return f"**Ahead of {what}**, beyond the spread: nobody."
-    lines = "\n".join(f"- {text}" for text in found)
-    return f"**Ahead of {what}**, beyond the spread (its time, ours being 1):\n\n{lines}"
+    lines = "\n".join(f"- {name}: {', '.join(who)}" for name, who in found.items())
+    return f"**Ahead of {what}**, beyond the spread (their time, ours being 1):\n\n{lines}"

@@ -68,8 +68,8 @@ def test_ahead_is_who_takes_less_beyond_the_spread() -> None:
     def row(theirs: Figure) -> Row:
         return Row("warm_call", "a row", "s", {"jackfield": Cell(Figure(2, 1.8, 2.2, 9)), "fastmcp": Cell(theirs)})
 
-    assert ahead([row(Figure(1, 0.9, 1.1, 9))], {"fastmcp": "fastmcp"}) == ["fastmcp, a row: 0.50"]
-    assert ahead([row(Figure(1.9, 1.7, 2.1, 9))], {"fastmcp": "fastmcp"}) == []
+    assert ahead([row(Figure(1, 0.9, 1.1, 9))], {"fastmcp": "fastmcp"}) == {"a row": ["fastmcp 0.50"]}
+    assert ahead([row(Figure(1.9, 1.7, 2.1, 9))], {"fastmcp": "fastmcp"}) == {}
     assert "nobody" in verdict([row(Figure(3, 2.9, 3.1, 9))])
 
 
