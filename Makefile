@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit docs bench mutants third-party ag2-classic peers dist lowest extras release-check \
+.PHONY: demo test lint types layers unit docs bench soak mutants third-party ag2-classic peers dist lowest extras release-check \
 	constraints clean
 
 demo: $(STAMP)
@@ -35,15 +35,13 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
 
+# All of docs/benchmarks.md: installs what is compared with (the first time), measures, writes.
 bench: $(STAMP)
-	$(BIN)/python benchmarks/warm_call.py
-	$(BIN)/python benchmarks/cold_open.py
-	$(BIN)/python benchmarks/cli_call.py
-	$(BIN)/python benchmarks/cli_kept.py
-	$(BIN)/python benchmarks/recovery.py
-	$(BIN)/python benchmarks/cli.py
-	$(BIN)/python benchmarks/soak.py
-	$(BIN)/python benchmarks/routing/evaluate.py --embedder --peers
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
+	$(BIN)/python -m benchmarks --peers "$(PEERS)" $(ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 # Changes the code that decides, a little at a time, and looks whether its tests notice.
 mutants: $(STAMP)

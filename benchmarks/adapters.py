@@ -1,6 +1,4 @@
-"""What an adapter adds to a warm call over the neutral tool, on one session, in the same run.
-
-    python benchmarks/adapters.py [--calls N] [--rounds N]
+"""What an adapter adds to a warm call over the neutral tool, on one session.
 
 `over neutral` is the adapter's call against the neutral tool's. Frameworks do work of their own around every tool
 (callbacks, tracing, messages); where they let one make a tool of a plain function, `the framework's own` is what a
@@ -9,19 +7,20 @@ bare function around the neutral tool costs there: that part is not ours to save
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import gc
 import json
-import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-from jackfield import MCPClientSessionManager, StdioConfig, Tool, Toolkit, create_toolkit
+from jackfield import Catalog, MCPClientSessionManager, StdioConfig, Toolkit, create_toolkit
 
-SERVER = str(Path(__file__).parent / "servers.py")
+from .arena import SERVER, Plan
+from .figures import Row, row_of
+
 ARGUMENTS = {"text": "x" * 10}
 Call = Callable[[], Awaitable[object]]
 
@@ -166,61 +165,36 @@ ADAPTERS = [autogen, langchain, ag2, openai_agents, pydantic_ai, smolagents, ope
 
 async def seconds(call: Call, calls: int) -> float:
     """Of one call, one after another."""
+    gc.collect()
     started = time.perf_counter()
     for _ in range(calls):
         await call()
     return (time.perf_counter() - started) / calls
 
 
-async def ratio(call: Call, other: Call, calls: int, rounds: int) -> list[float]:
-    """Of a call's time to the other's, round by round, each round's halves in turn first."""
-    await seconds(call, calls)
-    ratios: list[float] = []
-    for number in range(rounds):
-        if number % 2:
-            mine, theirs = await seconds(call, calls), await seconds(other, calls)
-        else:
-            theirs, mine = await seconds(other, calls), await seconds(call, calls)
-        ratios.append(mine / theirs)
-    return ratios
-
-
-def shown(ratios: list[float]) -> str:
-    """The median and the middle half."""
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return f"{middle:.3f} ({low:.2f} to {high:.2f})"
-
-
-async def compare(calls: int, rounds: int) -> None:
-    """Print the table."""
+async def compare(calls: int, rounds: int) -> list[Row]:
+    """A row for each adapter."""
     config = StdioConfig(server_name="benchmark", command=sys.executable, args=[SERVER])
-    async with MCPClientSessionManager().open_session(config) as session:
-        toolkit = await create_toolkit(session)
-        tool: Tool = toolkit["echo"]
-
-        def neutral() -> Awaitable[object]:
-            return tool.call(ARGUMENTS)
-
-        print(f"a warm call of the neutral tool: {await seconds(neutral, calls) * 1000:.3f} ms")
-        own = "the framework's own"
-        print(f"{'':<14}{'over neutral':<24}{own:<24}over {own}")
-        for adapter in ADAPTERS:
+    catalog = Catalog(tempfile.mkdtemp(prefix="jackfield-bench-"))
+    rows: list[Row] = []
+    async with MCPClientSessionManager(catalog=catalog).open_session(config) as session:
+        toolkit = (await create_toolkit(session)).filtered(include=["echo"])
+        neutral = toolkit["echo"]
+        for adapter in ADAPTERS if rounds > 1 else [openai, autogen]:
             adapted, bare = adapter(toolkit)
-            cells: list[Any] = [shown(await ratio(adapted, neutral, calls, rounds))]
+            ways: dict[str, Call] = {"neutral": lambda: neutral.call(ARGUMENTS), "adapted": adapted}
             if bare is not None:
-                cells += [
-                    shown(await ratio(one, other, calls, rounds)) for one, other in ((bare, neutral), (adapted, bare))
-                ]
-            print(f"{adapter.__name__:<14}" + "".join(f"{cell:<24}" for cell in cells).rstrip())
+                ways["bare"] = bare
+            samples: dict[str, list[float]] = {name: [] for name in ways}
+            for number in range(rounds + 1 if rounds > 1 else 1):
+                for name, call in ways.items() if number % 2 == 0 else reversed(ways.items()):
+                    took = await seconds(call, calls)
+                    if number or rounds == 1:
+                        samples[name].append(took)
+            rows.append(row_of("adapters", adapter.__name__, samples, base="neutral"))
+    return rows
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=40)
-    options = parser.parse_args()
-    asyncio.run(compare(options.calls, options.rounds))
-
-
-main()
+def measure(plan: Plan) -> list[Row]:
+    """All rows."""
+    return asyncio.run(compare(2 if plan.quick else 30, plan.rounds(6)))

@@ -1,6 +1,11 @@
-"""The server of the benchmarks: trivial, so that what is measured is the client."""
+"""The server of the benchmarks, as one writes it with the SDK: trivial, so that what is measured is the client.
+
+python benchmarks/servers.py [PORT]   (over stdio; given a port, over HTTP)
+"""
 
 from __future__ import annotations
+
+import sys
 
 from mcp.server.mcpserver import MCPServer
 
@@ -13,5 +18,14 @@ def echo(text: str) -> str:
     return text
 
 
+@server.tool(structured_output=False)
+def repeat(size: int) -> str:
+    """A text of so many characters."""
+    return "x" * size
+
+
 if __name__ == "__main__":
-    server.run("stdio")
+    if len(sys.argv) > 1:
+        server.run("streamable-http", port=int(sys.argv[1]))
+    else:
+        server.run("stdio")

@@ -1,100 +1,116 @@
-"""Warm calls: Jackfield's `Session.call_tool` against the raw SDK's `ClientSession.call_tool`, in the same run.
-
-    python benchmarks/warm_call.py [--calls N] [--rounds N]
-
-Both speak the same protocol version to a server of their own (two processes of one program). Rounds
-alternate, so that a slow moment of the machine hits both; the median of the rounds' ratios is reported.
-"""
+"""A call on a session that is open: small and large, one after another and many at once, over stdio and HTTP."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import statistics
-import sys
-import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from typing import Any
 
-from mcp import ClientSession, StdioServerParameters, stdio_client
+from .arena import (
+    FRAMEWORKS,
+    NEWEST,
+    OURS,
+    PEERS,
+    RAW,
+    SERVER,
+    Contestant,
+    Plan,
+    UnableError,
+    Worker,
+    bases,
+    http_server,
+    in_turns,
+    workers,
+)
+from .figures import Row, row_of
 
-from jackfield import Event, MCPClientSessionManager, StdioConfig
+SECONDS = 0.04
+"""That one measurement is to take: so many calls are made in it."""
 
-SERVER = str(Path(__file__).parent / "servers.py")
-Call = Callable[[str], Awaitable[object]]
-
-
-async def sequential(call: Call, calls: int, text: str) -> float:
-    """Seconds a call, one after another."""
-    started = time.perf_counter()
-    for _ in range(calls):
-        await call(text)
-    return (time.perf_counter() - started) / calls
+SMALL: dict[str, Any] = {"tool": "echo", "arguments": {"text": "x" * 10}}
+LARGE: dict[str, Any] = {"tool": "repeat", "arguments": {"size": 1_000_000}}
+SHAPES: dict[str, tuple[dict[str, Any], int]] = {
+    "10 B, one after another": (SMALL, 1),
+    "10 B, 50 at once": (SMALL, 50),
+    "1 MB answered, one after another": (LARGE, 1),
+}
 
 
-async def at_once(call: Call, calls: int, text: str) -> float:
-    """Seconds a call, fifty at once."""
-    started = time.perf_counter()
-    for _ in range(max(1, calls // 50)):
-        await asyncio.gather(*(call(text) for _ in range(50)))
-    return (time.perf_counter() - started) / (max(1, calls // 50) * 50)
-
-
-async def compare(calls: int, rounds: int, *, modern: bool, events: bool) -> None:
-    """Print one table."""
-    seen: list[Event] = []
-    manager = MCPClientSessionManager(on_event=seen.append if events else None)
-    config = StdioConfig(
-        server_name="benchmark",
-        command=sys.executable,
-        args=[SERVER],
-        protocol="auto" if modern else "handshake",
-    )
-    parameters = StdioServerParameters(command=sys.executable, args=[SERVER])
-    async with (
-        manager.open_session(config) as session,
-        stdio_client(parameters) as streams,
-        ClientSession(*streams) as raw,
+def measure(plan: Plan) -> list[Row]:
+    """Two transports and three shapes for all; one shape in the newer protocol."""
+    rows: list[Row] = []
+    everyone = plan.with_peers([RAW, OURS, *([] if plan.quick else FRAMEWORKS)], PEERS)
+    newest = [] if plan.quick else NEWEST if plan.peers else NEWEST[:2]
+    for contestants, mark, shapes in (
+        (everyone, "", list(SHAPES)),
+        (newest, ", 2026-07-28", list(SHAPES)[:1]),
     ):
-        await (raw.discover() if modern else raw.initialize())
-        assert raw.protocol_version == session.protocol_version
-
-        async def ours(text: str) -> object:
-            return await session.call_tool("echo", {"text": text})
-
-        async def theirs(text: str) -> object:
-            return await raw.call_tool("echo", {"text": text})
-
-        for name, measure, text, share in (
-            ("sequential, 10 B", sequential, "x" * 10, 1.0),
-            ("sequential, 1 MB", sequential, "x" * 1_000_000, 0.02),
-            ("50 at once, 10 B", at_once, "x" * 10, 1.0),
-        ):
-            count = max(5, int(calls * share))
-            await measure(ours, count // 5 + 1, text)
-            await measure(theirs, count // 5 + 1, text)
-            pairs = [
-                (await measure(ours, count, text), await measure(theirs, count, text))
-                if number % 2
-                else (await measure(theirs, count, text), await measure(ours, count, text))[::-1]
-                for number in range(rounds)
-            ]
-            ratios = [mine / raw_time for mine, raw_time in pairs]
-            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-            raw_ms = statistics.median(raw_time for _, raw_time in pairs) * 1000
-            label = f"{session.protocol_version} {'events on ' if events else ''}{name}"
-            print(f"{label:<40} raw {raw_ms:8.3f} ms   ratio {statistics.median(ratios):.3f} ({spread})")
+        if not contestants:
+            continue
+        with workers(contestants, plan) as started, http_server() as url:
+            for transport in ("stdio", "HTTP"):
+                address = url if transport == "HTTP" else ""
+                rows += transported(started, contestants, f"{transport}{mark}", shapes, address, plan)
+    return rows
 
 
-def main() -> None:
-    """Run all tables."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--calls", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
-    for modern in (False, True):
-        asyncio.run(compare(options.calls, options.rounds, modern=modern, events=False))
-    asyncio.run(compare(options.calls, options.rounds, modern=False, events=True))
+def transported(
+    started: list[Worker], contestants: list[Contestant], transport: str, shapes: list[str], url: str, plan: Plan
+) -> list[Row]:
+    """The rows of a transport."""
+    notes: dict[str, str] = {}
+    able: list[Worker] = []
+    for worker in started:
+        try:
+            worker.ask("open", servers=[worker.server(SERVER, url=url)])
+            able.append(worker)
+        except UnableError as error:
+            notes[worker.contestant.name] = str(error)
+    rows: list[Row] = []
+    for shape in shapes:
+        call, at_once = SHAPES[shape]
+        counts: dict[str, int] = {}
+        unable = dict(notes)
+        for worker in able:
+            try:
+                counts[worker.contestant.name] = calls_in_time(worker, call, at_once, plan)
+            except UnableError as error:
+                unable[worker.contestant.name] = str(error)
+        here = [worker for worker in able if worker.contestant.name in counts]
+
+        def one(worker: Worker, counts: Any = counts, call: Any = call, at_once: int = at_once) -> float:
+            return worker.ask("call", **call, count=counts[worker.contestant.name], at_once=at_once)
+
+        (tried,) = in_turns(here, one, plan.rounds(15), seconds=5)
+        rows.append(
+            row_of(
+                "warm_call",
+                f"{transport}, {shape}",
+                tried.samples,
+                base="raw",
+                own=bases(contestants),
+                notes={**unable, **tried.notes},
+            )
+        )
+    for worker in able:
+        try:
+            worker.ask("close", limit=20)
+        except UnableError as error:
+            print(f"{worker.contestant.name}: {error}")
+    return rows
 
 
-main()
+def calls_in_time(worker: Worker, call: dict[str, Any], at_once: int, plan: Plan) -> int:
+    """So many that a measurement takes long enough; they are tried on the way, which warms up.
+
+    Raises:
+        UnableError: Each call opens the server again: so many at once would keep all others waiting for minutes.
+    """
+    if worker.contestant.reopens and at_once > 1:
+        raise UnableError("not measured: each call opens the server again")
+    text = worker.ask("answer", **call)
+    assert "x" * 10 in text, (worker.contestant.name, text[:100])
+    if plan.quick or worker.contestant.reopens:
+        return at_once
+    seconds = worker.ask("call", **call, count=at_once, at_once=at_once)
+    if seconds * at_once < SECONDS:
+        seconds = worker.ask("call", **call, count=max(at_once, int(SECONDS / seconds)), at_once=at_once)
+    return max(at_once, int(SECONDS / seconds) // at_once * at_once)

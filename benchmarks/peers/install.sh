@@ -12,11 +12,18 @@ mkdir -p "$target"
 unset PIP_CONSTRAINT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
+running=()
 while read -r driver requirements; do
     case $driver in
     "" | "#") continue ;;
     esac
-    "$python" -m venv "$target/$driver"
-    "$target/$driver/bin/python" -m pip install --quiet $requirements </dev/null
+    {
+        "$python" -m venv "$target/$driver"
+        "$target/$driver/bin/python" -m pip install --quiet $requirements
+    } </dev/null &
+    running+=("$!")
 done <"$here/versions.txt"
+for job in "${running[@]}"; do
+    wait "$job"
+done
 touch "$stamp"

@@ -1,6 +1,8 @@
-"""How well tools are found, and at what cost.
+"""How well tools are found.
 
     python benchmarks/routing/evaluate.py [--data DIR] [--embedder] [--peers]
+
+For whoever works on the ranking; `make bench` puts the same, and what it costs, on docs/benchmarks.md.
 
 `--data` names a folder with the shared data, or with `catalog.json` and `queries.jsonl` as in `data/` here. By default
 the shared data beside the repository is used where it is present, and our own set always. `--peers` compares with
@@ -10,13 +12,11 @@ a plain BM25 over names and descriptions, and with fastmcp's where `--fastmcp` n
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import re
 import statistics
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jackfield import Catalog, MCPClientSessionManager, MCPConfig, StdioConfig
 from jackfield.catalog.ranking import without_values
 from jackfield.catalog.search import ServerEntry, ToolEntry, ToolSearch, embedded_texts
 
@@ -174,7 +173,7 @@ def plain_bm25(servers: Sequence[ServerEntry]) -> Ranker:
 def fastmcp_bm25(python: str, servers: Sequence[ServerEntry], queries: Sequence[Query]) -> tuple[str, Ranker, float]:
     """fastmcp's own ranking, by the interpreter of an environment that has it: its version, ranking, ms a query."""
     tools = [tool for server in servers for tool in server.tools]
-    given = {"tools": [_definition(tool) for tool in tools], "queries": [query.text for query in queries]}
+    given = {"tools": [definition(tool) for tool in tools], "queries": [query.text for query in queries]}
     script = str(HERE / "fastmcp_ranks.py")
     answer = subprocess.run([python, script], input=json.dumps(given), capture_output=True, text=True, check=True)
     data = json.loads(answer.stdout)
@@ -182,14 +181,7 @@ def fastmcp_bm25(python: str, servers: Sequence[ServerEntry], queries: Sequence[
     return data["version"], lambda query: [tools[number] for number in ranks[query]], data["milliseconds"]
 
 
-# Cost
-
-
-def tokens_of(text: str) -> int:
-    """Tokens by o200k."""
-    from rs_bpe.bpe import openai  # pyright: ignore
-
-    return int(openai.o200k_base().count(text))  # pyright: ignore
+# Showing
 
 
 def show(name: str, figures: Figures) -> None:
@@ -229,60 +221,9 @@ def main() -> None:
                 figures = figures_of(peer, queries)
                 figures.milliseconds = milliseconds
                 show(f"fastmcp {version}", figures)
-    largest = max((load_set(folder)[0] for folder in folders), key=lambda one: sum(len(server.tools) for server in one))
-    copies = math.ceil(5000 / sum(len(server.tools) for server in largest))
-    many = [_copy(server, number) for number in range(copies) for server in largest]
-    search = ToolSearch(many)
-    times = []
-    for query in queries:
-        started = time.perf_counter()
-        search.find(query.text)
-        times.append(time.perf_counter() - started)
-    print(f"{len(search.tools)} tools: {statistics.median(times) * 1000:.2f} ms/query, at most {max(times) * 1000:.1f}")
-    show_tokens(load_set(folders[0])[0])
 
 
-def _copy(server: ServerEntry, number: int) -> ServerEntry:
-    name = f"{server.name}{number}"
-    tools = [
-        ToolEntry(name, f"{tool.name}{number}", tool.description, input_schema=tool.input_schema)
-        for tool in server.tools
-    ]
-    return ServerEntry(name, server.about, tools)
-
-
-def show_tokens(servers: Sequence[ServerEntry]) -> None:
-    """What the prompt costs: all definitions, against the router's two tools and one answer of five hits."""
-    manager, queries = manager_of(servers), ["search the web", "read a file"]
-    router = manager.router(mode="search")
-    eager = json.dumps([_definition(tool) for server in servers for tool in server.tools])
-    routed = json.dumps(
-        [
-            {"name": tool.name, "description": tool.description, "parameters": dict(tool.input_schema)}
-            for tool in router.toolkit()
-        ]
-    )
-    answer = asyncio.run(router.find_tools(queries[:1]))
-    for name, text in (("all definitions", eager), ("the router's tools", routed), ("an answer with 5 hits", answer)):
-        print(f"  tokens of {name:22} {tokens_of(text):8,}")
-
-
-def manager_of(servers: Sequence[ServerEntry]) -> MCPClientSessionManager:
-    """A manager whose catalog knows these servers; none of them can be started."""
-    configs = [
-        StdioConfig(server_name=server.name, command="no-such-command", args=[server.name]) for server in servers
-    ]
-    catalog = Catalog(tempfile.mkdtemp())
-    for config, server in zip(configs, servers, strict=True):
-        tools = [
-            {"name": tool.name, "description": tool.description, "inputSchema": dict(tool.input_schema)}
-            for tool in server.tools
-        ]
-        catalog.record(config, tools, instructions=server.about, open_seconds=1.2)
-    return MCPClientSessionManager(MCPConfig(servers=configs), catalog=catalog)  # type: ignore[arg-type]
-
-
-def _definition(tool: ToolEntry) -> dict[str, Any]:
+def definition(tool: ToolEntry) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parameters": dict(tool.input_schema)}
 
 

@@ -9,5 +9,5 @@ resolve() { # file, options...
         --output-file "$1" "${@:2}" >/dev/null
 }
 
-resolve constraints.txt --group docs --group examples --group lint --group mutants --group release "$@"
+resolve constraints.txt --group bench --group docs --group examples --group lint --group mutants --group release "$@"
 resolve constraints-lowest.txt --resolution lowest-direct "$@"

@@ -272,7 +272,7 @@ async def test_what_the_server_says_unasked_arrives_again_after_its_stream_broke
 
 
 async def test_recovery_costs_little_more_than_the_servers_own_start(tmp_path: Path) -> None:
-    """A bound far from the measured one (see benchmarks/recovery.py): it is a hang that this would catch."""
+    """A bound far from the measured one (see docs/benchmarks.md): it is a hang that this would catch."""
     seen: list[Event] = []
     with rig("stdio", tmp_path) as server:
         async with MCPClientSessionManager(on_event=seen.append).open_session(server.config) as session:
