@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from .arena import PEERS, Plan
 from .opening import DELAY
 
@@ -43,7 +45,7 @@ def about(plan: Plan) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "short": plan.quick or plan.short,
-        "load": [round(load, 1) for load in os.getloadavg()],
+        "busy_percent": round(psutil.cpu_percent(interval=1.0)),
         "start_delay": DELAY,
         "versions": versions,
     }

@@ -197,4 +197,4 @@ async def compare(calls: int, rounds: int) -> list[Row]:
 
 def measure(plan: Plan) -> list[Row]:
     """All rows."""
-    return asyncio.run(compare(2 if plan.quick else 30, plan.rounds(6)))
+    return asyncio.run(compare(2 if plan.quick else 30, plan.rounds(5)))

@@ -65,7 +65,7 @@ def with_servers(started: Sequence[Worker], plan: Plan) -> list[Row]:
             return [seen["first"], seen["bytes"] / 1e6]
 
         in_turns(started, one, 1 if count == SERVERS[0] else 0, parts=2)
-        seconds, memory = in_turns(started, one, plan.rounds(7), parts=2, seconds=4)
+        seconds, memory = in_turns(started, one, plan.rounds(5), parts=2, seconds=3)
         rows.append(
             row_of("growth_servers", f"{count} servers", seconds.samples, base="raw", notes=seconds.notes, at=count)
         )
@@ -84,7 +84,7 @@ def with_tools(started: Sequence[Worker], plan: Plan) -> list[Row]:
             return worker.ask("once", servers=[server], tool="", arguments={}, listed=True)["first"]
 
         in_turns(started, one, 1 if count == TOOLS[0] else 0)
-        (tried,) = in_turns(started, one, plan.rounds(9), seconds=4)
+        (tried,) = in_turns(started, one, plan.rounds(7), seconds=3)
         rows.append(row_of("growth_tools", f"{count:,} tools", tried.samples, base="raw", notes=tried.notes, at=count))
         catalog = many(servers, count)
         found = times(with_meaning(catalog), queries[:50]) if not plan.quick else [0.0]
@@ -105,7 +105,7 @@ def with_sessions(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
 
         in_turns(started, one, 1 if count == SESSIONS[0] else 0, parts=3)
         # The most take half a minute each.
-        parts = in_turns(started, one, plan.rounds(7 if count < SESSIONS[-1] else 1), parts=3, seconds=4)
+        parts = in_turns(started, one, plan.rounds(5 if count < SESSIONS[-1] else 1), parts=3, seconds=3)
         subjects = ("growth_sessions", "growth_sessions_call", "growth_sessions_memory")
         for subject, tried in zip(subjects, parts, strict=True):
             memory = subject.endswith("memory")
@@ -143,7 +143,7 @@ def with_payload(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
             def one(worker: Worker, call: Any = call, counts: dict[str, int] = counts) -> float:
                 return worker.ask("call", **call, count=counts[worker.contestant.name], at_once=1)
 
-            (tried,) = in_turns(able, one, plan.rounds(9), seconds=3)
+            (tried,) = in_turns(able, one, plan.rounds(7), seconds=2)
             rows.append(
                 row_of(
                     f"growth_payload_{transport}",

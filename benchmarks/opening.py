@@ -36,7 +36,7 @@ def measure(plan: Plan) -> list[Row]:
                     return [seen["first"], seen["whole"]]
 
                 in_turns(started, one, 1, parts=2)  # what is imported at the first use
-                parts = in_turns(started, one, plan.rounds(15), parts=2, seconds=5)
+                parts = in_turns(started, one, plan.rounds(11), parts=2, seconds=3)
                 for name, tried in zip(("to the first result", "and closed again"), parts, strict=True):
                     rows.append(
                         row_of("opening", f"{transport}, {name}", tried.samples, base="raw", own=own, notes=tried.notes)
@@ -47,9 +47,9 @@ def measure(plan: Plan) -> list[Row]:
                 servers = [quick(worker, "--start-delay", str(DELAY), name=f"s{n}") for n in range(count)]
                 return worker.ask("once", servers=servers, tool="", arguments={}, listed=True)["first"]
 
-            (tried,) = in_turns(started, many, plan.rounds(5), seconds=15)
+            (tried,) = in_turns(started, many, plan.rounds(4), seconds=10)
             rows.append(row_of("opening", f"{count} servers", tried.samples, base="raw", own=own, notes=tried.notes))
-    return [*rows, *asyncio.run(recovery(plan.rounds(7)))]
+    return [*rows, *asyncio.run(recovery(plan.rounds(5)))]
 
 
 def quick(worker: Worker, *options: str, name: str = "server", url: str = "") -> dict[str, Any]:

@@ -53,11 +53,9 @@ def head(results: Results) -> str:
     for environment, found in versions.items():
         if name := DISTRIBUTIONS.get(environment):
             rows.append([f"{name} {found[name]}", f"mcp {found['mcp']}", _rest(found, ("mcp", name))])
-    load = about["load"][0]
     busy = "It was a short run, of a few rounds. " if about["short"] else ""
-    busy += f"The load was {load:g} when it began" + (
-        ": **others were at work on the machine**, so that times are long and spreads wide." if load > 1 else "."
-    )
+    if about.get("busy_percent", 0) > 20:
+        busy += "**Others were at work on the machine**, so that times are long and spreads wide."
     return f"""
 # Benchmarks
 

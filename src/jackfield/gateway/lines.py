@@ -40,8 +40,12 @@ class DescriptorLines:
         return line
 
     async def _read(self) -> bytes:
-        try:
-            await anyio.wait_readable(self._descriptor)
-        except PermissionError:
-            await anyio.lowlevel.checkpoint()  # A file, which need not be waited for.
-        return os.read(self._descriptor, _READ_BYTES)
+        while True:
+            try:
+                await anyio.wait_readable(self._descriptor)
+            except PermissionError:
+                await anyio.lowlevel.checkpoint()  # A file, which need not be waited for.
+            try:
+                return os.read(self._descriptor, _READ_BYTES)
+            except BlockingIOError:
+                continue  # A terminal, whose line was taken away again.

@@ -47,7 +47,7 @@ async def serve_stdio(gateway: Gateway) -> int | None:
 def _wire() -> Generator[tuple[int, int]]:
     """The descriptors of stdin and stdout for this protocol alone: what else is printed goes to stderr."""
     sys.stdout.flush()
-    reading, writing = os.dup(0), os.dup(1)
+    before, reading, writing = os.dup(0), _never_blocking(0), os.dup(1)
     try:
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
@@ -56,10 +56,18 @@ def _wire() -> Generator[tuple[int, int]]:
     finally:
         with suppress(ValueError, OSError):
             sys.stdout.flush()
-        os.dup2(reading, 0)
+        os.dup2(before, 0)
         os.dup2(writing, 1)
-        os.close(reading)
-        os.close(writing)
+        for descriptor in (before, reading, writing):
+            os.close(descriptor)
+
+
+def _never_blocking(descriptor: int) -> int:
+    """A second one for the same; of a terminal one that does not block, as Ctrl-C takes back what was typed."""
+    if os.isatty(descriptor):
+        with suppress(OSError):
+            return os.open(os.ttyname(descriptor), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    return os.dup(descriptor)
 
 
 class _Output:
