@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -77,11 +78,15 @@ def test_help_and_bad_names(runner: Runner) -> None:
 
 
 def is_server(process: psutil.Process) -> bool:
-    return runs(process) and any("database_server" in part for part in process.cmdline())
+    with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+        return runs(process) and any("database_server" in part for part in process.cmdline())
+    return False
 
 
 def is_postgres(process: psutil.Process) -> bool:
-    return runs(process) and "postgres" in process.name()
+    with contextlib.suppress(psutil.Error):
+        return runs(process) and "postgres" in process.name()
+    return False
 
 
 @pytest.mark.third_party

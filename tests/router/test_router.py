@@ -15,7 +15,8 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_core import CancellationToken, FunctionCall
 from autogen_core.models import CreateResult, RequestUsage
 from autogen_ext.models.replay import ReplayChatCompletionClient
-from benchmarks.routing.evaluate import DATA_OF_OURS, SHARED_DATA, load_set, manager_of, tokens_of
+from benchmarks.finding import manager_of, tokens_of
+from benchmarks.routing.evaluate import DATA_OF_OURS, SHARED_DATA, load_set
 from pydantic import TypeAdapter
 from tests.conftest import everything
 from tests.reliability.scenario import Rig, rig
