@@ -105,6 +105,7 @@ os._exit(code)
 """
 ROOM = "x" * 4000
 """In the arguments and the environment of this program, for those of its children."""
+FOLDER = "jackfield-forked-"
 FORWARDED = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
 
 COMMAND = """\
@@ -119,7 +120,7 @@ def launchers() -> Path:
 
     It ends with this process.
     """
-    folder = Path(tempfile.mkdtemp(prefix="jackfield-forked-"))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(folder / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -148,7 +149,8 @@ def launchers() -> Path:
 
 def is_launcher(command: list[str]) -> bool:
     """Whether a process of this command line only stands for another."""
-    return any(word.startswith(str(launchers())) for word in command[:3])
+    start = os.path.join(tempfile.gettempdir(), FOLDER)
+    return any(word.startswith(start) for word in command[:3])
 
 
 def serve() -> None:
