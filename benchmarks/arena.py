@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +216,15 @@ class Worker:
             with contextlib.suppress(OSError):
                 if f"{MARK}={self.token}/".encode() in (folder / "environ").read_bytes():
                     os.kill(int(folder.name), signal.SIGKILL)
+
+
+def close_all(workers: Iterable[Worker]) -> None:
+    """Close the sessions of each; who cannot is told, and the others go on."""
+    for worker in workers:
+        try:
+            worker.ask("close", limit=20)
+        except UnableError as error:
+            print(f"{worker.contestant.name}: {error}")
 
 
 def environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from .arena import (
     Plan,
     UnableError,
     Worker,
+    close_all,
     http_server,
     in_turns,
     workers,
@@ -154,9 +155,5 @@ def with_payload(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
                     at=size,
                 )
             )
-        for worker in started:
-            try:
-                worker.ask("close", limit=20)
-            except UnableError as error:
-                print(f"{worker.contestant.name}: {error}")
+        close_all(started)
     return rows

@@ -16,6 +16,7 @@ from .arena import (
     UnableError,
     Worker,
     bases,
+    close_all,
     http_server,
     in_turns,
     workers,
@@ -90,11 +91,7 @@ def transported(
                 notes={**unable, **tried.notes},
             )
         )
-    for worker in able:
-        try:
-            worker.ask("close", limit=20)
-        except UnableError as error:
-            print(f"{worker.contestant.name}: {error}")
+    close_all(able)
     return rows
 
 

@@ -230,14 +230,16 @@ def test_a_hangup_is_not_for_it(home: Home, kept: KeptSession) -> None:
     assert text(kept.call_tool("count")) == "1"
 
 
+INTERRUPTED = """
+from jackfield import JackfieldError
+try: session.call_tool('sleep', {'seconds': 60})
+except JackfieldError as error: print(error.code, error.sent, error.state_lost)
+"""
+
+
 def test_a_call_is_told_that_it_ends(home: Home, kept: KeptSession, tmp_path: Path) -> None:
     kept.open()
-    with home.client(
-        "from jackfield import JackfieldError\n"
-        "try: session.call_tool('sleep', {'seconds': 60})\n"
-        "except JackfieldError as error: print(error.code, error.sent, error.state_lost)",
-        fields_of(kept),
-    ) as other:
+    with home.client(INTERRUPTED, fields_of(kept)) as other:
         assert eventually(lambda: (tmp_path / "runs.log").exists(), 20)
         home.process.terminate()
         assert other.communicate(timeout=20)[0] == "session_terminated None True\n"
@@ -245,12 +247,7 @@ def test_a_call_is_told_that_it_ends(home: Home, kept: KeptSession, tmp_path: Pa
 
 def test_killed_in_mid_call(home: Home, kept: KeptSession, tmp_path: Path) -> None:
     kept.open()
-    with home.client(
-        "from jackfield import JackfieldError\n"
-        "try: session.call_tool('sleep', {'seconds': 60})\n"
-        "except JackfieldError as error: print(error.code, error.sent, error.state_lost)",
-        fields_of(kept),
-    ) as other:
+    with home.client(INTERRUPTED, fields_of(kept)) as other:
         assert eventually(lambda: (tmp_path / "runs.log").exists(), 20)
         home.process.kill()
         assert other.communicate(timeout=20)[0] == "keeper_failed None True\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .invocation import Invocation
-from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import ArgsOption, KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import (
     HeaderOption,
     HttpOption,
@@ -35,9 +35,7 @@ def call(
             show_default=False,
         ),
     ] = None,
-    args: Annotated[
-        str | None, typer.Option("--args", metavar="JSON", help="Its arguments as a JSON object, or @FILE.")
-    ] = None,
+    args: ArgsOption = None,
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,

@@ -8,7 +8,7 @@ import typer
 
 from .exits import UsageError
 from .invocation import Invocation
-from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import ArgsOption, KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
 from .targets import AD_HOC_NAME, HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
 
 
@@ -29,9 +29,7 @@ def prompt(
             show_default=False,
         ),
     ] = None,
-    args: Annotated[
-        str | None, typer.Option("--args", metavar="JSON", help="Its arguments as a JSON object, or @FILE.")
-    ] = None,
+    args: ArgsOption = None,
     output: OutputOption = None,
     save: SaveOption = None,
     timeout: TimeoutOption = None,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .steps import Result, Steps
     from .targets import Target
 
+ArgsOption = Annotated[
+    str | None, typer.Option("--args", metavar="JSON", help="Its arguments as a JSON object, or @FILE.")
+]
 OutputOption = Annotated[
     str | None,
     typer.Option("--output", metavar="|".join(STYLES), help="How to print the result; text, or json with --json."),
