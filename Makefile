@@ -28,7 +28,7 @@ layers: $(STAMP)
 
 unit: $(STAMP) third-party
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 4 --dist loadscope --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python -m scripts.docs.diagrams

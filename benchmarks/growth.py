@@ -106,7 +106,9 @@ def with_sessions(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
 
         in_turns(started, one, 1 if count == SESSIONS[0] else 0, parts=3)
         # The most take half a minute each.
-        parts = in_turns(started, one, plan.rounds(5 if count < SESSIONS[-1] else 1), parts=3, seconds=3)
+        most = count == SESSIONS[-1]
+        able = [worker for worker in started if not most or worker.contestant in (RAW, OURS)]
+        parts = in_turns(able, one, plan.rounds(1 if most else 5), parts=3, seconds=3)
         subjects = ("growth_sessions", "growth_sessions_call", "growth_sessions_memory")
         for subject, tried in zip(subjects, parts, strict=True):
             memory = subject.endswith("memory")
@@ -144,7 +146,7 @@ def with_payload(started: Sequence[Worker], url: str, plan: Plan) -> list[Row]:
             def one(worker: Worker, call: Any = call, counts: dict[str, int] = counts) -> float:
                 return worker.ask("call", **call, count=counts[worker.contestant.name], at_once=1)
 
-            (tried,) = in_turns(able, one, plan.rounds(7), seconds=2)
+            (tried,) = in_turns(able, one, plan.rounds(5), seconds=2)
             rows.append(
                 row_of(
                     f"growth_payload_{transport}",

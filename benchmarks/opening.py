@@ -36,7 +36,7 @@ def measure(plan: Plan) -> list[Row]:
                     return [seen["first"], seen["whole"]]
 
                 in_turns(started, one, 1, parts=2)  # what is imported at the first use
-                parts = in_turns(started, one, plan.rounds(11), parts=2, seconds=3)
+                parts = in_turns(started, one, plan.rounds(9), parts=2, seconds=3)
                 for name, tried in zip(("to the first result", "and closed again"), parts, strict=True):
                     rows.append(
                         row_of("opening", f"{transport}, {name}", tried.samples, base="raw", own=own, notes=tried.notes)
@@ -47,7 +47,7 @@ def measure(plan: Plan) -> list[Row]:
                 servers = [quick(worker, "--start-delay", str(DELAY), name=f"s{n}") for n in range(count)]
                 return worker.ask("once", servers=servers, tool="", arguments={}, listed=True)["first"]
 
-            (tried,) = in_turns(started, many, plan.rounds(4), seconds=10)
+            (tried,) = in_turns(started, many, plan.rounds(3), seconds=6)
             rows.append(row_of("opening", f"{count} servers", tried.samples, base="raw", own=own, notes=tried.notes))
     return [*rows, *asyncio.run(recovery(plan.rounds(5)))]
 

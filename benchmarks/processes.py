@@ -82,7 +82,7 @@ def imports(plan: Plan) -> list[Row]:
     contestants = plan.with_peers([RAW, OURS], PEERS)
     lines = {one.name: [plan.python(one), "-c", f"import {one.imports}"] for one in contestants}
     lines |= {"pass": PASS, "jackfield_session": [sys.executable, "-c", SESSION_NEEDS]}
-    samples = in_turns(lines, environment(), plan.rounds(7))
+    samples = in_turns(lines, environment(), plan.rounds(5))
     return [row_of("importing", "import", samples, base="raw", own=bases(contestants))]
 
 
@@ -105,11 +105,11 @@ def one_off(plan: Plan, home: Path) -> list[Row]:
     jackfield = [sys.executable, "-m", "jackfield", "--config", str(config)]
     call = ["call", "quick.work", *(f"{name}={value}" for name, value in WORK.items())]
     lines["command"] = [*jackfield, *call]
-    samples = in_turns(lines, variables, plan.rounds(7))
+    samples = in_turns(lines, variables, plan.rounds(5))
     rows = [row_of("one_off", "a job as a whole process", samples, base="raw", own=bases(contestants))]
     seconds_of([*jackfield, "open", "quick", "--quiet"], variables)
     try:
-        kept = in_turns({"raw": lines["raw"], "command": lines["command"]}, variables, plan.rounds(7))
+        kept = in_turns({"raw": lines["raw"], "command": lines["command"]}, variables, plan.rounds(5))
     finally:
         seconds_of([*jackfield, "close", "--all", "--quiet"], variables)
     return [*rows, row_of("one_off", "the command, of a session that `jackfield open` keeps", kept, base="raw")]
@@ -124,7 +124,7 @@ def commands(plan: Plan, home: Path) -> list[Row]:
     lines = {name: [sys.executable, "-m", "jackfield", *arguments] for name, arguments in COMMANDS.items()}
     if plan.quick:
         lines = dict(list(lines.items())[:1])
-    samples = in_turns({"pass": PASS, **lines}, variables, plan.rounds(9), folder=home)
+    samples = in_turns({"pass": PASS, **lines}, variables, plan.rounds(7), folder=home)
     return [
         row_of("commands", name, {"pass": samples["pass"], "jackfield": samples[name]}, base="pass") for name in lines
     ]

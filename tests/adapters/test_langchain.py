@@ -249,6 +249,19 @@ async def test_an_executor_keeps_its_session_from_run_to_run() -> None:
     assert strays() == []
 
 
+async def test_an_executor_of_a_manager_of_ones_own() -> None:
+    async with MCPClientSessionManager(MCPConfig(servers=[everything()])) as manager:
+        executor = StatefulMCPAgentExecutor(manager, "everything", Scripted(name_of_tool="count"))
+        await executor.__aexit__(None, None, None)  # before it was entered there is nothing to leave
+        async with executor:
+            with pytest.raises(RuntimeError, match="entered already"):
+                await executor.__aenter__()
+            assert said(await executor.ainvoke(ASK)) == "It said: 1"
+            assert [info.server_name for info in manager.sessions()] == ["everything"]
+        async with manager.open_session("everything") as session:
+            assert (await session.call_tool("count")).data == 1, "the manager outlives it"
+
+
 def connection() -> dict[str, Any]:
     config = everything()
     return {"command": config.command, "args": config.args, "env": {MARK: TOKEN}}

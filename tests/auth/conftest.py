@@ -6,12 +6,15 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from anyio.to_thread import run_sync
 from tests.conftest import SERVERS, quick_python
 
@@ -117,3 +120,18 @@ async def status_of(url: str) -> int:
 async def signed_in(config: HttpConfig | SseConfig) -> Credentials:
     """Sign in with that browser."""
     return await sign_in(config, show_url=browse, sign_in_timeout=20)
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
+    """A server on loopback that answers each connection so; its address."""
+
+    async def handle(stream: SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await answer(stream)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()

@@ -14,12 +14,13 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.auth.conftest import Protected, signed_in
+from anyio.abc import SocketStream
+from tests.auth.conftest import Protected, answering, signed_in
 from tests.config.test_secrets import assert_hidden, texts
 from tests.conftest import MARK, TOKEN, eventually
 
-from jackfield import AuthenticationError, MCPClientSessionManager, ServerUnavailableError
-from jackfield.auth.account import sign_in_status
+from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError
+from jackfield.auth.account import sign_in_status, sign_out
 from jackfield.auth.credentials import Credentials
 from jackfield.auth.store import CredentialStore
 from jackfield.config.servers import RemoteConfig
@@ -272,6 +273,46 @@ async def test_an_authorization_server_that_is_away(protected: Start) -> None:
         assert (await kept(config)).refresh_token == before.refresh_token
         await age(config, authorization_server=before.authorization_server)
         assert (await session.call_tool("whose")).text.startswith("ada's")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "says", "retryable"),
+    [
+        (500, "out of order", ServerUnavailableError, "could not be renewed: .* answered HTTP 500", True),
+        (400, '{"error": "server_error"}', ServerUnavailableError, "could not be renewed: .* server_error", False),
+        (200, '{"token_type": "bearer"}', AuthenticationError, "the answer has no tokens", False),
+    ],
+)
+async def test_an_authorization_server_in_trouble_does_not_cost_the_sign_in(
+    status: int, body: str, kind: type[JackfieldError], says: str, retryable: bool, protected: Start
+) -> None:
+    async def answer(stream: SocketStream) -> None:
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        await stream.send((head + body).encode())
+
+    config = protected().config()
+    before = await signed_in(config)
+    async with answering(answer) as url:
+        troubled = {**(before.authorization_server or {}), "token_endpoint": f"{url}/token"}
+        await age(config, authorization_server=troubled, expires_at=time.time() - 1)
+        with pytest.raises(kind, match=says) as failed:
+            async with MCPClientSessionManager().open_session(config):
+                pass
+    assert failed.value.retryable is retryable
+    assert (await kept(config)).refresh_token == before.refresh_token
+    await age(config, authorization_server=before.authorization_server)
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("whose")).text.startswith("ada's")
+
+
+async def test_signing_out_where_tokens_cannot_be_revoked(protected: Start) -> None:
+    config = protected().config()
+    before = await signed_in(config)
+    metadata = {name: url for name, url in (before.authorization_server or {}).items() if "revocation" not in name}
+    await age(config, authorization_server=metadata)
+    ended = await sign_out(config)
+    assert (ended.was_signed_in, ended.is_revoked) == (True, False)
+    assert not (await sign_out(config)).was_signed_in
 
 
 async def test_a_token_without_refresh_token_is_used_until_the_server_refuses_it(protected: Start) -> None:

@@ -276,6 +276,19 @@ def test_in_a_programs_folder_of_a_project_paths_start_at_the_project(tmp_path: 
     assert (given.command, given.args) == (config.command, config.args)
 
 
+@pytest.mark.parametrize("file", [".gemini/settings.json", "settings.json"])
+def test_a_timeout_in_geminis_file_is_in_milliseconds_however_it_is_read(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"mcpServers": {"a": {"httpUrl": "https://a.example/mcp", "timeout": 5000}}}))
+    loaded: Any = MCPConfig.load(path)["a"]
+    given: Any = discover([Source.given(path, "--config")]).servers["a"].config({})
+    is_theirs = file.startswith(".gemini")
+    for server in (loaded, given):
+        assert server.session.call_timeout == (5 if is_theirs else 120)
+        assert (server.timeout == 5000) is not is_theirs
+
+
 def test_in_a_programs_folder_of_the_user_paths_start_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / ".cursor" / "mcp.json"

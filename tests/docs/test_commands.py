@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import termios
 import threading
 import tomllib
@@ -31,6 +32,9 @@ NOT_RUN = {
 
 NEEDS = {"python3 shop.py": browser.missing}
 """Commands that need what nobody here wrote, and what says that it is missing."""
+
+KILLS = {"python3 crash.py"}
+"""Commands that kill a process by its id, which must be the server itself; see forked.py."""
 
 _END = "\x1e"
 _MAX_SECONDS = 60
@@ -78,6 +82,8 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
     commands = [command for command in commands_of(block) if command.is_run]
     for command in commands:
         needs(NEEDS[command.text]() if command.text in NEEDS else None)
+        if command.text in KILLS:
+            monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if third_party := browser._program():
         monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
     script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)

@@ -367,6 +367,28 @@ async def test_a_lease_cannot_be_entered_twice(unruly: Unruly) -> None:
             await lease.__aenter__()
 
 
+async def test_a_manager_with_sessions_open_cannot_be_entered(unruly: Unruly) -> None:
+    manager = MCPClientSessionManager()
+    async with manager.open_session(unruly()) as session:
+        with pytest.raises(RuntimeError, match="enter it before you open any"):
+            await manager.__aenter__()
+        assert (await session.call_tool("count")).text == "1", "nothing happened to it"
+    async with manager:
+        pass
+
+
+async def test_a_server_is_opened_once_in_a_group(unruly: Unruly) -> None:
+    with pytest.raises(ConfigError, match="given a server twice: unruly, unruly"):
+        MCPClientSessionManager().open_sessions([unruly(), unruly()])
+
+
+async def test_a_manager_that_opened_nothing_leaves_nothing() -> None:
+    manager = MCPClientSessionManager()
+    async with manager:
+        assert manager.sessions() == []
+    await manager.__aexit__(None, None, None)  # also where it was never entered again
+
+
 async def test_a_manager_can_be_entered_again_once_left(unruly: Unruly) -> None:
     manager = MCPClientSessionManager()
     for _ in range(2):

@@ -75,7 +75,7 @@ def import_servers(
         if name in table and not force:
             output.note(f"{name}: there already; --force replaces it.")
             continue
-        entry = _absolute(in_our_words(one.entry, one.source.program), one.source.folder)
+        entry = _absolute(in_our_words(one.entry, one.source.dialect), one.source.folder)
         try:
             FoundServer(name, entry, one.source).config(None)
         except ConfigError as error:

@@ -20,7 +20,7 @@ _SECRET = re.compile(r"auth|key|token|secret|passw|credential|cookie|session", r
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:
     """What an entry says, in full but for its secrets: pairs of what it is about, and what it says."""
-    entry = in_our_words(found.entry, found.source.program)
+    entry = in_our_words(found.entry, found.source.dialect)
     for key, value in entry.items():
         match key:
             case "command":

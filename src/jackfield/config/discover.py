@@ -62,6 +62,11 @@ class Source:
         return cls(file, option, "given", starting_folder(file))
 
     @property
+    def dialect(self) -> str:
+        """The program in whose words its entries are, where one key means different things."""
+        return program_of(self.path) if self.scope == "given" else self.program
+
+    @property
     def is_foreign(self) -> bool:
         """Whether another program keeps this file, and may have keys of its own in it."""
         return self.scope != "given" and self.program != "Jackfield"
@@ -106,7 +111,7 @@ class FoundServer:
             str(source.path),
             source.folder,
             variables,
-            program=source.program,
+            program=source.dialect,
             is_foreign=source.is_foreign,
         )
 
@@ -166,6 +171,13 @@ def starting_folder(file: Path) -> Path:
         if project / name == path and str(project) != os.path.expanduser("~"):
             return project
     return path.parent
+
+
+def program_of(file: Path) -> str:
+    """Whose file it is, by the place at which a program keeps its own; empty if that tells nothing."""
+    parts = file.absolute().parts
+    named = ((Path(name).parts, program) for name, program in _OF_PROJECTS.items())
+    return next((program for name, program in named if parts[-len(name) :] == name), "")
 
 
 def user_file(environment: Mapping[str, str]) -> Path:

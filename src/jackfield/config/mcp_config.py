@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
-from .discover import starting_folder
+from .discover import program_of, starting_folder
 from .entries import entry_error, prepare
 from .expand import MASK, Expanded, template_of
 from .files import is_disabled, parse_file, server_entries
@@ -69,7 +69,7 @@ class MCPConfig(StrictModel):
             ConfigError: The file cannot be read, or an entry is wrong; names file, server and key.
         """
         file = Path(path)
-        return cls.from_dict(parse_file(file), source=str(file), folder=starting_folder(file), variables=variables)
+        return cls._of(parse_file(file), str(file), starting_folder(file), variables, program_of(file))
 
     @classmethod
     def from_dict(
@@ -91,11 +91,17 @@ class MCPConfig(StrictModel):
         Raises:
             ConfigError: An entry is wrong; names source, server and key.
         """
+        return cls._of(data, source, folder or Path.cwd(), variables, "")
+
+    @classmethod
+    def _of(
+        cls, data: Mapping[str, Any], source: str, folder: Path, variables: Mapping[str, str] | None, program: str
+    ) -> MCPConfig:
         values = os.environ if variables is None else variables
         servers: list[BaseServerConfig] = []
         for name, entry in server_entries(data, source):
             if not is_disabled(entry):
-                servers.append(read_server(name, entry, source, folder or Path.cwd(), values))
+                servers.append(read_server(name, entry, source, folder, values, program=program))
         try:
             return cls(servers=cast("list[Any]", servers))
         except ValidationError as error:

@@ -47,8 +47,6 @@ def make_query_tool(
             if tool_name:
                 result = await session.call_tool(tool_name, arguments or {})
                 return result.raise_for_error().text
-            if handler is not None:
-                return await handler(session, query)
             return await _tools_of(session)
 
     async def ask_mcp_server(server_name: str, query: str) -> str:
