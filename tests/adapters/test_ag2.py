@@ -8,15 +8,15 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-import ag2
 import pytest
-from ag2.events import BinaryInput, TextInput, ToolCallEvent, ToolErrorEvent, ToolResultEvent
-from ag2.testing import TestConfig, TrackingConfig
 from tests.conftest import everything
+from tests.lazily import Lazily
 
 from jackfield import ConfigError, Session, Toolkit, create_toolkit
 from jackfield import ag2 as facade
 from jackfield.ag2 import MCPClientSessionManager, MCPConfig
+
+ag2, ag2_events, testing = Lazily("ag2"), Lazily("ag2.events"), Lazily("ag2.testing")
 
 
 @pytest.fixture
@@ -30,20 +30,20 @@ async def toolkit(session: Session) -> Toolkit:
     return await create_toolkit(session)
 
 
-def call(name: str, **arguments: Any) -> ToolCallEvent:
-    return ToolCallEvent(name, arguments=json.dumps(arguments))
+def call(name: str, **arguments: Any) -> ag2_events.ToolCallEvent:
+    return ag2_events.ToolCallEvent(name, arguments=json.dumps(arguments))
 
 
-async def results(reply: Any) -> list[ToolResultEvent]:
-    return [event for event in await reply.history.get_events() if isinstance(event, ToolResultEvent)]
+async def results(reply: Any) -> list[ag2_events.ToolResultEvent]:
+    return [event for event in await reply.history.get_events() if isinstance(event, ag2_events.ToolResultEvent)]
 
 
-def words(event: ToolResultEvent) -> str:
-    return "\n".join(part.content for part in event.result.parts if isinstance(part, TextInput))
+def words(event: ag2_events.ToolResultEvent) -> str:
+    return "\n".join(part.content for part in event.result.parts if isinstance(part, ag2_events.TextInput))
 
 
 async def test_runs_of_an_agent_share_the_session_and_its_model_is_told_all(toolkit: Toolkit) -> None:
-    model = TrackingConfig(TestConfig([call("count"), call("echo", text="x")], "done"))
+    model = testing.TrackingConfig(testing.TestConfig([call("count"), call("echo", text="x")], "done"))
     agent = ag2.Agent("counter", config=model, tools=[toolkit.ag2()])
     for expected in ("1", "2"):
         reply = await agent.ask("Count.")
@@ -56,13 +56,17 @@ async def test_runs_of_an_agent_share_the_session_and_its_model_is_told_all(tool
 
 
 async def test_an_error_is_told_without_a_traceback(toolkit: Toolkit) -> None:
-    model = TestConfig(
-        [call("fail", why="no luck"), ToolCallEvent("add", arguments='{"a": '), ToolCallEvent("add", arguments="[1]")],
+    model = testing.TestConfig(
+        [
+            call("fail", why="no luck"),
+            ag2_events.ToolCallEvent("add", arguments='{"a": '),
+            ag2_events.ToolCallEvent("add", arguments="[1]"),
+        ],
         "done",
         raise_tool_errors=False,
     )
     events = await results(await ag2.Agent("a", config=model, tools=[toolkit.ag2()]).ask("Go on."))
-    assert all(isinstance(event, ToolErrorEvent) for event in events)
+    assert all(isinstance(event, ag2_events.ToolErrorEvent) for event in events)
     told = "\n".join(words(event) for event in events)
     assert "The server wrote: Error executing tool fail: no luck\n" in f"{told}\n"
     assert "are no JSON object: Expecting value" in told
@@ -71,8 +75,11 @@ async def test_an_error_is_told_without_a_traceback(toolkit: Toolkit) -> None:
 
 
 async def test_pictures_are_named_for_models_that_take_none(toolkit: Toolkit) -> None:
-    for images, kinds in ((True, [TextInput, BinaryInput]), (False, [TextInput, TextInput])):
-        model = TestConfig(call("picture"), "done")
+    for images, kinds in (
+        (True, [ag2_events.TextInput, ag2_events.BinaryInput]),
+        (False, [ag2_events.TextInput, ag2_events.TextInput]),
+    ):
+        model = testing.TestConfig(call("picture"), "done")
         agent = ag2.Agent("a", config=model, tools=[toolkit.ag2(images=images)])
         [event] = await results(await agent.ask("Show it."))
         assert [type(part) for part in event.result.parts] == kinds
@@ -89,12 +96,12 @@ async def test_tools_of_ones_own_come_first_and_middleware_sees_each_call(
 
     seen: list[str | None] = []
 
-    async def watch(proceed: Any, event: ToolCallEvent, context: Any) -> Any:
+    async def watch(proceed: Any, event: ag2_events.ToolCallEvent, context: Any) -> Any:
         seen.append(event.source)
         return await proceed(event, context)
 
     watched = ag2.Toolkit(*toolkit.ag2().tools, middleware=[watch])
-    model = TestConfig([call("echo", text="x"), call("count")], "done")
+    model = testing.TestConfig([call("echo", text="x"), call("count")], "done")
     with caplog.at_level(logging.WARNING, logger="ag2"):
         reply = await ag2.Agent("a", config=model, tools=[echo, watched]).ask("Go on.")
     assert sorted(words(event) for event in await results(reply)) == ["1", "X"]
@@ -106,7 +113,7 @@ async def test_an_agent_on_another_event_loop(toolkit: Toolkit) -> None:
     tools = toolkit.ag2()
 
     async def elsewhere() -> list[str]:
-        agent = ag2.Agent("a", config=TestConfig(call("count"), "done"), tools=[tools])
+        agent = ag2.Agent("a", config=testing.TestConfig(call("count"), "done"), tools=[tools])
         return [words(event) for event in await results(await agent.ask("Count."))]
 
     assert await asyncio.to_thread(lambda: asyncio.run(elsewhere())) == ["1"]
@@ -129,7 +136,9 @@ async def test_the_facades_toolkit_takes_what_ag2s_does(session: Session, tmp_pa
     )
     assert names(only_resources) == {"note", "read_resource"}
     assert names(both) == names(only_tools) | names(only_resources)
-    agent = ag2.Agent("a", config=TestConfig(call("note", day="monday", number="3"), "done"), tools=[only_resources])
+    agent = ag2.Agent(
+        "a", config=testing.TestConfig(call("note", day="monday", number="3"), "done"), tools=[only_resources]
+    )
     [event] = await results(await agent.ask("Read it."))
     [saved] = (tmp_path / "new").iterdir()
     assert str(saved) in words(event)

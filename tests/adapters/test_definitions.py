@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from anthropic.types import ToolUseBlock
-from google.genai import types
-from openai.types.chat import ChatCompletionMessageFunctionToolCall
-from openai.types.responses import ResponseFunctionToolCall
 from tests.conftest import everything
+from tests.lazily import Lazily
 
 from jackfield import ConfigError, MCPClientSessionManager, Toolkit, create_toolkit
+
+anthropic, gemini = Lazily("anthropic.types"), Lazily("google.genai.types")
+chat, responses = Lazily("openai.types.chat"), Lazily("openai.types.responses")
 
 
 @pytest.fixture
@@ -21,28 +21,30 @@ async def toolkit() -> AsyncIterator[Toolkit]:
         yield await create_toolkit(session)
 
 
-CALLS: dict[str, Any] = {
-    "anthropic": ToolUseBlock(id="1", input={"text": "hi"}, name="echo", type="tool_use"),
-    "responses": ResponseFunctionToolCall(call_id="1", name="echo", arguments='{"text": "hi"}', type="function_call"),
-    "chat": ChatCompletionMessageFunctionToolCall(
+CALLS: dict[str, Callable[[], Any]] = {
+    "anthropic": lambda: anthropic.ToolUseBlock(id="1", input={"text": "hi"}, name="echo", type="tool_use"),
+    "responses": lambda: responses.ResponseFunctionToolCall(
+        call_id="1", name="echo", arguments='{"text": "hi"}', type="function_call"
+    ),
+    "chat": lambda: chat.ChatCompletionMessageFunctionToolCall(
         id="1",
         type="function",
         function={"name": "echo", "arguments": '{"text": "hi"}'},  # type: ignore[arg-type]
     ),
-    "gemini": types.FunctionCall(name="echo", args={"text": "hi"}),
-    "gemini's part": types.Part(function_call=types.FunctionCall(name="echo", args={"text": "hi"})),
+    "gemini": lambda: gemini.FunctionCall(name="echo", args={"text": "hi"}),
+    "gemini's part": lambda: gemini.Part(function_call=gemini.FunctionCall(name="echo", args={"text": "hi"})),
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-async def test_a_call_as_a_dictionary_is_answered_alike(call: Any, toolkit: Toolkit) -> None:
-    answer = await toolkit.dispatch(call)
+@pytest.mark.parametrize("made", CALLS.values(), ids=list(CALLS))
+async def test_a_call_as_a_dictionary_is_answered_alike(made: Callable[[], Any], toolkit: Toolkit) -> None:
+    answer = await toolkit.dispatch(call := made())
     assert "hi" in str(answer)
     assert await toolkit.dispatch(call.model_dump(exclude_none=True)) == answer
 
 
 async def test_what_a_model_gets_wrong_is_told(toolkit: Toolkit) -> None:
-    call: Any = CALLS["responses"]
+    call: Any = CALLS["responses"]()
     for name, arguments, words in (
         ("add", '{"a": 1,', "no JSON object"),
         ("add", "[1, 2]", "no JSON object: they are [1, 2]. Nothing was sent."),
@@ -55,7 +57,7 @@ async def test_what_a_model_gets_wrong_is_told(toolkit: Toolkit) -> None:
 
 async def test_a_picture_that_no_api_takes_is_named(toolkit: Toolkit) -> None:
     for kind in ("no base64", "no picture"):
-        call = ToolUseBlock(id="1", input={"kind": kind}, name="bad_picture", type="tool_use")
+        call = anthropic.ToolUseBlock(id="1", input={"kind": kind}, name="bad_picture", type="tool_use")
         words, picture = (await toolkit.dispatch(call))["content"]
         assert words["text"] == f"{kind}:"
         assert picture["text"].startswith("[image: image/png")
@@ -71,5 +73,5 @@ async def test_gemini_takes_no_name_that_begins_with_a_digit(toolkit: Toolkit) -
     renamed = toolkit.filtered(include=["echo"]).renamed({"echo": "3d_echo"})
     (declaration,) = renamed.gemini()[0]["function_declarations"]
     assert declaration["name"] == "_3d_echo"
-    answer = await renamed.dispatch(types.FunctionCall(name="_3d_echo", args={"text": "hi"}))
+    answer = await renamed.dispatch(gemini.FunctionCall(name="_3d_echo", args={"text": "hi"}))
     assert answer["function_response"] == {"name": "_3d_echo", "response": {"output": "hi"}}

@@ -7,16 +7,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from agents.strict_schema import ensure_strict_json_schema
-from anthropic.types import ToolUseBlock
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from openai.types.responses import ResponseFunctionToolCall
 from tests.conftest import everything
+from tests.lazily import Lazily
 
 from jackfield import MCPClientSessionManager, Toolkit, create_toolkit
 from jackfield.adapters.strict import strict_schema, without_nulls
+
+agents, anthropic = Lazily("agents.strict_schema"), Lazily("anthropic.types")
+openai = Lazily("openai.types.responses")
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ async def test_openais_own_rules_find_nothing_to_change(toolkit: Toolkit) -> Non
     for definition in toolkit.openai(strict=True):
         if definition["strict"]:
             parameters = definition["parameters"]
-            assert ensure_strict_json_schema(copy.deepcopy(parameters)) == parameters, definition["name"]
+            assert agents.ensure_strict_json_schema(copy.deepcopy(parameters)) == parameters, definition["name"]
 
 
 async def test_nulls_that_stand_for_nothing_are_not_sent(toolkit: Toolkit) -> None:
-    call = ResponseFunctionToolCall(
+    call = openai.ResponseFunctionToolCall(
         call_id="c",
         type="function_call",
         name="preferences",
@@ -65,7 +66,9 @@ async def test_nulls_that_stand_for_nothing_are_not_sent(toolkit: Toolkit) -> No
     nested = '{"order": {"customer": "Ada", "items": [{"name": "tea", "size": null}], "note": null}, "express": null}'
     answer = await toolkit.dispatch(call.model_copy(update={"name": "order", "arguments": nested}))
     assert answer["output"] == "Ada: tea"
-    missing = await toolkit.dispatch(ToolUseBlock(id="t", type="tool_use", name="add", input={"a": None, "b": 1}))
+    missing = await toolkit.dispatch(
+        anthropic.ToolUseBlock(id="t", type="tool_use", name="add", input={"a": None, "b": 1})
+    )
     assert "a: None is not of type 'integer'" in missing["content"][0]["text"], "what is needed is not taken out"
 
 

@@ -214,6 +214,23 @@ async def test_a_server_that_leads_to_another_path_of_its_own(protected: Start) 
         assert (await session.call_tool("whose")).text.startswith("ada's")
 
 
+@pytest.mark.parametrize("at_first", ["welcome", "broken"])
+async def test_a_server_that_asks_for_no_token_at_first_may_still_say_where_to_get_one(
+    at_first: str, protected: Start
+) -> None:
+    config = protected("--at-first", at_first).config()
+    await signed_in(config)
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("whose")).text.startswith("ada's")
+
+
+async def test_a_server_in_trouble_says_nothing_of_how_to_sign_in(protected: Start) -> None:
+    config = protected("--at-first", "broken", "--open").config()
+    with pytest.raises(ServerUnavailableError, match="answered HTTP 500, and says nothing of how to sign in") as failed:
+        await signed_in(config)
+    assert failed.value.retryable
+
+
 # What goes wrong
 
 

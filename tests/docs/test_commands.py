@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import termios
@@ -82,6 +83,8 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
     commands = [command for command in commands_of(block) if command.is_run]
     for command in commands:
         needs(NEEDS[command.text]() if command.text in NEEDS else None)
+        if "| jq " in command.text:
+            needs(None if shutil.which("jq") else "jq is not installed: scripts/services.sh")
         if command.text in KILLS:
             monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if third_party := browser._program():

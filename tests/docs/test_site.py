@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from scripts.docs.api import public_modules
 from scripts.docs.reference import reference_pages
+from tests.conftest import unmeasured
 from tests.docs.blocks import DOCS, FENCE, PAGES, ROOT
 
 import jackfield
@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
-        env={**os.environ, **proxies, "NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "error"},
+        env={**unmeasured(), **proxies, "NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.conftest import unmeasured
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEMO = "research_assistant/main.py"
@@ -25,7 +26,7 @@ class Runner:
         self.mark = str(mark)
 
     def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
-        keyless = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+        keyless = {name: value for name, value in unmeasured().items() if not name.endswith("_API_KEY")}
         path = f"{os.environ['PATH']}{os.pathsep}{self.mark}"
         environment = {**keyless, "PATH": path, "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         command = [sys.executable, "-W", "error::ResourceWarning", str(EXAMPLES / script), *arguments]

@@ -84,13 +84,18 @@ class Manager(RuleBasedStateMachine):
                 self.close_unleased(key)
 
     def lease(self, key: str | None) -> None:
-        lease = self.manager.open_session(self.server.config, key=key)
-        try:
-            session = self.runner.run(lease.__aenter__())
-        except JackfieldError as error:
-            assert error.code == "session_timeout", error  # noqa: PT017
-            assert len(self.manager.sessions()) == MAX_SESSIONS, "there is room"
-            return
+        for _ in range(100):
+            lease = self.manager.open_session(self.server.config, key=key)
+            try:
+                session = self.runner.run(lease.__aenter__())
+                break
+            except JackfieldError as error:
+                assert error.code == "session_timeout", error  # noqa: PT017
+                if len(self.manager.sessions()) == MAX_SESSIONS:
+                    return
+                # The one of this key is still being closed; on a busy machine that takes longer than the manager waits.
+        else:
+            raise AssertionError("there is room")
         others = [held for held in self.held if held.key == key is not None]
         assert all(held.session.process_id == session.process_id for held in others)
         self.held.append(Held(lease, session, key))

@@ -54,6 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--metadata", choices=["other-issuer", "no-pkce", "other-resource", "none"])
     parser.add_argument("--bad-token", choices=["shape", "refused", "useless"], help="what the token endpoint does")
     parser.add_argument("--open", action="store_true", help="the MCP server lets requests without tokens through")
+    parser.add_argument("--at-first", choices=["welcome", "broken"], help="what it answers to requests without tokens")
     parser.add_argument("--header", help="NAME=VALUE without which nothing of the MCP server answers")
     parser.add_argument("--slow-refresh", type=float, default=0.0, help="seconds before a refresh is answered")
     parser.add_argument("--scope", default="notes:read", help="that the MCP server wants")
@@ -211,6 +212,9 @@ class Watched:
             answer = JSONResponse(said)
         if options.bad_token == "shape" and path == "/token":
             answer = JSONResponse({"refresh_token": "refresh-in-a-bad-shape"})
+        has_token = any(name == b"authorization" for name, _ in scope["headers"])
+        if options.at_first and path == "/mcp" and not has_token:
+            answer = Response("{}", 200 if options.at_first == "welcome" else 500)
         if options.header and path.startswith(("/mcp", "/sse", "/.well-known/oauth-protected")):
             name, _, value = options.header.partition("=")
             if request.headers.get(name) != value:

@@ -60,23 +60,18 @@ def run_live(
         config = target.load_config()
         launch = Launch.of(config) if config.transport == "stdio" else None
     deadline = None if timeout is None else time.monotonic() + timeout
-    interrupts = _Interrupts()
-    with interrupts.held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
+    with _interrupts_held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
         with _uncollected():
             config = config or target.load_config()
             for module in _NEEDED:
                 import_module(module, __package__)
-            import asyncio
+            from .running import run
         silence_libraries(output)
         if output.verbose:
             logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
         if timeout is not None:
             config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
-        try:
-            with interrupts.as_cancellation():
-                return asyncio.run(_made(config, steps, deadline, on_progress, interrupts))
-        except asyncio.CancelledError:
-            raise SystemExit(128 + interrupts.number) from None
+        return run(lambda: _made(config, steps, deadline, on_progress))
 
 
 @contextlib.contextmanager
@@ -95,13 +90,11 @@ async def _made(
     steps: Steps,
     deadline: float | None,
     on_progress: ProgressListener | None,
-    interrupts: _Interrupts,
 ) -> Result:
     from ..errors import JackfieldError
     from ..manager.manager import MCPClientSessionManager
     from ..session.requests import as_json, make_request
 
-    interrupts.cancel_this_task()
     async with MCPClientSessionManager().open_session(config) as session:
         try:
             request = next(steps)
@@ -130,56 +123,22 @@ def _awaited(listener: ProgressListener) -> Any:
     return on_progress
 
 
-class _Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP, in the two phases of a command that opens a server."""
+@contextlib.contextmanager
+def _interrupts_held() -> Generator[None]:
+    """While imports run, a signal ends server and process at once; later `run` takes them.
 
-    def __init__(self) -> None:
-        self.number = 0
-        """The signal other than Ctrl-C that came."""
-
-    @contextlib.contextmanager
-    def held(self) -> Generator[None]:
-        """While imports run a signal ends server and process at once.
-
-        An exception could come up anywhere in other people's code, where it may be taken for something else.
-        """
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-        # One that is ignored, such as by nohup, stays so.
-        mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    An exception could come up anywhere in other people's code, where it may be taken for something else.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    # One that is ignored, such as by nohup, stays so.
+    mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in mine:
+        signal.signal(number, _end_at_once)
+    try:
+        yield
+    finally:
         for number in mine:
-            signal.signal(number, _end_at_once)
-        try:
-            yield
-        finally:
-            for number in mine:
-                signal.signal(number, before[number])
-
-    @contextlib.contextmanager
-    def as_cancellation(self) -> Generator[None]:
-        """From here on the event loop takes them: it cancels what runs, which closes the server."""
-        is_ours = signal.getsignal(signal.SIGINT) is _end_at_once
-        if is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            yield
-        finally:
-            if is_ours:
-                signal.signal(signal.SIGINT, _end_at_once)
-
-    def cancel_this_task(self) -> None:
-        """Let SIGTERM and SIGHUP cancel the running task, as asyncio does by itself for Ctrl-C."""
-        import asyncio
-
-        task = asyncio.current_task()
-        assert task
-
-        def cancel(number: int) -> None:
-            self.number = self.number or number
-            task.cancel()
-
-        for number in ENDING:
-            if signal.getsignal(number) is _end_at_once:
-                asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+            signal.signal(number, before[number])
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

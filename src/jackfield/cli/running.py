@@ -24,18 +24,25 @@ def run(job: Callable[[], Awaitable[_T]]) -> _T:
     async def main() -> _T:
         task = asyncio.current_task()
         assert task
+        loop = asyncio.get_running_loop()
 
         def cancel(number: int) -> None:
+            if number == signal.SIGINT and came:
+                # By itself asyncio would raise it wherever the loop is just then: what is broken off in the middle of a
+                # step would be waited for in vain. Here it comes up between two steps.
+                raise KeyboardInterrupt
             came.append(number)
             task.cancel()
 
-        for number in ENDING:
+        for number in (signal.SIGINT, *ENDING):
             # One that is ignored, such as by nohup, stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+                loop.add_signal_handler(number, cancel, number)
         return await job()
 
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
+        if came[:1] == [signal.SIGINT]:
+            raise KeyboardInterrupt from None
         raise SystemExit(128 + came[0] if came else 1) from None
