@@ -22,6 +22,10 @@ from .scene import set_up
 @pytest.fixture
 def scene(jackfield: Command) -> Command:
     set_up(jackfield)
+    people = {"enum": ["ada", "bob", None]}
+    to = {"anyOf": [{"$ref": "#/$defs/Person"}, {"type": "string", "enum": ["all"]}]}
+    schema = {"properties": {"to": to, "urgent": {"type": "boolean"}}, "$defs": {"Person": people}}
+    jackfield.remember("mail", [{"name": "send", "inputSchema": schema}])
     return jackfield
 
 
@@ -48,6 +52,9 @@ def candidates(run: Command, line: str, shell: str = "fish") -> list[str]:
         ("jackfield show files.r ", []),
         ("jackfield find --server tr", ["tracker"]),
         ("jackfield find --server=tr", []),
+        ("jackfield find --server tracker --li", ["--limit"]),
+        ("jackfield call mail.send to=", ["to=ada", "to=bob", "to=all"]),
+        ("jackfield call mail.send urgent=", ["urgent=true", "urgent=false"]),
         ("jackfield refresh files m", ["mail"]),
         ("jackfield call f", ["files."]),
         ("jackfield call files.read_file ", ["path=", "limit=", "encoding="]),
@@ -82,6 +89,8 @@ def test_files_and_folders(scene: Command) -> None:
     (scene.project / "a file.json").touch()
     assert candidates(scene, "jackfield --config a") == ["a file.json", "a folder/"]
     assert candidates(scene, "jackfield config add x --cwd a") == ["a folder/"]
+    assert candidates(scene, "jackfield call files.write_file text=@a") == ["text=@a file.json", "text=@a folder/"]
+    assert candidates(scene, "jackfield config import --from a") == ["a file.json", "a folder/"]
 
 
 def test_what_they_are_is_said(scene: Command) -> None:

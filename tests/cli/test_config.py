@@ -148,6 +148,9 @@ def test_add_and_remove(jackfield: Command) -> None:
     assert facts == {"files": "stdio", "remote": "streamable-http", "old": "sse", "one": "stdio"}
     assert jackfield("config", "remove", "files").exit_code == 0
     assert set(own(jackfield)) == {"remote", "old", "one"}
+    done = jackfield("config", "add", "last", "--json", "--", "x").json
+    assert done == {"file": str(file), "added": "last"}
+    assert jackfield("config", "remove", "last", "--json").json == {"file": str(file), "removed": "last"}
 
 
 def test_a_relative_command_is_meant_from_here(jackfield: Command) -> None:
@@ -243,6 +246,13 @@ def test_another_file_can_be_written(jackfield: Command) -> None:
     jackfield("config", "add", "x", "--config", "mine.json", "--", "y")
     assert list(json.loads((jackfield.project / "mine.json").read_text())["mcpServers"]) == ["x"]
     assert jackfield("config", "add", "x", "--config", "mine.toml", "--", "y").exit_code == 3
+    two = jackfield("config", "add", "x", "--config", "mine.json", "--config", "other.json", "--", "y")
+    assert two.exit_code == 3
+    assert "only one file can be written" in two.stderr
+    (jackfield.project / "list.json").write_text('{"mcpServers": ["x"]}')
+    odd = jackfield("config", "add", "x", "--config", "list.json", "--", "y")
+    assert odd.exit_code == 3
+    assert "mcpServers is no table of servers by name" in odd.stderr
 
 
 def test_a_file_that_cannot_be_written(jackfield: Command) -> None:
@@ -298,6 +308,16 @@ def test_import_takes_what_is_yours(others: Command) -> None:
         "c": {"url": "https://h/mcp", "headers": {"Authorization": "Bearer ${T}"}},
     }
     assert others("config", "import", "--json").json["imported"] == [], "what is there already stays"
+
+
+def test_plain_values_in_a_file_that_others_may_see_are_warned_of(others: Command) -> None:
+    write_servers(others.project / "theirs.json", {"t": {"url": "https://h/mcp", "headers": {"X-Key": "s3cret"}}})
+    done = others("config", "import", "t", "--from", "theirs.json", "--project")
+    assert done.exit_code == 0
+    assert "has values in plain text now" in done.stderr
+    assert "s3cret" not in done.stderr
+    mine = others("config", "import", "t", "--from", "theirs.json")
+    assert "plain text" not in mine.stderr, "one's own file is one's own"
 
 
 def test_import_from_one_program(others: Command) -> None:

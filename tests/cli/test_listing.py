@@ -54,6 +54,41 @@ def test_list_as_data(scene: Command) -> None:
     assert "did you mean 'args'" in facts["slip"]["problem"]
 
 
+def test_one_servers_tools_as_data(scene: Command) -> None:
+    listed = scene("list", "files", "--json").json
+    assert [(one["name"], one["marks"]) for one in listed] == [
+        ("read_file", ["read-only"]),
+        ("write_file", ["destructive"]),
+        ("list_folder", []),
+    ]
+    costs = {one["name"]: one["tokens"] for one in scene("tokens", "files", "--json").json}
+    assert costs.keys() == {one["name"] for one in listed}
+    assert all(20 < cost < 200 for cost in costs.values())
+    whole = scene("tokens", "--json").json
+    assert whole["eager"] >= sum(costs.values())
+    assert whole["tools"] == sum(one["tools"] for one in whole["servers"])
+
+
+def test_a_server_without_tools(scene: Command) -> None:
+    scene.remember("browser", [])
+    done = scene("list", "browser")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "The server 'browser' offers no tools." in done.stderr
+    assert scene("list", "browser", "--json").json == []
+    assert (scene("tokens", "browser").stdout, scene("tokens", "browser", "--json").json) == ("", [])
+    assert "browser" in scene("show", "browser").stdout
+    assert scene("show", "browser", "--json").json["tools"] == []
+
+
+def test_what_was_never_listed(scene: Command) -> None:
+    shown = scene("show", "browser", "--json").json
+    assert (shown["tools"], shown["instructions"], shown["server_info"]) == ([], None, {})
+    assert "Nothing is known of 'browser' yet" in scene("list", "browser").stderr
+    missing = scene("show", "browser.click")
+    assert missing.exit_code == 2
+    assert "Ask it for them: jackfield refresh browser" in missing.stderr
+
+
 def test_show_as_data(scene: Command) -> None:
     server = scene("--json", "show", "files").json
     assert [one["name"] for one in server["tools"]] == [one["name"] for one in FILES]
@@ -110,6 +145,11 @@ def test_nothing_configured(jackfield: Command) -> None:
     assert missing.exit_code in (2, 3)
     assert jackfield("list", "x").exit_code == 3
     assert jackfield("--quiet", "list").stderr == ""
+    found = jackfield("find", "anything")
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert "No server is configured" in found.stderr
+    assert jackfield("config", "check").stderr.startswith("There is nothing to check")
+    assert "No configuration file was found" in jackfield("config", "path").stderr
 
 
 def test_a_disabled_server_is_not_there(jackfield: Command) -> None:

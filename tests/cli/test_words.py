@@ -198,7 +198,7 @@ def test_a_long_signature_is_cut_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "shown"), [(0, ""), (90, "as listed 1 minute ago"), (7200, "2 hours ago"), (90_000, "1 day ago")]
+    ("age", "shown"), [(0, ""), (90, "as listed 1 min ago"), (7200, "2 h ago"), (90_000, "1 d ago")]
 )
 def test_the_age_of_the_listing_is_told_where_it_may_be_the_reason(age: float, shown: str) -> None:
     with pytest.raises(InvalidArgumentsError) as caught:

@@ -10,7 +10,16 @@ import httpx2
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from jackfield import ConfigError, HttpConfig, MCPConfig, ServerConfig, SessionConfig, SseConfig, StdioConfig
+from jackfield import (
+    ConfigError,
+    HttpConfig,
+    MCPConfig,
+    OAuthConfig,
+    ServerConfig,
+    SessionConfig,
+    SseConfig,
+    StdioConfig,
+)
 
 SERVER: TypeAdapter[ServerConfig] = TypeAdapter(ServerConfig)
 STREAMABLE_SPELLINGS = ["http", "streamable-http", "streamable_http", "streamableHttp", "streamablehttp"]
@@ -167,6 +176,15 @@ def test_only_http_urls_with_a_host_are_taken(url: str) -> None:
 def test_an_unknown_key_is_answered_with_the_nearest(key: str, nearest: str) -> None:
     with pytest.raises(ValidationError, match=f"unknown key '{key}'; did you mean '{nearest}'"):
         StdioConfig.model_validate({"server_name": "s", "command": "c", key: "x"})
+
+
+def test_an_oauth_client_is_named_in_one_way() -> None:
+    with pytest.raises(ValidationError, match="give client_id or client_metadata_url, not both"):
+        OAuthConfig(client_id="c", client_metadata_url="https://client.example/metadata.json")
+    with pytest.raises(ValidationError, match="a client_secret needs its client_id"):
+        OAuthConfig(client_secret="s")
+    assert OAuthConfig(client_id="c").client_key == "c"
+    assert OAuthConfig().client_key == ""
 
 
 def test_configurations_cannot_be_changed_but_copied() -> None:

@@ -88,7 +88,6 @@ def test_it_runs(tmp_path: Path) -> None:
         "closing",
         "one",
         "adapters",
-        "recall",
     }
     assert [line.split()[0] for line in done.stdout.splitlines()] == [*SUBJECTS]
     assert notes == [], notes

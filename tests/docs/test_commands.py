@@ -86,7 +86,7 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
         if "| jq " in command.text:
             needs(None if shutil.which("jq") else "jq is not installed: scripts/services.sh")
         if command.text in KILLS:
-            monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+            monkeypatch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
     if third_party := browser._program():
         monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
     script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)

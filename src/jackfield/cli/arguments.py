@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidArgumentsError, nearest
 from ..plain import as_list, as_table
 from .conversion import MisfitError, Schema, alternatives, converted
+from .wording import ago
 from .words import Given
 
 if TYPE_CHECKING:
@@ -81,15 +82,7 @@ def listing_age(server_name: str, listed_at: float | None) -> str:
     seconds = 0.0 if listed_at is None else time.time() - listed_at
     if seconds < _FRESH_SECONDS:
         return ""
-    return f" (as listed {_ago(seconds)}; to have it listed anew: jackfield refresh {server_name})"
-
-
-def _ago(seconds: float) -> str:
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{seconds:.0f} seconds ago"
+    return f" (as listed {ago(seconds)}; to have it listed anew: jackfield refresh {server_name})"
 
 
 def _is_known(name: str, schema: Schema) -> bool:
