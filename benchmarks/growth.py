@@ -66,7 +66,7 @@ def with_servers(started: Sequence[Worker], plan: Plan) -> list[Row]:
             return [seen["first"], seen["bytes"] / 1e6]
 
         in_turns(started, one, 1 if count == SERVERS[0] else 0, parts=2)
-        seconds, memory = in_turns(started, one, plan.rounds(5), parts=2, seconds=3)
+        seconds, memory = in_turns(started, one, plan.rounds(1 if count == SERVERS[-1] else 5), parts=2, seconds=3)
         rows.append(
             row_of("growth_servers", f"{count} servers", seconds.samples, base="raw", notes=seconds.notes, at=count)
         )

@@ -47,7 +47,7 @@ def measure(plan: Plan) -> list[Row]:
                 servers = [quick(worker, "--start-delay", str(DELAY), name=f"s{n}") for n in range(count)]
                 return worker.ask("once", servers=servers, tool="", arguments={}, listed=True)["first"]
 
-            (tried,) = in_turns(started, many, plan.rounds(3), seconds=6)
+            (tried,) = in_turns(started, many, plan.rounds(2))
             rows.append(row_of("opening", f"{count} servers", tried.samples, base="raw", own=own, notes=tried.notes))
     return [*rows, *asyncio.run(recovery(plan.rounds(5)))]
 

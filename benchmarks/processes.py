@@ -82,7 +82,7 @@ def imports(plan: Plan) -> list[Row]:
     contestants = plan.with_peers([RAW, OURS], PEERS)
     lines = {one.name: [plan.python(one), "-c", f"import {one.imports}"] for one in contestants}
     lines |= {"pass": PASS, "jackfield_session": [sys.executable, "-c", SESSION_NEEDS]}
-    samples = in_turns(lines, environment(), plan.rounds(5))
+    samples = in_turns(lines, environment(), plan.rounds(3))
     return [row_of("importing", "import", samples, base="raw", own=bases(contestants))]
 
 

@@ -80,7 +80,7 @@ def transported(
         def one(worker: Worker, counts: Any = counts, call: Any = call, at_once: int = at_once) -> float:
             return worker.ask("call", **call, count=counts[worker.contestant.name], at_once=at_once)
 
-        (tried,) = in_turns(here, one, plan.rounds(11), seconds=4)
+        (tried,) = in_turns(here, one, plan.rounds(9), seconds=3)
         rows.append(
             row_of(
                 "warm_call",
