@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit docs bench soak mutants third-party ag2-classic peers dist lowest extras release-check \
+.PHONY: demo test lint types layers unit branches docs bench soak mutants third-party ag2-classic peers dist lowest extras release-check \
 	constraints clean
 
 demo: $(STAMP)
@@ -29,6 +29,10 @@ layers: $(STAMP)
 unit: $(STAMP) third-party
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+
+# Of the last `make unit`.
+branches: $(STAMP)
+	$(BIN)/python scripts/branches.py
 
 docs: $(STAMP)
 	$(BIN)/python -m scripts.docs.diagrams
