@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -85,15 +86,14 @@ def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConf
 
 
 def _sign_in(invocation: Invocation, config: RemoteConfig, *, no_browser: bool, timeout: float) -> int:
-    import asyncio
-
     from ..auth.account import sign_in_status
     from ..auth.sign_in import sign_in
+    from .running import run
 
     output = invocation.output
     person = _Person(output, config.address, opens_browser=not no_browser and _has_browser())
 
-    async def run() -> SignInStatus:
+    async def job() -> SignInStatus:
         await sign_in(
             config,
             show_url=person.show,
@@ -104,7 +104,7 @@ def _sign_in(invocation: Invocation, config: RemoteConfig, *, no_browser: bool, 
         return await sign_in_status(config)
 
     try:
-        status = asyncio.run(run())
+        status = run(job)
     except (KeyboardInterrupt, JackfieldError):
         person.end_line()
         raise
@@ -191,12 +191,11 @@ def _open_browser(url: str) -> bool:
 
 
 def _sign_out(invocation: Invocation, config: RemoteConfig) -> int:
-    import asyncio
-
     from ..auth.account import sign_out
+    from .running import run
 
     output, name = invocation.output, config.server_name
-    ended = asyncio.run(sign_out(config))
+    ended = run(partial(sign_out, config))
     if not ended.was_signed_in:
         output.note(f"You were not signed in to {name}.")
     elif ended.is_revoked:
@@ -209,13 +208,13 @@ def _sign_out(invocation: Invocation, config: RemoteConfig) -> int:
 
 
 def _show_status(invocation: Invocation, server: str | None) -> int:
-    import asyncio
-
     from ..auth.account import sign_in_status
+    from .running import run
 
     output = invocation.output
     if server is not None:
-        status = asyncio.run(sign_in_status(_remote(invocation, server, trusted=False)))
+        one = _remote(invocation, server, trusted=False)
+        status = run(partial(sign_in_status, one))
         if output.as_json:
             output.write_json(_facts(status))
         else:
@@ -225,7 +224,7 @@ def _show_status(invocation: Invocation, server: str | None) -> int:
     for name in invocation.servers.names:
         try:
             config = _remote(invocation, name, trusted=False)
-            statuses.append(asyncio.run(sign_in_status(config)))
+            statuses.append(run(partial(sign_in_status, config)))
         except exits.UsageError:
             continue  # started here
         except JackfieldError as error:
