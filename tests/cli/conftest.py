@@ -164,6 +164,8 @@ class Command:
         """Run it in a terminal to its end; what it writes on stdout and stderr comes together."""
         terminal = self.spawn(*arguments, columns=columns, env=env)
         text = terminal.read()
+        terminal.wait()
+        terminal.ptyproc.delayafterclose = 0  # it has ended
         terminal.close()
         return Done(terminal.exitstatus or 0, text.replace("\r\n", "\n"))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
 import pytest
 from tests.cli.conftest import PYTHON, Command, everything, jackfield, unruly_entry
+from tests.conftest import strays
 
 from jackfield import HttpConfig, SessionConfig, StdioConfig
 
@@ -17,9 +19,9 @@ __all__ = ["Serving", "behind", "everything", "jackfield", "serving", "stdio_con
 QUICK = SessionConfig(timeout=30, call_timeout=30)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def real_python(jackfield: Command) -> None:
-    """What a gateway has started is found among its children."""
+    """For tests of how a gateway ends: nothing stands between it and its signals."""
     jackfield.python = PYTHON
 
 
@@ -35,12 +37,17 @@ def stdio_config(command: Command, *options: str, **more: Any) -> StdioConfig:
     )
 
 
-def behind(process_id: int | None) -> list[int]:
-    """The processes of servers that a gateway has started."""
-    if process_id is None or not psutil.pid_exists(process_id):
-        return []
-    children = psutil.Process(process_id).children(recursive=True)
-    return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+def behind(gateway: int | None = None) -> list[int]:
+    """The processes of servers that gateways have started.
+
+    Args:
+        gateway: A process that is a gateway, where it is not `jackfield serve`.
+    """
+    found: list[int] = []
+    for process in strays():
+        with suppress(psutil.Error):
+            found += [] if "serve" in process.cmdline() or process.pid == gateway else [process.pid]
+    return found
 
 
 class Serving:

@@ -41,15 +41,15 @@ async def test_clients_have_sessions_of_their_own_which_end_with_them(
     async with manager.open_session(gateway.config()) as ada:
         assert ada.protocol_version == "2025-11-25"
         assert [tool.name for tool in (await ada.list_tools()).tools] == ["find_tools", "call_tool"]
-        assert behind(gateway.process.pid) == []
+        assert behind() == []
         async with manager.open_session(gateway.config()) as grace:
             assert [(await call(ada, "one.count")).text for _ in range(3)] == ["1", "2", "3"]
             assert (await call(grace, "one.count")).text == "1"
             assert (await call(grace, "two.count")).text == "1"
-            assert len(behind(gateway.process.pid)) == 3
-        assert eventually(lambda: len(behind(gateway.process.pid)) == 1, 10)
+            assert len(behind()) == 3
+        assert eventually(lambda: len(behind()) == 1, 10)
         assert (await call(ada, "one.count")).text == "4"
-    assert eventually(lambda: behind(gateway.process.pid) == [], 10)
+    assert eventually(lambda: behind() == [], 10)
 
 
 async def test_requests_without_sessions_share_nothing(
@@ -64,7 +64,7 @@ async def test_requests_without_sessions_share_nothing(
         tools = {tool.name: tool for tool in (await ada.list_tools()).tools}
         assert "session" in tools["call_tool"].input_schema["properties"]
         assert [(await call(session, "one.count")).text for session in (ada, grace, ada)] == ["1", "1", "1"]
-        assert eventually(lambda: behind(gateway.process.pid) == [], 10)
+        assert eventually(lambda: behind() == [], 10)
 
         async def kept(session: str) -> str:
             return (await ada.call_tool("call_tool", {"tool": "one.count", "session": session})).text
@@ -73,7 +73,7 @@ async def test_requests_without_sessions_share_nothing(
         assert (count, await kept(handle), await kept(handle)) == ("1", "2", "3")
         assert re.match(r"1\n", await kept("new"))
         assert "There is no such session" in await kept("0123456789abcdef")
-        assert len(behind(gateway.process.pid)) == 2
+        assert len(behind()) == 2
     assert gateway.end(signal.SIGTERM) == 143
     assert not strays()
 
@@ -254,6 +254,7 @@ def test_a_port_that_is_taken() -> None:
 # Ends
 
 
+@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_ends_everything(
     number: int, code: int, serving: Start, jackfield: Command, manager: MCPClientSessionManager
@@ -278,7 +279,7 @@ async def test_a_signal_ends_everything(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hang)
             with anyio.fail_after(20):
-                while len(behind(gateway.process.pid)) < 2:
+                while len(behind()) < 2:
                     await anyio.sleep(0.01)
             gateway.process.send_signal(number)
     assert gateway.process.wait(30) == code

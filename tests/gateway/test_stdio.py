@@ -60,13 +60,13 @@ async def test_our_own_client_with_two_servers(protocol: str, jackfield: Command
     async with manager.open_session(stdio_config(jackfield, protocol=protocol)) as session:
         assert session.protocol_version == ("2026-07-28" if protocol == "auto" else "2025-11-25")
         assert [tool.name for tool in (await session.list_tools()).tools] == ["find_tools", "call_tool"]
-        assert behind(session.process_id) == []  # nothing is started before it is needed
+        assert behind() == []  # nothing is started before it is needed
         found = (await session.call_tool("find_tools", {"queries": ["echo"]})).text
         assert "never listed: one, two" in found
-        assert behind(session.process_id) == []
+        assert behind() == []
 
         assert (await call(session, "two.count")).text == "1"
-        assert len(behind(session.process_id)) == 1
+        assert len(behind()) == 1
         assert (await call(session, "two.count")).text == "2"
 
         seen: list[tuple[float, float | None, str | None]] = []
@@ -120,7 +120,7 @@ async def test_all_tools_themselves(protocol: str, jackfield: Command, tmp_path:
         assert tools["one_echo"].annotations
         assert tools["one_echo"].annotations.read_only_hint
         assert tools["receipt"].output_schema
-        assert eventually(lambda: behind(session.process_id) == [])  # they were only asked for their tools
+        assert eventually(lambda: behind() == [])  # they were only asked for their tools
         assert (await session.call_tool("one_echo", {"text": "a"})).text == "a"
         assert (await session.call_tool("two_echo", {"text": "b"})).text == "b"
         assert (await session.call_tool("receipt", {"customer": "Ada"})).data["customer"] == "Ada"
@@ -239,6 +239,7 @@ def ask(process: subprocess.Popen[bytes], number: int, tool: str, arguments: str
     process.stdin.flush()
 
 
+@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize(
     ("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), ("end of stdin", 0), ("the host dies", None)]
 )
@@ -253,7 +254,7 @@ async def test_however_it_ends_nothing_is_left(how: object, code: int | None, ja
     ask(process, 2, "one.count", "{}")
     assert b'"id":2' in process.stdout.readline()
     ask(process, 3, "one.sleep", '{"seconds": 100}')
-    assert len(behind(process.pid)) >= 2
+    assert len(behind()) >= 2
     if isinstance(how, int):
         process.send_signal(how)
     elif how == "end of stdin":
@@ -295,6 +296,7 @@ def waiting_bytes(process: subprocess.Popen[bytes]) -> int:
     return struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, b"\0" * 4))[0]
 
 
+@pytest.mark.usefixtures("real_python")
 def test_a_host_that_does_not_read_holds_up_no_signal(jackfield: Command) -> None:
     jackfield.configure_user(one=unruly_entry())
     process = start(jackfield)
