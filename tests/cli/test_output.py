@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -16,6 +16,7 @@ from jackfield.cli.wording import ago, count, duration
 cells = st.text(max_size=60)
 
 
+@example([("", "0" * 13, ""), ("0" * 12, "", "0" * 12)], 40, 0)
 @given(st.lists(st.tuples(cells, cells, cells), max_size=5), st.integers(40, 200), st.sampled_from([0, 1, 2]))
 def test_a_table_fits_its_terminal_and_has_a_line_for_each_row(
     rows: list[tuple[str, str, str]], width: int, squeeze: int

@@ -31,14 +31,22 @@ def drawn(
     most = max(_LEAST, width // 3)
     widths = [max(cell_len(row[number]) for row in cells) for number in range(len(columns))]
     widths = [one if number == squeeze else min(one, most) for number, one in enumerate(widths)]
-    rest = width - sum(one for number, one in enumerate(widths) if number != squeeze) - len(_GAP) * (len(columns) - 1)
+    others = [number for number in range(len(columns)) if number != squeeze]
+    room = width - len(_GAP) * len(others)
+    least = min(widths[squeeze], _LEAST)
+    while sum(widths[number] for number in others) > room - least:
+        widest = max(others, key=widths.__getitem__)
+        if widths[widest] <= _LEAST:
+            break
+        widths[widest] -= 1
+    rest = room - sum(widths[number] for number in others)
     widths[squeeze] = min(widths[squeeze], max(rest, _LEAST))
 
     def fitted(text: str, number: int) -> str:
-        room = widths[number]
-        if cell_len(text) > room:
-            return set_cell_size(text, room - len(_CUT)) + _CUT
-        blank = " " * (room - cell_len(text))
+        space = widths[number]
+        if cell_len(text) > space:
+            return set_cell_size(text, space - len(_CUT)) + _CUT
+        blank = " " * (space - cell_len(text))
         return blank + text if number in right else text + blank
 
     lines = [_GAP.join(fitted(cell, number) for number, cell in enumerate(row)).rstrip() for row in cells]
