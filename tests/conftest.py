@@ -113,7 +113,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
     if request.node.get_closest_marker("leaves_things"):
         return
-    left = strays()
+    # One that was killed just now may still be there for a moment.
+    _, left = psutil.wait_procs(strays(), timeout=0.2)
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"

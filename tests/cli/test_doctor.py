@@ -13,7 +13,7 @@ import pytest
 
 from jackfield.cli.leftovers import leftovers
 
-from ..conftest import MARK, TOKEN, Listening, eventually
+from ..conftest import MARK, TOKEN, Listening, eventually, strays
 from .conftest import Command, everything, golden_layouts, unruly_entry
 
 TIMES = (r"\((?:\d+ ms|\d+\.\d s)\)", "(TIME)")
@@ -215,6 +215,7 @@ def test_what_a_killed_program_left_behind_is_found(jackfield: Command) -> None:
         (found,) = [one for one in jackfield("doctor", "--json").json["leftovers"] if one["pid"] == orphan]
         assert "time.sleep(60)" in found["command"]
         os.kill(orphan, signal.SIGKILL)
+        assert eventually(lambda: orphan not in {process.pid for process in strays()})
     finally:
         adopter.kill()
         adopter.wait()
