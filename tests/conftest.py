@@ -133,11 +133,6 @@ def quick_python() -> str:
     return str(launchers() / "python3")
 
 
-def unmeasured() -> dict[str, str]:
-    """The environment for programs that are run to see that they run; of `src` other tests cover the same."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
 def everything(
     name: str = "everything", *options: str, environment: dict[str, str] | None = None, **more: Any
 ) -> StdioConfig:

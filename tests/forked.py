@@ -127,9 +127,8 @@ def launchers() -> Path:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
         command = [sys.executable, __file__, str(folder / "bin" / "python3"), ROOM]
-        forking = subprocess.Popen(command, stdin=listener.fileno(), env={**environment, "ROOM": ROOM * 8})
+        forking = subprocess.Popen(command, stdin=listener.fileno(), env={**unmeasured(), "ROOM": ROOM * 8})
     atexit.register(forking.wait)
     atexit.register(forking.kill)
     launcher = folder / "bin" / "python3"
@@ -146,6 +145,11 @@ def launchers() -> Path:
     for path in launcher.parent.iterdir():
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return launcher.parent
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment for programs that are run to see that they run; of `src` other tests cover the same."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def is_launcher(command: list[str]) -> bool:

@@ -14,8 +14,8 @@ from benchmarks.arena import PEERS, RAW_OF_PEERS
 from benchmarks.figures import RESULTS, Cell, Figure, Results, Row, row_of
 from benchmarks.page import PAGE, PICTURES, rendered
 from benchmarks.tables import ahead, verdict
-from tests.conftest import unmeasured
 from tests.docs.blocks import DOCS, ROOT
+from tests.forked import unmeasured
 
 VERSIONS = (ROOT / "benchmarks" / "peers" / "versions.txt").read_text()
 

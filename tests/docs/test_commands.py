@@ -14,6 +14,7 @@ import sys
 import termios
 import threading
 import tomllib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,11 @@ NOT_RUN = {
 }
 """Beginnings of commands that are not run, and why."""
 
-NEEDS = {"python3 shop.py": browser.missing}
-"""Commands that need what nobody here wrote, and what says that it is missing."""
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "python3 shop.py": browser.missing,
+    "| jq ": lambda: None if shutil.which("jq") else "jq is not installed: scripts/services.sh",
+}
+"""What is in commands that need what nobody here wrote, and what says that it is missing."""
 
 KILLS = {"python3 crash.py"}
 """Commands that kill a process by its id, which must be the server itself; see forked.py."""
@@ -82,9 +86,8 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
     write_files(block.page, reader)
     commands = [command for command in commands_of(block) if command.is_run]
     for command in commands:
-        needs(NEEDS[command.text]() if command.text in NEEDS else None)
-        if "| jq " in command.text:
-            needs(None if shutil.which("jq") else "jq is not installed: scripts/services.sh")
+        for part, missing in NEEDS.items():
+            needs(missing() if part in command.text else None)
         if command.text in KILLS:
             monkeypatch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
     if third_party := browser._program():

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from scripts.docs.api import public_modules
 from scripts.docs.reference import reference_pages
-from tests.conftest import unmeasured
 from tests.docs.blocks import DOCS, FENCE, PAGES, ROOT
+from tests.forked import unmeasured
 
 import jackfield
 

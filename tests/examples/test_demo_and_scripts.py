@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.conftest import unmeasured
+from tests.forked import unmeasured
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEMO = "research_assistant/main.py"

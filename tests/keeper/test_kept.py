@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, quick_python
+from tests.forked import unmeasured
 from tests.keeper.conftest import PYTHON, Home, Unruly, fields_of, is_running, text
 
 from jackfield import (
@@ -427,8 +427,7 @@ def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(shared: Home, 
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     # Measuring coverage imports much itself.
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with shared.client(code, fields_of(kept), python=PYTHON, env=plain) as client:
+    with shared.client(code, fields_of(kept), python=PYTHON, env=unmeasured()) as client:
         output, errors = client.communicate(timeout=20)
     assert (output, errors) == ("[]\n", "")
 

@@ -165,19 +165,24 @@ def starting_folder(file: Path) -> Path:
 
     In the home folder it is the user's own, and no project's.
     """
-    path = file.absolute()
-    for name in map(Path, _OF_PROJECTS):
-        project = path.parents[min(len(name.parts), len(path.parents)) - 1]
-        if project / name == path and str(project) != os.path.expanduser("~"):
-            return project
-    return path.parent
+    project, _ = _kept_at(file)
+    return file.absolute().parent if project is None or str(project) == os.path.expanduser("~") else project
 
 
 def program_of(file: Path) -> str:
     """Whose file it is, by the place at which a program keeps its own; empty if that tells nothing."""
-    parts = file.absolute().parts
-    named = ((Path(name).parts, program) for name, program in _OF_PROJECTS.items())
-    return next((program for name, program in named if parts[-len(name) :] == name), "")
+    return _kept_at(file)[1]
+
+
+def _kept_at(file: Path) -> tuple[Path | None, str]:
+    """The folder in which a program keeps such a file for a project, and the program."""
+    path = file.absolute()
+    for name, program in _OF_PROJECTS.items():
+        parts = Path(name).parts
+        project = path.parents[min(len(parts), len(path.parents)) - 1]
+        if project / name == path:
+            return project, program
+    return None, ""
 
 
 def user_file(environment: Mapping[str, str]) -> Path:
