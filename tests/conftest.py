@@ -113,8 +113,9 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
     if request.node.get_closest_marker("leaves_things"):
         return
-    # One that was killed just now may still be there for a moment.
-    _, left = psutil.wait_procs(strays(), timeout=0.2)
+    # One that was killed just now is there until the kernel gets to it.
+    gone = eventually(lambda: not strays(), 1.0)
+    left = [] if gone else strays()
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"

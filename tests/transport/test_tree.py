@@ -53,7 +53,7 @@ def test_exit_codes(start: Start) -> None:
     assert running.exit_code is None
     assert running.signal_tree(signal.SIGKILL)
     assert eventually(lambda: running.exit_code == -signal.SIGKILL)
-    assert not running.signal_tree(signal.SIGKILL), "there is nothing left to signal"
+    assert eventually(lambda: not running.signal_tree(signal.SIGKILL)), "there is nothing left to signal"
 
 
 def test_the_exit_code_stays_known_when_it_is_reaped(start: Start) -> None:
