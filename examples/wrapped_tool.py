@@ -46,7 +46,7 @@ async def ask_papers(question: str) -> str:
         reader = AssistantAgent(
             "reader",
             ScriptedModel({question: read_best_paper}),
-            tools=toolkit.autogen(),  # type: ignore[arg-type]
+            tools=toolkit.autogen(),
             max_tool_iterations=10,
         )
         report = await reader.run(task=question)

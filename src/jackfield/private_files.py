@@ -7,6 +7,16 @@ import os
 from pathlib import Path
 
 
+def user_state_folder() -> Path:
+    """Where all is kept that must outlast a run: `JACKFIELD_STATE_DIR`, or else the user's state directory."""
+    if given := os.environ.get("JACKFIELD_STATE_DIR"):
+        return Path(given)
+    # Imported here: most programs neither sign in nor accept anything.
+    from platformdirs import user_state_path
+
+    return user_state_path("jackfield")
+
+
 def write_private(path: Path, text: str, *, mode: int = 0o600, is_durable: bool = False) -> None:
     """Put a text in the place of what a file holds; whoever reads it meanwhile sees the old or the new, no mixture.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,15 @@ VIEWS = [("read a file", "path"), ("forecast the weather", "city")]
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     return offline_embedder()
+
+
+def test_the_programs_logging_stays_as_it_is() -> None:
+    code = (
+        "import logging; from jackfield import offline_embedder; offline_embedder(); root = logging.getLogger();"
+        "print(root.handlers, root.level == logging.WARNING)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
 
 
 class Counting:

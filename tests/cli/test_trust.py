@@ -233,6 +233,13 @@ def test_layouts(project: Command) -> None:
     golden_layouts(project, "config-trust", "config", "trust", "--revoke", scrubs=scrubs)
 
 
+def test_it_is_kept_where_the_state_is_said_to_be(project: Command) -> None:
+    place = {"JACKFIELD_STATE_DIR": str(project.home / "elsewhere")}
+    assert project("config", "trust", "--yes", env=place).exit_code == 0
+    assert (project.home / "elsewhere" / "trust.json").exists()
+    assert project("config", "trust", "--yes", "--json").json["accepted"] == ["evil"], "the usual place knows nothing"
+
+
 UNUSABLE = [
     "",
     "[]",

@@ -28,13 +28,13 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.log_file = folder / "state" / "jackfield" / "keeper.log"
+        self.log_file = folder / "state" / "keeper.log"
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make it the home of this process."""
         monkeypatch.setattr(sys, "executable", quick_python())
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(self.folder / "run"))
-        monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
+        monkeypatch.setenv("JACKFIELD_STATE_DIR", str(self.folder / "state"))
 
     @property
     def directory(self) -> Path:

@@ -116,7 +116,7 @@ def test_where_it_cannot_be_started(home: Home, kept: KeptSession, monkeypatch: 
 
 
 def test_a_read_only_home_costs_only_the_log(home: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/sys")
+    monkeypatch.setenv("JACKFIELD_STATE_DIR", "/sys")
     assert text(kept.call_tool("count")) == "1"
     assert os.readlink(f"/proc/{home.process.pid}/fd/2") == "/dev/null"
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
@@ -24,7 +23,7 @@ import anyio
 
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, SessionTimeoutError
-from ..private_files import write_private
+from ..private_files import user_state_folder, write_private
 from . import keyrings
 from .credentials import Credentials
 from .keyrings import KeyringError
@@ -239,12 +238,8 @@ class CredentialStore:
 
 
 def credentials_folder() -> Path:
-    """Where sign-ins are kept: `JACKFIELD_STATE_DIR`, or else the user's state directory."""
-    if given := os.environ.get("JACKFIELD_STATE_DIR"):
-        return Path(given) / "auth"
-    from platformdirs import user_state_path
-
-    return user_state_path("jackfield") / "auth"
+    """Where sign-ins are kept."""
+    return user_state_folder() / "auth"
 
 
 def sign_in_hint(server_name: str, why: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..extras import load
@@ -73,8 +74,9 @@ def offline_embedder() -> Embedder:
     Raises:
         ConfigError: The extra `embedding` is not installed.
     """
-    word_llama = load("wordllama", "WordLlama")
-    import wordllama  # pyright: ignore
+    with _logging_as_it_is():
+        word_llama = load("wordllama", "WordLlama")
+        import wordllama  # pyright: ignore
 
     # The package carries its weights and its tokenizer, but would look for the latter in a cache of its own.
     folder = Path(str(wordllama.__file__)).parent  # pyright: ignore
@@ -84,3 +86,15 @@ def offline_embedder() -> Embedder:
         return model.embed(texts, norm=True).tolist()
 
     return wordllama_256
+
+
+@contextlib.contextmanager
+def _logging_as_it_is() -> Iterator[None]:
+    """Imports what would set up logging for the whole program: `logging.basicConfig` does nothing where there is a
+    handler."""
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

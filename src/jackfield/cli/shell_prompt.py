@@ -17,6 +17,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth, create_output
 
+from ..private_files import user_state_folder
 from .completing import complete, split
 from .shell_lines import CONTINUED, HELP, PROMPT, is_complete
 
@@ -55,9 +56,7 @@ class ShellPrompt:
 
 def history_path() -> Path:
     """Where lines are remembered."""
-    from platformdirs import user_state_path
-
-    return user_state_path("jackfield") / "shell_history"
+    return user_state_folder() / "shell_history"
 
 
 def _history() -> History:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import ConfigError
-from ..private_files import write_private
+from ..private_files import user_state_folder, write_private
 
 if TYPE_CHECKING:
     from ..config.discover import FoundServer
@@ -40,7 +40,7 @@ class TrustStore:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path: Path = path or _user_path()
+        self.path: Path = path or user_state_folder() / "trust.json"
         self._accepted: dict[str, dict[str, str]] | None = None
 
     def trust(self, server: FoundServer) -> Trust:
@@ -96,7 +96,7 @@ class TrustStore:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(
                 f"{self.path}: what you accept cannot be remembered ({reason}).",
-                hint="Make that place writable, or set XDG_STATE_HOME; or name the file itself: --config FILE",
+                hint="Make that place writable, or set JACKFIELD_STATE_DIR; or name the file itself: --config FILE",
             ) from None
 
 
@@ -110,11 +110,6 @@ def entry_hash(server: FoundServer) -> str:
 
 def _file_key(server: FoundServer) -> str:
     return os.path.realpath(server.source.path)
-
-
-def _user_path() -> Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path(os.path.expanduser("~")) / ".local" / "state") / "jackfield" / "trust.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

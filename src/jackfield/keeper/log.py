@@ -7,14 +7,14 @@ import os
 import sys
 from pathlib import Path
 
+from ..private_files import user_state_folder
+
 MAX_LOG_BYTES = 512 * 1024
 
 
 def log_path() -> Path:
     """Where the log is."""
-    from platformdirs import user_state_path
-
-    return user_state_path("jackfield") / "keeper.log"
+    return user_state_folder() / "keeper.log"
 
 
 def open_log() -> None:

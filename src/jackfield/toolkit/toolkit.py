@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pydantic_ai.toolsets import AbstractToolset
     from smolagents import Tool as SmolagentsTool  # pyright: ignore[reportMissingTypeStubs]
 
-    from ..adapters.autogen import JackfieldTool
     from ..session.results import ToolResult
 
 
@@ -138,7 +137,8 @@ class Toolkit:
         """The same tools with a hook around every call, for logging, approval or changed arguments."""
         return self._of_named(tool.hooked(hook) for tool in self)
 
-    def autogen(self) -> list[JackfieldTool]:
+    # `Any`: to a type checker a list of our tools is no list of `BaseTool | Callable`, which `AssistantAgent` takes.
+    def autogen(self) -> list[Any]:
         """The tools as AutoGen `BaseTool`s: `AssistantAgent(tools=toolkit.autogen())`.
 
         Raises:
