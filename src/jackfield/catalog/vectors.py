@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from ..extras import load
@@ -89,7 +89,7 @@ def offline_embedder() -> Embedder:
 
 
 @contextlib.contextmanager
-def _logging_as_it_is() -> Iterator[None]:
+def _logging_as_it_is() -> Generator[None]:
     """Imports what would set up logging for the whole program: `logging.basicConfig` does nothing where there is a
     handler."""
     handler = logging.NullHandler()
