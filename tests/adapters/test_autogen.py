@@ -99,7 +99,7 @@ async def test_the_cancellation_token_is_told_to_the_server(session: Session, tm
 async def test_tools_in_an_agent_with_errors_shown_as_errors(session: Session) -> None:
     toolkit = await create_toolkit(session)
     model = replay(("add", {"a": 1, "b": 2}), ("fail", {"why": "no luck"}), ("add", {"a": 1}), ("picture", {}), "done")
-    agent = AssistantAgent("a", model_client=model, tools=toolkit.autogen(), max_tool_iterations=9)  # type: ignore[arg-type]
+    agent = AssistantAgent("a", model_client=model, tools=toolkit.autogen(), max_tool_iterations=9)
     result = await agent.run(task="go")
     answers = executions(result.messages)
     assert answers[0] == ("3", False)
