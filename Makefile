@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THIRD_PARTY := .third_party
+# What is compiled once is not compiled again by each worker of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
 .PHONY: demo test lint types layers unit branches docs bench soak mutants third-party ag2-classic peers dist lowest extras release-check \

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import settings
-from tests.forked import is_launcher, launchers
+from tests.forked import is_launcher, launchers, unmeasured
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 
@@ -185,7 +185,7 @@ class Listening:
             [quick_python(), str(SERVERS / script), *arguments],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, MARK: TOKEN},
+            env={**unmeasured(), MARK: TOKEN},
         )
         assert self.process.stdout
         words = self.process.stdout.readline().split()

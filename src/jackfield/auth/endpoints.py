@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qsl
 
 import anyio
@@ -17,6 +17,7 @@ import httpx2
 from ..config.expand import MASK
 from ..config.outline import redact_url
 from ..config.servers import RemoteConfig
+from ..config.tls import tls_context
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 
 REQUEST_SECONDS = 20.0
@@ -36,8 +37,9 @@ class AuthorizationClient:
     def __init__(self, config: RemoteConfig, purpose: str) -> None:
         self.config = config
         self._purpose = purpose
-        verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
-        self._client = httpx2.AsyncClient(verify=verify, timeout=REQUEST_SECONDS, headers={"User-Agent": "jackfield"})
+        self._client = httpx2.AsyncClient(
+            verify=tls_context(config), timeout=REQUEST_SECONDS, headers={"User-Agent": "jackfield"}
+        )
         self._server = httpx2.URL(config.url)
 
     async def __aenter__(self) -> AuthorizationClient:

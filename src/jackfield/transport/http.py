@@ -26,6 +26,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ..config.oauth import OAuthConfig
 from ..config.servers import HttpConfig, SseConfig
+from ..config.tls import tls_context
 from ..errors import JackfieldError, ServerUnavailableError
 from .http_bodies import BoundedBody, EventStream
 from .http_failures import (
@@ -99,10 +100,9 @@ _SSE_EVENT_BYTES = 1024 * 1024 - 4096
 
 
 def _http_client(config: HttpConfig | SseConfig, report: ConnectionReport) -> httpx2.AsyncClient:
-    verify: Any = config.verify if isinstance(config.verify, bool) else str(config.verify)
     # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-    inner: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
+    inner: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=tls_context(config), limits=limits)
     if config.oauth is not None:
         # Sessions over stdio need none of it.
         from ..auth.bearer import BearerTransport
