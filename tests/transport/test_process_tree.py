@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 
 import anyio
 import psutil
@@ -108,16 +107,19 @@ async def test_the_child_gets_its_variables_and_not_ours(unruly: Unruly, monkeyp
 
 
 def test_what_is_started_while_the_tree_is_killed_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    survivors, late = tree._survivors, list[subprocess.Popen[bytes]]()
+    running, late = tree._Tree.running, list[subprocess.Popen[bytes]]()
+    environment = {"PATH": os.environ["PATH"], MARK: TOKEN}
 
-    def overtaken(leader: int, mark: str) -> Iterator[int]:
-        yield from survivors(leader, mark)
+    def overtaken(self: tree._Tree) -> list[int]:
+        found = running(self)
         if not late:
             # As by a daemon that forks in a session of its own just before it is killed.
-            late.append(subprocess.Popen(["sleep", "1000"], env={tree.MARK: mark, MARK: TOKEN}, start_new_session=True))
+            name, _, mark = self._wanted.decode().partition("=")
+            late.append(subprocess.Popen(["sleep", "1000"], env={**environment, name: mark}, start_new_session=True))
+        return found
 
-    monkeypatch.setattr(tree, "_survivors", overtaken)
-    program = tree.StartedProgram.start("sleep", ["1000"], {"PATH": os.environ["PATH"], MARK: TOKEN}, None)
+    monkeypatch.setattr(tree._Tree, "running", overtaken)
+    program = tree.StartedProgram.start("sleep", ["1000"], environment, None)
     try:
         program.kill()
         assert late[0].wait(5) == -signal.SIGKILL

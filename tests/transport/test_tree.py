@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -72,9 +73,72 @@ def test_one_that_was_reaped_behind_our_back_has_ended(start: Start) -> None:
 def test_a_helper_is_found_also_when_the_program_has_left(start: Start) -> None:
     program = start(LEAVES_HELPER)
     helper = helper_of(program)
-    assert eventually(lambda: list(program.survivors()) == [helper])
+    assert eventually(lambda: program.survivors() == [helper])
     program.kill()
     assert eventually(lambda: not is_running(helper))
+
+
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_one_that_was_started_by_another_that_ended_while_they_were_listed_is_found(
+    start: Start, monkeypatch: pytest.MonkeyPatch, is_reaped: bool
+) -> None:
+    program = start(LEAVES_HELPER)
+    helper = helper_of(program)
+    assert eventually(lambda: program.exit_code == 0)
+    ended = subprocess.Popen(["true"])
+    assert eventually(lambda: not is_running(ended.pid))
+    if is_reaped:
+        ended.wait()
+    looks = iter([[str(ended.pid)], os.listdir("/proc")])
+    monkeypatch.setattr(tree.os, "listdir", lambda path: next(looks))
+    assert program.survivors() == [helper]
+    ended.wait()
+
+
+def test_where_processes_end_all_the_time_it_is_not_looked_for_ever(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = start("exit 0")
+    assert eventually(lambda: program.exit_code == 0)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    looks: list[str] = []
+
+    def listdir(path: str) -> list[str]:
+        looks.append(path)
+        return [str(gone.pid)]
+
+    monkeypatch.setattr(tree.os, "listdir", listdir)
+    assert program.survivors() == []
+    assert 1 < len(looks) < 10
+    monkeypatch.setattr(tree.os, "listdir", lambda path: [str(program.pid)])
+    assert program.survivors() == [], "its own zombie is none"
+
+
+def test_a_tree_that_is_gone_is_not_looked_for_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = start("exit 0")
+    assert eventually(lambda: program.exit_code == 0)
+    assert program.survivors() == []
+
+    def refused(path: str) -> list[str]:
+        raise AssertionError(f"{path} is listed")
+
+    monkeypatch.setattr(tree.os, "listdir", refused)
+    assert program.survivors() == []
+    assert not program.signal_tree(signal.SIGTERM)
+    program.kill()
+
+
+def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(start: Start) -> None:
+    older = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    program = start("setsid sleep 60 & echo $!")
+    try:
+        helper = helper_of(program)
+        assert eventually(lambda: program.exit_code == 0 and os.getsid(helper) == helper)
+        assert program.survivors() == [helper]
+    finally:
+        older.kill()
+        older.wait()
 
 
 def test_where_there_is_no_proc_the_whole_group_is_ended_all_the_same(
@@ -84,10 +148,10 @@ def test_where_there_is_no_proc_the_whole_group_is_ended_all_the_same(
     program = start(WITH_HELPER)
     helper = helper_of(program)
     assert program.descriptor is None
-    assert list(program.survivors()) == [program.pid]
+    assert program.survivors() == [program.pid]
     assert program.signal_tree(signal.SIGTERM)
     assert eventually(lambda: not is_running(helper))
-    assert eventually(lambda: list(program.survivors()) == [])
+    assert eventually(lambda: program.survivors() == [])
     left = start(LEAVES_HELPER)
     helper = helper_of(left)
     assert eventually(lambda: left.exit_code == 0)

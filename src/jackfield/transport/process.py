@@ -117,7 +117,7 @@ class ChildProcess:
         """Wait until nothing of the tree runs."""
         with anyio.move_on_after(seconds):
             # Descendants that are no children of ours give no other sign of their end.
-            while self.exit_code is None or any(self._program.survivors()):  # noqa: ASYNC110
+            while self.exit_code is None or self._program.survivors():  # noqa: ASYNC110
                 await anyio.sleep(_POLL_SECONDS)
 
 

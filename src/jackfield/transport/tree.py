@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 MARK = "JACKFIELD_CHILD"
@@ -29,6 +29,91 @@ REAP_SECONDS = 2.0
 # A killed process is gone as soon as the kernel gets to it.
 _KILL_PAUSE_SECONDS = 0.001
 
+_LOOKS = 3
+
+# In /proc/PID/stat, after the command's name: proc(5).
+_STATE, _GROUP, _SESSION, _STARTED = 0, 2, 3, 19
+
+
+class _Tree:
+    """A process and all that it started, found in /proc.
+
+    Args:
+        leader: The process. It is not reaped before its tree is gone.
+        mark: In the environment of all of them.
+    """
+
+    def __init__(self, leader: int, mark: str) -> None:
+        self.leader = leader
+        self.is_gone = False
+        """Nothing of it runs, so nothing of it ever will: it need not be looked for again."""
+        self._wanted = f"{MARK}={mark}".encode()
+        try:
+            # What is older is no descendant, and its environment need not be read.
+            self._since = int(_stat(str(leader))[_STARTED])
+        except OSError:
+            self._since = 0
+
+    def running(self) -> list[int]:
+        """Its processes that still run.
+
+        Where there is no /proc only the leader can be seen; signals reach its whole group all the same.
+        """
+        if self.is_gone:
+            return []
+        if sys.platform != "linux":
+            return [self.leader] if _peek_exit_code(self.leader) is None else []
+        # One that ended after it was listed may have started another before, which only another look can find.
+        seen: set[str] = set()
+        for _ in range(_LOOKS):
+            has_exited = _peek_exit_code(self.leader) is not None
+            found, unclear = self._look()
+            if found:
+                return found
+            if unclear <= seen:
+                self.is_gone = has_exited
+                break
+            seen |= unclear
+        return []
+
+    def _look(self) -> tuple[list[int], set[str]]:
+        """What runs, and of which it cannot be said: they have ended, or are just becoming another program."""
+        found: list[int] = []
+        unclear: set[str] = set()
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                fields = _stat(name)
+                if int(fields[_STARTED]) < self._since:
+                    continue
+                if fields[_STATE] in (b"Z", b"X"):
+                    unclear.add(name)
+                elif self.leader in (int(fields[_GROUP]), int(fields[_SESSION])):
+                    found.append(int(name))
+                elif not (environment := _environment(name)):
+                    unclear.add(name)
+                elif self._wanted in environment:
+                    found.append(int(name))
+            except (FileNotFoundError, ProcessLookupError):
+                unclear.add(name)
+            except OSError:
+                continue  # another user's
+        unclear.discard(str(self.leader))
+        return found, unclear
+
+
+def _stat(name: str) -> list[bytes]:
+    """The fields of a process's status from its state on; its name before them may hold anything."""
+    with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def _environment(name: str) -> list[bytes]:
+    """The variables of a process; none where it is a thread of the kernel's, or is in the middle of `exec`."""
+    with open(f"/proc/{name}/environ", "rb", buffering=0) as file:
+        return file.read().split(b"\0")[:-1]
+
 
 class StartedProgram:
     """A program that runs, with pipes to its stdin, stdout and stderr. It is not reaped before its tree is gone, so
@@ -39,7 +124,7 @@ class StartedProgram:
         assert popen.stdout
         assert popen.stderr
         self._popen = popen
-        self._mark = mark
+        self._tree = _Tree(popen.pid, mark)
         self.pid: int = popen.pid
         self.stdin: int = popen.stdin.fileno()
         self.stdout: int = popen.stdout.fileno()
@@ -47,7 +132,7 @@ class StartedProgram:
         self.descriptor: int | None = _open_process_descriptor(popen.pid)
         """Readable once the process has exited; `None` where there is no such thing."""
         self.kill_forgotten: weakref.finalize[..., StartedProgram] = weakref.finalize(
-            self, _kill_forgotten, popen, mark, self.descriptor, os.getpid()
+            self, _kill_forgotten, popen, self._tree, self.descriptor, os.getpid()
         )
         """Kills it and frees all, at the latest when the interpreter ends."""
 
@@ -81,13 +166,13 @@ class StartedProgram:
             return self._popen.returncode
         return _peek_exit_code(self.pid)
 
-    def survivors(self) -> Iterator[int]:
+    def survivors(self) -> list[int]:
         """Processes of the tree that still run."""
-        return _survivors(self.pid, self._mark)
+        return self._tree.running()
 
     def signal_tree(self, number: signal.Signals) -> bool:
         """Signal all that still runs; whether there was anything."""
-        running = list(self.survivors())
+        running = self.survivors()
         for pid in running:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
@@ -106,7 +191,7 @@ class StartedProgram:
     def kill(self) -> None:
         """Kill at once whatever is left of the tree, and reap the program. Call `free()` afterwards."""
         self.kill_forgotten.detach()
-        _kill_tree(self._popen, self._mark)
+        _kill(self._popen, self._tree)
 
     def free(self) -> None:
         """Free the descriptors."""
@@ -137,48 +222,20 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _survivors(leader: int, mark: str) -> Iterator[int]:
-    """Processes of the tree that still run, without the leader's zombie.
-
-    Where there is no /proc only the leader can be seen; signals reach its whole group all the same.
-    """
-    if sys.platform != "linux":
-        if _peek_exit_code(leader) is None:
-            yield leader
-        return
-    wanted = f"{MARK}={mark}".encode()
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # The command's name may hold anything, so count fields from its closing bracket.
-                state, _parent, group, session = file.read().rpartition(b")")[2].split()[:4]
-            if state in (b"Z", b"X"):
-                continue
-            if int(group) == leader or int(session) == leader:
-                yield int(name)
-                continue
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    yield int(name)
-        except (OSError, ValueError):
-            continue  # gone meanwhile, or another user's
-
-
-def _kill_tree(popen: subprocess.Popen[bytes], mark: str) -> None:
+def _kill(popen: subprocess.Popen[bytes], tree: _Tree) -> None:
     """Kill at once whatever is left of the tree, and reap the child."""
     if popen.returncode is not None:
         return
     deadline = time.monotonic() + REAP_SECONDS
     # Again until none is found: one may start another, in a session of its own, before its turn comes.
-    while (found := list(_survivors(popen.pid, mark))) and time.monotonic() < deadline:
+    while (found := tree.running()) and time.monotonic() < deadline:
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_KILL_PAUSE_SECONDS)
-    # Where processes cannot be listed, this reaches those that did not leave the group.
-    _signal_group(popen.pid, signal.SIGKILL)
+    if not tree.is_gone:
+        # Where processes cannot be listed, this reaches those that did not leave the group.
+        _signal_group(popen.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         popen.wait(REAP_SECONDS)
 
@@ -192,8 +249,8 @@ def _free(popen: subprocess.Popen[bytes], descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def _kill_forgotten(popen: subprocess.Popen[bytes], mark: str, descriptor: int | None, owner: int) -> None:
+def _kill_forgotten(popen: subprocess.Popen[bytes], tree: _Tree, descriptor: int | None, owner: int) -> None:
     if os.getpid() != owner:
         return  # a fork of this process must not end its parent's children
-    _kill_tree(popen, mark)
+    _kill(popen, tree)
     _free(popen, descriptor)
