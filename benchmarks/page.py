@@ -168,8 +168,8 @@ def opening(results: Results) -> str:
 ## Opening
 
 A session is opened with a server that starts in a moment (over HTTP: that runs), a tool is called, it is closed.
-Over HTTP most of it is loading the system's certificate authorities, some 20 ms: Jackfield does that once a process, the
-others with each session. The first session of each, which loads libraries, too, is not counted.
+Over HTTP most of it is loading the system's certificate authorities, some 20 ms: Jackfield does that once a process,
+the others with each session. The first session of each, which loads libraries, too, is not counted.
 
 {verdict(single)}
 

@@ -154,14 +154,14 @@ INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
 from jackfield.config.launch import Launch
-from jackfield.transport import start, tree
+from jackfield.transport import proc, start, tree
 
 launch = Launch("x", sys.executable, ("-S", "{server}", "--ignore-eof", "--ignore-sigterm"), {{"{mark}": "{token}"}})
 at, seen = int(sys.argv[1]), 0
 
 def count(frame, event, argument):
     global seen
-    if frame.f_code.co_filename in (start.__file__, tree.__file__, tree.subprocess.__file__):
+    if frame.f_code.co_filename in (start.__file__, tree.__file__, proc.__file__, tree.subprocess.__file__):
         if event == "line":
             seen += 1
             if seen == at:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.conftest import MARK, TOKEN, eventually
 
-from jackfield.transport import tree
+from jackfield.transport import proc, tree
 from jackfield.transport.tree import StartedProgram
 
 Start = Callable[[str], StartedProgram]
@@ -90,7 +90,7 @@ def test_one_that_was_started_by_another_that_ended_while_they_were_listed_is_fo
     if is_reaped:
         ended.wait()
     looks = iter([[str(ended.pid)], os.listdir("/proc")])
-    monkeypatch.setattr(tree.os, "listdir", lambda path: next(looks))
+    monkeypatch.setattr(proc.os, "listdir", lambda path: next(looks))
     assert program.survivors() == [helper]
     ended.wait()
 
@@ -108,10 +108,10 @@ def test_where_processes_end_all_the_time_it_is_not_looked_for_ever(
         looks.append(path)
         return [str(gone.pid)]
 
-    monkeypatch.setattr(tree.os, "listdir", listdir)
+    monkeypatch.setattr(proc.os, "listdir", listdir)
     assert program.survivors() == []
     assert 1 < len(looks) < 10
-    monkeypatch.setattr(tree.os, "listdir", lambda path: [str(program.pid)])
+    monkeypatch.setattr(proc.os, "listdir", lambda path: [str(program.pid)])
     assert program.survivors() == [], "its own zombie is none"
 
 
@@ -123,7 +123,7 @@ def test_a_tree_that_is_gone_is_not_looked_for_again(start: Start, monkeypatch: 
     def refused(path: str) -> list[str]:
         raise AssertionError(f"{path} is listed")
 
-    monkeypatch.setattr(tree.os, "listdir", refused)
+    monkeypatch.setattr(proc.os, "listdir", refused)
     assert program.survivors() == []
     assert not program.signal_tree(signal.SIGTERM)
     program.kill()

@@ -23,27 +23,24 @@ def leftovers() -> Iterator[Leftover]:
     """Servers of this user that still run although who started them is gone. Linux only; elsewhere none is seen."""
     if sys.platform != "linux":
         return
+    from ..transport.proc import environment_of, process_ids, status_of
     from ..transport.tree import MARK
 
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid in process_ids():
         try:
-            if os.stat(f"/proc/{name}").st_uid != os.getuid():
+            if os.stat(f"/proc/{pid}").st_uid != os.getuid():
                 continue
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if not any(entry.startswith(f"{MARK}=".encode()) for entry in file.read().split(b"\0")):
-                    continue
-            with open(f"/proc/{name}/stat", "rb") as file:
-                _state, parent, _group, session = file.read().rpartition(b")")[2].split()[:4]
+            if not any(entry.startswith(f"{MARK}=".encode()) for entry in environment_of(pid)):
+                continue
+            status = status_of(pid)
             # Only the leader of what was started: the others end with it, or are its own affair.
-            if int(session) != int(name) or _name_of(int(parent)) not in _ADOPTERS:
+            if status.session != pid or _name_of(status.parent) not in _ADOPTERS:
                 continue
-            with open(f"/proc/{name}/cmdline", "rb") as file:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
                 command = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-        except (OSError, ValueError):
+        except OSError:
             continue  # gone meanwhile
-        yield Leftover(int(name), command[:200])
+        yield Leftover(pid, command[:200])
 
 
 def _name_of(pid: int) -> str:

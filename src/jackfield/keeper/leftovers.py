@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from ..transport.proc import environment_of, process_ids
 from .configs import KEEPER_MARK
 
 # For leaving by itself after SIGTERM.
@@ -43,15 +44,14 @@ def _left_after(seconds: float, wanted: bytes) -> list[int]:
 def _marked(wanted: bytes) -> Iterator[int]:
     if sys.platform != "linux":
         return
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and _carries(int(name), wanted):
-            yield int(name)
+    for pid in process_ids():
+        if pid != os.getpid() and _carries(pid, wanted):
+            yield pid
 
 
 def _carries(pid: int, wanted: bytes) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return wanted in file.read().split(b"\0")
+        return wanted in environment_of(pid)
     except OSError:  # gone meanwhile, or another user's
         return False
 

@@ -20,6 +20,8 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .proc import environment_of, process_ids, status_of
+
 MARK = "JACKFIELD_CHILD"
 
 REAP_SECONDS = 2.0
@@ -30,9 +32,6 @@ REAP_SECONDS = 2.0
 _KILL_PAUSE_SECONDS = 0.001
 
 _LOOKS = 3
-
-# In /proc/PID/stat, after the command's name: proc(5).
-_STATE, _GROUP, _SESSION, _STARTED = 0, 2, 3, 19
 
 
 class _Tree:
@@ -50,7 +49,7 @@ class _Tree:
         self._wanted = f"{MARK}={mark}".encode()
         try:
             # What is older is no descendant, and its environment need not be read.
-            self._since = int(_stat(str(leader))[_STARTED])
+            self._since = status_of(leader).started
         except OSError:
             self._since = 0
 
@@ -64,7 +63,7 @@ class _Tree:
         if sys.platform != "linux":
             return [self.leader] if _peek_exit_code(self.leader) is None else []
         # One that ended after it was listed may have started another before, which only another look can find.
-        seen: set[str] = set()
+        seen: set[int] = set()
         for _ in range(_LOOKS):
             has_exited = _peek_exit_code(self.leader) is not None
             found, unclear = self._look()
@@ -76,43 +75,29 @@ class _Tree:
             seen |= unclear
         return []
 
-    def _look(self) -> tuple[list[int], set[str]]:
+    def _look(self) -> tuple[list[int], set[int]]:
         """What runs, and of which it cannot be said: they have ended, or are just becoming another program."""
         found: list[int] = []
-        unclear: set[str] = set()
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
+        unclear: set[int] = set()
+        for pid in process_ids():
             try:
-                fields = _stat(name)
-                if int(fields[_STARTED]) < self._since:
+                status = status_of(pid)
+                if status.started < self._since:
                     continue
-                if fields[_STATE] in (b"Z", b"X"):
-                    unclear.add(name)
-                elif self.leader in (int(fields[_GROUP]), int(fields[_SESSION])):
-                    found.append(int(name))
-                elif not (environment := _environment(name)):
-                    unclear.add(name)
+                if status.has_ended:
+                    unclear.add(pid)
+                elif self.leader in (status.group, status.session):
+                    found.append(pid)
+                elif not (environment := environment_of(pid)):
+                    unclear.add(pid)
                 elif self._wanted in environment:
-                    found.append(int(name))
+                    found.append(pid)
             except (FileNotFoundError, ProcessLookupError):
-                unclear.add(name)
+                unclear.add(pid)
             except OSError:
                 continue  # another user's
-        unclear.discard(str(self.leader))
+        unclear.discard(self.leader)
         return found, unclear
-
-
-def _stat(name: str) -> list[bytes]:
-    """The fields of a process's status from its state on; its name before them may hold anything."""
-    with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
-        return file.read().rpartition(b")")[2].split()
-
-
-def _environment(name: str) -> list[bytes]:
-    """The variables of a process; none where it is a thread of the kernel's, or is in the middle of `exec`."""
-    with open(f"/proc/{name}/environ", "rb", buffering=0) as file:
-        return file.read().split(b"\0")[:-1]
 
 
 class StartedProgram:
