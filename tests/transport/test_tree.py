@@ -38,6 +38,10 @@ def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+NO_PROCESS = 2**22
+"""The kernel gives no process an id from here on."""
+
+
 def helper_of(program: StartedProgram) -> int:
     """The process id that the program's script writes."""
     return int(os.read(program.stdout, 20))
@@ -100,13 +104,11 @@ def test_where_processes_end_all_the_time_it_is_not_looked_for_ever(
 ) -> None:
     program = start("exit 0")
     assert eventually(lambda: program.exit_code == 0)
-    gone = subprocess.Popen(["true"])
-    gone.wait()
     looks: list[str] = []
 
     def listdir(path: str) -> list[str]:
         looks.append(path)
-        return [str(gone.pid)]
+        return [str(NO_PROCESS + len(looks))]
 
     monkeypatch.setattr(proc.os, "listdir", listdir)
     assert program.survivors() == []
@@ -118,6 +120,8 @@ def test_where_processes_end_all_the_time_it_is_not_looked_for_ever(
 def test_a_tree_that_is_gone_is_not_looked_for_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     program = start("exit 0")
     assert eventually(lambda: program.exit_code == 0)
+    # Of all that there are, some may end just now, and it would not be sure yet.
+    monkeypatch.setattr(proc.os, "listdir", lambda path: [str(program.pid)])
     assert program.survivors() == []
 
     def refused(path: str) -> list[str]:
@@ -129,16 +133,22 @@ def test_a_tree_that_is_gone_is_not_looked_for_again(start: Start, monkeypatch: 
     program.kill()
 
 
-def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(start: Start) -> None:
-    older = subprocess.Popen(["sleep", "60"], start_new_session=True)
+def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = start("setsid sleep 60 & echo $!")
-    try:
-        helper = helper_of(program)
-        assert eventually(lambda: program.exit_code == 0 and os.getsid(helper) == helper)
-        assert program.survivors() == [helper]
-    finally:
-        older.kill()
-        older.wait()
+    helper = helper_of(program)
+    assert eventually(lambda: program.exit_code == 0 and os.getsid(helper) == helper)
+    environment_of, read = tree.environment_of, list[int]()
+
+    def recorded(pid: int) -> list[bytes]:
+        read.append(pid)
+        return environment_of(pid)
+
+    monkeypatch.setattr(tree, "environment_of", recorded)
+    assert program.survivors() == [helper]
+    assert helper in read
+    assert os.getpid() not in read, "what is older than the program cannot be of its tree"
 
 
 def test_where_there_is_no_proc_the_whole_group_is_ended_all_the_same(

@@ -50,7 +50,7 @@ class CredentialStore:
 
     def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
         self.config = config
-        self.folder: Path = folder or credentials_folder()
+        self.folder: Path = folder or user_state_folder() / "auth"
         client = config.oauth.client_key if config.oauth is not None else ""
         self.name: str = _place(config.url, client)
         self.path: Path = self.folder / f"{self.name}.json"
@@ -235,11 +235,6 @@ class CredentialStore:
             raise self._unusable(f"{what} is damaged")
         known = {one.name for one in fields(Credentials)} | {"version", "kept_in"}
         return {name: value for name, value in cast("dict[str, Any]", data).items() if name in known}
-
-
-def credentials_folder() -> Path:
-    """Where sign-ins are kept."""
-    return user_state_folder() / "auth"
 
 
 def sign_in_hint(server_name: str, why: str) -> str:
