@@ -18,6 +18,9 @@ import psutil
 import pytest
 from hypothesis import settings
 from tests.forked import is_launcher, launchers, unmeasured
+from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
+from tests.run_guard import pytest_runtest_teardown as pytest_runtest_teardown
+from tests.run_guard import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 

@@ -205,13 +205,19 @@ async def test_cancelling_the_opener_does_not_disturb_who_waits_with_it(unruly: 
 
 
 async def test_ten_slow_servers_open_side_by_side(unruly: Unruly) -> None:
-    servers = [unruly("--start-delay", "1", name=f"slow{number}") for number in range(10)]
-    async with MCPClientSessionManager(MCPConfig(servers=servers)) as manager:
-        with anyio.fail_after(6):
-            async with manager.open_sessions() as opened:
-                assert len(opened) == 10
-                assert opened.errors == {}
-                assert (await opened["slow7"].call_tool("echo", {"text": "7"})).text == "7"
+    servers = [unruly("--start-delay", "0.2", name=f"slow{number}") for number in range(10)]
+    started: list[int] = []
+
+    def count(event: Event) -> None:
+        if isinstance(event, SessionOpened):
+            started.append(len(manager.sessions()))
+
+    manager = MCPClientSessionManager(MCPConfig(servers=servers), on_event=count)
+    async with manager, manager.open_sessions() as opened:
+        assert len(opened) == 10
+        assert opened.errors == {}
+        assert (await opened["slow7"].call_tool("echo", {"text": "7"})).text == "7"
+    assert started == [10] * 10, "before the first was open, all had been started"
 
 
 async def test_one_that_fails_does_not_take_the_others_down(unruly: Unruly) -> None:

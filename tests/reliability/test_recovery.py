@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import pytest
-from tests.conftest import strays
+from tests.conftest import open_descriptors, strays
 from tests.reliability.scenario import Line, rig, settled
 
 from jackfield import (
@@ -22,6 +21,7 @@ from jackfield import (
     ServerUnavailableError,
     Session,
     SessionCallbacks,
+    SessionClosed,
     SessionLost,
     SessionRecovered,
     SessionTerminatedError,
@@ -211,7 +211,7 @@ async def test_a_kept_session_is_checked_after_long_silence(line: Line, tmp_path
                 await session.call_tool("work", {"n": 1})
             assert await settled(lambda: server.lines("fault"))
             await anyio.sleep(0.1)
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 async with manager.open_session(server.config, key="ada") as session:
                     result = await session.call_tool("work", {"n": 2})
             assert result.state_lost
@@ -271,35 +271,31 @@ async def test_what_the_server_says_unasked_arrives_again_after_its_stream_broke
             assert session.generation == 1
 
 
-async def test_recovery_costs_little_more_than_the_servers_own_start(tmp_path: Path) -> None:
-    """A bound far from the measured one (see docs/benchmarks.md): it is a hang that this would catch."""
+async def test_the_first_attempt_to_recover_waits_for_nothing(tmp_path: Path) -> None:
     seen: list[Event] = []
-    with rig("stdio", tmp_path) as server:
+    with rig("stdio", tmp_path, retry_delay=1000, max_retry_delay=1000) as server:
         async with MCPClientSessionManager(on_event=seen.append).open_session(server.config) as session:
             await session.call_tool("work", {"n": 1})
-            started = time.monotonic()
             os.kill(session.process_id or 0, signal.SIGKILL)
             assert await settled(lambda: of_kind(seen, SessionLost))
-            await session.call_tool("work", {"n": 2})
-            assert time.monotonic() - started < 2
+            assert (await session.call_tool("work", {"n": 2})).text == "work 2"
 
 
-async def test_closing_twenty_stubborn_servers_takes_no_longer_than_closing_one(tmp_path: Path) -> None:
+async def test_stubborn_servers_are_closed_side_by_side(tmp_path: Path) -> None:
     """Each ignores the end of stdin and SIGTERM, and started a helper that does so too."""
+    inputs: list[str] = []
+    still_open: list[int] = []
 
-    async def closing(count: int) -> float:
-        async with MCPClientSessionManager() as manager:
-            async with anyio.create_task_group() as tasks:
-                for number in range(count):
-                    lease = manager.open_session(server.config, key=str(number))
-                    tasks.start_soon(lease.__aenter__)
-            assert len(manager.sessions()) == count
-            started = time.monotonic()
-        return time.monotonic() - started
+    def count(event: Event) -> None:
+        if isinstance(event, SessionClosed):
+            still_open.append(len(set(inputs) & set(open_descriptors().values())))
 
     with rig("stdio", tmp_path, "--stubborn", "--helper", timeout=30, close_timeout=1) as server:
-        one = await closing(1)
-        twenty = await closing(20)
-        assert len(strays()) == 0
-    assert one < 2
-    assert twenty < 2 * one + 1, "side by side; twenty in a row would take 20 s"
+        async with MCPClientSessionManager(on_event=count) as manager:
+            async with anyio.create_task_group() as tasks:
+                for number in range(8):
+                    tasks.start_soon(manager.open_session(server.config, key=str(number)).__aenter__)
+            inputs = [os.readlink(f"/proc/{info.process_id}/fd/0") for info in manager.sessions()]
+            assert len(set(inputs) & set(open_descriptors().values())) == 8
+    assert still_open == [0] * 8, "before the first of them was gone, all had been asked to end"
+    assert not strays()

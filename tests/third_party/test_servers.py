@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,10 +195,8 @@ async def test_all_at_once(tmp_path: Path) -> None:
     )
     async with MCPClientSessionManager(config) as manager:
         toolkit = await manager.toolkit()
-        started = time.monotonic()
         assert (
             "T21:00"
             in (await toolkit["convert_time"](source_timezone="UTC", time="12:00", target_timezone="Asia/Tokyo")).text
         )
-        assert time.monotonic() - started < 30
         assert (await toolkit["echo"](message="x")).text == "Echo: x"

@@ -48,7 +48,7 @@ GROUPS = {
         ),
         Row(
             processes.stubborn_child_is_killed,
-            "tests/transport/test_process_tree.py::test_a_server_that_ignores_everything_is_killed_within_its_close_timeout",
+            "tests/transport/test_process_tree.py::test_a_server_that_ignores_everything_is_killed",
         ),
         Row(processes.left_in_another_task, "tests/manager/test_exits.py::test_left_in_another_task_than_entered"),
         Row(
