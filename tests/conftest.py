@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import secrets
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,44 @@ def listening(nothing_left: None) -> Iterator[Callable[..., Listening]]:
     yield start
     for server in started:
         server.stop()
+
+
+class Scripted:
+    """Makes configurations of `servers/scripted.py`, which answers with the results that it is given."""
+
+    def __init__(self, folder: Path, listening: Callable[..., Listening]) -> None:
+        self.log_file = folder / "asked.log"
+        self._listening = listening
+
+    def __call__(
+        self,
+        results: Mapping[str, object],
+        *,
+        line: str = "stdio handshake",
+        session: SessionConfig | None = None,
+        **more: object,
+    ) -> StdioConfig | HttpConfig:
+        transport, era = line.split()
+        options = [transport, "--era", era, "--results", json.dumps(results), "--log", str(self.log_file)]
+        settings = session or SessionConfig()
+        if transport == "http":
+            return self._listening("scripted.py", *options).http(session=settings, **more)
+        return StdioConfig(
+            server_name="scripted",
+            command=sys.executable,
+            args=["-S", str(SERVERS / "scripted.py"), *options],
+            environment={MARK: TOKEN},
+            session=settings,
+            **more,  # type: ignore[arg-type]
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        """The methods that servers were asked for, in order."""
+        return self.log_file.read_text().splitlines() if self.log_file.exists() else []
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, listening: Callable[..., Listening]) -> Scripted:
+    """Servers that answer with the results that they are given."""
+    return Scripted(tmp_path, listening)

@@ -74,6 +74,24 @@ def _setting(name: str, default: float | None, kind: type[float] = float, unit: 
     return read
 
 
+def _switch(name: str) -> Callable[[], bool]:
+    """A default factory that reads `MCP_SESSION_<NAME>`, off if unset, when a model is made."""
+    variable = f"MCP_SESSION_{name.upper()}"
+
+    def read() -> bool:
+        text = os.environ.get(variable, "").strip().lower()
+        if text in ("", "0", "false", "no", "off"):
+            return False
+        if text in ("1", "true", "yes", "on"):
+            return True
+        raise ConfigError(
+            f"The environment variable {variable} is neither on nor off.",
+            hint=f"Set it to on or off, such as {variable}=on, or unset it.",
+        )
+
+    return read
+
+
 _CAN_BE_OFF = {
     "call_timeout",
     "idle_timeout",
@@ -150,6 +168,10 @@ class SessionConfig(StrictModel):
 
     max_stderr_bytes: PositiveInt = Field(default_factory=_setting("max_stderr_bytes", 64 * 1024, int, "bytes"))
     """How much of the end of a child's stderr is kept to be quoted."""
+
+    strict_output: bool = Field(default_factory=_switch("strict_output"))
+    """Whether a result with a flaw, such as structured content that does not fit the tool's output schema, is a
+    `ToolError`; by default what can be read is given, and `result.problems` says what is wrong."""
 
     def wait_before(self, attempt: int, at_least: float | None = None) -> float:
         """Seconds to wait before an attempt: none before the first, then doubling, with jitter so that

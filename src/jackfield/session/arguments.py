@@ -1,4 +1,4 @@
-"""Checks arguments against a tool's input schema before anything is sent."""
+"""Checks a tool's arguments before anything is sent, and its structured content when it has answered."""
 
 from __future__ import annotations
 
@@ -52,6 +52,41 @@ class ArgumentCheck:
             sent=False,
             hint=f"Call it as {signature(self._tool_name, self._schema)}",
         )
+
+
+class OutputCheck:
+    """One tool's output schema, compiled once. Nothing is ever fetched.
+
+    Args:
+        schema: As the server lists it; `None` if it lists none.
+    """
+
+    def __init__(self, schema: Mapping[str, Any] | None) -> None:
+        self._schema = schema
+        self._validator = None if schema is None else _compile(schema)
+
+    def problem(self, structured: Any, *, is_given: bool) -> str | None:
+        """What is wrong with structured content, in words.
+
+        Args:
+            structured: The content.
+            is_given: Whether the result has any.
+
+        Source: MCP 2025-11-25, server/tools "Output Schema": servers MUST conform, clients SHOULD validate.
+        """
+        if self._schema is None:
+            return None
+        if self._validator is None:
+            return "the tool's outputSchema is no valid JSON Schema, so structuredContent was not checked"
+        if not is_given:
+            return "structuredContent is missing, though the tool has an outputSchema"
+        try:
+            if self._validator.is_valid(structured):
+                return None
+            found = next(self._validator.iter_errors(structured))
+        except (RecursionError, Unresolvable):
+            return "the tool's outputSchema cannot be applied, so structuredContent was not checked"
+        return f"structuredContent does not fit the tool's outputSchema: {_problem(found, self._schema)}"
 
 
 def _compile(schema: Mapping[str, Any]) -> Validator | None:

@@ -13,7 +13,7 @@ from mcp.types import Tool, ToolAnnotations
 from ..config.servers import BaseServerConfig
 from ..errors import RequestError, ServerLimitError, UnknownToolError, did_you_mean
 from ..transport.report import limit_error
-from .arguments import ArgumentCheck
+from .arguments import ArgumentCheck, OutputCheck
 
 
 class _Page(Protocol):
@@ -78,6 +78,7 @@ class ToolListing:
         self.fetched_at: float = time.monotonic()
         self._by_name = {tool.name: tool for tool in self.tools}
         self._checks: dict[str, ArgumentCheck] = {}
+        self._output_checks: dict[str, OutputCheck] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -102,6 +103,14 @@ class ToolListing:
                     hint=did_you_mean(name, self._by_name, "tool"),
                 )
             check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema)
+        return check
+
+    def output_check(self, name: str) -> OutputCheck:
+        """The check of a tool's structured content, compiled at its first use."""
+        check = self._output_checks.get(name)
+        if check is None:
+            tool = self._by_name.get(name)
+            check = self._output_checks[name] = OutputCheck(tool.output_schema if tool else None)
         return check
 
     def annotations(self, name: str) -> ToolAnnotations | None:

@@ -30,6 +30,8 @@ class ToolResult(CallToolResult):
     """How often the session behind this result was opened."""
     state_lost: bool = Field(default=False, exclude=True)
     """Whether the session was reopened since the last result, so that state behind it is gone."""
+    problems: list[str] = Field(default_factory=list[str], exclude=True)
+    """What the server did wrong in this result, in words: what could be read is there all the same."""
 
     @classmethod
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:

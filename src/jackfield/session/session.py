@@ -43,6 +43,7 @@ from .listing import ToolListing, all_pages
 from .notified import notified
 from .owner import SessionOwner
 from .results import ToolResult
+from .rounds import call_tool
 from .tracing import span
 
 if TYPE_CHECKING:
@@ -239,11 +240,8 @@ class Session:
                 answer = await self._caller.request(
                     "tools/call",
                     call.timeout,
-                    lambda client: client.call_tool(
-                        name,
-                        call.arguments,
-                        progress_callback=call.progress_callback,
-                        meta=dict(call.meta) if call.meta else None,  # type: ignore[arg-type]
+                    lambda client: call_tool(
+                        client, name, call.arguments, progress_callback=call.progress_callback, meta=call.meta
                     ),
                     is_safe=listing is not None and listing.is_safe_to_repeat(name),
                     headers=call.headers,
@@ -254,6 +252,12 @@ class Session:
             if owner.generation != generation:
                 result.state_lost = True
                 self._caller.is_told(owner.generation)
+            if listing is not None and not result.is_error:
+                is_given = "structured_content" in result.model_fields_set
+                problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)
+                result.problems += [problem] if problem else []
+            if result.problems:
+                self._note_problems(name, result)
             if result.is_error:
                 failure = _tool_error(result)
             return result
@@ -280,6 +284,21 @@ class Session:
             if logger.isEnabledFor(logging.DEBUG):
                 end = f"failed: {failure.code}" if failure else "done"
                 logger.debug("[MCP][%s] Call %d of %s %s in %.3f s", self.server_name, number, name, end, seconds)
+
+    def _note_problems(self, tool: str, result: ToolResult) -> None:
+        name, problems = self.server_name, "; ".join(result.problems)
+        logger.warning("[MCP][%s] The result of %s is not as the protocol has it: %s", name, tool, problems)
+        if self.config.session.strict_output:
+            raise ToolError(
+                f"The result of tool {tool!r} of server {name!r} is not as the protocol has it: {problems}. "
+                "The call took effect.",
+                content=result.content,
+                server_name=name,
+                sent=True,
+                state_lost=result.state_lost,
+                server_output=result.text or None,
+                hint="strict_output=False gives such results, with their problems.",
+            )
 
     def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
         owner = self._owner

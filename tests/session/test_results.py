@@ -1,0 +1,67 @@
+"""Results of calls that are not quite as the protocol has them."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conftest import Scripted
+
+from jackfield import MCPClientSessionManager, SessionConfig, ToolError, ToolResult
+
+LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
+ROWS = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
+
+
+def tool(output_schema: object) -> dict[str, object]:
+    return {"tools": [{"name": "work", "inputSchema": {"type": "object"}, "outputSchema": output_schema}]}
+
+
+def answer(**more: object) -> dict[str, object]:
+    return {"content": [{"type": "text", "text": "rows: 3"}], **more}
+
+
+async def called(scripted: Scripted, results: dict[str, object], line: str, **settings: bool) -> ToolResult:
+    config = scripted(results, line=line, session=SessionConfig.model_validate(settings))
+    async with MCPClientSessionManager() as manager, manager.open_session(config) as session:
+        return await session.call_tool("work")
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_result_that_came_needs_no_second_request(scripted: Scripted, line: str) -> None:
+    # The second listing, which the SDK's own call would ask for, cannot be read.
+    listings = [tool(ROWS), {"raw": '{"jsonrpc": "2.0", "id": @ID, "error": {"code": -32603, "message": "down"}}'}]
+    result = await called(scripted, {"tools/list": listings, "tools/call": answer(structuredContent={"rows": 3})}, line)
+    assert (result.text, result.problems) == ("rows: 3", [])
+    assert scripted.asked.count("tools/list") == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "more", "problem"),
+    [
+        (ROWS, {}, "structuredContent is missing"),
+        (ROWS, {"structuredContent": {"rows": "three"}}, "rows: 'three' is not of type 'integer'"),
+        ({"type": "object", "properties": {"rows": {"type": "number?"}}}, {"structuredContent": {}}, "not checked"),
+        (
+            {"type": "object", "properties": {"rows": {"$ref": "http://127.0.0.1:9/x"}}},
+            {"structuredContent": {"rows": 1}},
+            "cannot be applied",
+        ),
+    ],
+)
+async def test_a_result_is_given_although_it_does_not_fit_its_schema(
+    scripted: Scripted, schema: object, more: dict[str, object], problem: str
+) -> None:
+    results = {"tools/list": tool(schema), "tools/call": answer(**more)}
+    result = await called(scripted, results, "stdio handshake")
+    assert result.text == "rows: 3"
+    assert not result.is_error
+    assert len(result.problems) == 1
+    assert problem in result.problems[0]
+    with pytest.raises(ToolError, match="The call took effect") as caught:
+        await called(scripted, results, "stdio handshake", strict_output=True)
+    assert caught.value.sent is True
+    assert caught.value.server_output == "rows: 3"
+
+
+async def test_a_tool_that_failed_owes_no_structured_content(scripted: Scripted) -> None:
+    results = {"tools/list": tool(ROWS), "tools/call": answer(isError=True)}
+    assert (await called(scripted, results, "stdio handshake", strict_output=True)).problems == []
