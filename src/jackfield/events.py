@@ -197,11 +197,12 @@ class EventHub:
         return self._listener is not None or bool(self._streams)
 
     def emit(self, event: Event) -> None:
-        """Hand an event on; what listeners raise is logged and goes no further."""
+        """Hand an event on; what listeners raise is logged and goes no further, but for what ends the program."""
         if self._listener is not None:
             try:
                 self._listener(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                # A listener is a plain function: what it raises is no cancellation of the task that it runs in.
                 logger.exception(
                     "[MCP][%s] The on_event listener raised on %s", event.server_name, type(event).__name__
                 )

@@ -12,16 +12,69 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+# How long a cancelled task may take to end by itself while its `is_entering` holds.
+_CANCEL_AGAIN_SECONDS = 0.1
 
-def spawn(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> object:
-    """Start a task that must not raise. Keep what is returned until the task ends: it holds it alive."""
+
+def spawn(
+    function: Callable[[], Coroutine[Any, Any, None]],
+    name: str,
+    *,
+    ended: Callable[[], None],
+    is_entering: Callable[[], bool],
+) -> object:
+    """Start a task of its own. Keep what is returned until the task ends: the loop does not keep it alive.
+
+    Args:
+        function: Runs in the task; should not raise.
+        name: The task's name.
+        ended: Called exactly once when the task has ended, however it did: a task of asyncio that is cancelled before
+            its first step never enters `function`, so that no `finally` in it runs.
+        is_entering: Whether the task may be inside a `TaskGroup.start()`; see `_Task`.
+    """
+    has_ended = False
+
+    def end(_: object = None) -> None:
+        nonlocal has_ended
+        if not has_ended:
+            has_ended = True
+            ended()
+
+    async def run() -> None:
+        try:
+            await function()
+        finally:
+            end()
+
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         import trio
 
-        return trio.lowlevel.spawn_system_task(function, name=name, context=contextvars.copy_context())
-    return loop.create_task(function(), name=name)
+        return trio.lowlevel.spawn_system_task(run, name=name, context=contextvars.copy_context())
+    task = _Task(run(), loop=loop, name=name)
+    task.is_entering = is_entering
+    task.add_done_callback(end)
+    return task
+
+
+class _Task(asyncio.Task[None]):
+    """A task that gets out of anyio's `TaskGroup.start()` when its event loop shuts down.
+
+    A task that is cancelled before its first step never counts as finished in anyio 4.16, and `start()` waits for that
+    shielded. The end of `asyncio.run()` cancels all tasks in such a way; only another such cancellation ends the wait.
+    """
+
+    is_entering: Callable[[], bool]
+
+    def cancel(self, msg: object = None) -> bool:
+        if msg is None:  # anyio's own cancellations, which it repeats itself, have a message
+            self.get_loop().call_later(_CANCEL_AGAIN_SECONDS, self._cancel_again)
+        return super().cancel(msg)
+
+    def _cancel_again(self) -> None:
+        if not self.done() and self.is_entering():
+            super().cancel()
 
 
 def event_loop_token() -> object:

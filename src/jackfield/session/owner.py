@@ -146,7 +146,9 @@ class SessionOwner:
         """Set when a recovery has come to an end, this way or that."""
         self._drains = False
         self._is_asked_for = False
+        self._is_entering = False
         self._lost_at = 0.0
+        self._started = time.monotonic()
         self._task: object = None
 
     def __repr__(self) -> str:
@@ -156,7 +158,12 @@ class SessionOwner:
 
     def start(self) -> None:
         """Begin to open; `opened` tells when that is done."""
-        self._task = spawn(self._run, f"jackfield {self.config.server_name}")
+        self._task = spawn(
+            self._run,
+            f"jackfield {self.config.server_name}",
+            ended=self._ended,
+            is_entering=lambda: self._is_entering,
+        )
 
     def request_close(self, reason: str) -> None:
         """Begin to close, whatever is under way; `closed` tells when nothing is left."""
@@ -294,7 +301,7 @@ class SessionOwner:
         # Imported here so that a manager can be made, and a config read, without the SDK.
         from ..transport.report import current_call
 
-        name, started = self.config.server_name, time.monotonic()
+        name = self.config.server_name
         # Opened from within a call, it is no part of that call.
         current_call.set(None)
         self._tell.opening()
@@ -304,15 +311,22 @@ class SessionOwner:
             # A task nobody awaits must not raise; the callers learn of it by `error`.
             logger.exception("[MCP][%s] Session task failed", name)
             self.error = self.error or SessionTerminatedError(f"Session task failed: {error}", server_name=name)
-        finally:
-            self._circuit.left()
+
+    def _ended(self) -> None:
+        """The task is over, or was cancelled before it began."""
+        self._circuit.left()
+        self.connection = None
+        if self.opened_at is None:
+            self.error = self.error or self._terminated("was closed before it was open")
+        try:
             if self.opened_at is None:
-                self.error = self.error or self._terminated("was closed before it was open")
-                self._tell.failed(self.error, time.monotonic() - started)
+                assert self.error
+                self._tell.failed(self.error, time.monotonic() - self._started)
             else:
                 reason, seconds_open = self._close_reason or "cancelled", time.time() - self.opened_at
                 self._tell.closed(reason, seconds_open=seconds_open, generation=self.generation)
-            self.connection = None
+        finally:
+            # Also where a listener raised what ends the program: callers wait for these.
             self._set_state("closed")
             self._settled.set()
             self.opened.set()
@@ -392,8 +406,10 @@ class SessionOwner:
             scope.deadline = anyio.current_time() + self.config.session.timeout
             report.give_up_opening = scope.cancel
             trace = opening.enter_context(span(f"open_session {self.config.server_name}", self.config.server_name))
+            self._is_entering = True
             try:
                 async with connect(self.config, report, self._client_options()) as connection:
+                    self._is_entering = False
                     await ask_for_log(connection.client, self.callbacks.wanted_log_level)
                     opening.close()
                     report.give_up_opening = lambda: None
