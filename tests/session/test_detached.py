@@ -99,6 +99,6 @@ async def test_a_cancellation_that_a_listener_raises_is_an_error_of_the_listener
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_script_whose_listener_ends_it_ends(unruly: Unruly) -> None:
     manager = MCPClientSessionManager(on_event=raises(SystemExit, SessionOpening))
-    with pytest.raises(BaseException), manager.open_session_sync(unruly()):
+    with pytest.raises(BaseException), manager.open_session_sync(unruly()):  # noqa: B017
         pass
     assert not strays()
