@@ -117,6 +117,16 @@ class LimitReached(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListingProblem(Event):
+    """A listing of the server is not as the protocol has it. What was good of it is used."""
+
+    method: str
+    """Which, such as `tools/list`."""
+    problems: Sequence[str]
+    """What was wrong, in words: each names the entry and the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolsChanged(Event):
     """The server says that it offers other tools now."""
 

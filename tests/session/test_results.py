@@ -65,3 +65,53 @@ async def test_a_result_is_given_although_it_does_not_fit_its_schema(
 async def test_a_tool_that_failed_owes_no_structured_content(scripted: Scripted) -> None:
     results = {"tools/list": tool(ROWS), "tools/call": answer(isError=True)}
     assert (await called(scripted, results, "stdio handshake", strict_output=True)).problems == []
+
+
+SAID = {"type": "text", "text": "rows: 3"}
+
+
+FLAWED: list[tuple[dict[str, object], str, str]] = [
+    ({"structuredContent": {"rows": 3}}, '{"rows": 3}', "content is missing"),
+    ({"content": None, "structuredContent": {"rows": 3}}, '{"rows": 3}', "content is null"),
+    ({}, "", "content is missing"),
+    ({"content": SAID}, "rows: 3", "content is an object"),
+    ({"content": "rows: 3"}, "rows: 3", "content is a string"),
+    ({"content": [SAID], "isError": None}, "rows: 3", ""),
+    ({"content": [SAID], "isError": {}}, "rows: 3", "isError is an object, taken as false"),
+    ({"content": [{"type": "chart", "bars": [3]}, SAID]}, '{"type": "chart", "bars": [3]}\nrows: 3', "unknown type"),
+    ({"content": [None, SAID, 7]}, "rows: 3\n7", "content[0] is null"),
+    ({"content": [{"type": "text", "text": 3}]}, "3", "text is a number"),
+    ({"content": [{"type": "text"}, SAID]}, '{"type": "text"}\nrows: 3', "content[0] cannot be read (text: "),
+    ({"content": [{"type": "resource_link", "uri": "file:///x"}, SAID]}, "[resource: file:///x]\nrows: 3", "name"),
+    ({"content": [{**SAID, "annotations": {"audience": ["all"]}}]}, "rows: 3", "annotations is left out (annotations."),
+    ({"content": [{**SAID, "_meta": 5, "annotations": []}]}, "rows: 3", "_meta is left out"),
+    ({"content": [{"type": "resource", "resource": {"text": "rows: 3"}}]}, "rows: 3", "uri is missing"),
+    ({"content": [SAID], "_meta": "odd"}, "rows: 3", "_meta is left out"),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_one_flaw_does_not_cost_a_result(scripted: Scripted, line: str) -> None:
+    config = scripted({"tools/call": [given for given, _, _ in FLAWED]}, line=line)
+    async with MCPClientSessionManager() as manager, manager.open_session(config) as session:
+        for _, text, problem in FLAWED:
+            result = await session.call_tool("work")
+            assert (result.text, result.is_error, result.meta) == (text, False, None)
+            assert problem in "; ".join(result.problems)
+
+
+async def test_an_unknown_block_is_kept_as_it_came(scripted: Scripted) -> None:
+    block = {"type": "chart", "bars": list(range(2000))}
+    result = await called(scripted, {"tools/call": {"content": [block]}}, "stdio handshake")
+    assert len(result.text) < 2100
+    assert result.text.endswith(" characters)")
+    assert result.content[0].meta == {"jackfield/block": block}
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_structured_content_of_any_kind_is_given(scripted: Scripted, line: str) -> None:
+    result = await called(scripted, {"tools/call": answer(structuredContent=[1, 2], isError="true", more=5)}, line)
+    assert result.structured_content == [1, 2]
+    assert result.is_error
+    assert (result.model_extra or {})["more"] == 5
+    assert ("structuredContent is a list" in str(result.problems)) == line.endswith("handshake")

@@ -19,6 +19,7 @@ from ..catalog.store import Catalog
 from ..config.expand import Expanded
 from ..config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
+from ..events import ListingProblem
 from ..manager.manager import MCPClientSessionManager
 from .output import shown_path
 from .wording import count
@@ -85,7 +86,10 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     diagnosis = Diagnosis(config.server_name)
     if isinstance(config, StdioConfig) and (found := _found_command(config)):
         diagnosis.steps.append(Step("command", "ok", found))
-    manager = MCPClientSessionManager(catalog=catalog)
+    flaws: list[ListingProblem] = []
+    manager = MCPClientSessionManager(
+        catalog=catalog, on_event=lambda event: flaws.append(event) if isinstance(event, ListingProblem) else None
+    )
     report: ConnectionReport | None = None
     tell("starting" if isinstance(config, StdioConfig) else "connecting")
     step, begun = "start" if isinstance(config, StdioConfig) else "connect", time.monotonic()
@@ -96,6 +100,11 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             step, begun = "list", time.monotonic()
             tell("listing")
             diagnosis.steps.append(await _listed(session, begun))
+            if problems := [problem for event in flaws for problem in event.problems]:
+                text = f"Its listings have {count(len(problems), 'flaw')}; what is good of them is used."
+                diagnosis.steps.append(
+                    Step("flaws", "warning", text, "Its author should know.", quote=[one_line(one) for one in problems])
+                )
             step, begun = "ping", time.monotonic()
             tell("pinging")
             diagnosis.steps.append(Step("ping", "ok", "one round trip", seconds=await session.ping()))

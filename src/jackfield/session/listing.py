@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 from mcp.types import Tool, ToolAnnotations
 
 from ..config.servers import BaseServerConfig
-from ..errors import RequestError, ServerLimitError, UnknownToolError, did_you_mean
+from ..errors import ServerLimitError, UnknownToolError, did_you_mean
+from ..transport.repairs import take_flaws
 from ..transport.report import limit_error
 from .arguments import ArgumentCheck, OutputCheck
 
@@ -23,36 +24,38 @@ class _Page(Protocol):
 PageT = TypeVar("PageT", bound=_Page)
 
 
-async def all_pages(config: BaseServerConfig, fetch: Callable[[str | None], Awaitable[PageT]]) -> list[PageT]:
-    """Fetch page after page until the server names no next one.
+async def all_pages(
+    config: BaseServerConfig, fetch: Callable[[str | None], Awaitable[PageT]]
+) -> tuple[list[PageT], list[str]]:
+    """Fetch page after page until the server names no next one, or one that was fetched already.
+
+    Returns:
+        The pages, and what was wrong with them.
 
     Raises:
-        RequestError: The server names the same page twice.
         ServerLimitError: There are more pages than `max_pages`, or more entries than `max_tools`.
 
     Source: MCP 2025-11-25, server/utilities/pagination.
     """
-    name, settings = config.server_name, config.session
+    settings = config.session
     pages: list[PageT] = []
+    problems: list[str] = []
     seen: set[str] = set()
     cursor: str | None = None
     entries = 0
     while True:
         page = await fetch(cursor)
+        problems += take_flaws(page).problems
         pages.append(page)
         entries += max(len(value) for value in vars(page).values() if isinstance(value, list))  # pyright: ignore
         cursor = page.next_cursor
         if entries > settings.max_tools:
             raise limit_error(config, "max_tools", f"lists more than {settings.max_tools} entries")
-        if cursor is None:
-            return pages
+        if not cursor:
+            return pages, problems
         if cursor in seen:
-            raise RequestError(
-                f"A listing of server {name!r} names the same page twice.",
-                server_name=name,
-                sent=True,
-                hint="Report this to the server's author: its pagination never ends.",
-            )
+            problems.append("a page names one as the next that came before: the listing ends there")
+            return pages, problems
         if len(pages) >= settings.max_pages:
             raise limit_error(config, "max_pages", f"has a listing of more than {settings.max_pages} pages")
         seen.add(cursor)
@@ -63,14 +66,26 @@ class ToolListing:
 
     Args:
         config: The server.
-        tools: All that it lists.
+        tools: All that it lists; of several of one name the first is taken.
         on_limit: Told of a tool that is left out.
+        problems: What was wrong with the listing, in words.
     """
 
     def __init__(
-        self, config: BaseServerConfig, tools: Sequence[Tool], on_limit: Callable[[ServerLimitError], None]
+        self,
+        config: BaseServerConfig,
+        tools: Sequence[Tool],
+        on_limit: Callable[[ServerLimitError], None],
+        problems: Sequence[str] = (),
     ) -> None:
         self.server_name: str = config.server_name
+        self.problems: list[str] = list(problems)
+        """What was wrong with the listing, in words: each names the tool and the field."""
+        first: dict[str, Tool] = {}
+        for tool in tools:
+            if first.setdefault(tool.name, tool) != tool:
+                self.problems.append(f"tool {tool.name!r} is listed again with another definition; the first is taken")
+        tools = list(first.values())
         self._left_out = {tool.name: error for tool in tools if (error := _schema_error(config, tool)) is not None}
         for error in self._left_out.values():
             on_limit(error)

@@ -12,7 +12,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -453,6 +453,11 @@ class SessionOwner:
     def on_limit(self, error: ServerLimitError) -> None:
         """Tell of a server that went beyond a limit."""
         self._tell.reached_limit(error)
+
+    def note_listing_problems(self, method: str, problems: Sequence[str]) -> None:
+        """Tell of what was wrong with a listing; what was good of it is used."""
+        if problems:
+            self._tell.listing_problem(method, problems)
 
     async def _on_notification(self, message: Any) -> None:
         from mcp.types import ToolListChangedNotification

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from mcp.types import (
     AudioContent,
@@ -16,13 +16,16 @@ from mcp.types import (
     TextContent,
     TextResourceContents,
 )
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ..errors import ToolError
+from ..transport.repairs import take_flaws
 
 
 class ToolResult(CallToolResult):
     """What a tool answered: `content` blocks, `structured_content`, `is_error`; see `text` and `images`."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     server_name: str = Field(default="", exclude=True)
     tool_name: str = Field(default="", exclude=True)
@@ -36,9 +39,14 @@ class ToolResult(CallToolResult):
     @classmethod
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
         """Wrap a result of the SDK without validating it once more."""
-        return cls.model_construct(
-            _fields_set=set(result.model_fields_set), **result.__dict__, server_name=server_name, tool_name=tool_name
-        )
+        flaws = take_flaws(result)
+        values = {**result.__dict__, **(result.model_extra or {})}
+        given = set(result.model_fields_set)
+        if flaws.structured:
+            values["structured_content"] = flaws.structured[0]
+            given.add("structured_content")
+        values |= {"server_name": server_name, "tool_name": tool_name, "problems": list(flaws.problems)}
+        return cls.model_construct(_fields_set=given, **values)
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 from mcp import MCPError
@@ -25,7 +25,7 @@ from mcp.types import (
     InputRequiredResult,
     InputResponse,
 )
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..transport.report import current_call
 from .eras import is_modern
@@ -42,9 +42,15 @@ _LONGEST_WAIT_SECONDS = 0.25
 _MAX_PAGES = 100
 
 
+class _Answer(CallToolResult):
+    """A result with whatever else the server put into it."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
+
+
 @cache
-def _answers() -> TypeAdapter[CallToolResult | InputRequiredResult]:
-    return TypeAdapter(CallToolResult | InputRequiredResult)
+def _answers() -> TypeAdapter[_Answer | InputRequiredResult]:
+    return TypeAdapter(_Answer | InputRequiredResult)
 
 
 async def call_tool(

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
+    METHOD_NOT_FOUND,
     CompleteResult,
     GetPromptResult,
     Implementation,
@@ -36,6 +37,7 @@ from ..errors import (
     UnknownToolError,
 )
 from ..events import CallFinished, CallRetried, CallStarted
+from ..transport.repairs import take_flaws
 from .calling import Caller
 from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+_ResultT = TypeVar("_ResultT", ReadResourceResult, GetPromptResult, CompleteResult)
+_ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
 # A listing younger than this is not fetched again to see whether a call that does not fit it now does.
 _FRESH_SECONDS = 1.0
@@ -157,7 +162,7 @@ class Session:
         """List all tools, over all pages. Always asks the server.
 
         Raises:
-            RequestError: The server has no tools, or its listing does not end.
+            RequestError: The server has no tools.
         """
         return (await self._fetch_listing(call_timeout))[1]
 
@@ -320,31 +325,36 @@ class Session:
                 return None
 
     async def _fetch_listing(self, call_timeout: float | None) -> tuple[ToolListing, ListToolsResult]:
-        pages = await self._pages("tools/list", call_timeout, lambda client, cursor: client.list_tools(cursor=cursor))
-        listing = ToolListing(self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit)
+        pages, problems = await self._pages(
+            "tools/list", call_timeout, lambda client, cursor: client.list_tools(cursor=cursor)
+        )
+        listing = ToolListing(
+            self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit, problems
+        )
         self._owner.listing, tools = listing, listing.tools
+        self._owner.note_listing_problems("tools/list", listing.problems)
         self._owner.observer.listed(self._owner, listing)
         return listing, pages[0].model_copy(update={"tools": tools, "next_cursor": None})
 
     # Resources and prompts
 
     async def list_resources(self, *, call_timeout: float | None = None) -> ListResourcesResult:
-        """List all resources, over all pages."""
-        pages = await self._pages(
+        """List all resources, over all pages; none where the server does not know the request."""
+        pages = await self._optional_pages(
             "resources/list", call_timeout, lambda client, cursor: client.list_resources(cursor=cursor)
         )
         resources = [resource for page in pages for resource in page.resources]
-        return pages[0].model_copy(update={"resources": resources, "next_cursor": None})
+        return _joined(pages, ListResourcesResult(resources=resources))
 
     async def list_resource_templates(self, *, call_timeout: float | None = None) -> ListResourceTemplatesResult:
-        """List all resource templates, over all pages."""
-        pages = await self._pages(
+        """List all resource templates, over all pages; none where the server does not know the request."""
+        pages = await self._optional_pages(
             "resources/templates/list",
             call_timeout,
             lambda client, cursor: client.list_resource_templates(cursor=cursor),
         )
         templates = [template for page in pages for template in page.resource_templates]
-        return pages[0].model_copy(update={"resource_templates": templates, "next_cursor": None})
+        return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
 
     async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
         """Read one resource.
@@ -352,15 +362,18 @@ class Session:
         Raises:
             RequestError: The server does not have it.
         """
-        return await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri)))
+        return self._readable(
+            "resources/read",
+            await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri))),
+        )
 
     async def list_prompts(self, *, call_timeout: float | None = None) -> ListPromptsResult:
-        """List all prompts, over all pages."""
-        pages = await self._pages(
+        """List all prompts, over all pages; none where the server does not know the request."""
+        pages = await self._optional_pages(
             "prompts/list", call_timeout, lambda client, cursor: client.list_prompts(cursor=cursor)
         )
         prompts = [prompt for page in pages for prompt in page.prompts]
-        return pages[0].model_copy(update={"prompts": prompts, "next_cursor": None})
+        return _joined(pages, ListPromptsResult(prompts=prompts))
 
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
@@ -371,7 +384,10 @@ class Session:
             RequestError: The server does not have it, or an argument is missing.
         """
         given = dict(arguments) if arguments else None
-        return await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given))
+        return self._readable(
+            "prompts/get",
+            await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given)),
+        )
 
     async def complete(
         self,
@@ -390,8 +406,11 @@ class Session:
             call_timeout: Seconds to wait; the server's setting if omitted.
         """
         context = dict(context_arguments) if context_arguments else None
-        return await self._caller.request(
-            "completion/complete", call_timeout, lambda client: client.complete(ref, dict(argument), context)
+        return self._readable(
+            "completion/complete",
+            await self._caller.request(
+                "completion/complete", call_timeout, lambda client: client.complete(ref, dict(argument), context)
+            ),
         )
 
     # The server's side
@@ -483,11 +502,41 @@ class Session:
 
     async def _pages(
         self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
-    ) -> list[Any]:
+    ) -> tuple[list[Any], list[str]]:
         return await all_pages(
             self.config,
             lambda cursor: self._caller.request(method, call_timeout, lambda client: fetch(client, cursor)),
         )
+
+    async def _optional_pages(
+        self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
+    ) -> list[Any]:
+        """The pages of a listing that a server need not have, even where it declares the capability."""
+        try:
+            pages, problems = await self._pages(method, call_timeout, fetch)
+        except RequestError as error:
+            if error.rpc_code != METHOD_NOT_FOUND:
+                raise
+            return []
+        self._owner.note_listing_problems(method, problems)
+        return pages
+
+    def _readable(self, method: str, result: _ResultT) -> _ResultT:
+        """A result, once what was wrong with it is in the log."""
+        if problems := take_flaws(result).problems:
+            text = "; ".join(problems)
+            logger.warning(
+                "[MCP][%s] The answer to %s is not as the protocol has it: %s", self.server_name, method, text
+            )
+        return result
+
+
+def _joined(pages: Sequence[Any], listing: _ListingT) -> _ListingT:
+    """One listing of all pages, with what else the first of them says."""
+    if not pages:
+        return listing
+    entries = {name: getattr(listing, name) for name in listing.model_fields_set}
+    return pages[0].model_copy(update={**entries, "next_cursor": None})
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import JackfieldError, ServerLimitError
 from ..events import (
     EventHub,
     LimitReached,
+    ListingProblem,
     RecoveryFailed,
     SessionClosed,
     SessionFailed,
@@ -100,6 +102,12 @@ class Teller:
         """The server went beyond a limit."""
         logger.warning("[MCP][%s] %s", self._name, error.message)
         self._events.emit(LimitReached(**self._about, error=error))
+
+    def listing_problem(self, method: str, problems: Sequence[str]) -> None:
+        """Something was wrong with a listing."""
+        text = "; ".join(problems)
+        logger.warning("[MCP][%s] The answer to %s is not as the protocol has it: %s", self._name, method, text)
+        self._events.emit(ListingProblem(**self._about, method=method, problems=list(problems)))
 
     def tools_changed(self) -> None:
         """The server says that it offers other tools now."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from mcp import InvalidUriTemplate
+from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ResourceTemplate
 from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, RequestError
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import download_folder, prompt_tool, resource_tool, template_tool
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from mcp.types import ReadResourceResult
 
     from ..manager.manager import MCPClientSessionManager
+
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
 
 async def create_toolkit(
@@ -62,16 +70,35 @@ async def create_toolkit(
         listing = await session.list_tools()
         tools += [server_tool(session, session.server_name, tool) for tool in listing.tools]
     if use_mcp_resources and capabilities.resources is not None:
-        templates = (await session.list_resource_templates()).resource_templates
-        tools += [template_tool(session, session.server_name, template, folder) for template in templates]
-        resources = (await session.list_resources()).resources
-        if resources:
-            tools.append(resource_tool(session, session.server_name, resources, folder))
+        templates = await _offered("resource templates", session, session.list_resource_templates())
+        for template in templates.resource_templates if templates else []:
+            tools += _template_tools(session, template, folder)
+        resources = await _offered("resources", session, session.list_resources())
+        if resources and resources.resources:
+            tools.append(resource_tool(session, session.server_name, resources.resources, folder))
     if use_mcp_prompts and capabilities.prompts is not None:
-        tools += [prompt_tool(session, prompt) for prompt in (await session.list_prompts()).prompts]
+        prompts = await _offered("prompts", session, session.list_prompts())
+        tools += [prompt_tool(session, prompt) for prompt in (prompts.prompts if prompts else [])]
     let_in = list(config.include if include is None else include)
     keep_out = list(config.exclude if exclude is None else exclude)
     return Toolkit(tool for tool in tools if is_wanted(tool, let_in, keep_out))
+
+
+async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -> _ListingT | None:
+    """A listing, or `None` where the server answers it with an error: that costs these, not the tools."""
+    try:
+        return await listing
+    except RequestError as error:
+        logger.warning("[MCP][%s] The toolkit has no %s: %s", session.server_name, what, error.message)
+        return None
+
+
+def _template_tools(session: Session, template: ResourceTemplate, folder: Path | None) -> list[Tool]:
+    try:
+        return [template_tool(session, session.server_name, template, folder)]
+    except InvalidUriTemplate as error:
+        logger.warning("[MCP][%s] The toolkit leaves out a resource template: %s", session.server_name, error)
+        return []
 
 
 def server_tool(source: ToolSource, server_name: str, tool: ListedTool) -> Tool:

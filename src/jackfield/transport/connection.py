@@ -14,6 +14,7 @@ from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
+from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .report import ConnectionReport
 from .stdio import stdio_transport
@@ -52,12 +53,15 @@ async def connect(
     # The SSE transport ended before the protocol of 2026-07-28: probing for that costs a round trip for nothing.
     probing = config.protocol == "auto" and isinstance(config, SseConfig)
     mode = "legacy" if probing else _MODES.get(config.protocol, config.protocol)
-    client = Client(_transport(config, report), mode=mode, cache=None, **client_options)
+    answers = Answers(config.server_name)
+    transport = cast("Transport", _repairing(_transport(config, report), answers))
+    client = Client(transport, mode=mode, cache=None, **client_options)
     entered = False
     try:
         async with client:
             if config.protocol not in _MODES:
                 await _discover(client, config.protocol)
+            answers.version = client.protocol_version
             entered = True
             yield Connection(client, report)
     except BaseException as error:
@@ -73,6 +77,12 @@ async def _discover(client: Client, version: str) -> None:
     """
     answer = await client.session.send_discover(version)
     client.session.adopt(DiscoverResult.model_validate(answer))
+
+
+@asynccontextmanager
+async def _repairing(transport: Transport, answers: Answers) -> AsyncGenerator[tuple[RepairingReader, NotingWriter]]:
+    async with transport as (reader, writer):
+        yield RepairingReader(reader, answers), NotingWriter(writer, answers)
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:

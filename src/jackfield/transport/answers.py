@@ -1,0 +1,85 @@
+"""Message streams that know which answer belongs to which request, and repair answers before the SDK checks them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+
+from .repairs import REPAIRED_METHODS, repaired
+from .sdk_streams import MessageReader, MessageStream
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+
+class Answers:
+    """The requests of one connection whose answers may need repair.
+
+    Args:
+        server_name: For the log.
+    """
+
+    def __init__(self, server_name: str) -> None:
+        self.version: str | None = None
+        """The protocol version, once it is negotiated."""
+        self._name = server_name
+        self._asked: dict[str, tuple[str, str]] = {}
+
+    def asked(self, message: object) -> None:
+        """Note a message that is sent."""
+        if isinstance(message, JSONRPCRequest) and message.method in REPAIRED_METHODS:
+            uri = (message.params or {}).get("uri")
+            self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
+        elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._asked.pop(str((message.params or {}).get("requestId")), None)
+
+    def answered(self, message: object) -> None:
+        """Repair an answer that came, where it needs that."""
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return
+        method, uri = self._asked.pop(str(message.id), ("", ""))
+        if method and self.version is not None and isinstance(message, JSONRPCResponse):
+            try:
+                message.result = repaired(method, self.version, message.result, uri=uri)
+            except Exception:
+                # Never at the cost of the connection; the SDK says what is wrong with it.
+                logger.exception("[MCP][%s] An answer to %s could not be repaired", self._name, method)
+
+
+class RepairingReader(MessageReader):
+    """A read stream whose answers are repaired."""
+
+    def __init__(self, inner: Any, answers: Answers) -> None:
+        self._inner = inner
+        self._answers = answers
+
+    @property
+    def last_context(self) -> Any:
+        """The context of the task that put the last message in; the SDK's receive loop looks for it."""
+        return getattr(self._inner, "last_context", None)
+
+    async def receive(self) -> SessionMessage | Exception:
+        item = await self._inner.receive()
+        if isinstance(item, SessionMessage):
+            self._answers.answered(item.message)
+        return item
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class NotingWriter(MessageStream):
+    """A write stream whose requests are noted."""
+
+    def __init__(self, inner: Any, answers: Answers) -> None:
+        self._inner = inner
+        self._answers = answers
+
+    async def send(self, item: SessionMessage, /) -> None:
+        self._answers.asked(item.message)
+        await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
