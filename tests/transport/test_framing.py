@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp.types import RequestId
 
-from jackfield.transport.framing import EventFramer, OversizeEventError, event_id
+from jackfield.transport.framing import EventFramer, OversizeEventError, event_data, event_id
 
 fields = st.sampled_from([b"data: x", b"id: 7", b"event: message", b": comment", b"data: a:b", b"retry: 5", b"data:"])
 ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -41,28 +42,43 @@ def test_what_is_not_whole_is_kept_back() -> None:
     assert framer.feed(b"3\n\n") == [b"data: 23\n\n"]
 
 
-def fed(framer: EventFramer, data: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The events, and the beginnings of those beyond the limit."""
-    events, beyond = [], []
+def fed(framer: EventFramer, data: bytes) -> tuple[list[bytes], list[RequestId | None]]:
+    """The events, and the ids of the messages beyond the limit."""
+    events: list[bytes] = []
+    beyond: list[RequestId | None] = []
     while True:
         try:
             return events + framer.feed(data), beyond
         except OversizeEventError as error:
             events += error.before
-            beyond.append(error.start)
+            beyond.append(error.message.request_id)
             data = b""
 
 
 def test_an_event_beyond_the_limit_is_passed_over_whole() -> None:
     framer = EventFramer(20)
-    assert fed(framer, b"data: 1\n\ndata: " + b"x" * 30 + b"\n\ndata: 2\n\n") == (
-        [b"data: 1\n\n", b"data: 2\n\n"],
-        [b"data: " + b"x" * 30 + b"\n\n"],
-    )
-    events, beyond = fed(framer, b"data: " + b"y" * 30)
-    assert (events, len(beyond)) == ([], 1)
-    assert fed(framer, b"y" * 100) == ([], []), "told once"
-    assert fed(framer, b"y\n\ndata: 3\n\n") == ([b"data: 3\n\n"], [])
+    long = b'id: {7}\r\ndata: {"id": 5, "result": "' + b"x" * 30 + b'"}'
+    assert fed(framer, b"data: 1\n\n" + long + b"\n\ndata: 2\n\n") == ([b"data: 1\n\n", b"data: 2\n\n"], [5])
+    assert fed(framer, b'data: {"id": 6, "result": "' + b"y" * 30) == ([], [6]), "as soon as it is known whose it is"
+    assert fed(framer, b'y", "id": 8') == ([], []), "told once"
+    assert fed(framer, b"}\n\ndata: 3\n\n") == ([b"data: 3\n\n"], [])
+
+
+@given(st.lists(st.integers(1, 20), max_size=20))
+def test_the_id_of_an_event_beyond_the_limit_may_stand_at_its_end(sizes: list[int]) -> None:
+    framer = EventFramer(30)
+    rest = b'event: message\ndata: {"result": {"id": 1},\ndata:  "id"\ndata: : 7,\ndata: "jsonrpc": "2.0"}\n\n'
+    found: list[RequestId | None] = []
+    for size in [*sizes, len(rest)]:
+        found += fed(framer, rest[:size])[1]
+        rest = rest[size:]
+    assert found == [7]
+
+
+def test_the_message_of_an_event() -> None:
+    assert event_data(b'id: 3\r\nevent: message\r\ndata: {"a":\r\ndata:1}\r\n\r\n') == b'{"a":\n1}'
+    assert event_data(b"event: ping\ndata: now\n\n") == b""
+    assert event_data(b"id: 3\ndata: \n\n") == event_data(b": nothing\n\n") == b""
 
 
 def test_the_id_of_an_event() -> None:

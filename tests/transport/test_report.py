@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from mcp.types import JSONRPCError
+from mcp.types import JSONRPCError, JSONRPCRequest
 
 from jackfield import AuthenticationError, ServerLimitError, ServerUnavailableError, SessionConfig, StdioConfig
-from jackfield.transport.report import LIMIT_CODE, ConnectionReport, EventIds, OutputTail, failed_answer
+from jackfield.transport.records import CallRecord, EventIds
+from jackfield.transport.report import ConnectionReport, OutputTail
+from jackfield.transport.scanning import MessageScanner
 
 
 def report_of(on_limit: Callable[[ServerLimitError], None] = lambda _: None, **settings: int) -> ConnectionReport:
@@ -46,40 +48,46 @@ def test_the_last_event_ids_are_known() -> None:
     assert ids.is_new("0")
 
 
-@pytest.mark.parametrize(
-    ("message", "answered"),
-    [
-        (b'{"jsonrpc": "2.0", "id": 7, "result": {"text": "long', 7),
-        (b'{"jsonrpc": "2.0", "id": "a-7", "result": {"text": "long', "a-7"),
-        (b'{"jsonrpc": "2.0", "result": {"text": "' + b"x" * 2000 + b'"}, "id": 7}', 7),
-        (b'{"jsonrpc": "2.0", "id": 7, "result": {"method": "x', 7),
-    ],
-)
-def test_who_waits_for_a_message_that_is_too_long_gets_an_error(message: bytes, answered: str | int) -> None:
+def asked(report: ConnectionReport, request_id: str | int = 7) -> CallRecord:
+    record = report.requests.begin(JSONRPCRequest(jsonrpc="2.0", id=request_id, method="tools/call"))
+    assert record is not None
+    return record
+
+
+def test_who_waits_for_a_message_that_is_too_long_gets_an_error() -> None:
     reached: list[ServerLimitError] = []
     report = report_of(reached.append)
-    answer = report.too_long(message, 40_000_000)
+    record, other = asked(report), asked(report, 8)
+    answer = report.too_long(
+        MessageScanner(b'{"jsonrpc": "2.0", "id": "7", "result": {"id": 8, "text": "l'), 40_000_000
+    )
     assert answer is not None
     assert isinstance(answer.message, JSONRPCError)
-    assert (answer.message.id, answer.message.error.code) == (answered, LIMIT_CODE)
+    assert answer.message.id == 7
     assert "sent a message of 40,000,000 bytes: beyond the limit max_message_bytes=33,554,432" in reached[0].message
     assert answer.message.error.message == reached[0].message
-    assert not report.lost.is_set()
+    assert isinstance(record.failure, ServerLimitError)
+    assert (record.is_over, record.is_answered, record.sent) == (True, False, True)
+    assert (other.is_over, other.failure, other.unclaimed) == (False, None, None)
 
 
-def test_where_nobody_can_say_who_waits_the_session_is_over() -> None:
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b'{"jsonrpc": "2.0", "result": {"id": 7, "text": "l', "an answer of 4,000 bytes, that names no request"),
+        (b'{"result": 1, "id": "x"}', "an answer of 4,000 bytes, for request 'x', which was not made"),
+        (b'{"method": "notifications/message", "params": {"data": "x', None),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping"', None),
+        (b"DEBUG " * 9, None),
+    ],
+)
+def test_what_nobody_claims_is_told_to_who_waits_and_harms_nobody(message: bytes, told: str | None) -> None:
     report = report_of()
-    assert report.too_long(b'{"jsonrpc": "2.0", "result": {"text": "' + b"x" * 2000) is None
-    assert report.lost.is_set()
-    assert isinstance(report.loss, ServerLimitError)
-
-
-def test_a_notification_that_is_too_long_is_dropped() -> None:
-    report = report_of()
-    assert report.too_long(b'{"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x') is None
+    record = asked(report)
+    assert report.too_long(MessageScanner(message), 4000) is None
     assert report.limit_reached is not None
     assert not report.lost.is_set()
-    assert failed_answer(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', LIMIT_CODE, "x") is None, "it is a question"
+    assert (record.is_over, record.unclaimed) == (False, told)
 
 
 def test_the_first_reason_of_a_loss_stays() -> None:

@@ -5,7 +5,6 @@ Each is counted, bounded, and made again where that does no harm; what became of
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from mcp import MCPError
-from mcp.types import CONNECTION_CLOSED, METHOD_NOT_FOUND
+from mcp.types import METHOD_NOT_FOUND, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
 from ..errors import (
@@ -25,7 +24,8 @@ from ..errors import (
     SessionTimeoutError,
     ToolError,
 )
-from ..transport.report import LIMIT_CODE, UNREADABLE_CODE, CallRecord, current_call
+from ..transport.records import CallRecord, current_call
+from ..transport.report import bad_answer
 from .owner import SessionOwner
 from .retry import may_call_again
 
@@ -108,15 +108,16 @@ class Caller:
         deadline = math.inf if seconds is None else anyio.current_time() + seconds
         attempt, wait = 1, 0.0
         while True:
-            record = CallRecord(method, headers=headers or {})
+            scope = anyio.CancelScope(deadline=deadline)
+            record = CallRecord(method, scope=scope, headers=headers or {})
             try:
-                with record.scope as scope:
-                    scope.deadline = deadline
+                with scope:
                     if wait:
                         await anyio.sleep(wait)
                     return await self._send(owner, method, send, record)
                 # Out of time, or a transport knows that no answer will come.
-                raise self._wire_failure(record) or self._timed_out(method, seconds, record)
+                last = record.latest
+                raise self._wire_failure(last) or self._timed_out(method, seconds, last)
             except JackfieldError as error:
                 attempt += 1
                 if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
@@ -152,9 +153,7 @@ class Caller:
             owner.last_heard_at = time.monotonic()
             return answer
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
-                await connection.report.last_words()
-            raise self._failure(method, error, record, connection) from None
+            raise await self._failure(method, error, record.latest, connection) from None
         except ValidationError as error:
             raise self._bad_answer(
                 method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
@@ -179,30 +178,39 @@ class Caller:
             happened = "the request was not sent"
         else:
             happened = "the server was told to cancel it, but it may have taken effect"
+        if record.unclaimed is not None:
+            happened += f". Meanwhile it sent {record.unclaimed}"
+        within = "in time" if seconds is None else f"within {seconds:g} s"
         return SessionTimeoutError(
-            f"Server {self._name!r} did not answer {method} within {seconds or 0:g} s; {happened}.",
+            f"Server {self._name!r} did not answer {method} {within}; {happened}.",
             server_name=self._name,
             sent=record.sent,
             retryable=record.sent is False,
             hint="Raise call_timeout for slow work; session.refresh() opens a hanging server anew.",
         )
 
-    def _failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
+    async def _failure(
+        self, method: str, error: MCPError, record: CallRecord, connection: Connection
+    ) -> JackfieldError:
+        """What an error of the SDK's means: the server's own answer, or that there is none."""
         if failure := self._wire_failure(record):
             return failure
-        if error.code == CONNECTION_CLOSED:
-            return self._lost(connection, record)
-        if error.code == LIMIT_CODE:
-            assert connection.report.limit_reached
-            return copy.copy(connection.report.limit_reached)
-        if error.code == UNREADABLE_CODE:
-            return self._bad_answer(method, error.error.message)
+        if not record.is_answered:
+            # So the number is the SDK's own, unless it is about another request, made before this one could be.
+            if record.request_id is not None and error.code == REQUEST_TIMEOUT:
+                return self._timed_out(method, None, record)
+            await connection.report.last_words()
+            is_lost = self.owner.connection is not connection or connection.report.lost.is_set()
+            if record.request_id is not None or is_lost:
+                return self._lost(connection, record)
+        else:
+            self.owner.last_heard_at = time.monotonic()
         hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
         return RequestError(
             f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message}",
             rpc_code=error.code,
             server_name=self._name,
-            sent=True,
+            sent=record.is_answered,
             hint=hint,
         )
 
@@ -229,10 +237,4 @@ class Caller:
         return error
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
-        kind = ToolError if method == "tools/call" else RequestError
-        return kind(
-            f"Server {self._name!r} answered {method} with what the protocol does not allow: {problem}",
-            server_name=self._name,
-            sent=True,
-            hint="The request was carried out; report this to the server's author.",
-        )
+        return bad_answer(self.owner.config, method, problem)

@@ -299,7 +299,7 @@ class SessionOwner:
 
     async def _run(self) -> None:
         # Imported here so that a manager can be made, and a config read, without the SDK.
-        from ..transport.report import current_call
+        from ..transport.records import current_call
 
         name = self.config.server_name
         # Opened from within a call, it is no part of that call.
@@ -555,15 +555,20 @@ class SessionOwner:
 
     async def _answers(self, connection: Connection, seconds: float) -> bool:
         from mcp import MCPError
-        from mcp.types import CONNECTION_CLOSED
 
-        with anyio.move_on_after(seconds):
+        from ..transport.records import CallRecord, current_call
+
+        with anyio.move_on_after(seconds) as scope:
+            record = CallRecord("ping", scope=scope)
+            token = current_call.set(record)
             try:
                 await ping(connection.client)
-            except MCPError as error:
-                # Any other error is an answer too: not every server knows this request.
-                if error.code == CONNECTION_CLOSED or connection.report.failure is not None:
+            except MCPError:
+                # Its own error is an answer too: not every server knows this request.
+                if not record.is_answered:
                     return False
+            finally:
+                current_call.reset(token)
             self.last_heard_at = time.monotonic()
             return True
         return False

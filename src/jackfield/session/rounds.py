@@ -27,7 +27,6 @@ from mcp.types import (
 )
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ..transport.report import current_call
 from .eras import is_modern
 
 if TYPE_CHECKING:
@@ -140,8 +139,7 @@ async def _responses(client: Client, requests: Mapping[str, InputRequest]) -> Ma
 
 
 async def _is_listed(client: Client, name: str) -> bool:
-    """List until the SDK has seen the tool's schema; what becomes of that is no part of the call."""
-    token = current_call.set(None)
+    """List until the SDK has seen the tool's schema."""
     try:
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
@@ -153,6 +151,4 @@ async def _is_listed(client: Client, name: str) -> bool:
                 break
     except (MCPError, ValidationError):
         pass
-    finally:
-        current_call.reset(token)
     return False

@@ -126,7 +126,10 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
     name = config.server_name
     output = report.stderr_quote()
     noise = " | ".join(report.noise)
-    closed = isinstance(cause, MCPError) and cause.code == CONNECTION_CLOSED
+    # Only where the server did not answer is an error's number the SDK's own.
+    last = report.requests.last
+    own_code = cause.code if isinstance(cause, MCPError) and not (last and last.is_answered) else None
+    closed = own_code == CONNECTION_CLOSED
     hint = f"Run it by hand to see why: {config.address}"
     if closed and report.exit_code is not None:
         how = (
@@ -137,7 +140,7 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
         problem = f"{how} before it completed the handshake"
     elif closed:
         problem = "closed its output before it completed the handshake"
-    elif isinstance(cause, MCPError) and cause.code == REQUEST_TIMEOUT:
+    elif own_code == REQUEST_TIMEOUT:
         problem = "did not answer the handshake"
     else:
         problem = f"did not complete the handshake: {_words(cause)}"

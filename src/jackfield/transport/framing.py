@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 
+from .scanning import MessageScanner
+
 # A line's end, and another at once; `\r\n` is one end.
 _BLANK_LINE = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
+_DATA_FIELD = re.compile(rb"(?:^|[\r\n])data: ?")
 _ID_FIELD = re.compile(rb"(?:^|[\r\n])id: ?([^\r\n\0]*)")
 
 
@@ -19,13 +22,16 @@ class EventFramer:
         self._limit = limit_bytes
         self._buffer = bytearray()
         self._searched = 0
-        self._skipping = False
+        self._beyond: MessageScanner | None = None
+        """Reads the event that is being passed over."""
+        self._is_told = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; returns the events that are whole now, each with its blank line.
 
         Raises:
-            OversizeEventError: An event is longer than the limit. Go on feeding: the rest of it is passed over.
+            OversizeEventError: An event is longer than the limit, and it is known whose it is, or it is over. Go on
+                feeding: the rest of it is passed over.
         """
         self._buffer += data
         events: list[bytes] = []
@@ -33,21 +39,32 @@ class EventFramer:
             event = bytes(self._buffer[: found.end()])
             del self._buffer[: found.end()]
             self._searched = 0
-            if self._skipping:
-                self._skipping = False
+            if self._beyond is not None:
+                self._pass_over(event, events, is_whole=True)
             elif len(event) > self._limit:
-                raise OversizeEventError(event, events)
+                raise OversizeEventError(MessageScanner(_from_data(event)), events)
             else:
                 events.append(event)
         self._searched = max(0, len(self._buffer) - 3)
-        if len(self._buffer) > self._limit:
-            start = b"" if self._skipping else bytes(self._buffer)
+        if self._beyond is not None or len(self._buffer) > self._limit:
+            # The last bytes may belong to the blank line.
+            passed = bytes(self._buffer[:-3])
             del self._buffer[:-3]
             self._searched = 0
-            if not self._skipping:
-                self._skipping = True
-                raise OversizeEventError(start, events)
+            self._pass_over(passed, events, is_whole=False)
         return events
+
+    def _pass_over(self, part: bytes, events: list[bytes], *, is_whole: bool) -> None:
+        if self._beyond is None:
+            self._beyond = MessageScanner(_from_data(part))
+        elif not self._is_told:
+            self._beyond.feed(part)
+        message, was_told = self._beyond, self._is_told
+        self._is_told = not is_whole and (was_told or message.is_decided)
+        if is_whole:
+            self._beyond = None
+        if not was_told and (is_whole or message.is_decided):
+            raise OversizeEventError(message, events)
 
 
 def _blank_line(buffer: bytearray, start: int) -> re.Match[bytes] | None:
@@ -64,12 +81,25 @@ def _blank_line(buffer: bytearray, start: int) -> re.Match[bytes] | None:
 
 
 class OversizeEventError(Exception):
-    """An event beyond the limit: its beginning (or all of it), and the whole events before it."""
+    """An event beyond the limit: what was read of its message, and the whole events before it."""
 
-    def __init__(self, start: bytes, before: list[bytes]) -> None:
+    def __init__(self, message: MessageScanner, before: list[bytes]) -> None:
         super().__init__("event beyond the limit")
-        self.start = start
+        self.message = message
         self.before = before
+
+
+def _from_data(event: bytes) -> bytes:
+    found = _DATA_FIELD.search(event)
+    return event[found.end() :] if found else b""
+
+
+def event_data(event: bytes) -> bytes:
+    """The message in an event; empty where it has none, or is an event of another name."""
+    lines = event.splitlines()
+    if any(line.startswith(b"event:") and line[6:].strip() != b"message" for line in lines):
+        return b""
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 
 
 def event_id(event: bytes) -> str | None:

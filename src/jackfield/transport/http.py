@@ -12,7 +12,6 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -39,7 +38,9 @@ from .http_failures import (
     status_failure,
 )
 from .http_messages import RecordingWriter, WatchedReader
-from .report import CallRecord, ConnectionReport, EventIds, current_call
+from .records import CallRecord, EventIds, current_call
+from .report import ConnectionReport
+from .scanning import MessageScanner
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -65,7 +66,7 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):
-        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, tasks)
+        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks)
         tasks.cancel_scope.cancel()
 
 
@@ -91,7 +92,7 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
         ) as (reader, writer),
         anyio.create_task_group() as tasks,
     ):
-        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, tasks)
+        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks)
         tasks.cancel_scope.cancel()
 
 
@@ -129,31 +130,31 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         record = current_call.get()
-        if record is not None and request.method == "POST":
-            request.headers.update(record.headers)
         if request.method == "DELETE":
             return await self._delete(request)
+        if request.method == "GET" and not self._is_sse:
+            response, failure = await self._attempt(request)
+            return await self._opened_stream(request, response, failure, record)
         if request.method == "POST":
             await request.aread()  # One that follows a redirect carries its body as a stream only.
-        if request.method == "POST" and (self._is_sse or not _is_request(request)):
-            # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
-            _bound_reading(request, self._config.timeout)
-        response, failure = await self._attempt(request)
-        if request.method == "GET" and not self._is_sse:
-            return await self._opened_stream(request, response, failure, record)
-        self._report.note_failure(failure)
-        if failure is None:
-            if record is not None and request.method == "POST":
-                record.sent = True
-            return self._bounded(request, response, record)
-        if request.method != "POST":
-            return response
-        if record is not None:
-            record.failure = failure
-            record.sent = failure.sent
-        if self._is_sse:
-            # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
+            message = MessageScanner(request.content)
+            if record is not None and (message.request_id != record.request_id or "method" not in message.members):
+                record = None  # Something else that is sent in the same context, such as a request for a token.
             if record is not None:
+                request.headers.update(record.headers)
+            if self._is_sse or record is None:
+                # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
+                _bound_reading(request, self._config.timeout)
+        response, failure = await self._attempt(request)
+        self._report.note_failure(failure)
+        if record is not None:
+            failure = failure or (None if self._is_sse else _without_answer(self._config, response))
+            record.became(failure.sent if failure else True, failure)
+        if failure is None:
+            return self._bounded(request, response, record)
+        if request.method == "POST" and self._is_sse:
+            # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
+            if record is not None and record.scope is not None:
                 record.scope.cancel()
             else:
                 self._report.give_up_opening()
@@ -194,27 +195,28 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         failure: JackfieldError | None,
         record: CallRecord | None,
     ) -> httpx2.Response:
-        """Hold a GET until there is a stream. With a record it goes on with that call's answer, else it is
-        the session's standing stream of what the server says unasked."""
+        """Hold a GET until there is a stream. With a caller's record it goes on with that call's answer, else it is
+        a standing stream of what the server says unasked."""
         settings = self._config.session
+        is_call = record is not None and record.scope is not None
         attempt = 1
         while failure is not None and failure.retryable and isinstance(failure, ServerUnavailableError):
             attempt += 1
-            if record is not None and attempt > max(settings.retry_attempts, 1):
-                record.failure = failure
+            if record is not None and is_call and attempt > max(settings.retry_attempts, 1):
+                record.became(record.sent, failure)
                 break
             await response.aclose()
             await anyio.sleep(settings.wait_before(attempt, failure.retry_after))
             response, failure = await self._attempt(request)
         if failure is None:
             if record is not None:
-                record.failure = None
-            else:
+                record.became(record.sent)
+            if not is_call:
                 self._standing_streams += 1
-            if record is not None or self._standing_streams > 1:
+            if is_call or self._standing_streams > 1:
                 self._report.on_renewed(_LAST_EVENT_HEADER in request.headers)
             return self._bounded(request, response, record)
-        if failure.state_lost and (record is not None or self._standing_streams):
+        if failure.state_lost and (is_call or self._standing_streams):
             # Before a first stream a 404 rather means that this server offers none.
             self._report.mark_lost(failure)
         return response
@@ -228,12 +230,10 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if kind == "text/event-stream":
             if self._is_sse:
                 limit = min(limit, _SSE_EVENT_BYTES)
-            seen = self._seen_ids if record is None else (EventIds() if record.seen_ids is None else record.seen_ids)
-            if record is not None:
-                record.seen_ids = seen
+            seen = self._seen_ids if record is None else record.seen_ids
             stream: httpx2.AsyncByteStream = EventStream(response, self._report, limit, record, seen)
-        elif request.method == "POST" and kind == "application/json":
-            stream = BoundedBody(response, self._report, limit, request.content)
+        elif record is not None and kind == "application/json" and not self._is_sse:
+            stream = BoundedBody(response, self._report, limit, record)
         else:
             return response
         kept = [
@@ -268,13 +268,21 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _is_request(request: httpx2.Request) -> bool:
-    """Whether a POST is one that is answered: a JSON-RPC request, not a notification or a response."""
-    try:
-        message = json.loads(request.content)
-    except ValueError:
-        return False
-    return isinstance(message, dict) and "id" in message and "method" in message
+def _without_answer(config: HttpConfig | SseConfig, response: httpx2.Response) -> JackfieldError | None:
+    """The failure of a request whose response brings no answer, though its status is no error's.
+
+    The SDK would answer in the server's place.
+    """
+    status = response.status_code
+    if status >= 400 or (status != 202 and status < 300 and media_type(response) in _ANSWER_TYPES):
+        return None
+    what = f"a redirect (HTTP {status})" if status >= 300 else f"HTTP {status}"
+    return ServerUnavailableError(
+        f"Server {config.server_name!r} at {config.address} answered a request with {what}, and with no message.",
+        server_name=config.server_name,
+        sent=True if status < 300 else None,
+        hint="Report this to the server's author." if status < 300 else "Set the URL that it redirects to.",
+    )
 
 
 def _bound_reading(request: httpx2.Request, seconds: float) -> None:

@@ -1,16 +1,23 @@
-"""Bodies of HTTP answers on their way to the SDK: bounded, and ending cleanly when they break."""
+"""Bodies of HTTP answers on their way to the SDK: bounded, readable, and ending cleanly when they break.
+
+The SDK answers in the server's place where a body cannot be read, and nobody could tell that from the server's own
+words. So each message is looked at here, and where a call will have no answer, its record says why.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import httpx2
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 from ..errors import ServerUnavailableError
-from .framing import EventFramer, OversizeEventError, event_id
-from .report import LIMIT_CODE, CallRecord, ConnectionReport, EventIds
+from .framing import EventFramer, OversizeEventError, event_data, event_id
+from .records import CallRecord, EventIds
+from .report import ConnectionReport
+from .scanning import MessageScanner
 
 
 class EventStream(httpx2.AsyncByteStream):
@@ -18,9 +25,9 @@ class EventStream(httpx2.AsyncByteStream):
 
     Args:
         response: Whose body it is.
-        report: Learns of events beyond the limit.
+        report: Learns of events that cannot be delivered.
         limit_bytes: The longest event to let through.
-        record: The call that waits for it, if one does.
+        record: The request that the stream answers; `None` where it brings the answers of all.
         seen: The ids that came before, on this stream or on one that it goes on with.
     """
 
@@ -49,7 +56,7 @@ class EventStream(httpx2.AsyncByteStream):
             broken = error
         # Whoever has its answer closes the stream and never comes here.
         if self._record is not None:
-            self._record.failure = self._cut_off(broken)
+            self._record.became(self._record.sent, self._cut_off(broken))
 
     def _events(self, data: bytes) -> list[bytes]:
         events: list[bytes] = []
@@ -58,13 +65,19 @@ class EventStream(httpx2.AsyncByteStream):
                 events += self._framer.feed(data)
             except OversizeEventError as oversize:
                 events += oversize.before
-                if (answer := self._report.too_long(oversize.start)) is not None:
-                    text = answer.message.model_dump_json(by_alias=True, exclude_unset=True)
-                    events.append(f"event: message\ndata: {text}\n\n".encode())
+                events += _as_events(self._report.too_long(oversize.message, record=self._record))
                 data = b""
             else:
                 break
-        return [event for event in events if (name := event_id(event)) is None or self._seen.is_new(name)]
+        new = [event for event in events if (name := event_id(event)) is None or self._seen.is_new(name)]
+        return [readable for event in new for readable in self._readable(event)]
+
+    def _readable(self, event: bytes) -> list[bytes]:
+        """The event, if its message can be read; else what is delivered in its place, if anything is."""
+        data = event_data(event)
+        if not data or _is_message(data.decode("utf-8", "replace")):
+            return [event]
+        return _as_events(self._report.unreadable(MessageScanner(data), self._record))
 
     def _cut_off(self, error: httpx2.TransportError | None) -> ServerUnavailableError:
         name = self._report.config.server_name
@@ -82,22 +95,22 @@ class EventStream(httpx2.AsyncByteStream):
 
 
 class BoundedBody(httpx2.AsyncByteStream):
-    """An answer in one piece; in the place of one beyond the limit stands an error.
+    """An answer in one piece. It answers the request that it came with, whatever id it gives.
 
     Args:
         response: Whose body it is.
-        report: Learns of an answer beyond the limit.
+        report: Learns of an answer that cannot be delivered.
         limit_bytes: The longest to let through.
-        request_body: The request, whose id the error has.
+        record: The request.
     """
 
     def __init__(
-        self, response: httpx2.Response, report: ConnectionReport, limit_bytes: int, request_body: bytes
+        self, response: httpx2.Response, report: ConnectionReport, limit_bytes: int, record: CallRecord
     ) -> None:
         self._response = response
         self._report = report
         self._limit = limit_bytes
-        self._request_body = request_body
+        self._record = record
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         body = bytearray()
@@ -105,15 +118,39 @@ class BoundedBody(httpx2.AsyncByteStream):
             async for data in chunks:
                 body += data
                 if len(body) > self._limit:
-                    yield self._too_long()
+                    error = self._report.limit_exceeded(None)
+                    yield _as_json(self._report.requests.fail(self._record, error))
                     return
-        yield bytes(body)
+        yield self._answer(bytes(body))
 
-    def _too_long(self) -> bytes:
-        error = self._report.reach_limit("max_message_bytes", f"sent a message of more than {self._limit:,} bytes")
-        asked = json.loads(self._request_body).get("id")
-        answer = {"jsonrpc": "2.0", "id": asked, "error": {"code": LIMIT_CODE, "message": error.message}}
-        return json.dumps(answer).encode()
+    def _answer(self, body: bytes) -> bytes:
+        try:
+            message = jsonrpc_message_adapter.validate_json(body, by_name=False)
+        except ValueError:
+            message = None
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return _as_json(self._report.unreadable_answer(self._record))
+        if message.id == self._record.request_id:
+            return body
+        assert self._record.request_id is not None
+        message.id = self._record.request_id
+        return _as_json(SessionMessage(message))
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+def _is_message(text: str) -> bool:
+    try:
+        jsonrpc_message_adapter.validate_json(text, by_name=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_json(message: SessionMessage) -> bytes:
+    return message.message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+def _as_events(message: SessionMessage | None) -> list[bytes]:
+    return [] if message is None else [b"event: message\ndata: " + _as_json(message) + b"\n\n"]

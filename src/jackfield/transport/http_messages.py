@@ -1,4 +1,4 @@
-"""The SDK's message streams over HTTP, watched: when they end, what cannot be read, what is on its way."""
+"""The SDK's message streams over HTTP, watched: when they end, whose answer came, whose request is on its way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
-from pydantic import ValidationError
 
-from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
+from .records import CallRecord, current_call
+from .report import ConnectionReport
 from .sdk_streams import MessageReader, MessageStream, is_cancellation
 
 
@@ -36,19 +36,13 @@ class WatchedReader(MessageReader):
             except anyio.EndOfStream:
                 self._report.mark_lost()
                 raise
-            if isinstance(item, ValidationError):
-                item = self._answer_for(item)
-            if not isinstance(item, SessionMessage) or not isinstance(item.message, JSONRPCNotification):
+            if not isinstance(item, SessionMessage):
+                return item
+            if not isinstance(item.message, JSONRPCNotification):
+                self._report.requests.arrived(item.message)
                 return item
             if self._report.admits_notification():
                 return item
-
-    @staticmethod
-    def _answer_for(error: ValidationError) -> SessionMessage | Exception:
-        """Tells whoever waits for an answer that cannot be read; the SDK would let them wait."""
-        text = error.errors()[0].get("input")
-        data = text.encode() if isinstance(text, str) else b""
-        return failed_answer(data, UNREADABLE_CODE, "the answer is no valid message") or error
 
     async def aclose(self) -> None:
         # The SDK would log a traceback for each message that still comes while the connection is being closed.
@@ -63,25 +57,38 @@ class WatchedReader(MessageReader):
 
 
 class RecordingWriter(MessageStream):
-    """The SDK's write stream; marks a call whose message is on its way as perhaps sent."""
+    """The SDK's write stream. Each message takes with it, in its context, the record of the request that it is."""
 
-    def __init__(self, inner: Any, tasks: TaskGroup) -> None:
+    def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:
         self._inner = inner
+        self._report = report
         self._tasks = tasks
 
     async def send(self, item: SessionMessage, /) -> None:
+        record = self._report.requests.begin(item.message)
         if is_cancellation(item):
             # Whoever is out of time must not wait for a hanging server to take note of it.
             self._tasks.start_soon(self._send_later, item)
             return
-        record = current_call.get()
-        if record is not None and getattr(item.message, "method", None) == record.method:
-            record.sent = None
-        await self._inner.send(item)
+        if record is not None:
+            record.became(None)
+        try:
+            await self._send(item, record)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            if record is not None:
+                record.became(False)
+            raise
+
+    async def _send(self, item: SessionMessage, record: CallRecord | None) -> None:
+        token = current_call.set(record)
+        try:
+            await self._inner.send(item)
+        finally:
+            current_call.reset(token)
 
     async def _send_later(self, item: SessionMessage) -> None:
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await self._inner.send(item)
+            await self._send(item, None)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -1,35 +1,23 @@
-"""What is known of a connection beside its messages: for errors, for `SessionInfo`, for recovery."""
+"""What is known of a connection apart from its messages: for errors, for `SessionInfo`, for recovery."""
 
 from __future__ import annotations
 
-import re
+import copy
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp.types import ErrorData, JSONRPCError
 
 from ..config.servers import BaseServerConfig
-from ..errors import AuthenticationError, JackfieldError, ServerLimitError
+from ..errors import AuthenticationError, JackfieldError, RequestError, ServerLimitError, ToolError
+from .records import CallRecord, Requests
+from .scanning import MessageScanner
 
 _NOISE_LINES = 20
-_REMEMBERED_IDS = 1024
 _STDERR_SECONDS = 0.03
 _NOISE_CHARS = 500
-
-LIMIT_CODE = -32098
-"""The JSON-RPC code of an answer that stands here for one that was too long. Never sent."""
-
-UNREADABLE_CODE = -32097
-"""The JSON-RPC code of an answer that stands here for one that could not be read. Never sent."""
-
-# SDKs write the id before the result; where one does not, it stands at the very end.
-_ID = re.compile(rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{0,100}")')
-_ID_WITHIN_BYTES = 512
 
 
 class OutputTail:
@@ -54,52 +42,6 @@ class OutputTail:
         return b"".join(self._chunks)[-self._limit :].decode("utf-8", "replace")
 
 
-class EventIds:
-    """The last event ids of a stream, so that what is sent twice is taken once."""
-
-    def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
-
-    def is_new(self, event_id: str) -> bool:
-        """Note an id; whether it was not there."""
-        if event_id in self._ids:
-            return False
-        self._ids[event_id] = None
-        if len(self._ids) > _REMEMBERED_IDS:
-            self._ids.popitem(last=False)
-        return True
-
-    def __bool__(self) -> bool:
-        return bool(self._ids)
-
-
-@dataclass
-class CallRecord:
-    """What became of one request on the wire. Set in `current_call` by the task that makes the call."""
-
-    method: str
-    generation: int = 0
-    """Of the session it was sent in."""
-
-    sent: bool | None = False
-    """False until its first byte left, True once the last has, None between."""
-
-    failure: JackfieldError | None = None
-    """Why the transport knows that no answer will come."""
-
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """Cancelled by a transport on whose wire a failed request would otherwise wait for its timeout."""
-
-    seen_ids: EventIds | None = None
-    """Of the stream that brings its answer, if it is one."""
-
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Sent with this request where it goes over HTTP."""
-
-
-current_call: ContextVar[CallRecord | None] = ContextVar("jackfield_current_call", default=None)
-
-
 class ConnectionReport:
     """Filled by a transport, read by the session above it.
 
@@ -118,6 +60,7 @@ class ConnectionReport:
         self.config = config
         self.on_renewed = on_renewed
         self.on_limit = on_limit
+        self.requests: Requests = Requests()
         self.process_id: int | None = None
         self.exit_code: int | None = None
         self.left_behind = 0
@@ -186,16 +129,52 @@ class ConnectionReport:
         self.on_limit(self.limit_reached)
         return self.limit_reached
 
-    def too_long(self, message: bytes | bytearray, total_bytes: int | None = None) -> SessionMessage | None:
-        """Stands for a message beyond `max_message_bytes`: an error for whom it was meant for, or `None`."""
+    def limit_exceeded(self, total_bytes: int | None) -> ServerLimitError:
+        """Note a message beyond `max_message_bytes`; returns the error of the call that it was meant for."""
+        # The event's error is one, each call's is its own.
+        return copy.copy(self.reach_limit("max_message_bytes", f"sent a message {self._size(total_bytes)}"))
+
+    def _size(self, total_bytes: int | None) -> str:
         limit = self.config.session.max_message_bytes
-        size = f"of {total_bytes:,} bytes" if total_bytes else f"of more than {limit:,} bytes"
-        error = self.reach_limit("max_message_bytes", f"sent a message {size}")
-        answer = failed_answer(message, LIMIT_CODE, error.message)
-        if answer is None and b'"method"' not in message[:_ID_WITHIN_BYTES]:
-            # Somebody waits for it, and nobody can say who.
-            self.mark_lost(error)
-        return answer
+        return f"of {total_bytes:,} bytes" if total_bytes else f"of more than {limit:,} bytes"
+
+    def too_long(
+        self, message: MessageScanner, total_bytes: int | None = None, record: CallRecord | None = None
+    ) -> SessionMessage | None:
+        """Take note of a message beyond `max_message_bytes`.
+
+        Args:
+            message: What was read of it.
+            total_bytes: Its length, where that is known.
+            record: The only request that it can be the answer to; if omitted, its id tells.
+
+        Returns:
+            What to deliver in its place; `None` where it answers no request that waits.
+        """
+        error = self.limit_exceeded(total_bytes)
+        if (record := self._answered_by(message, f"an answer {self._size(total_bytes)}", record)) is None:
+            return None
+        return self.requests.fail(record, error)
+
+    def unreadable(self, message: MessageScanner, record: CallRecord | None = None) -> SessionMessage | None:
+        """Take note of a message that no parser accepts. Arguments and result as of `too_long`."""
+        record = self._answered_by(message, "an answer that cannot be read", record)
+        return None if record is None else self.unreadable_answer(record)
+
+    def unreadable_answer(self, record: CallRecord) -> SessionMessage:
+        """Give up a request whose answer no parser accepts; returns what to deliver in its place."""
+        problem = "the answer is no valid message"
+        return self.requests.fail(record, bad_answer(self.config, record.method, problem), problem)
+
+    def _answered_by(self, message: MessageScanner, what: str, record: CallRecord | None) -> CallRecord | None:
+        """The request that a message answers. What nobody claims is noted, unless it is no answer at all."""
+        if "method" in message.members or not message.is_object:
+            return None
+        if record is None and message.members:
+            record = self.requests.waiting(message.request_id)
+            if record is None:
+                self.requests.unclaimed(message.request_id, what)
+        return record
 
 
 def limit_error(config: BaseServerConfig, limit: str, what: str) -> ServerLimitError:
@@ -210,14 +189,12 @@ def limit_error(config: BaseServerConfig, limit: str, what: str) -> ServerLimitE
     )
 
 
-def failed_answer(message: bytes | bytearray, code: int, text: str) -> SessionMessage | None:
-    """An error in the place of an answer that cannot be delivered; `None` where it is no answer, or has no id."""
-    head, tail = bytes(message[:_ID_WITHIN_BYTES]), bytes(message[-_ID_WITHIN_BYTES:])
-    if b'"method"' in head.partition(b'"result"')[0]:
-        return None
-    found = _ID.search(head) or _ID.search(tail)
-    if found is None:
-        return None
-    value = found[1].decode()
-    request_id = value[1:-1] if value.startswith('"') else int(value)
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=text)))
+def bad_answer(config: BaseServerConfig, method: str, problem: str) -> ToolError | RequestError:
+    """The error for an answer that cannot be used."""
+    kind = ToolError if method == "tools/call" else RequestError
+    return kind(
+        f"Server {config.server_name!r} answered {method} with what the protocol does not allow: {problem}",
+        server_name=config.server_name,
+        sent=True,
+        hint="The request was carried out; report this to the server's author.",
+    )

@@ -24,7 +24,8 @@ from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
 from ..config.launch import Launch
 from ..config.servers import StdioConfig
 from .process import ChildProcess, read_some
-from .report import UNREADABLE_CODE, ConnectionReport, current_call, failed_answer
+from .report import ConnectionReport
+from .scanning import MessageScanner
 from .sdk_streams import MessageReader, MessageStream, is_cancellation
 from .start import start_program, take_started
 
@@ -48,7 +49,7 @@ async def stdio_transport(
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
     reader = _LineReader(child, config, report)
-    writer = _LineWriter(child, config)
+    writer = _LineWriter(child, config, report)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_keep_stderr, child, report)
@@ -96,8 +97,9 @@ class _LineReader(MessageReader):
         self._buffer = bytearray()
         self._searched = 0
         self._limit = config.session.max_message_bytes
-        self._skipped = 0
-        """Bytes of the line being read that were thrown away, because it is beyond the limit anyway."""
+        self._beyond: MessageScanner | None = None
+        """Reads the line that is passed over, because it is beyond the limit."""
+        self._passed_bytes = 0
         self._stopped = False
         self.ended = anyio.Event()
         plain = (
@@ -125,17 +127,23 @@ class _LineReader(MessageReader):
                     await self._report.last_words()
                     self._report.mark_lost()
                     raise anyio.EndOfStream
-            elif line.strip():
+            elif line.strip() or self._beyond is not None:
                 message = self._message(line)
-                if message is not None and not (
-                    isinstance(message.message, JSONRPCNotification) and not self._report.admits_notification()
-                ):
+                if message is None:
+                    continue
+                if not isinstance(message.message, JSONRPCNotification):
+                    self._report.requests.arrived(message.message)
+                    return message
+                if self._report.admits_notification():
                     return message
 
     def _message(self, line: bytearray) -> SessionMessage | None:
-        if len(line) > self._limit:
-            total, self._skipped = self._skipped + len(line), 0
-            return self._report.too_long(line, total)
+        if self._beyond is not None or len(line) > self._limit:
+            self._pass_over(line)
+            beyond, total = self._beyond, self._passed_bytes
+            self._beyond, self._passed_bytes = None, 0
+            assert beyond
+            return self._report.too_long(beyond, total)
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
         except ValueError:
@@ -144,21 +152,27 @@ class _LineReader(MessageReader):
             self._report.add_noise(bytes(line[:1000]))
             logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
             # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
-            return failed_answer(line, UNREADABLE_CODE, "the answer is no valid message")
+            return self._report.unreadable(MessageScanner(line))
 
     def _next_line(self) -> bytearray | None:
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
-            if len(self._buffer) > 2 * self._limit:
-                # Its beginning tells whose answer it is; what lies between is not kept.
-                self._skipped += len(self._buffer) - self._limit - 1
-                del self._buffer[self._limit + 1 :]
+            if self._beyond is not None or len(self._buffer) > self._limit:
+                self._pass_over(self._buffer)
+                self._buffer.clear()
             self._searched = len(self._buffer)
             return None
         line = self._buffer[:end]
         del self._buffer[: end + 1]
         self._searched = 0
         return line
+
+    def _pass_over(self, part: bytearray) -> None:
+        """Read of a line that is not kept only whose it is."""
+        self._beyond = self._beyond or MessageScanner()
+        self._passed_bytes += len(part)
+        if not self._beyond.is_decided:
+            self._beyond.feed(part)
 
     async def _fill(self) -> bool:
         """Read more; whether there was any."""
@@ -187,8 +201,9 @@ class _LineReader(MessageReader):
 class _LineWriter(MessageStream):
     """The SDK's write stream over the child's stdin."""
 
-    def __init__(self, child: ChildProcess, config: StdioConfig) -> None:
+    def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
         self._child = child
+        self._requests = report.requests
         self._encoding = config.encoding
         self._errors = config.encoding_error_handler
         self._pending = bytearray()
@@ -208,9 +223,7 @@ class _LineWriter(MessageStream):
         """
         if self._closed:
             raise anyio.ClosedResourceError
-        record = current_call.get()
-        if record is not None and getattr(item.message, "method", None) != record.method:
-            record = None
+        record = self._requests.begin(item.message)
         text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
         data = f"{text}\n".encode(self._encoding, self._errors)
         taken = 0 if self._pending or self._broken else self._write_now(data)
@@ -220,10 +233,10 @@ class _LineWriter(MessageStream):
             self._queue_up(memoryview(data)[taken:])
         elif taken < len(data):
             if record is not None:
-                record.sent = None
+                record.became(None)
             await self._queue(memoryview(data)[taken:])
         if record is not None:
-            record.sent = True
+            record.became(True)
 
     def _write_now(self, data: bytes | bytearray) -> int:
         try:

@@ -1,0 +1,214 @@
+"""Delivery status of each request on a connection, known by its JSON-RPC id.
+
+A task that makes a call puts a record into `current_call`. The transport's writer binds it to the id of the message
+that it stands for; everything else that is sent in the same context (a listing, a cancellation, a token request) has a
+record of its own, or none. What the transport finds out later is noted for that id only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import anyio
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    INTERNAL_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
+
+from ..errors import JackfieldError
+
+_REMEMBERED_IDS = 1024
+
+
+class EventIds:
+    """The last event ids of a stream, so that what is sent twice is taken once."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def is_new(self, event_id: str) -> bool:
+        """Note an id; whether it was not there."""
+        if event_id in self._ids:
+            return False
+        self._ids[event_id] = None
+        if len(self._ids) > _REMEMBERED_IDS:
+            self._ids.popitem(last=False)
+        return True
+
+    def __bool__(self) -> bool:
+        return bool(self._ids)
+
+
+@dataclass(eq=False)
+class CallRecord:
+    """Delivery status of one request. Nothing changes in it once the request is over."""
+
+    method: str
+    generation: int = 0
+    """Of the session it was sent in."""
+
+    request_id: RequestId | None = None
+    """The id of its message; `None` until that is written."""
+
+    sent: bool | None = False
+    """False until its first byte left, True once the last has, None between."""
+
+    failure: JackfieldError | None = None
+    """Why no answer will come, or could not be delivered."""
+
+    is_answered: bool = False
+    """Whether the server answered it, with a result or with an error of its own."""
+
+    is_over: bool = False
+    """It has its answer, or is no longer waited for."""
+
+    scope: anyio.CancelScope | None = None
+    """The caller's, cancelled by a transport on whose wire a failed request would otherwise wait for its timeout."""
+
+    seen_ids: EventIds = field(default_factory=EventIds)
+    """Of the stream that brings its answer, if it is one."""
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Sent with this request where it goes over HTTP."""
+
+    unclaimed: str | None = None
+    """The last answer that came in the meantime and named no request."""
+
+    next: CallRecord | None = None
+    """The record of the same call's next request: one that was answered by a question is made again with the reply."""
+
+    is_continuation: bool = False
+    """Whether the server has seen an earlier request of the same call, so that it counts as perhaps sent."""
+
+    def became(self, sent: bool | None, failure: JackfieldError | None = None) -> None:
+        """Note how far it got, and why it will get no further."""
+        if self.is_over:
+            return
+        if sent is False and self.is_continuation:
+            sent = None
+            if failure is not None:
+                failure.sent = None
+        self.sent, self.failure = sent, failure
+
+    @property
+    def latest(self) -> CallRecord:
+        """The record of the call's last request."""
+        return self if self.next is None else self.next.latest
+
+    def following(self) -> CallRecord:
+        """A record for the call's next request."""
+        self.next = CallRecord(
+            self.method,
+            self.generation,
+            sent=None,
+            scope=self.scope,
+            headers=self.headers,
+            is_continuation=True,
+        )
+        return self.next
+
+
+current_call: ContextVar[CallRecord | None] = ContextVar("jackfield_current_call", default=None)
+"""In a task that makes a call, its record; in a transport's task, that of the very message that the task is about."""
+
+
+class Requests:
+    """The requests of one connection that wait for their answers."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RequestId, CallRecord] = {}
+        self._ended: OrderedDict[RequestId, None] = OrderedDict()
+        self.last: CallRecord | None = None
+        """The one that was sent last."""
+
+    def begin(self, message: JSONRPCMessage) -> CallRecord | None:
+        """The record for a message that is about to be written; `None` where it is not a request."""
+        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._end((message.params or {}).get("requestId"))
+        if not isinstance(message, JSONRPCRequest):
+            return None
+        record = current_call.get()
+        record = None if record is None else record.latest
+        if record is None or _named(message.method) != _named(record.method):
+            record = CallRecord(message.method)
+        elif record.request_id is not None:
+            record = record.following() if record.is_answered else CallRecord(message.method)
+        record.request_id = message.id
+        self._waiting[coerce_request_id(message.id)] = self.last = record
+        return record
+
+    def waiting(self, request_id: RequestId | None) -> CallRecord | None:
+        """The request of that id, if it waits for its answer."""
+        return None if request_id is None else self._waiting.get(coerce_request_id(request_id))
+
+    def arrived(self, message: JSONRPCMessage) -> None:
+        """Note whose answer a message is, before it is delivered."""
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return
+        record = self.waiting(message.id)
+        if record is None:
+            self.unclaimed(message.id, _described(message))
+            return
+        if isinstance(message, JSONRPCResponse) or record.failure is None:
+            record.became(True)
+            record.is_answered = True
+        self._end(message.id)
+
+    def fail(self, record: CallRecord, failure: JackfieldError, words: str | None = None) -> SessionMessage:
+        """Give up a request whose answer cannot be delivered; returns what to deliver in its place.
+
+        Args:
+            record: Of the request.
+            failure: Why.
+            words: The same in short; the failure's message if omitted.
+        """
+        record.became(True, failure)
+        assert record.request_id is not None
+        self._end(record.request_id)
+        # Known by the record: a server may send the same number.
+        error = ErrorData(code=INTERNAL_ERROR, message=words or failure.message)
+        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=record.request_id, error=error))
+
+    def unclaimed(self, request_id: RequestId | None, what: str) -> None:
+        """Note an answer that belongs to no request that waits: it may be the one that somebody waits for."""
+        if request_id is not None:
+            if coerce_request_id(request_id) in self._ended:
+                return
+            what += f", for request {str(request_id)[:40]!r}, which was not made"
+        else:
+            what += ", that names no request"
+        for record in self._waiting.values():
+            record.unclaimed = what
+
+    def _end(self, request_id: object) -> None:
+        if not isinstance(request_id, int | str):
+            return
+        request_id = coerce_request_id(request_id)
+        record = self._waiting.pop(request_id, None)
+        if record is not None:
+            record.is_over = True
+            self._ended[request_id] = None
+            if len(self._ended) > _REMEMBERED_IDS:
+                self._ended.popitem(last=False)
+
+
+def _named(method: str) -> str:
+    # Since 2026-07-28 a ping is made by this request.
+    return "ping" if method == "server/discover" else method
+
+
+def _described(message: JSONRPCResponse | JSONRPCError) -> str:
+    if isinstance(message, JSONRPCError):
+        return f"error {message.error.code} ({message.error.message[:200]})"
+    return "a result"
