@@ -151,6 +151,17 @@ def everything(
     )
 
 
+def ledger(folder: Path, *, on_state_lost: str = "tell", **session: Any) -> StdioConfig:
+    """A configuration of `servers/ledger.py`, whose database is in `folder`."""
+    return StdioConfig(
+        server_name="ledger",
+        command=sys.executable,
+        args=["-S", str(SERVERS / "ledger.py"), str(folder / "ledger.db")],
+        environment={MARK: TOKEN},
+        session=SessionConfig.model_validate({"on_state_lost": on_state_lost, **session}),
+    )
+
+
 class Unruly:
     """Makes configurations of `servers/unruly.py`."""
 

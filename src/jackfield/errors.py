@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_QUOTE_CHARS = 400
 
+STATE_GONE = "Anything the server kept for it before (transactions, open files, logins) is gone."
+"""Ends the first line of an error whose session was lost."""
+
 
 def one_line(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
     """Fold text to one printable line of at most `limit` characters, keeping its end."""
@@ -85,7 +88,7 @@ class JackfieldError(Exception):
         hint: What to do next, in one line.
         server_output: What the server itself wrote (standard error, an HTTP body).
         retry_after: Seconds to wait before trying again, where that is known.
-        generation: How often the session had been opened when this happened.
+        generation: How often the session had been opened when this happened; with `state_lost`, when it was lost.
     """
 
     code: ClassVar[str] = "error"
@@ -115,8 +118,14 @@ class JackfieldError(Exception):
         self.retry_after = retry_after
         self.generation = generation
 
+    @property
+    def headline(self) -> str:
+        """What happened, in one line; says so where state was lost."""
+        message = one_line(self.message, 500 if self.state_lost else 600)
+        return f"{message} {STATE_GONE}" if self.state_lost else message
+
     def __str__(self) -> str:
-        lines = [one_line(self.message, 600)]
+        lines = [self.headline]
         if self.server_output and (quoted := one_line(self.server_output)):
             lines.append(f"The server wrote: {quoted}")
         if self.hint:
@@ -224,6 +233,12 @@ class CallDeniedError(JackfieldError):
     """A hook did not let the call through; the tool did not run."""
 
     code = "call_denied"
+
+
+class StateLostError(JackfieldError):
+    """The session was lost and opened again, and `on_state_lost="refuse"` kept the call from being made on it."""
+
+    code = "state_lost"
 
 
 class ServerLimitError(JackfieldError):

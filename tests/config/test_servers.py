@@ -199,12 +199,36 @@ def test_configurations_cannot_be_changed_but_copied() -> None:
 # Defaults from the environment
 
 
-@pytest.mark.parametrize("name", sorted(SessionConfig.model_fields))
+NUMBERS = sorted(name for name, default in SessionConfig() if not isinstance(default, str | bool))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_every_session_default_can_be_set_by_a_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"MCP_SESSION_{name.upper()}", "7")
     assert getattr(SessionConfig(), name) == 7
     assert getattr(StdioConfig(server_name="s", command="c").session, name) == 7
     assert getattr(SessionConfig.model_validate({name: 8}), name) == 8, "what is given in code wins"
+
+
+@pytest.mark.parametrize("name", [name for name, default in SessionConfig() if isinstance(default, bool)])
+def test_a_switch_can_be_set_by_a_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, value in {"on": True, " Off ": False, "": False}.items():
+        monkeypatch.setenv(f"MCP_SESSION_{name.upper()}", text)
+        assert getattr(SessionConfig(), name) is value
+    monkeypatch.setenv(f"MCP_SESSION_{name.upper()}", "perhaps")
+    with pytest.raises(ConfigError, match="neither on nor off"):
+        SessionConfig()
+
+
+def test_what_happens_after_a_loss_can_be_set_by_a_variable_and_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SessionConfig().on_state_lost == "tell"
+    monkeypatch.setenv("MCP_SESSION_ON_STATE_LOST", " Refuse ")
+    assert SessionConfig().on_state_lost == "refuse"
+    monkeypatch.setenv("MCP_SESSION_ON_STATE_LOST", "ignore")
+    with pytest.raises(ConfigError, match=r"MCP_SESSION_ON_STATE_LOST is 'ignore'.\nSet it to tell or refuse"):
+        SessionConfig()
+    entry = {"command": "c", "session": {"on_state_lost": "refuse"}}
+    assert MCPConfig.from_dict({"mcpServers": {"s": entry}})["s"].session.on_state_lost == "refuse"
 
 
 @pytest.mark.parametrize("name", ["call_timeout", "idle_timeout"])

@@ -17,7 +17,8 @@ def test_every_session_setting_is_documented_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([\w.]+) \| `MCP_SESSION_", page, re.MULTILINE))
     assert list(rows) == list(SessionConfig.model_fields)
     for name, default in SessionConfig().model_dump().items():
-        expected = "none" if default is None else f"{default:g}" if default < 1e5 else str(default)
+        is_short = isinstance(default, float | int) and default < 1e5
+        expected = "none" if default is None else f"{default:g}" if is_short else str(default)
         assert rows[name] == ("off" if default is False else expected)
 
 

@@ -161,7 +161,9 @@ after each the session, or else the server, is used again, and nothing is left o
 - **sent** is what the error says of the call: `yes` it was sent and may have taken effect, `no` it was not executed,
   `perhaps` nobody can know. A call is made again only where it was not executed, or where the tool says that
   twice does no harm; **ran** is how often the tool really ran.
-- **state lost** is what the result or the error says (`state_lost`) of what the server kept behind the session.
+- **state lost** is what the result or the error says (`state_lost`) of what the server kept behind the session. A model
+  reads so in the answer's text. With `on_state_lost="refuse"` a result with lost state is a `state_lost` error instead,
+  unless the tool is read-only.
 - *http 2026* and *stdio 2026* speak the protocol of 2026-07-28, the others that of 2025-11-25. The newer one has no
   sessions over HTTP, so that there nothing can be lost.
 """

@@ -69,7 +69,7 @@ class MCPTool(StructuredTool):
             raise  # Not for the model: whoever runs the agent opens the session anew.
         except JackfieldError as error:
             raise ToolException(str(error)) from error
-        return content_of(result), result
+        return content_of(result), result.for_code()
 
     @_quick_to_read
     async def _arun(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore

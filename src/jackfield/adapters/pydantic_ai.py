@@ -88,5 +88,6 @@ def value_of(result: ToolResult) -> Any:
         return describe_block(block)
 
     if all(isinstance(block, TextContent) for block in result.content):
-        return result.text if result.structured_content is None else result.data
+        # A note of ours goes with the server's text, not into its structured content.
+        return result.text if result.structured_content is None or result.state_lost else result.data
     return [part(block) for block in result.content]

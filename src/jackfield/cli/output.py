@@ -207,7 +207,7 @@ class Output:
 def error_facts(error: JackfieldError) -> dict[str, str | None]:
     """An error as data."""
     quoted = f" The server wrote: {one_line(error.server_output)}" if error.server_output else ""
-    return {"code": error.code, "message": f"{error.message}{quoted}", "hint": error.hint}
+    return {"code": error.code, "message": f"{error.headline}{quoted}", "hint": error.hint}
 
 
 def is_terminal(stream: Any) -> bool:

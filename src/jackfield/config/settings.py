@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     AliasChoices,
@@ -92,6 +92,22 @@ def _switch(name: str) -> Callable[[], bool]:
     return read
 
 
+def _choice(name: str, default: str, *others: str) -> Callable[[], Any]:
+    """As `_setting`, for one of a few words."""
+    variable = f"MCP_SESSION_{name.upper()}"
+
+    def read() -> str:
+        text = os.environ.get(variable, "").strip().lower() or default
+        if text in (default, *others):
+            return text
+        raise ConfigError(
+            f"The environment variable {variable} is {text!r}.",
+            hint=f"Set it to {' or '.join((default, *others))}, or unset it.",
+        )
+
+    return read
+
+
 _CAN_BE_OFF = {
     "call_timeout",
     "idle_timeout",
@@ -141,6 +157,11 @@ class SessionConfig(StrictModel):
 
     failure_threshold: PositiveInt = Field(default_factory=_setting("failure_threshold", 5, int, "failures"))
     """After so many openings in a row that failed, callers fail at once until the server had a pause."""
+
+    on_state_lost: Literal["tell", "refuse"] = Field(default_factory=_choice("on_state_lost", "tell", "refuse"))
+    """What happens to the first call after the session was lost and opened again. `tell`: it is made, and its answer
+    says that state is gone. `refuse`: it is not made, unless the tool declares itself read-only; the error says that
+    state is gone, and the next call is made."""
 
     liveness_interval: PositiveFloat | None = Field(default_factory=_setting("liveness_interval", None))
     """Seconds between checks that an idle server still answers; `None`: no checks."""

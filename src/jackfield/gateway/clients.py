@@ -95,7 +95,7 @@ class Clients:
             client = self._kept[handle]
         else:
             raise SessionExpiredError(
-                "There is no such session (any more): what was kept behind it is gone.",
+                "There is no such session (any more).",
                 sent=False,
                 state_lost=True,
                 hint=f'Give session="{KEEP}" to begin another.',

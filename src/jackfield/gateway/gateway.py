@@ -145,7 +145,7 @@ class Gateway:
         except MCPError as error:
             return error
         except RequestError as error:
-            return MCPError(error.rpc_code or INTERNAL_ERROR, error.message)
+            return MCPError(error.rpc_code or INTERNAL_ERROR, error.headline)
         except JackfieldError as error:
             return _failed(str(error))
         return _passed_on(result, kept if handle == KEEP else None)

@@ -56,6 +56,15 @@ class BlockingSession:
         """The version negotiated with the server."""
         return self._session.protocol_version
 
+    @property
+    def state_lost(self) -> bool:
+        """Whether state behind it was lost and no result or error has said so yet."""
+        return self._session.state_lost
+
+    def acknowledge(self) -> None:
+        """Say that you know of the lost state."""
+        self._session.acknowledge()
+
     def _call(self, function: Callable[..., Awaitable[_T]], *args: Any, **options: Any) -> _T:
         async def call() -> _T:
             return await function(*args, **options)

@@ -55,8 +55,8 @@ class SessionRegistry:
         self._totals = totals
         self._observer = observer
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
-        # Of named sessions that were lost while nobody had them: whoever comes next is to be told.
-        self._lost_generations: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # Of named sessions whose loss somebody is still to be told of: the last generation, and the last one known of.
+        self._lost_generations: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
         self._slots: list[SessionSlot] = []
         # First come, first served: only who holds the turn may open, or wait for room.
         self._turn = anyio.Lock()
@@ -200,6 +200,7 @@ class SessionRegistry:
         key = wanted[1] if wanted else None
         circuit = self._circuit(config, key)
         circuit.enter()
+        generation, known_generation = self._lost_generations.pop(wanted, (0, 1)) if wanted else (0, 1)
         slot = SessionSlot(
             config,
             key,
@@ -208,7 +209,8 @@ class SessionRegistry:
             totals=self._totals,
             circuit=circuit,
             observer=self._observer,
-            generation=self._lost_generations.pop(wanted, 0) if wanted else 0,
+            generation=generation,
+            known_generation=known_generation,
             may_expire=lambda: slot.is_idle,
             on_change=lambda: self._slot_changed(slot),
         )
@@ -231,8 +233,9 @@ class SessionRegistry:
         return self._circuits.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session))
 
     def _remember(self, slot: SessionSlot) -> None:
-        if slot.was_lost and slot.slot_key is not None:
-            self._lost_generations[slot.slot_key] = slot.generation
+        could_not_open = slot.opened_at is None and slot.generation > 0
+        if (slot.was_lost or could_not_open) and slot.slot_key is not None:
+            self._lost_generations[slot.slot_key] = slot.generation, slot.known_generation
             if len(self._lost_generations) > _REMEMBERED_LOSSES:
                 self._lost_generations.popitem(last=False)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..plain import as_table
 
 if TYPE_CHECKING:
+    from ..errors import JackfieldError
     from ..session.results import ToolResult
 
 READ_ON = "jackfield.read_on"
@@ -75,3 +76,9 @@ def text_result(text: str, *, is_error: bool = False) -> ToolResult:
     from ..session.results import ToolResult
 
     return ToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+
+
+def error_result(error: JackfieldError) -> ToolResult:
+    """An error as a result, whose text says all that the error does."""
+    result = text_result(str(error), is_error=True)
+    return result.model_copy(update={"state_lost": error.state_lost, "server_content": list(result.content)})

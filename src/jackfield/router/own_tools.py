@@ -9,7 +9,7 @@ from ..errors import JackfieldError
 from ..plain import as_table
 from ..session.arguments import ArgumentCheck
 from ..toolkit.tool import CallOptions, Tool
-from .long_results import text_result
+from .long_results import error_result, text_result
 from .repair import converted
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def own_tool(
         try:
             return await answer(arguments, options)
         except JackfieldError as error:
-            return text_result(str(error), is_error=True)
+            return error_result(error)
 
     return Tool(
         name=name,

@@ -46,13 +46,20 @@ def make_query_tool(
         async with manager.open_session(config, key=own_key) as session:
             if tool_name:
                 result = await session.call_tool(tool_name, arguments or {})
-                return result.raise_for_error().text
+                return result.raise_for_error().for_model().text
             return await _tools_of(session)
 
     async def ask_mcp_server(server_name: str, query: str) -> str:
         async with manager.open_session(config_of(server_name), key=own_key) as session:
             assert handler is not None
-            return await handler(session, query)
+            generation, lost = session.generation, session.state_lost
+            answer = await handler(session, query)
+            if lost or session.generation > generation:
+                from ..session.results import state_note
+
+                session.take_loss()
+                return f"{state_note(server_name)}\n{answer}"
+            return answer
 
     function: QueryTool = query_mcp_server if handler is None else ask_mcp_server
     function.__name__ = function.__qualname__ = "query_mcp_server"

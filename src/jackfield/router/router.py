@@ -186,7 +186,7 @@ class Router:
         result = await source.call_tool(
             entry.name, values, call_timeout=options.call_timeout, progress_callback=options.progress_callback
         )
-        return self._long_results.shortened(result, [*notes, *more])
+        return self._long_results.shortened(result.for_model(), [*notes, *more])
 
     # Ways in
 

@@ -22,10 +22,12 @@ from ..errors import (
     SessionInvalidError,
     SessionTerminatedError,
     SessionTimeoutError,
+    StateLostError,
     ToolError,
 )
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
+from .losses import refused
 from .owner import SessionOwner
 from .retry import may_call_again
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
 
 _T = TypeVar("_T")
+
+# Calls that a model makes side by side arrive within this time, and are refused together.
+_REFUSAL_SECONDS = 0.05
 
 _CARRIED_OUT = {
     False: "the call was not carried out",
@@ -77,10 +82,27 @@ class Caller:
             raise self.owner.ended(sent=False)
         return self.owner
 
+    @property
+    def current_generation(self) -> int:
+        """Of the session as it is open, or being opened again after a loss."""
+        return self.owner.generation + (self.owner.state in ("recovering", "lost"))
+
     def is_told(self, generation: int) -> None:
-        """The user knows that the state of earlier generations is gone."""
-        self.known_generation = generation
-        self.owner.known_generation = max(generation, self.owner.known_generation)
+        """The user knows that the state of earlier generations is gone. Other users of the session may not."""
+        self.known_generation = max(generation, self.known_generation)
+
+    def acknowledge(self) -> None:
+        """All users of the session know that the state of all earlier generations is gone."""
+        self.is_told(self.current_generation)
+        self._pass_on()
+
+    def release(self) -> None:
+        """The user leaves the session. What the user knows, the next one is taken to know."""
+        self.is_released = True
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        self.owner.known_generation = max(self.known_generation, self.owner.known_generation)
 
     async def request(
         self,
@@ -89,6 +111,7 @@ class Caller:
         send: Callable[[Client], Awaitable[_T]],
         *,
         is_safe: bool = True,
+        refuses: str | None = None,
         headers: Mapping[str, str] | None = None,
         on_retry: Callable[[JackfieldError], None] | None = None,
     ) -> _T:
@@ -99,6 +122,7 @@ class Caller:
             call_timeout: Seconds for all of it.
             send: Makes it.
             is_safe: Whether it may be made again although it may have been executed.
+            refuses: The tool it calls, where it is not to be made on a session whose earlier state the user counts on.
             headers: Sent with it over HTTP.
             on_retry: Called before it is made again.
         """
@@ -106,7 +130,8 @@ class Caller:
         settings = owner.config.session
         seconds = call_timeout if call_timeout is not None else settings.call_timeout
         deadline = math.inf if seconds is None else anyio.current_time() + seconds
-        attempt, wait = 1, 0.0
+        attempt, wait, known = 1, 0.0, self.known_generation
+        sent: bool | None = False
         while True:
             scope = anyio.CancelScope(deadline=deadline)
             record = CallRecord(method, scope=scope, headers=headers or {})
@@ -114,32 +139,45 @@ class Caller:
                 with scope:
                     if wait:
                         await anyio.sleep(wait)
-                    return await self._send(owner, method, send, record)
+                    connection = owner.connection or await owner.ready()
+                    if refuses and owner.generation > known:
+                        await anyio.sleep(_REFUSAL_SECONDS)
+                        raise refused(owner.config, refuses, owner.generation - 1, sent=sent)
+                    return await self._send(owner, connection, method, send, record)
                 # Out of time, or a transport knows that no answer will come.
                 last = record.latest
                 raise self._wire_failure(last) or self._timed_out(method, seconds, last)
             except JackfieldError as error:
                 attempt += 1
-                if attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe):
+                ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe)
+                wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
+                if ends or anyio.current_time() + wait >= deadline:
+                    if method == "tools/call" and known < record.generation and not error.state_lost:
+                        # The first that the user hears of the session after it was opened again.
+                        error.state_lost, error.generation = True, record.generation - 1
                     if error.state_lost and error.generation is not None:
                         self.is_told(error.generation + 1)
                     raise
-                wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
-                if anyio.current_time() + wait >= deadline:
-                    raise
+                sent = error.sent if sent is False else sent
                 if on_retry is not None:
                     on_retry(error)
 
     def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
         if self.is_released or not self.owner.is_usable or self.owner.state == "lost":
             return False
+        if isinstance(error, StateLostError):
+            return False
         return may_call_again(error, is_safe)
 
     async def _send(
-        self, owner: SessionOwner, method: str, send: Callable[[Client], Awaitable[_T]], record: CallRecord
+        self,
+        owner: SessionOwner,
+        connection: Connection,
+        method: str,
+        send: Callable[[Client], Awaitable[_T]],
+        record: CallRecord,
     ) -> _T:
         """Make a request once."""
-        connection = owner.connection or await owner.ready()
         record.generation = owner.generation
         token = current_call.set(record)
         owner.in_flight += 1

@@ -79,8 +79,17 @@ async def call_with_hooks(
     except JackfieldError as error:
         for hook in reversed(passed):
             if (stand_in := await hook.on_error(call, error)) is not None:
-                return stand_in
+                return _telling(stand_in, call, error.state_lost)
         raise
+    state_lost = result.state_lost
     for hook in reversed(passed):
         result = await hook.after(call, result) or result
-    return result
+    return _telling(result, call, state_lost)
+
+
+def _telling(result: ToolResult, call: ToolCall, state_lost: bool) -> ToolResult:
+    """The result of a hook, which says that state is gone where what it replaces said so."""
+    if not state_lost or result.state_lost:
+        return result
+    name = result.server_name or call.server_name
+    return result.model_copy(update={"state_lost": True, "server_name": name})

@@ -133,6 +133,11 @@ class ToolListing:
         tool = self._by_name.get(name)
         return tool.annotations if tool else None
 
+    def is_read_only(self, name: str) -> bool:
+        """Whether the server says that the tool changes nothing."""
+        hints = self.annotations(name)
+        return hints is not None and hints.read_only_hint is True
+
     def is_safe_to_repeat(self, name: str) -> bool:
         """Whether the server says that calling the tool twice does no more than once."""
         hints = self.annotations(name)

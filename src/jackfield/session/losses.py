@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, root_cause
+from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, root_cause
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
@@ -42,8 +42,30 @@ def terminated(
 
 def _after_loss(config: BaseServerConfig) -> str:
     if config.session.retry_attempts:
-        return "Go on: the session is opened again, but what the server kept behind it is gone."
-    return "session.refresh() opens it again (retry_attempts is 0); what the server kept behind it is gone."
+        return "Go on: the session is opened again."
+    return "session.refresh() opens it again (retry_attempts is 0)."
+
+
+def refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: bool | None) -> StateLostError:
+    """The error for a call that is not made, because the state it may count on is gone.
+
+    Args:
+        config: The server.
+        tool: What was called.
+        lost_generation: The last opening of the session whose state is gone.
+        sent: Whether an earlier attempt of this call may have been executed.
+    """
+    before = "" if sent is False else "once more (it may have taken effect before) "
+    return StateLostError(
+        f"The call of {tool!r} was not made {before}because the session with server {config.server_name!r} was lost "
+        "and opened again.",
+        server_name=config.server_name,
+        sent=sent,
+        state_lost=True,
+        retryable=True,
+        generation=lost_generation,
+        hint="To go on without that state, call again.",
+    )
 
 
 def loss(

@@ -81,6 +81,7 @@ class SessionOwner:
         circuit: Whether the server may be tried.
         observer: Is told what is learnt of the server.
         generation: How often a session of this key was opened before.
+        known_generation: The last one that its users know of.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
     """
@@ -96,6 +97,7 @@ class SessionOwner:
         circuit: CircuitBreaker,
         observer: SessionObserver,
         generation: int,
+        known_generation: int = 1,
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
@@ -110,7 +112,7 @@ class SessionOwner:
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
         self.generation: int = generation
-        self.known_generation: int = generation or 1
+        self.known_generation: int = known_generation
         """The last generation that the session's users were told of; a newer one is news to who comes next."""
         self.opened: anyio.Event = anyio.Event()
         """Set once it is open for the first time, or has failed to be."""

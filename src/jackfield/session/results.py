@@ -10,6 +10,7 @@ from mcp.types import (
     AudioContent,
     BlobResourceContents,
     CallToolResult,
+    ContentBlock,
     EmbeddedResource,
     ImageContent,
     ResourceLink,
@@ -35,6 +36,8 @@ class ToolResult(CallToolResult):
     """Whether the session was reopened since the last result, so that state behind it is gone."""
     problems: list[str] = Field(default_factory=list[str], exclude=True)
     """What the server did wrong in this result, in words: what could be read is there all the same."""
+    server_content: list[ContentBlock] | None = Field(default=None, exclude=True)
+    """The server's own `content`, where ours begins with a note for the model; see `for_model`."""
 
     @classmethod
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
@@ -69,6 +72,23 @@ class ToolResult(CallToolResult):
         structured = cast("dict[str, Any] | None", self.structured_content)
         return structured["result"] if isinstance(structured, dict) and list(structured) == ["result"] else structured
 
+    def for_model(self) -> ToolResult:
+        """The same result as a model is to see it: where state was lost, `content` begins with a line that says so.
+
+        All else, `structured_content` too, is the server's own. Tools of a toolkit return results like this.
+        """
+        if not self.state_lost or self.server_content is not None:
+            return self
+        words = self.content or ([] if self.structured_content is None else [_text(self.text)])
+        content = [_text(state_note(self.server_name)), *words]
+        return self.model_copy(update={"content": content, "server_content": list(self.content)})
+
+    def for_code(self) -> ToolResult:
+        """The same result as the server gave it."""
+        if self.server_content is None:
+            return self
+        return self.model_copy(update={"content": self.server_content, "server_content": None})
+
     def raise_for_error(self) -> ToolResult:
         """Return the result itself.
 
@@ -76,15 +96,29 @@ class ToolResult(CallToolResult):
             ToolError: The tool reported an error; its content is kept.
         """
         if self.is_error:
+            own = self.for_code()
             raise ToolError(
                 f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error.",
-                content=self.content,
+                content=own.content,
                 server_name=self.server_name,
                 sent=True,
                 state_lost=self.state_lost,
-                server_output=self.text or None,
+                server_output=own.text or None,
+                generation=self.generation - 1 if self.state_lost else self.generation,
             )
         return self
+
+
+def state_note(server_name: str) -> str:
+    """What a model is told first after a session was lost."""
+    return (
+        f"Note: the session with server {server_name!r} was lost and opened again; anything the server kept for it "
+        "before (transactions, open files, logins) is gone. Set up again what you need before you go on."
+    )
+
+
+def _text(text: str) -> TextContent:
+    return TextContent(type="text", text=text)
 
 
 def describe_block(block: object) -> str:

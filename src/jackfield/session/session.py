@@ -105,6 +105,25 @@ class Session:
         return self._owner.generation
 
     @property
+    def state_lost(self) -> bool:
+        """Whether state behind it was lost and no result or error of this session has said so yet."""
+        return self._caller.current_generation > self._caller.known_generation
+
+    def acknowledge(self) -> None:
+        """Say that you know of the lost state: the next call is made, and its result has no `state_lost`.
+
+        For use with `on_state_lost="refuse"`, after a `SessionLost` event or once you have set up again what was lost.
+        It counts for all users of the session.
+        """
+        self._caller.acknowledge()
+
+    def take_loss(self) -> bool:
+        """Whether `state_lost`; called by what tells the user, so that from here on it counts as told."""
+        lost = self.state_lost
+        self._caller.is_told(self._caller.current_generation)
+        return lost
+
+    @property
     def protocol_version(self) -> str:
         """The version negotiated with the server, such as `2026-07-28` or `2025-11-25`."""
         return self._client().protocol_version
@@ -189,12 +208,13 @@ class Session:
 
         Returns:
             The result; `is_error` is set where the tool itself reported an error, and `state_lost` where
-            the session was opened anew since the last result.
+            the session was reopened after a loss since the last result.
 
         Raises:
             UnknownToolError: The server has no such tool; nothing was sent.
             InvalidArgumentsError: The arguments do not fit; nothing was sent.
             CallDeniedError: A hook did not let it through; nothing was sent.
+            StateLostError: The session was lost, and `on_state_lost="refuse"`; calling again makes the call.
             SessionTimeoutError: No answer in time; `sent` says whether the server has the call.
             SessionTerminatedError: The session ended; `sent` says whether the server has the call.
             ServerUnavailableError: The server cannot be reached; `sent` says whether it has the call.
@@ -249,12 +269,13 @@ class Session:
                         client, name, call.arguments, progress_callback=call.progress_callback, meta=call.meta
                     ),
                     is_safe=listing is not None and listing.is_safe_to_repeat(name),
+                    refuses=self._refuses(name, listing),
                     headers=call.headers,
                     on_retry=lambda error: self._note_retry(name, number, error),
                 )
             result = ToolResult.of(answer, server_name=self.server_name, tool_name=name)
             result.generation = owner.generation
-            if owner.generation != generation:
+            if owner.generation > generation:
                 result.state_lost = True
                 self._caller.is_told(owner.generation)
             if listing is not None and not result.is_error:
@@ -304,6 +325,11 @@ class Session:
                 server_output=result.text or None,
                 hint="strict_output=False gives such results, with their problems.",
             )
+
+    def _refuses(self, tool: str, listing: ToolListing | None) -> str | None:
+        """The tool, if it is not to be called where the user counts on state that is gone."""
+        is_read_only = listing is not None and listing.is_read_only(tool)
+        return tool if self.config.session.on_state_lost == "refuse" and not is_read_only else None
 
     def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
         owner = self._owner
@@ -435,7 +461,7 @@ class Session:
         """
         self._caller.usable()
         await self._owner.refresh()
-        self._caller.is_told(self._owner.generation)
+        self._caller.acknowledge()
 
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
@@ -492,7 +518,7 @@ class Session:
 
     def release(self) -> None:
         """Called by the lease: this handle is used up."""
-        self._caller.is_released = True
+        self._caller.release()
 
     def _client(self) -> Client:
         connection = self._caller.usable().connection

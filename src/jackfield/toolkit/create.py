@@ -22,7 +22,6 @@ from .toolkit import Toolkit, is_wanted
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
-    from mcp.types import ReadResourceResult
 
     from ..manager.manager import MCPClientSessionManager
 
@@ -75,7 +74,7 @@ async def create_toolkit(
             tools += _template_tools(session, template, folder)
         resources = await _offered("resources", session, session.list_resources())
         if resources and resources.resources:
-            tools.append(resource_tool(session, session.server_name, resources.resources, folder))
+            tools.append(resource_tool(session, resources.resources, folder))
     if use_mcp_prompts and capabilities.prompts is not None:
         prompts = await _offered("prompts", session, session.list_prompts())
         tools += [prompt_tool(session, prompt) for prompt in (prompts.prompts if prompts else [])]
@@ -95,7 +94,7 @@ async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -
 
 def _template_tools(session: Session, template: ResourceTemplate, folder: Path | None) -> list[Tool]:
     try:
-        return [template_tool(session, session.server_name, template, folder)]
+        return [template_tool(session, template, folder)]
     except InvalidUriTemplate as error:
         logger.warning("[MCP][%s] The toolkit leaves out a resource template: %s", session.server_name, error)
         return []
@@ -142,11 +141,6 @@ class LeasedSource:
             return await session.call_tool(
                 name, arguments, call_timeout=call_timeout, progress_callback=progress_callback
             )
-
-    async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
-        """As `Session.read_resource`, opening the session first where it is not open."""
-        async with self._manager.open_session(self._config, key=self._key) as session:
-            return await session.read_resource(uri, call_timeout=call_timeout)
 
 
 async def manager_toolkit(

@@ -23,7 +23,7 @@ from mcp.types import (
 from ..errors import InvalidArgumentsError
 from ..session.results import ToolResult, decode
 from .saving import safe_name, write_new
-from .tool import CallOptions, Tool, ToolSource
+from .tool import CallOptions, Tool
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -32,20 +32,20 @@ _LISTED_RESOURCES = 50
 _READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
-def resource_tool(source: ToolSource, server_name: str, resources: Sequence[Resource], folder: Path | None) -> Tool:
+def resource_tool(session: Session, resources: Sequence[Resource], folder: Path | None) -> Tool:
     """One tool that reads any of a server's resources."""
     listed = [f"{resource.uri} ({resource.title or resource.name})" for resource in resources[:_LISTED_RESOURCES]]
     more = f"\n... and {len(resources) - len(listed)} more" if len(resources) > len(listed) else ""
 
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        result = await source.read_resource(str(arguments["uri"]), call_timeout=options.call_timeout)
-        return _as_result(result, server_name, "read_resource", folder)
+        result = await session.read_resource(str(arguments["uri"]), call_timeout=options.call_timeout)
+        return _as_result(result, session, "read_resource", folder)
 
     return Tool(
         name="read_resource",
         original_name="read_resource",
-        server_name=server_name,
-        description=f"Read a resource of {server_name}. Resources:\n" + "\n".join(listed) + more,
+        server_name=session.server_name,
+        description=f"Read a resource of {session.server_name}. Resources:\n" + "\n".join(listed) + more,
         input_schema={
             "type": "object",
             "properties": {"uri": {"type": "string", "description": "The resource's URI."}},
@@ -56,7 +56,7 @@ def resource_tool(source: ToolSource, server_name: str, resources: Sequence[Reso
     )
 
 
-def template_tool(source: ToolSource, server_name: str, template: ResourceTemplate, folder: Path | None) -> Tool:
+def template_tool(session: Session, template: ResourceTemplate, folder: Path | None) -> Tool:
     """A tool whose parameters are the variables of a resource template (RFC 6570)."""
     parsed = UriTemplate.parse(template.uri_template)
     variables = list(dict.fromkeys(parsed.variable_names))
@@ -66,18 +66,18 @@ def template_tool(source: ToolSource, server_name: str, template: ResourceTempla
         if missing:
             raise InvalidArgumentsError(
                 f"Arguments of {template.name!r} do not fit: {missing[0]} is missing. Nothing was sent.",
-                server_name=server_name,
+                server_name=session.server_name,
                 sent=False,
                 hint=f"It fills in {template.uri_template}",
             )
         uri = parsed.expand({name: _uri_value(arguments[name]) for name in variables})
-        result = await source.read_resource(uri, call_timeout=options.call_timeout)
-        return _as_result(result, server_name, template.name, folder)
+        result = await session.read_resource(uri, call_timeout=options.call_timeout)
+        return _as_result(result, session, template.name, folder)
 
     return Tool(
         name=template.name,
         original_name=template.name,
-        server_name=server_name,
+        server_name=session.server_name,
         description=f"{template.description or template.title or template.name}\nReads {template.uri_template}",
         input_schema={
             "type": "object",
@@ -97,7 +97,7 @@ def prompt_tool(session: Session, prompt: Prompt) -> Tool:
     async def handler(given: Mapping[str, Any], options: CallOptions) -> ToolResult:
         texts = {name: str(value) for name, value in given.items()}
         result = await session.get_prompt(prompt.name, texts, call_timeout=options.call_timeout)
-        return _result([message.content for message in result.messages], session.server_name, prompt.name)
+        return _result([message.content for message in result.messages], session, prompt.name)
 
     return Tool(
         name=prompt.name,
@@ -125,18 +125,24 @@ def _uri_value(value: Any) -> str | list[str]:
     return [str(item) for item in value] if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def _result(content: Sequence[ContentBlock], server_name: str, tool_name: str) -> ToolResult:
-    return ToolResult(content=list(content), server_name=server_name, tool_name=tool_name)
+def _result(content: Sequence[ContentBlock], session: Session, tool_name: str) -> ToolResult:
+    return ToolResult(
+        content=list(content),
+        server_name=session.server_name,
+        tool_name=tool_name,
+        generation=session.generation,
+        state_lost=session.take_loss(),
+    )
 
 
-def _as_result(result: ReadResourceResult, server_name: str, tool_name: str, folder: Path | None) -> ToolResult:
+def _as_result(result: ReadResourceResult, session: Session, tool_name: str, folder: Path | None) -> ToolResult:
     if folder is None:
         blocks: list[ContentBlock] = [EmbeddedResource(type="resource", resource=item) for item in result.contents]
     else:
         blocks = [
             TextContent(type="text", text=f"Saved {item.uri} to {save(item, folder)}") for item in result.contents
         ]
-    return _result(blocks, server_name, tool_name)
+    return _result(blocks, session, tool_name)
 
 
 def download_folder(folder: Path | str) -> Path:

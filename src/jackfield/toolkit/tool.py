@@ -11,7 +11,7 @@ from ..session.hooks import CallHook, ToolCall, call_with_hooks
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
-    from mcp.types import ReadResourceResult, ToolAnnotations
+    from mcp.types import ToolAnnotations
 
     from ..session.results import ToolResult
 
@@ -27,8 +27,6 @@ class ToolSource(Protocol):
         call_timeout: float | None = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult: ...
-
-    async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult: ...
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,13 @@ class Tool:
             progress_callback: Awaited with `(progress, total, message)`.
 
         Returns:
-            The result; `is_error` is set where the tool itself reported an error.
+            The result for a model: where state was lost, its content begins with a line that says so. `is_error` is
+            set where the tool itself reported an error.
 
         Raises:
             JackfieldError: As `Session.call_tool` does.
         """
-        return await self.handler(arguments or {}, CallOptions(call_timeout, progress_callback))
+        return (await self.handler(arguments or {}, CallOptions(call_timeout, progress_callback))).for_model()
 
     async def __call__(self, **arguments: Any) -> ToolResult:
         """Call the tool with keyword arguments.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.contract.driver import Driver
-from tests.conftest import Unruly, strays
+from tests.conftest import Unruly, ledger, strays
 from tests.servers.everything import PNG
 
 from jackfield import MCPClientSessionManager, Toolkit, create_toolkit
@@ -136,6 +138,35 @@ async def test_many_at_once_each_with_its_own_result(driver: Driver) -> None:
 async def test_state_is_kept_from_call_to_call(driver: Driver) -> None:
     first, *others = [int((await driver.call("count", {})).text) for _ in range(3)]
     assert others == [first + 1, first + 2]
+
+
+@pytest.mark.parametrize("policy", ["tell", "refuse"])
+async def test_a_model_learns_that_its_transaction_is_gone(
+    policy: str, driver_class: type[Driver], tmp_path: Path
+) -> None:
+    async with MCPClientSessionManager().open_session(ledger(tmp_path, on_state_lost=policy)) as session:
+        driver = driver_class(await create_toolkit(session))
+        for sql in ("BEGIN", "INSERT INTO t VALUES (1)"):
+            assert "Note:" not in (await driver.call("execute", {"sql": sql})).text
+        os.kill(session.process_id or 0, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while not session.state_lost:
+                await asyncio.sleep(0.01)
+        answer = await driver.call("execute", {"sql": "INSERT INTO t VALUES (2)"})
+        assert "'ledger' was lost and opened again" in answer.text
+        assert "(transactions, open files, logins) is gone" in answer.text
+        if policy == "refuse":
+            assert "was not made" in answer.text
+            assert "call again" in answer.text
+            assert answer.is_error is driver.tells_errors
+            again = await driver.call("execute", {"sql": "INSERT INTO t VALUES (3)"})
+            assert "gone" not in again.text
+        else:
+            assert answer.text.startswith("Note: ")
+            if driver.holds_structured and not isinstance(answer.structured, str):
+                assert answer.structured == {"rows": []}
+        rows = await driver.call("rows", {})
+        assert json.loads(rows.text) == {"rows": [3 if policy == "refuse" else 2]}
 
 
 async def test_a_server_without_tools(driver_class: type[Driver]) -> None:
