@@ -82,26 +82,36 @@ class SessionRegistry:
             SessionTimeoutError: No room within `acquire_timeout` seconds.
         """
         wanted = None if key is None else (config.server_name, key)
+        # Room and the opening each have a bound; together they are that of acquiring, recovery included.
+        deadline = anyio.current_time() + acquire_timeout + config.session.timeout
         slot = await self._claim(config, wanted, callbacks, acquire_timeout)
         try:
-            await slot.opened.wait()
-        except BaseException:
-            await self.release(slot)
-            raise
-        if slot.opened_at is None:
-            self._unlease(slot)
-            assert slot.error
-            # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
-            raise copy.copy(slot.error)
-        try:
-            silent_for, silent_limit = time.monotonic() - slot.last_heard_at, config.session.liveness_after
-            if silent_limit is not None and silent_for >= silent_limit:
-                await slot.check_alive()
-            await slot.ready()
+            with anyio.CancelScope(deadline=deadline) as scope:
+                await self._wait_until_open(slot)
+            if scope.cancelled_caught:
+                raise SessionTimeoutError(
+                    f"Server {config.server_name!r} was not open within {acquire_timeout:g} s for room and "
+                    f"{config.session.timeout:g} s for opening it.",
+                    server_name=config.server_name,
+                    sent=False,
+                    retryable=True,
+                    hint="Raise acquire_timeout of the manager, or timeout of the server.",
+                )
         except BaseException:
             await self.release(slot)
             raise
         return slot
+
+    async def _wait_until_open(self, slot: SessionSlot) -> None:
+        await slot.opened.wait()
+        if slot.opened_at is None:
+            assert slot.error
+            # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
+            raise copy.copy(slot.error)
+        silent_for, silent_limit = time.monotonic() - slot.last_heard_at, slot.config.session.liveness_after
+        if silent_limit is not None and silent_for >= silent_limit:
+            await slot.check_alive()
+        await slot.ready()
 
     async def release(self, slot: SessionOwner) -> None:
         """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""

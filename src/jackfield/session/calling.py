@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -46,6 +47,29 @@ _CARRIED_OUT = {
     None: "the call may have taken effect",
     True: "the call may have taken effect",
 }
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When all that somebody asked for must be done, however many requests it takes."""
+
+    seconds: float | None
+    """How long that is, for errors; `None`: for ever."""
+    at: float
+    """In the event loop's time."""
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        """So many seconds from now."""
+        return cls(seconds, math.inf if seconds is None else anyio.current_time() + seconds)
+
+    def later(self, seconds: float) -> Deadline:
+        """Put off by time that does not count, such as a person's."""
+        return replace(self, at=self.at + seconds)
+
+
+Bound = float | Deadline | None
+"""Seconds for what is asked for here, or the deadline of what it is a part of; `None`: the server's setting."""
 
 
 class Caller:
@@ -104,10 +128,27 @@ class Caller:
     def _pass_on(self) -> None:
         self.owner.known_generation = max(self.known_generation, self.owner.known_generation)
 
+    def deadline(self, bound: Bound) -> Deadline:
+        """When what is asked for now must be done."""
+        if isinstance(bound, Deadline):
+            return bound
+        return Deadline.after(self.owner.config.session.call_timeout if bound is None else bound)
+
+    async def wait(self, event: anyio.Event, method: str, deadline: Deadline) -> None:
+        """Wait for the end of somebody else's request.
+
+        Raises:
+            SessionTimeoutError: Out of time.
+        """
+        with anyio.CancelScope(deadline=deadline.at) as scope:
+            await event.wait()
+        if scope.cancelled_caught:
+            raise self._timed_out(method, deadline, CallRecord(method))
+
     async def request(
         self,
         method: str,
-        call_timeout: float | None,
+        bound: Bound,
         send: Callable[[Client], Awaitable[_T]],
         *,
         is_safe: bool = True,
@@ -119,7 +160,7 @@ class Caller:
 
         Args:
             method: Its name, for errors.
-            call_timeout: Seconds for all of it.
+            bound: For all of it.
             send: Makes it.
             is_safe: Whether it may be made again although it may have been executed.
             refuses: The tool it calls, where it is not to be made on a session whose earlier state the user counts on.
@@ -128,12 +169,11 @@ class Caller:
         """
         owner = self.usable()
         settings = owner.config.session
-        seconds = call_timeout if call_timeout is not None else settings.call_timeout
-        deadline = math.inf if seconds is None else anyio.current_time() + seconds
+        deadline = self.deadline(bound)
         attempt, wait, known = 1, 0.0, self.known_generation
         sent: bool | None = False
         while True:
-            scope = anyio.CancelScope(deadline=deadline)
+            scope = anyio.CancelScope(deadline=deadline.at)
             record = CallRecord(method, scope=scope, headers=headers or {})
             try:
                 with scope:
@@ -146,12 +186,12 @@ class Caller:
                     return await self._send(owner, connection, method, send, record)
                 # Out of time, or a transport knows that no answer will come.
                 last = record.latest
-                raise self._wire_failure(last) or self._timed_out(method, seconds, last)
+                raise self._wire_failure(last) or self._timed_out(method, deadline, last)
             except JackfieldError as error:
                 attempt += 1
                 ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe)
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
-                if ends or anyio.current_time() + wait >= deadline:
+                if ends or anyio.current_time() + wait >= deadline.at:
                     if method == "tools/call" and known < record.generation and not error.state_lost:
                         # The first that the user hears of the session after it was opened again.
                         error.state_lost, error.generation = True, record.generation - 1
@@ -209,16 +249,18 @@ class Caller:
             if owner.in_flight == 0:
                 self._on_idle(owner)
 
-    def _timed_out(self, method: str, seconds: float | None, record: CallRecord) -> SessionTimeoutError:
+    def _timed_out(self, method: str, deadline: Deadline, record: CallRecord) -> SessionTimeoutError:
         if record.sent is False and self.owner.state == "recovering":
             happened = "the request was not sent, because the session was still being opened again"
         elif record.sent is False:
             happened = "the request was not sent"
+        elif method.endswith("/list"):
+            happened = "the server was told to cancel it"
         else:
             happened = "the server was told to cancel it, but it may have taken effect"
         if record.unclaimed is not None:
             happened += f". Meanwhile it sent {record.unclaimed}"
-        within = "in time" if seconds is None else f"within {seconds:g} s"
+        within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} {within}; {happened}.",
             server_name=self._name,
@@ -236,7 +278,7 @@ class Caller:
         if not record.is_answered:
             # So the number is the SDK's own, unless it is about another request, made before this one could be.
             if record.request_id is not None and error.code == REQUEST_TIMEOUT:
-                return self._timed_out(method, None, record)
+                return self._timed_out(method, Deadline.after(None), record)
             await connection.report.last_words()
             is_lost = self.owner.connection is not connection or connection.report.lost.is_set()
             if record.request_id is not None or is_lost:

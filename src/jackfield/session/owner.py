@@ -39,7 +39,7 @@ from .telling import Teller
 if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
-    from .listing import ToolListing
+    from .listing import SharedListing, ToolListing
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -130,7 +130,10 @@ class SessionOwner:
         self.slots: anyio.Semaphore | None = anyio.Semaphore(limit) if limit is not None else None
         self.listing: ToolListing | None = None
         """The tools as last listed; forgotten when the server says that they changed."""
-        self.listing_lock: anyio.Lock = anyio.Lock()
+        self.shared_listing: SharedListing | None = None
+        """Being made by one caller; others who want one wait for it."""
+        self.tool_changes = 0
+        """How often the server said that its tools changed: a listing begun before that is out of date."""
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
         self.observer = observer
@@ -450,7 +453,11 @@ class SessionOwner:
     def _on_renewed(self, resumed: bool) -> None:
         self._tell.renewed(resumed)
         if not resumed:
-            self.listing = None  # A change of it may have been told while nobody listened.
+            self._forget_listing()  # A change of it may have been told while nobody listened.
+
+    def _forget_listing(self) -> None:
+        self.listing = self.shared_listing = None
+        self.tool_changes += 1
 
     def on_limit(self, error: ServerLimitError) -> None:
         """Tell of a server that went beyond a limit."""
@@ -472,7 +479,7 @@ class SessionOwner:
             await self.callbacks.notification(message)
 
     def _tools_changed(self) -> None:
-        self.listing = None
+        self._forget_listing()
         self._relist.set()
         self._tell.tools_changed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
     METHOD_NOT_FOUND,
@@ -38,10 +40,10 @@ from ..errors import (
 )
 from ..events import CallFinished, CallRetried, CallStarted
 from ..transport.repairs import take_flaws
-from .calling import Caller
+from .calling import Bound, Caller, Deadline
 from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
-from .listing import ToolListing, all_pages
+from .listing import SharedListing, ToolListing, all_pages
 from .notified import notified
 from .owner import SessionOwner
 from .results import ToolResult
@@ -202,7 +204,8 @@ class Session:
         Args:
             name: The tool's name as the server lists it.
             arguments: Checked against the tool's input schema before anything is sent.
-            call_timeout: Seconds to wait for the result, recovery included; the server's setting if omitted.
+            call_timeout: Seconds for all of it, listing the tools and recovery included; the server's setting if
+                omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
 
@@ -224,25 +227,31 @@ class Session:
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
         self._caller.usable()
-        call = _Call(name, dict(arguments) if arguments else {}, call_timeout, progress_callback, meta)
+        deadline = self._caller.deadline(call_timeout)
+        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress_callback, meta)
         if not self._hooks:
             return await self._call(call)
         return await self._call_with_hooks(call)
 
     async def _call_with_hooks(self, call: _Call) -> ToolResult:
-        listing = await self.tool_listing(call_timeout=call.timeout)
+        listing = await self._listing_for(call)
         about = ToolCall(
             self.server_name, self.key, call.tool, call.arguments, listing.annotations(call.tool) if listing else None
         )
 
+        asked_at = anyio.current_time()
+
         async def proceed(about: ToolCall) -> ToolResult:
-            return await self._call(replace(call, arguments=dict(about.arguments), headers=dict(about.headers)))
+            # A hook may ask a person; that counts for no timeout.
+            deadline = call.deadline.later(anyio.current_time() - asked_at)
+            given, headers = dict(about.arguments), dict(about.headers)
+            return await self._call(replace(call, arguments=given, headers=headers, deadline=deadline))
 
         return await call_with_hooks(self._hooks, about, proceed)
 
     async def _call(self, call: _Call) -> ToolResult:
         owner, name = self._owner, call.tool
-        listing = owner.listing or await self.tool_listing(call_timeout=call.timeout)
+        listing = owner.listing or await self._listing_for(call)
         if listing is not None:
             try:
                 listing.check(name).check(call.arguments)
@@ -250,7 +259,8 @@ class Session:
                 # The server may have changed the tool without saying so.
                 if time.monotonic() - listing.fetched_at < _FRESH_SECONDS:
                     raise
-                listing, _ = await self._fetch_listing(call.timeout)
+                listing = await self._listing_for(call, again=True)
+                assert listing is not None
                 listing.check(name).check(call.arguments)
         owner.calls += 1
         number, started, totals = owner.calls, time.monotonic(), owner.totals
@@ -264,7 +274,7 @@ class Session:
             with span(f"call_tool {name}", self.server_name):
                 answer = await self._caller.request(
                     "tools/call",
-                    call.timeout,
+                    call.deadline,
                     lambda client: call_tool(
                         client, name, call.arguments, progress_callback=call.progress_callback, meta=call.meta
                     ),
@@ -339,25 +349,55 @@ class Session:
             CallRetried(server_name=self.server_name, key=self.key, tool=tool, call_number=number, error=error)
         )
 
-    async def tool_listing(self, *, call_timeout: float | None = None) -> ToolListing | None:
-        """The tools as last listed, asking only where they may have changed; `None` if there is no listing."""
-        owner = self._caller.usable()
-        async with owner.listing_lock:
-            if owner.listing is not None:
-                return owner.listing
-            try:
-                return (await self._fetch_listing(call_timeout))[0]
-            except RequestError:
-                return None
+    async def tool_listing(self, *, call_timeout: Bound = None) -> ToolListing | None:
+        """The tools as last listed, asking only where they may have changed; `None` if there is no listing.
 
-    async def _fetch_listing(self, call_timeout: float | None) -> tuple[ToolListing, ListToolsResult]:
+        Callers who want it at once share one request, each bounded by its own `call_timeout`.
+        """
+        owner, deadline = self._caller.usable(), self._caller.deadline(call_timeout)
+        while owner.listing is None:
+            shared = owner.shared_listing
+            if shared is None:
+                return await self._share_listing(owner, deadline)
+            await self._caller.wait(shared.done, "tools/list", deadline)
+            if shared.is_answered:
+                return shared.listing
+            self._caller.usable()
+        return owner.listing
+
+    async def _share_listing(self, owner: SessionOwner, deadline: Deadline) -> ToolListing | None:
+        shared = owner.shared_listing = SharedListing()
+        try:
+            shared.listing, _ = await self._fetch_listing(deadline)
+            shared.is_answered = True
+        except RequestError:
+            shared.is_answered = True
+        finally:
+            if owner.shared_listing is shared:
+                owner.shared_listing = None
+            shared.done.set()
+        return shared.listing
+
+    async def _listing_for(self, call: _Call, *, again: bool = False) -> ToolListing | None:
+        """The listing that a call is checked by. An error of it says that the call was not made."""
+        try:
+            if again:
+                return (await self._fetch_listing(call.deadline))[0]
+            return await self.tool_listing(call_timeout=call.deadline)
+        except JackfieldError as error:
+            raise error if error.sent is False else _not_made(call.tool, error) from None
+
+    async def _fetch_listing(self, bound: Bound) -> tuple[ToolListing, ListToolsResult]:
+        changes = self._owner.tool_changes
         pages, problems = await self._pages(
-            "tools/list", call_timeout, lambda client, cursor: client.list_tools(cursor=cursor)
+            "tools/list", bound, lambda client, cursor: client.list_tools(cursor=cursor)
         )
         listing = ToolListing(
             self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit, problems
         )
-        self._owner.listing, tools = listing, listing.tools
+        tools = listing.tools
+        if self._owner.tool_changes == changes:
+            self._owner.listing = listing
         self._owner.note_listing_problems("tools/list", listing.problems)
         self._owner.observer.listed(self._owner, listing)
         return listing, pages[0].model_copy(update={"tools": tools, "next_cursor": None})
@@ -527,11 +567,12 @@ class Session:
         return connection.client
 
     async def _pages(
-        self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
+        self, method: str, bound: Bound, fetch: Callable[[Client, str | None], Awaitable[Any]]
     ) -> tuple[list[Any], list[str]]:
+        deadline = self._caller.deadline(bound)
         return await all_pages(
             self.config,
-            lambda cursor: self._caller.request(method, call_timeout, lambda client: fetch(client, cursor)),
+            lambda cursor: self._caller.request(method, deadline, lambda client: fetch(client, cursor)),
         )
 
     async def _optional_pages(
@@ -571,10 +612,18 @@ class _Call:
 
     tool: str
     arguments: dict[str, Any]
-    timeout: float | None
+    deadline: Deadline
     progress_callback: ProgressFnT | None
     meta: Mapping[str, Any] | None
     headers: Mapping[str, str] | None = None
+
+
+def _not_made(tool: str, error: JackfieldError) -> JackfieldError:
+    error = copy.copy(error)
+    error.message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
+    error.args = (error.message,)
+    error.sent = False
+    return error
 
 
 def _tool_error(result: ToolResult) -> JackfieldError | None:

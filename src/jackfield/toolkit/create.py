@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 from mcp import InvalidUriTemplate
 from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ResourceTemplate
 from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, RequestError
+from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import download_folder, prompt_tool, resource_tool, template_tool
@@ -136,11 +138,38 @@ class LeasedSource:
         call_timeout: float | None = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult:
-        """As `Session.call_tool`, opening the session first where it is not open."""
-        async with self._manager.open_session(self._config, key=self._key) as session:
-            return await session.call_tool(
-                name, arguments, call_timeout=call_timeout, progress_callback=progress_callback
+        """As `Session.call_tool`, opening the session first where it is not open.
+
+        A `call_timeout` that is given covers the opening, too; the server's own begins once the session is open.
+        """
+        async with self._opened(call_timeout) as (session, seconds):
+            return await session.call_tool(name, arguments, call_timeout=seconds, progress_callback=progress_callback)
+
+    @asynccontextmanager
+    async def _opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
+        """The session, and what is left of `call_timeout`."""
+        lease = self._manager.open_session(self._config, key=self._key)
+        if call_timeout is None:
+            async with lease as session:
+                yield session, None
+            return
+        deadline = anyio.current_time() + call_timeout
+        session = None
+        with anyio.CancelScope(deadline=deadline):
+            session = await lease.__aenter__()
+        if session is None:
+            name = self._config.server_name
+            raise SessionTimeoutError(
+                f"Server {name!r} was not open within {call_timeout:g} s; the call was not made.",
+                server_name=name,
+                sent=False,
+                retryable=True,
+                hint="Raise call_timeout, or open the session before the call.",
             )
+        try:
+            yield session, max(deadline - anyio.current_time(), 0)
+        finally:
+            await lease.__aexit__(None, None, None)
 
 
 async def manager_toolkit(

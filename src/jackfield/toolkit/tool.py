@@ -75,7 +75,8 @@ class Tool:
 
         Args:
             arguments: By the names in `input_schema`.
-            call_timeout: Seconds to wait; the server's setting if omitted.
+            call_timeout: Seconds to wait, opening a session included; the server's setting, for the call alone, if
+                omitted.
             progress_callback: Awaited with `(progress, total, message)`.
 
         Returns:

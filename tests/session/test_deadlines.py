@@ -1,0 +1,68 @@
+"""One deadline for all that a caller asks for; nobody waits for another caller's."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.conftest import Pushy
+
+from jackfield import CallHook, MCPClientSessionManager, SessionTimeoutError, ToolCall
+from jackfield.toolkit.create import LeasedSource
+
+
+@pytest.mark.parametrize("hooks", [[], [CallHook()]])
+async def test_the_pages_of_a_listing_count_for_the_call(pushy: Pushy, hooks: list[CallHook]) -> None:
+    config = pushy("--pages", "1000", "--page-delay", "0.1")
+    async with MCPClientSessionManager(hooks=hooks).open_session(config) as session:
+        with pytest.raises(SessionTimeoutError, match=r"'work' was not called.*tools/list within 0\.5 s") as caught:
+            await session.call_tool("work", call_timeout=0.5)
+        assert caught.value.sent is False
+        with pytest.raises(SessionTimeoutError):
+            await session.list_tools(call_timeout=0.5)
+
+
+async def test_a_caller_waits_for_no_other_callers_listing(pushy: Pushy) -> None:
+    async with MCPClientSessionManager().open_session(pushy("--unanswered-lists", "1000")) as session:
+        patient = asyncio.create_task(session.call_tool("work", call_timeout=1000))
+        while not pushy.log("tools/list"):
+            await asyncio.sleep(0.01)
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s") as caught:
+            await session.call_tool("work", call_timeout=0.2)
+        assert caught.value.sent is False
+        assert not patient.done()
+        assert len(pushy.log("tools/list")) == 1
+        patient.cancel()
+
+
+async def test_a_listing_that_was_given_up_is_made_by_the_next_who_waits(pushy: Pushy) -> None:
+    async with MCPClientSessionManager().open_session(pushy("--unanswered-lists", "1")) as session:
+        first = asyncio.create_task(session.call_tool("work"))
+        while not pushy.log("tools/list"):
+            await asyncio.sleep(0.01)
+        others = [asyncio.create_task(session.call_tool("work")) for _ in range(5)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert [(await other).text for other in others] == ["done"] * 5
+        assert len(pushy.log("tools/list")) == 2
+
+
+async def test_the_time_of_a_person_does_not_count(pushy: Pushy) -> None:
+    class Asks(CallHook):
+        async def before(self, call: ToolCall) -> None:
+            await asyncio.sleep(1.5)
+
+    async with MCPClientSessionManager(hooks=[Asks()]).open_session(pushy()) as session:
+        assert (await session.call_tool("work", call_timeout=1)).text == "done"
+
+
+async def test_opening_for_a_call_counts_where_the_call_is_given_a_bound(pushy: Pushy, tmp_path: Path) -> None:
+    silent = pushy(silent=True)
+    async with MCPClientSessionManager() as manager:
+        source = LeasedSource(manager, silent, "ada")
+        with pytest.raises(SessionTimeoutError, match=r"was not open within 0\.3 s; the call was not made") as caught:
+            await source.call_tool("work", call_timeout=0.3)
+        assert caught.value.sent is False
+        working = LeasedSource(manager, pushy(), "eve")
+        assert (await working.call_tool("work", call_timeout=30)).text == "done"
