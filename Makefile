@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak mutants third-party ag2-classic peers dist lowest extras release-check \
+.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic peers dist lowest extras release-check \
 	constraints clean
 
 demo: $(STAMP)
@@ -48,6 +48,10 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+# Random faults while calls are made, with the executions counted at the server; all of it takes half an hour.
+fuzz: $(STAMP)
+	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 # Changes the code that decides, a little at a time, and looks whether its tests notice.
 mutants: $(STAMP)

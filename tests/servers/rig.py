@@ -107,7 +107,8 @@ class Rig:
             text = "x" * arguments["bytes"]
         elif name == "deep":
             text = "@deep@"
-        return {"content": [{"type": "text", "text": text}], "isError": False}
+        meta = {"state": state.setdefault("name", os.urandom(4).hex())}
+        return {"content": [{"type": "text", "text": text}], "isError": False, "_meta": meta}
 
     def page(self, number: int) -> dict:
         names = TOOLS if number == 0 else [f"page{number}"]
