@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.reliability.scenario import Line, rig, settled
 
@@ -40,6 +41,25 @@ async def test_a_message_beyond_the_limit_costs_only_its_call(line: Line, tmp_pa
             assert session.generation == 1
     assert limits(seen) == ["max_message_bytes"]
     assert not any(isinstance(event, SessionLost) for event in seen)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_an_answer_beyond_the_limit_fails_its_own_call_wherever_its_id_stands(line: Line, tmp_path: Path) -> None:
+    """Its result has the ids of all other calls in it, and its own comes last, as the TypeScript SDK writes it."""
+    answers: list[str] = []
+    with rig(line, tmp_path, "--id-last", max_message_bytes=100_000) as server:
+        async with MCPClientSessionManager().open_session(server.config) as session, anyio.create_task_group() as tasks:
+
+            async def innocent() -> None:
+                answers.append((await session.call_tool("work", {"n": 1, "seconds": 0.3})).text)
+
+            for _ in range(3):
+                tasks.start_soon(innocent)
+            assert await settled(lambda: len(server.lines("run work")) == 3)
+            with pytest.raises(ServerLimitError, match="max_message_bytes=100,000"):
+                await session.call_tool("big", {"bytes": 400_000})
+            assert session.generation == 1
+    assert answers == ["work 1"] * 3
 
 
 @pytest.mark.parametrize("line", ["http", "http 2026"])

@@ -44,6 +44,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tools", type=int, default=0, help="so many more of them")
     parser.add_argument("--schema", choices=["plain", "huge", "recursive", "deep"], default="plain")
     parser.add_argument("--flood", type=int, default=0, help="notifications before each answer")
+    parser.add_argument("--id-last", action="store_true", help="answers end with their id, and have others before it")
     parser.add_argument("--fd", type=int, help="the listening socket, after a restart")
     return parser.parse_args(arguments)
 
@@ -146,7 +147,13 @@ class Rig:
                 body["result"] |= {"ttlMs": 0, "cacheScope": "private"}
         else:
             body = {"result": result}
-        text = json.dumps({"jsonrpc": "2.0", "id": message["id"], **body})
+        if self.options.id_last:
+            if "result" in body:
+                body["result"] = {"_meta": {"records": [{"id": n} for n in range(40)]}, **body["result"]}
+            message_text = {**body, "jsonrpc": "2.0", "id": message["id"]}
+        else:
+            message_text = {"jsonrpc": "2.0", "id": message["id"], **body}
+        text = json.dumps(message_text)
         return text.replace('"@deep@"', '{"a":' * DEEP + "1" + "}" * DEEP)
 
     def notifications(self) -> list[str]:
@@ -295,8 +302,8 @@ class Http(Rig):
         is_call = message.get("method") == "tools/call"
         if is_call:
             self.log("call")
-            if secret := http.headers.get("x-tenant"):
-                self.log(f"tenant {secret}")
+        if secret := http.headers.get("x-tenant"):
+            self.log(f"tenant {secret}")
         if message.get("method") == "notifications/cancelled":
             self.log("cancelled")
         session_id = http.headers.get("mcp-session-id") or http.path.partition("session_id=")[2]

@@ -39,7 +39,7 @@ from .http_failures import (
 )
 from .http_messages import RecordingWriter, WatchedReader
 from .records import CallRecord, EventIds, current_call
-from .report import ConnectionReport
+from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -148,7 +148,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         response, failure = await self._attempt(request)
         self._report.note_failure(failure)
         if record is not None:
-            failure = failure or (None if self._is_sse else _without_answer(self._config, response))
+            failure = failure or (None if self._is_sse else _without_answer(self._config, record.method, response))
             record.became(failure.sent if failure else True, failure)
         if failure is None:
             return self._bounded(request, response, record)
@@ -268,20 +268,20 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _without_answer(config: HttpConfig | SseConfig, response: httpx2.Response) -> JackfieldError | None:
+def _without_answer(config: HttpConfig | SseConfig, method: str, response: httpx2.Response) -> JackfieldError | None:
     """The failure of a request whose response brings no answer, though its status is no error's.
 
     The SDK would answer in the server's place.
     """
     status = response.status_code
-    if status >= 400 or (status != 202 and status < 300 and media_type(response) in _ANSWER_TYPES):
+    if status >= 400 or (status not in (202, 204) and status < 300 and media_type(response) in _ANSWER_TYPES):
         return None
-    what = f"a redirect (HTTP {status})" if status >= 300 else f"HTTP {status}"
+    if status < 300:
+        return bad_answer(config, method, f"HTTP {status} without a message")
     return ServerUnavailableError(
-        f"Server {config.server_name!r} at {config.address} answered a request with {what}, and with no message.",
+        f"Server {config.server_name!r} at {config.address} answered {method} with a redirect (HTTP {status}).",
         server_name=config.server_name,
-        sent=True if status < 300 else None,
-        hint="Report this to the server's author." if status < 300 else "Set the URL that it redirects to.",
+        hint="Set the URL that it redirects to.",
     )
 
 
