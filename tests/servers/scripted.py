@@ -3,8 +3,9 @@
     scripted.py stdio|http --era handshake|modern --results JSON --log FILE
 
 `--results` maps a method to its result; a list of results stands for one after another, the last of them for all that
-follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id; `null` says nothing, and
-`"exit"` ends the process. What is asked goes to the log, a method each line. Over HTTP its address is printed first.
+follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id; `null` says nothing, `"exit"`
+ends the process, `"cut"` the connection, `"hang"` answers nothing until the client leaves, and `"late"` holds a result
+until the next request comes. What is asked goes to the log, a method each line. Over HTTP its address is printed first.
 """
 
 import argparse
@@ -18,9 +19,14 @@ CAPABILITIES = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
 WORKED = {"content": [{"type": "text", "text": "worked"}]}
 
 
+class Silence(Exception):
+    """No answer over HTTP."""
+
+
 class Script:
     def __init__(self, options: argparse.Namespace) -> None:
         self.log_file = options.log
+        self.held = ""
         self.modern = options.era == "modern"
         self.results = {
             "initialize": {
@@ -43,15 +49,25 @@ class Script:
         if request_id is None or method is None:
             return None
         if method not in self.results:
+            before, self.held = self.held, ""
             error = {"code": -32601, "message": "Method not found"}
-            return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
+            return before + json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
         result = self.results[method]
         if isinstance(result, list):
             result = result.pop(0) if len(result) > 1 else result[0]
         if result == "exit":
             os._exit(3)
+        if result in ("cut", "hang"):
+            raise Silence(result)
         if result is None:
             return None
+        before, self.held = self.held, ""
+        if isinstance(result, dict) and "late" in result:
+            self.held = self.as_text(request_id, result["late"]) + "\n"
+            return None
+        return before + self.as_text(request_id, result)
+
+    def as_text(self, request_id: object, result: object) -> str:
         if isinstance(result, dict) and "raw" in result:
             return result["raw"].replace("@ID", json.dumps(request_id))
         if self.modern and isinstance(result, dict):
@@ -70,7 +86,13 @@ def serve_http(script: Script) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            answer = script.answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            try:
+                answer = script.answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            except Silence as how:
+                self.close_connection = True
+                if str(how) == "hang":
+                    self.rfile.read(1)  # until the client leaves
+                return
             body = (answer or "").encode()
             self.send_response(200 if body else 202)
             self.send_header("content-type", "application/json")

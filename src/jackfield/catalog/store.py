@@ -58,6 +58,9 @@ class CatalogEntry:
     instructions: str | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
     protocol_version: str = ""
+    """Which one the server spoke last; empty: it is to be asked."""
+    version_learnt_at: float = 0.0
+    """When it was asked for that, in seconds since the epoch."""
     tools: Sequence[Mapping[str, Any]] = ()
     """As they came over the wire."""
     listing_hash: str = ""
@@ -72,6 +75,11 @@ class CatalogEntry:
     failure: str | None = None
     """Why it could not be opened last, if it could not."""
     failed_at: float = 0.0
+
+    @property
+    def known_version(self) -> str:
+        """The protocol version that the server spoke last; empty where that is not known, or too long ago."""
+        return self.protocol_version if time.time() - self.version_learnt_at < STALE_AFTER_SECONDS else ""
 
     @property
     def about(self) -> str:
@@ -198,12 +206,16 @@ class Catalog:
 
         def renewed(entry: CatalogEntry | None) -> CatalogEntry:
             accepted = dict(entry.accepted) if entry is not None else {}
+            is_known = entry is not None and entry.protocol_version == protocol_version
+            learnt_at = entry.version_learnt_at if entry is not None and is_known else time.time()
             return CatalogEntry(
                 server_name=config.server_name,
                 server_info=dict(server_info or {}),
                 instructions=instructions,
                 capabilities=dict(capabilities or {}),
                 protocol_version=protocol_version,
+                # A session that used what is known has learnt nothing new.
+                version_learnt_at=learnt_at,
                 tools=list(tools),
                 listing_hash=_hash({"tools": listed, "about": [instructions, dict(server_info or {})]}),
                 fetched_at=time.time(),
@@ -230,6 +242,17 @@ class Catalog:
             config,
             lambda entry: replace(
                 entry or CatalogEntry(), failure=f"{error.code}: {error.message}", failed_at=time.time()
+            ),
+        )
+
+    def record_version(self, config: Outlined, protocol_version: str) -> None:
+        """Remember which protocol version a server speaks; empty: it is to be asked again."""
+        self._change(
+            config,
+            lambda entry: replace(
+                entry or CatalogEntry(server_name=config.server_name),
+                protocol_version=protocol_version,
+                version_learnt_at=time.time(),
             ),
         )
 
@@ -300,6 +323,10 @@ def _read(path: Path) -> CatalogEntry | None:
     tools: object = values.get("tools")
     if not isinstance(tools, list) or not all(
         isinstance(tool, dict) and "name" in tool for tool in cast("list[Any]", tools)
+    ):
+        return None
+    if not isinstance(values.get("protocol_version", ""), str) or not isinstance(
+        values.get("version_learnt_at", 0.0), int | float
     ):
         return None
     return CatalogEntry(**values)

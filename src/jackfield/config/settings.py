@@ -130,6 +130,10 @@ class SessionConfig(StrictModel):
     timeout: PositiveFloat = Field(default_factory=_setting("timeout", 30.0))
     """Seconds to start or reach the server and complete the handshake."""
 
+    probe_timeout: PositiveFloat = Field(default_factory=_setting("probe_timeout", 3.0))
+    """Seconds a server whose protocol is not known yet has to answer the question for it, and at most a third of
+    `timeout`; then it gets the older handshake, on the same connection."""
+
     call_timeout: PositiveFloat | None = Field(default_factory=_setting("call_timeout", 120.0))
     """Seconds to wait for one answer; `None` waits without end."""
 

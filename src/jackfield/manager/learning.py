@@ -48,6 +48,21 @@ class CatalogObserver:
         self.refresh: CatalogRefresh | None = None
         """Takes the differences while a refresh runs."""
 
+    def known_version(self, owner: SessionOwner) -> str:
+        """The protocol version that a server spoke last, from the catalog; forgotten after a week."""
+        entry = self._catalog.entry(owner.config)
+        return entry.known_version if entry is not None else ""
+
+    def opened(self, owner: SessionOwner) -> None:
+        """Remember the era of a server where that was not known; otherwise its listing does."""
+        if owner.connection is None:
+            return
+        version = owner.connection.client.protocol_version
+        entry = self._catalog.entry(owner.config)
+        was_known = entry is not None and entry.protocol_version
+        if (owner.connection.is_era_learnt or was_known) and self.known_version(owner) != version:
+            self._catalog.record_version(owner.config, version)
+
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """Record a listing, unless the same was recorded a moment ago."""
         config, connection = owner.config, owner.connection
@@ -88,6 +103,8 @@ class CatalogObserver:
     def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
         """Record that a server could not be opened."""
         self._recorded.pop(owner.config.server_name, None)
+        if self.known_version(owner):
+            self._catalog.record_version(owner.config, "")
         self._catalog.record_failure(owner.config, error)
 
     async def tools_changed(self, owner: SessionOwner) -> None:

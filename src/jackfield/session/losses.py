@@ -103,5 +103,8 @@ def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> Jackfiel
         sent=False,
         retryable=True,
         server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
-        hint="Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start.",
+        hint=(
+            "Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start. "
+            f"{report.advice}"
+        ).rstrip(),
     )

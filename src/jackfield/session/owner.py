@@ -56,6 +56,14 @@ _RELIST_SECONDS = 0.05
 class SessionObserver(Protocol):
     """Is told what a session learns of its server."""
 
+    def known_version(self, owner: SessionOwner) -> str:
+        """The protocol version that the server spoke last; empty where that is not known."""
+        ...
+
+    def opened(self, owner: SessionOwner) -> None:
+        """The server is open."""
+        ...
+
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """The server listed its tools."""
         ...
@@ -413,7 +421,9 @@ class SessionOwner:
             trace = opening.enter_context(span(f"open_session {self.config.server_name}", self.config.server_name))
             self._is_entering = True
             try:
-                async with connect(self.config, report, self._client_options()) as connection:
+                async with connect(
+                    self.config, report, self._client_options(), self.observer.known_version(self)
+                ) as connection:
                     self._is_entering = False
                     await ask_for_log(connection.client, self.callbacks.wanted_log_level)
                     opening.close()
@@ -514,6 +524,7 @@ class SessionOwner:
             )
         else:
             self._tell.opened(connection, seconds)
+        self.observer.opened(self)
 
     async def _held(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""

@@ -8,6 +8,7 @@ from typing import Any
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
 from .sdk_streams import MessageReader, MessageStream
 
@@ -51,9 +52,10 @@ class Answers:
 class RepairingReader(MessageReader):
     """A read stream whose answers are repaired."""
 
-    def __init__(self, inner: Any, answers: Answers) -> None:
+    def __init__(self, inner: Any, answers: Answers, probe: EraProbe) -> None:
         self._inner = inner
         self._answers = answers
+        self._probe = probe
 
     @property
     def last_context(self) -> Any:
@@ -61,10 +63,21 @@ class RepairingReader(MessageReader):
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> SessionMessage | Exception:
+        if not self._probe.is_over:
+            return await self._receive_at_opening()
         item = await self._inner.receive()
         if isinstance(item, SessionMessage):
             self._answers.answered(item.message)
         return item
+
+    async def _receive_at_opening(self) -> SessionMessage | Exception:
+        with self._probe.waiting():
+            item = await self._inner.receive()
+            if not isinstance(item, SessionMessage):
+                return item
+            self._answers.answered(item.message)
+            return self._probe.came(item)
+        return self._probe.overdue()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -73,12 +86,14 @@ class RepairingReader(MessageReader):
 class NotingWriter(MessageStream):
     """A write stream whose requests are noted."""
 
-    def __init__(self, inner: Any, answers: Answers) -> None:
+    def __init__(self, inner: Any, answers: Answers, probe: EraProbe) -> None:
         self._inner = inner
         self._answers = answers
+        self._probe = probe
 
     async def send(self, item: SessionMessage, /) -> None:
         self._answers.asked(item.message)
+        self._probe.sent(item.message)
         await self._inner.send(item)
 
     async def aclose(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,15 +12,22 @@ import anyio
 from mcp import Client, MCPError
 from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
+from .probe import EraProbe
 from .report import ConnectionReport
 from .stdio import stdio_transport
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
+
+SILENT_HINT = (
+    'It did not answer server/discover: protocol="handshake" in its configuration spares it that question, '
+    "if it is a server of the older protocol."
+)
 
 
 @dataclass
@@ -28,6 +36,8 @@ class Connection:
 
     client: Client
     report: ConnectionReport
+    is_era_learnt: bool = False
+    """Whether it cost more than a round trip to find out its server's era."""
     in_flight: int = 0
     """Requests under way on it."""
     drained: anyio.Event = field(default_factory=anyio.Event)
@@ -36,38 +46,83 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    config: BaseServerConfig, report: ConnectionReport, client_options: dict[str, Any]
+    config: BaseServerConfig, report: ConnectionReport, client_options: dict[str, Any], known_version: str = ""
 ) -> AsyncGenerator[Connection]:
     """Open a connection, negotiate the protocol, and close all of it on exit.
 
     Must be left in the task that entered it. Bound it from outside.
 
+    With `protocol="auto"` a server is asked for its era first, unless it is known to speak the older protocol. One that
+    ends at the question is started once more, and gets the older handshake at once.
+
     Args:
         config: The server.
         report: Filled while the connection lives; also tells of a failed opening.
         client_options: Passed to the SDK's `Client` (callbacks, client info).
+        known_version: The protocol version that the server spoke last; empty if it is not known.
 
     Raises:
         JackfieldError: It could not be opened; see `open_failure`.
     """
-    # The SSE transport ended before the protocol of 2026-07-28: probing for that costs a round trip for nothing.
-    probing = config.protocol == "auto" and isinstance(config, SseConfig)
-    mode = "legacy" if probing else _MODES.get(config.protocol, config.protocol)
+    mode = _MODES.get(config.protocol, config.protocol)
+    bound = min(config.session.probe_timeout, config.session.timeout / 3)
+    if mode == "auto" and (isinstance(config, SseConfig) or known_version in HANDSHAKE_PROTOCOL_VERSIONS):
+        # The SSE transport ended before the protocol of 2026-07-28.
+        mode = "legacy"
+    async with AsyncExitStack() as stack:
+        # One that is known to speak the newer protocol may take its time, and so may one that is asked for it only.
+        probe = EraProbe(bound if mode == "auto" and known_version not in MODERN_PROTOCOL_VERSIONS else math.inf)
+        try:
+            client = await _open(stack, config, report, client_options, mode, probe)
+        except Exception as error:
+            second = _other_mode(config, report, error, mode, probe)
+            if second is None:
+                raise open_failure(config, report, error) from None
+            report.begin_again()
+            try:
+                client = await _open(stack, config, report, client_options, second, EraProbe(bound))
+            except Exception as error:
+                raise open_failure(config, report, error) from None
+        yield Connection(client, report, is_era_learnt=probe.is_given_up or probe.is_unanswered)
+
+
+async def _open(
+    stack: AsyncExitStack,
+    config: BaseServerConfig,
+    report: ConnectionReport,
+    client_options: dict[str, Any],
+    mode: str,
+    probe: EraProbe,
+) -> Client:
+    """Enter a client that has negotiated the protocol."""
     answers = Answers(config.server_name)
-    transport = cast("Transport", _repairing(_transport(config, report), answers))
-    client = Client(transport, mode=mode, cache=None, **client_options)
-    entered = False
+    transport = cast("Transport", _repairing(_transport(config, report), answers, probe))
     try:
-        async with client:
-            if config.protocol not in _MODES:
-                await _discover(client, config.protocol)
-            answers.version = client.protocol_version
-            entered = True
-            yield Connection(client, report)
-    except BaseException as error:
-        if entered or not isinstance(error, Exception):
-            raise
-        raise open_failure(config, report, error) from None
+        async with AsyncExitStack() as opening:
+            client = await opening.enter_async_context(Client(transport, mode=mode, cache=None, **client_options))
+            if mode not in _MODES.values():
+                await _discover(client, mode)
+            stack.push_async_exit(opening.pop_all())
+    finally:
+        report.advice = SILENT_HINT if probe.is_given_up else ""
+    answers.version = client.protocol_version
+    probe.is_over = True
+    return client
+
+
+def _other_mode(
+    config: BaseServerConfig, report: ConnectionReport, error: Exception, mode: str, probe: EraProbe
+) -> str | None:
+    """How to try once more after an opening that failed, if the era may be the reason."""
+    cause = root_cause(error)
+    if config.protocol != "auto" or isinstance(config, SseConfig) or not isinstance(cause, MCPError):
+        return None
+    closed = cause.code == CONNECTION_CLOSED
+    if mode == "legacy":
+        # It was known to speak the older protocol, and refuses it now.
+        return None if closed or report.failure is not None else "auto"
+    ended_at_it = closed and probe.is_unanswered and (probe.is_given_up or report.unread_bytes == 0)
+    return "legacy" if ended_at_it and isinstance(config, StdioConfig) else None
 
 
 async def _discover(client: Client, version: str) -> None:
@@ -80,9 +135,11 @@ async def _discover(client: Client, version: str) -> None:
 
 
 @asynccontextmanager
-async def _repairing(transport: Transport, answers: Answers) -> AsyncGenerator[tuple[RepairingReader, NotingWriter]]:
+async def _repairing(
+    transport: Transport, answers: Answers, probe: EraProbe
+) -> AsyncGenerator[tuple[RepairingReader, NotingWriter]]:
     async with transport as (reader, writer):
-        yield RepairingReader(reader, answers), NotingWriter(writer, answers)
+        yield RepairingReader(reader, answers, probe), NotingWriter(writer, answers, probe)
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
@@ -100,6 +157,13 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
 
 def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
     """Explain why a connection could not be opened."""
+    failure = _explained(config, report, error)
+    if report.advice and report.advice not in (failure.hint or ""):
+        failure.hint = " ".join(filter(None, (failure.hint, report.advice)))
+    return failure
+
+
+def _explained(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
     cause = root_cause(error)
     if isinstance(cause, JackfieldError):
         return cause

@@ -5,10 +5,13 @@ Stopping ends the whole tree, also helpers that the child left behind when it ex
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
+import termios
 import weakref
 from collections.abc import Callable
 
@@ -62,6 +65,16 @@ class ChildProcess:
             self._stdin_open = False
             anyio.notify_closing(self.stdin)
             self._program.close_stdin()
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much of what was written to the child it has not read; 0 where that cannot be known."""
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(self.stdin, termios.FIONREAD, count)
+        except OSError:
+            return 0
+        return count[0]
 
     async def stop(self, close_timeout: float) -> None:
         """End the process and all it started. Call `close()` afterwards.

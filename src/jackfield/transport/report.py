@@ -63,6 +63,8 @@ class ConnectionReport:
         self.requests: Requests = Requests()
         self.process_id: int | None = None
         self.exit_code: int | None = None
+        self.unread_bytes = 0
+        """How much of what was sent a child had not read when it ended."""
         self.left_behind = 0
         """How many processes a server that had left still had running; they were ended."""
         self.stderr: OutputTail = OutputTail(config.session.max_stderr_bytes)
@@ -74,6 +76,8 @@ class ConnectionReport:
         self.failure: JackfieldError | None = None
         """The last thing that went wrong on the wire."""
         self.first_failure: JackfieldError | None = None
+        self.advice = ""
+        """What may help if it cannot be opened."""
         self.lost: anyio.Event = anyio.Event()
         self.loss: JackfieldError | None = None
         """Why the session is over, where a transport knows."""
@@ -82,6 +86,12 @@ class ConnectionReport:
         """Called by a transport on whose wire an opening that failed would otherwise wait for its timeout."""
         self._notifications = 0
         self._second = 0
+
+    def begin_again(self) -> None:
+        """Forget a connection that is replaced by another one."""
+        give_up_opening = self.give_up_opening
+        self.__init__(self.config, self.on_renewed, self.on_limit)
+        self.give_up_opening = give_up_opening
 
     def add_noise(self, line: bytes) -> None:
         """Keep a line that is no message, shortened."""

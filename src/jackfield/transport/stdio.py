@@ -59,6 +59,7 @@ async def stdio_transport(
                 yield reader, writer
             finally:
                 reader.stop()
+                report.unread_bytes = child.unread_bytes
                 await child.stop(config.session.close_timeout)
                 report.exit_code, report.left_behind = child.exit_code, child.left_behind
                 # With the tree gone stderr ends at once, unless a stranger holds it open.
