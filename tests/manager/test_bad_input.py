@@ -252,5 +252,6 @@ async def test_all_pages_of_a_listing(unruly: Unruly) -> None:
 async def test_what_a_server_does_not_offer(unruly: Unruly) -> None:
     async with MCPClientSessionManager().open_session(unruly()) as session:
         with pytest.raises(RequestError, match="does not offer") as caught:
-            await session.list_prompts()
+            await session.get_prompt("greeting")
+        assert (await session.list_prompts()).prompts == []
     assert caught.value.rpc_code == -32601
