@@ -91,6 +91,13 @@ class Watched:
             on_change=lambda: None,
         )
 
+    def known_version(self, owner: SessionOwner) -> str:
+        """As `SessionObserver` has it."""
+        return ""
+
+    def negotiated(self, owner: SessionOwner) -> None:
+        """As `SessionObserver` has it."""
+
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """As `SessionObserver` has it."""
 

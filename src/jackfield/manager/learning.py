@@ -53,7 +53,7 @@ class CatalogObserver:
         entry = self._catalog.entry(owner.config)
         return entry.known_version if entry is not None else ""
 
-    def opened(self, owner: SessionOwner) -> None:
+    def negotiated(self, owner: SessionOwner) -> None:
         """Remember the era of a server where that was not known; otherwise its listing does."""
         if owner.connection is None:
             return

@@ -60,8 +60,8 @@ class SessionObserver(Protocol):
         """The protocol version that the server spoke last; empty where that is not known."""
         ...
 
-    def opened(self, owner: SessionOwner) -> None:
-        """The server is open."""
+    def negotiated(self, owner: SessionOwner) -> None:
+        """The server is open, and its protocol version known."""
         ...
 
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
@@ -524,7 +524,7 @@ class SessionOwner:
             )
         else:
             self._tell.opened(connection, seconds)
-        self.observer.opened(self)
+        self.observer.negotiated(self)
 
     async def _held(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""
