@@ -196,6 +196,12 @@ def unruly_entry(*options: str, **more: Any) -> dict[str, Any]:
     return {"command": PYTHON, "args": ["-S", str(SERVERS / "unruly.py"), *options], "env": {MARK: TOKEN}, **more}
 
 
+def ledger_entry(folder: Path, **more: Any) -> dict[str, Any]:
+    """The entry of `servers/ledger.py`, whose database is in `folder`."""
+    arguments = ["-S", str(SERVERS / "ledger.py"), str(folder / "ledger.db")]
+    return {"command": PYTHON, "args": arguments, "env": {MARK: TOKEN}, **more}
+
+
 @pytest.fixture
 def jackfield(tmp_path: Path, nothing_left: None) -> Command:
     """The command, with nothing configured."""

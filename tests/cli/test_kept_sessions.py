@@ -176,6 +176,19 @@ def test_lost_state_is_told(kept: Command) -> None:
     assert "Warning: The session of plain was lost and opened anew" in done.stderr
 
 
+def test_a_call_is_refused_once_its_state_is_lost(kept: Command) -> None:
+    kept.configure_user(plain=unruly_entry(session={"on_state_lost": "refuse"}))
+    opened = kept("open", "plain", "--json").json
+    psutil.Process(opened["session"]["pid"]).kill()
+    assert eventually(lambda: kept("ps", "--json").json["sessions"][0]["state"] == "lost")
+    refused = kept("call", "plain.count")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "The call of 'count' was not made" in refused.stderr
+    assert "(transactions, open files, logins) is gone" in refused.stderr
+    assert "call again" in refused.stderr
+    assert count(kept) == "1\n"
+
+
 def test_a_changed_configuration_is_told(kept: Command) -> None:
     kept("open", "plain")
     kept.configure_user(plain=unruly_entry("--stderr", "changed"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.cli.conftest import PYTHON, Command, everything, jackfield, unruly_entry
+from tests.cli.conftest import PYTHON, Command, everything, jackfield, ledger_entry, unruly_entry
 from tests.conftest import strays
 
 from jackfield import HttpConfig, SessionConfig, StdioConfig
 
-__all__ = ["Serving", "behind", "everything", "jackfield", "serving", "stdio_config", "unruly_entry"]
+__all__ = ["Serving", "behind", "everything", "jackfield", "ledger_entry", "serving", "stdio_config", "unruly_entry"]
 
 QUICK = SessionConfig(timeout=30, call_timeout=30)
 

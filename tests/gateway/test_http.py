@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -17,10 +18,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from tests.cli.conftest import Command
 from tests.conftest import eventually, strays
-from tests.gateway.conftest import Serving, behind, everything, unruly_entry
+from tests.gateway.conftest import Serving, behind, everything, ledger_entry, stdio_config, unruly_entry
 from tests.gateway.test_stdio import call
 
-from jackfield import AuthenticationError, Catalog, ConfigError, MCPClientSessionManager
+from jackfield import AuthenticationError, Catalog, ConfigError, MCPClientSessionManager, ToolResult
 from jackfield.gateway.http import listen
 
 Start = Callable[..., Serving]
@@ -50,6 +51,33 @@ async def test_clients_have_sessions_of_their_own_which_end_with_them(
         assert eventually(lambda: len(behind()) == 1, 10)
         assert (await call(ada, "one.count")).text == "4"
     assert eventually(lambda: behind() == [], 10)
+
+
+@pytest.mark.parametrize(("policy", "is_http"), [("tell", False), ("refuse", True)])
+async def test_a_client_reads_that_state_behind_is_gone(
+    policy: str, is_http: bool, serving: Start, jackfield: Command, manager: MCPClientSessionManager, tmp_path: Path
+) -> None:
+    jackfield.configure_user(db=ledger_entry(tmp_path, session={"on_state_lost": policy}))
+    front = serving("--all-tools").config() if is_http else stdio_config(jackfield)
+    async with manager.open_session(front) as session:
+
+        async def run(sql: str) -> ToolResult:
+            arguments = {"sql": sql}
+            return await (
+                session.call_tool("execute", arguments) if is_http else call(session, "db.execute", arguments)
+            )
+
+        for sql in ("BEGIN", "INSERT INTO t VALUES (1)"):
+            assert "gone" not in (await run(sql)).text
+        [process] = behind()
+        os.kill(process, signal.SIGKILL)
+        answer = await run("INSERT INTO t VALUES (2)")
+        assert "(transactions, open files, logins) is gone" in answer.text
+        after = await run("SELECT x FROM t")
+        assert "gone" not in after.text
+        assert after.structured_content is not None
+        if policy == "refuse":
+            assert (answer.is_error, after.data) == (True, {"rows": []})
 
 
 async def test_requests_without_sessions_share_nothing(

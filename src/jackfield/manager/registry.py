@@ -243,8 +243,7 @@ class SessionRegistry:
         return self._circuits.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session))
 
     def _remember(self, slot: SessionSlot) -> None:
-        could_not_open = slot.opened_at is None and slot.generation > 0
-        if (slot.was_lost or could_not_open) and slot.slot_key is not None:
+        if slot.slot_key is not None and slot.leaves_news:
             self._lost_generations[slot.slot_key] = slot.generation, slot.known_generation
             if len(self._lost_generations) > _REMEMBERED_LOSSES:
                 self._lost_generations.popitem(last=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from ..config.servers import BaseServerConfig
+from ..config.servers import BaseServerConfig, HttpConfig
 from ..errors import (
     JackfieldError,
     ServerLimitError,
@@ -134,6 +134,7 @@ class SessionOwner:
         """When the server answered last."""
         self._opened_monotonic = 0.0
         self.opened_at: float | None = None
+        self._keeps_state = True
         limit = config.session.max_concurrency
         self.slots: anyio.Semaphore | None = anyio.Semaphore(limit) if limit is not None else None
         self.listing: ToolListing | None = None
@@ -203,6 +204,19 @@ class SessionOwner:
     def was_lost(self) -> bool:
         """Whether it was closed because it was lost and nobody had it."""
         return self._close_reason == "lost"
+
+    @property
+    def leaves_news(self) -> bool:
+        """Whether the next user of its key has to be told that state is gone.
+
+        So it is where it was lost while nobody had it, or was closed, though nobody asked for that, after it was used;
+        and where it was to tell of an earlier loss and has not.
+        """
+        if self.opened_at is None:
+            return self.generation > 0
+        if self._close_reason in ("idle", "evicted"):
+            return (self._keeps_state and self.calls > 0) or self.generation > self.known_generation
+        return self.was_lost
 
     @property
     def is_usable(self) -> bool:
@@ -505,6 +519,8 @@ class SessionOwner:
         self.opened_at = self.opened_at or time.time()
         self.last_heard_at = time.monotonic()
         self.open_seconds = seconds
+        # Over HTTP a server knows its callers by the session id that it gave them.
+        self._keeps_state = not isinstance(self.config, HttpConfig) or connection.report.http_session_id is not None
         self._circuit.succeeded()
         self._wake = anyio.Event()
         self._drains = False
