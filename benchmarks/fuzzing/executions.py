@@ -307,5 +307,11 @@ class Executions:
                 self._fault("denied", f"{what}: {call.outcome} {call.text!r}")
             if not count and call.outcome == "result":
                 self._fault("result of nothing", what)
+            if call.outcome.startswith(("request_failed", "tool_error")):
+                self._fault("misread", f"the server answers no call with an error, but {what}: {call.text!r}")
+            if call.sent is False and "may have taken effect" in call.text:
+                self._fault("contradiction", f"sent={call.sent}, but {call.text!r}")
+            if call.sent is not False and "the call was not carried out." in call.text:
+                self._fault("contradiction", f"sent={call.sent}, but {call.text!r}")
             if call.outcome == "never ended":
                 self._fault("never ended", what)

@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import anyio
 import pytest
-from tests.conftest import open_descriptors, strays
+from tests.conftest import Listening, open_descriptors, strays
 from tests.reliability.scenario import Line, rig, settled
 
 from jackfield import (
     Event,
+    JackfieldError,
     MCPClientSessionManager,
     RecoveryFailed,
     ServerStartError,
@@ -22,6 +23,7 @@ from jackfield import (
     Session,
     SessionCallbacks,
     SessionClosed,
+    SessionConfig,
     SessionLost,
     SessionRecovered,
     SessionTerminatedError,
@@ -299,3 +301,31 @@ async def test_stubborn_servers_are_closed_side_by_side(tmp_path: Path) -> None:
             assert len(set(inputs) & set(open_descriptors().values())) == 8
     assert still_open == [0] * 8, "before the first of them was gone, all had been asked to end"
     assert not strays()
+
+
+@pytest.mark.parametrize("line", ["http handshake", "http modern", "sse handshake"])
+async def test_a_last_attempt_that_was_not_sent_does_not_deny_an_earlier_one(
+    line: str, tmp_path: Path, listening: Callable[..., Listening]
+) -> None:
+    transport, era = line.split()
+    log = tmp_path / "rig.log"
+    log.touch()
+    server = listening("rig.py", transport, "--era", era, "--log", str(log))
+    settings = SessionConfig(retry_attempts=1, retry_delay=0.01, timeout=10)
+    make = server.sse if transport == "sse" else server.http
+    config = make(protocol="auto" if era == "modern" else "handshake", session=settings)
+
+    async def kill_while_it_runs() -> None:
+        assert await settled(lambda: "run look" in log.read_text(), 20)
+        server.process.kill()
+        server.stop()
+
+    async with MCPClientSessionManager() as manager, manager.open_session(config) as session:
+        await session.list_tools()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill_while_it_runs)
+            with pytest.raises(JackfieldError) as caught:
+                await session.call_tool("look", {"n": 1, "seconds": 60})
+    assert caught.value.sent is not False
+    assert "an earlier attempt may have taken effect" in caught.value.message
+    assert "the call was not carried out." not in caught.value.message

@@ -5,6 +5,7 @@ Each is counted, bounded, and made again where that does no harm; what became of
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -192,6 +193,8 @@ class Caller:
                 ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe)
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
                 if ends or anyio.current_time() + wait >= deadline.at:
+                    if sent is not False and error.sent is False:
+                        _note_earlier_attempt(error, sent)
                     if method == "tools/call" and known < record.generation and not error.state_lost:
                         # The first that the user hears of the session after it was opened again.
                         error.state_lost, error.generation = True, record.generation - 1
@@ -296,14 +299,14 @@ class Caller:
 
     def _wire_failure(self, record: CallRecord) -> JackfieldError | None:
         """What the transport knows to be wrong; tells the owner where that is the end of the session."""
-        failure = record.failure
-        if failure is None:
+        if record.failure is None:
             return None
+        # What is said of this call must not be said of others that end with the same connection.
+        failure = copy.copy(record.failure)
         failure.generation = record.generation
-        if (carried_out := _CARRIED_OUT[failure.sent]) not in failure.message:
-            failure.message = f"{failure.message.rstrip('.')}; {carried_out}."
+        _add_to_message(failure, _CARRIED_OUT[failure.sent])
         if isinstance(failure, SessionExpiredError | SessionInvalidError):
-            self.owner.report_forgotten(record.generation, failure)
+            self.owner.report_forgotten(record.generation, record.failure)
         return failure
 
     def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
@@ -318,3 +321,17 @@ class Caller:
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         return bad_answer(self.owner.config, method, problem)
+
+
+def _add_to_message(error: JackfieldError, words: str) -> None:
+    error.message = f"{error.message.rstrip('.')}; {words}."
+    error.args = (error.message,)
+
+
+def _note_earlier_attempt(error: JackfieldError, sent: bool | None) -> None:
+    """The last attempt of a call was not carried out, but one before it may have been."""
+    error.sent = sent
+    carried_out = _CARRIED_OUT[False]
+    if error.message.endswith(f"; {carried_out}."):
+        error.message = error.message.removesuffix(f"; {carried_out}.")
+    _add_to_message(error, f"{carried_out} this time, but an earlier attempt may have taken effect")
