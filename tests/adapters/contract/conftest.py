@@ -41,6 +41,11 @@ def possible(request: pytest.FixtureRequest, driver_class: type[Driver]) -> None
         pytest.skip(why)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def event_loop_is_there() -> None:
+    """Makes the loop of all tests before the first of them, which would be blamed for the loop's sockets."""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session() -> AsyncIterator[Session]:
     """One for all tests: what they share is a server, which is what makes them quick."""
