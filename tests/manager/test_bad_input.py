@@ -52,6 +52,23 @@ async def test_a_command_that_does_not_exist() -> None:
     assert "full path" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"#!/gone/venv/bin/python\n", "names the interpreter '/gone/venv/bin/python', which does not exist"),
+        (b"#!/bin/sh\r\nexit 0\r\n", "ends with a carriage return"),
+    ],
+)
+async def test_a_script_whose_interpreter_does_not_exist(tmp_path: Path, content: bytes, problem: str) -> None:
+    file = tmp_path / "server"
+    file.write_bytes(content)
+    file.chmod(0o755)
+    error = await opening(StdioConfig(server_name="x", command="./server", working_dir=tmp_path))
+    assert isinstance(error, ServerStartError)
+    assert problem in error.message
+    assert "was not found" not in error.message
+
+
 async def test_a_command_that_may_not_be_executed(tmp_path: Path) -> None:
     file = tmp_path / "server"
     file.write_text("#!/bin/sh\n")

@@ -115,3 +115,17 @@ async def test_structured_content_of_any_kind_is_given(scripted: Scripted, line:
     assert result.is_error
     assert (result.model_extra or {})["more"] == 5
     assert ("structuredContent is a list" in str(result.problems)) == line.endswith("handshake")
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_result_that_is_no_object_is_quoted(scripted: Scripted, line: str) -> None:
+    said = ['"3 rows deleted"', "[3]", "null"]
+    answers = [{"raw": f'{{"jsonrpc": "2.0", "id": @ID, "result": {result}}}'} for result in said]
+    async with MCPClientSessionManager() as manager:
+        async with manager.open_session(scripted({"tools/call": answers}, line=line)) as session:
+            for result in said:
+                with pytest.raises(ToolError, match="does not allow") as caught:
+                    await session.call_tool("work")
+                assert caught.value.sent is True
+                assert f'"result": {result}' in str(caught.value)
+            assert session.generation == 1

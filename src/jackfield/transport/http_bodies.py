@@ -17,7 +17,6 @@ from ..errors import ServerUnavailableError
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
-from .scanning import MessageScanner
 
 
 class EventStream(httpx2.AsyncByteStream):
@@ -77,7 +76,7 @@ class EventStream(httpx2.AsyncByteStream):
         data = event_data(event)
         if not data or _is_message(data.decode("utf-8", "replace")):
             return [event]
-        return _as_events(self._report.unreadable(MessageScanner(data), self._record))
+        return _as_events(self._report.unreadable(data, self._record))
 
     def _cut_off(self, error: httpx2.TransportError | None) -> ServerUnavailableError:
         name = self._report.config.server_name
@@ -129,7 +128,7 @@ class BoundedBody(httpx2.AsyncByteStream):
         except ValueError:
             message = None
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
-            return _as_json(self._report.unreadable_answer(self._record))
+            return _as_json(self._report.unreadable_answer(body, self._record))
         if message.id == self._record.request_id:
             return body
         assert self._record.request_id is not None

@@ -18,6 +18,7 @@ from .scanning import MessageScanner
 _NOISE_LINES = 20
 _STDERR_SECONDS = 0.03
 _NOISE_CHARS = 500
+_QUOTED_BYTES = 1000
 
 
 class OutputTail:
@@ -166,15 +167,17 @@ class ConnectionReport:
             return None
         return self.requests.fail(record, error)
 
-    def unreadable(self, message: MessageScanner, record: CallRecord | None = None) -> SessionMessage | None:
+    def unreadable(self, message: bytes | bytearray, record: CallRecord | None = None) -> SessionMessage | None:
         """Take note of a message that no parser accepts. Arguments and result as of `too_long`."""
-        record = self._answered_by(message, "an answer that cannot be read", record)
-        return None if record is None else self.unreadable_answer(record)
+        record = self._answered_by(MessageScanner(message), "an answer that cannot be read", record)
+        return None if record is None else self.unreadable_answer(message, record)
 
-    def unreadable_answer(self, record: CallRecord) -> SessionMessage:
+    def unreadable_answer(self, message: bytes | bytearray, record: CallRecord) -> SessionMessage:
         """Give up a request whose answer no parser accepts; returns what to deliver in its place."""
         problem = "the answer is no valid message"
-        return self.requests.fail(record, bad_answer(self.config, record.method, problem), problem)
+        failure = bad_answer(self.config, record.method, problem)
+        failure.server_output = bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace") or None
+        return self.requests.fail(record, failure, problem)
 
     def _answered_by(self, message: MessageScanner, what: str, record: CallRecord | None) -> CallRecord | None:
         """The request that a message answers. What nobody claims is noted, unless it is no answer at all."""

@@ -7,10 +7,12 @@ server first and import what it needs to speak to it afterwards, so that both co
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
 """What asks a process to end, beside Ctrl-C."""
+
+# Of a script that says what is to run it.
+_FIRST_LINE_BYTES = 512
 
 _waiting: list[tuple[Launch, StartedProgram]] = []
 
@@ -50,6 +55,8 @@ def start_program(launch: Launch) -> StartedProgram:
             launch.command, launch.args, {**environment, **launch.environment}, launch.working_dir
         )
     except FileNotFoundError:
+        if (problem := _interpreter_problem(launch, environment)) is not None:
+            raise _cannot_start(launch, *problem) from None
         hint = "Install it, or give its full path as command."
         raise _cannot_start(launch, f"the command {launch.command!r} was not found", hint) from None
     except PermissionError:
@@ -58,6 +65,34 @@ def start_program(launch: Launch) -> StartedProgram:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _cannot_start(launch, f"the command {launch.command!r} failed: {reason}", None) from None
+
+
+def _interpreter_problem(launch: Launch, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """What is wrong with a command that is there, but not what is to run it; and a hint. `None` if it is not there."""
+    path = {**environment, **launch.environment}.get("PATH")
+    is_path = os.path.dirname(launch.command)
+    found = shutil.which(
+        os.path.join(launch.working_dir or "", launch.command) if is_path else launch.command, path=path
+    )
+    try:
+        with open(found or "", "rb") as file:
+            line = file.readline(_FIRST_LINE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+    if not line.startswith("#!"):
+        return (
+            f"{launch.command!r} is built for another system: its interpreter (loader) is missing",
+            "Install it again.",
+        )
+    interpreter = line[2:].strip()
+    if line.rstrip("\n").endswith("\r"):
+        hint = "The file has the line ends of Windows: convert it (dos2unix)."
+        return (
+            f"the first line of {launch.command!r} names no interpreter that exists: it ends with a carriage return",
+            hint,
+        )
+    problem = f"{launch.command!r} names the interpreter {interpreter!r}, which does not exist"
+    return problem, "Install the script again (a virtual environment cannot be moved), or fix its first line."
 
 
 def _cannot_start(launch: Launch, problem: str, hint: str | None) -> ServerStartError:

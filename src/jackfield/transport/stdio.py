@@ -153,7 +153,7 @@ class _LineReader(MessageReader):
             self._report.add_noise(bytes(line[:1000]))
             logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
             # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
-            return self._report.unreadable(MessageScanner(line))
+            return self._report.unreadable(line)
 
     def _next_line(self) -> bytearray | None:
         end = self._buffer.find(b"\n", self._searched)
