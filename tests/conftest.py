@@ -196,14 +196,14 @@ class Pushy:
     """Makes configurations of `servers/pushy.py`."""
 
     def __init__(self, folder: Path) -> None:
-        self._log_file = folder / "pushy.log"
+        self.log_file = folder / "pushy.log"
 
     def __call__(self, *options: str, silent: bool = False, **more: Any) -> StdioConfig:
         script = ["-c", "import sys; sys.stdin.read()"] if silent else [str(SERVERS / "pushy.py")]
         return StdioConfig(
             server_name="silent" if silent else "pushy",
             command=sys.executable,
-            args=["-S", *script, *options, "--log", str(self._log_file)],
+            args=["-S", *script, *options, "--log", str(self.log_file)],
             environment={MARK: TOKEN},
             protocol="handshake",
             **more,
@@ -211,7 +211,7 @@ class Pushy:
 
     def log(self, start: str) -> list[str]:
         """The messages that arrived at the server, beginning with `start`."""
-        text = self._log_file.read_text() if self._log_file.exists() else ""
+        text = self.log_file.read_text() if self.log_file.exists() else ""
         return [line for line in text.splitlines() if line.startswith(start)]
 
 

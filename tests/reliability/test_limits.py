@@ -149,7 +149,7 @@ async def test_an_answer_that_cannot_be_read_does_not_keep_its_caller_waiting(li
 
 def test_every_limit_is_a_setting_with_a_default() -> None:
     settings = SessionConfig()
-    for name in ("message_bytes", "notifications", "pages", "tools", "schema_bytes", "stderr_bytes"):
+    for name in ("message_bytes", "notifications", "server_requests", "pages", "tools", "schema_bytes", "stderr_bytes"):
         assert getattr(settings, f"max_{name}") > 0
 
 

@@ -182,6 +182,10 @@ class SessionConfig(StrictModel):
     max_notifications: PositiveInt = Field(default_factory=_setting("max_notifications", 1000, int, "notifications"))
     """How many notifications a second are taken from the server; those beyond are dropped."""
 
+    max_server_requests: PositiveInt = Field(default_factory=_setting("max_server_requests", 100, int, "requests"))
+    """How many requests of the server's own (sampling, elicitation, roots, ping) are answered at the same time; those
+    beyond are refused at once."""
+
     max_pages: PositiveInt = Field(default_factory=_setting("max_pages", 1000, int, "pages"))
     """How many pages a listing may have."""
 

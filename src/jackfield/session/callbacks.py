@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import anyio
 
 if TYPE_CHECKING:
+    from types import CoroutineType
+
     from mcp.client import ClientRequestContext
     from mcp.client.session import ElicitationFnT, ListRootsFnT, LoggingFnT, MessageHandlerFnT, SamplingFnT
-    from mcp.types import ListRootsResult, LoggingLevel
+    from mcp.types import ErrorData, ListRootsResult, LoggingLevel
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,76 @@ class SessionCallbacks:
     def client_options(self) -> dict[str, Any]:
         """The arguments of the SDK's `Client`."""
         roots = self.roots
+        lists_roots = roots if roots is None or callable(roots) else _fixed_roots(list(roots))
         return {
-            "sampling_callback": self.sampling,
-            "elicitation_callback": self.elicitation,
-            "list_roots_callback": roots if roots is None or callable(roots) else _fixed_roots(list(roots)),
-            "logging_callback": self.logging,
+            "sampling_callback": self.sampling and answering(self.sampling, "sampling"),
+            "elicitation_callback": self.elicitation and answering(self.elicitation, "elicitation"),
+            "list_roots_callback": lists_roots and answering(lists_roots, "roots"),
+            "logging_callback": self.logging and hearing(self.logging, "logging"),
             "log_level": self.wanted_log_level,
         }
+
+
+def answering(callback: Callable[_P, Awaitable[_T]], name: str) -> Callable[_P, Awaitable[_T | ErrorData]]:
+    """The same callback, whose failure costs the server's request and nothing else."""
+
+    async def answer(*args: _P.args, **kwargs: _P.kwargs) -> _T | ErrorData:
+        from mcp.types import INTERNAL_ERROR, ErrorData
+
+        failure = _Failure(name)
+        try:
+            return await callback(*args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, Exception) or not failure.is_contained(error):
+                raise  # the SDK answers with an exception's own words
+        return ErrorData(code=INTERNAL_ERROR, message=f"The client's {name} callback was cancelled.")
+
+    return answer
+
+
+def hearing(callback: Callable[_P, Awaitable[None]], name: str) -> Callable[_P, CoroutineType[Any, Any, None]]:
+    """The same callback, whose failure goes no further than the log."""
+
+    async def hear(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        failure = _Failure(name)
+        try:
+            await callback(*args, **kwargs)
+        except BaseException as error:
+            if not failure.is_contained(error):
+                raise
+
+    return hear
+
+
+class _Failure:
+    """Tells a callback's own failure from what really ends the task that it runs in.
+
+    A `CancelledError` that the callback raises itself, or that a task it waited for ended with, would end the SDK's
+    task group and with it the session.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._task = _current_task()
+        self._cancelled = self._task.cancelling() if self._task else 0
+
+    def is_contained(self, error: BaseException) -> bool:
+        """Whether this is the callback's own affair; logs it then."""
+        if isinstance(error, KeyboardInterrupt | SystemExit) or anyio.current_effective_deadline() == -math.inf:
+            return False
+        if self._task is not None:
+            # A callback may have cancelled the very task that it ran in.
+            while self._task.cancelling() > self._cancelled:
+                self._task.uncancel()
+        logger.error("[MCP] The %s callback failed", self._name, exc_info=error)
+        return True
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None  # trio, where nothing but a cancellation looks like one
 
 
 def _fixed_roots(uris: list[str]) -> ListRootsFnT:

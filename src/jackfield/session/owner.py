@@ -26,7 +26,7 @@ from ..errors import (
 from ..events import (
     EventHub,
 )
-from .callbacks import SessionCallbacks
+from .callbacks import SessionCallbacks, hearing
 from .circuit import CircuitBreaker
 from .detached import spawn
 from .eras import ask_for_log, ping, watch_tools
@@ -500,7 +500,7 @@ class SessionOwner:
         for listener in list(self.listeners):
             listener(message)
         if self.callbacks.notification is not None:
-            await self.callbacks.notification(message)
+            await hearing(self.callbacks.notification, "notification")(message)
 
     def _tools_changed(self) -> None:
         self._forget_listing()

@@ -59,6 +59,7 @@ async def call_tool(
     *,
     progress_callback: ProgressFnT | None = None,
     meta: Mapping[str, Any] | None = None,
+    max_requests: int,
 ) -> CallToolResult:
     """Call a tool; answer what the server asks for meanwhile through the client's callbacks.
 
@@ -68,6 +69,7 @@ async def call_tool(
         arguments: Sent as they are.
         progress_callback: Awaited with `(progress, total, message)`.
         meta: Sent as `_meta` of each round.
+        max_requests: How many of the server's requests are answered at the same time; the others wait.
 
     Raises:
         MCPError: The server answered with an error, or a callback refused.
@@ -108,22 +110,24 @@ async def call_tool(
             raise InputRequiredRoundsExceededError(client.input_required_max_rounds)
         state = answer.request_state
         if answer.input_requests:
-            responses, wait = await _responses(client, answer.input_requests), _FIRST_WAIT_SECONDS
+            responses, wait = await _responses(client, answer.input_requests, max_requests), _FIRST_WAIT_SECONDS
         else:
             await anyio.sleep(wait)
             responses, wait = None, min(wait * 2, _LONGEST_WAIT_SECONDS)
 
 
-async def _responses(client: Client, requests: Mapping[str, InputRequest]) -> Mapping[str, InputResponse]:
-    """What the callbacks answer, all asked at once; the first refusal ends it."""
+async def _responses(client: Client, requests: Mapping[str, InputRequest], at_once: int) -> Mapping[str, InputResponse]:
+    """What the callbacks answer, so many asked at once; the first refusal ends it."""
     responses: dict[str, InputResponse] = {}
     refused: list[ErrorData] = []
+    limit = anyio.CapacityLimiter(at_once)
 
     async def ask(key: str, request: InputRequest) -> None:
         context = ClientRequestContext(
             session=client.session, request_id=key, meta=request.params.meta if request.params else None
         )
-        response = await client.session.dispatch_input_request(context, request)
+        async with limit:
+            response = await client.session.dispatch_input_request(context, request)
         if isinstance(response, ErrorData):
             refused.append(response)
             tasks.cancel_scope.cancel()

@@ -40,6 +40,7 @@ from ..errors import (
 )
 from ..events import CallFinished, CallRetried, CallStarted
 from ..transport.repairs import take_flaws
+from .callbacks import hearing
 from .calling import Bound, Caller, Deadline
 from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
@@ -228,7 +229,8 @@ class Session:
         """
         self._caller.usable()
         deadline = self._caller.deadline(call_timeout)
-        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress_callback, meta)
+        progress = progress_callback and hearing(progress_callback, "progress")
+        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress, meta)
         if not self._hooks:
             return await self._call(call)
         return await self._call_with_hooks(call)
@@ -276,7 +278,12 @@ class Session:
                     "tools/call",
                     call.deadline,
                     lambda client: call_tool(
-                        client, name, call.arguments, progress_callback=call.progress_callback, meta=call.meta
+                        client,
+                        name,
+                        call.arguments,
+                        progress_callback=call.progress_callback,
+                        meta=call.meta,
+                        max_requests=owner.config.session.max_server_requests,
                     ),
                     is_safe=listing is not None and listing.is_safe_to_repeat(name),
                     refuses=self._refuses(name, listing),

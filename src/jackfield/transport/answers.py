@@ -10,7 +10,7 @@ from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPC
 
 from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
-from .sdk_streams import MessageReader, MessageStream
+from .sdk_streams import MessageReader, MessageWriter
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -83,7 +83,7 @@ class RepairingReader(MessageReader):
         await self._inner.aclose()
 
 
-class NotingWriter(MessageStream):
+class NotingWriter(MessageWriter):
     """A write stream whose requests are noted."""
 
     def __init__(self, inner: Any, answers: Answers, probe: EraProbe) -> None:

@@ -20,6 +20,7 @@ from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .probe import EraProbe
 from .report import ConnectionReport
+from .server_requests import AdmittingReader, AnsweringWriter, bounded_requests
 from .stdio import stdio_transport
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
@@ -96,7 +97,7 @@ async def _open(
 ) -> Client:
     """Enter a client that has negotiated the protocol."""
     answers = Answers(config.server_name)
-    transport = cast("Transport", _repairing(_transport(config, report), answers, probe))
+    transport = cast("Transport", _watched(_transport(config, report), answers, probe, report))
     try:
         async with AsyncExitStack() as opening:
             client = await opening.enter_async_context(Client(transport, mode=mode, cache=None, **client_options))
@@ -135,11 +136,13 @@ async def _discover(client: Client, version: str) -> None:
 
 
 @asynccontextmanager
-async def _repairing(
-    transport: Transport, answers: Answers, probe: EraProbe
-) -> AsyncGenerator[tuple[RepairingReader, NotingWriter]]:
+async def _watched(
+    transport: Transport, answers: Answers, probe: EraProbe, report: ConnectionReport
+) -> AsyncGenerator[tuple[AdmittingReader, AnsweringWriter]]:
     async with transport as (reader, writer):
-        yield RepairingReader(reader, answers, probe), NotingWriter(writer, answers, probe)
+        repairing = RepairingReader(reader, answers, probe), NotingWriter(writer, answers, probe)
+        async with bounded_requests(*repairing, report) as streams:
+            yield streams
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:

@@ -12,7 +12,7 @@ from mcp.types import JSONRPCNotification
 
 from .records import CallRecord, current_call
 from .report import ConnectionReport
-from .sdk_streams import MessageReader, MessageStream, is_cancellation
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation
 
 
 class WatchedReader(MessageReader):
@@ -56,7 +56,7 @@ class WatchedReader(MessageReader):
                 await self._inner.receive()
 
 
-class RecordingWriter(MessageStream):
+class RecordingWriter(MessageWriter):
     """The SDK's write stream. Each message takes with it, in its context, the record of the request that it is."""
 
     def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:

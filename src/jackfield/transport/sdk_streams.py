@@ -25,6 +25,19 @@ class MessageStream:
         raise NotImplementedError
 
 
+class MessageWriter(MessageStream):
+    """A stream that messages are sent into."""
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Send a message.
+
+        Raises:
+            anyio.ClosedResourceError: Closed here.
+            anyio.BrokenResourceError: Nobody reads any more.
+        """
+        raise NotImplementedError
+
+
 class MessageReader(MessageStream):
     """A stream that can be iterated over."""
 

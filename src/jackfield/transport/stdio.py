@@ -26,7 +26,7 @@ from ..config.servers import StdioConfig
 from .process import ChildProcess, read_some
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageStream, is_cancellation
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation
 from .start import start_program, take_started
 
 logger: logging.Logger = logging.getLogger("jackfield.stdio")
@@ -199,7 +199,7 @@ class _LineReader(MessageReader):
         await checkpoint()
 
 
-class _LineWriter(MessageStream):
+class _LineWriter(MessageWriter):
     """The SDK's write stream over the child's stdin."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:

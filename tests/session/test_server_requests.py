@@ -1,0 +1,133 @@
+"""What a server asks and tells costs a bounded amount, and a callback's failure costs what was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import pytest
+from mcp.types import CreateMessageResult, TextContent
+from tests.conftest import Listening, Pushy
+
+from jackfield import (
+    Event,
+    LimitReached,
+    MCPClientSessionManager,
+    ServerConfig,
+    SessionCallbacks,
+    SessionConfig,
+    SessionLost,
+)
+
+Transport = Literal["stdio", "http"]
+SETTINGS = SessionConfig(max_server_requests=10, retry_attempts=0)
+SAID = CreateMessageResult(role="assistant", content=TextContent(text="yes"), model="none")
+
+
+@pytest.fixture
+def server(pushy: Pushy, listening: Callable[..., Listening], tmp_path: Path) -> Callable[..., ServerConfig]:
+    def make(transport: Transport, *options: str) -> ServerConfig:
+        if transport == "stdio":
+            return pushy(*options, session=SETTINGS)
+        started = listening("pushy.py", "--http", *options, "--log", str(pushy.log_file))
+        return started.http(protocol="handshake", session=SETTINGS)
+
+    return make
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize("same_id", [[], ["--same-id"]], ids=["ids", "one id"])
+async def test_a_flood_of_requests_is_refused_beyond_the_limit(
+    server: Callable[..., ServerConfig], pushy: Pushy, transport: Transport, same_id: list[str]
+) -> None:
+    seen: list[Event] = []
+    gate, running, most = anyio.Event(), 0, 0
+
+    async def sample(*_: Any) -> CreateMessageResult:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+        return SAID
+
+    callbacks = SessionCallbacks(sampling=sample)
+    async with MCPClientSessionManager(on_event=seen.append, callbacks=callbacks) as manager:
+        async with manager.open_session(server(transport, "--asks", "500", *same_id)) as session:
+            tasks = len(asyncio.all_tasks())
+            assert (await session.call_tool("work")).text == "done"
+            while len(pushy.log("answer")) < 490:
+                await anyio.sleep(0.01)
+            assert len(asyncio.all_tasks()) <= tasks + 2 * SETTINGS.max_server_requests
+            assert all(line.endswith("-32000") for line in pushy.log("answer"))
+            gate.set()
+            while len(pushy.log("answer")) < 500:
+                await anyio.sleep(0.01)
+            # Room for ten again.
+            assert (await session.call_tool("work")).text == "done"
+            assert most == 10
+            assert session.generation == 1
+    assert {event.error.limit for event in seen if isinstance(event, LimitReached)} == {"max_server_requests"}
+
+
+async def test_a_server_that_takes_no_refusal_does_not_stop_its_answers(pushy: Pushy) -> None:
+    """It sends more than fits into any pipe, and reads nothing meanwhile."""
+
+    async def never(*_: Any) -> CreateMessageResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    config = pushy("--asks", "5000", session=SETTINGS)
+    manager = MCPClientSessionManager(callbacks=SessionCallbacks(sampling=never))
+    async with manager.open_session(config) as session:
+        assert (await session.call_tool("work")).text == "done"
+        assert (await session.call_tool("work")).text == "done"
+
+
+async def cancels(*_: Any, **__: Any) -> Any:
+    raise asyncio.CancelledError
+
+
+async def cancels_its_own_task(*_: Any, **__: Any) -> Any:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+async def ends_oddly(*_: Any, **__: Any) -> Any:
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize("callback", [cancels, cancels_its_own_task, ends_oddly])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("sampling", "sampling/createMessage"),
+        ("elicitation", "elicitation/create"),
+        ("roots", "roots/list"),
+        ("logging", None),
+        ("notification", None),
+        ("progress", None),
+    ],
+)
+async def test_a_callback_that_ends_by_a_cancellation_costs_what_was_asked(
+    pushy: Pushy, name: str, method: str | None, callback: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Event] = []
+    options = ["--asks", "3", "--method", method] if method else ["--tells"]
+    callbacks = SessionCallbacks(**({} if name == "progress" else {name: callback}))
+    manager = MCPClientSessionManager(on_event=seen.append, callbacks=callbacks)
+    async with manager.open_session(pushy(*options, session=SETTINGS)) as session:
+        progress = callback if name == "progress" else None
+        for _ in range(2):
+            assert (await session.call_tool("work", progress_callback=progress)).text == "done"
+        while method and len(pushy.log("answer")) < 6:
+            await anyio.sleep(0.01)
+        assert session.generation == 1
+    assert all(line.endswith("-32603") for line in pushy.log("answer"))
+    assert f"The {name} callback failed" in caplog.text
+    assert not [event for event in seen if isinstance(event, SessionLost)]
