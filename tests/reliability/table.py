@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from tests.reliability.scenario import Line, Outcome, When
+
+from jackfield.transport.http_statuses import STATUS_RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -119,23 +121,13 @@ TABLE = [
     row("invalid", "20 calls", SESSION_ID, "result", state_lost=True, events=LOST),
     row("refuse-stream", "idle", ["http"], "result", events=RENEWED),
     row("401", "opening", REMOTE, "auth_required", sent=False, runs=0),
-    row("401", "call", REMOTE, "auth_required", sent=False, runs=0),
-    row("401", "read-only call", REMOTE, "auth_required", sent=False, runs=0),
     row("403", "opening", REMOTE, "auth_required", sent=False, runs=0),
-    row("403", "call", REMOTE, "auth_required", sent=False, runs=0),
-    row("403", "read-only call", REMOTE, "auth_required", sent=False, runs=0),
     row("409", "opening", REMOTE, "session_conflict", sent=False, runs=0),
-    row("409", "call", REMOTE, "result", events=RETRIED),
-    row("409", "read-only call", REMOTE, "result", events=RETRIED),
     row("429/1", "opening", REMOTE, "result"),
     row("429/1", "call", REMOTE, "result", events=RETRIED),
     row("429/1", "read-only call", REMOTE, "result", events=RETRIED),
     row("500", "opening", REMOTE, "unavailable", sent=False, runs=0),
-    row("500", "call", REMOTE, "unavailable", sent=None, runs=0),
-    row("500", "read-only call", REMOTE, "result", events=RETRIED),
     row("503", "opening", REMOTE, "unavailable", sent=False, runs=0),
-    row("503", "call", REMOTE, "result", events=RETRIED),
-    row("503", "read-only call", REMOTE, "result", events=RETRIED),
     row("down", "call", SESSION_ID, "unavailable", sent=None, runs=0, events=LOST),
     row("down", "call", ["http 2026"], "unavailable", sent=None, runs=0),
     row("down", "read-only call", SESSION_ID, "result", state_lost=True, events=LOST | RETRIED),
@@ -145,6 +137,66 @@ TABLE = [
     row("stubborn", "closing", STDIO, "result"),
     row("banner", "opening", STDIO, "result"),
     row("stderr flood", "opening", STDIO, "result"),
+]
+
+Body = Literal["empty", "html", "text", "null", "foreign", "own"]
+
+BODIES: dict[Body, str] = {
+    "empty": "none",
+    "html": "a web page",
+    "text": "text",
+    "null": "a JSON-RPC error with the id `null`",
+    "foreign": "a JSON-RPC error with another id",
+    "own": "a JSON-RPC error with the id of the call",
+}
+NOT_OWN: list[Body] = ["empty", "html", "text", "null", "foreign"]
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """What is promised for HTTP statuses with which a call is answered once, before the tool runs."""
+
+    statuses: Sequence[int]
+    bodies: Sequence[Body]
+    lines: Sequence[Line]
+    got: str
+    """By the caller of a tool that says nothing of itself."""
+    sent: bool | None = None
+    state_lost: bool = False
+    read_only: str = "result"
+    """What the caller of a tool that says it is read-only gets."""
+    words: str = "on purpose"
+    """The server's own; `challenge`: it sends that."""
+
+    def outcome(self, got: str) -> Outcome:
+        """What a cell should end with."""
+        if got == "result":
+            return Outcome("result", None, self.state_lost, 1)
+        return Outcome(got, self.sent, False, 0)
+
+
+_NO_PROOF = [405, 406, 408, 410, 418, 421, 422, 425, 451, 500, 501, 502, 503, 504, 520, 599]
+_PROOF = [413, 415, 429]
+_LOST: dict[str, Any] = {"state_lost": True}
+STATUS_TABLE = [
+    StatusRow([202, 204], ["empty"], HTTP, "tool_error", True, read_only="tool_error"),
+    StatusRow([307, 308], ["empty"], REMOTE, "result", words="it redirects to the same server"),
+    StatusRow([302, 303], NOT_OWN, REMOTE, "unavailable"),
+    StatusRow([400], NOT_OWN, REMOTE, "unavailable"),
+    StatusRow([400], ["text", "null", "foreign", "own"], SESSION_ID, "result", **_LOST, words="No valid session ID"),
+    StatusRow([400], ["text", "null", "foreign", "own"], SESSION_ID, "result", **_LOST, words="Server not initialized"),
+    StatusRow([400], ["text", "null", "foreign"], ["http 2026"], "unavailable", words="No valid session ID"),
+    StatusRow(
+        [401, 403], [*NOT_OWN, "own"], REMOTE, "auth_required", False, read_only="auth_required", words="challenge"
+    ),
+    StatusRow([401, 403], [*NOT_OWN, "own"], REMOTE, "auth_required", read_only="auth_required"),
+    StatusRow([404], [*NOT_OWN, "own"], SESSION_ID, "result", **_LOST),
+    StatusRow([404], NOT_OWN, ["http 2026"], "unavailable"),
+    StatusRow([409], NOT_OWN, REMOTE, "session_conflict"),
+    StatusRow(_PROOF, NOT_OWN, REMOTE, "result"),
+    StatusRow(_NO_PROOF, NOT_OWN, REMOTE, "unavailable"),
+    StatusRow([400, 409, *_PROOF, *_NO_PROOF], ["own"], REMOTE, "request_failed", True, read_only="request_failed"),
+    StatusRow([404], ["own"], ["http 2026"], "request_failed", True, read_only="request_failed"),
 ]
 
 CELLS = [(line, one) for one in TABLE for line in one.lines]
@@ -168,6 +220,22 @@ after each the session, or else the server, is used again, and nothing is left o
   sessions over HTTP, so that there nothing can be lost.
 """
 
+STATUS_INTRODUCTION = """## Each HTTP status, in answer to a call, then well
+
+A JSON-RPC error in the body is the answer to a call only if it has the call's id; then the caller gets it. Otherwise
+the status decides, and the server's words are quoted. *any but the call's*: no body, a web page, text, a JSON-RPC error
+with the id `null` or another.
+"""
+
+STATUS_RULES_INTRODUCTION = """## What an HTTP status proves
+
+Whoever writes a status may be a proxy that gave up waiting while the tool runs. So only a status that is defined as one
+that precedes execution proves that a call was not executed (`sent`: no). The first row that applies counts. While a
+session is opened nothing of yours was sent, whatever the status.
+"""
+
+SENT = {True: "yes", False: "no", None: "perhaps"}
+
 
 def rendered() -> str:
     """The page."""
@@ -180,7 +248,59 @@ def rendered() -> str:
         rows.sort(key=lambda one: get_args(When).index(one.when))
         parts += [_rendered_row(one) for one in rows]
         parts.append("")
+    parts += [*_rendered_statuses(), *_rendered_rules()]
     return "\n".join(parts)
+
+
+def _rendered_rules() -> list[str]:
+    """`STATUS_RULES` as a table."""
+    lines = [
+        STATUS_RULES_INTRODUCTION,
+        "| status | given | error | sent | state lost | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    meanings = {
+        "session id": "the request has a session id that the server gave",
+        "names the session": "the answer speaks of the session",
+        "challenge": "with `WWW-Authenticate`",
+        "retry_on_503": "`retry_on_503=True`",
+    }
+    for rule in STATUS_RULES:
+        given = ", ".join(meaning for name, meaning in meanings.items() if name in rule.given)
+        other = "other " if rule.name.endswith("xx") else ""
+        without = any(rule.statuses == earlier.statuses for earlier in STATUS_RULES[: STATUS_RULES.index(rule)])
+        lost = "yes" if rule.state_lost else ""
+        cells = (
+            f"{other}{rule.name}",
+            given or ("otherwise" if without else ""),
+            f"`{rule.error.code}`",
+            SENT[rule.sent],
+        )
+        lines.append(f"| {' | '.join(cells)} | {lost} | {rule.source} |")
+    return [*lines, ""]
+
+
+def _rendered_statuses() -> list[str]:
+    """`STATUS_TABLE`, and how a tool that says nothing of itself and one that is read-only fare."""
+    lines = [
+        STATUS_INTRODUCTION,
+        "| status | answer | line | the caller gets | sent | of a read-only tool | state lost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in STATUS_TABLE:
+        statuses = ", ".join(map(str, one.statuses))
+        if one.words == "challenge":
+            statuses += " with a challenge"
+        bodies = ", ".join(BODIES[body] for body in one.bodies)
+        if {*NOT_OWN} <= {*one.bodies}:
+            bodies = "any" if "own" in one.bodies else "any but the call's"
+        if one.words not in ("challenge", "on purpose"):
+            bodies += f": \u201c{one.words}\u201d"
+        got, read_only = (word if word == "result" else f"`{word}`" for word in (one.got, one.read_only))
+        sent = "" if one.got == "result" else SENT[one.sent]
+        lost = "yes" if one.state_lost else ""
+        lines.append(f"| {statuses} | {bodies} | {', '.join(one.lines)} | {got} | {sent} | {read_only} | {lost} |")
+    return [*lines, ""]
 
 
 def _rendered_row(one: Row) -> str:
@@ -188,7 +308,7 @@ def _rendered_row(one: Row) -> str:
     got = " or ".join(word if word == "result" else f"`{word}`" for word in expected.got.split(" or "))
     if one.when == "closing":
         got = "a clean end"
-    sent = "" if expected.got == "result" else {True: "yes", False: "no", None: "perhaps"}[expected.sent]
+    sent = "" if expected.got == "result" else SENT[expected.sent]
     if one.when == "20 calls" and sent:
         sent = "yes or perhaps"
     lost = "yes" if expected.state_lost else ""

@@ -5,6 +5,8 @@
 The fault happens `--times` times, at the moment `--when`, once `--after` calls have come. What was counted
 stands in the log, so that it outlives the process. A crash of an HTTP server is followed by a restart on
 the same port, as a supervisor would do it: the program replaces itself and keeps only the listening socket.
+
+Over HTTP a call can bring along how it is to be answered the first time: `answer="STATUS BODY WORDS"`.
 """
 
 import argparse
@@ -244,6 +246,7 @@ class Http(Rig):
         super().__init__(options)
         self.sessions: dict[str, dict] = {}
         self.resumable: dict[str, list[str]] = {}
+        self.refused: set[int] = set()
         self.listener = socket.socket(fileno=options.fd) if options.fd else self.bound()
 
     @staticmethod
@@ -312,6 +315,9 @@ class Http(Rig):
             return
         if is_call and self.fires("call"):
             self.fail("call", http, message, session_id)
+            return
+        if is_call and (answer := message["params"].get("arguments", {}).get("answer")) and self.is_first(message):
+            self.refuse(http, message, *answer.split(" ", 2))
             return
         stateless = self.options.era == "modern"
         if message.get("method") == "initialize" and self.options.transport == "http":
@@ -467,6 +473,28 @@ class Http(Rig):
         headers = {"Retry-After": wait} if wait else {}
         self.reply(http, int(status), "text/plain", f"on purpose: {status}".encode(), headers)
         return
+
+    def is_first(self, message: dict) -> bool:
+        n = message["params"]["arguments"]["n"]
+        with self.lock:
+            if n in self.refused:
+                return False
+            self.refused.add(n)
+            return True
+
+    def refuse(self, http, message: dict, status: str, body: str, words: str) -> None:
+        """Answer a call as it asks for: by a status, with a body of some kind."""
+        headers = {"WWW-Authenticate": "Bearer"} if words == "challenge" else {}
+        if status.startswith("30"):
+            headers["Location"] = http.path if status in ("307", "308") else "/elsewhere"
+        if body in ("null", "own", "foreign"):
+            answered = {"null": None, "own": message["id"], "foreign": "of somebody else"}[body]
+            error = {"jsonrpc": "2.0", "id": answered, "error": {"code": -32000, "message": words}}
+            self.reply(http, int(status), "application/json", json.dumps(error).encode(), headers)
+        elif body == "html":
+            self.reply(http, int(status), "text/html", f"<html><title>{words}</title></html>".encode(), headers)
+        else:
+            self.reply(http, int(status), "text/plain", words.encode() if body == "text" else b"", headers)
 
     def forget(self, session_id: str) -> None:
         session = self.sessions.pop(session_id, None)

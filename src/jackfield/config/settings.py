@@ -153,6 +153,10 @@ class SessionConfig(StrictModel):
     retry_attempts: NonNegativeInt = Field(default_factory=_setting("retry_attempts", 3, int, "attempts"))
     """How often a lost session is reopened, and a call that was not executed made again; 0: never."""
 
+    retry_on_503: bool = Field(default_factory=_switch("retry_on_503"))
+    """Whether HTTP 503 of this server proves that a call was not executed, so that any call is made again after it.
+    A router that gives up waiting says 503, too, while the server goes on: only for those who know what writes it."""
+
     retry_delay: PositiveFloat = Field(default_factory=_setting("retry_delay", 0.5))
     """Seconds before the second attempt, doubled for each further one; the first is made at once."""
 

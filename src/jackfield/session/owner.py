@@ -379,7 +379,8 @@ class SessionOwner:
                 return
             if was_open and failures <= 1 and (settings.retry_attempts or self._is_asked_for):
                 continue
-            if may_open_again(error) and failures < settings.retry_attempts:
+            soon = (error.retry_after or 0.0) <= settings.max_retry_delay
+            if may_open_again(error) and failures < settings.retry_attempts and soon:
                 await self._pause(settings.wait_before(failures + 1, error.retry_after))
             elif self.opened_at is None:
                 self.error = error

@@ -30,9 +30,10 @@ from ..errors import JackfieldError, ServerUnavailableError
 from .http_bodies import BoundedBody, EventStream
 from .http_failures import (
     SESSION_HEADER,
-    concerns_session,
+    answer_as_error,
+    answers_request,
     connection_failure,
-    is_rpc_error,
+    is_followed,
     media_type,
     not_mcp,
     status_failure,
@@ -148,7 +149,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         response, failure = await self._attempt(request)
         self._report.note_failure(failure)
         if record is not None:
-            failure = failure or (None if self._is_sse else _without_answer(self._config, record.method, response))
+            failure = failure or self._without_answer(request, record.method, response)
             record.became(failure.sent if failure else True, failure)
         if failure is None:
             return self._bounded(request, response, record)
@@ -260,29 +261,30 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         ):
             with anyio.move_on_after(self._config.timeout):
                 body = (await response.aread()).decode("utf-8", "replace")
-        if is_rpc_error(body) and not concerns_session(request, status, body):
+        if request.method == "POST" and answers_request(self._config, request, status, body):
+            if self._is_sse:
+                # Answers come on the standing stream; this one would not reach its request.
+                return answer_as_error(self._config, request, body)
+            response.headers["content-type"] = "application/json"  # The SDK does not look into what claims another.
             return None
         return status_failure(self._config, request, response, body)
 
+    def _without_answer(self, request: httpx2.Request, method: str, response: httpx2.Response) -> JackfieldError | None:
+        """The failure of a request whose response brings no answer, though its status is no error's.
+
+        The SDK would answer in the server's place.
+        """
+        status = response.status_code
+        if status >= 400 or (status not in (202, 204) and status < 300 and media_type(response) in _ANSWER_TYPES):
+            return None
+        if is_followed(request, response):
+            return None
+        if status >= 300:
+            return status_failure(self._config, request, response, "")
+        return None if self._is_sse else bad_answer(self._config, method, f"HTTP {status} without a message")
+
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _without_answer(config: HttpConfig | SseConfig, method: str, response: httpx2.Response) -> JackfieldError | None:
-    """The failure of a request whose response brings no answer, though its status is no error's.
-
-    The SDK would answer in the server's place.
-    """
-    status = response.status_code
-    if status >= 400 or (status not in (202, 204) and status < 300 and media_type(response) in _ANSWER_TYPES):
-        return None
-    if status < 300:
-        return bad_answer(config, method, f"HTTP {status} without a message")
-    return ServerUnavailableError(
-        f"Server {config.server_name!r} at {config.address} answered {method} with a redirect (HTTP {status}).",
-        server_name=config.server_name,
-        hint="Set the URL that it redirects to.",
-    )
 
 
 def _bound_reading(request: httpx2.Request, seconds: float) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx2
+from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
+from pydantic import ValidationError
 
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
     AuthenticationError,
     JackfieldError,
+    RequestError,
     ServerUnavailableError,
     SessionConflictError,
     SessionExpiredError,
     SessionInvalidError,
 )
+from .http_statuses import Circumstance, status_rule
 
 SESSION_HEADER = "mcp-session-id"
 
@@ -26,10 +30,6 @@ SESSION_HEADER = "mcp-session-id"
 def media_type(response: httpx2.Response) -> str:
     """The kind of an answer's body, without its parameters."""
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _details(config: HttpConfig | SseConfig, **more: Any) -> dict[str, Any]:
-    return {"server_name": config.server_name, **more}
 
 
 def connection_failure(config: HttpConfig | SseConfig, error: httpx2.TransportError) -> JackfieldError:
@@ -55,7 +55,9 @@ def connection_failure(config: HttpConfig | SseConfig, error: httpx2.TransportEr
         problem, hint = f"the connection broke ({reason})", "Try again; look at the server's log if it happens again."
     return ServerUnavailableError(
         f"Server {config.server_name!r} at {config.address} cannot be reached: {problem}.",
-        **_details(config, retryable=True, hint=hint),
+        server_name=config.server_name,
+        retryable=True,
+        hint=hint,
     )
 
 
@@ -64,111 +66,212 @@ def not_mcp(config: HttpConfig | SseConfig, kind: str) -> JackfieldError:
     what = "a web page" if kind == "text/html" else f"{kind or 'something without a content type'}"
     return ServerUnavailableError(
         f"{config.address} answered with {what}, not with MCP.",
-        **_details(config, sent=True, hint="Check the path of the URL: it often ends in /mcp, or in /sse for SSE."),
+        server_name=config.server_name,
+        hint="Check the path of the URL: it often ends in /mcp, or in /sse for SSE.",
     )
 
 
-def is_rpc_error(body: str) -> bool:
+def _parsed(body: str | bytes) -> dict[str, Any]:
+    """A JSON object; empty where the body is none."""
+    try:
+        parsed: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+
+
+def _rpc_error(body: str) -> JSONRPCError | None:
+    """The JSON-RPC error that a body is, whatever its id."""
+    try:
+        return JSONRPCError.model_validate(_parsed(body))
+    except ValidationError:
+        return None
+
+
+def request_id(request: httpx2.Request) -> str | int | None:
+    """The id of the JSON-RPC request that a POST carries; `None` for a notification or an answer."""
+    message = _parsed(request.content)
+    return message.get("id") if "method" in message else None
+
+
+def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, status: int, body: str) -> bool:
     """Whether a failed request was answered in the protocol's own terms, which then say more than the status.
+
+    An error with another id, or none, is of whoever wrote it, perhaps of a gateway. Statuses that have a meaning of
+    their own in MCP keep it: 401, 403, and those that end a session.
 
     Source: MCP 2026-07-28, basic/transports "Streamable HTTP": errors have an HTTP status as well.
     """
-    try:
-        parsed = json.loads(body)
-    except ValueError:
+    error, asked, answered = _rpc_error(body), request_id(request), _parsed(body).get("id")
+    if error is None or asked is None or type(answered) is not type(asked) or answered != asked or status in (401, 403):
         return False
-    return isinstance(parsed, dict) and "jsonrpc" in parsed and "error" in parsed
+    if error.error.code in (METHOD_NOT_FOUND, INVALID_PARAMS):
+        return True  # About this request, though it has a status, or speaks of sessions, as if the session were gone.
+    return not status_rule(status, _circumstances(config, request, httpx2.Headers(), body)).state_lost
 
 
-def concerns_session(request: httpx2.Request, status: int, body: str) -> bool:
-    """Whether the failure is of the session or of who may use it, rather than of this one request."""
-    if status in (401, 403):
-        return True
-    return _names_session(request) and (status == 404 or (status == 400 and "session" in body.lower()))
+def answer_as_error(config: HttpConfig | SseConfig, request: httpx2.Request, body: str) -> RequestError:
+    """What a JSON-RPC error says, where it cannot reach its request."""
+    error = JSONRPCError.model_validate_json(body).error
+    return RequestError(
+        f"Server {config.server_name!r} answered {_parsed(request.content).get('method')} with error {error.code}: "
+        f"{error.message}",
+        rpc_code=error.code,
+        server_name=config.server_name,
+        sent=True,
+    )
 
 
-def _names_session(request: httpx2.Request) -> bool:
-    """Whether the request belongs to a session: by its header, or over SSE by the address it got from the server."""
-    return SESSION_HEADER in request.headers or "session" in str(request.url.query)
+# Whitespace and the rest take turns in these, so that no text takes long to be read.
+_SESSION_ID = r"\bsession[\s_-]?id\b|\bmcp-session\b"
+_SESSION_IS_GONE = r"""
+    \bsession\S{0,80} (?:\s+\S+){0,4}? \s+ (?: not\s(?:found|recogni[sz]ed|known) | expired | terminated | closed | gone
+        | lost | ended | unknown | no\slonger | (?:does\snot|doesn't)\sexist | timed\sout )\b
+  | \bsession\s+(?:is\s+)? (?: invalid | not\svalid | missing | required )\b
+  | \b(?: no | not\sa | invalid | unknown | expired | missing | unrecogni[sz]ed | not\sfind | without\sa )\b
+        (?:\s\w+){0,3}? \ssession\b
+        (?= \s*$ | \s*[^\w\s] | \s(?: header | provided | found | exists | available | for | with | in | was | is )\b )
+"""
+_NOT_INITIALIZED = r"""
+    (?: ^ | : | \b(?: server | session | client | connection | transport | mcp )\b ) \s* (?:(?: is | has | was )\s+)?
+        (?: not\s+(?:yet\s+)?(?:been\s+)?initiali[sz]ed | uninitiali[sz]ed )\b
+  | \b(?: before\s+initiali[sz](?: e | ation | ing ) | expect(?:ed|s)?\s+(?:an?\s+)?initiali[sz]e
+        | initiali[sz]e\s+first )\b
+"""
+_NAMES_SESSION = re.compile(f"{_SESSION_ID} | {_SESSION_IS_GONE} | {_NOT_INITIALIZED}", re.IGNORECASE | re.VERBOSE)
+
+
+def names_session(words: str) -> bool:
+    """Whether a server's words on HTTP 400 are of the session, or of its initialization, rather than of the request."""
+    return _NAMES_SESSION.search(words) is not None
+
+
+def _has_session(config: HttpConfig | SseConfig, request: httpx2.Request) -> bool:
+    """Whether a request names a session that the server gave: by a header that is not of the configuration, or over
+    SSE by the address that messages go to."""
+    if isinstance(config, SseConfig):
+        return request.method == "POST"
+    return SESSION_HEADER in request.headers and not any(name.lower() == SESSION_HEADER for name in config.headers)
+
+
+def _words(body: str) -> str | None:
+    """What the server says in a body; a web page is of a proxy as a rule, and says nothing in a line."""
+    if re.search(r"<html|<!doctype", body, re.IGNORECASE):
+        return None
+    error = _rpc_error(body)
+    return (body if error is None else error.error.message).strip() or None
+
+
+def _circumstances(
+    config: HttpConfig | SseConfig, request: httpx2.Request, headers: httpx2.Headers, body: str
+) -> set[Circumstance]:
+    known: dict[Circumstance, bool] = {
+        "session id": _has_session(config, request),
+        "names the session": names_session(_words(body) or ""),
+        "challenge": "www-authenticate" in headers,
+        "retry_on_503": config.session.retry_on_503,
+    }
+    return {circumstance for circumstance, holds in known.items() if holds}
 
 
 def status_failure(
     config: HttpConfig | SseConfig, request: httpx2.Request, response: httpx2.Response, body: str
 ) -> JackfieldError:
-    """What an HTTP status means for a session."""
+    """What an HTTP status means for a session: `status_rule` in words."""
+    status = response.status_code
+    rule = status_rule(status, _circumstances(config, request, response.headers, body))
+    wait = retry_after(response) if rule.retryable else None
+    say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
+    if rule.error is AuthenticationError:
+        problem = f"{say}: " + (
+            "it wants credentials, or does not accept those it got."
+            if status == 401
+            else "these credentials may not do that."
+        )
+        hint = _credentials_hint(config, response)
+    elif rule.error is SessionExpiredError:
+        problem = f"Server {config.server_name!r} no longer knows this session (HTTP {status})."
+        hint = "Open the session again."
+    elif rule.error is SessionInvalidError:
+        problem = f"Server {config.server_name!r} does not accept this session id (HTTP {status})."
+        hint = "Open the session again."
+    elif rule.error is SessionConflictError:
+        problem = f"{say}: another connection holds this session."
+        hint = "Close the other connection, or use another key."
+    elif status in (404, 405, 406, 410):
+        other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
+        problem = f"{say}: no MCP server is at this path."
+        hint = f"Check the path of the URL (often /mcp or /sse), or use {other}."
+    elif status < 400:
+        problem = f"{say}: a redirect{_redirect(request, response)}, which is not followed."
+        hint = "Set the URL that it redirects to, if that is meant."
+    elif rule.retryable:
+        problem = f"{say}."
+        hint = "Try again; look at the server's log." if wait is None else f"Try again in {wait:g} s."
+    else:
+        problem, hint = f"{say}.", None
+    return rule.error(
+        problem,
+        server_name=config.server_name,
+        sent=rule.sent,
+        retryable=rule.retryable,
+        state_lost=rule.state_lost,
+        server_output=_words(body),
+        hint=hint,
+        retry_after=wait,
+    )
+
+
+def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response) -> str:
     from ..auth.bearer import missing_scope
     from ..auth.store import sign_in_hint
 
-    status = response.status_code
-    has_session = _names_session(request)
-    output = None if "<html" in body.lower() else body or None
-    say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
-    if status == 401:
-        hint = "Set headers={'Authorization': 'Bearer ...'} or auth= in its config."
+    if response.status_code == 401:
         if config.oauth is not None:
-            hint = sign_in_hint(config.server_name, "to sign in, or set headers={'Authorization': ...} in its config")
-        return AuthenticationError(
-            f"{say}: it wants credentials, or does not accept those it got.",
-            **_details(config, sent=False, hint=hint),
-        )
-    if status == 403:
-        hint = "Check the token's scopes, or the server's allowed hosts and origins."
-        if config.oauth is not None and (scope := missing_scope(response)) is not None:
-            again = sign_in_hint(config.server_name, "again")
-            hint = f"It wants another scope ({scope}): add that to auth.scopes in its config. {again}"
-        return AuthenticationError(
-            f"{say}: these credentials may not do that.", **_details(config, sent=False, hint=hint)
-        )
-    if status == 404 and has_session:
-        return SessionExpiredError(
-            f"Server {config.server_name!r} no longer knows this session (HTTP 404).",
-            **_details(config, sent=False, state_lost=True, retryable=True, hint="Open the session again."),
-        )
-    if status == 400 and has_session and "session" in body.lower():
-        return SessionInvalidError(
-            f"Server {config.server_name!r} does not accept this session id (HTTP 400).",
-            **_details(
-                config,
-                sent=False,
-                state_lost=True,
-                retryable=True,
-                server_output=output,
-                hint="Open the session again.",
-            ),
-        )
-    if status == 409:
-        return SessionConflictError(
-            f"{say}: another connection holds this session.",
-            **_details(config, sent=False, retryable=True, hint="Close the other connection, or use another key."),
-        )
-    if status in (404, 405, 406, 410):
-        other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
-        return ServerUnavailableError(
-            f"{say}: no MCP server is at this path.",
-            **_details(config, sent=False, hint=f"Check the path of the URL (often /mcp or /sse), or use {other}."),
-        )
-    if status == 429 or status >= 500:
-        wait = _retry_after(response)
-        hint = f"Try again in {wait:g} s." if wait is not None else "Try again; look at the server's log."
-        # A gateway's 5xx says nothing of how far the server behind it got.
-        sent = False if status in (429, 503) else None
-        return ServerUnavailableError(
-            f"{say}.",
-            **_details(config, sent=sent, retryable=True, server_output=output, hint=hint, retry_after=wait),
-        )
-    return ServerUnavailableError(f"{say}.", **_details(config, sent=None, server_output=output))
+            return sign_in_hint(config.server_name, "to sign in, or set headers={'Authorization': ...} in its config")
+        return "Set headers={'Authorization': 'Bearer ...'} or auth= in its config."
+    if config.oauth is not None and (scope := missing_scope(response)) is not None:
+        again = sign_in_hint(config.server_name, "again")
+        return f"It wants another scope ({scope}): add that to auth.scopes in its config. {again}"
+    return "Check the token's scopes, or the server's allowed hosts and origins."
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds, which a server may also give as a date.
+def _location(request: httpx2.Request, response: httpx2.Response) -> httpx2.URL | None:
+    try:
+        return request.url.join(response.headers["location"])
+    except (KeyError, ValueError, httpx2.InvalidURL):
+        return None
+
+
+def is_followed(request: httpx2.Request, response: httpx2.Response) -> bool:
+    """Whether the SDK sends a POST on: by a redirect that keeps the method, to the same server."""
+    location, origin = _location(request, response), request.url
+    if response.status_code not in (307, 308) or location is None:
+        return False
+    return (location.scheme, location.host, location.port) == (origin.scheme, origin.host, origin.port)
+
+
+def _redirect(request: httpx2.Request, response: httpx2.Response) -> str:
+    """Where to, without what may be secret."""
+    location = _location(request, response)
+    return "" if location is None else f" to {location.copy_with(userinfo=b'', query=None, fragment=None)}"
+
+
+LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+"""A server that asks for more is asked again after a day."""
+
+
+def retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, which a server may also give as a date; `None` where it says nothing that can be read.
 
     Source: RFC 9110, section 10.2.3.
     """
     text = response.headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), LONGEST_RETRY_AFTER_SECONDS)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)
