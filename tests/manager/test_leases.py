@@ -179,12 +179,70 @@ async def test_waiting_for_room_is_bounded_and_says_what_to_do(unruly: Unruly) -
 async def test_a_waiter_that_gives_up_does_not_block_the_next(unruly: Unruly) -> None:
     async with MCPClientSessionManager(max_sessions=1) as manager:
         async with manager.open_session(unruly()):
-            with anyio.move_on_after(0.05):
-                async with manager.open_session(unruly()):
-                    pytest.fail("there is no room")
+            waiting = asyncio.create_task(manager.open_session(unruly()).__aenter__())
+            await asyncio.sleep(0.05)
+            waiting.cancel()
         with anyio.fail_after(5):
             async with manager.open_session(unruly()) as session:
                 await session.call_tool("count")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_those_who_hold_a_session_and_wait_for_another_do_not_wait_for_ever(unruly: Unruly, backend: str) -> None:
+    ends: list[str] = []
+
+    async def nested(manager: MCPClientSessionManager) -> None:
+        try:
+            async with manager.open_session(unruly(name="a")) as one:
+                await one.call_tool("count")
+                async with manager.open_session(unruly(name="b")) as other:
+                    ends.append((await other.call_tool("count")).text)
+        except SessionTimeoutError as error:
+            ends.append(f"{error} sent={error.sent}")
+
+    async def main() -> None:
+        async with MCPClientSessionManager(max_sessions=2, acquire_timeout=1000) as manager:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(6):
+                    tasks.start_soon(nested, manager)
+            assert manager.sessions() == []
+
+    anyio.run(main, backend=backend)
+    assert len(ends) == 6
+    refused = [end for end in ends if end != "1"]
+    assert 0 < len(refused) < 6
+    for text in refused:
+        assert (
+            "can ever be free: 2 of max_sessions=2 are open, 2 in use. The caller itself holds a session of 'a'" in text
+        )
+        assert "Leave that session before you open another, or raise max_sessions" in text
+
+
+async def test_a_holder_waits_for_who_does_not_wait(unruly: Unruly) -> None:
+    async with MCPClientSessionManager(max_sessions=2) as manager:
+        other = manager.open_session(unruly(name="other"))
+        await asyncio.create_task(other.__aenter__())
+        async with manager.open_session(unruly(name="mine")):
+            waiting = asyncio.create_task(manager.open_session(unruly(name="third")).__aenter__())
+            second = manager.open_session(unruly(name="second"))
+            entering = asyncio.create_task(second.__aenter__())
+            second.holder = asyncio.current_task()
+            await asyncio.sleep(0.05)
+            assert not entering.done()
+            await other.__aexit__(None, None, None)
+            await entering
+            assert not waiting.done(), "who holds a session goes first"
+            await second.__aexit__(None, None, None)
+        await waiting
+
+
+async def test_more_servers_at_once_than_there_is_room_for(unruly: Unruly) -> None:
+    servers = [unruly(name=name) for name in "abc"]
+    manager = MCPClientSessionManager(MCPConfig(servers=servers), max_sessions=2, acquire_timeout=1000)
+    async with manager, manager.open_sessions() as opened:
+        assert len(opened) == 2
+        (error,) = opened.errors.values()
+        assert "The caller itself holds a session" in error.message
 
 
 async def test_cancelling_the_opener_does_not_disturb_who_waits_with_it(unruly: Unruly) -> None:

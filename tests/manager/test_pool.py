@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.manager.pool import Evict, Open, Reuse, Wait, decide
+from jackfield.manager.pool import Evict, Open, Reuse, Wait, decide, stuck
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,32 @@ def test_examples() -> None:
     assert decide([busy], "s", None, 9, 1) == Wait("server")
     assert decide([busy], "t", None, 9, 1) == Open()
     assert decide([idle, older], "s", None, 9, 1) == Evict(0)
+
+
+@dataclass(frozen=True)
+class FakeLeased:
+    server_name: str
+    holders: tuple[str, ...]
+    is_settled: bool = True
+
+
+@dataclass(frozen=True)
+class FakeWaiter:
+    holder: str
+    server_name: str = "s"
+    because: str | None = "full"
+
+
+def test_who_gives_up_is_the_last_of_a_circle() -> None:
+    a, b = FakeLeased("s", ("ada",)), FakeLeased("t", ("eve",))
+    ada, eve, other = FakeWaiter("ada"), FakeWaiter("eve"), FakeWaiter("other")
+    assert stuck([a, b], [ada, eve, other]) is eve
+    assert stuck([a, b], [ada, other]) is None, "eve may give hers back"
+    assert stuck([a], [other]) is None
+    assert stuck([a, FakeLeased("t", ("eve", "bob"))], [ada, eve]) is None, "nor need bob wait"
+    assert stuck([a, FakeLeased("t", ("eve",), is_settled=False)], [ada, eve]) is None, "it may fail to open"
+    assert stuck([a, FakeLeased("t", ())], [ada]) is None, "nobody has the other"
+    assert stuck([a, b], [ada, FakeWaiter("eve", because="closing")]) is None
+    of_server = FakeWaiter("ada", because="server")
+    assert stuck([a, b], [of_server]) is of_server, "the other server's sessions are no room for it"
+    assert stuck([], []) is None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..session.detached import current_task
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
@@ -21,16 +22,21 @@ class SessionLease:
     """
 
     def __init__(
-        self, acquire: Callable[[], Awaitable[tuple[SessionRegistry, SessionOwner]]], hooks: Sequence[CallHook] = ()
+        self,
+        acquire: Callable[[object], Awaitable[tuple[SessionRegistry, SessionOwner]]],
+        hooks: Sequence[CallHook] = (),
     ) -> None:
         self._acquire = acquire
         self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
+        self.holder: object = None
+        """Who enters it, if that is another than the task that does; to tell who waits for whom."""
 
     async def __aenter__(self) -> Session:
         if self._held is not None:
             raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
-        registry, owner = await self._acquire()
+        self.holder = self.holder or current_task()
+        registry, owner = await self._acquire(self.holder)
         from ..session.session import Session
 
         session = Session(owner, registry.became_idle, self._hooks)
@@ -43,4 +49,4 @@ class SessionLease:
         if self._held is not None:
             (registry, owner, session), self._held = self._held, None
             session.release()
-            await registry.release(owner)
+            await registry.release(owner, self.holder)

@@ -135,9 +135,9 @@ class MCPClientSessionManager:
         asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
         seconds = self.acquire_timeout if acquire_timeout is None else acquire_timeout
 
-        async def acquire() -> tuple[SessionRegistry, SessionOwner]:
+        async def acquire(holder: object) -> tuple[SessionRegistry, SessionOwner]:
             registry = self._registry_here()
-            return registry, await registry.acquire(config, key, asked, seconds)
+            return registry, await registry.acquire(config, key, asked, seconds, holder)
 
         return SessionLease(acquire, (*self.hooks, *hooks))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..errors import JackfieldError, UnknownServerError, did_you_mean
+from ..session.detached import current_task
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -65,7 +66,10 @@ class SessionGroup:
     async def __aenter__(self) -> OpenedSessions:
         opened = OpenedSessions()
 
+        holder = current_task()
+
         async def enter(server_name: str, lease: SessionLease) -> None:
+            lease.holder = holder
             try:
                 opened.add(server_name, await lease.__aenter__())
             except JackfieldError as error:

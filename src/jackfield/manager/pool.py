@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 class Slot(Protocol):
@@ -97,3 +97,54 @@ def decide(
     if idle and not on_the_way_out:
         return Evict(min(idle, key=lambda index: slots[index].last_used_at))
     return Wait(why)
+
+
+class Held(Protocol):
+    """What the search for a deadlock needs to know of a session."""
+
+    @property
+    def server_name(self) -> str: ...
+
+    @property
+    def is_settled(self) -> bool:
+        """Open, and not on its way out; any other may make room by itself."""
+        ...
+
+    @property
+    def holders(self) -> Sequence[object]:
+        """Who has leased it."""
+        ...
+
+
+class Waiting(Protocol):
+    """Who waits for room, in the order in which they began."""
+
+    @property
+    def holder(self) -> object: ...
+
+    @property
+    def server_name(self) -> str: ...
+
+    @property
+    def because(self) -> str | None:
+        """As `Wait.because`; `None` while it does not wait."""
+        ...
+
+
+WaitingT = TypeVar("WaitingT", bound=Waiting)
+
+
+def stuck(slots: Sequence[Held], waiters: Sequence[WaitingT]) -> WaitingT | None:
+    """Who should give up because otherwise nobody would ever get a session: the last to wait of a circle, if any.
+
+    There is one where each session that could make room is leased by somebody who waits for a further one.
+    """
+    waiting = {waiter.holder for waiter in waiters if waiter.because in ("full", "server")}
+    for waiter in reversed(waiters):
+        if waiter.because not in ("full", "server"):
+            continue
+        crowd = [slot for slot in slots if waiter.because == "full" or slot.server_name == waiter.server_name]
+        is_circle = all(slot.is_settled and slot.holders and waiting.issuperset(slot.holders) for slot in crowd)
+        if is_circle and any(waiter.holder in slot.holders for slot in crowd):
+            return waiter
+    return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
 
 import anyio
 
@@ -17,7 +19,7 @@ from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
 from ..session.owner import SessionObserver, SessionOwner
 from ..session.statistics import Totals
-from .pool import Decision, Evict, Open, Reuse, Wait, decide
+from .pool import Decision, Evict, Open, Reuse, Wait, decide, stuck
 
 _REMEMBERED_LOSSES = 10_000
 
@@ -32,6 +34,29 @@ class SessionSlot(SessionOwner):
     @property
     def slot_key(self) -> tuple[str, str] | None:
         return None if self.key is None else (self.config.server_name, self.key)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_usable and self.opened.is_set()
+
+    @cached_property
+    def _holders(self) -> list[object]:
+        return []
+
+    @property
+    def holders(self) -> list[object]:
+        return self._holders
+
+
+@dataclass(eq=False)
+class Waiter:
+    """Somebody who wants a session."""
+
+    holder: object
+    server_name: str
+    scope: anyio.CancelScope
+    because: str | None = None
+    is_stuck: bool = False
 
 
 class SessionRegistry:
@@ -60,6 +85,9 @@ class SessionRegistry:
         self._slots: list[SessionSlot] = []
         # First come, first served: only who holds the turn may open, or wait for room.
         self._turn = anyio.Lock()
+        # But who holds a session already goes first: it gives two back the sooner.
+        self._holders_turn = anyio.Lock()
+        self._waiters: list[Waiter] = []
         self._changed = anyio.Event()
         self._closing = False
 
@@ -73,18 +101,30 @@ class SessionRegistry:
         return [slot.info() for slot in self._slots]
 
     async def acquire(
-        self, config: BaseServerConfig, key: str | None, callbacks: SessionCallbacks, acquire_timeout: float
+        self,
+        config: BaseServerConfig,
+        key: str | None,
+        callbacks: SessionCallbacks,
+        acquire_timeout: float,
+        holder: object,
     ) -> SessionOwner:
         """Lease a session: share it, or open it. Release it afterwards.
 
+        Args:
+            config: The server.
+            key: Whose session; `None` for a private one.
+            callbacks: For what the server asks.
+            acquire_timeout: Seconds to wait for room.
+            holder: Who holds the lease then, such as a task.
+
         Raises:
             JackfieldError: It could not be opened.
-            SessionTimeoutError: No room within `acquire_timeout` seconds.
+            SessionTimeoutError: No room within `acquire_timeout` seconds, or ever.
         """
         wanted = None if key is None else (config.server_name, key)
         # Room and the opening each have a bound; together they are that of acquiring, recovery included.
         deadline = anyio.current_time() + acquire_timeout + config.session.timeout
-        slot = await self._claim(config, wanted, callbacks, acquire_timeout)
+        slot = await self._claim(config, wanted, callbacks, acquire_timeout, holder)
         try:
             with anyio.CancelScope(deadline=deadline) as scope:
                 await self._wait_until_open(slot)
@@ -98,8 +138,9 @@ class SessionRegistry:
                     hint="Raise acquire_timeout of the manager, or timeout of the server.",
                 )
         except BaseException:
-            await self.release(slot)
+            await self.release(slot, holder)
             raise
+        self._end_deadlock()
         return slot
 
     async def _wait_until_open(self, slot: SessionSlot) -> None:
@@ -113,9 +154,10 @@ class SessionRegistry:
             await slot.check_alive()
         await slot.ready()
 
-    async def release(self, slot: SessionOwner) -> None:
+    async def release(self, slot: SessionOwner, holder: object) -> None:
         """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""
-        self._unlease(slot)
+        assert isinstance(slot, SessionSlot)
+        self._unlease(slot, holder)
         if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
             await close_all([slot], "released")
 
@@ -136,13 +178,15 @@ class SessionRegistry:
         self._notify()
         await close_all(list(self._slots), "manager")
 
-    def _unlease(self, slot: SessionOwner) -> None:
+    def _unlease(self, slot: SessionSlot, holder: object) -> None:
         slot.leases -= 1
+        slot.holders.remove(holder)
         slot.last_used_at = time.time()
         self.became_idle(slot)
 
-    def _lease(self, slot: SessionSlot) -> SessionSlot:
+    def _lease(self, slot: SessionSlot, holder: object) -> SessionSlot:
         slot.leases += 1
+        slot.holders.append(holder)
         slot.last_used_at = time.time()
         slot.expire_after(None)
         return slot
@@ -153,41 +197,47 @@ class SessionRegistry:
         wanted: tuple[str, str] | None,
         callbacks: SessionCallbacks,
         acquire_timeout: float,
+        holder: object,
     ) -> SessionSlot:
-        with anyio.move_on_after(acquire_timeout):
-            while True:
-                # Sharing needs no room, and one that is closing frees its key in its own time:
-                # for neither does one stand in line.
-                match self._decide(config, wanted):
-                    case Reuse(index):
-                        return self._lease(self._slots[index])
-                    case Wait("closing" | "server"):
-                        await self._changed.wait()
-                    case _:
-                        if slot := await self._claim_in_turn(config, wanted, callbacks):
-                            return self._lease(slot)
-        busy = sum(slot.leases > 0 for slot in self._slots)
-        count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
-        if (of_server := config.session.max_sessions) is not None:
-            mine = sum(slot.server_name == config.server_name for slot in self._slots)
-            count += f" (of this server {mine} of {of_server})"
-        raise SessionTimeoutError(
-            f"No session of server {config.server_name!r} within {acquire_timeout:g} s: {count}, {busy} in use.",
-            server_name=config.server_name,
-            sent=False,
-            retryable=True,
-            hint="Leave sessions earlier, or raise max_sessions or acquire_timeout of the manager.",
-        )
+        scope = anyio.CancelScope(deadline=anyio.current_time() + acquire_timeout)
+        waiter = Waiter(holder, config.server_name, scope)
+        with scope:
+            self._waiters.append(waiter)
+            try:
+                while True:
+                    # Sharing needs no room, and one that is closing frees its key in its own time:
+                    # for neither does one stand in line.
+                    match self._decide(config, wanted):
+                        case Reuse(index):
+                            return self._lease(self._slots[index], holder)
+                        case Wait("closing" | "server" as because):
+                            await self._wait(waiter, because)
+                        case decision:
+                            if isinstance(decision, Wait):
+                                self._begin_waiting(waiter, decision.because)
+                            if slot := await self._claim_in_turn(waiter, config, wanted, callbacks):
+                                return self._lease(slot, holder)
+            finally:
+                self._waiters.remove(waiter)
+                if waiter.because is not None:
+                    self._notify()
+        raise self._no_room(config, acquire_timeout, waiter)
 
     async def _claim_in_turn(
-        self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
+        self,
+        waiter: Waiter,
+        config: BaseServerConfig,
+        wanted: tuple[str, str] | None,
+        callbacks: SessionCallbacks,
     ) -> SessionSlot | None:
         """Wait for room, first come first served; `None` where the key's last session is still closing."""
-        async with self._turn:
+        async with self._holders_turn if self._held_by(waiter.holder) else self._turn:
             while True:
                 match self._decide(config, wanted):
                     case Reuse(index):
                         return self._slots[index]
+                    case Open() | Evict() if self._gives_way(waiter):
+                        await self._wait(waiter, "turn")
                     case Open():
                         return self._open(config, wanted, callbacks)
                     case Evict(index):
@@ -195,8 +245,57 @@ class SessionRegistry:
                     case Wait("closing" | "server"):
                         # Others need not wait for room at this server.
                         return None
-                    case Wait():
-                        await self._changed.wait()
+                    case Wait(because):
+                        await self._wait(waiter, because)
+
+    def _held_by(self, holder: object) -> list[SessionSlot]:
+        return [slot for slot in self._slots if holder in slot.holders]
+
+    def _gives_way(self, waiter: Waiter) -> bool:
+        """Whether the room that there is should be left to somebody who holds a session already."""
+        return not self._held_by(waiter.holder) and any(
+            other.because == "full" and self._held_by(other.holder) for other in self._waiters
+        )
+
+    async def _wait(self, waiter: Waiter, because: str) -> None:
+        self._begin_waiting(waiter, because)
+        await self._changed.wait()
+
+    def _begin_waiting(self, waiter: Waiter, because: str) -> None:
+        waiter.because = because
+        self._end_deadlock()
+
+    def _end_deadlock(self) -> None:
+        """Send somebody away if all wait for each other; that one's sessions are room for the others."""
+        waiter = stuck(self._slots, self._waiters)
+        if waiter is not None:
+            waiter.is_stuck, waiter.because = True, "given up"
+            waiter.scope.cancel()
+
+    def _no_room(self, config: BaseServerConfig, acquire_timeout: float, waiter: Waiter) -> SessionTimeoutError:
+        busy = sum(slot.leases > 0 for slot in self._slots)
+        count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
+        if (of_server := config.session.max_sessions) is not None:
+            mine = sum(slot.server_name == config.server_name for slot in self._slots)
+            count += f" (of this server {mine} of {of_server})"
+        held = ", ".join(sorted({repr(slot.server_name) for slot in self._held_by(waiter.holder)}))
+        within = f"within {acquire_timeout:g} s"
+        hint = "Leave sessions earlier, or raise max_sessions or acquire_timeout of the manager."
+        if held:
+            busy_with = f" The caller itself holds a session of {held} while it waits."
+            hint = "Leave that session before you open another, or raise max_sessions of the manager."
+        else:
+            busy_with = ""
+        if waiter.is_stuck:
+            within = "can ever be free"
+            busy_with += " So does everybody who holds one."
+        return SessionTimeoutError(
+            f"No session of server {config.server_name!r} {within}: {count}, {busy} in use.{busy_with}",
+            server_name=config.server_name,
+            sent=False,
+            retryable=True,
+            hint=hint,
+        )
 
     def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:
         if self._closing:

@@ -87,6 +87,16 @@ def event_loop_token() -> object:
         return trio.lowlevel.current_trio_token()
 
 
+def current_task() -> object:
+    """The running task, in either backend."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        import trio
+
+        return trio.lowlevel.current_task()
+
+
 def is_closed(token: object) -> bool:
     """Whether the event loop of this token has ended for good."""
     return isinstance(token, asyncio.AbstractEventLoop) and token.is_closed()
