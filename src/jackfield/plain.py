@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+# A pair of surrogates, one without its other half, or any other escape: `\\ud800` has none of a surrogate.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_LONE_SURROGATE_CHARS = 6
 
 
 def as_table(value: object) -> Mapping[str, Any]:
@@ -21,3 +30,24 @@ def as_strings(value: object) -> list[str] | None:
     if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
         return cast("list[str]", value)
     return None
+
+
+def parsed_json(text: str | bytes) -> object:
+    """JSON that somebody else wrote; `None` where it is none, or nested too deep to be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def readable_json(data: bytes) -> bytes:
+    """JSON text without what strict readers refuse although its meaning is plain: a byte order mark, bytes that are not
+    UTF-8, and halves of surrogate pairs. Each of the latter two becomes U+FFFD."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("utf-8", "replace").encode()
+    if b"\\ud" in data or b"\\uD" in data:
+        data = _ESCAPE.sub(lambda found: found[0] if len(found[0]) != _LONE_SURROGATE_CHARS else b"\\ufffd", data)
+    return data

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import cast
 from urllib.parse import parse_qsl
 
 import anyio
@@ -19,6 +17,8 @@ from ..config.outline import redact_url
 from ..config.servers import RemoteConfig
 from ..config.tls import tls_context
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
+from ..http_content import ACCEPTED_ENCODINGS, content_headers, decoded
+from ..plain import as_table, parsed_json
 
 REQUEST_SECONDS = 20.0
 _MAX_BODY_BYTES = 1024 * 1024
@@ -38,7 +38,9 @@ class AuthorizationClient:
         self.config = config
         self._purpose = purpose
         self._client = httpx2.AsyncClient(
-            verify=tls_context(config), timeout=REQUEST_SECONDS, headers={"User-Agent": "jackfield"}
+            verify=tls_context(config),
+            timeout=REQUEST_SECONDS,
+            headers={"User-Agent": "jackfield", "Accept-Encoding": ACCEPTED_ENCODINGS},
         )
         self._server = httpx2.URL(config.url)
 
@@ -83,7 +85,7 @@ class AuthorizationClient:
                     body = b"" if head_only else await self._body(response, at)
                 finally:
                     await response.aclose()
-        except (httpx2.TransportError, TimeoutError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
             reason = str(error) or f"no answer within {REQUEST_SECONDS:g} s"
             raise ServerUnavailableError(
                 f"{self._purpose} server {name!r} failed: {at} cannot be reached ({reason}).",
@@ -92,22 +94,22 @@ class AuthorizationClient:
                 retryable=True,
                 hint="Check that address, or try again later.",
             ) from None
-        headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_WIRE]
-        answer = httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+        answer = httpx2.Response(response.status_code, headers=content_headers(response), content=body, request=request)
         answer.next_request = response.next_request
         return answer
 
     async def _body(self, response: httpx2.Response, at: str) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > _MAX_BODY_BYTES:
-                raise AuthenticationError(
-                    f"{self._purpose} server {self.config.server_name!r} failed: {at} answered with more than "
-                    f"{_MAX_BODY_BYTES:,} bytes.",
-                    server_name=self.config.server_name,
-                    sent=False,
-                )
+        async with aclosing(decoded(response)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _MAX_BODY_BYTES:
+                    raise AuthenticationError(
+                        f"{self._purpose} server {self.config.server_name!r} failed: {at} answered with more than "
+                        f"{_MAX_BODY_BYTES:,} bytes.",
+                        server_name=self.config.server_name,
+                        sent=False,
+                    )
         return bytes(body)
 
 
@@ -116,19 +118,12 @@ def same_origin(one: httpx2.URL, other: httpx2.URL) -> bool:
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
-_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-
-
 def refusal(response: httpx2.Response) -> tuple[str, str]:
     """What an error answer says: the OAuth error code (or the status), and a text for people without secrets.
 
     Source: RFC 6749, section 5.2; RFC 7591, section 3.2.2.
     """
-    try:
-        parsed: object = json.loads(response.content)
-    except ValueError:
-        parsed = None
-    said = cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
+    said = as_table(parsed_json(response.content))
     code, about = said.get("error"), said.get("error_description")
     if not isinstance(code, str):
         return f"HTTP {response.status_code}", f"HTTP {response.status_code}"

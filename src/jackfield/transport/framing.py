@@ -14,6 +14,8 @@ _BLANK_LINE = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
 _DATA_FIELD = re.compile(rb"(?:^|[\r\n])data: ?")
 _ID_FIELD = re.compile(rb"(?:^|[\r\n])id: ?([^\r\n\0]*)")
 
+_MAX_ID_BYTES = 1024
+
 
 class EventFramer:
     """Holds what belongs to an event that is not whole yet, up to a limit."""
@@ -94,15 +96,16 @@ def _from_data(event: bytes) -> bytes:
     return event[found.end() :] if found else b""
 
 
-def event_data(event: bytes) -> bytes:
-    """The message in an event; empty where it has none, or is an event of another name."""
+def event_data(event: bytes, name: bytes = b"message") -> bytes:
+    """The data of an event; empty where it has none, or is an event of another name."""
     lines = event.splitlines()
-    if any(line.startswith(b"event:") and line[6:].strip() != b"message" for line in lines):
+    names = [line[6:].strip() for line in lines if line.startswith(b"event:")] or [b"message"]
+    if names[-1] != name:
         return b""
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 
 
 def event_id(event: bytes) -> str | None:
-    """The event's `id` field."""
+    """The event's `id` field; `None` also for one too long to be remembered."""
     found = _ID_FIELD.search(event) if b"id:" in event else None
-    return found[1].decode("utf-8", "replace") if found and found[1] else None
+    return found[1].decode("utf-8", "replace") if found and 0 < len(found[1]) <= _MAX_ID_BYTES else None

@@ -13,13 +13,16 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from inspect import signature
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
+from anyio.abc import TaskGroup
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -27,15 +30,19 @@ from ..config.oauth import OAuthConfig
 from ..config.servers import HttpConfig, SseConfig
 from ..config.tls import tls_context
 from ..errors import JackfieldError, ServerUnavailableError
-from .http_bodies import BoundedBody, EventStream
+from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
+from ..plain import as_table, parsed_json, readable_json
+from .framing import event_data
+from .http_bodies import BoundedBody, EventStream, Post, as_answer, cut_off
 from .http_failures import (
     SESSION_HEADER,
     answer_as_error,
     answers_request,
     connection_failure,
-    is_followed,
+    foreign_endpoint,
     media_type,
     not_mcp,
+    sent_on_to,
     status_failure,
 )
 from .http_messages import RecordingWriter, WatchedReader
@@ -46,8 +53,21 @@ from .scanning import MessageScanner
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _LAST_EVENT_HEADER = "last-event-id"
-_QUOTED_BODY_BYTES = 4096
-_ANSWER_TYPES = ("application/json", "text/event-stream")
+_SESSION_HEADER = SESSION_HEADER.encode()
+_EVENTS = "text/event-stream"
+_ANSWER_TYPES = ("application/json", _EVENTS)
+_CANCELLED = "notifications/cancelled"
+# A JSON-RPC error may stand in it, which is the answer.
+_ERROR_BODY_BYTES = 64 * 1024
+_QUOTE_SECONDS = 2.0
+# As long as a caller may go on after what it sent was acknowledged, and as much as is read of what nobody reads.
+_LET_GO_SECONDS = 0.05
+_UNHEARD_BYTES = 64 * 1024
+# A server that does not even take a cancellation in that time has the connection of the call closed all the same.
+_CANCELLATION_SECONDS = 2.0
+# Before a stream is opened again, where the server does not say how long, and however long it says.
+_RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 300.0
 # The length of an event is bounded below the SDK, where a call can be told why it failed; the SDK bounds it since 2.3.
 _NO_BOUND_OF_THE_SDK: dict[str, Any] = (
     {"max_sse_event_size": None} if "max_sse_event_size" in signature(streamable_http_client).parameters else {}
@@ -57,43 +77,45 @@ _NO_BOUND_OF_THE_SDK: dict[str, Any] = (
 @asynccontextmanager
 async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncGenerator[tuple[WatchedReader, Any]]:
     """Connect over Streamable HTTP; on exit the server is told by DELETE."""
-    async with (
-        _http_client(config, report) as client,
-        streamable_http_client(
-            config.url,
-            http_client=client,
-            terminate_on_close=config.terminate_on_close,
-            **_NO_BOUND_OF_THE_SDK,
-        ) as (reader, writer),
-        anyio.create_task_group() as tasks,
-    ):
-        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks)
+    async with anyio.create_task_group() as tasks:
+        transport = _ReportingTransport(config, report, tasks)
+        async with (
+            _http_client(config, transport) as client,
+            streamable_http_client(
+                config.url,
+                http_client=client,
+                terminate_on_close=config.terminate_on_close,
+                **_NO_BOUND_OF_THE_SDK,
+            ) as (reader, writer),
+        ):
+            yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks, transport.give_up)
         tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGenerator[tuple[WatchedReader, Any]]:
     """Connect over SSE."""
+    async with anyio.create_task_group() as tasks:
+        transport = _ReportingTransport(config, report, tasks)
 
-    def client_factory(
-        headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: httpx2.Auth | None = None
-    ) -> httpx2.AsyncClient:
-        return _http_client(config, report)
+        def client_factory(
+            headers: dict[str, str] | None = None,
+            timeout: httpx2.Timeout | None = None,
+            auth: httpx2.Auth | None = None,
+        ) -> httpx2.AsyncClient:
+            return _http_client(config, transport)
 
-    def session_created(session_id: str) -> None:
-        report.http_session_id = session_id
+        def session_created(session_id: str) -> None:
+            report.http_session_id = session_id
 
-    async with (
-        sse_client(
+        async with sse_client(
             config.url,
             timeout=config.timeout,
             sse_read_timeout=config.sse_read_timeout,
             httpx_client_factory=client_factory,
             on_session_created=session_created,
-        ) as (reader, writer),
-        anyio.create_task_group() as tasks,
-    ):
-        yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks)
+        ) as (reader, writer):
+            yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks, transport.give_up)
         tasks.cancel_scope.cancel()
 
 
@@ -101,190 +123,313 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
 _SSE_EVENT_BYTES = 1024 * 1024 - 4096
 
 
-def _http_client(config: HttpConfig | SseConfig, report: ConnectionReport) -> httpx2.AsyncClient:
-    # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-    inner: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=tls_context(config), limits=limits)
-    if config.oauth is not None:
-        # Sessions over stdio need none of it.
-        from ..auth.bearer import BearerTransport
-
-        inner = BearerTransport(config, inner)
+def _http_client(config: HttpConfig | SseConfig, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+    headers = httpx2.Headers({"Accept-Encoding": ACCEPTED_ENCODINGS})
+    headers.update(config.header_values())
     return httpx2.AsyncClient(
-        headers=config.header_values(),
+        headers=headers,
         auth=None if isinstance(config.auth, str | OAuthConfig) else config.auth,
         timeout=httpx2.Timeout(config.timeout, read=config.sse_read_timeout),
-        transport=_ReportingTransport(config, report, inner),
+        transport=transport,
     )
 
 
+def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
+    # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+    connections = httpx2.AsyncHTTPTransport(verify=tls_context(config), limits=limits)
+    if config.oauth is None:
+        return connections
+    # Sessions over stdio need none of it.
+    from ..auth.bearer import BearerTransport
+
+    return BearerTransport(config, connections)
+
+
+_current_post: ContextVar[Post | None] = ContextVar("jackfield_current_post", default=None)
+"""Set in the SDK's task that posts a request; a stream that goes on with its answer is opened in the same task."""
+
+
 class _ReportingTransport(httpx2.AsyncBaseTransport):
-    def __init__(
-        self, config: HttpConfig | SseConfig, report: ConnectionReport, inner: httpx2.AsyncBaseTransport
-    ) -> None:
+    """The boundary to whatever a server writes: nothing of it raises here, or costs more than its own request."""
+
+    def __init__(self, config: HttpConfig | SseConfig, report: ConnectionReport, tasks: TaskGroup) -> None:
         self._config = config
         self._report = report
-        self._inner = inner
+        self._tasks = tasks
+        self._inner = _connections(config)
         self._is_sse = isinstance(config, SseConfig)
         self._standing_streams = 0
         self._seen_ids = EventIds()
+        self._standing = Post()
+        self._posts: WeakValueDictionary[object, Post] = WeakValueDictionary()
+        """The requests under way, by their JSON-RPC id."""
+        self._odd_session_ids: dict[str, bytes] = {}
+        self._has_endpoint = False
+
+    def give_up(self, request_id: object) -> None:
+        """Nobody waits for the answer to a request any more: close its connection."""
+        if (post := self._posts.get(request_id)) is not None:
+            post.give_up()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         record = current_call.get()
+        if (odd := self._odd_session_ids.get(request.headers.get(SESSION_HEADER, ""))) is not None:
+            request.headers = httpx2.Headers(
+                [(name, odd if name.lower() == _SESSION_HEADER else value) for name, value in request.headers.raw]
+            )
         if request.method == "DELETE":
             return await self._delete(request)
-        if request.method == "GET" and not self._is_sse:
+        if request.method == "GET" and not self._is_sse and _EVENTS in request.headers.get("accept", ""):
+            return await self._opened_stream(request, record)
+        if request.method != "POST":
             response, failure = await self._attempt(request)
-            return await self._opened_stream(request, response, failure, record)
-        if request.method == "POST":
-            await request.aread()  # One that follows a redirect carries its body as a stream only.
-            message = MessageScanner(request.content)
-            if record is not None and (message.request_id != record.request_id or "method" not in message.members):
-                record = None  # Something else that is sent in the same context, such as a request for a token.
-            if record is not None:
-                request.headers.update(record.headers)
-            if self._is_sse or record is None:
-                # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
-                _bound_reading(request, self._config.timeout)
-        response, failure = await self._attempt(request)
-        self._report.note_failure(failure)
+            self._report.note_failure(failure)
+            return response if failure is not None else self._bounded(response, None, self._standing)
+        await request.aread()  # One that follows a redirect carries its body as a stream only.
+        message = MessageScanner(request.content)
+        if "jsonrpc" not in message.members:
+            # Something else that is sent in the same context, such as a request for a token.
+            response, failure = await self._attempt(request)
+            return response if failure is not None else self._bounded(response, None, Post())
+        if record is not None and (message.request_id != record.request_id or "method" not in message.members):
+            record = None
+        post = Post(message.request_id)
         if record is not None:
-            failure = failure or self._without_answer(request, record.method, response)
+            self._posts[post.request_id] = post
+            _current_post.set(post)
+            request.headers.update(record.headers)
+        if self._is_sse or record is None:
+            # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
+            _bound_reading(request, self._config.timeout)
+            return await self._acknowledged(request, record, post)
+        with post.waiting():
+            response, failure = await self._attempt(request)
+            self._report.note_failure(failure)
+            if failure is None and response.status_code < 300 and not _may_have_answer(response):
+                # The SDK would answer in the server's place.
+                failure = bad_answer(self._config, record.method, f"HTTP {response.status_code} without a message")
             record.became(failure.sent if failure else True, failure)
-        if failure is None:
-            return self._bounded(request, response, record)
-        if request.method == "POST" and self._is_sse:
-            # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
-            if record is not None and record.scope is not None:
-                record.scope.cancel()
-            else:
-                self._report.give_up_opening()
-            await response.aclose()
-            return httpx2.Response(202, request=request)
+            if failure is not None or response.has_redirect_location:
+                return response
+            return self._bounded(response, record, post)
+        return as_answer(post, request, "application/json")
+
+    async def _acknowledged(self, request: httpx2.Request, record: CallRecord | None, post: Post) -> httpx2.Response:
+        """Post what has no answer of its own: over SSE anything, else notifications and answers."""
+        cancelled = _cancelled_id(request) if record is None else None
+        response = httpx2.Response(202, request=request)
+        try:
+            with post.waiting(), anyio.move_on_after(None if cancelled is None else _CANCELLATION_SECONDS):
+                answer, failure = await self._attempt(request)
+                self._report.note_failure(failure)
+                if record is not None:
+                    record.became(failure.sent if failure else True, failure)
+                if failure is None:
+                    await self._let_go(answer)
+                    response = self._with_body(answer)
+                elif self._is_sse:
+                    # The SDK's writer would end at a failed POST and let every later call wait for its timeout.
+                    if record is not None and record.scope is not None:
+                        record.scope.cancel()
+                    else:
+                        self._report.give_up_opening()
+        finally:
+            if cancelled is not None:
+                self.give_up(cancelled)
         return response
+
+    async def _let_go(self, response: httpx2.Response) -> None:
+        """Read the rest of a body that says nothing, so that its connection can be used again, without waiting for it.
+        A server may look at a connection that is closed meanwhile as at a request that is given up."""
+        read = anyio.Event()
+
+        async def reading() -> None:
+            await beginning(response, _UNHEARD_BYTES, self._config.timeout)
+            read.set()
+
+        if response.headers.get("content-length") == "0":
+            await reading()
+            return
+        self._tasks.start_soon(reading)
+        with anyio.move_on_after(_LET_GO_SECONDS):
+            await read.wait()
 
     async def _delete(self, request: httpx2.Request) -> httpx2.Response:
         """Tell the server that the session is over. It being gone already is no fault worth a warning."""
         if self._report.loss is None:
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
-            if failure is None:
+            if failure is not None:
+                logger.debug("[MCP][%s] DELETE of the session failed: %s", self._config.server_name, failure.message)
+            elif response.has_redirect_location:
                 return response
-            logger.debug("[MCP][%s] DELETE of the session failed: %s", self._config.server_name, failure.message)
-            await response.aclose()
+            else:
+                await self._let_go(response)
         return httpx2.Response(204, request=request)
 
     async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
+        """Send a request; the answer's body is unread where it may matter, and of bounded length elsewhere."""
         try:
             response = await self._inner.handle_async_request(request)
-        except httpx2.TransportError as error:
+        except JackfieldError as failure:
+            # There was no token to send it with.
+            return httpx2.Response(503, request=request), failure
+        except Exception as error:
             failure = connection_failure(self._config, error)
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
                 failure.sent = False
             return httpx2.Response(503, request=request), failure
-        except JackfieldError as failure:
-            # There was no token to send it with.
-            return httpx2.Response(503, request=request), failure
+        try:
+            return await self._received(request, response)
+        except Exception as error:
+            # Nothing of it may be able to do this; if it is, it costs this request alone.
+            await beginning(response, 0, 0)
+            return httpx2.Response(502, request=request), cut_off(self._report, error)
+
+    async def _received(
+        self, request: httpx2.Request, response: httpx2.Response
+    ) -> tuple[httpx2.Response, JackfieldError | None]:
+        response.request = request
         if session_id := response.headers.get(SESSION_HEADER):
             self._report.http_session_id = session_id
-        return response, await self._answer_failure(request, response)
+        if response.has_redirect_location:
+            await self._let_go(response)
+            if (location := sent_on_to(request, response)) is None:
+                failure = status_failure(self._config, request, response, "")
+                return httpx2.Response(502, request=request), failure
+            return self._with_body(response, [(b"location", location)]), None
+        return await self._judged(request, response)
 
-    async def _opened_stream(
-        self,
-        request: httpx2.Request,
-        response: httpx2.Response,
-        failure: JackfieldError | None,
-        record: CallRecord | None,
-    ) -> httpx2.Response:
+    async def _opened_stream(self, request: httpx2.Request, record: CallRecord | None) -> httpx2.Response:
         """Hold a GET until there is a stream. With a caller's record it goes on with that call's answer, else it is
         a standing stream of what the server says unasked."""
         settings = self._config.session
         is_call = record is not None and record.scope is not None
-        attempt = 1
-        while failure is not None and failure.retryable and isinstance(failure, ServerUnavailableError):
-            attempt += 1
-            if record is not None and is_call and attempt > max(settings.retry_attempts, 1):
-                record.became(record.sent, failure)
-                break
-            await response.aclose()
-            await anyio.sleep(settings.wait_before(attempt, failure.retry_after))
+        post = _current_post.get() or self._standing
+        is_renewal = _LAST_EVENT_HEADER in request.headers or (post is self._standing and self._standing_streams > 0)
+        with post.waiting():
+            if is_renewal:
+                wait = _RETRY_SECONDS if post.retry_seconds is None else post.retry_seconds
+                await anyio.sleep(min(wait, _MAX_RETRY_SECONDS))
+            attempt = 1
             response, failure = await self._attempt(request)
-        if failure is None:
-            if record is not None:
-                record.became(record.sent)
-            if not is_call:
-                self._standing_streams += 1
-            if is_call or self._standing_streams > 1:
-                self._report.on_renewed(_LAST_EVENT_HEADER in request.headers)
-            return self._bounded(request, response, record)
-        if failure.state_lost and (is_call or self._standing_streams):
-            # Before a first stream a 404 rather means that this server offers none.
-            self._report.mark_lost(failure)
-        return response
-
-    def _bounded(
-        self, request: httpx2.Request, response: httpx2.Response, record: CallRecord | None
-    ) -> httpx2.Response:
-        """The response with its body held to `max_message_bytes`."""
-        kind = media_type(response)
-        limit = self._config.session.max_message_bytes
-        if kind == "text/event-stream":
-            if self._is_sse:
-                limit = min(limit, _SSE_EVENT_BYTES)
-            seen = self._seen_ids if record is None else record.seen_ids
-            stream: httpx2.AsyncByteStream = EventStream(response, self._report, limit, record, seen)
-        elif record is not None and kind == "application/json" and not self._is_sse:
-            stream = BoundedBody(response, self._report, limit, record)
-        else:
+            while failure is not None and failure.retryable and isinstance(failure, ServerUnavailableError):
+                attempt += 1
+                if record is not None and is_call and attempt > max(settings.retry_attempts, 1):
+                    record.became(record.sent, failure)
+                    break
+                await anyio.sleep(settings.wait_before(attempt, failure.retry_after))
+                response, failure = await self._attempt(request)
+            if failure is None:
+                if record is not None:
+                    record.became(record.sent)
+                if not is_call:
+                    self._standing_streams += 1
+                if is_call or self._standing_streams > 1:
+                    self._report.on_renewed(_LAST_EVENT_HEADER in request.headers)
+                return self._bounded(response, record, post)
+            if failure.state_lost and (is_call or self._standing_streams):
+                # Before a first stream a 404 rather means that this server offers none.
+                self._report.mark_lost(failure)
             return response
-        kept = [
-            (name, value)
-            for name, value in response.headers.multi_items()
-            if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
-        ]
+        return as_answer(post, request, _EVENTS)
+
+    def _bounded(self, response: httpx2.Response, record: CallRecord | None, post: Post) -> httpx2.Response:
+        """The response with its body held to `max_message_bytes`."""
+        limit = self._config.session.max_message_bytes
+        if media_type(response) != _EVENTS:
+            return self._with_body(response, stream=BoundedBody(response, self._report, limit, record, post))
+        if self._is_sse:
+            limit = min(limit, _SSE_EVENT_BYTES)
+        seen = self._seen_ids if record is None else record.seen_ids
+        on_event = self._admits if self._is_sse else None
+        stream = EventStream(response, self._report, limit, record, seen, post, on_event)
+        return self._with_body(response, stream=stream)
+
+    def _with_body(
+        self,
+        response: httpx2.Response,
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        stream: httpx2.AsyncByteStream | None = None,
+        content: bytes = b"",
+    ) -> httpx2.Response:
+        """An answer for the SDK, with a body that is read already or is read within bounds."""
+        replaced = {b"content-type", _SESSION_HEADER, *(name for name, _ in more_headers)}
+        headers = [(name, value) for name, value in content_headers(response) if name.lower() not in replaced]
+        headers.append((b"content-type", media_type(response).encode("ascii", "replace")))
+        if (session_id := response.headers.get(SESSION_HEADER)) is not None:
+            headers.append((_SESSION_HEADER, self._sendable(session_id, response)))
         return httpx2.Response(
-            response.status_code, headers=kept, stream=stream, request=request, extensions=response.extensions
+            response.status_code,
+            headers=[*headers, *more_headers],
+            stream=stream if stream is not None else httpx2.ByteStream(content),
+            request=response.request,
         )
 
-    async def _answer_failure(self, request: httpx2.Request, response: httpx2.Response) -> JackfieldError | None:
+    def _sendable(self, session_id: str, response: httpx2.Response) -> bytes:
+        """A session id as the SDK can put it into a header; in its place goes out what the server wrote.
+
+        Source: MCP 2025-11-25, basic/transports "Session Management": visible ASCII characters, to which not all keep.
+        """
+        if session_id.isascii() and session_id.isprintable():
+            return session_id.encode()
+        written = next(value for name, value in response.headers.raw if name.lower() == _SESSION_HEADER)
+        self._odd_session_ids[written.hex()] = written
+        return written.hex().encode()
+
+    def _admits(self, event: bytes) -> bool:
+        """Whether an event over SSE is passed on. The SDK would let the opening wait for its timeout if the address
+        that a server gives is of another origin, and would end at a second one."""
+        if not (endpoint := event_data(event, b"endpoint")):
+            return True
+        is_first, self._has_endpoint = not self._has_endpoint, True
+        failure = foreign_endpoint(self._config, endpoint.decode("utf-8", "replace"))
+        if is_first and failure is not None:
+            self._report.note_failure(failure)
+            self._report.give_up_opening()
+        return is_first and failure is None
+
+    async def _judged(
+        self, request: httpx2.Request, response: httpx2.Response
+    ) -> tuple[httpx2.Response, JackfieldError | None]:
+        """What an answer means for the session, and the answer; its body is read where it is only quoted."""
         status = response.status_code
         kind = media_type(response)
-        if status < 400:
-            wants_answer = request.method == "GET" or not self._is_sse
-            if status == 200 and request.method != "DELETE" and wants_answer and kind not in _ANSWER_TYPES:
-                return not_mcp(self._config, kind)
-            return None
-        body = ""
-        if (
-            kind != "text/event-stream"
-            and int(response.headers.get("content-length", _QUOTED_BODY_BYTES)) <= _QUOTED_BODY_BYTES
-        ):
-            with anyio.move_on_after(self._config.timeout):
-                body = (await response.aread()).decode("utf-8", "replace")
-        if request.method == "POST" and answers_request(self._config, request, status, body):
+        if status < 300 or (status < 400 and request.method != "POST"):
+            wants_answer = status == 200 and (
+                request.method == "GET" or (request.method == "POST" and not self._is_sse)
+            )
+            if wants_answer and kind not in _ANSWER_TYPES:
+                await beginning(response, 0, 0)
+                return self._with_body(response), not_mcp(self._config, kind)
+            return response, None
+        seconds = min(self._config.timeout, _QUOTE_SECONDS)
+        body = readable_json(await beginning(response, 0 if kind == _EVENTS else _ERROR_BODY_BYTES, seconds))
+        text = body.decode("utf-8", "replace")
+        if request.method == "POST" and answers_request(self._config, request, status, text):
             if self._is_sse:
                 # Answers come on the standing stream; this one would not reach its request.
-                return answer_as_error(self._config, request, body)
+                return self._with_body(response), answer_as_error(self._config, request, text)
             response.headers["content-type"] = "application/json"  # The SDK does not look into what claims another.
-            return None
-        return status_failure(self._config, request, response, body)
-
-    def _without_answer(self, request: httpx2.Request, method: str, response: httpx2.Response) -> JackfieldError | None:
-        """The failure of a request whose response brings no answer, though its status is no error's.
-
-        The SDK would answer in the server's place.
-        """
-        status = response.status_code
-        if status >= 400 or (status not in (202, 204) and status < 300 and media_type(response) in _ANSWER_TYPES):
-            return None
-        if is_followed(request, response):
-            return None
-        if status >= 300:
-            return status_failure(self._config, request, response, "")
-        return None if self._is_sse else bad_answer(self._config, method, f"HTTP {status} without a message")
+            return self._with_body(response, content=body), None
+        return self._with_body(response, content=body), status_failure(self._config, request, response, text)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _may_have_answer(response: httpx2.Response) -> bool:
+    return response.status_code not in (202, 204) and media_type(response) in _ANSWER_TYPES
+
+
+def _cancelled_id(request: httpx2.Request) -> object:
+    """The id of the request that a message cancels; `None` where it cancels none."""
+    if _CANCELLED.encode() not in request.content:
+        return None
+    message = as_table(parsed_json(request.content))
+    return as_table(message.get("params")).get("requestId") if message.get("method") == _CANCELLED else None
 
 
 def _bound_reading(request: httpx2.Request, seconds: float) -> None:

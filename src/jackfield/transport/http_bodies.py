@@ -6,17 +6,65 @@ words. So each message is looked at here, and where a call will have no answer, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
+from typing import Any
 
+import anyio
 import httpx2
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
+from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, RequestId, jsonrpc_message_adapter
 
-from ..errors import ServerUnavailableError
+from ..errors import JackfieldError, RequestError, ServerUnavailableError
+from ..http_content import decoded
+from ..plain import readable_json
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
+
+_BOM = b"\xef\xbb\xbf"
+_RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")
+_MAX_RETRY_DIGITS = 9
+
+
+class Post:
+    """One JSON-RPC request that was posted, until nobody waits for its answer any more; or the standing stream.
+
+    Args:
+        request_id: Its JSON-RPC id.
+    """
+
+    def __init__(self, request_id: RequestId | None = None) -> None:
+        self.request_id = request_id
+        self.is_given_up = False
+        self.retry_seconds: float | None = None
+        """How long the server asks to wait before its stream is opened again."""
+        self._waiting: anyio.CancelScope | None = None
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer: end what is being waited for on its behalf."""
+        self.is_given_up = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Wait for something inside; left early when the request is given up."""
+        with anyio.CancelScope() as scope:
+            self._waiting = scope
+            if self.is_given_up:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._waiting = None
+
+    @property
+    def given_up_answer(self) -> SessionMessage:
+        """Ends the SDK's waiting; nobody else hears of it."""
+        error = ErrorData(code=INTERNAL_ERROR, message="given up")
+        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=self.request_id, error=error))
 
 
 class EventStream(httpx2.AsyncByteStream):
@@ -28,6 +76,8 @@ class EventStream(httpx2.AsyncByteStream):
         limit_bytes: The longest event to let through.
         record: The request that the stream answers; `None` where it brings the answers of all.
         seen: The ids that came before, on this stream or on one that it goes on with.
+        post: What it answers, or the standing stream.
+        on_event: Sees each event of the older transport; those that it refuses are left out.
     """
 
     def __init__(
@@ -37,25 +87,43 @@ class EventStream(httpx2.AsyncByteStream):
         limit_bytes: int,
         record: CallRecord | None,
         seen: EventIds,
+        post: Post,
+        on_event: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._response = response
         self._report = report
         self._record = record
         self._seen = seen
+        self._post = post
+        self._on_event = on_event
         self._framer = EventFramer(limit_bytes)
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        broken: httpx2.TransportError | None = None
+        broken: Exception | None = None
+        is_first = True
+        if self._on_event is None:
+            # Waits before a stream is opened again are ours: the SDK's cannot be bounded, nor ended.
+            yield b"retry: 0\n\n"
         try:
-            async with aclosing(self._response.aiter_bytes()) as chunks:
-                async for data in chunks:
+            async with aclosing(decoded(self._response)) as chunks:
+                while (data := await self._next(chunks)) is not None:
+                    if is_first:
+                        data, is_first = data.removeprefix(_BOM), False
                     for event in self._events(data):
                         yield event
-        except httpx2.TransportError as error:
+        except Exception as error:
+            # Whatever is wrong with it, it is the end of this stream alone.
             broken = error
+        if self._post.is_given_up:
+            yield _as_events(self._post.given_up_answer)[0]
         # Whoever has its answer closes the stream and never comes here.
-        if self._record is not None:
-            self._record.became(self._record.sent, self._cut_off(broken))
+        elif self._record is not None:
+            self._record.became(self._record.sent, cut_off(self._report, broken))
+
+    async def _next(self, chunks: AsyncGenerator[bytes]) -> bytes | None:
+        with self._post.waiting():
+            return await anext(chunks, None)
+        return None
 
     def _events(self, data: bytes) -> list[bytes]:
         events: list[bytes] = []
@@ -73,70 +141,117 @@ class EventStream(httpx2.AsyncByteStream):
 
     def _readable(self, event: bytes) -> list[bytes]:
         """The event, if its message can be read; else what is delivered in its place, if anything is."""
+        event = readable_json(event)
+        if self._on_event is not None and not self._on_event(event):
+            return []
+        if self._on_event is None and b"retry" in event:
+            event = _RETRY_FIELD.sub(self._take_retry, event)
         data = event_data(event)
         if not data or _is_message(data.decode("utf-8", "replace")):
             return [event]
         return _as_events(self._report.unreadable(data, self._record))
 
-    def _cut_off(self, error: httpx2.TransportError | None) -> ServerUnavailableError:
-        name = self._report.config.server_name
-        how = f"broke ({error})" if error is not None and str(error) else "ended"
-        return ServerUnavailableError(
-            f"The stream from server {name!r} {how} before the answer came; the call may have taken effect.",
-            server_name=name,
-            sent=True,
-            retryable=True,
-            hint="Look at the server's log; make the call again if that does no harm.",
-        )
+    def _take_retry(self, field: re.Match[bytes]) -> bytes:
+        value = field[2] or b""
+        if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
+            self._post.retry_seconds = int(value) / 1000
+        return field[1] + b":"
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
 
 class BoundedBody(httpx2.AsyncByteStream):
-    """An answer in one piece. It answers the request that it came with, whatever id it gives.
+    """A body in one piece. As an answer it is one to the request that it came with, whatever id it gives.
 
     Args:
         response: Whose body it is.
         report: Learns of an answer that cannot be delivered.
         limit_bytes: The longest to let through.
-        record: The request.
+        record: The request; `None` where it is none of MCP.
+        post: The same.
     """
 
     def __init__(
-        self, response: httpx2.Response, report: ConnectionReport, limit_bytes: int, record: CallRecord
+        self,
+        response: httpx2.Response,
+        report: ConnectionReport,
+        limit_bytes: int,
+        record: CallRecord | None,
+        post: Post,
     ) -> None:
         self._response = response
         self._report = report
         self._limit = limit_bytes
         self._record = record
+        self._post = post
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         body = bytearray()
-        async with aclosing(self._response.aiter_bytes()) as chunks:
-            async for data in chunks:
-                body += data
-                if len(body) > self._limit:
-                    error = self._report.limit_exceeded(None)
-                    yield _as_json(self._report.requests.fail(self._record, error))
-                    return
-        yield self._answer(bytes(body))
+        failure: JackfieldError | None = None
+        try:
+            with self._post.waiting():
+                async with aclosing(decoded(self._response)) as chunks:
+                    async for data in chunks:
+                        body += data
+                        if len(body) > self._limit:
+                            failure = self._report.limit_exceeded(None)
+                            break
+        except Exception as error:
+            failure = cut_off(self._report, error)
+        if self._post.is_given_up:
+            yield _as_json(self._post.given_up_answer)
+        elif self._record is None:
+            yield b"" if failure is not None else bytes(body)
+        elif failure is not None:
+            if self._record.scope is None:
+                self._report.note_failure(failure)
+            yield _as_json(self._report.requests.fail(self._record, failure))
+        else:
+            yield self._answer(readable_json(bytes(body)), self._record)
 
-    def _answer(self, body: bytes) -> bytes:
+    def _answer(self, body: bytes, record: CallRecord) -> bytes:
         try:
             message = jsonrpc_message_adapter.validate_json(body, by_name=False)
         except ValueError:
             message = None
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
-            return _as_json(self._report.unreadable_answer(body, self._record))
-        if message.id == self._record.request_id:
+            return _as_json(self._report.unreadable_answer(body, record))
+        if message.id == record.request_id:
             return body
-        assert self._record.request_id is not None
-        message.id = self._record.request_id
+        assert record.request_id is not None
+        message.id = record.request_id
         return _as_json(SessionMessage(message))
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+def cut_off(report: ConnectionReport, error: Exception | None) -> JackfieldError:
+    """The error of a request whose answer began and could not be read to its end."""
+    name = report.config.server_name
+    details: dict[str, Any] = {"server_name": name, "sent": True}
+    if error is not None and not isinstance(error, httpx2.TransportError):
+        reason = str(error) or type(error).__name__
+        return RequestError(
+            f"The answer of server {name!r} cannot be read ({reason}); the call may have taken effect.",
+            hint="The request was carried out; report this to the server's author.",
+            **details,
+        )
+    how = f"broke ({error})" if error is not None and str(error) else "ended"
+    return ServerUnavailableError(
+        f"The stream from server {name!r} {how} before the answer came; the call may have taken effect.",
+        retryable=True,
+        hint="Look at the server's log; make the call again if that does no harm.",
+        **details,
+    )
+
+
+def as_answer(post: Post, request: httpx2.Request, kind: str) -> httpx2.Response:
+    """The response to a request that was given up."""
+    message = post.given_up_answer
+    content = _as_json(message) if kind == "application/json" else b"".join(_as_events(message))
+    return httpx2.Response(200, headers={"content-type": kind}, content=content, request=request)
 
 
 def _is_message(text: str) -> bool:

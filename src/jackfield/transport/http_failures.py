@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
@@ -22,9 +21,13 @@ from ..errors import (
     SessionExpiredError,
     SessionInvalidError,
 )
+from ..plain import as_table, parsed_json
 from .http_statuses import Circumstance, status_rule
 
 SESSION_HEADER = "mcp-session-id"
+_QUOTED_CHARS = 4096
+_HOPS = "jackfield_redirects"
+_MAX_HOPS = 5
 
 
 def media_type(response: httpx2.Response) -> str:
@@ -32,7 +35,7 @@ def media_type(response: httpx2.Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def connection_failure(config: HttpConfig | SseConfig, error: httpx2.TransportError) -> JackfieldError:
+def connection_failure(config: HttpConfig | SseConfig, error: Exception) -> JackfieldError:
     """What a failed connection means and what to look at."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx2.ConnectTimeout):
@@ -71,26 +74,17 @@ def not_mcp(config: HttpConfig | SseConfig, kind: str) -> JackfieldError:
     )
 
 
-def _parsed(body: str | bytes) -> dict[str, Any]:
-    """A JSON object; empty where the body is none."""
-    try:
-        parsed: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
-
-
 def _rpc_error(body: str) -> JSONRPCError | None:
     """The JSON-RPC error that a body is, whatever its id."""
     try:
-        return JSONRPCError.model_validate(_parsed(body))
+        return JSONRPCError.model_validate(parsed_json(body))
     except ValidationError:
         return None
 
 
 def request_id(request: httpx2.Request) -> str | int | None:
     """The id of the JSON-RPC request that a POST carries; `None` for a notification or an answer."""
-    message = _parsed(request.content)
+    message = as_table(parsed_json(request.content))
     return message.get("id") if "method" in message else None
 
 
@@ -102,7 +96,7 @@ def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, sta
 
     Source: MCP 2026-07-28, basic/transports "Streamable HTTP": errors have an HTTP status as well.
     """
-    error, asked, answered = _rpc_error(body), request_id(request), _parsed(body).get("id")
+    error, asked, answered = _rpc_error(body), request_id(request), as_table(parsed_json(body)).get("id")
     if error is None or asked is None or type(answered) is not type(asked) or answered != asked or status in (401, 403):
         return False
     if error.error.code in (METHOD_NOT_FOUND, INVALID_PARAMS):
@@ -112,11 +106,11 @@ def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, sta
 
 def answer_as_error(config: HttpConfig | SseConfig, request: httpx2.Request, body: str) -> RequestError:
     """What a JSON-RPC error says, where it cannot reach its request."""
-    error = JSONRPCError.model_validate_json(body).error
+    method, answer = as_table(parsed_json(request.content)).get("method"), _rpc_error(body)
+    assert answer
     return RequestError(
-        f"Server {config.server_name!r} answered {_parsed(request.content).get('method')} with error {error.code}: "
-        f"{error.message}",
-        rpc_code=error.code,
+        f"Server {config.server_name!r} answered {method} with error {answer.error.code}: {answer.error.message}",
+        rpc_code=answer.error.code,
         server_name=config.server_name,
         sent=True,
     )
@@ -159,7 +153,7 @@ def _words(body: str) -> str | None:
     if re.search(r"<html|<!doctype", body, re.IGNORECASE):
         return None
     error = _rpc_error(body)
-    return (body if error is None else error.error.message).strip() or None
+    return (body if error is None else error.error.message).strip()[:_QUOTED_CHARS] or None
 
 
 def _circumstances(
@@ -243,18 +237,49 @@ def _location(request: httpx2.Request, response: httpx2.Response) -> httpx2.URL 
         return None
 
 
+def sent_on_to(request: httpx2.Request, response: httpx2.Response) -> bytes | None:
+    """The address that a redirect sends a request on to; `None` if it is not followed, also for it would not end."""
+    location = _location(request, response)
+    request.extensions[_HOPS] = hops = int(request.extensions.get(_HOPS, 0)) + 1
+    if location is None or hops > _MAX_HOPS or (request.method == "POST" and not is_followed(request, response)):
+        return None
+    return str(location).encode("ascii", "replace")
+
+
 def is_followed(request: httpx2.Request, response: httpx2.Response) -> bool:
     """Whether the SDK sends a POST on: by a redirect that keeps the method, to the same server."""
     location, origin = _location(request, response), request.url
     if response.status_code not in (307, 308) or location is None:
         return False
-    return (location.scheme, location.host, location.port) == (origin.scheme, origin.host, origin.port)
+    to_https = (origin.scheme, origin.port, location.scheme, location.port) == ("http", None, "https", None)
+    same = (location.scheme, location.port) == (origin.scheme, origin.port)
+    return location.host == origin.host and (same or to_https)
 
 
 def _redirect(request: httpx2.Request, response: httpx2.Response) -> str:
     """Where to, without what may be secret."""
     location = _location(request, response)
     return "" if location is None else f" to {location.copy_with(userinfo=b'', query=None, fragment=None)}"
+
+
+def foreign_endpoint(config: HttpConfig | SseConfig, endpoint: str) -> JackfieldError | None:
+    """The error for an `endpoint` event over SSE that names another origin than the stream's.
+
+    Source: MCP 2024-11-05, basic/transports "HTTP with SSE".
+    """
+    try:
+        ours, theirs = urlsplit(config.url), urlsplit(urljoin(config.url, endpoint))
+        if (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc):
+            return None
+        said = f"of another origin ({theirs.scheme}://{theirs.hostname}{f':{theirs.port}' if theirs.port else ''})"
+    except ValueError:
+        said = "that is none"
+    return ServerUnavailableError(
+        f"Server {config.server_name!r} at {config.address} names an address to post to {said}; that is not followed.",
+        server_name=config.server_name,
+        sent=False,
+        hint="Behind a proxy, tell the server its public address, or use its own.",
+    )
 
 
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -10,9 +11,12 @@ from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
 
+from ..plain import as_table
 from .records import CallRecord, current_call
 from .report import ConnectionReport
 from .sdk_streams import MessageReader, MessageWriter, is_cancellation
+
+_SEND_SECONDS = 0.5
 
 
 class WatchedReader(MessageReader):
@@ -57,12 +61,22 @@ class WatchedReader(MessageReader):
 
 
 class RecordingWriter(MessageWriter):
-    """The SDK's write stream. Each message takes with it, in its context, the record of the request that it is."""
+    """The SDK's write stream. Each message takes with it, in its context, the record of the request that it is.
 
-    def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:
+    Args:
+        inner: The SDK's.
+        report: Has the records.
+        tasks: For what a caller does not wait for.
+        give_up: Called with the JSON-RPC id of a request whose cancellation cannot be sent.
+    """
+
+    def __init__(
+        self, inner: Any, report: ConnectionReport, tasks: TaskGroup, give_up: Callable[[object], None]
+    ) -> None:
         self._inner = inner
         self._report = report
         self._tasks = tasks
+        self._give_up = give_up
 
     async def send(self, item: SessionMessage, /) -> None:
         record = self._report.requests.begin(item.message)
@@ -88,6 +102,11 @@ class RecordingWriter(MessageWriter):
 
     async def _send_later(self, item: SessionMessage) -> None:
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            with anyio.move_on_after(_SEND_SECONDS):
+                await self._send(item, None)
+                return
+            # What hangs before it may be the very request that is given up.
+            self._give_up(as_table(getattr(item.message, "params", None)).get("requestId"))
             await self._send(item, None)
 
     async def aclose(self) -> None:
