@@ -268,6 +268,8 @@ class Executions:
                 self._server.kill()
                 await asyncio.sleep(dice.uniform(0.0, 0.2))
                 self._server.start()
+                # On a busy machine a start takes long, and nothing would be tried but a server that is down.
+                await asyncio.to_thread(self._server.wait)
             else:
                 self._server.signal(signal.SIGSTOP)
                 await asyncio.sleep(stop)
