@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.fuzzing.fronts import Router, Wire
 from benchmarks.fuzzing.held import Held, Lateness, tasks_left
 from benchmarks.fuzzing.served import Served, rig_command
@@ -143,7 +145,7 @@ class Executions:
         async with self._served() as config:
             self._ends_at = time.monotonic() + self._plan.seconds
             async with MCPClientSessionManager(max_sessions=5) as manager:
-                chaos = asyncio.create_task(self._chaos(manager))
+                chaos = asyncio.create_task(self._chaos())
                 workers = [asyncio.create_task(self._work(manager, config, n)) for n in range(self._plan.flight)]
                 await asyncio.wait([chaos], timeout=self._plan.seconds + 30)
                 _, stuck = await asyncio.wait(workers, timeout=OPENING_SECONDS + self._bound(0.0))
@@ -254,14 +256,14 @@ class Executions:
 
     # Faults
 
-    async def _chaos(self, manager: MCPClientSessionManager) -> None:
+    async def _chaos(self) -> None:
         dice = random.Random(f"{self._plan.seed} chaos")
         while time.monotonic() < self._ends_at:
             await asyncio.sleep(dice.uniform(0.0, 0.6))
             stop = dice.uniform(2.5, 4.0) if dice.random() < 0.1 else dice.uniform(0.0, 0.5)
             what = dice.random()
             if self._server is None or self._front is None:
-                await self._chaos_of_children(manager, dice, what, stop)
+                await self._chaos_of_children(dice, what, stop)
             elif what < 0.5:
                 self._front.cut()
             elif what < 0.8:
@@ -275,14 +277,12 @@ class Executions:
                 await asyncio.sleep(stop)
                 self._server.signal(signal.SIGCONT)
 
-    async def _chaos_of_children(
-        self, manager: MCPClientSessionManager, dice: random.Random, what: float, stop: float
-    ) -> None:
-        # Not all children of this process: the tests have one of their own, which starts their programs.
-        children = [process for info in manager.sessions() if (process := info.process_id)]
+    async def _chaos_of_children(self, dice: random.Random, what: float, stop: float) -> None:
+        # Servers that are being opened, too, but not all children: tests have one of their own that starts programs.
+        children = [child.pid for child in psutil.Process().children() if self._is_server(child)]
         if not children:
             return
-        process = dice.choice(children)
+        process = dice.choice(sorted(children))
         with contextlib.suppress(ProcessLookupError):
             if what < 0.75:
                 os.kill(process, signal.SIGKILL)
@@ -290,6 +290,12 @@ class Executions:
                 os.kill(process, signal.SIGSTOP)
                 await asyncio.sleep(stop)
                 os.kill(process, signal.SIGCONT)
+
+    def _is_server(self, process: psutil.Process) -> bool:
+        try:
+            return str(self._log) in process.cmdline()
+        except psutil.Error:
+            return False
 
     # The verdict
 

@@ -14,7 +14,7 @@ SLACK = 60.0
 
 @pytest.mark.parametrize(
     ("line", "router"),
-    [("stdio", False), ("stdio 2026", False), ("http", False), ("http 2026", False)],
+    [("stdio", False), ("stdio 2026", False), ("http", True), ("http 2026", True), ("sse", False)],
 )
 def test_what_callers_are_told_is_what_the_server_did(line: str, router: bool, tmp_path: Path) -> None:
     plan = Plan(line, flight=10, seconds=1.2, seed=5, has_router=router, slack=SLACK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TypeVar
 
 import anyio
 import pytest
+from benchmarks.fuzzing.fronts import Wire
 from tests.conftest import Listening, open_descriptors, strays
 from tests.reliability.scenario import Line, rig, settled
 
 from jackfield import (
     Event,
+    HttpConfig,
     JackfieldError,
     MCPClientSessionManager,
     RecoveryFailed,
@@ -329,3 +332,27 @@ async def test_a_last_attempt_that_was_not_sent_does_not_deny_an_earlier_one(
     assert caught.value.sent is not False
     assert "an earlier attempt may have taken effect" in caught.value.message
     assert "the call was not carried out." not in caught.value.message
+
+
+async def test_a_listing_that_may_have_been_sent_is_no_call_that_may_have_taken_effect(
+    tmp_path: Path, listening: Callable[..., Listening]
+) -> None:
+    server = listening("rig.py", "http", "--log", str(tmp_path / "rig.log"))
+    wire = Wire(int(server.url.rpartition(":")[2].partition("/")[0]), random.Random(1))
+    port = await wire.open()
+    config = HttpConfig(
+        server_name="rig",
+        url=f"http://127.0.0.1:{port}/mcp",
+        protocol="handshake",
+        session=SessionConfig(retry_attempts=0),
+    )
+    try:
+        async with MCPClientSessionManager() as manager, manager.open_session(config) as session:
+            server.stop()  # What stands in front still accepts connections, and drops them.
+            with pytest.raises(JackfieldError) as caught:
+                await session.call_tool("work")
+    finally:
+        await wire.close()
+    assert caught.value.sent is False
+    assert "was not called" in caught.value.message
+    assert "may have taken effect" not in str(caught.value)

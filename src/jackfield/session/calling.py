@@ -304,7 +304,7 @@ class Caller:
         # What is said of this call must not be said of others that end with the same connection.
         failure = copy.copy(record.failure)
         failure.generation = record.generation
-        if not isinstance(failure, RequestError):
+        if record.method == "tools/call" and not isinstance(failure, RequestError):
             _add_to_message(failure, _CARRIED_OUT[failure.sent])
         if isinstance(failure, SessionExpiredError | SessionInvalidError):
             self.owner.report_forgotten(record.generation, record.failure)
