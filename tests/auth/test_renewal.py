@@ -63,6 +63,23 @@ async def test_a_token_is_renewed_in_the_middle_of_a_session(kind: str, how: str
     assert (after.scope, after.client) == (before.scope, before.client)
 
 
+@pytest.mark.parametrize("kind", ["http", "sse"])
+async def test_a_refusal_without_a_challenge_does_not_prove_that_a_call_was_not_executed(
+    kind: str, protected: Start
+) -> None:
+    server = protected(*(["--sse"] if kind == "sse" else []))
+    config = server.sse_config() if kind == "sse" else server.config()
+    await signed_in(config)
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("add_note", {"text": "a"})).data == 1
+        server.change(challenge="none")
+        server.forget("access")
+        with pytest.raises(AuthenticationError, match="without a challenge") as caught:
+            await session.call_tool("add_note", {"text": "b"})
+        assert (caught.value.sent, caught.value.retryable) == (None, True)
+        assert (await session.call_tool("add_note", {"text": "c"})).data == 2, "with a renewed token"
+
+
 async def test_tokens_that_end_every_second(protected: Start) -> None:
     """No clock of the test's: the authorization server's own lifetimes."""
     server = protected("--lifetime", "1")

@@ -70,6 +70,14 @@ async def test_each_status_with_each_body(line: Line, tmp_path: Path) -> None:
         assert said == (body in ("text", "null", "foreign", "own") and int(status) >= 400) or words == "challenge"
 
 
+@pytest.mark.parametrize("line", REMOTE)
+async def test_an_answer_with_an_error_status_may_be_long(line: Line, tmp_path: Path) -> None:
+    with rig(line, tmp_path) as server:
+        async with MCPClientSessionManager().open_session(server.config) as session:
+            outcome = await outcome_of(session, server, "look", 1, f"500 own {'x' * 20_000}")
+            assert outcome == Outcome("request_failed", True, runs=0)
+
+
 async def test_who_knows_what_writes_503_has_any_call_made_again(tmp_path: Path) -> None:
     with rig("http", tmp_path, retry_delay=0.001, retry_on_503=True) as server:
         async with MCPClientSessionManager().open_session(server.config) as session:

@@ -55,6 +55,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bad-token", choices=["shape", "refused", "useless"], help="what the token endpoint does")
     parser.add_argument("--open", action="store_true", help="the MCP server lets requests without tokens through")
     parser.add_argument("--at-first", choices=["welcome", "broken"], help="what it answers to requests without tokens")
+    parser.add_argument("--challenge", default="usual", help="or `none`: the MCP server answers 401 without one")
     parser.add_argument("--header", help="NAME=VALUE without which nothing of the MCP server answers")
     parser.add_argument("--slow-refresh", type=float, default=0.0, help="seconds before a refresh is answered")
     parser.add_argument("--scope", default="notes:read", help="that the MCP server wants")
@@ -219,7 +220,17 @@ class Watched:
             name, _, value = options.header.partition("=")
             if request.headers.get(name) != value:
                 answer = Response("the gateway wants its header", 403)
-        await (answer or self.app)(scope, receive, send)
+        await (answer or self.app)(scope, receive, self.unchallenging(send) if options.challenge == "none" else send)
+
+    @staticmethod
+    def unchallenging(send: Send) -> Send:
+        async def without(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                kept = [pair for pair in message["headers"] if pair[0].lower() != b"www-authenticate"]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        return without
 
 
 def authorization_server(provider: Provider) -> Starlette:

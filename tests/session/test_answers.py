@@ -75,6 +75,17 @@ async def test_a_server_that_answers_checks_with_errors_is_alive(scripted: Scrip
         assert session.generation == 1
 
 
+@pytest.mark.parametrize(("status", "lives"), [(405, True), (400, True), (500, False)])
+async def test_a_check_that_is_refused_by_a_status_finds_a_server_that_lives(
+    scripted: Scripted, status: int, lives: bool
+) -> None:
+    refusal = {**error(-32601, id=None), "status": status}
+    config = scripted({"ping": refusal}, line="http handshake", session=SessionConfig(liveness_interval=0.01))
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert await settled(lambda: scripted.asked.count("ping") > 2 or session.generation > 1)
+        assert (session.generation == 1) is lives
+
+
 @pytest.mark.parametrize("line", ["stdio handshake", "http handshake"])
 @pytest.mark.parametrize("code", [-32000, -32001])
 async def test_a_server_that_refuses_to_be_opened_is_quoted(scripted: Scripted, line: str, code: int) -> None:

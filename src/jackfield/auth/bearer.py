@@ -1,8 +1,8 @@
 """`BearerTransport`: puts the tokens of a sign-in on the requests of a session, and renews them on the way.
 
 It sits below the session's HTTP client, so that a renewal is not taken for a call, and a call that was
-refused for an old token is made again before anybody hears of it: a server that answers 401 did not carry
-it out.
+refused for an old token is made again before anybody hears of it: a server that answers 401 with a challenge did
+not carry it out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 import httpx2
 
 from ..config.servers import RemoteConfig
-from ..errors import ServerUnavailableError, one_line
+from ..errors import AuthenticationError, ServerUnavailableError, one_line
 from .credentials import Credentials
 from .endpoints import same_origin
 from .renewal import SignInEndedError, renew, sign_in_ended
@@ -32,6 +32,7 @@ class BearerTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, config: RemoteConfig, inner: httpx2.AsyncBaseTransport) -> None:
+        self._config = config
         self._inner = inner
         self._tokens = StoredTokens(config)
         self._server = httpx2.URL(config.url)
@@ -40,7 +41,8 @@ class BearerTransport(httpx2.AsyncBaseTransport):
         """Send a request with the stored access token, if there is one.
 
         Raises:
-            AuthenticationError: There are tokens, but they cannot be read, or are not renewed any more.
+            AuthenticationError: There are tokens, but they cannot be read, or are not renewed any more; or they were
+                renewed, and the call that was refused may have been executed.
             ServerUnavailableError: They are over, and the authorization server cannot be reached.
         """
         if not same_origin(request.url, self._server):
@@ -60,12 +62,25 @@ class BearerTransport(httpx2.AsyncBaseTransport):
         if renewed is None:
             return response
         await response.aclose()
+        if "www-authenticate" not in response.headers and _is_call(request):
+            raise AuthenticationError(
+                f"Server {self._config.server_name!r} answered HTTP 401 without a challenge, which does not prove that "
+                "the call was not executed.",
+                server_name=self._config.server_name,
+                retryable=True,
+                hint="The access token is renewed now: make the call again if that does no harm.",
+            )
         request.headers["Authorization"] = f"Bearer {renewed.access_token}"
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+def _is_call(request: httpx2.Request) -> bool:
+    """Whether a request calls a tool; all others may be made twice."""
+    return request.method == "POST" and b"tools/call" in request.content
 
 
 class StoredTokens:

@@ -19,6 +19,7 @@ import anyio
 
 from ..config.servers import BaseServerConfig, HttpConfig
 from ..errors import (
+    AuthenticationError,
     JackfieldError,
     ServerLimitError,
     SessionTerminatedError,
@@ -601,8 +602,10 @@ class SessionOwner:
             try:
                 await ping(connection.client)
             except MCPError:
-                # Its own error is an answer too: not every server knows this request.
-                if not record.is_answered:
+                # Its own error is an answer too: not every server knows this request. So is a status like 405.
+                failure = record.failure
+                refused = failure is not None and not failure.retryable and not isinstance(failure, AuthenticationError)
+                if not (record.is_answered or refused):
                     return False
             finally:
                 current_call.reset(token)
