@@ -11,6 +11,7 @@ import httpx2
 from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
 from pydantic import ValidationError
 
+from ..config.proxies import proxy_for
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
     AuthenticationError,
@@ -56,8 +57,13 @@ def connection_failure(config: HttpConfig | SseConfig, error: Exception) -> Jack
         problem, hint = f"connection failed ({reason})", "Check that the server runs, and its host and port."
     else:
         problem, hint = f"the connection broke ({reason})", "Try again; look at the server's log if it happens again."
+    through = ""
+    if proxy_for(config.url) is not None:
+        # Its URL is not shown: it may hold a password.
+        through = " through the proxy that the environment names"
+        hint += " Check the proxy, too (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY), or name the host in NO_PROXY."
     return ServerUnavailableError(
-        f"Server {config.server_name!r} at {config.address} cannot be reached: {problem}.",
+        f"Server {config.server_name!r} at {config.address} cannot be reached{through}: {problem}.",
         server_name=config.server_name,
         retryable=True,
         hint=hint,
