@@ -18,7 +18,7 @@ def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
     try:
         arguments: object = json.loads(given or "{}") if isinstance(given, str) else given or {}
         problem = f"they are {json.dumps(arguments, default=str)[:80]}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         arguments, problem = None, str(error)
     if not isinstance(arguments, Mapping):
         raise InvalidArgumentsError(

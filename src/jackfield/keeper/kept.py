@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
+from ..session.sendable import require_json
 from . import DEFAULT_KEY
 from .client import ProgressListener, ask
 from .configs import to_wire
@@ -132,6 +133,7 @@ class KeptSession:
             SessionTerminatedError: Also where the session is not kept any more; nothing was sent.
             KeeperError: The background process cannot be started, trusted or reached.
         """
+        require_json(self.server_name, method, params or {})
         answer = ask(
             {
                 "do": "request",

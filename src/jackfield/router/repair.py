@@ -27,7 +27,7 @@ def repaired_call(
         text = given.strip()
         try:
             given = json.loads(text) if text else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             given = {}
             notes.append("arguments were no JSON object and were left out")
         else:
@@ -88,7 +88,7 @@ def _converted(text: str, kind: object) -> Any:
     if kind in ("object", "array"):
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict if kind == "object" else list) else None  # pyright: ignore
     return None

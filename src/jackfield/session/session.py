@@ -49,6 +49,7 @@ from .notified import notified
 from .owner import SessionOwner
 from .results import ToolResult
 from .rounds import call_tool
+from .sendable import require_json
 from .tracing import span
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class Session:
         self._caller.usable()
         deadline = self._caller.deadline(call_timeout)
         progress = progress_callback and hearing(progress_callback, "progress")
-        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress, meta)
+        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress, dict(meta) if meta else None)
         if not self._hooks:
             return await self._call(call)
         return await self._call_with_hooks(call)
@@ -253,6 +254,7 @@ class Session:
 
     async def _call(self, call: _Call) -> ToolResult:
         owner, name = self._owner, call.tool
+        require_json(self.server_name, f"tool {name!r}", {"name": name, "arguments": call.arguments, "meta": call.meta})
         listing = owner.listing or await self._listing_for(call)
         if listing is not None:
             try:
@@ -435,6 +437,7 @@ class Session:
         Raises:
             RequestError: The server does not have it.
         """
+        require_json(self.server_name, "resources/read", {"uri": str(uri)})
         return self._readable(
             "resources/read",
             await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri))),
@@ -457,6 +460,7 @@ class Session:
             RequestError: The server does not have it, or an argument is missing.
         """
         given = dict(arguments) if arguments else None
+        require_json(self.server_name, f"prompt {name!r}", {"name": name, "arguments": given})
         return self._readable(
             "prompts/get",
             await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given)),
@@ -479,6 +483,7 @@ class Session:
             call_timeout: Seconds to wait; the server's setting if omitted.
         """
         context = dict(context_arguments) if context_arguments else None
+        require_json(self.server_name, "a completion", {"argument": dict(argument), "context_arguments": context})
         return self._readable(
             "completion/complete",
             await self._caller.request(

@@ -14,7 +14,7 @@ from mcp.types import JSONRPCNotification
 from ..plain import as_table
 from .records import CallRecord, current_call
 from .report import ConnectionReport
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation, sendable
 
 _SEND_SECONDS = 0.5
 
@@ -79,6 +79,7 @@ class RecordingWriter(MessageWriter):
         self._give_up = give_up
 
     async def send(self, item: SessionMessage, /) -> None:
+        item = sendable(item)
         record = self._report.requests.begin(item.message)
         if is_cancellation(item):
             # Whoever is out of time must not wait for a hanging server to take note of it.

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from types import TracebackType
 from typing import Self
 
 import anyio
 from mcp.shared.message import SessionMessage
+from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse
+
+from ..errors import RequestError
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class MessageStream:
@@ -57,6 +64,32 @@ class MessageReader(MessageStream):
             anyio.EndOfStream: There is none any more.
         """
         raise NotImplementedError
+
+
+def sendable(item: SessionMessage) -> SessionMessage:
+    """The message, if it is JSON; in the place of an answer that is none, an error that the server can have.
+
+    The SDK finds that out in the task that writes all messages, which would end with it.
+
+    Raises:
+        RequestError: A request or a notification is none; it is not sent.
+    """
+    message = item.message
+    try:
+        json.dumps(
+            message.model_dump(by_alias=True, mode="json", exclude_unset=True), ensure_ascii=False, allow_nan=False
+        ).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            logger.warning("[MCP] An answer to a server is no JSON: %.300s", error)
+            failure = ErrorData(code=INTERNAL_ERROR, message="The client's answer cannot be sent: it is no JSON.")
+            return SessionMessage(JSONRPCError(jsonrpc="2.0", id=message.id, error=failure), item.metadata)
+        raise RequestError(
+            f"{message.method} cannot be sent as JSON: {str(error)[:200]}.",
+            sent=False,
+            hint="Give dictionaries with text keys, lists, texts, finite numbers, booleans and None only.",
+        ) from None
+    return item
 
 
 def is_cancellation(item: SessionMessage) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import json
 import logging
 import os
 from collections.abc import AsyncGenerator
@@ -19,14 +20,15 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification, jsonrpc_message_adapter
+from mcp.types import JSONRPCNotification, JSONRPCRequest, jsonrpc_message_adapter
 
 from ..config.launch import Launch
 from ..config.servers import StdioConfig
+from ..plain import readable_json
 from .process import ChildProcess, read_some
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation, sendable
 from .start import start_program, take_started
 
 logger: logging.Logger = logging.getLogger("jackfield.stdio")
@@ -106,7 +108,9 @@ class _LineReader(MessageReader):
         plain = (
             config.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and config.encoding_error_handler == "strict"
         )
-        self._decoder = None if plain else codecs.getincrementaldecoder(config.encoding)(config.encoding_error_handler)
+        # Bytes that are none of the encoding make their own message odd, and end nothing.
+        errors = "replace" if config.encoding_error_handler == "strict" else config.encoding_error_handler
+        self._decoder = None if plain else codecs.getincrementaldecoder(config.encoding)(errors)
 
     def stop(self) -> None:
         """End the stream for whoever reads it."""
@@ -148,6 +152,9 @@ class _LineReader(MessageReader):
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
         except ValueError:
+            given = bytes(line)
+            if (plain := readable_json(given)) != given and (message := _parsed(plain)) is not None:
+                return message
             # Banners and stray prints are the commonest fault of stdio servers; the messages
             # around them are fine, so they are kept for an error and passed over.
             self._report.add_noise(bytes(line[:1000]))
@@ -184,12 +191,7 @@ class _LineReader(MessageReader):
         except (OSError, anyio.ClosedResourceError):
             return False
         if self._decoder is not None:
-            try:
-                self._buffer += self._decoder.decode(data, final=not data).encode()
-            except UnicodeDecodeError as error:
-                self._report.add_noise(data)
-                logger.warning("[MCP][%s] Output is not %s: %s", self._name, error.encoding, error.reason)
-                return False
+            self._buffer += self._decoder.decode(data, final=not data).encode("utf-8", "replace")
         else:
             self._buffer += data
         return bool(data)
@@ -197,6 +199,13 @@ class _LineReader(MessageReader):
     async def aclose(self) -> None:
         self.stop()
         await checkpoint()
+
+
+def _parsed(line: bytes) -> SessionMessage | None:
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError:
+        return None
 
 
 class _LineWriter(MessageWriter):
@@ -224,9 +233,8 @@ class _LineWriter(MessageWriter):
         """
         if self._closed:
             raise anyio.ClosedResourceError
+        data = self._line(item)
         record = self._requests.begin(item.message)
-        text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-        data = f"{text}\n".encode(self._encoding, self._errors)
         taken = 0 if self._pending or self._broken else self._write_now(data)
         if self._broken:
             raise anyio.BrokenResourceError
@@ -238,6 +246,20 @@ class _LineWriter(MessageWriter):
             await self._queue(memoryview(data)[taken:])
         if record is not None:
             record.became(True)
+
+    def _line(self, item: SessionMessage) -> bytes:
+        if not isinstance(item.message, JSONRPCRequest):
+            item = sendable(item)
+        try:
+            text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+        except ValueError:
+            sendable(item)  # It says what is wrong.
+            raise
+        try:
+            return f"{text}\n".encode(self._encoding, self._errors)
+        except UnicodeEncodeError:
+            # What the encoding does not have, JSON can write in ASCII.
+            return f"{json.dumps(json.loads(text))}\n".encode(self._encoding, self._errors)
 
     def _write_now(self, data: bytes | bytearray) -> int:
         try:

@@ -1,0 +1,158 @@
+"""What is no JSON is refused before anything is sent, on all ways in; a callback whose answer is none ends nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mcp.types import ElicitResult, PromptReference
+from tests.conftest import MARK, SERVERS, TOKEN, everything, quick_python
+from tests.servers.raw_http import RawServer
+
+from jackfield import (
+    InvalidArgumentsError,
+    JackfieldError,
+    MCPClientSessionManager,
+    MCPConfig,
+    Session,
+    SessionCallbacks,
+    StdioConfig,
+    create_toolkit,
+)
+from jackfield.session.sendable import require_json
+
+HALF = "see \ud83d here"
+
+
+def nested(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+NO_JSON = [
+    (object(), "x is a object"),
+    ({1, 2}, "x is a set"),
+    (b"raw", "x is a bytes"),
+    (math.nan, "x is nan, which JSON does not have"),
+    ([1, {"y": -math.inf}], r"x\[1\].y is -inf"),
+    (HALF, r"x is text with half a surrogate pair \(\\ud83d at 4\)"),
+    ({HALF: 1}, "x has a key that is text with half a surrogate pair"),
+    ({"a": {7: 1}}, "x.a has the key 7, which is no text"),
+    (CIRCLE, r"x\[0\]\[0\].* is nested more than 190 levels deep, or holds itself"),
+    (nested(1000), "more than 190 levels deep"),
+    (10**5000, "x is a number of thousands of digits"),
+]
+
+
+@pytest.mark.parametrize(("value", "says"), NO_JSON, ids=[says[:30] for _, says in NO_JSON])
+def test_what_is_no_json(value: object, says: str) -> None:
+    with pytest.raises(InvalidArgumentsError, match=says) as caught:
+        require_json("rig", "tool 'work'", {"x": value})
+    assert caught.value.sent is False
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("value", [None, True, 2**70, -0.0, "", "\U0001f600", (1, [2, {}]), nested(180)])
+def test_what_is_json(value: object) -> None:
+    require_json("rig", "tool 'work'", {"x": value})
+
+
+async def test_every_way_in_refuses_it() -> None:
+    config = everything()
+    async with (
+        MCPClientSessionManager(MCPConfig(servers=[config])) as manager,
+        manager.open_session("everything") as session,
+    ):
+        toolkit = await create_toolkit(session)
+        await manager.refresh_catalog()
+        router = manager.router()
+        ways: list[Callable[[Any], Any]] = [
+            lambda x: session.call_tool("arguments", {"value": x}),
+            lambda x: session.call_tool("arguments", {"value": 1}, meta={"value": x}),
+            lambda x: toolkit["arguments"](value=x),
+            lambda x: session.get_prompt("summarize", {"topic": x}),
+            lambda x: session.complete(PromptReference(name="summarize"), {"name": "topic", "value": x}),
+            lambda x: router.call_tool("everything.arguments", {"value": x}),
+        ]
+        for way in ways:
+            for value in (math.nan, HALF):
+                with pytest.raises(InvalidArgumentsError, match="cannot be sent as JSON") as caught:
+                    await way(value)
+                assert caught.value.sent is False
+        assert (await session.call_tool("arguments", {"value": 1})).text == "1"
+
+
+def test_the_blocking_twin_refuses_it() -> None:
+    with MCPClientSessionManager().open_session_sync(everything()) as session:
+        with pytest.raises(InvalidArgumentsError, match="value is nan"):
+            session.call_tool("arguments", {"value": math.nan})
+
+
+async def test_what_goes_around_the_check_costs_itself_over_http() -> None:
+    async with (
+        RawServer() as server,
+        MCPClientSessionManager().open_session(server.config()) as session,
+    ):
+        with pytest.raises(JackfieldError, match="cannot be sent as JSON"):
+            await session.sdk_session.call_tool("work", {"x": HALF})
+        assert (await session.call_tool("work")).text == "done"
+
+
+def raw(*arguments: str, **more: Any) -> StdioConfig:
+    return StdioConfig(
+        server_name="raw",
+        command=quick_python(),
+        args=[str(SERVERS / "raw_stdio.py"), *arguments],
+        environment={MARK: TOKEN},
+        protocol="handshake",
+        **more,
+    )
+
+
+async def odd(session: Session, line: bytes) -> str:
+    try:
+        return (await session.call_tool("odd", {"line": line.hex()})).text
+    except JackfieldError as error:
+        return error.code
+
+
+WORDS = b'{"jsonrpc": "2.0", "id": ID, "result": {"content": [{"type": "text", "text": "a@b"}]}}'
+
+
+async def test_an_odd_line_costs_its_call_alone() -> None:
+    async with MCPClientSessionManager().open_session(raw()) as session:
+        assert await odd(session, WORDS.replace(b"@", b"\\ud800")) == "a\ufffdb"
+        assert await odd(session, WORDS.replace(b"@", b"\xff")) == "a\ufffdb"
+        assert await odd(session, b"\xef\xbb\xbf" + WORDS) == "a@b"
+        assert await odd(session, WORDS.replace(b'"content"', b'"_meta": {"x": NaN, "y": 1e999}, "content"')) == "a@b"
+        assert await odd(session, WORDS.replace(b'"a@b"', b"[" * 3900)) == "tool_error"
+        error = b'{"jsonrpc": "2.0", "id": ID, "error": {"code": 7, "message": "half \\udc00"}}'
+        assert await odd(session, error) == "request_failed"
+        assert await odd(session, error.replace(b"7", b"1e999")) == "tool_error"
+        assert ((await session.call_tool("echo")).text, session.generation) == ("{}", 1)
+
+
+async def test_an_encoding_that_lacks_a_character_is_no_obstacle() -> None:
+    """JSON can write it in ASCII; what a server writes that is none of the encoding is replaced."""
+    config = raw("ascii", encoding="ascii")
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("echo", {"x": "é"})).text == '{"x": "\\u00e9"}'
+        assert await odd(session, WORDS.replace(b"@", b"\xff")) == "a\ufffdb"
+        assert session.generation == 1
+
+
+async def test_a_callback_whose_answer_is_no_json_is_an_error_for_the_server() -> None:
+    async def answers(context: object, params: object) -> ElicitResult:
+        return ElicitResult(action="accept", content={"x": "?"}).model_copy(update={"content": {"x": HALF}})
+
+    callbacks = SessionCallbacks(elicitation=answers)
+    async with MCPClientSessionManager().open_session(raw(), callbacks=callbacks) as session:
+        for _ in range(2):
+            assert "The client's answer cannot be sent" in (await session.call_tool("ask", call_timeout=10)).text
