@@ -3,10 +3,10 @@
     scripted.py stdio|http --era handshake|modern --results JSON --log FILE
 
 `--results` maps a method to its result; a list of results stands for one after another, the last of them for all that
-follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id, over HTTP with a `"status"`;
-`null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until the client
-leaves, and `"late"` holds a result until the next request comes. What is asked goes to the log, a method each line.
-Over HTTP its address is printed first.
+follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id, over HTTP with a `"status"`
+and `"headers"`; `null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until
+the client leaves, and `"late"` holds a result until the next request comes. What is asked goes to the log, a method
+each line. Over HTTP its address is printed first.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Script:
     def __init__(self, options: argparse.Namespace) -> None:
         self.log_file = options.log
         self.held = ""
-        self.status = 200
+        self.status, self.headers = 200, {}
         self.modern = options.era == "modern"
         self.results = {
             "initialize": {
@@ -71,7 +71,7 @@ class Script:
 
     def as_text(self, request_id: object, result: object) -> str:
         if isinstance(result, dict) and "raw" in result:
-            self.status = result.get("status", 200)
+            self.status, self.headers = result.get("status", 200), result.get("headers", {})
             return result["raw"].replace("@ID", json.dumps(request_id))
         if self.modern and isinstance(result, dict):
             result = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **result}
@@ -98,7 +98,9 @@ def serve_http(script: Script) -> None:
                 return
             body = (answer or "").encode()
             self.send_response(script.status if body else 202)
-            script.status = 200
+            for pair in script.headers.items():
+                self.send_header(*pair)
+            script.status, script.headers = 200, {}
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

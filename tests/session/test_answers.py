@@ -86,6 +86,17 @@ async def test_a_check_that_is_refused_by_a_status_finds_a_server_that_lives(
         assert (session.generation == 1) is lives
 
 
+@pytest.mark.parametrize("wait", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "3600"])
+async def test_a_lost_session_does_not_wait_as_long_as_a_server_likes(scripted: Scripted, wait: str) -> None:
+    opened = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "scripted", "version": "1"}}
+    busy = {**error(-32000, id=None), "status": 429, "headers": {"retry-after": wait}}
+    config = scripted({"initialize": [opened, busy, opened]}, line="http handshake")
+    async with MCPClientSessionManager().open_session(config) as session:
+        with anyio.fail_after(20), pytest.raises(JackfieldError, match="HTTP 429"):
+            await session.refresh()
+        assert (await session.call_tool("work")).text == "worked"
+
+
 @pytest.mark.parametrize("line", ["stdio handshake", "http handshake"])
 @pytest.mark.parametrize("code", [-32000, -32001])
 async def test_a_server_that_refuses_to_be_opened_is_quoted(scripted: Scripted, line: str, code: int) -> None:

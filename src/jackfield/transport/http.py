@@ -365,7 +365,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
                 if record is not None and is_call and attempt > max(settings.retry_attempts, 1):
                     record.became(record.sent, failure)
                     break
-                await anyio.sleep(settings.wait_before(attempt, failure.retry_after))
+                wait = min(failure.retry_after or 0.0, _MAX_RETRY_SECONDS)
+                await anyio.sleep(settings.wait_before(attempt, wait))
                 response, failure = await self._attempt(request)
             if failure is None:
                 if record is not None:
