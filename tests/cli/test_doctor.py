@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from jackfield.cli.leftovers import leftovers
 
-from ..conftest import MARK, TOKEN, Listening, eventually, strays
+from ..conftest import MARK, SERVERS, TOKEN, Listening, eventually, strays
 from .conftest import Command, everything, golden_layouts, unruly_entry
 
 TIMES = (r"\((?:\d+ ms|\d+\.\d s)\)", "(TIME)")
@@ -56,6 +57,17 @@ def test_a_command_that_is_missing(jackfield: Command) -> None:
         step = steps_of(done.json["servers"][0])["start"]
         assert "was not found" in step["text"]
         assert says in step["hint"]
+
+
+def test_a_listing_with_flaws(jackfield: Command) -> None:
+    tools = json.dumps({"tools/list": {"tools": [None, {"name": "work"}]}, "ping": {}})
+    log = str(jackfield.home / "asked.log")
+    arguments = ["-S", str(SERVERS / "scripted.py"), "stdio", "--results", tools, "--log", log]
+    jackfield.configure_user(s={"command": sys.executable, "args": arguments, "env": {MARK: TOKEN}})
+    step = examined(jackfield, "s")["flaws"]
+    assert step["result"] == "warning"
+    assert "2 flaws" in step["text"]
+    assert "tool 'work': inputSchema is missing" in str(step)
 
 
 def test_a_variable_that_is_missing(jackfield: Command) -> None:

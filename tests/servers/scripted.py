@@ -5,8 +5,8 @@
 `--results` maps a method to its result; a list of results stands for one after another, the last of them for all that
 follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id, over HTTP with a `"status"`
 and `"headers"`; `null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until
-the client leaves, and `"late"` holds a result until the next request comes. What is asked goes to the log, a method
-each line. Over HTTP its address is printed first.
+the client leaves, and `"late"` holds a result until the next request comes; one with `"after"` waits, over HTTP, until
+that method was answered. What is asked goes to the log, a method each line. Over HTTP its address is printed first.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import http.server
 import json
 import os
 import sys
+import time
 
 TOOL = {"name": "work", "inputSchema": {"type": "object"}}
 CAPABILITIES = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
@@ -29,6 +30,7 @@ class Script:
         self.log_file = options.log
         self.held = ""
         self.status, self.headers = 200, {}
+        self.answered: set[str] = set()
         self.modern = options.era == "modern"
         self.results = {
             "initialize": {
@@ -63,6 +65,9 @@ class Script:
             raise Silence(result)
         if result is None:
             return None
+        if isinstance(result, dict) and "after" in result:
+            while result["after"] not in self.answered:
+                time.sleep(0.01)
         before, self.held = self.held, ""
         if isinstance(result, dict) and "late" in result:
             self.held = self.as_text(request_id, result["late"]) + "\n"
@@ -89,8 +94,9 @@ def serve_http(script: Script) -> None:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["content-length"])))
             try:
-                answer = script.answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                answer = script.answer(message)
             except Silence as how:
                 self.close_connection = True
                 if str(how) == "hang":
@@ -105,6 +111,7 @@ def serve_http(script: Script) -> None:
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+            script.answered.add(message["method"])
 
         def do_GET(self) -> None:
             self.send_response(405)

@@ -57,6 +57,14 @@ async def test_a_slow_server_of_the_newer_protocol_is_not_taken_for_an_older_one
     assert entry.known_version == "2026-07-28"
 
 
+@pytest.mark.parametrize("line", ["stdio modern", "http modern"])
+async def test_a_refused_handshake_waits_for_the_answer_to_the_question(scripted: Scripted, line: str) -> None:
+    # Nothing tells which of the two answers comes first.
+    slow = {"late": MODERN} if line.startswith("stdio") else {"after": "initialize", **MODERN}
+    config = scripted({"server/discover": [slow, MODERN]}, line=line, session=QUICK)
+    assert await opened(config, Catalog(os.devnull)) == "2026-07-28"
+
+
 async def test_a_server_that_was_renewed_is_asked_again(scripted: Scripted, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     config = scripted({}, line="stdio modern", session=QUICK)

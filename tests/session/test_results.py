@@ -129,3 +129,28 @@ async def test_a_result_that_is_no_object_is_quoted(scripted: Scripted, line: st
                 assert caught.value.sent is True
                 assert f'"result": {result}' in str(caught.value)
             assert session.generation == 1
+
+
+async def test_a_call_whose_headers_do_not_match_is_made_once_more(scripted: Scripted) -> None:
+    mismatch = {"raw": '{"jsonrpc": "2.0", "id": @ID, "error": {"code": -32020, "message": "header mismatch"}}'}
+    worked = {"content": [SAID]}
+    result = await called(scripted, {"tools/call": [mismatch, worked]}, "http modern")
+    assert result.text == "rows: 3"
+    assert [method for method in scripted.asked if method.startswith("tools/")] == [
+        "tools/list",
+        "tools/call",
+        "tools/list",
+        "tools/call",
+    ]
+
+
+@pytest.mark.parametrize("rounds", [2, 11])
+async def test_a_server_that_asks_to_be_asked_again(scripted: Scripted, rounds: int) -> None:
+    again = {"resultType": "input_required", "requestState": "page 1"}
+    results: dict[str, object] = {"tools/call": [*[again] * rounds, {"content": [SAID]}]}
+    if rounds < 10:
+        assert (await called(scripted, results, "stdio modern")).text == "rows: 3"
+    else:
+        with pytest.raises(ToolError, match="more than 10 rounds"):
+            await called(scripted, results, "stdio modern")
+    assert scripted.asked.count("tools/call") == rounds + (rounds < 10)

@@ -71,13 +71,17 @@ class RepairingReader(MessageReader):
         return item
 
     async def _receive_at_opening(self) -> SessionMessage | Exception:
-        with self._probe.waiting():
-            item = await self._inner.receive()
-            if not isinstance(item, SessionMessage):
+        while True:
+            item: SessionMessage | Exception | None = None
+            with self._probe.waiting():
+                item = await self._inner.receive()
+            if item is None:
+                return self._probe.overdue()
+            if isinstance(item, Exception):
                 return item
             self._answers.answered(item.message)
-            return self._probe.came(item)
-        return self._probe.overdue()
+            if (taken := self._probe.came(item)) is not None:
+                return taken
 
     async def aclose(self) -> None:
         await self._inner.aclose()

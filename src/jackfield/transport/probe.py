@@ -14,6 +14,7 @@ import math
 import anyio
 from mcp.shared.message import SessionMessage
 from mcp.types import (
+    METHOD_NOT_FOUND,
     REQUEST_TIMEOUT,
     UNSUPPORTED_PROTOCOL_VERSION,
     ErrorData,
@@ -21,7 +22,7 @@ from mcp.types import (
     JSONRPCRequest,
     JSONRPCResponse,
 )
-from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+from mcp.types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 
 from ..plain import as_list
 
@@ -38,6 +39,8 @@ class EraProbe:
         self._question: str | int | None = None
         self._handshake: str | int | None = None
         self._deadline = math.inf
+        self._held: SessionMessage | None = None
+        """The refusal of the handshake, while an answer to the question may still explain it."""
         self._scope = anyio.CancelScope()
         self.is_over = False
         """Whether the era is settled, so that messages need not be looked at any more."""
@@ -67,19 +70,32 @@ class EraProbe:
         self.is_given_up, self._deadline = True, math.inf
         return _error(self._question, REQUEST_TIMEOUT, f"no answer within {self._seconds:g} s", None)
 
-    def came(self, item: SessionMessage) -> SessionMessage:
-        """Look at a message that comes from the server; returns what is to be taken for it."""
+    def came(self, item: SessionMessage) -> SessionMessage | None:
+        """Look at a message that comes from the server; returns what is to be taken for it, if anything is yet."""
         message = item.message
-        if not isinstance(message, JSONRPCResponse | JSONRPCError) or str(message.id) != str(self._question):
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return item
+        if str(message.id) == str(self._question):
+            return self._answered(item, message)
+        if isinstance(message, JSONRPCError) and str(message.id) == str(self._handshake):
+            if message.error.code == UNSUPPORTED_PROTOCOL_VERSION:
+                self._seconds = math.inf  # It speaks the newer protocol: the question is put once more.
+            elif message.error.code == METHOD_NOT_FOUND and self.is_unanswered:
+                self._held = item  # So does this one, and is slow: the answer is worth waiting for.
+                return None
+        return item
+
+    def _answered(self, item: SessionMessage, message: JSONRPCResponse | JSONRPCError) -> SessionMessage:
         self.is_unanswered, self._deadline = False, math.inf
-        if self._handshake is None or not isinstance(message, JSONRPCResponse):
+        if self._handshake is None:
             return item
-        versions = [one for one in as_list(message.result.get("supportedVersions")) if one in MODERN_PROTOCOL_VERSIONS]
+        said = as_list(message.result.get("supportedVersions")) if isinstance(message, JSONRPCResponse) else ()
+        versions = [version for version in said if version in MODERN_PROTOCOL_VERSIONS]
         if not versions:
-            return item
-        # It speaks the newer protocol and was slow: as if it had said so to the handshake, the SDK asks once more.
-        data = {"supported": versions, "requested": "2025-11-25"}
+            return self._held or item
+        # It was slow: as if it had said so to the handshake, the SDK asks once more.
+        self._seconds = math.inf
+        data = {"supported": versions, "requested": LATEST_HANDSHAKE_VERSION}
         return _error(self._handshake, UNSUPPORTED_PROTOCOL_VERSION, "it speaks the newer protocol", data)
 
 
