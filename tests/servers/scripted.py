@@ -111,7 +111,7 @@ def serve_http(script: Script) -> None:
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-            script.answered.add(message["method"])
+            script.answered.add(message.get("method", ""))
 
         def do_GET(self) -> None:
             self.send_response(405)
