@@ -8,11 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-# A pair of surrogates, one without its other half, or any other escape: `\\ud800` has none of a surrogate.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
-)
-_LONE_SURROGATE_CHARS = 6
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def as_table(value: object) -> Mapping[str, Any]:
@@ -49,5 +45,9 @@ def readable_json(data: bytes) -> bytes:
     except UnicodeDecodeError:
         data = data.decode("utf-8", "replace").encode()
     if b"\\ud" in data or b"\\uD" in data:
-        data = _ESCAPE.sub(lambda found: found[0] if len(found[0]) != _LONE_SURROGATE_CHARS else b"\\ufffd", data)
+        try:
+            text = json.dumps(json.loads(data), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return data
+        data = _SURROGATE.sub("\ufffd", text).encode()
     return data

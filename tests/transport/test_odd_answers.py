@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from tests.servers.raw_http import EVENTS, RawServer, at_tool, head, text, whole
 
-from jackfield import JackfieldError, MCPClientSessionManager, ServerUnavailableError, Session
+from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError, Session
+from jackfield.auth.endpoints import AuthorizationClient
 
 Written = Callable[[dict[str, Any]], bytes]
 
@@ -284,3 +286,20 @@ def test_json_is_read_as_far_as_its_meaning_is_plain() -> None:
     assert json.loads(readable_json(text)) == {"a": "\ufffd x \U0001f600 \\ud83d \ufffd \ufffd"}
     assert readable_json(b'{"a": "\\u00e9"}') == b'{"a": "\\u00e9"}'
     assert parsed_json("[" * 9999) is None
+
+
+async def test_an_authorization_server_is_read_within_bounds_too() -> None:
+    answers = iter(
+        [whole(BOMB, 200, "application/json", b"Content-Encoding: gzip, gzip"), whole(b"{", 200, EVENTS, GZIP)]
+    )
+
+    async def odd(server: RawServer, message: dict[str, Any], writer: asyncio.StreamWriter) -> bool | None:
+        writer.write(next(answers))
+        return True
+
+    async with RawServer(odd) as server, AuthorizationClient(server.config(), "The sign-in to") as client:
+        request = httpx2.Request("GET", f"{server.url}/.well-known/oauth-authorization-server")
+        with pytest.raises(AuthenticationError, match="more than 1,048,576 bytes"):
+            await client.send(request)
+        with pytest.raises(ServerUnavailableError, match="not compressed with gzip"):
+            await client.send(request)

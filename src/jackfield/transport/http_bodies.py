@@ -14,14 +14,14 @@ from typing import Any
 import anyio
 import httpx2
 from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, RequestId, jsonrpc_message_adapter
+from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, RequestId
 
 from ..errors import JackfieldError, RequestError, ServerUnavailableError
 from ..http_content import decoded
-from ..plain import readable_json
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
+from .sdk_streams import read_message
 
 _BOM = b"\xef\xbb\xbf"
 _RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")
@@ -141,15 +141,19 @@ class EventStream(httpx2.AsyncByteStream):
 
     def _readable(self, event: bytes) -> list[bytes]:
         """The event, if its message can be read; else what is delivered in its place, if anything is."""
-        event = readable_json(event)
         if self._on_event is not None and not self._on_event(event):
             return []
-        if self._on_event is None and b"retry" in event:
+        if self._on_event is None and (event.startswith(b"retry") or b"\nretry" in event or b"\rretry" in event):
             event = _RETRY_FIELD.sub(self._take_retry, event)
         data = event_data(event)
-        if not data or _is_message(data.decode("utf-8", "replace")):
+        if not data:
             return [event]
-        return _as_events(self._report.unreadable(data, self._record))
+        if (message := read_message(data)) is None:
+            return _as_events(self._report.unreadable(data, self._record))
+        if message.is_as_written:
+            return [event]
+        name = event_id(event)
+        return [*([] if name is None else [f"id: {name}\n".encode()]), *_as_events(SessionMessage(message.message))]
 
     def _take_retry(self, field: re.Match[bytes]) -> bytes:
         value = field[2] or b""
@@ -208,16 +212,13 @@ class BoundedBody(httpx2.AsyncByteStream):
                 self._report.note_failure(failure)
             yield _as_json(self._report.requests.fail(self._record, failure))
         else:
-            yield self._answer(readable_json(bytes(body)), self._record)
+            yield self._answer(bytes(body), self._record)
 
     def _answer(self, body: bytes, record: CallRecord) -> bytes:
-        try:
-            message = jsonrpc_message_adapter.validate_json(body, by_name=False)
-        except ValueError:
-            message = None
-        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+        read = read_message(body)
+        if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
             return _as_json(self._report.unreadable_answer(body, record))
-        if message.id == record.request_id:
+        if message.id == record.request_id and read.is_as_written:
             return body
         assert record.request_id is not None
         message.id = record.request_id
@@ -252,14 +253,6 @@ def as_answer(post: Post, request: httpx2.Request, kind: str) -> httpx2.Response
     message = post.given_up_answer
     content = _as_json(message) if kind == "application/json" else b"".join(_as_events(message))
     return httpx2.Response(200, headers={"content-type": kind}, content=content, request=request)
-
-
-def _is_message(text: str) -> bool:
-    try:
-        jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _as_json(message: SessionMessage) -> bytes:

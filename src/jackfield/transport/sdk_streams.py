@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse
+from mcp.types import (
+    INTERNAL_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 
 from ..errors import RequestError
+from ..plain import readable_json
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -64,6 +72,27 @@ class MessageReader(MessageStream):
             anyio.EndOfStream: There is none any more.
         """
         raise NotImplementedError
+
+
+class ReadMessage(NamedTuple):
+    """A message that came."""
+
+    message: JSONRPCMessage
+    is_as_written: bool
+    """Whether strict readers take the very text of it."""
+
+
+def read_message(text: bytes | bytearray) -> ReadMessage | None:
+    """The message that a text is; `None` where it is none."""
+    try:
+        return ReadMessage(jsonrpc_message_adapter.validate_json(text, by_name=False), is_as_written=True)
+    except ValueError:
+        pass
+    try:
+        message = jsonrpc_message_adapter.validate_json(readable_json(bytes(text)), by_name=False)
+        return ReadMessage(message, is_as_written=False)
+    except ValueError:
+        return None
 
 
 def sendable(item: SessionMessage) -> SessionMessage:

@@ -20,15 +20,14 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification, JSONRPCRequest, jsonrpc_message_adapter
+from mcp.types import JSONRPCNotification, JSONRPCRequest
 
 from ..config.launch import Launch
 from ..config.servers import StdioConfig
-from ..plain import readable_json
 from .process import ChildProcess, read_some
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation, sendable
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation, read_message, sendable
 from .start import start_program, take_started
 
 logger: logging.Logger = logging.getLogger("jackfield.stdio")
@@ -149,18 +148,14 @@ class _LineReader(MessageReader):
             self._beyond, self._passed_bytes = None, 0
             assert beyond
             return self._report.too_long(beyond, total)
-        try:
-            return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-        except ValueError:
-            given = bytes(line)
-            if (plain := readable_json(given)) != given and (message := _parsed(plain)) is not None:
-                return message
-            # Banners and stray prints are the commonest fault of stdio servers; the messages
-            # around them are fine, so they are kept for an error and passed over.
-            self._report.add_noise(bytes(line[:1000]))
-            logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
-            # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
-            return self._report.unreadable(line)
+        if (read := read_message(line)) is not None:
+            return SessionMessage(read.message)
+        # Banners and stray prints are the commonest fault of stdio servers; the messages
+        # around them are fine, so they are kept for an error and passed over.
+        self._report.add_noise(bytes(line[:1000]))
+        logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
+        # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
+        return self._report.unreadable(line)
 
     def _next_line(self) -> bytearray | None:
         end = self._buffer.find(b"\n", self._searched)
@@ -199,13 +194,6 @@ class _LineReader(MessageReader):
     async def aclose(self) -> None:
         self.stop()
         await checkpoint()
-
-
-def _parsed(line: bytes) -> SessionMessage | None:
-    try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValueError:
-        return None
 
 
 class _LineWriter(MessageWriter):
