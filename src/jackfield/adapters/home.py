@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ class Home:
     """
 
     def __init__(self) -> None:
+        self._process_id = os.getpid()
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -41,6 +43,14 @@ class Home:
     def __deepcopy__(self, memo: object) -> Home:
         return self  # Frameworks copy tools; there is but one loop.
 
+    def _call(self, function: Callable[[], Awaitable[Any]]) -> _Call:
+        if os.getpid() != self._process_id:
+            raise HomeError(
+                f"This tool's session was opened by process {self._process_id}, and this one is a fork of it; nothing "
+                "was sent. Make the tools in the process that uses them."
+            )
+        return _Call(function, self._loop)
+
     async def run(self, function: Callable[[], Awaitable[_T]]) -> _T:
         """Run there, from any event loop. Cancelling this cancels that.
 
@@ -49,7 +59,7 @@ class Home:
         """
         if asyncio.get_running_loop() is self._loop:
             return await function()
-        call = _Call(function, self._loop)
+        call = self._call(function)
         try:
             begun, done = asyncio.wrap_future(call.begun), asyncio.wrap_future(call.done)
             await asyncio.wait([begun, done], timeout=REACH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
@@ -76,7 +86,7 @@ class Home:
                 "This tool's session lives on the event loop that runs here, and blocking it would wait for ever. "
                 "Use the async methods (ainvoke, a_run), or another thread: await asyncio.to_thread(agent.run, ...)."
             )
-        call = _Call(function, self._loop)
+        call = self._call(function)
         try:
             either = [call.begun, call.done]
             concurrent.futures.wait(either, REACH_TIMEOUT, concurrent.futures.FIRST_COMPLETED)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
+from ..session.losses import forked
 from .portal import run_there
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ class BlockingSession:
     def __init__(self, session: Session, portal: BlockingPortal) -> None:
         self._session = session
         self._portal = portal
+        self._process_id = os.getpid()
 
     def __repr__(self) -> str:
         return f"<Blocking{repr(self._session)[1:]}"
@@ -66,6 +71,10 @@ class BlockingSession:
         self._session.acknowledge()
 
     def _call(self, function: Callable[..., Awaitable[_T]], *args: Any, **options: Any) -> _T:
+        if os.getpid() != self._process_id:
+            # The thread that would make the call is none of this process.
+            raise forked(self._process_id, self.server_name)
+
         async def call() -> _T:
             return await function(*args, **options)
 
@@ -126,6 +135,7 @@ class BlockingLease:
         self._lease = lease
         self._portals = portals
         self._stack = ExitStack()
+        self._process_id = 0
 
     def __enter__(self) -> BlockingSession:
         with ExitStack() as stack:
@@ -133,10 +143,29 @@ class BlockingLease:
             # Before it is entered: Ctrl-C may come right after. To leave a lease that was not entered does nothing.
             stack.callback(portal.call, self._lease.__aexit__, None, None, None)
             session = run_there(portal, self._lease.__aenter__)
+            self._process_id = os.getpid()
             self._stack = stack.pop_all()
+        _keep_in_forks()
+        _entered.add(self)
         return BlockingSession(session, portal)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.close()
+        if os.getpid() == self._process_id:  # otherwise the thread and the session are the parent's
+            self._stack.close()
+
+
+_entered: WeakSet[BlockingLease] = WeakSet()
+
+
+@cache
+def _keep_in_forks() -> None:
+    """Let no fork drop a lease, not even at its end: anyio's portal would wait for its thread, which a fork has not."""
+    import ctypes
+
+    def keep() -> None:
+        for lease in _entered:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(lease))
+
+    os.register_at_fork(after_in_child=keep)

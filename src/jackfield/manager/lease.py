@@ -23,7 +23,7 @@ class SessionLease:
 
     def __init__(
         self,
-        acquire: Callable[[object], Awaitable[tuple[SessionRegistry, SessionOwner]]],
+        acquire: Callable[[SessionLease], Awaitable[tuple[SessionRegistry, SessionOwner]]],
         hooks: Sequence[CallHook] = (),
     ) -> None:
         self._acquire = acquire
@@ -32,11 +32,15 @@ class SessionLease:
         self.holder: object = None
         """Who enters it, if that is another than the task that does; to tell who waits for whom."""
 
+    def known_holder(self) -> object:
+        """Who enters it."""
+        self.holder = self.holder or current_task()
+        return self.holder
+
     async def __aenter__(self) -> Session:
         if self._held is not None:
             raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
-        self.holder = self.holder or current_task()
-        registry, owner = await self._acquire(self.holder)
+        registry, owner = await self._acquire(self)
         from ..session.session import Session
 
         session = Session(owner, registry.became_idle, self._hooks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -84,6 +85,7 @@ class MCPClientSessionManager:
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
+        self._portals_of = os.getpid()
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
@@ -135,9 +137,9 @@ class MCPClientSessionManager:
         asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
         seconds = self.acquire_timeout if acquire_timeout is None else acquire_timeout
 
-        async def acquire(holder: object) -> tuple[SessionRegistry, SessionOwner]:
+        async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
             registry = self._registry_here()
-            return registry, await registry.acquire(config, key, asked, seconds, holder)
+            return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder())
 
         return SessionLease(acquire, (*self.hooks, *hooks))
 
@@ -175,8 +177,9 @@ class MCPClientSessionManager:
 
         Nested blocks of one manager share one event loop, in a thread that ends with the last of them.
         """
-        if self._portals is None:
-            self._portals = BlockingPortalProvider()
+        if self._portals is None or self._portals_of != os.getpid():
+            # A thread of another process is none here.
+            self._portals, self._portals_of = BlockingPortalProvider(), os.getpid()
         return BlockingLease(self.open_session(server, key=key, callbacks=callbacks), self._portals)
 
     # Knowing
@@ -374,11 +377,17 @@ class MCPClientSessionManager:
 
     def _registry_here(self) -> SessionRegistry:
         """The registry of the running event loop."""
-        from ..session.detached import event_loop_token
+        from ..session.detached import event_loop_token, is_running
+        from ..session.losses import forked
 
         if self._state == "left":
             raise closed_error()
         registry = self._registry
+        if registry is not None and registry.is_of_parent:
+            # Neither the loop nor an entered manager came along with the fork.
+            if self._state == "entered" or not is_running():
+                raise forked(registry.process_id)
+            registry = self._registry = None
         if registry is not None and registry.loop is event_loop_token():
             return registry
         if registry is not None and (self._state == "entered" or not registry.is_abandoned):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class SessionRegistry:
         self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals, observer: SessionObserver
     ) -> None:
         self.loop: object = event_loop_token()
+        self.process_id: int = os.getpid()
         self.keeps_idle = keeps_idle
         self._max_sessions = max_sessions
         self._events = events
@@ -90,6 +92,11 @@ class SessionRegistry:
         self._waiters: list[Waiter] = []
         self._changed = anyio.Event()
         self._closing = False
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this process is a fork of the one whose sessions these are. It has nothing to close or wait for."""
+        return os.getpid() != self.process_id
 
     @property
     def is_abandoned(self) -> bool:
@@ -157,6 +164,8 @@ class SessionRegistry:
     async def release(self, slot: SessionOwner, holder: object) -> None:
         """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""
         assert isinstance(slot, SessionSlot)
+        if self.is_of_parent:
+            return
         self._unlease(slot, holder)
         if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
             await close_all([slot], "released")
@@ -174,6 +183,8 @@ class SessionRegistry:
 
     async def close(self) -> None:
         """Close everything, and let nobody in any more."""
+        if self.is_of_parent:
+            return
         self._closing = True
         self._notify()
         await close_all(list(self._slots), "manager")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from ..errors import (
 )
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
-from .losses import refused
+from .losses import forked, refused
 from .owner import SessionOwner
 from .retry import may_call_again
 
@@ -94,8 +95,10 @@ class Caller:
         """The session, while requests may be made on it.
 
         Raises:
-            SessionTerminatedError: The user has left it, or it was closed.
+            SessionTerminatedError: The user has left it, it was closed, or this is a fork of the process that has it.
         """
+        if os.getpid() != self.owner.opener_process_id:
+            raise forked(self.owner.opener_process_id, self._name)
         if self.is_released:
             raise SessionTerminatedError(
                 f"This session of server {self._name!r} was left: its `async with` block is over.",
@@ -133,6 +136,7 @@ class Caller:
         """When what is asked for now must be done."""
         if isinstance(bound, Deadline):
             return bound
+        self.usable()
         return Deadline.after(self.owner.config.session.call_timeout if bound is None else bound)
 
     async def wait(self, event: anyio.Event, method: str, deadline: Deadline) -> None:

@@ -87,6 +87,15 @@ def event_loop_token() -> object:
         return trio.lowlevel.current_trio_token()
 
 
+def is_running() -> bool:
+    """Whether an event loop runs here. One that ran when this process was forked does not."""
+    try:
+        event_loop_token()
+    except RuntimeError:
+        return False
+    return True
+
+
 def current_task() -> object:
     """The running task, in either backend."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ..config.servers import BaseServerConfig, StdioConfig
@@ -107,4 +108,15 @@ def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> Jackfiel
             "Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start. "
             f"{report.advice}"
         ).rstrip(),
+    )
+
+
+def forked(process_id: int, server_name: str | None = None) -> SessionTerminatedError:
+    """This process is a fork of the one that opened a session."""
+    what = "The sessions of this manager were" if server_name is None else f"This session of {server_name!r} was"
+    return SessionTerminatedError(
+        f"{what} opened by process {process_id}, of which this process, {os.getpid()}, is a fork: it cannot use them.",
+        server_name=server_name,
+        sent=False,
+        hint="Make a manager and open sessions in the process that uses them.",
     )

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -164,6 +165,7 @@ class SessionOwner:
         self._is_entering = False
         self._lost_at = 0.0
         self._started = time.monotonic()
+        self.opener_process_id: int = os.getpid()
         self._task: object = None
 
     def __repr__(self) -> str:

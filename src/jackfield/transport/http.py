@@ -13,6 +13,7 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -212,6 +213,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
         self._has_endpoint = False
+        self._process_id = os.getpid()
 
     def give_up(self, request_id: object) -> None:
         """Nobody waits for the answer to a request any more: close its connection."""
@@ -219,6 +221,11 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             post.give_up()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if os.getpid() != self._process_id:
+            # A fork that ends must not end its parent's session, nor write into its connections.
+            if request.method == "DELETE":
+                return httpx2.Response(204, request=request)
+            raise httpx2.ConnectError("this process is a fork of the one that connected", request=request)
         record = current_call.get()
         if (odd := self._odd_session_ids.get(request.headers.get(SESSION_HEADER, ""))) is not None:
             request.headers = httpx2.Headers(

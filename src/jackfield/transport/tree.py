@@ -110,6 +110,7 @@ class StartedProgram:
         assert popen.stderr
         self._popen = popen
         self._tree = _Tree(popen.pid, mark)
+        self._starter = os.getpid()
         self.pid: int = popen.pid
         self.stdin: int = popen.stdin.fileno()
         self.stdout: int = popen.stdout.fileno()
@@ -145,6 +146,11 @@ class StartedProgram:
         return cls(popen, mark)
 
     @property
+    def _is_ours(self) -> bool:
+        """Whether this is the process that started it, and not a fork of that, which must leave it alone."""
+        return os.getpid() == self._starter
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, minus the signal's number if one ended it; `None` while it runs."""
         if self._popen.returncode is not None:
@@ -153,10 +159,12 @@ class StartedProgram:
 
     def survivors(self) -> list[int]:
         """Processes of the tree that still run."""
-        return self._tree.running()
+        return self._tree.running() if self._is_ours else []
 
     def signal_tree(self, number: signal.Signals) -> bool:
         """Signal all that still runs; whether there was anything."""
+        if not self._is_ours:
+            return False
         running = self.survivors()
         for pid in running:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -176,7 +184,8 @@ class StartedProgram:
     def kill(self) -> None:
         """Kill at once whatever is left of the tree, and reap the program. Call `free()` afterwards."""
         self.kill_forgotten.detach()
-        _kill(self._popen, self._tree)
+        if self._is_ours:
+            _kill(self._popen, self._tree)
 
     def free(self) -> None:
         """Free the descriptors."""
