@@ -98,9 +98,7 @@ TABLE = [
         events=LOST | RETRIED,
     ),
     row("ran-and-crash", "read-only call", ["http 2026"], "result", runs=2, events=RETRIED),
-    row("stall", "opening", STATEFUL, "session_timeout", sent=False, runs=0),
-    # Silent to the first question only, it is asked in the older protocol, which it does not speak.
-    row("stall", "opening", ["http 2026"], "unavailable", sent=False, runs=0),
+    row("stall", "opening", ALL, "session_timeout", sent=False, runs=0),
     row("stall", "idle", STATEFUL, "result", state_lost=True, events=LOST),
     row("stall", "call", STDIO, "session_timeout", sent=True, runs=0, events=LOST),
     row("stall", "call", REMOTE, "session_timeout", sent=None, runs=0, events=LOST),
