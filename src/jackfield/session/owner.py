@@ -143,7 +143,7 @@ class SessionOwner:
         """The tools as last listed; forgotten when the server says that they changed."""
         self.shared_listing: SharedListing | None = None
         """Being made by one caller; others who want one wait for it."""
-        self.tool_changes = 0
+        self.tool_changes: int = 0
         """How often the server said that its tools changed: a listing begun before that is out of date."""
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""

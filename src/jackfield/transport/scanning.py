@@ -32,7 +32,7 @@ class MessageScanner:
         """The message's `id`, as far as it has come."""
         self.members: set[str] = set()
         """Which of `jsonrpc`, `method`, `result` and `error` the message has, as far as it has come."""
-        self.is_object = False
+        self.is_object: bool = False
         """Whether it begins as a message does."""
         self._depth = 0
         self._is_over = False
