@@ -84,7 +84,7 @@ class Caller:
 
     def __init__(self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None]) -> None:
         self.owner = owner
-        self.is_released = False
+        self.is_released: bool = False
         """Whether the user has left the session."""
         self.known_generation: int = owner.known_generation
         """The generation whose state the user counts on."""

@@ -37,7 +37,7 @@ class Post:
 
     def __init__(self, request_id: RequestId | None = None) -> None:
         self.request_id = request_id
-        self.is_given_up = False
+        self.is_given_up: bool = False
         self.retry_seconds: float | None = None
         """How long the server asks to wait before its stream is opened again."""
         self._waiting: anyio.CancelScope | None = None

@@ -44,9 +44,9 @@ class EraProbe:
         self._scope = anyio.CancelScope()
         self.is_over = False
         """Whether the era is settled, so that messages need not be looked at any more."""
-        self.is_unanswered = False
+        self.is_unanswered: bool = False
         """Whether the question was put, and no answer has come."""
-        self.is_given_up = False
+        self.is_given_up: bool = False
         """Whether the answer was not waited for any longer."""
 
     def sent(self, message: object) -> None:
