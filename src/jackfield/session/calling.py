@@ -198,7 +198,7 @@ class Caller:
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
                 if ends or anyio.current_time() + wait >= deadline.at:
                     if sent is not False and error.sent is False:
-                        _note_earlier_attempt(error, sent)
+                        _note_earlier_attempt(error, method, sent)
                     if method == "tools/call" and known < record.generation and not error.state_lost:
                         # The first that the user hears of the session after it was opened again.
                         error.state_lost, error.generation = True, record.generation - 1
@@ -333,9 +333,11 @@ def _add_to_message(error: JackfieldError, words: str) -> None:
     error.args = (error.message,)
 
 
-def _note_earlier_attempt(error: JackfieldError, sent: bool | None) -> None:
-    """The last attempt of a call was not carried out, but one before it may have been."""
+def _note_earlier_attempt(error: JackfieldError, method: str, sent: bool | None) -> None:
+    """The last attempt at a request was not carried out, but one before it may have been."""
     error.sent = sent
+    if method != "tools/call":
+        return  # A listing has no effect that its error could deny.
     carried_out = _CARRIED_OUT[False]
     if error.message.endswith(f"; {carried_out}."):
         error.message = error.message.removesuffix(f"; {carried_out}.")
