@@ -6,6 +6,7 @@ words. So each message is looked at here, and where a call will have no answer, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
@@ -18,6 +19,7 @@ from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, 
 
 from ..errors import JackfieldError, RequestError, ServerUnavailableError
 from ..http_content import decoded
+from ..plain import as_table, parsed_json
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
@@ -216,9 +218,12 @@ class BoundedBody(httpx2.AsyncByteStream):
 
     def _answer(self, body: bytes, record: CallRecord) -> bytes:
         read = read_message(body)
+        is_repaired = read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError)
+        if is_repaired:
+            read = read_message(_with_id(body, record))
         if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
             return _as_json(self._report.unreadable_answer(body, record))
-        if message.id == record.request_id and read.is_as_written:
+        if message.id == record.request_id and read.is_as_written and not is_repaired:
             return body
         assert record.request_id is not None
         message.id = record.request_id
@@ -226,6 +231,14 @@ class BoundedBody(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+def _with_id(body: bytes, record: CallRecord) -> bytes:
+    """A result without an id, or with the id `null`, as the answer to the request that it came with."""
+    message = as_table(parsed_json(body))
+    if "result" not in message or "method" in message or message.get("id") is not None:
+        return body
+    return json.dumps({**message, "id": record.request_id}).encode()
 
 
 def cut_off(report: ConnectionReport, error: Exception | None) -> JackfieldError:
