@@ -6,11 +6,11 @@ import logging
 from typing import Any
 
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
-from .sdk_streams import MessageReader, MessageWriter
+from .sdk_streams import MessageReader, MessageWriter, cancelled_id
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -33,8 +33,8 @@ class Answers:
         if isinstance(message, JSONRPCRequest) and message.method in REPAIRED_METHODS:
             uri = (message.params or {}).get("uri")
             self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
-        elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
-            self._asked.pop(str((message.params or {}).get("requestId")), None)
+        elif (cancelled := cancelled_id(message)) is not None:
+            self._asked.pop(str(cancelled), None)
 
     def answered(self, message: object) -> None:
         """Repair an answer that came, where it needs that."""

@@ -218,12 +218,12 @@ class BoundedBody(httpx2.AsyncByteStream):
 
     def _answer(self, body: bytes, record: CallRecord) -> bytes:
         read = read_message(body)
-        is_repaired = read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError)
-        if is_repaired:
-            read = read_message(_with_id(body, record))
+        if read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError):
+            body = _with_id(body, record)
+            read = read_message(body)
         if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
             return _as_json(self._report.unreadable_answer(body, record))
-        if message.id == record.request_id and read.is_as_written and not is_repaired:
+        if message.id == record.request_id and read.is_as_written:
             return body
         assert record.request_id is not None
         message.id = record.request_id

@@ -20,13 +20,13 @@ from mcp.types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
-    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     RequestId,
 )
 
 from ..errors import JackfieldError
+from .sdk_streams import cancelled_id
 
 _REMEMBERED_IDS = 1024
 
@@ -134,8 +134,7 @@ class Requests:
 
     def begin(self, message: JSONRPCMessage) -> CallRecord | None:
         """The record for a message that is about to be written; `None` where it is not a request."""
-        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
-            self._end((message.params or {}).get("requestId"))
+        self._end(cancelled_id(message))
         if not isinstance(message, JSONRPCRequest):
             return None
         record = current_call.get()

@@ -14,6 +14,7 @@ from mcp.types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
+    JSONRPCNotification,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
@@ -125,3 +126,10 @@ def is_cancellation(item: SessionMessage) -> bool:
     """Whether a message tells that a request is given up. Whoever is out of time must not wait for a hanging server
     to take note of it."""
     return getattr(item.message, "method", None) == "notifications/cancelled"
+
+
+def cancelled_id(message: object) -> object:
+    """The id of the request that a message cancels; `None` where it cancels none."""
+    if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+        return (message.params or {}).get("requestId")
+    return None

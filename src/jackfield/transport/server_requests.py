@@ -11,10 +11,10 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
-from mcp.types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp.types import ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from .report import ConnectionReport
-from .sdk_streams import MessageReader, MessageWriter
+from .sdk_streams import MessageReader, MessageWriter, cancelled_id
 
 REFUSED_CODE = -32000
 """The JSON-RPC code of a refusal; the range is for errors of an implementation's own."""
@@ -46,9 +46,8 @@ class ServerRequests:
 
     async def admits(self, message: object) -> bool:
         """Whether a message that came is handed on; a request that is not is refused here."""
-        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
-            # Nothing is written for a request that its sender gave up.
-            self._ended((message.params or {}).get("requestId"))
+        # Nothing is written for a request that its sender gave up.
+        self._ended(cancelled_id(message))
         if not isinstance(message, JSONRPCRequest):
             return True
         if self._count < self._limit:
