@@ -132,20 +132,25 @@ class Starts:
     """Notes every server that is started meanwhile, however soon it ends."""
 
     def __init__(self, token: str, name: str = "") -> None:
-        self.seen: set[int] = set()
+        self._of = (token, name)
+        self._there: set[int] = set()
+        self._seen: set[int] = set()
         self._ended = threading.Event()
-        self._watching = threading.Event()
-        self._thread = threading.Thread(target=self._watch, args=(token, name), daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def _watch(self, token: str, name: str) -> None:
-        there = running(token, name)
-        self._watching.set()
+    @property
+    def seen(self) -> set[int]:
+        """Also looks itself: on a busy machine the thread may not have looked since the servers started."""
+        self._seen |= running(*self._of) - self._there
+        return self._seen
+
+    def _watch(self) -> None:
         while not self._ended.wait(0.01):
-            self.seen |= running(token, name) - there
+            self._seen |= running(*self._of) - self._there
 
     def __enter__(self) -> Starts:
+        self._there = running(*self._of)
         self._thread.start()
-        self._watching.wait()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
