@@ -283,10 +283,8 @@ def test_a_timeout_in_geminis_file_is_in_milliseconds_however_it_is_read(tmp_pat
     path.write_text(json.dumps({"mcpServers": {"a": {"httpUrl": "https://a.example/mcp", "timeout": 5000}}}))
     loaded: Any = MCPConfig.load(path)["a"]
     given: Any = discover([Source.given(path, "--config")]).servers["a"].config({})
-    is_theirs = file.startswith(".gemini")
     for server in (loaded, given):
-        assert server.session.call_timeout == (5 if is_theirs else 120)
-        assert (server.timeout == 5000) is not is_theirs
+        assert (server.session.call_timeout, server.timeout) == (5, 30), "known by its place, or by httpUrl"
 
 
 def test_in_a_programs_folder_of_the_user_paths_start_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

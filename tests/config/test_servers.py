@@ -82,7 +82,11 @@ def test_all_fields_of_http_servers_can_be_given() -> None:
 
 @pytest.mark.parametrize(
     ("alias", "name", "value"),
-    [("env", "environment", {"A": "1"}), ("cwd", "working_dir", "/srv"), ("sessionConfig", "session", {"timeout": 9})],
+    [
+        ("env", "environment", {"A": "1"}),
+        ("cwd", "working_dir", "/srv"),
+        ("sessionConfig", "session", {"call_timeout": 9}),
+    ],
 )
 def test_aliases_mean_the_same_as_the_names(alias: str, name: str, value: object) -> None:
     by_alias = StdioConfig.model_validate({"server_name": "s", "command": "c", alias: value})

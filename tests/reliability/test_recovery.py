@@ -278,7 +278,7 @@ async def test_what_the_server_says_unasked_arrives_again_after_its_stream_broke
 
 async def test_the_first_attempt_to_recover_waits_for_nothing(tmp_path: Path) -> None:
     seen: list[Event] = []
-    with rig("stdio", tmp_path, retry_delay=1000, max_retry_delay=1000) as server:
+    with rig("stdio", tmp_path, retry_delay=300, max_retry_delay=300) as server:
         async with MCPClientSessionManager(on_event=seen.append).open_session(server.config) as session:
             await session.call_tool("work", {"n": 1})
             os.kill(session.process_id or 0, signal.SIGKILL)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..config.seconds import HOUR, implausible
 from ..errors import JackfieldError
 from . import exits
 from .invocation import Invocation
@@ -49,6 +50,8 @@ def auth(
         raise exits.UsageError("Which server?", hint="Name one: jackfield auth SERVER. See: jackfield list")
     if timeout <= 0:
         raise exits.UsageError("--timeout takes a positive number of seconds.", hint="Such as --timeout 60.")
+    if problem := implausible(timeout, HOUR):
+        raise exits.UsageError(f"--timeout: {problem}")
     config = _remote(invocation, server, trusted=True)
     if logout:
         return _sign_out(invocation, config)

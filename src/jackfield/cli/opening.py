@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config.seconds import WEEK, implausible
 from ..errors import ConfigError
 from ..keeper import DEFAULT_KEY
 from .exits import UsageError
@@ -35,6 +36,8 @@ def open_session(
 
     if idle is not None and not 0 < idle < float("inf"):
         raise UsageError(f"--idle: {idle:g} is no positive number of seconds.")
+    if idle is not None and (problem := implausible(idle, WEEK)):
+        raise UsageError(f"--idle: {problem}")
     if key == "":
         raise UsageError("--key: it is empty.")
     invocation = Invocation.of(context)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
 import typer
 
+from ..config.seconds import SIX_HOURS, implausible
 from ..errors import Details, JackfieldError, SessionTerminatedError, SessionTimeoutError, ToolError
 from .exits import UsageError
 from .output import Output
@@ -66,6 +67,8 @@ class Wishes:
             raise UsageError(f"--output: there is no style {style!r}.", hint=did_you_mean(chosen, STYLES, "style"))
         if timeout is not None and not 0 < timeout < float("inf"):
             raise UsageError(f"--timeout: {timeout:g} is no positive number of seconds.")
+        if timeout is not None and (problem := implausible(timeout, SIX_HOURS)):
+            raise UsageError(f"--timeout: {problem}")
         if folder is not None:
             from .saving import save_folder
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 from ..plain import as_table
+from .seconds import from_milliseconds
 
 IGNORED = frozenset(
     {
@@ -14,17 +16,23 @@ IGNORED = frozenset(
         "authProviderType",
         "autoApprove",
         "autoStart",
+        "chatMenu",
+        "customUserVars",
         "description",
         "dev",
         "gallery",
         "headersHelper",
         "icon",
+        "iconPath",
         "inputs",
         "oauth",
         "required",
+        "requiresOAuth",
         "sandboxEnabled",
+        "serverInstructions",
         "settings",
         "source",
+        "startup",
         "tools",
         "trust",
         "version",
@@ -43,11 +51,16 @@ _RENAMED = {
     "disabledTools": "exclude",  # Windsurf
 }
 
-_SESSION = {
-    "startup_timeout_sec": ("timeout", 1.0),  # Codex
-    "startup_timeout_ms": ("timeout", 0.001),
-    "tool_timeout_sec": ("call_timeout", 1.0),
+_SECONDS = {
+    "startup_timeout_sec": "timeout",  # Codex
+    "tool_timeout_sec": "call_timeout",
 }
+_MILLISECONDS = {
+    "startup_timeout_ms": "timeout",  # Codex
+    "initTimeout": "timeout",  # LibreChat
+}
+
+_LIBRECHATS_SESSION = {"timeout": "idle_timeout", "retryAttempts": "retry_attempts", "retryDelay": "retry_delay"}
 
 
 def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
@@ -67,14 +80,75 @@ def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
         ours.setdefault("transport", "http")
     if nested := as_table(ours.get("command")):  # Zed, of old
         ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
-    if program == "Gemini" and isinstance(ours.get("timeout"), int | float):
-        _set(ours, "session", {"call_timeout": ours.pop("timeout") / 1000})
+    if "timeout" in ours and (seconds := _call_timeout(entry, program)) is not None:
+        del ours["timeout"]
+        _set(ours, "session", {"call_timeout": seconds})
     if theirs := _oauth(entry.get("oauth")):
         ours.setdefault("auth", theirs)
     _forward_variables(ours)
-    for theirs, (name, factor) in _SESSION.items():
+    for theirs, name in _SECONDS.items():
         if isinstance(ours.get(theirs), int | float):
-            _set(ours, "session", {name: ours.pop(theirs) * factor})
+            _set(ours, "session", {name: ours.pop(theirs)})
+    for theirs, name in _MILLISECONDS.items():
+        if isinstance(seconds := from_milliseconds(ours.get(theirs)), float):
+            del ours[theirs]
+            _set(ours, "session", {name: seconds})
+    return ours
+
+
+_IN_MILLISECONDS = {"sessionConfig", "initTimeout", "httpUrl"}
+"""Keys that only LibreChat and Gemini have."""
+
+
+def _call_timeout(entry: Mapping[str, Any], program: str) -> float | None:
+    """The bound of a call, where that is what `timeout` means: some programs give it in milliseconds."""
+    seconds = from_milliseconds(entry["timeout"])
+    if not isinstance(seconds, float):
+        return None
+    if program in ("Gemini", "LibreChat") or _IN_MILLISECONDS & set(entry):
+        return seconds
+    if program.startswith("Claude Code"):
+        # It ignores what is below a second; programs that read its file as well count in seconds.
+        return seconds if seconds >= 1 else seconds * 1000
+    return None
+
+
+def session_in_our_words(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry with `session` in place of LibreChat's `sessionConfig` and AG2's `session_options`.
+
+    Raises:
+        ValueError: A time of LibreChat's can only be seconds.
+    """
+    if not {"sessionConfig", "session_options"} & set(entry):
+        return entry
+    ours = dict(entry)
+    theirs: object = ours.pop("sessionConfig", None)
+    table = as_table(theirs)
+    if theirs is not None and not isinstance(theirs, Mapping):
+        ours.setdefault("session", theirs)  # The settings themselves, under LibreChat's name.
+    elif table:
+        _set(ours, "session", {_LIBRECHATS_SESSION.get(key, key): _seconds(key, table[key]) for key in table})
+    options = as_table(ours.pop("session_options", None))
+    if options:
+        _set(ours, "session", _session_options(options))
+    return ours
+
+
+def _seconds(key: str, value: object) -> object:
+    if key not in ("timeout", "retryDelay"):
+        return value
+    seconds = from_milliseconds(value)
+    if key == "timeout" and isinstance(seconds, float) and 0 < seconds < 1:
+        raise ValueError(f"sessionConfig.timeout is in milliseconds, and {value} are under a second: is it seconds?")
+    return seconds
+
+
+def _session_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """AG2's options of a session: those of the SDK's session, whose only one for a file is `read_timeout_seconds`."""
+    ours = dict(options)
+    seconds = ours.pop("read_timeout_seconds", None)
+    if seconds is not None:
+        ours.setdefault("call_timeout", seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
     return ours
 
 

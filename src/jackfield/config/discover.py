@@ -170,8 +170,8 @@ def starting_folder(file: Path) -> Path:
 
 
 def program_of(file: Path) -> str:
-    """Whose file it is, by the place at which a program keeps its own; empty if that tells nothing."""
-    return _kept_at(file)[1]
+    """Whose file it is, by the place at which a program keeps its own, or by its name; empty if that tells nothing."""
+    return _kept_at(file)[1] or ("LibreChat" if file.name in ("librechat.yaml", "librechat.yml") else "")
 
 
 def _kept_at(file: Path) -> tuple[Path | None, str]:

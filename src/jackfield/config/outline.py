@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .servers import ServerConfig
 
 _COMMON = {
-    *("server_name", "protocol", "session", "sessionConfig", "include", "exclude", "transport"),
+    *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
     *("keep_alive", "keepAlive"),
 }
 _REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}

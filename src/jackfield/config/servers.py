@@ -24,12 +24,15 @@ from pydantic import (
     Strict,
     Tag,
     field_validator,
+    model_validator,
 )
 
+from .dialects import session_in_our_words
 from .expand import Expanded
 from .oauth import AuthSetting, OAuthConfig
 from .outline import catalog_key, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
-from .settings import SessionConfig, StrictModel
+from .seconds import WEEK, implausible
+from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
 from .texts import FilePath, KeepsExpanded, Secrets, Text
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
@@ -52,6 +55,12 @@ def _hide_credentials(value: str) -> str:
 Url = Annotated[str, KeepsExpanded, AfterValidator(_hide_credentials)]
 
 
+def _plausible_keep_alive(value: object) -> object:
+    if isinstance(value, int | float) and (problem := implausible(value, WEEK)):
+        raise ValueError(problem)
+    return value
+
+
 class BaseServerConfig(StrictModel):
     """What all servers have in common."""
 
@@ -65,9 +74,10 @@ class BaseServerConfig(StrictModel):
     older handshake: give `handshake` there."""
 
     session: SessionConfig = Field(
-        default_factory=SessionConfig, validation_alias=AliasChoices("session", "sessionConfig")
+        default_factory=SessionConfig, validation_alias=AliasChoices("session", "sessionConfig", "session_options")
     )
-    """Timeouts and limits of this server's sessions."""
+    """Timeouts and limits of this server's sessions. `sessionConfig` takes them in LibreChat's words and milliseconds:
+    `timeout` (how long a session is kept unused), `retryAttempts`, `retryDelay`; `session_options` in AG2's."""
 
     include: list[str] = Field(default_factory=list)
     """Globs of the tool names a toolkit offers; empty means all."""
@@ -75,14 +85,18 @@ class BaseServerConfig(StrictModel):
     exclude: list[str] = Field(default_factory=list)
     """Globs of tool names a toolkit leaves out."""
 
-    keep_alive: Annotated[bool, Strict()] | PositiveFloat = Field(
+    keep_alive: Annotated[Annotated[bool, Strict()] | PositiveFloat, BeforeValidator(_plausible_keep_alive)] = Field(
         default=False, validation_alias=AliasChoices("keep_alive", "keepAlive")
     )
     """The command `jackfield` keeps this server's session between its calls; a number: so many seconds unused."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _session_in_our_words(cls, data: object) -> object:
+        return session_in_our_words(cast("Mapping[str, object]", data)) if isinstance(data, Mapping) else data
+
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""
-
         return lets_in(tool_name, self.include, self.exclude)
 
     @property
@@ -153,7 +167,7 @@ class RemoteConfig(BaseServerConfig):
     headers: Secrets = Field(default_factory=dict)
     """Sent with every request."""
 
-    sse_read_timeout: PositiveFloat = 300.0
+    sse_read_timeout: UpToSixHours = 300.0
     """Seconds a stream may stay silent before it counts as broken."""
 
     verify: bool | FilePath = True
@@ -212,7 +226,7 @@ class SseConfig(RemoteConfig):
 
     transport: Literal["sse"] = "sse"
 
-    timeout: PositiveFloat = 5.0
+    timeout: UpToAnHour = 5.0
     """Seconds for one HTTP operation, such as connecting or posting a message."""
 
 
@@ -221,7 +235,7 @@ class HttpConfig(RemoteConfig):
 
     transport: Annotated[Literal["streamable-http"], BeforeValidator(one_spelling)] = "streamable-http"
 
-    timeout: PositiveFloat = 30.0
+    timeout: UpToAnHour = 30.0
     """Seconds for one HTTP operation, such as connecting or posting a message."""
 
     terminate_on_close: bool = True

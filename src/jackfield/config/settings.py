@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -22,8 +24,30 @@ from pydantic import (
 
 from ..errors import ConfigError
 from .entries import unknown_key
+from .seconds import (
+    FIVE_MINUTES,
+    HOUR,
+    SIX_HOURS,
+    WEEK,
+    implausible,
+)
 
 MiB = 1024 * 1024
+
+
+def _at_most(longest: float) -> AfterValidator:
+    def check(seconds: float) -> float:
+        if problem := implausible(seconds, longest):
+            raise ValueError(problem)
+        return seconds
+
+    return AfterValidator(check)
+
+
+UpToFiveMinutes = Annotated[PositiveFloat, _at_most(FIVE_MINUTES)]
+UpToAnHour = Annotated[PositiveFloat, _at_most(HOUR)]
+UpToSixHours = Annotated[PositiveFloat, _at_most(SIX_HOURS)]
+UpToAWeek = Annotated[PositiveFloat, _at_most(WEEK)]
 
 
 class StrictModel(BaseModel):
@@ -51,23 +75,65 @@ class StrictModel(BaseModel):
         return known
 
 
-def _setting(name: str, default: float | None, kind: type[float] = float, unit: str = "seconds") -> Callable[[], Any]:
+def _environment(field: str) -> str:
+    return os.environ.get(f"MCP_SESSION_{field.upper()}", "").strip()
+
+
+def variable_text(field: str, variables: Callable[[str], str] = _environment) -> str:
+    """What the variables say of a setting; empty if nothing.
+
+    LibreChat's variables have the names of Jackfield's and give milliseconds. Where a number can only be LibreChat's,
+    it is read as there: `MCP_SESSION_TIMEOUT` of a minute or more is how long a session is kept unused.
+
+    Args:
+        field: The setting.
+        variables: Gives the text of `MCP_SESSION_<FIELD>`, empty if it is not set; those of the environment if omitted.
+
+    Source: LibreChat's guide to MCP session management, "Environment Variables".
+    """
+    text = variables(field)
+    if field == "timeout":
+        return "" if _milliseconds(text, _LIBRECHATS_TIMEOUT) else text
+    if field == "idle_timeout" and not text:
+        return _milliseconds(variables("timeout"), _LIBRECHATS_TIMEOUT)
+    if field == "retry_delay":
+        return _milliseconds(text, FIVE_MINUTES + 1) or text
+    return text
+
+
+_LIBRECHATS_TIMEOUT = 60_000.0
+
+
+def _milliseconds(text: str, at_least: float) -> str:
+    """A number that is too large for seconds, from milliseconds; else empty."""
+    with contextlib.suppress(ValueError):
+        if at_least <= (number := float(text)) < math.inf:
+            return str(number / 1000)
+    return ""
+
+
+def _setting(
+    name: str, default: float | None, kind: type[float] = float, unit: str = "seconds", longest: float = math.inf
+) -> Callable[[], Any]:
     """A default factory that reads `MCP_SESSION_<NAME>` when a model is made."""
     variable = f"MCP_SESSION_{name.upper()}"
 
     def read() -> float | None:
-        text = os.environ.get(variable, "").strip()
+        text = variable_text(name)
         if not text:
             return default
         if text.lower() in ("none", "off") and name in _CAN_BE_OFF:
             return None
         least = 0 if name == "retry_attempts" else sys.float_info.min
+        problem = f"is not a positive number of {unit}."
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if value >= least:
+            if least <= value <= longest:
                 return value
+            if value > longest:
+                problem = f"is in seconds, and {implausible(value, longest)}"
         raise ConfigError(
-            f"The environment variable {variable} is not a positive number of {unit}.",
+            f"The environment variable {variable} {problem}",
             hint=f"Set it to a number, such as {variable}={default or 60:g}, or unset it.",
         )
 
@@ -127,21 +193,21 @@ class SessionConfig(StrictModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, validate_default=True)
 
-    timeout: PositiveFloat = Field(default_factory=_setting("timeout", 30.0))
+    timeout: UpToAnHour = Field(default_factory=_setting("timeout", 30.0, longest=HOUR))
     """Seconds to start or reach the server and complete the handshake."""
 
-    probe_timeout: PositiveFloat = Field(default_factory=_setting("probe_timeout", 3.0))
+    probe_timeout: UpToAnHour = Field(default_factory=_setting("probe_timeout", 3.0, longest=HOUR))
     """Seconds a server whose protocol is not known yet has to answer the question for it, and at most a third of
     `timeout`; then it gets the older handshake, on the same connection."""
 
-    call_timeout: PositiveFloat | None = Field(default_factory=_setting("call_timeout", 120.0))
+    call_timeout: UpToSixHours | None = Field(default_factory=_setting("call_timeout", 120.0, longest=SIX_HOURS))
     """Seconds to wait for one answer; `None` waits without end."""
 
-    close_timeout: PositiveFloat = Field(default_factory=_setting("close_timeout", 5.0))
+    close_timeout: UpToAnHour = Field(default_factory=_setting("close_timeout", 5.0, longest=HOUR))
     """Seconds for a whole closing: a child gets two fifths of it to leave by itself once its stdin
     is closed, two fifths after SIGTERM, and is killed then."""
 
-    idle_timeout: PositiveFloat | None = Field(default_factory=_setting("idle_timeout", 900.0))
+    idle_timeout: UpToAWeek | None = Field(default_factory=_setting("idle_timeout", 900.0, longest=WEEK))
     """Seconds a named session is kept after its last use; `None` keeps it until the manager closes."""
 
     max_concurrency: PositiveInt | None = Field(default_factory=_setting("max_concurrency", None, int, "calls"))
@@ -157,10 +223,10 @@ class SessionConfig(StrictModel):
     """Whether HTTP 503 of this server proves that a call was not executed, so that any call is made again after it.
     A router that gives up waiting says 503, too, while the server goes on: only for those who know what writes it."""
 
-    retry_delay: PositiveFloat = Field(default_factory=_setting("retry_delay", 0.5))
+    retry_delay: UpToFiveMinutes = Field(default_factory=_setting("retry_delay", 0.5, longest=FIVE_MINUTES))
     """Seconds before the second attempt, doubled for each further one; the first is made at once."""
 
-    max_retry_delay: PositiveFloat = Field(default_factory=_setting("max_retry_delay", 30.0))
+    max_retry_delay: UpToAnHour = Field(default_factory=_setting("max_retry_delay", 30.0, longest=HOUR))
     """The longest wait between two attempts, and the longest time a failing server is left alone."""
 
     failure_threshold: PositiveInt = Field(default_factory=_setting("failure_threshold", 5, int, "failures"))
@@ -171,13 +237,15 @@ class SessionConfig(StrictModel):
     says that state is gone. `refuse`: it is not made, unless the tool declares itself read-only; the error says that
     state is gone, and the next call is made."""
 
-    liveness_interval: PositiveFloat | None = Field(default_factory=_setting("liveness_interval", None))
+    liveness_interval: UpToSixHours | None = Field(
+        default_factory=_setting("liveness_interval", None, longest=SIX_HOURS)
+    )
     """Seconds between checks that an idle server still answers; `None`: no checks."""
 
-    liveness_after: PositiveFloat | None = Field(default_factory=_setting("liveness_after", 60.0))
+    liveness_after: UpToSixHours | None = Field(default_factory=_setting("liveness_after", 60.0, longest=SIX_HOURS))
     """A kept session that was silent for so many seconds is checked before it is used again."""
 
-    liveness_timeout: PositiveFloat = Field(default_factory=_setting("liveness_timeout", 5.0))
+    liveness_timeout: UpToAnHour = Field(default_factory=_setting("liveness_timeout", 5.0, longest=HOUR))
     """Seconds a server has to answer such a check."""
 
     max_message_bytes: PositiveInt = Field(default_factory=_setting("max_message_bytes", 32 * MiB, int, "bytes"))

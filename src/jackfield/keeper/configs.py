@@ -125,19 +125,20 @@ def _settings(given: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     from pydantic import ValidationError
 
     from ..config.mcp_config import first_problem
+    from ..config.settings import variable_text
 
-    defaults = {
-        field: None if text.lower() in ("none", "off") else text
-        for field, text in variables.items()
-        if field in type(given).model_fields
-    }
+    def text_of(field: str) -> str:
+        return variables.get(field, "").strip()
+
+    texts = {field: variable_text(field, text_of) for field in type(given).model_fields}
+    defaults = {field: None if text.lower() in ("none", "off") else text for field, text in texts.items() if text}
     explicit = {field: getattr(given, field) for field in given.model_fields_set}
     try:
         return type(given).model_validate({**defaults, **explicit})
     except ValidationError as error:
         field, _, problem = first_problem(error).partition(": ")
         raise ConfigError(
-            f"The environment variable {SETTINGS}{field.upper()} is wrong: {problem}.", hint="Mend it, or unset it."
+            f"The environment variable {SETTINGS}{field.upper()} is wrong: {problem}.", hint="Fix or unset it."
         ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,6 +13,7 @@ from anyio.from_thread import BlockingPortalProvider
 
 from ..catalog.store import Catalog
 from ..config.mcp_config import MCPConfig
+from ..config.seconds import SIX_HOURS, implausible
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     from ..toolkit.toolkit import Toolkit
 
 DEFAULT_MAX_SESSIONS = 100
+
+
+def _plausible(acquire_timeout: float) -> float:
+    if acquire_timeout < math.inf and (problem := implausible(acquire_timeout, SIX_HOURS)):
+        raise ConfigError(f"acquire_timeout is in seconds, and {problem}")
+    return acquire_timeout
 
 
 class MCPClientSessionManager:
@@ -75,7 +83,7 @@ class MCPClientSessionManager:
             else MCPConfig(servers=[])
         )
         self.max_sessions = max_sessions
-        self.acquire_timeout = acquire_timeout
+        self.acquire_timeout: float = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
         self.hooks: tuple[CallHook, ...] = tuple(hooks)
         self._events = EventHub(on_event)
@@ -135,7 +143,7 @@ class MCPClientSessionManager:
         """
         config = self._resolve(server)
         asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
-        seconds = self.acquire_timeout if acquire_timeout is None else acquire_timeout
+        seconds = self.acquire_timeout if acquire_timeout is None else _plausible(acquire_timeout)
 
         async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
             registry = self._registry_here()
