@@ -9,13 +9,13 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic peers dist lowest extras release-check \
+.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic peers dist bare lowest extras release-check \
 	constraints clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
 
-test: lint types layers extras lowest unit
+test: lint types layers bare unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -29,11 +29,12 @@ layers: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) third-party
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# The tests again, half as long once more, since each line is noted; then which share of the branches they took.
+branches: $(STAMP) third-party
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder --cov --cov-report=term $(ARGS)
-
-# Of the last `make unit`.
-branches: $(STAMP)
 	$(BIN)/python scripts/branches.py
 
 docs: $(STAMP)
@@ -74,6 +75,10 @@ peers: $(STAMP)
 # Wheel and sdist, the same bytes for everyone.
 dist: $(STAMP)
 	bash scripts/release/build.sh "$(CURDIR)/$(BIN)/python" dist
+
+# The wheel without extras, with the lowest versions: the part of `make extras` and `make lowest` that `make test` has.
+bare: dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" EXTRAS=none bash scripts/release/extras.sh $(PYTHON) constraints-lowest.txt
 
 # The quick part of the tests, with the lowest versions that pyproject.toml allows.
 lowest: dist

@@ -1,4 +1,4 @@
-"""Says which share of the branches of `src` the last `make unit` took, and fails where that is less than 95 %.
+"""Says which share of the branches of `src` the tests of `make branches` took, and fails where that is less than 95 %.
 
 The report of pytest has one figure for lines and branches together.
 
@@ -15,7 +15,7 @@ LEAST_PERCENT = 95
 
 
 def main() -> int:
-    """Read the data that `make unit` left."""
+    """Read the data that `make branches` left."""
     command = [sys.executable, "-m", "coverage", "json", "--quiet", "-o", "-"]
     totals = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)["totals"]
     share = totals["percent_branches_covered"]

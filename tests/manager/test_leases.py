@@ -77,7 +77,7 @@ def test_a_hundred_leases_on_one_key_open_one_session(unruly: Unruly, backend: s
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_hundred_private_sessions_never_exceed_the_limit(unruly: Unruly, backend: str) -> None:
+def test_many_private_sessions_never_exceed_the_limit(unruly: Unruly, backend: str) -> None:
     async def main() -> None:
         most = 0
         async with MCPClientSessionManager(max_sessions=8) as manager:
@@ -89,7 +89,7 @@ def test_a_hundred_private_sessions_never_exceed_the_limit(unruly: Unruly, backe
                     most = max(most, len(strays()), len(manager.sessions()))
 
             async with anyio.create_task_group() as tasks:
-                for _ in range(100):
+                for _ in range(30):
                     tasks.start_soon(use)
         assert 1 < most <= 8
 

@@ -202,5 +202,5 @@ class Manager(RuleBasedStateMachine):
 
 TestManager = Manager.TestCase
 TestManager.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
