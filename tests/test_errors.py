@@ -28,6 +28,8 @@ CODES = {
     "InvalidArgumentsError": "invalid_arguments",
     "RequestError": "request_failed",
     "ToolError": "tool_error",
+    "CallDeniedError": "call_denied",
+    "HookError": "hook_failed",
 }
 
 

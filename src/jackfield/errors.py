@@ -230,9 +230,15 @@ class RequestError(JackfieldError):
 
 
 class CallDeniedError(JackfieldError):
-    """A hook did not let the call through; the tool did not run."""
+    """A hook or a policy did not let the call through, or failed; the tool did not run."""
 
     code = "call_denied"
+
+
+class HookError(JackfieldError):
+    """A hook failed after the call, so that its result or error is withheld; `sent` is about the call."""
+
+    code = "hook_failed"
 
 
 class StateLostError(JackfieldError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -168,6 +169,43 @@ async def test_a_policy_is_asked_first(known: tuple[MCPClientSessionManager, Rig
     assert asked == ["rig.work {'n': 1}", "rig.work {'n': 2}"]
     with pytest.raises(CallDeniedError, match="somebody has to approve it first"):
         await manager.router(policy=policy).call_tool("rig.work", {"n": 5})
+
+
+def _raises(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:
+    raise PermissionError("not today")
+
+
+async def _cancelled(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:
+    raise asyncio.CancelledError
+
+
+async def _waits(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (_raises, "raised PermissionError: not today"),
+        (_cancelled, "raised CancelledError"),
+        (_waits, "did not answer within 0.2 s"),
+        (lambda tool, arguments: None, "returned None"),
+        (lambda tool, arguments: 1, "returned an int"),
+        (lambda tool, arguments: "no", "returned a str"),
+        (lambda tool, arguments: ["allow"], "returned a list"),
+    ],
+)
+async def test_only_a_clear_yes_lets_a_call_through(
+    known: tuple[MCPClientSessionManager, Rig], answer: Any, says: str
+) -> None:
+    manager, server = known
+    opened = manager.stats().opened
+    for name, options in (("policy", {"policy": answer}), ("on_ask", {"policy": lambda *_: "ask", "on_ask": answer})):
+        router = manager.router(mode="tools", **options)
+        with pytest.raises(CallDeniedError, match=rf"'rig\.work' was not made: {name} {says}.*Nothing was sent"):
+            await router.toolkit()["work"].call({"n": 1}, call_timeout=0.2)
+    assert manager.stats().opened == opened
+    assert server.runs(1) == 0
 
 
 async def test_a_long_result_can_be_read_on(known: tuple[MCPClientSessionManager, Rig]) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.conftest import Pushy
 
-from jackfield import CallHook, MCPClientSessionManager, SessionTimeoutError, ToolCall
+from jackfield import (
+    CallHook,
+    MCPClientSessionManager,
+    MCPConfig,
+    SessionConfig,
+    SessionTimeoutError,
+    ToolCall,
+    create_toolkit,
+)
 from jackfield.toolkit.create import LeasedSource
 
 
@@ -48,13 +59,54 @@ async def test_a_listing_that_was_given_up_is_made_by_the_next_who_waits(pushy: 
         assert len(pushy.log("tools/list")) == 2
 
 
-async def test_the_time_of_a_person_does_not_count(pushy: Pushy) -> None:
-    class Asks(CallHook):
-        async def before(self, call: ToolCall) -> None:
-            await asyncio.sleep(1.5)
+class Waits(CallHook):
+    """Waits for somebody who does not answer."""
 
-    async with MCPClientSessionManager(hooks=[Asks()]).open_session(pushy()) as session:
-        assert (await session.call_tool("work", call_timeout=1)).text == "done"
+    async def before(self, call: ToolCall) -> None:
+        await asyncio.Event().wait()
+
+
+class Blocks(CallHook):
+    """Not async, and still at it when time is up."""
+
+    def before(self, call: ToolCall) -> None:  # type: ignore[override]
+        time.sleep(0.3)
+
+
+class Insists(CallHook):
+    """Is cancelled, and lets the call through all the same."""
+
+    async def before(self, call: ToolCall) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("hook", [Waits(), Blocks(), Insists()], ids=lambda hook: type(hook).__name__)
+async def test_hooks_count_for_the_call(pushy: Pushy, hook: CallHook) -> None:
+    async with MCPClientSessionManager().open_session(pushy(), hooks=[hook]) as session:
+        guarded = (await create_toolkit(session))["work"].hooked(hook)
+        for call in (
+            lambda: session.call_tool("work", call_timeout=0.2),
+            lambda: guarded.call({}, call_timeout=0.2),
+        ):
+            with pytest.raises(SessionTimeoutError, match=r"did not let .* within 0\.2 s\. Nothing was sent") as caught:
+                await call()
+            assert caught.value.sent is False
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+    assert not pushy.log("tools/call")
+
+
+async def test_hooks_of_a_tool_have_the_servers_own_bound(pushy: Pushy) -> None:
+    config = pushy(session=SessionConfig(call_timeout=30))
+    async with MCPClientSessionManager().open_session(config) as session:
+        tool = (await create_toolkit(session))["work"]
+        assert tool.call_timeout == 30
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s"):
+            await replace(tool, call_timeout=0.2).hooked(Waits()).call()
+    others = [pushy(), pushy(session=SessionConfig(call_timeout=600)).model_copy(update={"server_name": "slow"})]
+    own = MCPClientSessionManager(MCPConfig(servers=others)).router(mode="search").toolkit()
+    assert own["call_tool"].call_timeout == 600
+    assert not pushy.log("tools/call")
 
 
 async def test_opening_for_a_call_counts_where_the_call_is_given_a_bound(pushy: Pushy, tmp_path: Path) -> None:

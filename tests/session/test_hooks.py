@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
-from mcp.types import TextContent
+from mcp.types import CallToolResult, TextContent
 from tests.reliability.scenario import rig
 
-from jackfield import CallDeniedError, CallHook, JackfieldError, MCPClientSessionManager, ToolCall, ToolResult
+from jackfield import (
+    CallDeniedError,
+    CallHook,
+    ConfigError,
+    HookError,
+    InvalidArgumentsError,
+    JackfieldError,
+    MCPClientSessionManager,
+    Tool,
+    ToolCall,
+    ToolResult,
+    create_toolkit,
+)
+from jackfield.session.deadlines import Deadline
+from jackfield.session.hooks import call_with_hooks
 
 
 class Recorder(CallHook):
@@ -109,3 +128,207 @@ async def test_hooks_are_around_the_calls_of_toolkits_too(tmp_path: Path) -> Non
             toolkit = await manager.toolkit([server.config])
             await toolkit["work"](n=3)
     assert notes == ["log before work {'n': 3}", "log after work 3"]
+
+
+# Guards fail closed
+
+
+class Guard(CallHook):
+    """Does what it is made for, before calls, after them, and on their errors."""
+
+    def __init__(self, before: Any = None, after: Any = None, on_error: Any = None) -> None:
+        self.done: dict[str, Any] = {"before": before, "after": after, "on_error": on_error}
+
+    async def before(self, call: ToolCall) -> Any:
+        return self.done["before"] and await _value(self.done["before"](call))
+
+    async def after(self, call: ToolCall, result: ToolResult) -> Any:
+        return self.done["after"] and await _value(self.done["after"](result))
+
+    async def on_error(self, call: ToolCall, error: JackfieldError) -> Any:
+        return self.done["on_error"] and await _value(self.done["on_error"](error))
+
+
+async def _value(value: Any) -> Any:
+    return await value if isinstance(value, asyncio.Future) else value
+
+
+def raises(error: BaseException) -> Callable[[Any], Any]:
+    """What raises that when it is called."""
+
+    def function(_: Any) -> Any:
+        raise error
+
+    return function
+
+
+def cancelled_dialog(_: Any) -> asyncio.Future[None]:
+    """A future that a hook waits for, and that somebody else cancels."""
+    dialog = asyncio.get_running_loop().create_future()
+    dialog.cancel()
+    return dialog
+
+
+class Unspeakable(Exception):
+    """Fails also when it is to be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class NotAsync(CallHook):
+    """A hook without `async`."""
+
+    def __init__(self, says: Any) -> None:
+        self.says = says
+
+    def before(self, call: ToolCall) -> Any:  # type: ignore[override]
+        return self.says
+
+
+async def forgotten() -> None:
+    """Is not awaited."""
+
+
+NOES: list[tuple[CallHook, str]] = [
+    (Guard(lambda call: False), "it returned False"),
+    (Guard(lambda call: True), "it returned True"),
+    (Guard(lambda call: "no"), "it returned a str"),
+    (Guard(lambda call: {}), "it returned a dict"),
+    (Guard(lambda call: forgotten()), "it returned a coroutine"),
+    (Guard(lambda call: call.deny("ask Ada.")), "was denied: ask Ada. Nothing"),
+    (Guard(lambda call: call.deny("ask Ada") and None), "was denied: ask Ada. Nothing"),
+    (Guard(lambda call: call.with_arguments(n=9).deny("ask Ada") and None), "was denied: ask Ada. Nothing"),
+    (Guard(lambda call: CallDeniedError("no")), "it returned a CallDeniedError"),
+    (Guard(lambda call: replace(call, tool="look")), "a call of another tool"),
+    (Guard(lambda call: replace(call, arguments=["n", 9])), "arguments are not a mapping"),
+    (Guard(lambda call: replace(call, arguments={1: 9})), "arguments are not a mapping"),
+    (Guard(lambda call: replace(call, headers={"x": 1})), "headers are not texts"),
+    (Guard(raises(PermissionError("not you"))), "it raised PermissionError: not you."),
+    (Guard(raises(CallDeniedError("not you"))), "it raised CallDeniedError: not you."),
+    (Guard(raises(JackfieldError("Oops. Nothing was sent.", sent=True, state_lost=True))), "JackfieldError: Oops."),
+    (Guard(raises(TimeoutError())), "it raised TimeoutError."),
+    (Guard(raises(Unspeakable())), "it raised Unspeakable."),
+    (Guard(raises(StopAsyncIteration())), "StopAsyncIteration"),
+    (Guard(raises(ExceptionGroup("two", [ValueError("x")]))), "it raised ExceptionGroup: two"),
+    (Guard(raises(BaseException("odd"))), "it raised BaseException: odd."),
+    (Guard(raises(asyncio.CancelledError("not the caller"))), "it raised CancelledError: not the caller."),
+    (Guard(cancelled_dialog), "it raised CancelledError."),
+    (NotAsync(False), "it returned False"),
+]
+
+
+async def test_a_hook_stops_a_call_in_whichever_way_it_says_no(tmp_path: Path) -> None:
+    notes: list[str] = []
+    with rig("stdio", tmp_path) as server:
+        async with MCPClientSessionManager(hooks=[Recorder("outer", notes)]) as manager:
+            for hook, says in NOES:
+                notes.clear()
+                async with manager.open_session(server.config, key="one", hooks=[hook]) as session:
+                    with pytest.raises(CallDeniedError) as caught:
+                        await session.call_tool("work", {"n": 2})
+                text = str(caught.value)
+                assert says in text
+                assert "'work' of server 'rig'" in text
+                assert "Nothing was sent." in text.splitlines()[0]
+                assert (caught.value.sent, caught.value.state_lost) == (False, False)
+                assert notes == ["outer before work {'n': 2}", "outer error call_denied"]
+            async with manager.open_session(server.config, key="one", hooks=[NotAsync(None)]) as session:
+                assert (await session.call_tool("work", {"n": 2})).text == "work 2"
+                # A toolkit's own hooks are the same.
+                toolkit = await create_toolkit(session)
+                for hook, says in NOES:
+                    with pytest.raises(CallDeniedError, match="Nothing was sent") as caught:
+                        await toolkit.hooked(hook)["work"](n=2)
+                    assert says in str(caught.value)
+        assert server.runs(2) == 1
+
+
+ODD_ENDS: list[tuple[Any, str]] = [
+    (raises(ValueError("cannot read it")), "it raised ValueError: cannot read it."),
+    (lambda outcome: False, "it returned False."),
+    (lambda outcome: CallToolResult(content=[]), "it returned a CallToolResult."),
+    (raises(CallDeniedError("Not for you. Nothing was sent.")), "it raised CallDeniedError: Not for you."),
+    (cancelled_dialog, "it raised CancelledError."),
+]
+
+
+async def test_a_hook_that_fails_on_a_result_withholds_it_and_says_that_the_call_was_made(
+    tmp_path: Path,
+) -> None:
+    with rig("stdio", tmp_path) as server:
+        notes: list[str] = []
+        async with MCPClientSessionManager(hooks=[Recorder("outer", notes)]) as manager:
+            for number, (end, says) in enumerate(ODD_ENDS):
+                notes.clear()
+                guard = Guard(after=end, on_error=end)
+                async with manager.open_session(server.config, key="one", hooks=[guard]) as session:
+                    with pytest.raises(HookError, match=r"Guard failed on the result .*'work'") as caught:
+                        await session.call_tool("work", {"n": number})
+                    assert caught.value.sent is True
+                    assert f"{says} The result is withheld. The call was made." in caught.value.message
+                    with pytest.raises(HookError, match=r"the error \(invalid_arguments\) of") as caught:
+                        await session.call_tool("work", {"n": "x"})
+                    assert caught.value.sent is False
+                    assert f"{says} The error (invalid_arguments) is withheld. Nothing was sent." in str(caught.value)
+                assert notes[1::2] == ["outer error hook_failed"] * 2
+                assert server.runs(number) == 1
+            same = Guard(on_error=lambda error: raises(error)(None))
+            async with manager.open_session(server.config, key="one", hooks=[same]) as session:
+                with pytest.raises(InvalidArgumentsError):
+                    await session.call_tool("work", {"n": "x"})
+
+
+async def test_the_end_of_a_hook_has_a_bound_also_where_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jackfield.session.hooks._ENDS_SECONDS", 0.1)
+    noted: list[str] = []
+
+    class Audit(CallHook):
+        async def on_error(self, call: ToolCall, error: JackfieldError) -> None:
+            await asyncio.sleep(0)
+            noted.append(str(error))
+
+    async def proceed(call: ToolCall) -> ToolResult:
+        await asyncio.sleep(0.5)
+        return ToolResult(content=[])
+
+    waits = Guard(after=lambda outcome: asyncio.get_running_loop().create_future())
+    call = ToolCall("s", None, "t", {})
+    with pytest.raises(HookError, match=r"it did not end in time\. The result is withheld\. The call was made"):
+        await call_with_hooks([Audit(), waits], call, proceed, Deadline.after(0.4))
+    assert len(noted) == 1
+
+
+async def test_the_end_of_the_caller_passes_through_hooks(tmp_path: Path) -> None:
+    with rig("stdio", tmp_path) as server:
+        async with MCPClientSessionManager() as manager:
+            for error in (KeyboardInterrupt(), SystemExit(), BaseExceptionGroup("both", [SystemExit()])):
+                hooks = [Guard(raises(error))]
+                async with manager.open_session(server.config, key="one", hooks=hooks) as session:
+                    with pytest.raises(type(error)):
+                        await session.call_tool("work", {"n": 1})
+            waits = [Guard(lambda call: asyncio.get_running_loop().create_future())]
+            async with manager.open_session(server.config, key="one", hooks=waits) as session:
+                call = asyncio.create_task(session.call_tool("work", {"n": 1}))
+                while not call.get_stack():
+                    await asyncio.sleep(0)
+                await session.list_tools()  # the call waits in its hook by now
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                with anyio.move_on_after(0.1) as scope:
+                    await session.call_tool("work", {"n": 1})
+                assert scope.cancelled_caught
+        assert server.runs(1) == 0
+
+
+async def test_what_could_not_stop_a_call_is_not_taken_for_a_hook(tmp_path: Path) -> None:
+    class OnlyLooksLikeOne:
+        async def before(self, call: ToolCall) -> None: ...
+
+    tool = Tool(name="t", description="", input_schema={}, server_name="s", original_name="t", handler=None)  # type: ignore[arg-type]
+    for odd in (Approval, OnlyLooksLikeOne(), forgotten):
+        with pytest.raises(ConfigError, match=r"Approval is not|OnlyLooksLikeOne is not|forgotten is not"):
+            MCPClientSessionManager(hooks=[odd])  # type: ignore[list-item]
+        with pytest.raises(ConfigError):
+            tool.hooked(odd)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ _OF_CODE = {
     "tool_error": TOOL_ERROR,
     "request_failed": TOOL_ERROR,
     "call_denied": TOOL_ERROR,
+    "hook_failed": TOOL_ERROR,
     "state_lost": TOOL_ERROR,
     "usage": USAGE,
     "unknown_server": USAGE,

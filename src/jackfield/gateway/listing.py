@@ -36,7 +36,7 @@ class Offered:
         """The tool, called in the sessions of that key."""
         source = LeasedSource(manager, self.server, key)
         original = self.listed.model_copy(update={"name": self.original_name})
-        return server_tool(source, self.server.server_name, original)
+        return server_tool(source, self.server, original)
 
 
 class AllTools:

@@ -19,6 +19,7 @@ from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
+from ..session.hooks import CallHook, require_hooks
 from ..session.info import SessionInfo
 from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
@@ -30,9 +31,9 @@ from .registry import SessionRegistry, close_all, closed_error, other_loop_error
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
+    from ..router.policy import Ask, Policy
     from ..router.query import QueryHandler, QueryTool
-    from ..router.router import Ask, Mode, Policy, Router
-    from ..session.hooks import CallHook
+    from ..router.router import Mode, Router
     from ..toolkit.toolkit import Toolkit
 
 DEFAULT_MAX_SESSIONS = 100
@@ -85,7 +86,7 @@ class MCPClientSessionManager:
         self.max_sessions = max_sessions
         self.acquire_timeout: float = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
-        self.hooks: tuple[CallHook, ...] = tuple(hooks)
+        self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
         self._events = EventHub(on_event)
         self._totals = Totals()
         self.catalog: Catalog = catalog or Catalog()
@@ -134,7 +135,7 @@ class MCPClientSessionManager:
             key: `None` for a private session, opened on entry and closed on exit. Otherwise whose
                 session it is (a user, a conversation): all leases of one key share one live session.
             callbacks: Over those of the manager; where a named session is open already, its own stay.
-            hooks: Around the tool calls made here, inside those of the manager.
+            hooks: Around the tool calls made here, inside those of the manager. They count for `call_timeout`.
             acquire_timeout: Seconds to wait for room at `max_sessions`; the manager's if omitted.
 
         Raises:
@@ -149,7 +150,7 @@ class MCPClientSessionManager:
             registry = self._registry_here()
             return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder())
 
-        return SessionLease(acquire, (*self.hooks, *hooks))
+        return SessionLease(acquire, (*self.hooks, *require_hooks(hooks)))
 
     def open_sessions(
         self,
@@ -304,8 +305,9 @@ class MCPClientSessionManager:
             mode: `auto` gives the tools themselves where they are few, else the two; `tools`, `search` and
                 `server` (the single tool `query_mcp_server`) do one of these whatever there is.
             key: Whose sessions it uses; one of the router's own if omitted.
-            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; asked before each call.
-            on_ask: `(tool, arguments) -> bool`, also async; answers where the policy says `ask`.
+            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; asked before each call. Where it
+                fails, answers something else or takes longer than `call_timeout`, the call is not made.
+            on_ask: `(tool, arguments) -> bool`, also async; answers where the policy says `ask`, like the policy.
             max_result_chars: The longest text one answer brings; the rest can be read on.
             describe: Offer `describe_tools` (whole schemas), too.
 

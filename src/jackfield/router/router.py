@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
-from ..errors import CallDeniedError, ConfigError
+from ..errors import ConfigError
 from ..extras import load
 from ..session.arguments import ArgumentCheck
+from ..session.deadlines import Deadline
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit
 from .long_results import READ_ON, LongResults
@@ -25,7 +26,8 @@ from .offered import (
     find_description,
     query_schema,
 )
-from .own_tools import in_words, own_tool
+from .own_tools import Answer, in_words, own_tool
+from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool
 from .references import References
 from .render import Detail, answer_to, tool_line, unlisted
@@ -37,11 +39,6 @@ if TYPE_CHECKING:
     from ..session.results import ToolResult
 
 Mode = Literal["auto", "tools", "search", "server"]
-Decision = Literal["allow", "ask", "deny"]
-Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]
-"""May this call be made? `ask` goes to `on_ask`, or else is an error that says so."""
-Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
-
 DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
 
@@ -162,7 +159,7 @@ class Router:
         Raises:
             UnknownToolError: There is no such tool; nothing was opened.
             InvalidArgumentsError: The arguments do not fit; nothing was opened.
-            CallDeniedError: The policy does not allow it; nothing was opened.
+            CallDeniedError: The policy does not allow it, or failed; nothing was opened.
             JackfieldError: As `Session.call_tool`.
         """
         return await self._routed(tool, arguments, beside, CallOptions())
@@ -178,13 +175,18 @@ class Router:
             tool, values, notes = repaired_call(tool, arguments, beside, own)
         values, more = converted(values, entry.input_schema)
         ArgumentCheck(entry.server_name, entry.reference, entry.input_schema).check(values)
-        await self._ask_policy(entry, values)
+        config = self._configs[entry.server_name]
+        seconds = config.session.call_timeout if options.call_timeout is None else options.call_timeout
+        deadline = Deadline.after(seconds)
+        if self._policy is not None:
+            await require_allowed(entry, values, deadline, self._policy, self._on_ask)
         # Finding must not pay for the SDK's import; calling has to.
         from ..toolkit.create import LeasedSource
 
-        source = LeasedSource(self._manager, self._configs[entry.server_name], self.key)
+        source = LeasedSource(self._manager, config, self.key)
+        left = None if options.call_timeout is None else deadline.seconds_left
         result = await source.call_tool(
-            entry.name, values, call_timeout=options.call_timeout, progress_callback=options.progress_callback
+            entry.name, values, call_timeout=left, progress_callback=options.progress_callback
         )
         return self._long_results.shortened(result.for_model(), [*notes, *more])
 
@@ -246,25 +248,6 @@ class Router:
             async with self._manager.open_session(config, key=self.key) as session:
                 await session.list_tools()
 
-    async def _ask_policy(self, entry: ToolEntry, arguments: Mapping[str, Any]) -> None:
-        if self._policy is None:
-            return
-        decided = self._policy(entry, arguments)
-        decision = await decided if inspect.isawaitable(decided) else decided
-        if decision == "ask" and self._on_ask is not None:
-            answered = self._on_ask(entry, arguments)
-            allowed = await answered if inspect.isawaitable(answered) else answered
-            decision = "allow" if allowed else "deny"
-        if decision == "allow":
-            return
-        why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
-        raise CallDeniedError(
-            f"The call of {entry.reference!r} was not made: {why}. Nothing was sent.",
-            server_name=entry.server_name,
-            sent=False,
-            hint="Ask the user, or go on without it.",
-        )
-
     def _line(self, tool: ToolEntry, detail: Detail) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])
         is_open = self._manager.find(tool.server_name, self.key) is not None
@@ -281,18 +264,30 @@ class Router:
     def _search_tools(self) -> list[Tool]:
         find = in_words(self.find_tools, "find_tools", FIND_SCHEMA)
         tools = [
-            own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, find, is_read_only=True),
-            own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call, is_read_only=False),
+            self._own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, find, is_read_only=True),
+            self._own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call, is_read_only=False),
         ]
         if self._describe:
             describe = in_words(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
-            tools.append(own_tool("describe_tools", DESCRIBE_DESCRIPTION, DESCRIBE_SCHEMA, describe, is_read_only=True))
+            tools.append(
+                self._own_tool("describe_tools", DESCRIBE_DESCRIPTION, DESCRIBE_SCHEMA, describe, is_read_only=True)
+            )
         return tools
+
+    def _own_tool(
+        self, name: str, description: str, schema: Mapping[str, Any], answer: Answer, *, is_read_only: bool | None
+    ) -> Tool:
+        bounds = [config.session.call_timeout for config in self._configs.values()]
+        known = [bound for bound in bounds if bound is not None]
+        longest = max(known, default=None) if len(known) == len(bounds) else None
+        tool = own_tool(name, description, schema, answer, is_read_only=is_read_only)
+        return replace(tool, call_timeout=longest)
 
     def _query_tool(self) -> Tool:
         function = make_query_tool(self._manager, list(self._configs.values()), key=self.key)
         name, schema = function.__name__, query_schema(list(self._configs))
-        return own_tool(name, function.__doc__ or "", schema, in_words(function, name, schema))
+        answer = in_words(function, name, schema)
+        return self._own_tool(name, function.__doc__ or "", schema, answer, is_read_only=None)
 
     def _direct_tool(self, entry: ToolEntry) -> Tool:
         from mcp.types import ToolAnnotations
@@ -308,5 +303,6 @@ class Router:
             input_schema=entry.input_schema,
             output_schema=entry.output_schema,
             annotations=ToolAnnotations.model_validate(entry.annotations) if entry.annotations else None,
+            call_timeout=self._configs[entry.server_name].session.call_timeout,
             handler=handler,
         )

@@ -6,11 +6,9 @@ Each is counted, bounded, and made again where that does no harm; what became of
 from __future__ import annotations
 
 import copy
-import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -30,6 +28,7 @@ from ..errors import (
 )
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
+from .deadlines import Deadline
 from .losses import forked, refused
 from .owner import SessionOwner
 from .retry import may_call_again
@@ -49,25 +48,6 @@ _CARRIED_OUT = {
     None: "the call may have taken effect",
     True: "the call may have taken effect",
 }
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """When all that somebody asked for must be done, however many requests it takes."""
-
-    seconds: float | None
-    """How long that is, for errors; `None`: for ever."""
-    at: float
-    """In the event loop's time."""
-
-    @classmethod
-    def after(cls, seconds: float | None) -> Deadline:
-        """So many seconds from now."""
-        return cls(seconds, math.inf if seconds is None else anyio.current_time() + seconds)
-
-    def later(self, seconds: float) -> Deadline:
-        """Put off by time that does not count, such as a person's."""
-        return replace(self, at=self.at + seconds)
 
 
 Bound = float | Deadline | None

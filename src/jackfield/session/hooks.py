@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import CallDeniedError, JackfieldError
+from ..errors import CallDeniedError, ConfigError, HookError, JackfieldError, SessionTimeoutError
+from .deadlines import NOT_SENT, Answer, Deadline, asked
 
 if TYPE_CHECKING:
     from mcp.types import ToolAnnotations
 
     from .results import ToolResult
+
+_SENT = {True: "The call was made.", False: NOT_SENT, None: "The call may have been made."}
+
+# How long the end of a hook may take where the call itself took all of its time: an audit log has to be written of
+# time-outs, too.
+_ENDS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,9 @@ class ToolCall:
     annotations: ToolAnnotations | None = None
     """The server's hints (read-only, destructive, ...): claims, not guarantees."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Sent with this call over HTTP, beside those of the configuration."""
+    """Sent with this call over HTTP, in addition to those of the configuration."""
+    denials: list[CallDeniedError] = field(default_factory=list[CallDeniedError], repr=False, compare=False)
+    """What `deny` was called for; shared with changed copies. The call is not made if there is any."""
 
     def with_arguments(self, **changes: Any) -> ToolCall:
         """The same call with some arguments changed."""
@@ -38,53 +47,200 @@ class ToolCall:
         return replace(self, headers={**self.headers, **named})
 
     def deny(self, why: str) -> CallDeniedError:
-        """The error to raise so that the call is not made: `raise call.deny("...")`."""
+        """Stop the call: `raise call.deny("...")`. The call is not made either if the `raise` is forgotten."""
         name, reason = self.server_name, why.rstrip(".")
-        return CallDeniedError(
-            f"The call of {self.tool!r} of server {name!r} was denied: {reason}. Nothing was sent.",
+        error = CallDeniedError(
+            f"The call of {self.tool!r} of server {name!r} was denied: {reason}. {NOT_SENT}",
             server_name=self.server_name,
             sent=False,
         )
+        self.denials.append(error)
+        return error
 
 
 class CallHook:
-    """Derive from it and override what you need. Hooks run in the order given, their ends in the reverse order."""
+    """Derive from it and override what you need. Hooks run in the order given, their ends in the reverse order.
+
+    Hooks are part of the call: what they take counts for its `call_timeout`. They may be async or not; one that blocks
+    the event loop is late once it ends. A hook that fails, returns what it should not, or is late fails the call.
+    """
 
     async def before(self, call: ToolCall) -> ToolCall | None:
         """Before the arguments are checked and anything is sent. Return a changed call, or `None` for no change.
 
-        Raise `call.deny(...)` to stop it.
+        Raise `call.deny(...)` to stop it. Whatever else is raised or returned stops it, too.
         """
         return None
 
     async def after(self, call: ToolCall, result: ToolResult) -> ToolResult | None:
-        """With the result, also one with `is_error`. Return another to replace it."""
+        """With the result, also one with `is_error`. Return another to replace it, or `None` to leave it.
+
+        The call has been made. Whatever is raised, or else returned, withholds the result: a `HookError` with
+        `sent=True` takes its place.
+        """
         return None
 
     async def on_error(self, call: ToolCall, error: JackfieldError) -> ToolResult | None:
-        """Where there is no result. Return one to have it in the place of the error."""
+        """Where there is no result; `error.sent` says whether the call was made. Return a result to put in the place
+        of the error, or `None` to leave it; raising that error leaves it, too.
+
+        Whatever else is raised or returned becomes a `HookError` with the same `sent`.
+        """
         return None
 
 
+def require_hooks(hooks: Iterable[object]) -> tuple[CallHook, ...]:
+    """The hooks, once it is clear that each of them is one.
+
+    Raises:
+        ConfigError: One is not, and so could not stop a call.
+    """
+    given = tuple(hooks)
+    for hook in given:
+        if not isinstance(hook, CallHook):
+            raise ConfigError(
+                f"{_named(hook)} is not a CallHook, so it could not stop a call.",
+                hint="Give instances of classes that derive from CallHook: hooks=[Approval()].",
+            )
+    return cast("tuple[CallHook, ...]", given)
+
+
 async def call_with_hooks(
-    hooks: Sequence[CallHook], call: ToolCall, proceed: Callable[[ToolCall], Awaitable[ToolResult]]
+    hooks: Sequence[CallHook],
+    call: ToolCall,
+    proceed: Callable[[ToolCall], Awaitable[ToolResult]],
+    deadline: Deadline,
 ) -> ToolResult:
-    """Make a call with hooks around it."""
+    """Make a call with hooks around it.
+
+    Args:
+        hooks: From the outermost to the innermost.
+        call: As it was asked for.
+        proceed: Makes it.
+        deadline: For the hooks; what proceeds has its own.
+
+    Raises:
+        CallDeniedError: A hook did not let it through, or failed; nothing was sent.
+        HookError: A hook failed after the call.
+        SessionTimeoutError: A hook took too long.
+        JackfieldError: As `proceed` does.
+    """
     passed: list[CallHook] = []
+    outcome: ToolResult | JackfieldError
     try:
         for hook in hooks:
-            call = await hook.before(call) or call
+            call = await _let_through(hook, call, deadline)
             passed.append(hook)
-        result = await proceed(call)
+        outcome = await proceed(call)
     except JackfieldError as error:
-        for hook in reversed(passed):
-            if (stand_in := await hook.on_error(call, error)) is not None:
-                return _telling(stand_in, call, error.state_lost)
-        raise
-    state_lost = result.state_lost
+        outcome = error
+    state_lost = outcome.state_lost
     for hook in reversed(passed):
-        result = await hook.after(call, result) or result
-    return _telling(result, call, state_lost)
+        outcome = await _ended(hook, call, outcome, deadline.not_before(_ENDS_SECONDS))
+    if isinstance(outcome, JackfieldError):
+        outcome.state_lost = outcome.state_lost or state_lost
+        raise outcome
+    return _telling(outcome, call, state_lost)
+
+
+async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> ToolCall:
+    """The call as a hook leaves it.
+
+    Raises:
+        CallDeniedError: It does not leave it, in whichever way it says so.
+        SessionTimeoutError: It did not say so in time.
+    """
+    answer = await asked(lambda: hook.before(call), deadline)
+    if call.denials:
+        raise call.denials[0]
+    of_call = f"the call of {call.tool!r} of server {call.server_name!r}"
+    if answer.is_late:
+        raise SessionTimeoutError(
+            f"Hook {_named(hook)} did not let {of_call} through within {deadline.seconds:g} s. {NOT_SENT}",
+            server_name=call.server_name,
+            sent=False,
+            hint="Hooks count for call_timeout: where a person is asked, give the call or the server a longer one.",
+        )
+    problem = _misfit(call, answer)
+    if problem is None:
+        return call if answer.value is None else answer.value
+    raise CallDeniedError(
+        f"Hook {_named(hook)} did not let {of_call} through: it {problem}. {NOT_SENT}",
+        server_name=call.server_name,
+        sent=False,
+        hint=None if answer.error else 'Return None or a changed call to let it through; raise call.deny("...") else.',
+    ) from answer.error
+
+
+def _misfit(call: ToolCall, answer: Answer) -> str | None:
+    """Why what a hook answered cannot be taken for the call, if it cannot."""
+    changed = answer.value
+    if answer.error is None and changed is None:
+        return None
+    if not isinstance(changed, ToolCall):
+        return answer.happened
+    if (changed.server_name, changed.key, changed.tool) != (call.server_name, call.key, call.tool):
+        return "returned a call of another tool, and can change arguments and headers alone"
+    if not _has_text_keys(changed.arguments):
+        return "returned a call whose arguments are not a mapping by name"
+    if not _has_text_keys(changed.headers) or not all(isinstance(value, str) for value in changed.headers.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return "returned a call whose headers are not texts by name"
+    return None
+
+
+def _has_text_keys(values: object) -> bool:
+    return isinstance(values, Mapping) and all(
+        isinstance(name, str) for name in cast("Mapping[object, object]", values)
+    )
+
+
+async def _ended(
+    hook: CallHook, call: ToolCall, outcome: ToolResult | JackfieldError, deadline: Deadline
+) -> ToolResult | JackfieldError:
+    """What comes of a call, as a hook leaves it."""
+    from .results import ToolResult
+
+    if isinstance(outcome, JackfieldError):
+        error = outcome
+        answer = await asked(lambda: hook.on_error(call, error), deadline)
+        if answer.error is error:
+            return error
+    else:
+        result = outcome
+        answer = await asked(lambda: hook.after(call, result), deadline)
+    if answer.error is not None or not isinstance(answer.value, ToolResult | None):
+        happened = answer.happened
+    elif answer.is_stopped:
+        happened = "did not end in time"
+    else:
+        return outcome if answer.value is None else answer.value
+    return _withheld(hook, call, outcome, happened, answer.error)
+
+
+def _withheld(
+    hook: CallHook, call: ToolCall, outcome: ToolResult | JackfieldError, happened: str, cause: BaseException | None
+) -> HookError:
+    """The error for a hook that failed on what came of a call: it may be there to keep parts of it from being seen."""
+    server = f"server {call.server_name!r}"
+    if isinstance(outcome, JackfieldError):
+        what, sent, generation = f"error ({outcome.code})", outcome.sent, outcome.generation
+    else:
+        what, sent, generation = "result", True, outcome.generation - outcome.state_lost
+    error = HookError(
+        f"Hook {_named(hook)} failed on the {what} of the call of {call.tool!r} of {server}: it {happened}. "
+        f"The {what} is withheld. {_SENT[sent]}",
+        server_name=call.server_name,
+        sent=sent,
+        state_lost=outcome.state_lost,
+        generation=generation,
+        hint="Hooks return None or a ToolResult, and count for call_timeout.",
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _named(hook: object) -> str:
+    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def _telling(result: ToolResult, call: ToolCall, state_lost: bool) -> ToolResult:

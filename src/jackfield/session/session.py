@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
     METHOD_NOT_FOUND,
@@ -41,7 +40,8 @@ from ..errors import (
 from ..events import CallFinished, CallRetried, CallStarted
 from ..transport.repairs import take_flaws
 from .callbacks import hearing
-from .calling import Bound, Caller, Deadline
+from .calling import Bound, Caller
+from .deadlines import Deadline
 from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .listing import SharedListing, ToolListing, all_pages
@@ -206,8 +206,8 @@ class Session:
         Args:
             name: The tool's name as the server lists it.
             arguments: Checked against the tool's input schema before anything is sent.
-            call_timeout: Seconds for all of it, listing the tools and recovery included; the server's setting if
-                omitted.
+            call_timeout: Seconds for all of it, listing the tools, hooks and recovery included; the server's setting
+                if omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
 
@@ -218,7 +218,8 @@ class Session:
         Raises:
             UnknownToolError: The server has no such tool; nothing was sent.
             InvalidArgumentsError: The arguments do not fit; nothing was sent.
-            CallDeniedError: A hook did not let it through; nothing was sent.
+            CallDeniedError: A hook did not let it through, or failed before it; nothing was sent.
+            HookError: A hook failed after the call; `sent` says whether the server has it.
             StateLostError: The session was lost, and `on_state_lost="refuse"`; calling again makes the call.
             SessionTimeoutError: No answer in time; `sent` says whether the server has the call.
             SessionTerminatedError: The session ended; `sent` says whether the server has the call.
@@ -242,15 +243,10 @@ class Session:
             self.server_name, self.key, call.tool, call.arguments, listing.annotations(call.tool) if listing else None
         )
 
-        asked_at = anyio.current_time()
-
         async def proceed(about: ToolCall) -> ToolResult:
-            # A hook may ask a person; that counts for no timeout.
-            deadline = call.deadline.later(anyio.current_time() - asked_at)
-            given, headers = dict(about.arguments), dict(about.headers)
-            return await self._call(replace(call, arguments=given, headers=headers, deadline=deadline))
+            return await self._call(replace(call, arguments=dict(about.arguments), headers=dict(about.headers)))
 
-        return await call_with_hooks(self._hooks, about, proceed)
+        return await call_with_hooks(self._hooks, about, proceed, call.deadline)
 
     async def _call(self, call: _Call) -> ToolResult:
         owner, name = self._owner, call.tool

@@ -69,7 +69,7 @@ async def create_toolkit(
     tools: list[Tool] = []
     if use_mcp_tools and capabilities.tools is not None:
         listing = await session.list_tools()
-        tools += [server_tool(session, session.server_name, tool) for tool in listing.tools]
+        tools += [server_tool(session, config, tool) for tool in listing.tools]
     if use_mcp_resources and capabilities.resources is not None:
         templates = await _offered("resource templates", session, session.list_resource_templates())
         for template in templates.resource_templates if templates else []:
@@ -102,7 +102,7 @@ def _template_tools(session: Session, template: ResourceTemplate, folder: Path |
         return []
 
 
-def server_tool(source: ToolSource, server_name: str, tool: ListedTool) -> Tool:
+def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) -> Tool:
     """A listed tool that is called through `source`."""
 
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
@@ -113,11 +113,12 @@ def server_tool(source: ToolSource, server_name: str, tool: ListedTool) -> Tool:
     return Tool(
         name=tool.name,
         original_name=tool.name,
-        server_name=server_name,
+        server_name=config.server_name,
         description=tool.description or tool.title or tool.name,
         input_schema=tool.input_schema,
         output_schema=tool.output_schema,
         annotations=tool.annotations,
+        call_timeout=config.session.call_timeout,
         handler=handler,
     )
 
@@ -191,5 +192,5 @@ async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:
     config = session.config
     listing = await session.tool_listing()
     listed = listing.tools if listing is not None else []
-    tools = [server_tool(source, config.server_name, tool) for tool in listed]
+    tools = [server_tool(source, config, tool) for tool in listed]
     return [tool for tool in tools if is_wanted(tool, config.include, config.exclude)]

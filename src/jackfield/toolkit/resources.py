@@ -52,6 +52,7 @@ def resource_tool(session: Session, resources: Sequence[Resource], folder: Path 
             "required": ["uri"],
         },
         annotations=_READ_ONLY,
+        call_timeout=session.config.session.call_timeout,
         handler=handler,
     )
 
@@ -86,6 +87,7 @@ def template_tool(session: Session, template: ResourceTemplate, folder: Path | N
             "additionalProperties": False,
         },
         annotations=_READ_ONLY,
+        call_timeout=session.config.session.call_timeout,
         handler=handler,
     )
 
@@ -117,6 +119,7 @@ def prompt_tool(session: Session, prompt: Prompt) -> Tool:
             "additionalProperties": False,
         },
         annotations=_READ_ONLY,
+        call_timeout=session.config.session.call_timeout,
         handler=handler,
     )
 

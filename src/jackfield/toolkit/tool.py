@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.signature import signature
-from ..session.hooks import CallHook, ToolCall, call_with_hooks
+from ..session.deadlines import Deadline
+from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -63,6 +64,8 @@ class Tool:
     output_schema: Mapping[str, Any] | None = field(default=None, repr=False)
     annotations: ToolAnnotations | None = field(default=None, repr=False)
     """The server's hints (read-only, destructive, ...): claims, not guarantees."""
+    call_timeout: float | None = None
+    """The server's own setting, in seconds; hooks of the tool are stopped by it where a call is given none."""
 
     async def call(
         self,
@@ -112,11 +115,24 @@ class Tool:
         return replace(self, name=name)
 
     def hooked(self, hook: CallHook) -> Tool:
-        """The same tool with a hook around its calls. Only a manager's hooks can set headers."""
-        inner = self.handler
+        """The same tool with a hook around its calls. Only a manager's hooks can set headers.
+
+        A `call_timeout` that a call is given covers the hook, too; the server's own is a limit for each of the two.
+
+        Raises:
+            ConfigError: That is no hook.
+        """
+        inner, hooks = self.handler, require_hooks([hook])
 
         async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
             call = ToolCall(self.server_name, None, self.original_name, arguments, self.annotations)
-            return await call_with_hooks([hook], call, lambda changed: inner(changed.arguments, options))
+            seconds = self.call_timeout if options.call_timeout is None else options.call_timeout
+            deadline = Deadline.after(seconds)
+
+            async def proceed(changed: ToolCall) -> ToolResult:
+                left = None if options.call_timeout is None else deadline.seconds_left
+                return await inner(changed.arguments, replace(options, call_timeout=left))
+
+            return await call_with_hooks(hooks, call, proceed, deadline)
 
         return replace(self, handler=handler)

@@ -18,7 +18,7 @@ from tests.adapters.contract.driver import Driver
 from tests.conftest import Unruly, ledger, strays
 from tests.servers.everything import PNG
 
-from jackfield import MCPClientSessionManager, Toolkit, create_toolkit
+from jackfield import CallHook, MCPClientSessionManager, ToolCall, Toolkit, create_toolkit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,6 +107,20 @@ async def test_arguments_that_do_not_fit_are_told_with_what_would(driver: Driver
     assert "b is missing" in answer.text
     assert "add(a: integer, b: integer)" in answer.text
     assert answer.is_error is driver.tells_errors
+
+
+async def test_a_call_that_a_hook_did_not_let_through_is_told(driver_class: type[Driver], toolkit: Toolkit) -> None:
+    class Guard(CallHook):
+        async def before(self, call: ToolCall) -> Any:
+            if call.arguments["text"] == "no":
+                return False
+            raise PermissionError("ask Ada")
+
+    driver = driver_class(toolkit.hooked(Guard()))
+    for text, says in (("no", "it returned False"), ("not", "it raised PermissionError: ask Ada")):
+        answer = await driver.call("echo", {"text": text})
+        assert f"{says}. Nothing was sent." in answer.text
+        assert answer.is_error is driver.tells_errors
 
 
 async def appears(path: Path) -> None:

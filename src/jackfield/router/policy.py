@@ -1,0 +1,64 @@
+"""Asks a router's policy, and the user where it says so, whether a call may be made: only a clear yes lets it pass."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from ..catalog.search import ToolEntry
+from ..errors import CallDeniedError
+from ..session.deadlines import Deadline, asked
+
+Decision = Literal["allow", "ask", "deny"]
+Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]
+"""May this call be made? `ask` goes to `on_ask`, or else is an error that says so."""
+Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
+
+
+async def require_allowed(
+    tool: ToolEntry, arguments: Mapping[str, Any], deadline: Deadline, policy: Policy, on_ask: Ask | None
+) -> None:
+    """Do nothing if the call may be made.
+
+    Args:
+        tool: What is to be called.
+        arguments: As they would be sent.
+        deadline: For the answers.
+        policy: Asked first.
+        on_ask: Asked where the policy says `ask`.
+
+    Raises:
+        CallDeniedError: It may not, or what was asked failed, was late or answered something else.
+    """
+    decision, failed = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
+    why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
+    if decision == "ask" and on_ask is not None:
+        approved, failed = await _answer("on_ask", on_ask, tool, arguments, deadline, (True, False))
+        decision = "allow" if approved is True else "deny"
+        why = "the policy of this agent does not allow it"
+    if decision == "allow" and failed is None:
+        return
+    raise CallDeniedError(
+        f"The call of {tool.reference!r} was not made: {failed or why}. Nothing was sent.",
+        server_name=tool.server_name,
+        sent=False,
+        hint="Ask the user, or go on without it.",
+    )
+
+
+async def _answer(
+    name: str,
+    function: Callable[[ToolEntry, Mapping[str, Any]], object],
+    tool: ToolEntry,
+    arguments: Mapping[str, Any],
+    deadline: Deadline,
+    valid: tuple[object, ...],
+) -> tuple[object, str | None]:
+    """What a function of the user's answers, or why that counts as no."""
+    answer = await asked(lambda: function(tool, arguments), deadline)
+    if answer.is_late:
+        return None, f"{name} did not answer within {deadline.seconds:g} s"
+    is_valid = any(isinstance(answer.value, type(one)) and answer.value == one for one in valid)
+    if answer.error is not None or not is_valid:
+        return None, f"{name} {answer.happened}"
+    return answer.value, None

@@ -1,0 +1,110 @@
+"""`Deadline`: when all of a call must be done; and `asked`, which runs a user's own code under it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import anyio
+
+from ..errors import JackfieldError, one_line
+from .detached import current_task
+
+NOT_SENT = "Nothing was sent."
+_WORDS_CHARS = 250
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When all that somebody asked for must be done, however many requests it takes."""
+
+    seconds: float | None
+    """How long that is, for errors; `None`: for ever."""
+    at: float
+    """In the event loop's time."""
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        """That many seconds from now."""
+        return cls(seconds, math.inf if seconds is None else anyio.current_time() + seconds)
+
+    def not_before(self, seconds: float) -> Deadline:
+        """The same, or that many seconds from now if that is later."""
+        return replace(self, at=max(self.at, anyio.current_time() + seconds))
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it has passed; 0 from then on."""
+        return max(self.at - anyio.current_time(), 0.0)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether no time is left."""
+        return anyio.current_time() >= self.at
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a user's own function ended."""
+
+    value: Any = None
+    error: BaseException | None = None
+    """What it raised."""
+    is_stopped: bool = False
+    """Whether it was stopped at the deadline."""
+    is_late: bool = False
+    """Whether it was stopped at the deadline, or ended after it."""
+
+    @property
+    def happened(self) -> str:
+        """What it did, for errors, such as `raised PermissionError: no`."""
+        if self.error is None:
+            if isinstance(self.value, bool | None):
+                return f"returned {self.value}"
+            kind = type(self.value).__name__
+            return f"returned {'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+        try:
+            words = self.error.message if isinstance(self.error, JackfieldError) else str(self.error)
+        except Exception:
+            words = ""  # Its own `__str__` failed.
+        # What an error of ours says of another call must not be read as said of this one.
+        words = one_line(words, _WORDS_CHARS).removesuffix(NOT_SENT).rstrip(" .")
+        kind = type(self.error).__name__
+        return f"raised {kind}: {words}" if words else f"raised {kind}"
+
+
+async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
+    """Run a user's own function, async or not, until a deadline. Whatever it raises becomes an `Answer`.
+
+    A function that blocks the event loop, or goes on when it is cancelled, cannot be stopped: it is late once it ends.
+
+    Raises:
+        BaseException: Only what ends the caller as well: its own cancellation, `KeyboardInterrupt`, `SystemExit`.
+    """
+    value: object = None
+    failure: BaseException | None = None
+    with anyio.CancelScope(deadline=deadline.at) as scope:
+        try:
+            returned = function()
+            value = await returned if inspect.isawaitable(returned) else returned
+        except BaseException as error:
+            if _ends_caller(error):
+                raise
+            failure = error
+    if inspect.iscoroutine(value):
+        value.close()  # An `await` was forgotten; Python would warn of it somewhere else.
+    return Answer(value, failure, scope.cancelled_caught, deadline.has_passed)
+
+
+def _ends_caller(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_ends_caller, cast("BaseExceptionGroup[BaseException]", error).exceptions))
+    if isinstance(error, asyncio.CancelledError):
+        # A task that the function waited for may have been cancelled, and not the caller.
+        task = current_task()
+        return isinstance(task, asyncio.Task) and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | anyio.get_cancelled_exc_class())
