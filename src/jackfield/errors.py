@@ -162,9 +162,16 @@ class ServerUnavailableError(JackfieldError):
 
 
 class AuthenticationError(JackfieldError):
-    """The server wants credentials, or does not accept those it got."""
+    """The server wants credentials, or does not accept those it got.
+
+    `required_scopes` are the OAuth scopes that the server named; `jackfield auth` asks for them next time.
+    """
 
     code = "auth_required"
+
+    def __init__(self, message: str, *, required_scopes: Sequence[str] = (), **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.required_scopes: list[str] = list(required_scopes)
 
 
 class SessionTerminatedError(JackfieldError):

@@ -117,9 +117,9 @@ async def status_of(url: str) -> int:
     return (await run_sync(lambda: _visit(url, follow=False)))[0]
 
 
-async def signed_in(config: HttpConfig | SseConfig) -> Credentials:
+async def signed_in(config: HttpConfig | SseConfig, *scopes: str) -> Credentials:
     """Sign in with that browser."""
-    return await sign_in(config, show_url=browse, sign_in_timeout=20)
+    return await sign_in(config, show_url=browse, scopes=scopes, sign_in_timeout=20)
 
 
 @asynccontextmanager

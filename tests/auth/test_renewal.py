@@ -361,18 +361,6 @@ async def test_a_good_token_that_is_refused_is_not_renewed_for_ever(protected: S
     assert server.log()["refreshes"] <= 3  # one for each session, not one for each request
 
 
-async def test_a_missing_scope_is_told(protected: Start) -> None:
-    server = protected("--scope", "notes:write")
-    config = server.config(auth={"scopes": ["notes:read"]})
-    # The authorization server gives what was asked for, the server wants more.
-    await signed_in(config)
-    with pytest.raises(AuthenticationError) as failed:
-        async with MCPClientSessionManager().open_session(config):
-            pass
-    assert "notes:write" in str(failed.value)
-    assert "auth.scopes" in str(failed.value)
-
-
 async def test_a_store_that_cannot_be_written_does_not_cost_the_refresh_token(
     protected: Start, state_folder: Path
 ) -> None:

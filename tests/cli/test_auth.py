@@ -95,13 +95,15 @@ def test_signing_in_using_and_signing_out(jackfield: Command, protected: Start, 
 
 
 def test_the_data_of_a_sign_in(jackfield: Command, protected: Start, browser: dict[str, str]) -> None:
-    server = protected()
+    server = protected("--grants", "notes:read")
     with_server(jackfield, server)
-    done = jackfield("auth", "notes", "--json", env=browser)
+    done = jackfield("auth", "notes", "--json", "--scope", "notes:read notes:write", env=browser)
     assert done.exit_code == 0
     assert done.json["name"] == "notes"
     assert done.json["issuer"] == server.issuer
-    assert done.json["scope"] == "notes:read"
+    assert (done.json["scope"], done.json["wanted_scope"]) == ("notes:read", "notes:write")
+    assert "was not granted: notes:write" in done.stderr
+    assert "notes:read (wanted: notes:write)" in jackfield("auth", "notes", "--status").stdout
 
 
 def test_a_url_will_do(jackfield: Command, protected: Start, browser: dict[str, str]) -> None:
@@ -171,6 +173,8 @@ def test_a_browser_that_cannot_be_opened(jackfield: Command, protected: Start) -
         (["nots"], "Did you mean 'notes'?"),
         (["notes", "--status", "--logout"], "two commands"),
         (["notes", "--timeout", "0"], "--timeout"),
+        (["notes", "--scope", "a", "--status"], "--scope is for signing in"),
+        (["notes", "--scope", 'a "b"'], "is not a scope"),
         (["notes", "--timeout", "soon"], "'soon' is no number"),
     ],
 )

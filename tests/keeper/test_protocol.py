@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jackfield
-from jackfield import JackfieldError, KeeperError, RequestError, ServerLimitError, ServerStartError, ToolError
+from jackfield import (
+    AuthenticationError,
+    JackfieldError,
+    KeeperError,
+    RequestError,
+    ServerLimitError,
+    ServerStartError,
+    ToolError,
+)
 from jackfield.keeper import protocol
 from jackfield.keeper.protocol import HEADER, error_from_wire, error_to_wire, packed, unpacked
 
@@ -78,6 +86,7 @@ def test_what_only_some_errors_have() -> None:
         ServerStartError("m", exit_code=3),
         RequestError("m", rpc_code=-32601),
         ServerLimitError("m", limit="max_tools"),
+        AuthenticationError("m", required_scopes=["notes:write"]),
         ToolError("m", content=[{"type": "text", "text": "t"}]),
     ):
         assert vars(error_from_wire(error_to_wire(error))) == vars(error)

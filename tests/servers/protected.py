@@ -41,6 +41,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+METADATA = ["other-issuer", "no-pkce", "other-resource", "no-scopes", "both-scopes", "none"]
+
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
@@ -51,14 +53,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--documents", action="store_true", help="take client metadata documents")
     parser.add_argument("--deny", action="store_true", help="the person does not consent")
     parser.add_argument("--iss", choices=["right", "wrong", "missing"], help="RFC 9207")
-    parser.add_argument("--metadata", choices=["other-issuer", "no-pkce", "other-resource", "none"])
+    parser.add_argument("--metadata", choices=METADATA)
     parser.add_argument("--bad-token", choices=["shape", "refused", "useless"], help="what the token endpoint does")
     parser.add_argument("--open", action="store_true", help="the MCP server lets requests without tokens through")
     parser.add_argument("--at-first", choices=["welcome", "broken"], help="what it answers to requests without tokens")
-    parser.add_argument("--challenge", default="usual", help="or `none`: the MCP server answers 401 without one")
+    parser.add_argument("--challenge", default="usual", help="with the MCP server's 401; `none`: there is none")
     parser.add_argument("--header", help="NAME=VALUE without which nothing of the MCP server answers")
     parser.add_argument("--slow-refresh", type=float, default=0.0, help="seconds before a refresh is answered")
     parser.add_argument("--scope", default="notes:read", help="that the MCP server wants")
+    parser.add_argument("--step-up", default="", help="STATUS CHALLENGE that add_note gets without notes:write")
+    parser.add_argument("--grants", default="notes:read notes:write", help="scopes that the person consents to")
     return parser.parse_args(arguments)
 
 
@@ -137,7 +141,8 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         if self.options.bad_token == "refused":
             raise TokenError("invalid_grant", f"no such code: {authorization_code.code}")
         self.codes.pop(authorization_code.code)
-        return self.grant(client.client_id, authorization_code.scopes, authorization_code.resource)
+        scopes = [scope for scope in authorization_code.scopes if scope in self.options.grants.split()]
+        return self.grant(client.client_id, scopes, authorization_code.resource)
 
     def grant(self, client_id: str, scopes: list[str], resource: str | None) -> OAuthToken:
         access, refresh = f"access-{secrets.token_hex(16)}", f"refresh-{secrets.token_hex(16)}"
@@ -192,6 +197,16 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         return JSONResponse({})
 
 
+def again(body: bytes, receive: Receive) -> Receive:
+    """What reads a body that was read already."""
+    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def read() -> Any:
+        return next(whole, None) or await receive()
+
+    return read
+
+
 class Watched:
     """Around an app: answers in place of it as the options say."""
 
@@ -203,13 +218,18 @@ class Watched:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request, options = Request(scope), self.provider.options
+        request, options = Request(scope, receive), self.provider.options
         path = request.url.path
         answer: Response | None = None
         if path == "/authorize":
             self.provider.redirect_uri = request.query_params.get("redirect_uri", "")
         if options.metadata == "other-resource" and path.startswith("/.well-known/oauth-protected"):
             said = {"resource": "http://127.0.0.1:1/other", "authorization_servers": [self.provider.issuer]}
+            answer = JSONResponse(said)
+        if (options.metadata or "").endswith("-scopes") and path.startswith("/.well-known/oauth-protected"):
+            said = {"resource": f"{request.base_url}mcp", "authorization_servers": [self.provider.issuer]}
+            if options.metadata == "both-scopes":
+                said["scopes_supported"] = ["notes:read", "notes:write"]
             answer = JSONResponse(said)
         if options.bad_token == "shape" and path == "/token":
             answer = JSONResponse({"refresh_token": "refresh-in-a-bad-shape"})
@@ -220,17 +240,26 @@ class Watched:
             name, _, value = options.header.partition("=")
             if request.headers.get(name) != value:
                 answer = Response("the gateway wants its header", 403)
-        await (answer or self.app)(scope, receive, self.unchallenging(send) if options.challenge == "none" else send)
+        if options.step_up and path == "/mcp" and request.method == "POST":
+            body = await request.body()
+            token = request.headers.get("authorization", "").partition(" ")[2]
+            scopes = self.provider.access[token].scopes if token in self.provider.access else ["notes:write"]
+            if b'"add_note"' in body and "notes:write" not in scopes:
+                status, _, challenge = options.step_up.partition(" ")
+                answer = Response("", int(status), {"WWW-Authenticate": challenge})
+            receive = again(body, receive)
+        await (answer or self.app)(scope, receive, send if options.challenge == "usual" else self.challenging(send))
 
-    @staticmethod
-    def unchallenging(send: Send) -> Send:
-        async def without(message: Any) -> None:
-            if message["type"] == "http.response.start":
+    def challenging(self, send: Send) -> Send:
+        async def other(message: Any) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
                 kept = [pair for pair in message["headers"] if pair[0].lower() != b"www-authenticate"]
+                if self.provider.options.challenge != "none":
+                    kept.append((b"www-authenticate", self.provider.options.challenge.encode()))
                 message = {**message, "headers": kept}
             await send(message)
 
-        return without
+        return other
 
 
 def authorization_server(provider: Provider) -> Starlette:

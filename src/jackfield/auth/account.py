@@ -25,6 +25,8 @@ class SignInStatus:
     is_renewable: bool = False
     """Whether there is a refresh token."""
     scope: str | None = None
+    wanted_scope: str | None = None
+    """That the server wants as well; the next sign-in asks for it. Empty where the server did not say which."""
     client_id: str | None = None
     issuer: str | None = None
     """The authorization server."""
@@ -51,6 +53,7 @@ async def sign_in_status(config: RemoteConfig) -> SignInStatus:
         expires_at=credentials.expires_at,
         is_renewable=is_renewable,
         scope=credentials.scope,
+        wanted_scope=credentials.wanted_scope,
         client_id=credentials.client.get("client_id"),
         issuer=(credentials.authorization_server or {}).get("issuer"),
         ended=credentials.ended,

@@ -8,19 +8,27 @@ not carry it out.
 from __future__ import annotations
 
 import logging
-import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx2
 
 from ..config.servers import RemoteConfig
-from ..errors import AuthenticationError, ServerUnavailableError, one_line
+from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError
+from .challenge import Challenge
 from .credentials import Credentials
 from .endpoints import same_origin
 from .renewal import SignInEndedError, renew, sign_in_ended
 from .store import CredentialStore, Stamp
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+GRANTED_SCOPE = "jackfield_granted_scope"
+"""Among a response's extensions: the scope of the token that the request had."""
+
+_REMEMBER_SECONDS = 2.0
+"""That an answer waits at most for the file of the tokens, which another process may hold."""
 
 
 class BearerTransport(httpx2.AsyncBaseTransport):
@@ -50,17 +58,17 @@ class BearerTransport(httpx2.AsyncBaseTransport):
         credentials = await self._tokens.current()
         if credentials is None:
             return await self._inner.handle_async_request(request)
-        request.headers["Authorization"] = f"Bearer {credentials.access_token}"
-        response = await self._inner.handle_async_request(request)
-        if response.status_code != 401:
+        response = await self._authorized(request, credentials)
+        if response.status_code not in (401, 403):
             return response
-        try:
-            renewed = await self._tokens.renewed(credentials)
-        except BaseException:
-            await response.aclose()
-            raise
-        if renewed is None:
-            return response
+        challenge = Challenge.of(response)
+        async with _closed_on_failure(response):
+            # A new token would have the same scope.
+            is_renewable = response.status_code == 401 and not challenge.lacks_scope
+            renewed = await self._tokens.renewed(credentials) if is_renewable else None
+            if renewed is None:
+                await self._tokens.note_wanted(challenge)
+                return response
         await response.aclose()
         if "www-authenticate" not in response.headers and _is_call(request):
             raise AuthenticationError(
@@ -70,12 +78,29 @@ class BearerTransport(httpx2.AsyncBaseTransport):
                 retryable=True,
                 hint="The access token is renewed now: make the call again if that does no harm.",
             )
-        request.headers["Authorization"] = f"Bearer {renewed.access_token}"
-        return await self._inner.handle_async_request(request)
+        response = await self._authorized(request, renewed)
+        async with _closed_on_failure(response):
+            await self._tokens.note_wanted(Challenge.of(response))
+        return response
+
+    async def _authorized(self, request: httpx2.Request, credentials: Credentials) -> httpx2.Response:
+        request.headers["Authorization"] = f"Bearer {credentials.access_token}"
+        response = await self._inner.handle_async_request(request)
+        response.extensions[GRANTED_SCOPE] = credentials.scope
+        return response
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+@asynccontextmanager
+async def _closed_on_failure(response: httpx2.Response) -> AsyncGenerator[None]:
+    try:
+        yield
+    except BaseException:
+        await response.aclose()
+        raise
 
 
 def _is_call(request: httpx2.Request) -> bool:
@@ -154,20 +179,25 @@ class StoredTokens:
         self._held, self._renewed = (self._store.stamp(), renewed), renewed.access_token
         return renewed
 
+    async def note_wanted(self, challenge: Challenge) -> None:
+        """Remember the scopes that the server asks for, so that the next sign-in asks for them as well."""
+        held = self._held[1]
+        if held is None or held.wanting(challenge) is held:
+            return
+        try:
+            with anyio.move_on_after(_REMEMBER_SECONDS) as scope:
+                async with self._store.locked():
+                    scope.shield = True
+                    kept = await self._read()
+                    if kept is not None and (wanting := kept.wanting(challenge)) is not kept:
+                        await self._store.write(wanting)
+        except (JackfieldError, OSError) as error:
+            logger.warning(
+                "[MCP][%s] The scope that the server wants could not be kept: %s", self._config.server_name, error
+            )
+
     async def _read(self) -> Credentials | None:
         stamp = self._store.stamp()
         if stamp != self._held[0]:
             self._held = stamp, (await self._store.read() if stamp is not None else None)
         return self._held[1]
-
-
-def missing_scope(response: httpx2.Response) -> str | None:
-    """What a server says of the scope without which it refused a request, if that is why it did.
-
-    Source: RFC 6750, section 3.1.
-    """
-    challenge = response.headers.get("WWW-Authenticate", "")
-    if not re.search(r'error="?insufficient_scope', challenge):
-        return None
-    named = re.search(r'\bscope="([^"]+)"', challenge) or re.search(r'error_description="([^"]+)"', challenge)
-    return one_line(named[1], 200) if named else "it does not say which"

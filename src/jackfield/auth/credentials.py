@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .challenge import Challenge, united
+
 _MAX_EARLY_SECONDS = 30.0
 _MAX_FRESH_SECONDS = 5.0
 _SHARE = 0.1
@@ -27,6 +29,9 @@ class Credentials:
     """Seconds since the epoch; `None` where the server did not say."""
     obtained_at: float = 0.0
     scope: str | None = None
+    """That was granted; `None` where nobody said."""
+    wanted_scope: str | None = None
+    """That the server wants as well, for the next sign-in to ask for; empty where it did not say which."""
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The client's registration, without its secret."""
     authorization_server: Mapping[str, Any] | None = None
@@ -56,6 +61,15 @@ class Credentials:
 
     def _at_most(self, seconds: float) -> float:
         return seconds if self.expires_at is None else min(seconds, (self.expires_at - self.obtained_at) * _SHARE)
+
+    def wanting(self, challenge: Challenge) -> Credentials:
+        """The same, knowing what the server asks for in a challenge; itself where that is nothing more."""
+        granted = united(self.scope)
+        wanted = united(self.wanted_scope, [scope for scope in challenge.scopes if scope not in granted])
+        if wanted:
+            return self if wanted == united(self.wanted_scope) else replace(self, wanted_scope=" ".join(wanted))
+        is_unnamed = challenge.lacks_scope and not challenge.scopes and self.wanted_scope is None
+        return replace(self, wanted_scope="") if is_unnamed else self
 
     def without_tokens(self, why: str) -> Credentials:
         """The same client, whose sign-in has ended."""

@@ -10,8 +10,9 @@ Source: MCP 2025-11-25 and 2026-07-28, basic/authorization; RFC 6749, 7591, 7636
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,9 +27,11 @@ from ..errors import (
     JackfieldError,
     ServerUnavailableError,
     SessionTimeoutError,
+    one_line,
     root_cause,
 )
 from .answer import Answer, Paste, denial, ways_back
+from .challenge import Challenge, united
 from .credentials import Credentials
 from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal, same_origin
 from .renewal import MemoryStorage, with_tokens
@@ -52,9 +55,13 @@ async def sign_in(
     show_url: ShowUrl,
     paste: Paste | None = None,
     on_notice: Callable[[str], None] = lambda _: None,
+    scopes: Sequence[str] = (),
     sign_in_timeout: float = SIGN_IN_SECONDS,
 ) -> Credentials:
-    """Sign in to a server anew, and keep the tokens for its sessions.
+    """Sign in to a server, and keep the tokens for its sessions.
+
+    It asks for what the server names, and also for what was granted before, what the server has wanted since then,
+    the scopes of the configuration, and `scopes`: a person who consents to more loses nothing.
 
     Args:
         config: The server.
@@ -62,6 +69,7 @@ async def sign_in(
         paste: Awaited for the address the browser was sent back to, beside the listener on loopback; again
             where what it gave does not belong to this sign-in.
         on_notice: Called with what the person should know and what does not end the sign-in.
+        scopes: To ask for as well. Once granted, they are asked for again at the next sign-in.
         sign_in_timeout: Seconds the person has.
 
     Raises:
@@ -69,11 +77,15 @@ async def sign_in(
         AuthenticationError: The server offers no OAuth, or the sign-in failed; says which step and why.
         ServerUnavailableError: The server or its authorization server cannot be reached.
         SessionTimeoutError: Nobody signed in.
+
+    Source: MCP 2026-07-28, basic/authorization "Scope Selection Strategy", "Step-Up Authorization Flow".
     """
     oauth = _settings(config)
     store = CredentialStore(config)
     async with store.locked():
         store.check_writable()
+        earlier = await _earlier(store)
+    added = united(oauth.scopes, scopes, earlier and earlier.scope, earlier and earlier.wanted_scope)
     answer = Answer(config, on_notice)
     credentials: Credentials | None = None
     failure: BaseException | None = None
@@ -82,7 +94,8 @@ async def sign_in(
             ways_back(config, oauth, answer, paste) as redirect_uri,
             AuthorizationClient(config, _PURPOSE) as client,
         ):
-            steps = _Steps(config, oauth, client, answer, redirect_uri, show_url, sign_in_timeout)
+            steps = _Steps(config, oauth, client, answer, redirect_uri, show_url, sign_in_timeout, added)
+            steps.takes_all_published = earlier is not None and earlier.wanted_scope == ""
             credentials = await steps.run()
     except* JackfieldError as group:
         # The listener's task groups wrap it.
@@ -90,9 +103,21 @@ async def sign_in(
     if credentials is None or failure is not None:
         assert failure is not None
         raise failure
+    granted = united(credentials.scope)
+    asked = united(credentials.wanted_scope, scopes, earlier and earlier.wanted_scope)
+    wanted = " ".join(scope for scope in asked if scope not in granted)
+    credentials = replace(credentials, wanted_scope=wanted or credentials.wanted_scope)
     async with store.locked():
         await store.replace(credentials)
     return credentials
+
+
+async def _earlier(store: CredentialStore) -> Credentials | None:
+    """What an earlier sign-in left, if it can be read."""
+    try:
+        return await store.read()
+    except AuthenticationError:
+        return None
 
 
 def _settings(config: RemoteConfig) -> OAuthConfig:
@@ -118,6 +143,7 @@ class _Steps:
         redirect_uri: str,
         show_url: ShowUrl,
         sign_in_timeout: float,
+        added: Sequence[str],
     ) -> None:
         self._config = config
         self._oauth = oauth
@@ -126,6 +152,11 @@ class _Steps:
         self._redirect_uri = redirect_uri
         self._show_url = show_url
         self._sign_in_timeout = sign_in_timeout
+        self._added = added
+        self.takes_all_published = False
+        """Whether to ask for all scopes of the server's metadata: it wants another one, and did not say which."""
+        self._challenge = Challenge()
+        self._demand = httpx2.Response(403 if added else 401)
         self._storage = MemoryStorage(client=self._known_client())
         self._provider = self._make_provider()
 
@@ -142,14 +173,19 @@ class _Steps:
             except Exception as error:
                 # The SDK's own checks: issuers, resources, state, formats.
                 raise as_failure(self._config, _PURPOSE, error) from None
-        if (await self._probed(probe)).status_code == 401:
+        response = await self._probed(probe)
+        if response.status_code == 401:
             raise self._failed("the server does not accept the token that it was given")
-        return self._credentials()
+        return self._credentials().wanting(Challenge.of(response))
 
     async def _respond(self, request: httpx2.Request, probe: httpx2.Request) -> httpx2.Response:
         """The answer to a request of the flow; one that ends the flow is explained here."""
         if request is probe:
-            return await self._challenge(await self._probed(request))
+            self._challenge = await self._challenged(await self._probed(request))
+            self._demand.request = request
+            self._name_scopes()
+            return self._demand
+        self._name_scopes()
         response = await self._client.send(request)
         kind = request.headers.get("content-type", "")
         if kind.startswith("application/json"):
@@ -171,10 +207,9 @@ class _Steps:
             response = await self._client.send(following, head_only=True)
         return response
 
-    async def _challenge(self, response: httpx2.Response) -> httpx2.Response:
-        """The server's demand for credentials, with the scopes of the configuration in it."""
+    async def _challenged(self, response: httpx2.Response) -> Challenge:
+        """The server's demand for credentials."""
         status, name = response.status_code, self._config.server_name
-        challenge = response.headers.get("WWW-Authenticate", "")
         if status != 401:
             found = await self._published_metadata()
             if found is None:
@@ -193,13 +228,24 @@ class _Steps:
                     sent=False,
                     hint="Use it as it is; if some of it needs credentials, set headers in its config.",
                 )
-            challenge = f'Bearer resource_metadata="{found}"'
-        if self._oauth.scopes:
-            # The SDK asks for what the challenge names, before all else.
-            kept = [part for part in (_parameter(challenge, "resource_metadata"),) if part]
-            challenge = ", ".join([*kept, f'scope="{" ".join(self._oauth.scopes)}"'])
-            challenge = f"Bearer {challenge}"
-        return httpx2.Response(401, headers={"WWW-Authenticate": challenge}, request=response.request)
+            return Challenge(resource_metadata=found)
+        return Challenge.of(response)
+
+    def _name_scopes(self) -> None:
+        """Say in the demand which scopes the SDK is to ask for, as far as the metadata is read that it depends on.
+
+        A step-up (403) makes the SDK add them to those that it knows of, which the first demand of all (401) does not.
+        """
+        published = self._provider.context.protected_resource_metadata
+        named = () if self.takes_all_published else self._challenge.scopes
+        if not named and self._added and (published is None or published.scopes_supported is None):
+            # Or else the SDK would ask for everything that the authorization server knows.
+            named = united(self._added, self._challenge.scopes)
+        found = self._challenge.resource_metadata
+        parts = ['error="insufficient_scope"'] if self._added else []
+        parts += [f'scope="{" ".join(named)}"'] if named else []
+        parts += [f'resource_metadata="{found}"'] if found and '"' not in found else []
+        self._demand.headers["WWW-Authenticate"] = f"Bearer {', '.join(parts)}"
 
     async def _published_metadata(self) -> str | None:
         """Where a server that lets everybody in at first says how to sign in.
@@ -279,18 +325,27 @@ class _Steps:
         if self._answer.nobody:
             raise self._failed("no address was pasted")
         if "error" in parameters:
-            raise self._failed(f"the authorization server said: {denial(parameters)}")
+            raise self._failed(f"the authorization server said: {denial(parameters)}", self._scope_hint(parameters))
         return AuthorizationCodeResult(
             code=parameters["code"], state=parameters.get("state"), iss=parameters.get("iss")
         )
 
-    def _failed(self, problem: str) -> AuthenticationError:
+    def _scope_hint(self, parameters: Mapping[str, str]) -> str | None:
+        asked = self._provider.context.client_metadata.scope
+        if parameters["error"] != "invalid_scope" or not asked:
+            return None
+        return (
+            f"It was asked for: {one_line(asked, 200)}. See auth.scopes in the config and --scope; "
+            f"`jackfield auth {quote(self._config.server_name)} --logout` forgets what was granted and wanted before."
+        )
+
+    def _failed(self, problem: str, hint: str | None = None) -> AuthenticationError:
         name = self._config.server_name
         return AuthenticationError(
             f"{_PURPOSE} server {name!r} failed: {problem}.",
             server_name=name,
             sent=False,
-            hint=sign_in_hint(name, "to begin again"),
+            hint=hint or sign_in_hint(name, "to begin again"),
         )
 
     def _probe(self) -> httpx2.Request:
@@ -324,7 +379,7 @@ class _Steps:
         metadata = OAuthClientMetadata(
             redirect_uris=[AnyUrl(self._redirect_uri)],
             client_name="Jackfield",
-            scope=" ".join(self._oauth.scopes) or None,
+            scope=" ".join(self._added) or None,
         )
         return OAuthClientProvider(
             self._config.url,
@@ -353,8 +408,3 @@ class _Steps:
 
 def _plain(model: Any) -> dict[str, Any] | None:
     return None if model is None else model.model_dump(mode="json", exclude_none=True)
-
-
-def _parameter(challenge: str, name: str) -> str | None:
-    found = re.search(rf'{name}=(?:"[^"]+"|[^\s,]+)', challenge)
-    return found[0] if found else None

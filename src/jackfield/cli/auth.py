@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,12 +39,18 @@ def auth(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Open no browser here: show the address, and take the answer pasted.")
     ] = False,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="Ask for this scope as well; may be given again.", metavar="SCOPE"),
+    ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to sign in within.", metavar="SECONDS")] = 300.0,
 ) -> int:
     """Sign in to a server by OAuth."""
     invocation = Invocation.of(context)
     if status and logout:
         raise exits.UsageError("--status and --logout are two commands.", hint="Give one of them.")
+    if scope and (status or logout):
+        raise exits.UsageError("--scope is for signing in.", hint="Leave out --status or --logout.")
     if status:
         return _show_status(invocation, server)
     if server is None:
@@ -55,7 +62,17 @@ def auth(
     config = _remote(invocation, server, trusted=True)
     if logout:
         return _sign_out(invocation, config)
-    return _sign_in(invocation, config, no_browser=no_browser, timeout=timeout)
+    return _sign_in(invocation, config, scopes=_scopes(scope or []), no_browser=no_browser, timeout=timeout)
+
+
+def _scopes(given: Sequence[str]) -> list[str]:
+    """Scopes from options that hold one or more each."""
+    from ..auth.challenge import united
+
+    words = [word for text in given for word in text.split()]
+    if odd := [word for word in words if not united(word)]:
+        raise exits.UsageError(f"{odd[0]!r} is not a scope.", hint="A scope has no spaces, quotes or backslashes.")
+    return words
 
 
 def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConfig:
@@ -88,7 +105,9 @@ def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConf
     return config
 
 
-def _sign_in(invocation: Invocation, config: RemoteConfig, *, no_browser: bool, timeout: float) -> int:
+def _sign_in(
+    invocation: Invocation, config: RemoteConfig, *, scopes: Sequence[str], no_browser: bool, timeout: float
+) -> int:
     from ..auth.account import sign_in_status
     from ..auth.sign_in import sign_in
     from .running import run
@@ -102,6 +121,7 @@ def _sign_in(invocation: Invocation, config: RemoteConfig, *, no_browser: bool, 
             show_url=person.show,
             paste=None if person.opens_browser else person.paste,
             on_notice=person.told,
+            scopes=scopes,
             sign_in_timeout=timeout,
         )
         return await sign_in_status(config)
@@ -113,6 +133,8 @@ def _sign_in(invocation: Invocation, config: RemoteConfig, *, no_browser: bool, 
         raise
     person.end_line()
     output.note(f"Signed in to {config.server_name}. The tokens are kept in {_place(status)}.")
+    if status.wanted_scope is not None:
+        output.warn(f"A scope that was asked for or is needed was not granted: {status.wanted_scope or 'not named'}.")
     if output.as_json:
         output.write_json(_facts(status))
     return exits.OK
@@ -243,7 +265,7 @@ def _show_status(invocation: Invocation, server: str | None) -> int:
 
 def _write_table(output: Output, statuses: list[SignInStatus]) -> None:
     rows = [
-        [status.server_name, _state(status), _ends(status), status.scope or "", _kind_of_place(status)]
+        [status.server_name, _state(status), _ends(status), _scope(status), _kind_of_place(status)]
         for status in statuses
     ]
     output.write_table(["SERVER", "STATE", "TOKEN ENDS", "SCOPE", "KEPT IN"], rows, squeeze=3)
@@ -263,6 +285,13 @@ def _ends(status: SignInStatus) -> str:
     left = status.expires_at - time.time()
     when = f"in {span(left)}" if left > 0 else "over"
     return f"{when}, then renewed" if status.is_renewable else when
+
+
+def _scope(status: SignInStatus) -> str:
+    granted = status.scope or ""
+    if status.wanted_scope is None:
+        return granted
+    return f"{granted} (wanted: {status.wanted_scope or 'another'})".strip()
 
 
 def _kind_of_place(status: SignInStatus) -> str:
@@ -287,6 +316,7 @@ def _facts(status: SignInStatus) -> dict[str, Any]:
         "expires_at": status.expires_at,
         "renewable": status.is_renewable,
         "scope": status.scope,
+        "wanted_scope": status.wanted_scope,
         "client_id": status.client_id,
         "issuer": status.issuer,
         "kept_in": status.kept_in,

@@ -51,7 +51,7 @@ class OAuthConfig(StrictModel):
     registration."""
 
     scopes: list[str] = Field(default_factory=list)
-    """What to ask for; what the server names if omitted."""
+    """To ask for in addition to what the server names."""
 
     redirect_uri: str = DEFAULT_REDIRECT_URI
     """Where the browser comes back to, on this machine. Without a port a free one is taken."""

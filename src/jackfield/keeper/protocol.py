@@ -44,6 +44,7 @@ _ERROR_FIELDS = (
     "exit_code",
     "rpc_code",
     "limit",
+    "required_scopes",
 )
 
 

@@ -11,6 +11,7 @@ import httpx2
 from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
 from pydantic import ValidationError
 
+from ..auth.challenge import Challenge, united
 from ..config.proxies import proxy_for
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
@@ -181,6 +182,7 @@ def status_failure(
     status = response.status_code
     rule = status_rule(status, _circumstances(config, request, response.headers, body))
     wait = retry_after(response) if rule.retryable else None
+    challenge = Challenge.of(response)
     say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
     if rule.error is AuthenticationError:
         problem = f"{say}: " + (
@@ -188,7 +190,7 @@ def status_failure(
             if status == 401
             else "these credentials may not do that."
         )
-        hint = _credentials_hint(config, response)
+        hint = _credentials_hint(config, response, challenge)
     elif rule.error is SessionExpiredError:
         problem = f"Server {config.server_name!r} no longer knows this session (HTTP {status})."
         hint = "Open the session again."
@@ -210,7 +212,7 @@ def status_failure(
         hint = "Try again; look at the server's log." if wait is None else f"Try again in {wait:g} s."
     else:
         problem, hint = f"{say}.", None
-    return rule.error(
+    failure = rule.error(
         problem,
         server_name=config.server_name,
         sent=rule.sent,
@@ -220,19 +222,28 @@ def status_failure(
         hint=hint,
         retry_after=wait,
     )
+    if isinstance(failure, AuthenticationError):
+        failure.required_scopes = list(challenge.scopes)
+    return failure
 
 
-def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response) -> str:
-    from ..auth.bearer import missing_scope
+def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response, challenge: Challenge) -> str:
+    from ..auth.bearer import GRANTED_SCOPE
     from ..auth.store import sign_in_hint
 
+    if challenge.lacks_scope:
+        if config.oauth is None:
+            return f"The token lacks a scope ({challenge}): set one in its config that has it."
+        if challenge.scopes and set(challenge.scopes) <= set(united(response.extensions.get(GRANTED_SCOPE))):
+            return f"The token has the scope that it wants ({challenge}): tell the server's operator."
+        again = sign_in_hint(config.server_name, "to ask for it, with all that was granted before")
+        return f"It wants another scope ({challenge}). {again}" + (
+            "" if challenge.scopes else " If that does not help, name it: --scope NAME."
+        )
     if response.status_code == 401:
         if config.oauth is not None:
             return sign_in_hint(config.server_name, "to sign in, or set headers={'Authorization': ...} in its config")
         return "Set headers={'Authorization': 'Bearer ...'} or auth= in its config."
-    if config.oauth is not None and (scope := missing_scope(response)) is not None:
-        again = sign_in_hint(config.server_name, "again")
-        return f"It wants another scope ({scope}): add that to auth.scopes in its config. {again}"
     return "Check the token's scopes, or the server's allowed hosts and origins."
 
 

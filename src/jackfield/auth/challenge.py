@@ -1,0 +1,94 @@
+"""`Challenge`: what a server demands where it refuses a request for its credentials.
+
+Source: RFC 9110, section 11.6.1; RFC 6750, section 3; RFC 9728, section 5.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx2
+
+from ..errors import one_line
+
+MAX_SCOPES_CHARS = 2000
+"""Of all scopes that are remembered of one server; one that names another scope every time fills no disk."""
+
+_MAX_HEADER_CHARS = 8192
+_PIECE = re.compile(
+    r"""(?P<name>[!#$%&'*+.^_`|~\w-]+) (?: \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) ) )?""",
+    re.ASCII | re.VERBOSE,
+)
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """The parameters of a `WWW-Authenticate` header that a client acts on."""
+
+    error: str | None = None
+    scopes: tuple[str, ...] = ()
+    """That the request needs, as far as the server names them."""
+    description: str | None = None
+    """The server's words for people."""
+    resource_metadata: str | None = None
+
+    @classmethod
+    def of(cls, response: httpx2.Response) -> Challenge:
+        """The challenge of a 401 or 403; empty for any other answer, and where there is none."""
+        if response.status_code not in (401, 403):
+            return cls()
+        said = _parameters(", ".join(response.headers.get_list("WWW-Authenticate")))
+        return cls(
+            error=said.get("error"),
+            scopes=united(said.get("scope")),
+            description=said.get("error_description"),
+            resource_metadata=said.get("resource_metadata"),
+        )
+
+    @property
+    def lacks_scope(self) -> bool:
+        """Whether the credentials are good, but not for this request."""
+        return self.error == "insufficient_scope"
+
+    def __str__(self) -> str:
+        """What is missing, for people."""
+        if self.scopes:
+            return one_line(" ".join(self.scopes), 200)
+        return one_line(self.description, 200) if self.description else "it does not say which"
+
+
+def united(*scopes: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Scopes without duplicates, in order; what is no scope is left out, and what goes beyond all bounds.
+
+    Args:
+        scopes: Each a text with spaces, as OAuth writes them, or one scope after the other.
+
+    Source: RFC 6749, section 3.3; MCP 2026-07-28, basic/authorization "Step-Up Authorization Flow".
+    """
+    found: dict[str, None] = {}
+    chars = 0
+    for given in scopes:
+        for scope in given.split() if isinstance(given, str) else given or ():
+            if scope in found or not _SCOPE.fullmatch(scope) or chars + len(scope) > MAX_SCOPES_CHARS:
+                continue
+            found[scope] = None
+            chars += len(scope) + 1
+    return tuple(found)
+
+
+def _parameters(header: str) -> dict[str, str]:
+    """Those of the Bearer challenge, or else of the first one. A name that comes twice counts once."""
+    schemes: dict[str, dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for piece in _PIECE.finditer(header[:_MAX_HEADER_CHARS]):
+        name, plain = piece["name"].lower(), piece["plain"]
+        if piece["quoted"] is None and plain is None:
+            current = schemes.setdefault(name, {})
+            continue
+        value = plain if plain is not None else re.sub(r"\\(.)", r"\1", piece["quoted"])
+        current.setdefault(name, value)
+    named = [schemes.get("bearer", {}), *schemes.values()]
+    return next((found for found in named if found), current)
