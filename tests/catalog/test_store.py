@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tests.conftest import everything
 from tests.reliability.scenario import rig, settled
 
@@ -19,7 +20,6 @@ from jackfield import (
     Catalog,
     CatalogChanged,
     Event,
-    HttpConfig,
     MCPClientSessionManager,
     MCPConfig,
     ServerUnavailableError,
@@ -70,12 +70,37 @@ def test_files_are_for_the_user_alone_and_hold_no_secret(catalog: Catalog) -> No
     assert sorted(one.suffix for one in catalog.folder.iterdir()) == [".json", ".lock"], "no temporary file is left"
 
 
-def test_the_file_is_named_by_the_server_and_not_by_its_secrets() -> None:
-    base = HttpConfig(server_name="a", url="https://h/mcp?key=one", headers={"Authorization": "one"})  # type: ignore[dict-item]
-    other = HttpConfig(server_name="b", url="https://h/mcp?key=two", headers={"Authorization": "two"})  # type: ignore[dict-item]
-    assert base.catalog_key == other.catalog_key
-    assert base.catalog_key != base.model_copy(update={"url": "https://h/other"}).catalog_key
-    assert base.catalog_key != HttpConfig(server_name="a", url="https://h/mcp?key=one").catalog_key
+def test_entries_that_differ_in_values_only_are_remembered_apart(catalog: Catalog) -> None:
+    variants = [CONFIG, *(CONFIG.model_copy(update={"environment": {"TOKEN": SecretStr(f"v{n}")}}) for n in range(2))]
+    for number, config in enumerate(variants):
+        catalog.record(config, [tool("same", str(number)), tool(f"only_{number}")])
+    other = Catalog(catalog.folder)
+    for number, config in enumerate(variants):
+        assert [one.name for one in other.tools(config)] == ["same", f"only_{number}"]
+        assert not catalog.record(config, [tool("same", str(number)), tool(f"only_{number}")])
+    assert catalog.record(variants[1], [tool("same", "0")]).changed == ["same"], "to what the other one has"
+    assert not Catalog(catalog.folder).entry(variants[2]).changed  # type: ignore[union-attr]
+
+
+def test_files_of_values_that_are_long_gone_are_removed(catalog: Catalog) -> None:
+    catalog.folder.mkdir()
+    old = catalog.folder / f"{'0f' * 16}.json"
+    old.write_text("{}")
+
+    def named(number: int) -> StdioConfig:
+        return StdioConfig(server_name="s", command="run", environment={"TOKEN": str(number)})  # type: ignore[dict-item]
+
+    catalog.record(CONFIG, [tool("other")])
+    assert not old.exists(), "its name has no key in it: nothing finds it any more"
+    for number in range(20):
+        catalog.record(named(number), [tool("a")])
+        if number != 5:
+            for file in catalog.folder.glob(f"{named(number).catalog_key}.*"):
+                os.utime(file, (time.time() - STALE_AFTER_SECONDS * 2 + number,) * 2)
+    left = [number for number in range(20) if catalog.state(named(number)) != "cold"]
+    assert left == [*range(4, 20)], "the sixteen that were used last"
+    assert catalog.state(CONFIG) == "known", "and what is no variant of it"
+    assert len(list(catalog.folder.iterdir())) == 2 * 17
 
 
 @pytest.mark.parametrize(

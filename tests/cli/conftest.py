@@ -22,6 +22,7 @@ import pytest
 from jackfield import Catalog
 from jackfield.cli.trust import TrustStore
 from jackfield.config.discover import Discovery, discover, sources
+from jackfield.config.outline import ServerOutline
 
 from ..conftest import MARK, SERVERS, TOKEN, quick_python
 
@@ -75,7 +76,7 @@ class Command:
             "TERM": "xterm-256color",
             MARK: TOKEN,
         }
-        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "PYTHONPATH"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
 
@@ -87,6 +88,16 @@ class Command:
     def discovered(self) -> Discovery:
         """What the command finds."""
         return discover(sources(self.project, self.environment))
+
+    def outline(self, name: str) -> ServerOutline:
+        """What the command says of a server; its identity comes from the key in the command's state folder."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JACKFIELD_STATE_DIR", str(self.home / ".state" / "jackfield"))
+            return self.discovered().servers[name].outline(None)
+
+    def remembered(self, name: str) -> Path:
+        """The file in the catalog about a server."""
+        return self.catalog.folder / f"{self.outline(name).catalog_key}.json"
 
     def remember(
         self,
@@ -106,9 +117,9 @@ class Command:
             failure: Why it could not be opened last.
             facts: As for `Catalog.record`.
         """
-        outline = self.discovered().servers[name].outline(None)
+        outline = self.outline(name)
         self.catalog.record(outline, tools, **facts)
-        (file,) = self.catalog.folder.glob(f"{outline.catalog_key}.json")
+        file = self.remembered(name)
         data = json.loads(file.read_text())
         data["fetched_at"] = 0.0 if listed_ago is None else time.time() - listed_ago
         if failure is not None:

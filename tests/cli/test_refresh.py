@@ -25,8 +25,7 @@ def one(jackfield: Command) -> Command:
 
 def rewritten(run: Command, change: dict[str, str]) -> None:
     """What was accepted of some tools, another than what the server says."""
-    outline = run.discovered().servers["s"].outline(None)
-    file = run.catalog.folder / f"{outline.catalog_key}.json"
+    file = run.remembered("s")
     data = json.loads(file.read_text())
     data["accepted"] |= change
     data["tools"] = [tool for tool in data["tools"] if tool["name"] != "add"]

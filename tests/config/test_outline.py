@@ -45,6 +45,7 @@ stdio = st.fixed_dictionaries(
     optional={
         "args": st.lists(texts, max_size=3),
         "env": secrets | st.none(),
+        "volatile": st.lists(st.sampled_from(["A", "TOKEN", "dir", "key"]), max_size=2),
         "cwd": st.sampled_from(["sub", "${DIR}", "/abs/", "./a/../b", "~", "a//b"]),
         "protocol": protocols,
         "include": globs,
@@ -60,6 +61,7 @@ http = st.fixed_dictionaries(
     {"url": st.sampled_from(urls)},
     optional={
         "headers": secrets | st.none(),
+        "volatile": st.lists(st.sampled_from(["authorization", "TOKEN", "key"]), max_size=2),
         "type": st.sampled_from(["http", "sse", "streamable-http"]),
         "protocol": protocols,
         "include": globs,
@@ -88,6 +90,8 @@ def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> Non
         {"command": "x", "args": "y"},
         {"command": "x", "args": [1]},
         {"command": "x", "env": ["A=1"]},
+        {"command": "x", "env": {"A": None}},
+        {"command": "x", "volatile": "A"},
         {"command": "x", "cwd": 3},
         {"command": "x", "env": {}, "environment": {}},
         {"command": "x", "include": "a"},
@@ -115,14 +119,17 @@ def test_no_entry_makes_it_fail_in_another_way_than_the_models(entry: dict[str, 
         pass
 
 
-def test_an_unset_variable_does_not_matter_where_it_is_only_looked_at() -> None:
+@pytest.mark.parametrize("volatile", [[], ["JACKFIELD_NOT_SET"]])
+def test_an_unset_variable_is_no_error_where_the_entry_is_only_looked_at(volatile: list[str]) -> None:
     entry = {"command": "x", "args": ["${JACKFIELD_NOT_SET}"], "env": {"T": "${JACKFIELD_NOT_SET}"}}
+    entry["volatile"] = volatile
     with pytest.raises(ConfigError, match="JACKFIELD_NOT_SET is not set"):
         prepare("s", entry, "f", FOLDER, os.environ)
     seen = outlined(prepare("s", entry, "f", FOLDER, None))
     assert seen is not None
-    set_now = read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"})
-    assert seen == ServerOutline.of(set_now), "the catalog finds it before and after the variable is set"
+    set_now = ServerOutline.of(read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"}))
+    assert seen.address == set_now.address
+    assert (seen.catalog_key == set_now.catalog_key) is bool(volatile), "its value tells servers apart unless volatile"
 
 
 def test_it_needs_no_pydantic() -> None:

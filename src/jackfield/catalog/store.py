@@ -1,7 +1,7 @@
 """`Catalog`: what each server offers, on disk, so that nothing has to be opened to list or search.
 
-One file per server, named by a hash of its configuration without secrets. It is a hint, never the truth:
-an open session renews it, and a file that cannot be read counts as not there.
+One file per server, named by a keyed hash of its configuration. It is a hint, never the truth: an open session renews
+it, and a file that cannot be read counts as not there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from ..config.identity import TEMPORARY
 from ..config.outline import Outlined
 from ..errors import JackfieldError
 from ..private_files import write_private
@@ -30,6 +32,15 @@ logger: logging.Logger = logging.getLogger("jackfield")
 SCHEMA_VERSION = 1
 STALE_AFTER_SECONDS = 7 * 24 * 3600.0
 _LOCK_SECONDS = 0.5
+
+_KEPT_VARIANTS = 16
+"""So many entries are kept, however old, that differ from each other in values only."""
+
+_OF_0_1 = re.compile(r"[0-9a-f]{32}\.(json|lock)")
+"""Files of Jackfield 0.1, which took entries that differ in values for one server."""
+
+_UNWRITTEN = (0, 0)
+"""In the place of a file's stamp: what is held is in no file."""
 
 CatalogState = Literal["cold", "known", "stale", "broken"]
 
@@ -134,7 +145,8 @@ class Catalog:
         try:
             status = path.stat()
         except OSError:
-            return None
+            held = self._loaded.get(path)
+            return held[1] if held is not None and held[0] == _UNWRITTEN else None
         stamp = (status.st_mtime_ns, status.st_size)
         held = self._loaded.get(path)
         if held is None or held[0] != stamp:
@@ -277,8 +289,9 @@ class Catalog:
 
     def forget(self, config: Outlined) -> None:
         """Remove what is known of a server."""
+        self._loaded.pop(path := self._path(config), None)
         with contextlib.suppress(OSError):
-            self._path(config).unlink()
+            path.unlink()
 
     def _path(self, config: Outlined) -> Path:
         return self.folder / f"{config.catalog_key}.json"
@@ -288,9 +301,15 @@ class Catalog:
         from filelock import FileLock, Timeout
 
         path = self._path(config)
+        if path.name.startswith(TEMPORARY):
+            # No other process would find it again.
+            self._loaded[path] = _UNWRITTEN, change(self.entry(config))
+            return self._loaded[path][1]
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
+                if not path.exists():
+                    self._make_room(path)
                 entry = change(self.entry(config))
                 write_private(path, json.dumps(asdict(entry), ensure_ascii=False, separators=(",", ":")))
                 return entry
@@ -298,6 +317,20 @@ class Catalog:
             # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
             logger.debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
             return change(self.entry(config))
+
+    def _make_room(self, new: Path) -> None:
+        """Remove what a new file makes useless: older values of the same entry, and files of Jackfield 0.1."""
+        variants: list[tuple[float, Path]] = []
+        for path in self.folder.iterdir():
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if _OF_0_1.fullmatch(path.name):
+                    path.unlink()
+                elif path.suffix == ".json" and path.name.partition("-")[0] == new.name.partition("-")[0]:
+                    variants.append((path.stat().st_mtime, path))
+        for modified, path in sorted(variants, reverse=True)[_KEPT_VARIANTS - 1 :]:
+            if time.time() - modified > STALE_AFTER_SECONDS:
+                for file in (path, path.with_suffix(".lock")):
+                    file.unlink(missing_ok=True)
 
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:

@@ -5,10 +5,9 @@ The models use the same functions, so that both say the same; `tests/config/test
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..plain import as_strings
 from .expand import MASK, Expanded, ExpandedPath
+from .identity import catalog_key
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
 
 _COMMON = {
     *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
-    *("keep_alive", "keepAlive"),
+    *("keep_alive", "keepAlive", "volatile"),
 }
 _REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
 KEYS = {
@@ -106,28 +106,30 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
     if transport not in KEYS or not set(prepared) <= KEYS[transport]:
         return None
     protocol: object = prepared.get("protocol", "auto")
-    include, exclude = as_strings(prepared.get("include", [])), as_strings(prepared.get("exclude", []))
+    include, exclude, volatile = (as_strings(prepared.get(key, [])) for key in ("include", "exclude", "volatile"))
     name: object = prepared.get("server_name")
-    if not isinstance(name, str) or not isinstance(protocol, str) or include is None or exclude is None or not name:
+    if not isinstance(name, str) or not isinstance(protocol, str) or not name:
+        return None
+    if include is None or exclude is None or volatile is None:
         return None
     if transport == "stdio":
         if len({"env", "environment"} & set(prepared)) > 1 or len({"cwd", "working_dir"} & set(prepared)) > 1:
             return None
         command, args = prepared.get("command"), as_strings(prepared.get("args", []))
-        environment: object = prepared.get("environment", prepared.get("env"))
+        environment = _as_texts(prepared.get("environment", prepared.get("env")))
         folder: object = prepared.get("working_dir", prepared.get("cwd"))
         if not isinstance(command, str) or not command or args is None or not isinstance(folder, str | None):
             return None
-        if not isinstance(environment, Mapping | None):
+        if environment is None:
             return None
         address = stdio_address(command, args)
-        names = cast("Mapping[str, Any]", environment or {})
-        key = catalog_key(transport, protocol, address, names, str(None if folder is None else Path(folder)))
+        place = ExpandedPath.of(folder) if isinstance(folder, Expanded) else None if folder is None else Path(folder)
+        key = catalog_key(transport, protocol, address, [command, *args, place], environment, volatile)
     else:
         from urllib.parse import urlsplit
 
-        url, headers, auth = prepared.get("url"), prepared.get("headers"), prepared.get("auth")
-        if not isinstance(url, str) or not isinstance(headers, Mapping | None):
+        url, headers, auth = prepared.get("url"), _as_texts(prepared.get("headers")), prepared.get("auth")
+        if not isinstance(url, str) or headers is None:
             return None
         if auth not in (None, "oauth", "none"):
             return None
@@ -138,7 +140,7 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
         except ValueError:
             return None
         address = redact_url(url)
-        key = catalog_key(transport, protocol, address, cast("Mapping[str, Any]", headers or {}))
+        key = catalog_key(transport, protocol, address, [identifying_url(url, volatile)], headers, volatile)
     return ServerOutline(name, transport, address, key, include, exclude)
 
 
@@ -171,17 +173,28 @@ def redact_url(url: str, userinfo: str = "") -> str:
     return urlunsplit((parts.scheme, f"{userinfo}{host}" if credentials else host, parts.path, query, ""))
 
 
-def catalog_key(transport: str, protocol: str, address: str, names: Iterable[str], folder: str | None = None) -> str:
-    """The same for the same server whatever its name here and whatever its secrets: those are left out.
+def identifying_url(url: str, volatile: Collection[str]) -> str:
+    """The URL without its fragment, and without the values of the query parameters that are `volatile`."""
+    ignored = {name.lower() for name in volatile}
 
-    Args:
-        transport: How it is reached.
-        protocol: Which protocol it is spoken to by.
-        address: Without secrets.
-        names: Of the variables, or of the headers.
-        folder: Where a child process is started.
-    """
-    where = [address, sorted(names)] if folder is None else [address, folder, sorted(names)]
-    from hashlib import sha256
+    def counted(match: re.Match[str]) -> str:
+        return match[1] if match[1][:-1].lower() in ignored else match[0]
 
-    return sha256(json.dumps([transport, protocol, *where]).encode()).hexdigest()[:32]
+    address, mark, query = url.partition("#")[0].partition("?")
+    counting = f"{address}{mark}{re.sub(r'([^&=]*=)[^&]+', counted, query)}"
+    return Expanded(counting, url.template) if isinstance(url, Expanded) else counting
+
+
+def text_of(value: object) -> str | None:
+    """A variable's or header's value: numbers become text as they would in a shell. `None` for any other kind."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else None
+
+
+def _as_texts(value: object) -> dict[str, str] | None:
+    """A table of variables or headers; `None` where it is none, or a value is neither text nor a number."""
+    if not isinstance(value, Mapping | None):
+        return None
+    table = {name: text_of(one) for name, one in cast("Mapping[str, object]", value or {}).items()}
+    return None if None in table.values() else cast("dict[str, str]", table)

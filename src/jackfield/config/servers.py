@@ -29,8 +29,9 @@ from pydantic import (
 
 from .dialects import session_in_our_words
 from .expand import Expanded
+from .identity import catalog_key
 from .oauth import AuthSetting, OAuthConfig
-from .outline import catalog_key, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
+from .outline import identifying_url, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
 from .seconds import WEEK, implausible
 from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
 from .texts import FilePath, KeepsExpanded, Secrets, Text
@@ -90,6 +91,10 @@ class BaseServerConfig(StrictModel):
     )
     """The command `jackfield` keeps this server's session between its calls; a number: so many seconds unused."""
 
+    volatile: list[str] = Field(default_factory=list)
+    """Names of variables, headers and query parameters whose values do not say which server this is, such as a token
+    that is renewed every hour. All others do: the catalog takes an entry with another value for another server."""
+
     @model_validator(mode="before")
     @classmethod
     def _session_in_our_words(cls, data: object) -> object:
@@ -106,7 +111,7 @@ class BaseServerConfig(StrictModel):
 
     @property
     def catalog_key(self) -> str:
-        """What the catalog remembers the server by: the same whatever its name here and whatever its secrets."""
+        """What the catalog remembers the server by: the same whatever its name here; gives no secret away."""
         raise NotImplementedError
 
 
@@ -152,7 +157,9 @@ class StdioConfig(BaseServerConfig):
     @property
     def catalog_key(self) -> str:
         """What the catalog remembers it by."""
-        return catalog_key(self.transport, self.protocol, self.address, self.environment, str(self.working_dir))
+        parts = [self.command, *self.args, self.working_dir]
+        values = self.environment_values()
+        return catalog_key(self.transport, self.protocol, self.address, parts, values, self.volatile)
 
     def environment_values(self) -> dict[str, str]:
         """The variables with their values. For the transport; never print it."""
@@ -206,7 +213,8 @@ class RemoteConfig(BaseServerConfig):
     def catalog_key(self) -> str:
         """What the catalog remembers it by."""
         transport: str = getattr(self, "transport", "")
-        return catalog_key(transport, self.protocol, self.address, self.headers)
+        parts = [identifying_url(self.url, self.volatile)]
+        return catalog_key(transport, self.protocol, self.address, parts, self.header_values(), self.volatile)
 
     def header_values(self) -> dict[str, str]:
         """The headers with their values. For the transport; never print it."""

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer, Sec
 from pydantic_core import CoreSchema, core_schema
 
 from .expand import Expanded, ExpandedPath
-from .outline import shown
+from .outline import shown, text_of
 
 
 class KeepsExpanded:
@@ -51,11 +51,10 @@ class SecretText(SecretStr):
         """Make a secret of a plain value; numbers become text as they would in a shell."""
         if isinstance(value, SecretStr):
             return value if isinstance(value, cls) else cls(value.get_secret_value())
-        if isinstance(value, bool):
-            return cls(str(value).lower())
-        if not isinstance(value, str | int | float):
+        text = text_of(value)
+        if text is None:
             raise ValueError("the value must be text")
-        return cls(value if isinstance(value, str) else str(value))
+        return cls(text)
 
 
 Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]

@@ -30,7 +30,7 @@ KEEPER_MARK = "JACKFIELD_KEPT_BY"
 
 SETTINGS = "MCP_SESSION_"
 _EXPANDED = "$expanded"
-_NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive"}
+_NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive", "volatile"}
 
 
 # On the caller's side: nothing here may import pydantic.

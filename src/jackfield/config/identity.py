@@ -1,0 +1,109 @@
+"""`catalog_key()`: the name under which a server is remembered, from all that its entry says, secrets included.
+
+Values tell servers apart: one program with another account, database or index offers other tools. They go in through
+a hash keyed with a random key of the user's own, so that the name of a file in the catalog gives no value away, not
+even to those who try likely ones. The key lies in the user's state folder, readable for the user alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from ..private_files import user_state_folder, write_private
+from .expand import Expanded, ExpandedPath
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+TEMPORARY = "temporary-"
+"""Begins a name that no other process can find again, because the key could not be kept."""
+
+_KEY_BYTES = 32
+_LOCK_SECONDS = 5.0
+_VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)")
+
+_keys: dict[Path, tuple[bytes, str]] = {}
+"""By file: the key, and how names made with it begin."""
+
+
+def catalog_key(
+    transport: str,
+    protocol: str,
+    address: str,
+    parts: Sequence[str | Path | None],
+    values: Mapping[str, str],
+    volatile: Collection[str] = (),
+) -> str:
+    """The same for two entries that differ in nothing but their names and settings; starts alike where they differ in
+    values only.
+
+    Args:
+        transport: How the server is reached.
+        protocol: Which protocol it is spoken to by.
+        address: What it is shown as, without secrets.
+        parts: Where it is: command, arguments and folder, or its URL.
+        values: Its variables, or its headers.
+        volatile: Names of variables and headers whose values do not count.
+    """
+    key, prefix = _user_key()
+    ignored = {name.lower() for name in volatile}
+
+    def counted(value: str | Path | None) -> str | None:
+        if isinstance(value, Expanded | ExpandedPath) and any(
+            name.lower() in ignored for name in _VARIABLE.findall(value.template)
+        ):
+            return value.template
+        return None if value is None else str(value)
+
+    def digest(what: object, size: int) -> str:
+        return blake2b(json.dumps([transport, protocol, what]).encode(), key=key, digest_size=size).hexdigest()
+
+    counting = {name: None if name.lower() in ignored else counted(value) for name, value in sorted(values.items())}
+    return f"{prefix}{digest([address, list(counting)], 8)}-{digest([*map(counted, parts), counting], 16)}"
+
+
+def _user_key() -> tuple[bytes, str]:
+    path = user_state_folder() / "catalog.key"
+    if path not in _keys:
+        try:
+            _keys[path] = _read(path) or _made(path), ""
+        except (OSError, TimeoutError) as error:
+            logger.warning(
+                "What servers offer is remembered for this run only: the key in %s cannot be used (%s). "
+                "Make it readable and its folder writable, or set JACKFIELD_STATE_DIR to a folder that is.",
+                path,
+                getattr(error, "strerror", None) or type(error).__name__,
+            )
+            _keys[path] = secrets.token_bytes(_KEY_BYTES), TEMPORARY
+    return _keys[path]
+
+
+def _read(path: Path) -> bytes | None:
+    """The key; `None` where there is none, or what there is is none."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                path.chmod(0o600)
+            key = bytes.fromhex(file.read(4 * _KEY_BYTES).decode("ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return key if len(key) == _KEY_BYTES else None
+
+
+def _made(path: Path) -> bytes:
+    """A new key, or the one that another process made first."""
+    # Imported here: it is needed once.
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
+        if (key := _read(path)) is None:
+            key = secrets.token_bytes(_KEY_BYTES)
+            write_private(path, key.hex(), is_durable=True)
+    return key
