@@ -9,8 +9,8 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic peers dist bare lowest extras release-check \
-	constraints clean
+.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic conformance peers dist \
+	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
@@ -66,6 +66,10 @@ third-party: $(STAMP)
 # Part of `unit`, too; here it is seen at work.
 ag2-classic: third-party
 	bash tests/adapters/ag2_classic/run.sh $(ARGS)
+
+# The official conformance tests of clients, every scenario of both releases pinned; some minutes.
+conformance: third-party
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.runner $(ARGS)
 
 peers: $(STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"

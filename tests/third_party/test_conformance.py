@@ -1,0 +1,40 @@
+"""A dozen scenarios of the official conformance tests; `make conformance` runs all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tests.conformance.runner import Run, is_installed, run
+
+pytestmark = pytest.mark.third_party
+
+A_DOZEN = [
+    Run("0.1", "elicitation-sep1034-client-defaults"),
+    Run("0.1", "auth/resource-mismatch"),
+    Run("0.1", "auth/token-endpoint-auth-post"),
+    Run("0.2", "tools_call", "2025-11-25"),
+    Run("0.2", "request-metadata", "2026-07-28"),
+    Run("0.2", "http-invalid-tool-headers", "2026-07-28"),
+    Run("0.2", "sep-2322-client-request-state", "2026-07-28"),
+    Run("0.2", "auth/authorization-server-migration", "2026-07-28"),
+]
+"""Of each kind one: what the specification requires of sessions, of headers, and of signing in."""
+
+
+@pytest.fixture(autouse=True)
+def node() -> None:
+    """Node.js 22 and the tests come from npm; in CI they must be there."""
+    if not is_installed():
+        message = "NODE.JS 22 AND THE CONFORMANCE TESTS ARE NOT INSTALLED: run `make third-party` (needs npm)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.mark.parametrize("what", A_DOZEN, ids=lambda what: f"{what.release}-{what.scenario}")
+def test_the_scenario_passes(what: Run) -> None:
+    """As the release that is pinned judges it."""
+    outcome = run(what)
+
+    assert outcome.verdict == "passed", outcome.output
