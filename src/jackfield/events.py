@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
@@ -34,6 +35,24 @@ def configure_debug_log() -> None:
 _DEBUG_HANDLER = "MCP_SESSION_DEBUG"
 
 
+class SessionLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of one session: each line names the server and the session.
+
+    Args:
+        server_name: The server.
+        session_id: The session's id; empty for what belongs to no session.
+    """
+
+    def __init__(self, server_name: str, session_id: str = "") -> None:
+        super().__init__(logger)
+        self._name = server_name
+        self._session = f" {session_id}:" if session_id else ""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Write a line, as `logging.Logger.log` does."""
+        self.logger.log(level, f"[MCP][%s]{self._session} {msg}", self._name, *args, stacklevel=2, **kwargs)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """What all events tell."""
@@ -41,6 +60,9 @@ class Event:
     server_name: str
     key: str | None = None
     """The session's key; `None` for a private session."""
+    session_id: str | None = None
+    """The session's id, the same in all its events and log lines, recoveries included; `None` where the event is of no
+    session."""
     at: float = field(default_factory=time.time)
     """Seconds since the epoch."""
 
@@ -56,7 +78,7 @@ class SessionOpened(Event):
 
     seconds: float
     protocol_version: str
-    session_id: str | None = None
+    http_session_id: str | None = None
     """The first 8 characters of the id an HTTP server gave."""
     process_id: int | None = None
 
@@ -88,7 +110,8 @@ class SessionRecovered(Event):
     seconds: float
     """Since it was lost."""
     protocol_version: str
-    session_id: str | None = None
+    http_session_id: str | None = None
+    """The first 8 characters of the id an HTTP server gave."""
     process_id: int | None = None
 
 
@@ -213,9 +236,8 @@ class EventHub:
                 self._listener(event)
             except (Exception, asyncio.CancelledError):
                 # A listener is a plain function: what it raises is no cancellation of the task that it runs in.
-                logger.exception(
-                    "[MCP][%s] The on_event listener raised on %s", event.server_name, type(event).__name__
-                )
+                log = SessionLog(event.server_name, event.session_id or "")
+                log.exception("The on_event listener raised on %s", type(event).__name__)
         for stream in list(self._streams):
             stream.put(event)
 

@@ -55,7 +55,7 @@ async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> No
     assert kinds == [
         SessionOpening, SessionOpened, CallStarted, CallFinished, SessionLost, SessionRecovered, SessionClosed,
     ]  # fmt: skip
-    assert {event.key for event in seen} == {"ada"}
+    assert {(event.key, event.session_id) for event in seen} == {("ada", session.session_id)}
     assert {event.server_name for event in seen} == {"rig"}
     assert seen[-1].generation == 2  # type: ignore[attr-defined]
 
@@ -95,18 +95,24 @@ async def test_figures(tmp_path: Path) -> None:
                 with pytest.raises(JackfieldError):
                     await ada.call_tool("nothing")
                 stats = manager.stats()
-                assert (stats.users, stats.sessions, stats.active, stats.max_sessions) == (2, 3, 0, 7)
+                assert (stats.users, stats.sessions, stats.active, stats.max_sessions) == (2, 3, 3, 7)
+                assert (stats.in_flight, stats.session_errors) == (0, 0)
                 assert (stats.opened, stats.failed, stats.closed, stats.calls, stats.errors) == (3, 0, 0, 1, 0)
                 assert 0 < stats.mean_call_seconds <= stats.longest_call_seconds
                 assert 0 < stats.mean_open_seconds <= stats.longest_open_seconds
-                info = next(info for info in manager.sessions() if info.key == "ada")
+                info = manager.session_info("rig", "ada")
+                assert info is not None
+                assert info == ada.info()
                 assert (info.server_name, info.state, info.generation) == ("rig", "open", 1)
                 assert (info.protocol_version, info.calls, info.errors, info.in_flight) == ("2025-11-25", 1, 0, 0)
-                assert info.session_id is not None
-                assert len(info.session_id) == 8
+                assert info.session_id == ada.session_id
+                assert info.http_session_id is not None
+                assert len(info.http_session_id) == 8
                 assert info.process_id is None
                 assert info.opened_at is not None
-                assert info.opened_at <= info.last_used_at
+                assert info.opened_at <= info.state_since <= info.last_used_at
+                assert manager.session_info(server.config, "eve") != info
+                assert manager.session_info("rig", "bob") is None
             assert manager.stats().sessions == 2, "the named ones are kept"
             assert await manager.close_idle() == 2
             assert manager.sessions() == []
@@ -118,12 +124,65 @@ async def test_the_log_has_librechats_form(tmp_path: Path, caplog: pytest.LogCap
     caplog.set_level(logging.INFO, "jackfield")
     with rig("http", tmp_path) as server:
         async with MCPClientSessionManager().open_session(server.config) as session:
-            session_id = next(iter(session._owner.info().session_id or ""), "")
-            assert session_id
+            about = session.info()
     lines = [record.getMessage() for record in caplog.records if record.name == "jackfield"]
-    assert lines[0].startswith("[MCP][rig] Session created: ")
-    assert len(lines[0].removeprefix("[MCP][rig] Session created: ")) == len("12345678...")
-    assert lines[-1] == "[MCP][rig] Session closed (released)"
+    assert lines == [
+        f"[MCP][rig] Session created: {about.session_id}, the server's id {about.http_session_id}...",
+        f"[MCP][rig] Session closed: {about.session_id} (released)",
+    ]
+
+
+async def test_two_private_sessions_at_once_can_be_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In each event and each line, from opening to closing, through a loss."""
+    caplog.set_level(logging.DEBUG, "jackfield")
+    seen: list[Event] = []
+    with rig("stdio", tmp_path, "--banner") as server:
+        manager = MCPClientSessionManager(on_event=seen.append)
+        async with manager.open_session(server.config) as one, manager.open_session(server.config) as other:
+            ids = {one.session_id, other.session_id}
+            async with anyio.create_task_group() as tasks:
+                for session in (one, other):
+                    tasks.start_soon(session.call_tool, "work", {"n": 1})
+            os.kill(other.process_id or 0, signal.SIGKILL)
+            assert await settled(lambda: other.generation == 2)
+            assert (one.info().session_errors, other.info().session_errors) == (0, 1)
+    assert len(ids) == 2
+    by_id = {one_id: [type(event) for event in seen if event.session_id == one_id] for one_id in ids}
+    assert sum(map(len, by_id.values())) == len(seen)
+    life = [SessionOpening, SessionOpened, CallStarted, CallFinished]
+    assert by_id[one.session_id] == [*life, SessionClosed]
+    assert by_id[other.session_id] == [*life, SessionLost, SessionRecovered, SessionClosed]
+    lines = [record for record in caplog.records if record.name == "jackfield"]
+    assert {"created", "Call 1", "lost", "recovered", "closed", "Not a message"} <= {
+        word for record in lines for word in ("created", "Call 1", "lost", "recovered", "closed", "Not a message")
+        if word in record.getMessage()
+    }  # fmt: skip
+    assert all(sum(one_id in record.getMessage() for one_id in ids) == 1 for record in lines)
+    assert not any(record.pathname.endswith("events.py") for record in lines), "the caller's line, not the log's own"
+    stats = manager.stats()
+    assert (stats.lost, stats.session_errors, stats.errors) == (1, 1, 0)
+
+
+async def test_figures_of_calls_under_way_and_of_sessions_that_fail(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    broken = StdioConfig(server_name="broken", command="no-such-command")
+    with rig("stdio", tmp_path) as server:
+        async with MCPClientSessionManager(on_event=seen.append) as manager:
+            with pytest.raises(JackfieldError):
+                await manager.open_session(broken, key="ada").__aenter__()
+            assert manager.session_info("broken", "ada") is None
+            failed = seen[-1]
+            assert failed.session_id == seen[0].session_id
+            async with manager.open_session(server.config, key="ada") as session, anyio.create_task_group() as tasks:
+                for number in (1, 2):
+                    tasks.start_soon(session.call_tool, "work", {"n": number, "seconds": 60})
+                assert await settled(lambda: len(server.lines("run")) == 2)
+                assert (manager.stats().active, manager.stats().in_flight) == (1, 2)
+                info = manager.session_info("rig", "ada")
+                assert info is not None
+                assert (info.in_flight, info.leases, info.calls) == (2, 1, 2)
+                tasks.cancel_scope.cancel()
+            assert (manager.stats().failed, manager.stats().session_errors, manager.stats().in_flight) == (1, 1, 0)
 
 
 @pytest.fixture

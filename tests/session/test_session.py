@@ -209,7 +209,7 @@ async def test_a_closed_http_session_is_deleted_on_the_server(listening: Callabl
         async with manager.open_session(server.http(protocol="handshake")) as session:
             await session.call_tool("echo", {"text": "x"})
             session_id = session._owner.connection.report.http_session_id  # type: ignore[union-attr]
-            assert manager.sessions()[0].session_id == session_id[:8]
+            assert session.info().http_session_id == session_id[:8]
     async with httpx2.AsyncClient() as client:
         answer = await client.post(
             server.url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..session.listing import ToolListing
     from ..session.owner import SessionOwner
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 _FRESH_SECONDS = 60.0
 
@@ -87,13 +84,10 @@ class CatalogObserver:
             self.refresh.diffs[config.server_name] = diff
         if diff:
             if diff.changed:
-                logger.warning(
-                    "[MCP][%s] Tools are not as they were accepted: %s", config.server_name, ", ".join(diff.changed)
-                )
+                owner.log.warning("Tools are not as they were accepted: %s", ", ".join(diff.changed))
             self._events.emit(
                 CatalogChanged(
-                    server_name=config.server_name,
-                    key=owner.key,
+                    **owner.tell.about,
                     added=list(diff.added),
                     removed=list(diff.removed),
                     changed=list(diff.changed),
@@ -115,7 +109,7 @@ class CatalogObserver:
         try:
             await Session(owner, lambda _: None).tool_listing()
         except JackfieldError as error:
-            logger.debug("[MCP][%s] Its tools could not be listed anew: %s", owner.config.server_name, error.message)
+            owner.log.debug("Its tools could not be listed again: %s", error.message)
 
 
 def _plain(model: Any) -> Mapping[str, Any]:

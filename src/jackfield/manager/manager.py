@@ -197,13 +197,25 @@ class MCPClientSessionManager:
         """One entry for each session that is not wholly closed."""
         return self._registry.infos() if self._registry is not None else []
 
+    def session_info(self, server: str | BaseServerConfig, key: str) -> SessionInfo | None:
+        """How the named session of a server and a key stands; `None` if there is none that is not wholly closed.
+
+        Args:
+            server: The server's name, or its configuration.
+            key: Whose session it is.
+        """
+        name = server if isinstance(server, str) else server.server_name
+        # The newest: one that is closing may still be there when its key is opened again.
+        return next((info for info in reversed(self.sessions()) if (info.server_name, info.key) == (name, key)), None)
+
     def stats(self) -> ManagerStats:
         """How it stands, and what it did since it was made."""
         infos, totals = self.sessions(), self._totals
         return ManagerStats(
             users=len({info.key for info in infos if info.key is not None}),
             sessions=len(infos),
-            active=sum(info.in_flight > 0 for info in infos),
+            active=sum(info.state == "open" for info in infos),
+            in_flight=sum(info.in_flight for info in infos),
             max_sessions=self.max_sessions,
             opened=totals.opened,
             failed=totals.failed,
@@ -212,6 +224,7 @@ class MCPClientSessionManager:
             recoveries=totals.recoveries,
             calls=totals.calls,
             errors=totals.errors,
+            session_errors=totals.session_errors,
             retries=totals.retries,
             mean_open_seconds=totals.open_times.mean,
             longest_open_seconds=totals.open_times.longest,

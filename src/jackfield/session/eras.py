@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
 
-from ..config.servers import BaseServerConfig
-
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.types import LoggingLevel
 
-logger: logging.Logger = logging.getLogger("jackfield")
+    from ..transport.report import ConnectionReport
 
 
 def is_modern(client: Client) -> bool:
@@ -49,14 +46,14 @@ async def ask_for_log(client: Client, level: LoggingLevel | None) -> None:
 
 
 async def watch_tools(
-    client: Client, config: BaseServerConfig, on_change: Callable[[], None], on_renewed: Callable[[bool], None]
+    client: Client, report: ConnectionReport, on_change: Callable[[], None], on_renewed: Callable[[bool], None]
 ) -> None:
     """Listen for changes of the tools, as long as the connection lives: since 2026-07-28 they are told only to who
     listens. Returns at once where there is nothing to listen to.
 
     Args:
         client: The connection.
-        config: The server.
+        report: Of the connection.
         on_change: Called with each change.
         on_renewed: Called with false when the stream broke and was opened again: a change may have been missed.
     """
@@ -66,7 +63,6 @@ async def watch_tools(
     tools = client.server_capabilities.tools
     if not is_modern(client) or not (tools and tools.list_changed):
         return
-    name = config.server_name
     attempt = 0
     while True:
         try:
@@ -77,11 +73,11 @@ async def watch_tools(
                 async for _ in changes:
                     on_change()
         except SubscriptionLost as error:
-            logger.debug("[MCP][%s] The stream of changes ended: %s", name, error)
+            report.log.debug("The stream of changes ended: %s", error)
         except (MCPError, TimeoutError) as error:
             if not attempt:
                 # Without the stream a stale listing is noticed by the first call that does not fit it.
-                logger.debug("[MCP][%s] No stream of changes: %s", name, error)
+                report.log.debug("No stream of changes: %s", error)
                 return
         attempt += 1
-        await anyio.sleep(config.session.wait_before(attempt))
+        await anyio.sleep(report.config.session.wait_before(attempt))

@@ -12,23 +12,35 @@ State = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 class SessionInfo:
     """How one live session stands."""
 
+    session_id: str
+    """Its id, the same in all its events and log lines, recoveries included."""
     server_name: str
     key: str | None
+    """Whose session it is; `None` for a private one."""
     state: State
-    """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries anew."""
+    """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries once more."""
+    state_since: float
+    """When it came into this state, in seconds since the epoch."""
     protocol_version: str | None
-    session_id: str | None
+    http_session_id: str | None
     """The first 8 characters of the id an HTTP server gave."""
     process_id: int | None
     generation: int
     """How often it was opened: 1, and one more for each recovery."""
     opened_at: float | None
-    """Seconds since the epoch."""
+    """When it was open for the first time, in seconds since the epoch; `None` if it was not yet."""
     last_used_at: float
+    """Seconds since the epoch."""
     calls: int
+    """Tool calls that were made."""
     errors: int
+    """Calls that ended without a result, or with a tool's own error."""
+    session_errors: int
+    """How often it was lost, or could not be opened again."""
     in_flight: int
+    """Requests under way."""
     leases: int
+    """How many have it open now."""
 
 
 def shortened(session_id: str | None) -> str | None:

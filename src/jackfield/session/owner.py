@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import math
 import os
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,9 +25,7 @@ from ..errors import (
     ServerLimitError,
     SessionTerminatedError,
 )
-from ..events import (
-    EventHub,
-)
+from ..events import EventHub, SessionLog
 from .callbacks import SessionCallbacks, hearing
 from .circuit import CircuitBreaker
 from .detached import spawn
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
     from .listing import SharedListing, ToolListing
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
@@ -116,8 +112,12 @@ class SessionOwner:
         self.callbacks = callbacks
         self.events = events
         self.totals = totals
-        self._tell = Teller(config.server_name, key, events, totals)
+        self.session_id: str = secrets.token_hex(4)
+        """The same as long as the session lives, recoveries included."""
+        self.tell = Teller(config.server_name, key, self.session_id, events, totals)
+        self.log: SessionLog = self.tell.log
         self.state: State = "opening"
+        self._state_since = time.time()
         self.error: JackfieldError | None = None
         """Why it did not open, or how it was lost last."""
         self.connection: Connection | None = None
@@ -234,17 +234,20 @@ class SessionOwner:
         """How it stands now."""
         connection = self.connection
         return SessionInfo(
+            session_id=self.session_id,
             server_name=self.config.server_name,
             key=self.key,
             state=self.state,
+            state_since=self._state_since,
             protocol_version=connection.client.protocol_version if connection and self.state == "open" else None,
-            session_id=shortened(connection.report.http_session_id) if connection else None,
+            http_session_id=shortened(connection.report.http_session_id) if connection else None,
             process_id=connection.report.process_id if connection else None,
             generation=self.generation,
             opened_at=self.opened_at,
             last_used_at=self.last_used_at,
             calls=self.calls,
             errors=self.errors,
+            session_errors=self.tell.session_errors,
             in_flight=self.in_flight,
             leases=self.leases,
         )
@@ -324,23 +327,24 @@ class SessionOwner:
     # The task
 
     def _set_state(self, state: State) -> None:
-        self.state = state
+        self.state, self._state_since = state, time.time()
         self._on_change()
 
     async def _run(self) -> None:
         # Imported here so that a manager can be made, and a config read, without the SDK.
         from ..transport.records import current_call
 
-        name = self.config.server_name
         # Opened from within a call, it is no part of that call.
         current_call.set(None)
-        self._tell.opening()
+        self.tell.opening()
         try:
             await self._live()
         except Exception as error:
             # A task nobody awaits must not raise; the callers learn of it by `error`.
-            logger.exception("[MCP][%s] Session task failed", name)
-            self.error = self.error or SessionTerminatedError(f"Session task failed: {error}", server_name=name)
+            self.log.exception("Session task failed")
+            self.error = self.error or SessionTerminatedError(
+                f"Session task failed: {error}", server_name=self.config.server_name
+            )
 
     def _ended(self) -> None:
         """The task is over, or was cancelled before it began."""
@@ -351,10 +355,10 @@ class SessionOwner:
         try:
             if self.opened_at is None:
                 assert self.error
-                self._tell.failed(self.error, time.monotonic() - self._started)
+                self.tell.failed(self.error, time.monotonic() - self._started)
             else:
                 reason, seconds_open = self._close_reason or "cancelled", time.time() - self.opened_at
-                self._tell.closed(reason, seconds_open=seconds_open, generation=self.generation)
+                self.tell.closed(reason, seconds_open=seconds_open, generation=self.generation)
         finally:
             # Also where a listener raised what ends the program: callers wait for these.
             self._set_state("closed")
@@ -404,7 +408,7 @@ class SessionOwner:
         self._wake = anyio.Event()
         self._set_state("lost")
         self._settled.set()
-        self._tell.recovery_failed(error, attempts)
+        self.tell.recovery_failed(error, attempts)
         if self.leases == 0:
             self.request_close("lost")
             return
@@ -428,7 +432,7 @@ class SessionOwner:
         from ..transport.report import ConnectionReport
         from .tracing import mark_failed, span
 
-        report = ConnectionReport(self.config, self._on_renewed, self.on_limit)
+        report = ConnectionReport(self.config, self.log, self._on_renewed, self.on_limit)
         generation, error, started = self.generation, None, time.monotonic()
         # One scope around all: the deadline moves from opening to closing, because a scope of their
         # own for either could not be left while the SDK's task groups inside are entered.
@@ -460,7 +464,7 @@ class SessionOwner:
                 elif self.state == "open":
                     self._became_lost(self.loss(report, exc))
                 else:
-                    logger.debug("[MCP][%s] Closing was not clean: %r", self.config.server_name, exc)
+                    self.log.debug("Closing was not clean: %r", exc)
         if scope.cancelled_caught and self.generation == generation and self.is_usable:
             error = open_timeout(self.config, report)
         if error is not None and self.is_usable:
@@ -479,7 +483,7 @@ class SessionOwner:
         return options
 
     def _on_renewed(self, resumed: bool) -> None:
-        self._tell.renewed(resumed)
+        self.tell.renewed(resumed)
         if not resumed:
             self._forget_listing()  # A change of it may have been told while nobody listened.
 
@@ -489,12 +493,12 @@ class SessionOwner:
 
     def on_limit(self, error: ServerLimitError) -> None:
         """Tell of a server that went beyond a limit."""
-        self._tell.reached_limit(error)
+        self.tell.reached_limit(error)
 
     def note_listing_problems(self, method: str, problems: Sequence[str]) -> None:
         """Tell of what was wrong with a listing; what was good of it is used."""
         if problems:
-            self._tell.listing_problem(method, problems)
+            self.tell.listing_problem(method, problems)
 
     async def _on_notification(self, message: Any) -> None:
         from mcp.types import ToolListChangedNotification
@@ -509,7 +513,7 @@ class SessionOwner:
     def _tools_changed(self) -> None:
         self._forget_listing()
         self._relist.set()
-        self._tell.tools_changed()
+        self.tell.tools_changed()
 
     def _end_listeners(self) -> None:
         for listener in list(self.listeners):
@@ -535,7 +539,7 @@ class SessionOwner:
         self._settled.set()
         if recovered:
             lost_seconds = time.monotonic() - self._lost_at
-            self._tell.recovered(
+            self.tell.recovered(
                 connection,
                 generation=self.generation,
                 attempts=attempt,
@@ -543,14 +547,14 @@ class SessionOwner:
                 lost_seconds=lost_seconds,
             )
         else:
-            self._tell.opened(connection, seconds)
+            self.tell.opened(connection, seconds)
         self.observer.negotiated(self)
 
     async def _held(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loss, connection.report)
-            tasks.start_soon(watch_tools, connection.client, self.config, self._tools_changed, self._on_renewed)
+            tasks.start_soon(watch_tools, connection.client, connection.report, self._tools_changed, self._on_renewed)
             tasks.start_soon(self._watch_changes)
             if self.config.session.liveness_interval is not None:
                 tasks.start_soon(self._watch_liveness, self.config.session.liveness_interval)
@@ -623,7 +627,7 @@ class SessionOwner:
         self._set_state("recovering")
         self._wake.set()
         self._end_listeners()
-        self._tell.lost(error, self.generation)
+        self.tell.lost(error, self.generation)
 
     def loss(self, report: ConnectionReport, error: Exception | None = None) -> JackfieldError:
         """Why a connection ended that was not closed here."""

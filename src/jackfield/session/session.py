@@ -44,6 +44,7 @@ from .calling import Bound, Caller
 from .deadlines import Deadline
 from .eras import is_modern, ping, set_logging_level
 from .hooks import CallHook, ToolCall, call_with_hooks
+from .info import SessionInfo
 from .listing import SharedListing, ToolListing, all_pages
 from .notified import notified
 from .owner import SessionOwner
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..transport.report import ConnectionReport
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 _ResultT = TypeVar("_ResultT", ReadResourceResult, GetPromptResult, CompleteResult)
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
@@ -101,6 +100,11 @@ class Session:
     def key(self) -> str | None:
         """Whose session it is; `None` for a private one."""
         return self._owner.key
+
+    @property
+    def session_id(self) -> str:
+        """The session's id, which all its events and log lines have; the same after a recovery."""
+        return self._owner.session_id
 
     @property
     def generation(self) -> int:
@@ -151,6 +155,10 @@ class Session:
     def process_id(self) -> int | None:
         """The child's process id; `None` where there is no child."""
         return self._owner.info().process_id
+
+    def info(self) -> SessionInfo:
+        """How the session stands now."""
+        return self._owner.info()
 
     @property
     def connection_report(self) -> ConnectionReport | None:
@@ -267,7 +275,7 @@ class Session:
         totals.calls += 1
         heard = owner.events.is_heard
         if heard:
-            owner.events.emit(CallStarted(server_name=self.server_name, key=self.key, tool=name, call_number=number))
+            owner.events.emit(CallStarted(**owner.tell.about, tool=name, call_number=number))
         failure: JackfieldError | None = None
         generation = self._caller.known_generation
         try:
@@ -313,22 +321,15 @@ class Session:
                 totals.errors += 1
             if heard:
                 owner.events.emit(
-                    CallFinished(
-                        server_name=self.server_name,
-                        key=self.key,
-                        tool=name,
-                        call_number=number,
-                        seconds=seconds,
-                        error=failure,
-                    ),
+                    CallFinished(**owner.tell.about, tool=name, call_number=number, seconds=seconds, error=failure)
                 )
-            if logger.isEnabledFor(logging.DEBUG):
+            if owner.log.isEnabledFor(logging.DEBUG):
                 end = f"failed: {failure.code}" if failure else "done"
-                logger.debug("[MCP][%s] Call %d of %s %s in %.3f s", self.server_name, number, name, end, seconds)
+                owner.log.debug("Call %d of %s %s in %.3f s", number, name, end, seconds)
 
     def _note_problems(self, tool: str, result: ToolResult) -> None:
         name, problems = self.server_name, "; ".join(result.problems)
-        logger.warning("[MCP][%s] The result of %s is not as the protocol has it: %s", name, tool, problems)
+        self._owner.log.warning("The result of %s is not as the protocol has it: %s", tool, problems)
         if self.config.session.strict_output:
             raise ToolError(
                 f"The result of tool {tool!r} of server {name!r} is not as the protocol has it: {problems}. "
@@ -349,10 +350,8 @@ class Session:
     def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
         owner = self._owner
         owner.totals.retries += 1
-        logger.info("[MCP][%s] Call %d of %s is made again: %s", self.server_name, number, tool, error.code)
-        owner.events.emit(
-            CallRetried(server_name=self.server_name, key=self.key, tool=tool, call_number=number, error=error)
-        )
+        owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
+        owner.events.emit(CallRetried(**owner.tell.about, tool=tool, call_number=number, error=error))
 
     async def tool_listing(self, *, call_timeout: Bound = None) -> ToolListing | None:
         """The tools as last listed, asking only where they may have changed; `None` if there is no listing.
@@ -600,9 +599,7 @@ class Session:
         """A result, once what was wrong with it is in the log."""
         if problems := take_flaws(result).problems:
             text = "; ".join(problems)
-            logger.warning(
-                "[MCP][%s] The answer to %s is not as the protocol has it: %s", self.server_name, method, text
-            )
+            self._owner.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
         return result
 
 

@@ -36,6 +36,7 @@ class Totals:
     recoveries: int = 0
     calls: int = 0
     errors: int = 0
+    session_errors: int = 0
     retries: int = 0
     open_times: Timing = field(default_factory=Timing)
     call_times: Timing = field(default_factory=Timing)
@@ -50,7 +51,9 @@ class ManagerStats:
     sessions: int
     """Sessions open or opening now."""
     active: int
-    """Sessions with a call under way now."""
+    """Sessions open now."""
+    in_flight: int
+    """Requests under way now."""
     max_sessions: int
     opened: int
     failed: int
@@ -61,8 +64,10 @@ class ManagerStats:
     calls: int
     errors: int
     """Calls that ended without a result, or with a tool's own error."""
+    session_errors: int
+    """Sessions that could not be opened, were lost, or could not be opened again for the time being."""
     retries: int
-    """Calls made once more after a loss."""
+    """Calls made once more."""
     mean_open_seconds: float
     longest_open_seconds: float
     mean_call_seconds: float

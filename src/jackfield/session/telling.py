@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from ..events import (
     RecoveryFailed,
     SessionClosed,
     SessionFailed,
+    SessionLog,
     SessionLost,
     SessionOpened,
     SessionOpening,
@@ -27,8 +27,6 @@ from .statistics import Totals
 if TYPE_CHECKING:
     from ..transport.connection import Connection
 
-logger: logging.Logger = logging.getLogger("jackfield")
-
 
 class Teller:
     """Tells of one session.
@@ -36,38 +34,50 @@ class Teller:
     Args:
         server_name: Its server.
         key: Its key.
+        session_id: Its id.
         events: Gets the events.
         totals: Where it is counted.
     """
 
-    def __init__(self, server_name: str, key: str | None, events: EventHub, totals: Totals) -> None:
-        self._name = server_name
-        self._about: dict[str, Any] = {"server_name": server_name, "key": key}
+    def __init__(self, server_name: str, key: str | None, session_id: str, events: EventHub, totals: Totals) -> None:
+        self.log = SessionLog(server_name, session_id)
+        self._life = SessionLog(server_name)
+        self.session_id = session_id
+        self.about: dict[str, Any] = {"server_name": server_name, "key": key, "session_id": session_id}
+        """What all its events tell."""
+        self.session_errors = 0
+        """How often it could not be opened, was lost, or could not be opened again."""
         self._events = events
         self._totals = totals
 
+    def _count_error(self) -> None:
+        self.session_errors += 1
+        self._totals.session_errors += 1
+
     def opening(self) -> None:
         """It is being opened for the first time."""
-        self._events.emit(SessionOpening(**self._about))
+        self._events.emit(SessionOpening(**self.about))
 
     def failed(self, error: JackfieldError, seconds: float) -> None:
         """It could not be opened at all."""
         self._totals.failed += 1
-        self._events.emit(SessionFailed(**self._about, seconds=seconds, error=error))
-        logger.warning("[MCP][%s] Session could not be opened: %s", self._name, error.message)
+        self._count_error()
+        self._events.emit(SessionFailed(**self.about, seconds=seconds, error=error))
+        self._life.warning("Session could not be opened: %s: %s", self.session_id, error.message)
 
     def opened(self, connection: Connection, seconds: float) -> None:
         """It is open for the first time."""
         self._totals.opened += 1
         self._totals.open_times.add(seconds)
-        self._events.emit(SessionOpened(**self._about, **_details(connection), seconds=seconds))
-        logger.info("[MCP][%s] Session created: %s", self._name, _shown_id(connection))
+        self._events.emit(SessionOpened(**self.about, **_details(connection), seconds=seconds))
+        self._life.info("Session created: %s%s", self.session_id, _http_id(connection))
 
     def lost(self, error: JackfieldError, generation: int) -> None:
         """It ended without being closed here."""
         self._totals.lost += 1
-        logger.warning("[MCP][%s] Session lost: %s", self._name, error.message)
-        self._events.emit(SessionLost(**self._about, error=error, generation=generation))
+        self._count_error()
+        self._life.warning("Session lost: %s: %s", self.session_id, error.message)
+        self._events.emit(SessionLost(**self.about, error=error, generation=generation))
 
     def recovered(
         self, connection: Connection, *, generation: int, attempts: int, open_seconds: float, lost_seconds: float
@@ -77,51 +87,52 @@ class Teller:
         self._totals.open_times.add(open_seconds)
         self._events.emit(
             SessionRecovered(
-                **self._about, **_details(connection), generation=generation, attempts=attempts, seconds=lost_seconds
+                **self.about, **_details(connection), generation=generation, attempts=attempts, seconds=lost_seconds
             )
         )
-        logger.info("[MCP][%s] Session recovered: %s (generation %d)", self._name, _shown_id(connection), generation)
+        self._life.info("Session recovered: %s (generation %d)%s", self.session_id, generation, _http_id(connection))
 
     def recovery_failed(self, error: JackfieldError, attempts: int) -> None:
         """It could not be opened again for now."""
-        logger.warning("[MCP][%s] Session could not be recovered: %s", self._name, error.message)
-        self._events.emit(RecoveryFailed(**self._about, error=error, attempts=attempts))
+        self._count_error()
+        self._life.warning("Session could not be recovered: %s: %s", self.session_id, error.message)
+        self._events.emit(RecoveryFailed(**self.about, error=error, attempts=attempts))
 
     def closed(self, reason: str, *, seconds_open: float, generation: int) -> None:
         """Nothing is left of it."""
         self._totals.closed += 1
-        self._events.emit(SessionClosed(**self._about, reason=reason, seconds_open=seconds_open, generation=generation))
-        logger.info("[MCP][%s] Session closed (%s)", self._name, reason)
+        self._events.emit(SessionClosed(**self.about, reason=reason, seconds_open=seconds_open, generation=generation))
+        self._life.info("Session closed: %s (%s)", self.session_id, reason)
 
     def renewed(self, resumed: bool) -> None:
         """A stream of it broke and was opened again."""
-        logger.info("[MCP][%s] Stream renewed%s", self._name, " and resumed" if resumed else "")
-        self._events.emit(StreamRenewed(**self._about, resumed=resumed))
+        self.log.info("Stream renewed%s", " and resumed" if resumed else "")
+        self._events.emit(StreamRenewed(**self.about, resumed=resumed))
 
     def reached_limit(self, error: ServerLimitError) -> None:
         """The server went beyond a limit."""
-        logger.warning("[MCP][%s] %s", self._name, error.message)
-        self._events.emit(LimitReached(**self._about, error=error))
+        self.log.warning("%s", error.message)
+        self._events.emit(LimitReached(**self.about, error=error))
 
     def listing_problem(self, method: str, problems: Sequence[str]) -> None:
         """Something was wrong with a listing."""
         text = "; ".join(problems)
-        logger.warning("[MCP][%s] The answer to %s is not as the protocol has it: %s", self._name, method, text)
-        self._events.emit(ListingProblem(**self._about, method=method, problems=list(problems)))
+        self.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
+        self._events.emit(ListingProblem(**self.about, method=method, problems=list(problems)))
 
     def tools_changed(self) -> None:
         """The server says that it offers other tools now."""
-        self._events.emit(ToolsChanged(**self._about))
+        self._events.emit(ToolsChanged(**self.about))
 
 
 def _details(connection: Connection) -> dict[str, Any]:
     return {
         "protocol_version": connection.client.protocol_version,
-        "session_id": shortened(connection.report.http_session_id),
+        "http_session_id": shortened(connection.report.http_session_id),
         "process_id": connection.report.process_id,
     }
 
 
-def _shown_id(connection: Connection) -> str:
-    session_id = shortened(connection.report.http_session_id)
-    return f"{session_id}..." if session_id else "(no id)"
+def _http_id(connection: Connection) -> str:
+    http_id = shortened(connection.report.http_session_id)
+    return f", the server's id {http_id}..." if http_id else ""

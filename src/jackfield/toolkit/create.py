@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
+from ..events import SessionLog
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import download_folder, prompt_tool, resource_tool, template_tool
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..manager.manager import MCPClientSessionManager
-
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
@@ -90,7 +87,7 @@ async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -
     try:
         return await listing
     except RequestError as error:
-        logger.warning("[MCP][%s] The toolkit has no %s: %s", session.server_name, what, error.message)
+        _log(session).warning("The toolkit has no %s: %s", what, error.message)
         return None
 
 
@@ -98,8 +95,12 @@ def _template_tools(session: Session, template: ResourceTemplate, folder: Path |
     try:
         return [template_tool(session, template, folder)]
     except InvalidUriTemplate as error:
-        logger.warning("[MCP][%s] The toolkit leaves out a resource template: %s", session.server_name, error)
+        _log(session).warning("The toolkit leaves out a resource template: %s", error)
         return []
+
+
+def _log(session: Session) -> SessionLog:
+    return SessionLog(session.server_name, session.session_id)
 
 
 def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) -> Tool:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
+from ..events import SessionLog
 from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
 from .sdk_streams import MessageReader, MessageWriter, cancelled_id
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class Answers:
     """The requests of one connection whose answers may need repair.
 
     Args:
-        server_name: For the log.
+        log: Of the session.
     """
 
-    def __init__(self, server_name: str) -> None:
+    def __init__(self, log: SessionLog) -> None:
         self.version: str | None = None
         """The protocol version, once it is negotiated."""
-        self._name = server_name
+        self._log = log
         self._asked: dict[str, tuple[str, str]] = {}
 
     def asked(self, message: object) -> None:
@@ -46,7 +44,7 @@ class Answers:
                 message.result = repaired(method, self.version, message.result, uri=uri)
             except Exception:
                 # Never at the cost of the connection; the SDK says what is wrong with it.
-                logger.exception("[MCP][%s] An answer to %s could not be repaired", self._name, method)
+                self._log.exception("An answer to %s could not be repaired", method)
 
 
 class RepairingReader(MessageReader):

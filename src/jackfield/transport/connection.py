@@ -96,7 +96,7 @@ async def _open(
     probe: EraProbe,
 ) -> Client:
     """Enter a client that has negotiated the protocol."""
-    answers = Answers(config.server_name)
+    answers = Answers(report.log)
     transport = cast("Transport", _watched(_transport(config, report), answers, probe, report))
     try:
         async with AsyncExitStack() as opening:

@@ -12,7 +12,6 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -51,8 +50,6 @@ from .http_messages import RecordingWriter, WatchedReader
 from .records import CallRecord, EventIds, current_call
 from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 _LAST_EVENT_HEADER = "last-event-id"
 _SESSION_HEADER = SESSION_HEADER.encode()
@@ -314,7 +311,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
             if failure is not None:
-                logger.debug("[MCP][%s] DELETE of the session failed: %s", self._config.server_name, failure.message)
+                self._report.log.debug("DELETE of the session failed: %s", failure.message)
             elif response.has_redirect_location:
                 return response
             else:

@@ -12,6 +12,7 @@ from mcp.shared.message import SessionMessage
 
 from ..config.servers import BaseServerConfig
 from ..errors import AuthenticationError, JackfieldError, RequestError, ServerLimitError, ToolError
+from ..events import SessionLog
 from .records import CallRecord, Requests
 from .scanning import MessageScanner
 
@@ -48,6 +49,7 @@ class ConnectionReport:
 
     Args:
         config: The server, for its limits and its name in errors.
+        log: Of the session; one of no session if omitted.
         on_renewed: Called with `resumed` when a stream broke and was opened again.
         on_limit: Called when the server goes beyond a limit.
     """
@@ -55,10 +57,12 @@ class ConnectionReport:
     def __init__(
         self,
         config: BaseServerConfig,
+        log: SessionLog | None = None,
         on_renewed: Callable[[bool], None] = lambda _: None,
         on_limit: Callable[[ServerLimitError], None] = lambda _: None,
     ) -> None:
         self.config = config
+        self.log: SessionLog = log or SessionLog(config.server_name)
         self.on_renewed = on_renewed
         self.on_limit = on_limit
         self.requests: Requests = Requests()
@@ -91,7 +95,7 @@ class ConnectionReport:
     def begin_again(self) -> None:
         """Forget a connection that is replaced by another one."""
         give_up_opening = self.give_up_opening
-        self.__init__(self.config, self.on_renewed, self.on_limit)
+        self.__init__(self.config, self.log, self.on_renewed, self.on_limit)
         self.give_up_opening = give_up_opening
 
     def add_noise(self, line: bytes) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -29,8 +28,6 @@ from .report import ConnectionReport
 from .scanning import MessageScanner
 from .sdk_streams import MessageReader, MessageWriter, is_cancellation, read_message, sendable
 from .start import start_program, take_started
-
-logger: logging.Logger = logging.getLogger("jackfield.stdio")
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5
@@ -95,7 +92,6 @@ class _LineReader(MessageReader):
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
         self._child = child
         self._report = report
-        self._name = config.server_name
         self._buffer = bytearray()
         self._searched = 0
         self._limit = config.session.max_message_bytes
@@ -153,7 +149,7 @@ class _LineReader(MessageReader):
         # Banners and stray prints are the commonest fault of stdio servers; the messages
         # around them are fine, so they are kept for an error and passed over.
         self._report.add_noise(bytes(line[:1000]))
-        logger.debug("[MCP][%s] Not a message on stdout: %.200r", self._name, bytes(line[:200]))
+        self._report.log.debug("Not a message on stdout: %.200r", bytes(line[:200]))
         # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
         return self._report.unreadable(line)
 
