@@ -114,7 +114,7 @@ class SessionOwner:
         self.totals = totals
         self.session_id: str = secrets.token_hex(4)
         """The same as long as the session lives, recoveries included."""
-        self.tell = Teller(config.server_name, key, self.session_id, events, totals)
+        self.tell: Teller = Teller(config.server_name, key, self.session_id, events, totals)
         self.log: SessionLog = self.tell.log
         self.state: State = "opening"
         self._state_since = time.time()

@@ -40,12 +40,12 @@ class Teller:
     """
 
     def __init__(self, server_name: str, key: str | None, session_id: str, events: EventHub, totals: Totals) -> None:
-        self.log = SessionLog(server_name, session_id)
+        self.log: SessionLog = SessionLog(server_name, session_id)
         self._life = SessionLog(server_name)
-        self.session_id = session_id
+        self.session_id: str = session_id
         self.about: dict[str, Any] = {"server_name": server_name, "key": key, "session_id": session_id}
         """What all its events tell."""
-        self.session_errors = 0
+        self.session_errors: int = 0
         """How often it could not be opened, was lost, or could not be opened again."""
         self._events = events
         self._totals = totals
