@@ -36,7 +36,7 @@ def examined(run: Command, name: str, *options: str, exit_code: int = 0) -> dict
 def test_a_server_that_is_well(jackfield: Command) -> None:
     jackfield.configure_user(s=everything())
     steps = examined(jackfield, "s")
-    assert list(steps) == ["entry", "command", "start", "list", "ping", "close"]
+    assert list(steps) == ["entry", "command", "withheld", "start", "list", "ping", "close"]
     assert steps["list"]["text"] == "22 tools, 2 resources, 1 prompt"
     assert steps["start"]["text"].startswith("everything")
     assert steps["close"]["text"] == "exited with code 0"
@@ -82,6 +82,19 @@ def test_a_server_that_says_why_it_ends(jackfield: Command) -> None:
     step = examined(jackfield, "s", exit_code=4)["start"]
     assert "exited with code 3" in step["text"]
     assert step["quote"] == ["Traceback:", "KeyError: 'TOKEN'"]
+
+
+def test_what_is_not_handed_on(jackfield: Command) -> None:
+    jackfield.environment |= {"HTTPS_PROXY": "http://user:sesame@proxy.example", "OUR_API_KEY": "sesame"}
+    jackfield.configure_user(s=unruly_entry("--exit", "3"))
+    done = jackfield("doctor", "s", "--json")
+    (report,) = done.json["servers"]
+    assert "OUR_API_KEY" in report["withheld"]
+    assert "HTTPS_PROXY" not in report["withheld"]
+    steps = steps_of(report)
+    assert "OUR_API_KEY" in steps["withheld"]["text"]
+    assert "OUR_API_KEY" in steps["start"]["hint"]
+    assert "sesame" not in done.stdout + done.stderr
 
 
 def test_a_server_that_never_answers(jackfield: Command) -> None:
@@ -249,6 +262,6 @@ def test_layouts(jackfield: Command, name: str) -> None:
     program.write_text("#!/bin/sh\nexec " + shlex.join([entry["command"], *entry["args"]]))
     program.chmod(0o755)
     jackfield.environment["PATH"] = f"{program.parent}:{jackfield.environment['PATH']}"
-    jackfield.configure_user(server={"command": "a-server", "env": entry["env"]})
+    jackfield.configure_user(server={"command": "a-server", "env": entry["env"], "inherit_environment": True})
     exit_code = 4 if name == "doctor-failed" else 0
     golden_layouts(jackfield, name, "doctor", "server", exit_code=exit_code, scrubs=(TIMES,), with_progress=False)

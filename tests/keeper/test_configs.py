@@ -30,6 +30,7 @@ def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("PATH", "/mine:/bin")
     monkeypatch.setenv("OTHER", "not inherited")
     monkeypatch.setenv("TERM", "() { a function of the shell; }")
+    monkeypatch.setenv("UV_INDEX_URL", "http://mirror.example")
     config, _ = sent(load(command="run", args=["--token", "${TOKEN}"], env={"A": "${TOKEN}", "B": "1"}))
     assert (config.command, config.args) == ("run", ["--token", SECRET])
     values = config.environment_values()
@@ -37,7 +38,10 @@ def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert values["B"] == "1"
     assert values["PATH"] == "/mine:/bin"
     assert values[KEEPER_MARK] == "the-id"
+    assert values["UV_INDEX_URL"] == "http://mirror.example"
     assert not {"OTHER", "TERM"} & set(values)
+    monkeypatch.delenv("OTHER")
+    assert "OTHER" in config.withheld(), "it is the caller's environment that counts"
     assert config.working_dir == tmp_path
     assert SECRET not in repr(config)
     assert SECRET not in config.address

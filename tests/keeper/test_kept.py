@@ -175,15 +175,18 @@ def test_a_result_beyond_what_can_be_carried(shared: Home, unruly_fields: Unruly
 def test_the_server_runs_as_the_command_would_run_it(
     shared: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://first.example")
     KeptSession(unruly_fields(name="first"), keep=True).open()  # the background process has another environment now
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("TERM", "of-the-second")
     monkeypatch.setenv("PRIVATE", "not for servers")
+    monkeypatch.delenv("HTTPS_PROXY")
     session = KeptSession(unruly_fields(name="second"), keep=True)
     assert text(session.call_tool("environment", {"name": "TERM"})) == "of-the-second"
     assert text(session.call_tool("environment", {"name": "PRIVATE"})) == "(not set)"
+    assert text(session.call_tool("environment", {"name": "HTTPS_PROXY"})) == "(not set)", "that is the first one's"
     assert psutil.Process(int(text(session.call_tool("pid")))).cwd() == str(folder)
     whole = KeptSession(unruly_fields(name="third", inherit_environment=True), keep=True)
     assert text(whole.call_tool("environment", {"name": "PRIVATE"})) == "not for servers"

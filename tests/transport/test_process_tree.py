@@ -9,9 +9,10 @@ import subprocess
 import anyio
 import psutil
 import pytest
+from pydantic import SecretStr
 from tests.conftest import MARK, TOKEN, Unruly, eventually, strays
 
-from jackfield import MCPClientSessionManager, SessionConfig
+from jackfield import JackfieldError, MCPClientSessionManager, SessionConfig
 from jackfield.transport import tree
 
 BACKENDS = ["asyncio", "trio"]
@@ -101,6 +102,31 @@ async def test_the_child_gets_its_variables_and_not_ours(unruly: Unruly, monkeyp
         assert (await session.call_tool("environment", {"name": "PATH"})).text != "(not set)"
     async with MCPClientSessionManager().open_session(unruly(inherit_environment=True)) as session:
         assert (await session.call_tool("environment", {"name": "OUR_SECRET"})).text == "abc"
+
+
+async def test_the_child_reaches_the_network_as_we_do(unruly: Unruly, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    config = unruly()
+    own = config.model_copy(update={"environment": {**config.environment, "NO_PROXY": SecretStr("example.org")}})
+    async with MCPClientSessionManager().open_session(own) as session:
+        assert (await session.call_tool("environment", {"name": "HTTPS_PROXY"})).text == "http://proxy.example:3128"
+        assert (await session.call_tool("environment", {"name": "NO_PROXY"})).text == "example.org"
+
+
+@pytest.mark.parametrize("how", [["--exit", "3"], ["--silent"]])
+async def test_an_error_names_what_was_not_handed_on(
+    unruly: Unruly, how: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TOKEN_OF_OURS", "abcdefgh")
+    config = unruly(*how, session=SessionConfig(timeout=0.5, retry_attempts=0))
+    with pytest.raises(JackfieldError) as caught:
+        async with MCPClientSessionManager().open_session(config):
+            pytest.fail("it cannot open")
+    assert "Not handed on from your environment: " in str(caught.value)
+    assert "abcdefgh" not in str(caught.value)
+    assert "A_TOKEN_OF_OURS" in config.withheld()
+    assert "A_TOKEN_OF_OURS" not in config.model_copy(update={"inherit_environment": True}).withheld()
 
 
 def test_what_is_started_while_the_tree_is_killed_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
-from mcp.client.stdio import get_default_environment
+from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS, get_default_environment
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
@@ -133,6 +133,8 @@ def test_it_inherits_what_the_sdk_would_hand_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OUR_SECRET", "abc")
     monkeypatch.setenv("SHELL", "() { :; }")
     monkeypatch.delenv("TERM", raising=False)
+    for name in [name for name in os.environ if name not in DEFAULT_INHERITED_ENV_VARS]:
+        monkeypatch.delenv(name)
     assert inherited_environment() == get_default_environment()
 
 

@@ -17,6 +17,7 @@ import anyio
 
 from ..catalog.store import Catalog
 from ..config.expand import Expanded
+from ..config.inherited import withheld_text
 from ..config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SLOW_START_SECONDS = 5.0
 _PROBE_SECONDS = 5.0
 _QUOTED_LINES = 12
+_WITHHELD_NAMES = 12
 
 _LAUNCHERS = {
     "npx": "It comes with Node.js: install that.",
@@ -63,6 +65,8 @@ class Diagnosis:
 
     server_name: str
     steps: list[Step] = field(default_factory=list[Step])
+    withheld: Sequence[str] = ()
+    """Variables that are set here and not handed on to it."""
     error: JackfieldError | None = None
     """Why it cannot be used, if it cannot."""
     stderr: str = ""
@@ -86,6 +90,10 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     diagnosis = Diagnosis(config.server_name)
     if isinstance(config, StdioConfig) and (found := _found_command(config)):
         diagnosis.steps.append(Step("command", "ok", found))
+    if isinstance(config, StdioConfig):
+        diagnosis.withheld = config.withheld()
+        if text := withheld_text(diagnosis.withheld, _WITHHELD_NAMES):
+            diagnosis.steps.append(Step("withheld", "ok", text))
     flaws: list[ListingProblem] = []
     manager = MCPClientSessionManager(
         catalog=catalog, on_event=lambda event: flaws.append(event) if isinstance(event, ListingProblem) else None

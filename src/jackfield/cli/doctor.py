@@ -128,7 +128,8 @@ def _described(diagnosis: Diagnosis, entry: dict[str, Any]) -> dict[str, Any]:
     for step in diagnosis.steps:
         seconds = None if step.seconds is None else round(step.seconds, 4)
         steps.append({**_step(step.name, step.result, step.text, step.hint, seconds), "quote": list(step.quote)})
-    return {**_report(diagnosis.server_name, steps, diagnosis.error), "stderr": diagnosis.stderr}
+    report = _report(diagnosis.server_name, steps, diagnosis.error)
+    return {**report, "stderr": diagnosis.stderr, "withheld": list(diagnosis.withheld)}
 
 
 def _write(invocation: Invocation, report: dict[str, Any]) -> None:

@@ -3,14 +3,96 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection, Sequence
 
-_INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""What a server gets of its parent's variables. Source: MCP Python SDK, `get_default_environment`."""
+_INHERITED = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"})
+"""What any program needs. Source: MCP Python SDK, `get_default_environment`."""
+
+_OF_LAUNCHERS = re.compile(
+    r"(?i:https?_proxy|all_proxy|no_proxy|npm_config_.+)"
+    r"|SSL_CERT_DIR|(\w+_)?(SSL_CERT_FILE|SSL_CAINFO|CA_BUNDLE|CA_CERTS(_FILE)?)|NODE_EXTRA_CA_CERTS|NODE_USE_(ENV_PROXY|SYSTEM_CA)"
+    r"|(UV|PIP|PIPX|BUN_CONFIG|DENO)_.+|DENO_CERT|DOCKER_(HOST|CONTEXT|CONFIG|CERT_PATH|TLS|TLS_VERIFY)"
+)
+"""How the network is reached, and where packages come from. A launcher that lacks these hangs, or finds nothing."""
+
+_CREDENTIALS = re.compile(r"(?i)auth|token|passw|secret|username|_key$")
+"""Of a package registry: only programs that are known to fetch packages get them."""
+
+_LAUNCHERS = frozenset(
+    {
+        *("npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "deno"),
+        *("uv", "uvx", "pip", "pip3", "pipx", "poetry", "pdm", "hatch", "docker", "podman", "nerdctl"),
+    }
+)
+_FIRST_WORDS = 4
+
+_OF_THE_SHELL = re.compile(
+    r"_|PWD|OLDPWD|SHLVL|PS\d|LINES|COLUMNS|COLORTERM|MAIL|EDITOR|VISUAL|PAGER|HOSTNAME|DISPLAY|WINDOWID"
+    r"|(PROMPT|HIST|LS_|LESS|TERM_|BASH|ZSH|WAYLAND_|DESKTOP|GNOME_|KDE_|GTK_|QT_|DBUS_|VSCODE_|ITERM_|SSH_(CON|CLI|TTY)).*"
+    r"|LANG|LANGUAGE|LC_.*|XDG_(?!CONFIG_HOME|CACHE_HOME|DATA_HOME).*|(JACKFIELD|MCP_SESSION|PYTEST|COVERAGE)_.*"
+)
+"""No server ever misses these."""
+
+_LIKELY = re.compile(r"(?i)proxy|cert|ssl|registry|index|token|key|docker|node|python|java|config|cache|_home$|_path$")
+"""What a server that does not start may well miss."""
 
 
-def inherited_environment(*, whole: bool = False) -> dict[str, str]:
-    """The few variables of this process that are safe to hand on, or the whole; of the few no exported functions."""
+def inherited_environment(
+    command: str = "", args: Sequence[str] = (), given: Collection[str] = (), *, whole: bool = False
+) -> dict[str, str]:
+    """What is handed on of this process's variables: the few that any program needs, how the network is reached and
+    where packages come from; or the whole. Of the few no exported functions.
+
+    Args:
+        command: The program.
+        args: Its arguments.
+        given: Names of the variables that its entry gives it, which win, be they in capitals or small letters.
+        whole: All of them.
+    """
     if whole:
         return dict(os.environ)
-    found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {name: value for name, value in found.items() if not value.startswith("()")}
+    is_launcher = any(
+        os.path.basename(word) in _LAUNCHERS for text in (command, *args[:_FIRST_WORDS]) for word in text.split()
+    )
+    own = {name.lower() for name in given}
+
+    def is_handed_on(name: str) -> bool:
+        if name in _INHERITED:
+            return True
+        is_allowed = is_launcher or not _CREDENTIALS.search(name)
+        return is_allowed and name.lower() not in own and _OF_LAUNCHERS.fullmatch(name) is not None
+
+    return {name: value for name, value in os.environ.items() if not value.startswith("()") and is_handed_on(name)}
+
+
+def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
+    """Names of this process's variables that a program does not get, first those that it is likely to miss.
+
+    Args:
+        command: The program.
+        args: Its arguments.
+        given: Names of the variables that its entry gives it.
+    """
+    handed_on = inherited_environment(command, args, given)
+    names = (name for name in os.environ if name not in handed_on and name not in given)
+    return sorted(
+        (name for name in names if not _OF_THE_SHELL.fullmatch(name)),
+        key=lambda name: (_LIKELY.search(name) is None, name),
+    )
+
+
+def withheld_text(names: Sequence[str], limit: int = 6) -> str:
+    """Says what a program does not get, and how it does; empty where that is nothing.
+
+    Args:
+        names: Of the variables.
+        limit: How many of them to name.
+    """
+    if not names:
+        return ""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (
+        f"Not handed on from your environment: {', '.join(names[:limit])}{more}; "
+        'to hand on NAME, add "NAME": "${NAME}" to env.'
+    )

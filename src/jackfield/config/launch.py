@@ -32,6 +32,8 @@ class Launch:
     """Variables with their values, which may be secrets."""
     working_dir: Path | None = None
     inherit_environment: bool = False
+    inherits_nothing: bool = False
+    """It gets nothing of this process's variables: all that it is to have is in `environment`."""
 
     @classmethod
     def of(cls, config: StdioConfig) -> Launch:
@@ -44,6 +46,7 @@ class Launch:
             config.environment_values(),
             folder,
             config.inherit_environment,
+            config.inherits_nothing,
         )
 
 

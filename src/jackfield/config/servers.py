@@ -8,7 +8,7 @@ and `url`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ from pydantic import (
 from .dialects import session_in_our_words
 from .expand import Expanded
 from .identity import catalog_key
+from .inherited import withheld_variables
 from .oauth import AuthSetting, OAuthConfig
 from .outline import identifying_url, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
 from .seconds import WEEK, implausible
@@ -126,12 +127,16 @@ class StdioConfig(BaseServerConfig):
     args: list[Text] = Field(default_factory=list)
 
     environment: Secrets = Field(default_factory=dict, validation_alias=AliasChoices("environment", "env"))
-    """Variables for the child, over the few it inherits (HOME, LOGNAME, PATH, SHELL, TERM, USER)."""
+    """Variables for the child, over those it inherits: HOME, LOGNAME, PATH, SHELL, TERM, USER, and what launchers such
+    as `npx` and `uvx` reach the network and their packages by (proxies, certificates, `NPM_CONFIG_*`, `UV_*`, ...)."""
 
     inherit_environment: bool = False
-    """Give the child this process's whole environment instead of the few safe variables."""
+    """Give the child this process's whole environment instead of these variables."""
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
+
+    inherits_nothing: ClassVar[bool] = False
+    """Whether it gets nothing of this process's variables."""
 
     encoding: str = "utf-8"
     encoding_error_handler: Literal["strict", "ignore", "replace"] = "strict"
@@ -164,6 +169,10 @@ class StdioConfig(BaseServerConfig):
     def environment_values(self) -> dict[str, str]:
         """The variables with their values. For the transport; never print it."""
         return {name: secret.get_secret_value() for name, secret in self.environment.items()}
+
+    def withheld(self) -> Sequence[str]:
+        """Names of variables that are set where it is started from, and not handed on to it."""
+        return [] if self.inherit_environment else withheld_variables(self.command, self.args, self.environment)
 
 
 class RemoteConfig(BaseServerConfig):

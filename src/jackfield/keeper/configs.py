@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.expand import Expanded, ExpandedPath
-from ..config.inherited import inherited_environment
+from ..config.inherited import inherited_environment, withheld_variables
 from ..errors import ConfigError
+from ..plain import as_list, as_table
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -69,7 +70,17 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
             if name.startswith(SETTINGS) and text.strip()
         },
         "folder": folder if is_child else None,
-        "environment": inherited_environment(whole=bool(fields.get("inherit_environment"))) if is_child else {},
+        **(_surroundings(fields) if is_child else {"environment": {}, "withheld": []}),
+    }
+
+
+def _surroundings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    whole = bool(fields.get("inherit_environment"))
+    command, args = str(fields["command"]), [str(text) for text in as_list(fields.get("args"))]
+    given = as_table(fields.get("environment", fields.get("env")))
+    return {
+        "environment": inherited_environment(command, args, given, whole=whole),
+        "withheld": [] if whole else withheld_variables(command, args, given),
     }
 
 
@@ -160,7 +171,7 @@ def _surrounded(config: Any, message: Mapping[str, Any], keeper_id: str) -> Base
         "inherit_environment": False,
         "working_dir": config.working_dir or (Path(folder) if folder else None),
     }
-    return StartedConfig.of(config, update)
+    return StartedConfig.of(config, update, message["withheld"])
 
 
 def _revived(value: Any) -> Any:

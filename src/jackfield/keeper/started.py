@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
@@ -13,17 +13,25 @@ from ..config.servers import StdioConfig
 class StartedConfig(StdioConfig):
     """A stdio server with the folder and the variables of whoever opens it."""
 
+    inherits_nothing: ClassVar[bool] = True
+
     _catalog_key: str = PrivateAttr(default="")
+    _withheld: Sequence[str] = PrivateAttr(default=())
 
     @classmethod
-    def of(cls, config: StdioConfig, changes: Mapping[str, Any]) -> StartedConfig:
-        """The configuration with `changes`."""
+    def of(cls, config: StdioConfig, changes: Mapping[str, Any], withheld: Sequence[str]) -> StartedConfig:
+        """The configuration with `changes`; `withheld` are the caller's variables that are not among them."""
         values = {name: getattr(config, name) for name in type(config).model_fields}
         started = cls.model_validate({**values, **changes})
         started._catalog_key = config.catalog_key
+        started._withheld = withheld
         return started
 
     @property
     def catalog_key(self) -> str:
         """What the catalog remembers it by: whoever starts it, it is the same server."""
         return self._catalog_key
+
+    def withheld(self) -> Sequence[str]:
+        """Names of variables that its caller has, and that are not handed on to it."""
+        return self._withheld

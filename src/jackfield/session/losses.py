@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, root_cause
 
@@ -98,6 +99,7 @@ def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> Jackfiel
         return report.failure
     name, seconds = config.server_name, config.session.timeout
     noise = " | ".join(report.noise)
+    withheld = withheld_text(config.withheld()) if isinstance(config, StdioConfig) else ""
     return SessionTimeoutError(
         f"Server {name!r} did not complete the handshake within {seconds:g} s: {config.address}",
         server_name=name,
@@ -106,7 +108,7 @@ def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> Jackfiel
         server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
         hint=(
             "Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start. "
-            f"{report.advice}"
+            f"{report.advice} {withheld}"
         ).rstrip(),
     )
 

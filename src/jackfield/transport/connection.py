@@ -14,6 +14,7 @@ from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
 from .answers import Answers, NotingWriter, RepairingReader
@@ -211,6 +212,7 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
         problem = "did not answer the handshake"
     else:
         problem = f"did not complete the handshake: {_words(cause)}"
+    hint = f"{hint} {withheld_text(config.withheld())}".rstrip()
     if noise:
         problem += "; it printed lines that are not MCP messages"
         output = f"{noise} | {output}" if output else noise

@@ -45,7 +45,11 @@ def start_program(launch: Launch) -> StartedProgram:
             server_name=launch.server_name,
             hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
         )
-    environment = inherited_environment(whole=launch.inherit_environment)
+    environment = (
+        {}
+        if launch.inherits_nothing
+        else inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
+    )
     if launch.working_dir is not None and not launch.working_dir.is_dir():
         raise _cannot_start(
             launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it or mend working_dir."
