@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack, cast
+
+from .masking import mask, masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +109,7 @@ class JackfieldError(Exception):
         retry_after: float | None = None,
         generation: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(mask(message))
         self.message = message
         self.server_name = server_name
         self.sent = sent
@@ -117,6 +119,21 @@ class JackfieldError(Exception):
         self.server_output = server_output
         self.retry_after = retry_after
         self.generation = generation
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Whoever writes into an error, and whatever a server said, no secret gets into it.
+        super().__setattr__(name, masked(value) if isinstance(value, str | tuple) and name != "server_name" else value)
+
+    def without_trace(self, context: BaseException | None = None) -> Self:
+        """Forget where it was raised and what it was raised from, which may show what a server was sent.
+
+        Args:
+            context: What was being handled when the failed request was made.
+        """
+        error: BaseException = self
+        error.__cause__ = error.__traceback__ = None
+        error.__context__, error.__suppress_context__ = context, False
+        return self
 
     @property
     def headline(self) -> str:

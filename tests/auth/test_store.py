@@ -75,7 +75,7 @@ async def test_what_is_written_is_read(either: str, state_folder: Path) -> None:
     assert stat.S_IMODE(place.path.with_suffix(".lock").stat().st_mode) == 0o600
     assert place.kept_in() == (str(place.path) if either == "file" else "the system's keyring")
     before = place.stamp()
-    await keep(replace(CREDENTIALS, access_token="another"))
+    await keep(replace(CREDENTIALS, access_token="T-another"))
     assert place.stamp() != before
     async with place.locked():
         await place.forget()

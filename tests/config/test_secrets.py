@@ -227,8 +227,8 @@ def test_a_stored_config_gives_the_same_config_again() -> None:
     again = MCPConfig.from_dict(stored, variables=variables)
     assert again == config
     assert again.to_portable() == config.to_portable()
-    other = MCPConfig.from_dict(stored, variables={**variables, "TOKEN": "another"})
-    assert other["b"].header_values() == {"X": "another"}  # type: ignore[union-attr]
+    other = MCPConfig.from_dict(stored, variables={**variables, "TOKEN": "an0ther"})
+    assert other["b"].header_values() == {"X": "an0ther"}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..secret_values import keep_secret
 from .challenge import Challenge, united
 
 _MAX_EARLY_SECONDS = 30.0
@@ -43,6 +44,10 @@ class Credentials:
 
     SECRETS = ("access_token", "refresh_token", "client_secret", "expires_at", "obtained_at")
     """What is kept apart from the rest, together with the times that belong to it."""
+
+    def __post_init__(self) -> None:
+        tokens = (self.access_token, self.refresh_token, self.client_secret)
+        keep_secret(self, [("token", token) for token in tokens if isinstance(token, str)])
 
     @property
     def is_ending(self) -> bool:

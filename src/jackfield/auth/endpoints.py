@@ -7,23 +7,29 @@ from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
 import httpx2
 
-from ..config.expand import MASK
 from ..config.outline import redact_url
 from ..config.servers import RemoteConfig
 from ..config.tls import tls_context
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 from ..http_content import ACCEPTED_ENCODINGS, content_headers, decoded
+from ..masking import mask, mask_logs
 from ..plain import as_table, parsed_json
+from ..secret_values import NamedValue, keep_secret
 
 REQUEST_SECONDS = 20.0
 _MAX_BODY_BYTES = 1024 * 1024
-_SHORTEST_SECRET_CHARS = 6
-_SECRET_FIELDS = frozenset({"client_secret", "code", "code_verifier", "refresh_token", "token"})
+_SECRET_FIELDS = frozenset(
+    {
+        *("access_token", "assertion", "client_assertion", "client_secret", "code", "code_verifier", "id_token"),
+        *("refresh_token", "registration_access_token", "subject_token", "token"),
+    }
+)
 
 
 class AuthorizationClient:
@@ -35,6 +41,7 @@ class AuthorizationClient:
     """
 
     def __init__(self, config: RemoteConfig, purpose: str) -> None:
+        mask_logs()
         self.config = config
         self._purpose = purpose
         self._client = httpx2.AsyncClient(
@@ -78,6 +85,7 @@ class AuthorizationClient:
             # What opens a gateway in front of the server opens it for its metadata, too.
             for header, value in self.config.header_values().items():
                 request.headers.setdefault(header, value)
+        keep_secret(self, _secrets_in(request))
         try:
             with anyio.fail_after(REQUEST_SECONDS):
                 response = await self._client.send(request, stream=True)
@@ -96,6 +104,8 @@ class AuthorizationClient:
             ) from None
         answer = httpx2.Response(response.status_code, headers=content_headers(response), content=body, request=request)
         answer.next_request = response.next_request
+        # What it gives is refused at times, and then quoted.
+        keep_secret(self, _secret_fields(as_table(parsed_json(body)).items()))
         return answer
 
     async def _body(self, response: httpx2.Response, at: str) -> bytes:
@@ -128,21 +138,17 @@ def refusal(response: httpx2.Response) -> tuple[str, str]:
     if not isinstance(code, str):
         return f"HTTP {response.status_code}", f"HTTP {response.status_code}"
     text = f"{code}: {about}" if isinstance(about, str) and about else code
-    return one_line(code, 60), without(one_line(text), _secrets_of(response.request))
+    return one_line(mask(code), 60), one_line(mask(text))
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """The text with secrets masked."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET_CHARS:
-            text = text.replace(secret, MASK)
-    return text
+def _secrets_in(request: httpx2.Request) -> list[NamedValue]:
+    is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    form = parse_qsl(request.content.decode("utf-8", "replace")) if is_form else []
+    return [("Authorization", request.headers.get("Authorization", "")), *_secret_fields(form)]
 
 
-def _secrets_of(request: httpx2.Request) -> list[str]:
-    form = parse_qsl(request.content.decode("utf-8", "replace")) if request.method == "POST" else []
-    basic = request.headers.get("Authorization", "").partition(" ")[2]
-    return [value for field, value in form if field in _SECRET_FIELDS] + [basic]
+def _secret_fields(fields: Iterable[tuple[str, Any]]) -> list[NamedValue]:
+    return [("token", value) for name, value in fields if name in _SECRET_FIELDS and isinstance(value, str)]
 
 
 def is_token_answer(response: httpx2.Response) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, Literal, cast
 from ..config.identity import TEMPORARY
 from ..config.outline import Outlined
 from ..errors import JackfieldError
+from ..masking import mask, masked
 from ..private_files import write_private
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
@@ -214,6 +215,7 @@ class Catalog:
     ) -> CatalogDiff:
         """Remember a listing; returns what changed. Where the disk does not let it, nothing is remembered."""
         before = self.entry(config)
+        tools, server_info, instructions = _without_secrets([list(tools), dict(server_info or {}), instructions])
         listed = {str(tool["name"]): _hash(tool) for tool in tools}
 
         def renewed(entry: CatalogEntry | None) -> CatalogEntry:
@@ -335,6 +337,12 @@ class Catalog:
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
     return (ToolEntry.of(entry.server_name, tool) for tool in entry.tools)
+
+
+def _without_secrets(said: list[Any]) -> list[Any]:
+    """What a server says of itself, without what it quotes of what it was sent."""
+    text = json.dumps(said)
+    return said if mask(text) == text else masked(said)
 
 
 def _hash(value: object) -> str:

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from ..config.dialects import in_our_words
 from ..config.discover import FoundServer
-from ..config.expand import MASK
 from ..config.outline import redact_url
+from ..masking import MASK
 from ..plain import as_list
 from .output import Output, printable, shown_path
 

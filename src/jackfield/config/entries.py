@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from ..errors import ConfigError, did_you_mean, nearest
+from ..masking import MASK
 from .dialects import in_our_words
-from .expand import MASK, Expanded, ExpansionError, expand, template_of
+from .expand import Expanded, ExpansionError, expand, template_of
 from .outline import KEYS, transport_of_entry
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())

@@ -27,7 +27,7 @@ class Launch:
 
     server_name: str
     command: str
-    args: Sequence[str] = ()
+    args: Sequence[str] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Variables with their values, which may be secrets."""
     working_dir: Path | None = None

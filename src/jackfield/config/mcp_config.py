@@ -10,9 +10,10 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
+from ..masking import MASK
 from .discover import program_of, starting_folder
 from .entries import entry_error, prepare
-from .expand import MASK, Expanded, template_of
+from .expand import Expanded, template_of
 from .files import is_disabled, parse_file, server_entries
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url

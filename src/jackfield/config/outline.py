@@ -13,8 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ..masking import MASK
 from ..plain import as_strings
-from .expand import MASK, Expanded, ExpandedPath
+from ..secret_values import without_secrets
+from .expand import Expanded, ExpandedPath
 from .identity import catalog_key
 
 if TYPE_CHECKING:
@@ -159,8 +161,8 @@ def shown(value: str | Path) -> str:
 
 
 def stdio_address(command: str, args: Iterable[str]) -> str:
-    """A command line for people, without the values of variables."""
-    return shlex.join([shown(command), *map(shown, args)])
+    """A command line for people, without the values of variables and what is secret in it."""
+    return shlex.join(without_secrets([shown(command), *map(shown, args)]))
 
 
 def redact_url(url: str, userinfo: str = "") -> str:

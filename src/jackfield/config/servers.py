@@ -8,8 +8,8 @@ and `url`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -27,13 +27,15 @@ from pydantic import (
     model_validator,
 )
 
+from ..secret_values import NamedValue, keep_secret, without_secrets
 from .dialects import session_in_our_words
 from .expand import Expanded
 from .identity import catalog_key
 from .inherited import withheld_variables
 from .oauth import AuthSetting, OAuthConfig
-from .outline import identifying_url, lets_in, one_spelling, redact_url, stdio_address, transport_of_entry
+from .outline import identifying_url, lets_in, one_spelling, redact_url, shown, stdio_address, transport_of_entry
 from .seconds import WEEK, implausible
+from .sent_values import of_child, of_remote
 from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
 from .texts import FilePath, KeepsExpanded, Secrets, Text
 
@@ -105,6 +107,14 @@ class BaseServerConfig(StrictModel):
         """Whether `include` and `exclude` offer a tool of that name."""
         return lets_in(tool_name, self.include, self.exclude)
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Mask what it has of secrets in all texts, as long as it lives."""
+        keep_secret(self, self.sent_values())
+
+    def sent_values(self) -> Iterable[NamedValue]:
+        """What is sent to the server, or given to its process, and may be secret; with names. Never print it."""
+        return ()
+
     @property
     def address(self) -> str:
         """Where the server is, for people, without secrets."""
@@ -154,6 +164,14 @@ class StdioConfig(BaseServerConfig):
         except LookupError:
             raise ValueError(f"unknown encoding {value!r}") from None
         return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, without_secrets([shown(text) for text in self.args]) if name == "args" else value
+
+    def sent_values(self) -> Iterable[NamedValue]:
+        """Variables, and what is secret in the command line."""
+        return of_child(self)
 
     @property
     def address(self) -> str:
@@ -213,6 +231,10 @@ class RemoteConfig(BaseServerConfig):
         except ValueError:
             pass  # Its text quotes the address, with what may be a password in it.
         raise ValueError("a url must start with http:// or https:// and name a host")
+
+    def sent_values(self) -> Iterable[NamedValue]:
+        """Headers, what is secret in the URL, and the secret of an OAuth client."""
+        return of_remote(self)
 
     @property
     def address(self) -> str:

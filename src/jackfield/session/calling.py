@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -152,7 +153,7 @@ class Caller:
             headers: Sent with it over HTTP.
             on_retry: Called before it is made again.
         """
-        owner = self.usable()
+        owner, context = self.usable(), sys.exception()
         settings = owner.config.session
         deadline = self.deadline(bound)
         attempt, wait, known = 1, 0.0, self.known_generation
@@ -184,6 +185,7 @@ class Caller:
                         error.state_lost, error.generation = True, record.generation - 1
                     if error.state_lost and error.generation is not None:
                         self.is_told(error.generation + 1)
+                    error.without_trace(context)
                     raise
                 sent = error.sent if sent is False else sent
                 if on_retry is not None:
@@ -225,7 +227,7 @@ class Caller:
             ) from None
         except RuntimeError as error:
             # So the SDK reports structured content that does not fit the tool's own output schema.
-            raise self._bad_answer(method, str(error)) from error
+            raise self._bad_answer(method, str(error)) from None
         finally:
             current_call.reset(token)
             owner.in_flight -= 1

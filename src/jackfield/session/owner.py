@@ -26,6 +26,7 @@ from ..errors import (
     SessionTerminatedError,
 )
 from ..events import EventHub, SessionLog
+from ..secret_values import keep_secret
 from .callbacks import SessionCallbacks, hearing
 from .circuit import CircuitBreaker
 from .detached import spawn
@@ -107,6 +108,7 @@ class SessionOwner:
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
+        keep_secret(self, config.sent_values())
         self.config = config
         self.key = key
         self.callbacks = callbacks

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp.client.subscriptions import ServerEvent
@@ -38,6 +38,7 @@ from ..errors import (
     UnknownToolError,
 )
 from ..events import CallFinished, CallRetried, CallStarted
+from ..masking import HiddenValues, mask
 from ..transport.repairs import take_flaws
 from .callbacks import hearing
 from .calling import Bound, Caller
@@ -252,7 +253,8 @@ class Session:
         )
 
         async def proceed(about: ToolCall) -> ToolResult:
-            return await self._call(replace(call, arguments=dict(about.arguments), headers=dict(about.headers)))
+            given, headers = dict(about.arguments), HiddenValues(about.headers)
+            return await self._call(replace(call, arguments=given, headers=headers))
 
         return await call_with_hooks(self._hooks, about, proceed, call.deadline)
 
@@ -304,7 +306,7 @@ class Session:
             if listing is not None and not result.is_error:
                 is_given = "structured_content" in result.model_fields_set
                 problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)
-                result.problems += [problem] if problem else []
+                result.problems += [mask(problem)] if problem else []
             if result.problems:
                 self._note_problems(name, result)
             if result.is_error:
@@ -620,7 +622,7 @@ class _Call:
     deadline: Deadline
     progress_callback: ProgressFnT | None
     meta: Mapping[str, Any] | None
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 def _not_made(tool: str, error: JackfieldError) -> JackfieldError:

@@ -21,6 +21,7 @@ from ..events import (
     StreamRenewed,
     ToolsChanged,
 )
+from ..masking import masked
 from .info import shortened
 from .statistics import Totals
 
@@ -116,9 +117,10 @@ class Teller:
 
     def listing_problem(self, method: str, problems: Sequence[str]) -> None:
         """Something was wrong with a listing."""
+        problems = masked(list(problems))
         text = "; ".join(problems)
         self.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
-        self._events.emit(ListingProblem(**self.about, method=method, problems=list(problems)))
+        self._events.emit(ListingProblem(**self.about, method=method, problems=problems))
 
     def tools_changed(self) -> None:
         """The server says that it offers other tools now."""

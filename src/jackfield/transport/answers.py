@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
+from mcp.types import URL_ELICITATION_REQUIRED, JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from ..events import SessionLog
+from ..masking import mask, masked
 from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
 from .sdk_streams import MessageReader, MessageWriter, cancelled_id
@@ -39,6 +40,11 @@ class Answers:
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return
         method, uri = self._asked.pop(str(message.id), ("", ""))
+        if isinstance(message, JSONRPCError):
+            # Before the SDK has it in exceptions, spans and its log.
+            message.error.message = mask(message.error.message)
+            if message.error.code != URL_ELICITATION_REQUIRED:
+                message.error.data = masked(message.error.data)
         if method and self.version is not None and isinstance(message, JSONRPCResponse):
             try:
                 message.result = repaired(method, self.version, message.result, uri=uri)

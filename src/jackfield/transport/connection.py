@@ -17,6 +17,7 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
+from ..masking import mask_logs
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .probe import EraProbe
@@ -66,6 +67,7 @@ async def connect(
     Raises:
         JackfieldError: It could not be opened; see `open_failure`.
     """
+    mask_logs()
     mode = _MODES.get(config.protocol, config.protocol)
     bound = min(config.session.probe_timeout, config.session.timeout / 3)
     if mode == "auto" and (isinstance(config, SseConfig) or known_version in HANDSHAKE_PROTOCOL_VERSIONS):
@@ -161,7 +163,7 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
 
 def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
     """Explain why a connection could not be opened."""
-    failure = _explained(config, report, error)
+    failure = _explained(config, report, error).without_trace()
     if report.advice and report.advice not in (failure.hint or ""):
         failure.hint = " ".join(filter(None, (failure.hint, report.advice)))
     return failure

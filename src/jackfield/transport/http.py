@@ -33,6 +33,7 @@ from ..config.tls import tls_context
 from ..errors import JackfieldError, ServerUnavailableError
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..plain import as_table, parsed_json, readable_json
+from ..secret_values import keep_secret
 from .framing import event_data
 from .http_bodies import BoundedBody, EventStream, Post, as_answer, cut_off
 from .http_failures import (
@@ -210,6 +211,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
         self._has_endpoint = False
+        self._authorization = ""
         self._process_id = os.getpid()
 
     def give_up(self, request_id: object) -> None:
@@ -248,6 +250,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if record is not None:
             self._posts[post.request_id] = post
             _current_post.set(post)
+            keep_secret(record, record.headers.items())
             request.headers.update(record.headers)
         if self._is_sse or record is None:
             # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
@@ -320,11 +323,14 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
     async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
         """Send a request; the answer's body is unread where it may matter, and of bounded length elsewhere."""
+        if (sent := request.headers.get("authorization")) is not None and sent != self._authorization:
+            self._authorization = sent  # of an `httpx2.Auth` of the user's, or from the URL
+            keep_secret(self, [("Authorization", sent)])
         try:
             response = await self._inner.handle_async_request(request)
         except JackfieldError as failure:
             # There was no token to send it with.
-            return httpx2.Response(503, request=request), failure
+            return httpx2.Response(503, request=request), failure.without_trace()
         except Exception as error:
             failure = connection_failure(self._config, error)
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):

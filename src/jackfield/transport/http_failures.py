@@ -23,6 +23,7 @@ from ..errors import (
     SessionExpiredError,
     SessionInvalidError,
 )
+from ..masking import mask
 from ..plain import as_table, parsed_json
 from .http_statuses import Circumstance, status_rule
 
@@ -160,7 +161,7 @@ def _words(body: str) -> str | None:
     if re.search(r"<html|<!doctype", body, re.IGNORECASE):
         return None
     error = _rpc_error(body)
-    return (body if error is None else error.error.message).strip()[:_QUOTED_CHARS] or None
+    return mask(body if error is None else error.error.message).strip()[:_QUOTED_CHARS] or None
 
 
 def _circumstances(

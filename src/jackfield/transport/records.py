@@ -26,6 +26,7 @@ from mcp.types import (
 )
 
 from ..errors import JackfieldError
+from ..masking import mask
 from .sdk_streams import cancelled_id
 
 _REMEMBERED_IDS = 1024
@@ -79,7 +80,7 @@ class CallRecord:
     seen_ids: EventIds = field(default_factory=EventIds)
     """Of the stream that brings its answer, if it is one."""
 
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Sent with this request where it goes over HTTP."""
 
     unclaimed: str | None = None
@@ -209,5 +210,5 @@ def _named(method: str) -> str:
 
 def _described(message: JSONRPCResponse | JSONRPCError) -> str:
     if isinstance(message, JSONRPCError):
-        return f"error {message.error.code} ({message.error.message[:200]})"
+        return f"error {message.error.code} ({mask(message.error.message)[:200]})"
     return "a result"

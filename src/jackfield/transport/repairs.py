@@ -14,6 +14,7 @@ from mcp.types import methods
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS as _TYPED_VERSIONS
 from pydantic import ValidationError
 
+from ..masking import mask
 from ..plain import as_list, as_table
 
 _FLAWS_KEY = "jackfield/flaws"
@@ -150,7 +151,7 @@ class _Repair:
         return found
 
     def _flaw(self, text: str) -> None:
-        problems = self._flaws.problems
+        text, problems = mask(text), self._flaws.problems
         if len(problems) < _SHOWN_FLAWS:
             problems.append(text)
         elif len(problems) == _SHOWN_FLAWS:
@@ -470,7 +471,7 @@ def _kind(value: object) -> str:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = mask(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else f"{text[:50]}..."
 
 

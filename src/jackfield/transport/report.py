@@ -13,6 +13,7 @@ from mcp.shared.message import SessionMessage
 from ..config.servers import BaseServerConfig
 from ..errors import AuthenticationError, JackfieldError, RequestError, ServerLimitError, ToolError
 from ..events import SessionLog
+from ..masking import mask
 from .records import CallRecord, Requests
 from .scanning import MessageScanner
 
@@ -100,7 +101,7 @@ class ConnectionReport:
 
     def add_noise(self, line: bytes) -> None:
         """Keep a line that is no message, shortened."""
-        self.noise.append(line[:_NOISE_CHARS].decode("utf-8", "replace"))
+        self.noise.append(mask(line[:_NOISE_CHARS].decode("utf-8", "replace"), is_cut=True))
 
     async def last_words(self) -> None:
         """Wait a moment for what a child that died wrote last: the best of reasons, and as a rule there already."""
@@ -110,7 +111,7 @@ class ConnectionReport:
 
     def stderr_quote(self) -> str | None:
         """The end of what the server wrote to stderr, saying so where that was more than is kept."""
-        text = self.stderr.text()
+        text = mask(self.stderr.text(), is_cut=True)
         kept = self.config.session.max_stderr_bytes
         if self.stderr.total_bytes > kept:
             text = f"{text} | (the end of {self.stderr.total_bytes:,} bytes; max_stderr_bytes={kept:,})"
@@ -180,7 +181,7 @@ class ConnectionReport:
         """Give up a request whose answer no parser accepts; returns what to deliver in its place."""
         problem = "the answer is no valid message"
         failure = bad_answer(self.config, record.method, problem)
-        failure.server_output = bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace") or None
+        failure.server_output = mask(bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace"), is_cut=True) or None
         return self.requests.fail(record, failure, problem)
 
     def _answered_by(self, message: MessageScanner, what: str, record: CallRecord | None) -> CallRecord | None:

@@ -149,7 +149,7 @@ class _LineReader(MessageReader):
         # Banners and stray prints are the commonest fault of stdio servers; the messages
         # around them are fine, so they are kept for an error and passed over.
         self._report.add_noise(bytes(line[:1000]))
-        self._report.log.debug("Not a message on stdout: %.200r", bytes(line[:200]))
+        self._report.log.debug("Not a message on stdout: %.200r", self._report.noise[-1])
         # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
         return self._report.unreadable(line)
 

@@ -1,0 +1,207 @@
+"""Which values are secrets, what in a value is a secret of its own, and in which forms texts quote it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from .masking import MASK, SHORTEST_SECRET_CHARS, keep_forms
+
+SECRET_NAME: re.Pattern[str] = re.compile(
+    r"auth(?!ors?(?![a-z]))|key|token|secret|passw|pwd|pass$|credential|cookie|session|private|signature|\bsig\b|\bpat\b|dsn|jwt",
+    re.IGNORECASE,
+)
+"""Names of variables, headers, options and parameters whose values are secrets."""
+
+_SHORTEST_VALUE_CHARS = 8
+_LONGEST_WORD_CHARS = 16
+_WORDS = frozenset(
+    {
+        *("basic", "bearer", "default", "development", "disabled", "enabled", "localhost", "passwd", "password"),
+        *("production", "secret", "staging", "testing", "undefined", "warning"),
+    }
+)
+# Numbers, dates, addresses, regions, locales, media types: `10.0.0.1`, `us-east-1`, `en_US.UTF-8`, `text/plain`.
+_PLAIN = re.compile(
+    r"[\d\W_]+|[a-z]{2}(-[a-z]{2,12}){1,2}-\d|[a-z]{2}_[A-Z]{2}(\.[\w-]+)?|[a-z]+/[a-z*.+-]+|https?://[\w.-]+(:\d+)?/?"
+)
+# Of variables and headers.
+_PLAIN_NAMES = frozenset(
+    {
+        *("home", "lang", "logname", "path", "pwd", "shell", "term", "tmpdir", "tz", "user"),
+        *("accept", "accept-encoding", "accept-language", "content-type", "host", "user-agent"),
+    }
+)
+_PAIR = re.compile(r"([\w.-]+)\s*[=:]\s*[\"']?([^\s\"',;&]+)")
+
+# In a part of a URL, in a path, and in a query by httpx2 and browsers.
+_UNQUOTED = ("", "/", "!$&'()*+,;=:@/?", "!$'()*,:@/?")
+
+NamedValue = tuple[str, str]
+"""A value and its name, such as that of a variable or a header."""
+
+
+def keep_secret(owner: object, values: Iterable[NamedValue]) -> None:
+    """Mask these values in all texts from now on.
+
+    Args:
+        owner: Holds them; they are forgotten some time after it is gone.
+        values: A name that says so makes a value a secret from 6 characters on. Under any other name it takes 8, and
+            what is plain is none: words, numbers, regions, media types, paths that exist.
+    """
+    keep_forms(
+        owner, frozenset(form for name, value in values for part in _parts(name, value) for form in _forms(part))
+    )
+
+
+def argument_secrets(args: Sequence[str]) -> Iterator[NamedValue]:
+    """What is secret in a command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
+    for index, text in enumerate(args):
+        name, is_pair, value = text.partition("=")
+        if is_pair and SECRET_NAME.search(name):
+            yield name, value
+        before = args[index - 1] if index else ""
+        if before.startswith("-") and "=" not in before and SECRET_NAME.search(before) and not text.startswith("-"):
+            yield before, text
+        yield from (("password", part) for part in secrets_within("", text))
+
+
+def without_secrets(args: Sequence[str]) -> list[str]:
+    """A command line for people."""
+    hidden = {part for name, value in argument_secrets(args) for part in _parts(name, value)}
+    for secret in sorted(hidden, key=len, reverse=True):
+        args = [text.replace(secret, MASK) for text in args]
+    return list(args)
+
+
+def inherited_secrets(environment: Mapping[str, str]) -> Iterator[NamedValue]:
+    """What is secret in variables that are handed on: values whose name says so, and credentials in URLs, such as those
+    of proxies."""
+    for name, value in environment.items():
+        if SECRET_NAME.search(name):
+            yield name, value
+        elif "://" in value:
+            yield from (("password", part) for part in secrets_within(name, value))
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a value is nothing that needs to be masked, or would be found everywhere."""
+    if len(value) < SHORTEST_SECRET_CHARS or value.lower() in _WORDS or name.lower() in _PLAIN_NAMES or _is_path(value):
+        return True
+    if SECRET_NAME.search(name):
+        return False
+    is_word = value.isalpha() and len(value) <= _LONGEST_WORD_CHARS
+    is_plain = is_word or _PLAIN.fullmatch(value) is not None
+    return is_plain or len(value) < _SHORTEST_VALUE_CHARS
+
+
+def _is_path(value: str) -> bool:
+    paths = [path for path in value.split(os.pathsep) if path]
+    if not paths or not all(os.path.isabs(path) for path in paths):
+        return False
+    try:
+        return os.path.exists(paths[0])
+    except ValueError:
+        return False
+
+
+def _parts(name: str, value: str) -> Iterator[str]:
+    """A value, and what in it is a secret of its own: a token after its scheme, a password in a URL, ..."""
+    value = value.strip()
+    if not _is_plain(name, value):
+        yield value
+    yield from secrets_within(name, value)
+
+
+def secrets_within(name: str, value: str) -> Iterator[str]:
+    """The secrets that are part of a value."""
+    found: list[tuple[str, str]] = []
+    if "\n" in value:
+        found += [(name, line.strip()) for line in value.splitlines()]
+    scheme, _, rest = value.partition(" ")
+    if rest and SECRET_NAME.search(name) and scheme.isalnum():
+        found.append((name, rest.strip()))
+        if scheme.lower() == "basic":
+            found += _of_basic(rest.strip())
+    if "://" in value:
+        found += _of_url(value)
+    is_cookie = name.lower() == "cookie"
+    found += [(key, part) for key, part in _PAIR.findall(value) if is_cookie or SECRET_NAME.search(key)]
+    if value[:1] in ("{", "["):
+        found += _of_json(value)
+    yield from (part for key, part in found if part != value and not _is_plain(key, part))
+
+
+def _of_basic(credentials: str) -> Iterator[tuple[str, str]]:
+    import base64
+
+    try:
+        text = base64.b64decode(credentials, validate=True).decode()
+    except ValueError:
+        return
+    yield "password", text
+    yield "password", text.partition(":")[2]
+
+
+def _of_url(value: str) -> Iterator[tuple[str, str]]:
+    from base64 import b64encode
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    try:
+        parts = urlsplit(value)
+        user, password = parts.username, parts.password
+    except ValueError:
+        return
+    if password is not None:
+        both = f"{unquote(user or '')}:{unquote(password)}"
+        yield from (("password", text) for text in (password, unquote(password), b64encode(both.encode()).decode()))
+    elif user is not None:
+        yield from (("token", text) for text in (user, unquote(user)))
+    for pair in parts.query.split("&"):
+        yield pair.partition("=")[0], pair.partition("=")[2] or pair
+    yield from parse_qsl(parts.query)
+    yield from (("fragment", text) for text in (parts.fragment, unquote(parts.fragment)))
+    yield from parse_qsl(parts.fragment)
+
+
+def _of_json(value: str) -> Iterator[tuple[str, str]]:
+    try:
+        pending: list[tuple[str, Any]] = [("", json.loads(value))]
+    except (ValueError, RecursionError):
+        return
+    while pending:
+        key, item = pending.pop()
+        if isinstance(item, str) and SECRET_NAME.search(key):
+            yield key, item
+            pending += [(key, line) for line in item.splitlines() if line != item]
+        elif isinstance(item, dict):
+            pending += [(str(inner), held) for inner, held in cast("dict[Any, Any]", item).items()]
+        elif isinstance(item, list):
+            pending += [(key, held) for held in cast("list[Any]", item)]
+
+
+def _forms(value: str) -> set[str]:
+    """How a value is quoted: as it is, escaped for JSON, Python, URLs and HTML, in base64."""
+    import base64
+    import html
+    from urllib.parse import quote, quote_plus
+
+    data = value.encode("utf-8", "surrogateescape")
+    plain = {value, data.decode("latin-1"), "".join(char if char.isprintable() else "?" for char in value)}
+    forms = set(plain)
+    for text in plain:
+        forms |= {
+            repr(text)[1:-1],
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+            html.escape(text),
+        }
+    forms.add(repr(data)[2:-1])
+    forms |= {json.dumps(form)[1:-1] for form in forms}
+    for quoted in (quote_plus(data), *(quote(data, safe=safe) for safe in _UNQUOTED)):
+        forms |= {quoted, re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)}
+    forms |= {base64.b64encode(data).decode().rstrip("="), base64.urlsafe_b64encode(data).decode().rstrip("=")}
+    return {form for form in forms if len(form) >= SHORTEST_SECRET_CHARS}
