@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.auth.conftest import Protected, browse
+from tests.auth.conftest import protected as protected
+from tests.auth.conftest import workshop as workshop
 from tests.conftest import Listening
 from tests.transport.test_tls import AUTHORITY, behind_tls
 
 from jackfield import ConfigError, HttpConfig, MCPClientSessionManager, ServerUnavailableError, SseConfig
+from jackfield.auth.sign_in import sign_in
 from jackfield.config.proxies import proxy_for
 
 HOST = "mcp.internal.invalid"
@@ -116,6 +120,37 @@ async def test_a_proxy_of_no_known_kind(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HTTP_PROXY", "gopher://user:sesame@127.0.0.1:1")
     with pytest.raises(ConfigError, match="cannot be used") as caught:
         await echo(HttpConfig(server_name="remote", url=f"http://{HOST}/mcp"))
+    assert "sesame" not in str(caught.value)
+
+
+async def test_so_is_the_authorization_server_of_a_sign_in(
+    protected: Callable[..., Protected], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JACKFIELD_STATE_DIR", str(tmp_path))
+    server = protected()
+    config, issuer = server.config(), int(server.issuer.rpartition(":")[2])
+    async with proxy_to(issuer) as (proxy, address):
+        monkeypatch.setenv("http_proxy", f"http://{address}")
+        monkeypatch.setenv("no_proxy", config.url.split("/")[2])
+
+        async def visit(url: str) -> None:
+            with monkeypatch.context() as patch:
+                patch.delenv("http_proxy")
+                await browse(url)
+
+        await sign_in(config, show_url=visit, sign_in_timeout=20)
+    assert {asked.partition(" ")[2] for asked in proxy.asked} >= {f"{server.issuer}/register", f"{server.issuer}/token"}
+
+
+@pytest.mark.parametrize("proxy", ["http://user:sesame@127.0.0.1:1", "gopher://user:sesame@127.0.0.1:1"])
+async def test_a_sign_in_through_a_proxy_that_does_not_work_says_so(
+    proxy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JACKFIELD_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    says = "(?i)the proxy that the environment names"
+    with pytest.raises((ConfigError, ServerUnavailableError), match=says) as caught:
+        await sign_in(HttpConfig(server_name="remote", url=f"http://{HOST}/mcp"), show_url=browse)
     assert "sesame" not in str(caught.value)
 
 

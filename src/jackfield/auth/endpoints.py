@@ -14,8 +14,9 @@ import anyio
 import httpx2
 
 from ..config.outline import redact_url
+from ..config.proxied import http_connections
+from ..config.proxies import proxy_for
 from ..config.servers import RemoteConfig
-from ..config.tls import tls_context
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 from ..http_content import ACCEPTED_ENCODINGS, content_headers, decoded
 from ..masking import mask, mask_logs
@@ -45,7 +46,7 @@ class AuthorizationClient:
         self.config = config
         self._purpose = purpose
         self._client = httpx2.AsyncClient(
-            verify=tls_context(config),
+            transport=http_connections(config, httpx2.Limits(max_connections=10)),
             timeout=REQUEST_SECONDS,
             headers={"User-Agent": "jackfield", "Accept-Encoding": ACCEPTED_ENCODINGS},
         )
@@ -95,6 +96,8 @@ class AuthorizationClient:
                     await response.aclose()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
             reason = str(error) or f"no answer within {REQUEST_SECONDS:g} s"
+            if proxy_for(str(request.url)) is not None:
+                reason += ", through the proxy that the environment names"
             raise ServerUnavailableError(
                 f"{self._purpose} server {name!r} failed: {at} cannot be reached ({reason}).",
                 server_name=name,

@@ -13,7 +13,7 @@ Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from inspect import signature
@@ -27,9 +27,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from ..config.oauth import OAuthConfig
-from ..config.proxies import proxy_chooser, unusable_proxy
+from ..config.proxied import http_connections
 from ..config.servers import HttpConfig, SseConfig
-from ..config.tls import tls_context
 from ..errors import JackfieldError, ServerUnavailableError
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..plain import as_table, parsed_json, readable_json
@@ -136,59 +135,13 @@ def _http_client(config: HttpConfig | SseConfig, transport: httpx2.AsyncBaseTran
 
 def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
     # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-
-    def through(proxy: str | None) -> httpx2.AsyncBaseTransport:
-        return httpx2.AsyncHTTPTransport(verify=tls_context(config), limits=limits, proxy=proxy)
-
-    connections = through(None) if (choose := proxy_chooser()) is None else _Proxied(config, choose, through)
+    connections = http_connections(config, httpx2.Limits(max_connections=None, max_keepalive_connections=20))
     if config.oauth is None:
         return connections
     # Sessions over stdio need none of it.
     from ..auth.bearer import BearerTransport
 
     return BearerTransport(config, connections)
-
-
-class _Proxied(httpx2.AsyncBaseTransport):
-    """Sends each request through the proxy that the environment names for its URL, or directly.
-
-    Args:
-        config: The server.
-        choose: Gives the proxy of a URL.
-        through: Makes the connections through a proxy.
-
-    Raises:
-        ConfigError: The proxy of the server's own URL cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: HttpConfig | SseConfig,
-        choose: Callable[[str], str | None],
-        through: Callable[[str | None], httpx2.AsyncBaseTransport],
-    ) -> None:
-        self._server_name = config.server_name
-        self._choose = choose
-        self._through = through
-        self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}
-        self._transport(config.url)
-
-    def _transport(self, url: str) -> httpx2.AsyncBaseTransport:
-        proxy = self._choose(url)
-        if proxy not in self._transports:
-            try:
-                self._transports[proxy] = self._through(proxy)
-            except (ValueError, ImportError, httpx2.InvalidURL) as problem:
-                raise unusable_proxy(self._server_name, problem) from None
-        return self._transports[proxy]
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await self._transport(str(request.url)).handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._transports.values():
-            await transport.aclose()
 
 
 _current_post: ContextVar[Post | None] = ContextVar("jackfield_current_post", default=None)
