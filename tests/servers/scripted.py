@@ -4,7 +4,7 @@
 
 `--results` maps a method to its result; a list of results stands for one after another, the last of them for all that
 follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id, over HTTP with a `"status"`
-and `"headers"`; `null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until
+and `"headers"`; `"echo"` is the arguments of the call as text; `null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until
 the client leaves, and `"late"` holds a result until the next request comes; one with `"after"` waits, over HTTP, until
 that method was answered. What is asked goes to the log, a method each line. Over HTTP its address is printed first.
 """
@@ -61,6 +61,9 @@ class Script:
             result = result.pop(0) if len(result) > 1 else result[0]
         if result == "exit":
             os._exit(3)
+        if result == "echo":
+            text = json.dumps(message["params"].get("arguments"))
+            result = {"content": [{"type": "text", "text": text}]}
         if result in ("cut", "hang"):
             raise Silence(result)
         if result is None:

@@ -16,7 +16,7 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
-from .parameters import object_schema
+from .model_schema import model_tool
 from .pictures import is_picture
 
 
@@ -33,7 +33,7 @@ class MCPTool(FunctionTool):
         async def call(arguments: dict[str, Any]) -> ToolResult:
             return (await home.run(partial(tool.call, arguments))).raise_for_error()
 
-        schema = object_schema(tool)
+        schema = dict(tool.input_schema)
         model = ag2.tool(call, name=tool.name, schema=schema).model
         super().__init__(model, name=tool.name, description=tool.description, schema=schema)
         self._call: Callable[[dict[str, Any]], Awaitable[ToolResult]] = call
@@ -58,7 +58,7 @@ class MCPTool(FunctionTool):
 def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ag2.Toolkit(*(MCPTool(tool, home, images=images) for tool in toolkit), name="jackfield")
+    return ag2.Toolkit(*(MCPTool(model_tool(tool), home, images=images) for tool in toolkit), name="jackfield")
 
 
 def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:

@@ -17,7 +17,7 @@ from autogen.tools import Toolkit as ClassicToolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
-from .parameters import object_schema
+from .model_schema import model_tool
 
 
 class _MCPTool(ClassicTool):
@@ -30,7 +30,7 @@ class _MCPTool(ClassicTool):
 
         super().__init__(name=tool.name, description=tool.description, func_or_tool=call)
         self._call = call
-        self._parameters = object_schema(tool)
+        self._parameters = tool.input_schema
 
     @property
     def func(self) -> Callable[..., Awaitable[str]]:
@@ -69,4 +69,4 @@ class _MCPTool(ClassicTool):
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit])
+    return ClassicToolkit([_MCPTool(model_tool(tool), home) for tool in toolkit])

@@ -35,7 +35,7 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.create import LeasedSource, leased_tools
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .parameters import object_schema
+from .model_schema import model_tool
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
@@ -67,8 +67,8 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
     """A tool with the server's whole JSON schema, `$defs` and all."""
 
     def __init__(self, tool: Tool) -> None:
-        super().__init__(AnyArguments, ToolResult, tool.name, tool.description)
-        self.tool = tool
+        self.tool = model_tool(tool)
+        super().__init__(AnyArguments, ToolResult, tool.name, self.tool.description)
 
     @property
     def schema(self) -> ToolSchema:
@@ -91,9 +91,9 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
 
 
 def tool_schema(tool: Tool) -> ToolSchema:
-    """A tool as AutoGen describes it, with nothing of the schema left out."""
-    parameters = object_schema(tool)
-    return ToolSchema(name=tool.name, description=tool.description, parameters=_as_parameters(parameters), strict=False)
+    """A tool as AutoGen describes it, with nothing left out of the schema that a model sees."""
+    parameters = _as_parameters(dict(tool.input_schema))
+    return ToolSchema(name=tool.name, description=tool.description, parameters=parameters, strict=False)
 
 
 def _as_parameters(schema: dict[str, Any]) -> ParametersSchema:
@@ -247,7 +247,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         await self.start()
         if self._ready_toolkit is not None:
             if self._schemas is None:
-                self._toolkit = self._ready_toolkit()
+                self._toolkit = Toolkit(map(model_tool, self._ready_toolkit()))
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
             return
         if self._listing_lock is None:
@@ -258,7 +258,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
                 await self._list(stale)
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
-                self._toolkit = Toolkit(tools)
+                self._toolkit = Toolkit(map(model_tool, tools))
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
 
     def _is_stale(self, config: BaseServerConfig) -> bool:

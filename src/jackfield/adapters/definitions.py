@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from ..toolkit.tool import Tool
-from .parameters import object_schema
-from .strict import strict_schema
+from .model_schema import model_tool
+from .strict import StrictRoom, strict_schema
 
 OPENAI_TOOL_SEARCH: dict[str, Any] = {"type": "tool_search"}
 ANTHROPIC_TOOL_SEARCH: dict[str, Any] = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
@@ -26,13 +26,13 @@ def openai_tools(
 ) -> list[dict[str, Any]]:
     """Definitions for OpenAI's APIs; see `Toolkit.openai`."""
     functions: list[dict[str, Any]] = []
-    for tool in tools:
+    for tool in map(model_tool, tools):
         constrained = strict_schema(tool.input_schema, "openai") if strict else None
         functions.append(
             {
                 "name": tool.name,
                 "description": tool.description,
-                "parameters": dict(tool.input_schema) if constrained is None else constrained,
+                "parameters": tool.input_schema if constrained is None else constrained,
                 "strict": constrained is not None,
             }
         )
@@ -49,13 +49,14 @@ def openai_tools(
 def anthropic_tools(tools: Iterable[Tool], *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
     """Definitions for Anthropic's Messages API; see `Toolkit.anthropic`."""
     definitions: list[dict[str, Any]] = []
-    for tool in tools:
-        constrained = strict_schema(tool.input_schema, "anthropic") if strict else None
+    room = StrictRoom()
+    for tool in map(model_tool, tools):
+        constrained = room.taken_by(strict_schema(tool.input_schema, "anthropic")) if strict else None
         definitions.append(
             {
                 "name": tool.name,
                 "description": tool.description,
-                "input_schema": constrained or {"type": "object", **tool.input_schema},
+                "input_schema": tool.input_schema if constrained is None else constrained,
                 **({"strict": True} if constrained is not None else {}),
                 **({"defer_loading": True} if deferred else {}),
             }
@@ -70,9 +71,9 @@ def gemini_tools(tools: Iterable[Tool]) -> list[dict[str, Any]]:
             # Gemini wants a letter or an underscore at the beginning.
             "name": gemini_name(tool.name),
             "description": tool.description,
-            "parameters_json_schema": object_schema(tool),
+            "parameters_json_schema": tool.input_schema,
         }
-        for tool in tools
+        for tool in (model_tool(tool, "gemini") for tool in tools)
     ]
     return [{"function_declarations": declarations}] if declarations else []
 

@@ -14,7 +14,7 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
-from .parameters import object_schema
+from .model_schema import model_tool
 from .pictures import is_picture
 
 Output = str | list[ToolOutputText | ToolOutputImage]
@@ -34,7 +34,7 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
     return FunctionTool(
         name=tool.name,
         description=tool.description,
-        params_json_schema=object_schema(tool),
+        params_json_schema=dict(tool.input_schema),
         on_invoke_tool=invoke,
         strict_json_schema=False,  # Servers' schemas seldom fit strict mode, which wants every property required.
     )
@@ -43,7 +43,7 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
 def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
     """All tools of a toolkit; see `Toolkit.openai_agents`."""
     home = Home()
-    return [function_tool(tool, home) for tool in toolkit]
+    return [function_tool(model_tool(tool), home) for tool in toolkit]
 
 
 def output_of(result: ToolResult) -> Output:

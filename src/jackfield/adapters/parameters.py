@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..plain import as_list, as_table
-from ..toolkit.tool import Tool
+from .references import target
+from .valid_schema import TYPES
 
-TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _TYPE_OF = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _VALUES = ("enum", "const", "default", "examples", "example", "required")
 _MAX_NODES = 5_000
-
-
-def object_schema(tool: Tool) -> dict[str, Any]:
-    """The tool's schema as model APIs want it: of an object, with properties even where there are none."""
-    return {"type": "object", "properties": {}, **tool.input_schema}
 
 
 @dataclass(frozen=True)
@@ -82,19 +77,10 @@ class _Writer:
                 written[word] = {name: self._schema(one, within) for name, one in as_table(part).items()}
             elif word == "$ref" and isinstance(part, str):
                 if part not in within:
-                    written = {**as_table(self._schema(_target(part, self._root), (*within, part))), **written}
+                    written = {**as_table(self._schema(target(part, self._root), (*within, part))), **written}
             elif word not in ("$defs", "definitions"):
                 written[word] = self._schema(part, within)
         return written
-
-
-def _target(reference: str, root: Mapping[str, Any]) -> Any:
-    """What a reference within the schema refers to; anything where it leads nowhere."""
-    node: Any = root
-    for part in reference.removeprefix("#").split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        node = as_table(node).get(name, {})
-    return node
 
 
 def _types(schema: Any) -> tuple[str, ...]:

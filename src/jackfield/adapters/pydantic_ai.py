@@ -15,7 +15,7 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
-from .parameters import object_schema
+from .model_schema import model_tool
 from .pictures import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.
@@ -26,7 +26,7 @@ class MCPToolset(AbstractToolset[Any]):
     """All tools of a toolkit, in their session."""
 
     def __init__(self, toolkit: Toolkit, home: Home, *, id: str | None = None) -> None:  # noqa: A002 - as in Pydantic AI
-        self._toolkit = toolkit
+        self._toolkit = Toolkit(map(model_tool, toolkit))
         self._home = home
         self._id = id
 
@@ -69,7 +69,7 @@ def definition_of(tool: Tool) -> ToolDefinition:
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
-        parameters_json_schema=object_schema(tool),
+        parameters_json_schema=dict(tool.input_schema),
         return_schema=dict(tool.output_schema) if tool.output_schema else None,
         metadata={
             "mcp_server": tool.server_name,

@@ -17,6 +17,7 @@ from smolagents import Tool as SmolagentsTool
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
+from .model_schema import model_tool
 from .parameters import Parameter, parameters_of
 
 # smolagents has no types.
@@ -71,7 +72,7 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
     """All tools of a toolkit that smolagents can call; see `Toolkit.smolagents`."""
     home = Home()
     tools: dict[str, SmolagentsTool] = {}
-    for tool in toolkit:
+    for tool in map(model_tool, toolkit):
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)
         if parameters is None or name in tools:
             why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"
@@ -96,6 +97,8 @@ def _input(parameter: Parameter) -> dict[str, str | type | bool]:
     if "number" in types and len(types) > 1 and "integer" not in types:
         types.append("integer")
     told["type"] = types[0] if len(types) == 1 else types
+    if "array" in types:
+        told.setdefault("items", {})
     told["description"] = str(told.get("description") or told.get("title") or "")
     if not parameter.required:
         told["nullable"] = True

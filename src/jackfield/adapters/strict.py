@@ -3,16 +3,20 @@
 A strict schema may let more through than the server's, since arguments are checked against the server's own
 before anything is sent; it never lets less through, save for properties that the server left unnamed.
 
-Source: OpenAI API, "Structured outputs", "Supported schemas"; Anthropic API, "Strict tool use".
+Source: OpenAI API, "Structured outputs", "Supported schemas"; Anthropic API, "Strict tool use" and "Structured
+outputs", "Schema complexity limits".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from jsonschema.validators import Draft202012Validator
 from referencing import Registry
+
+from ..plain import as_list
+from .references import target
 
 Schema = Mapping[str, Any]
 
@@ -23,6 +27,13 @@ _KEPT = {
 }
 _MAX_DEPTH = 10
 _MAX_PROPERTIES = 5000
+_MAX_ENUM_VALUES = 1000
+_MAX_TEXT_CHARS = 100_000
+"""OpenAI counts names and values; its own limit is 120,000."""
+
+_MAX_STRICT_TOOLS = 20
+_MAX_OPTIONAL_PARAMETERS = 24
+_MAX_UNIONS = 16
 
 
 class _InexpressibleError(Exception):
@@ -41,6 +52,37 @@ def strict_schema(schema: Schema, api: Literal["openai", "anthropic"]) -> dict[s
         return None
 
 
+class StrictRoom:
+    """What one request to Anthropic's API has room for in strict mode, over all its tools."""
+
+    def __init__(self) -> None:
+        self._tools = self._optional = self._unions = 0
+
+    def taken_by(self, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The strict schema, or `None` where there is no room for it left."""
+        if schema is None:
+            return None
+        nodes = list(_nodes(schema))
+        optional = sum(len(node["properties"]) - len(node["required"]) for node in nodes if "properties" in node)
+        unions = sum("anyOf" in node or isinstance(node.get("type"), list) for node in nodes)
+        if (
+            self._tools == _MAX_STRICT_TOOLS
+            or self._optional + optional > _MAX_OPTIONAL_PARAMETERS
+            or self._unions + unions > _MAX_UNIONS
+        ):
+            return None
+        self._tools, self._optional, self._unions = self._tools + 1, self._optional + optional, self._unions + unions
+        return schema
+
+
+def _nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A strict schema and all those within it."""
+    yield schema
+    below = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
+    for node in (*below, *([schema["items"]] if "items" in schema else ())):
+        yield from _nodes(node)
+
+
 class _Strict:
     def __init__(self, schema: Schema, api: Literal["openai", "anthropic"]) -> None:
         self._schema = schema
@@ -56,7 +98,14 @@ class _Strict:
         schema.setdefault("type", "object")
         schema.setdefault("properties", {})
         converted = self._convert(schema, 0)
-        return {**converted, "$defs": self._used} if self._used else converted
+        whole = {**converted, "$defs": self._used} if self._used else converted
+        if self._api == "openai":
+            nodes = list(_nodes(whole))
+            values = [value for node in nodes for value in node.get("enum", ())]
+            texts = [*values, *self._used, *(name for node in nodes for name in node.get("properties", ()))]
+            if len(values) > _MAX_ENUM_VALUES or sum(len(str(text)) for text in texts) > _MAX_TEXT_CHARS:
+                raise _InexpressibleError
+        return whole
 
     def _convert(self, schema: Any, depth: int) -> dict[str, Any]:
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or "patternProperties" in schema:
@@ -72,6 +121,8 @@ class _Strict:
             union: dict[str, Any] = {"anyOf": [self._convert(branch, depth) for branch in branches]}
             return union | {key: schema[key] for key in ("description", "title") if key in schema}
         kept = {key: value for key, value in schema.items() if key in _KEPT[self._api]}
+        if any(isinstance(value, dict | list) for value in (*as_list(kept.get("enum")), kept.get("const"))):
+            raise _InexpressibleError
         kinds = [schema.get("type")] if not isinstance(schema.get("type"), list) else schema["type"]
         if kinds == [None] and not {"enum", "const"} & set(kept):
             raise _InexpressibleError  # anything at all
@@ -115,7 +166,7 @@ class _Strict:
         if name not in self._used:
             self._used[name] = {}
             self._open.append(name)
-            self._used[name] = self._convert(_resolve(reference, self._schema), depth)
+            self._used[name] = self._convert(target(reference, self._schema), depth)
             self._open.pop()
         return {"$ref": f"#/$defs/{name}"}
 
@@ -140,17 +191,15 @@ def _without_nulls(value: Any, schema: Any, root: Schema) -> Any:
 
 
 def _pruned(value: Any, schema: Schema, root: Schema) -> Any:
-    try:
-        if "$ref" in schema:
-            return _without_nulls(value, _resolve(schema["$ref"], root), root)
-    except _InexpressibleError:
-        return value
-    if branches := schema.get("anyOf") or schema.get("oneOf"):
-        for branch in branches:
-            pruned = _without_nulls(value, branch, root)
-            if _is_valid(pruned, branch, root):
-                return pruned
-        return value
+    if "$ref" in schema:
+        value = _without_nulls(value, target(schema["$ref"], root), root)
+    for part in as_list(schema.get("allOf")):
+        value = _without_nulls(value, part, root)
+    for branch in as_list(schema.get("anyOf") or schema.get("oneOf")):
+        pruned = _without_nulls(value, branch, root)
+        if _is_valid(pruned, branch, root):
+            value = pruned
+            break
     if isinstance(value, list):
         return [_without_nulls(item, schema.get("items"), root) for item in cast("list[Any]", value)]
     if not isinstance(value, dict) or not isinstance(schema.get("properties"), Mapping):
@@ -176,13 +225,3 @@ def _is_valid(value: Any, schema: Any, root: Schema) -> bool:
         return validator.is_valid(value)
     except Exception:  # a broken schema or reference of the server's: it has the last word
         return True
-
-
-def _resolve(reference: Any, root: Schema) -> Any:
-    path = str(reference).split("/")
-    if len(path) != 3 or path[0] != "#" or path[1] not in ("$defs", "definitions"):
-        raise _InexpressibleError
-    try:
-        return root[path[1]][path[2]]
-    except (KeyError, TypeError) as error:
-        raise _InexpressibleError from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
+from ..adapters.model_schema import ModelSchema, described, model_schema, model_tool
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..manager.manager import MCPClientSessionManager
@@ -28,15 +29,23 @@ class Offered:
     """One tool as it is offered here."""
 
     listed: ListedTool
-    """As its server lists it, by the name it has here."""
+    """By the name it has here, with the schema that a model sees."""
+    original: ListedTool
+    """As its server lists it."""
+    shown: ModelSchema
     server: BaseServerConfig
-    original_name: str
 
     def called_for(self, manager: MCPClientSessionManager, key: str) -> Tool:
         """The tool, called in the sessions of that key."""
         source = LeasedSource(manager, self.server, key)
-        original = self.listed.model_copy(update={"name": self.original_name})
-        return server_tool(source, self.server, original)
+        return model_tool(server_tool(source, self.server, self.original), shown=self.shown)
+
+
+def _offered(name: str, tool: ListedTool, server: BaseServerConfig) -> Offered:
+    shown = model_schema(tool.input_schema)
+    about = {"description": described(tool.description or tool.title or tool.name, shown)} if shown.note else {}
+    listed = tool.model_copy(update={"name": name, "input_schema": shown.schema, **about})
+    return Offered(listed, tool, shown, server)
 
 
 class AllTools:
@@ -93,8 +102,7 @@ class AllTools:
             ]
             names = assign_names([(config.server_name, tool.name) for config, tool in tools])
             self._offered = {
-                name: Offered(tool.model_copy(update={"name": name}), config, tool.name)
-                for name, (config, tool) in zip(names, tools, strict=True)
+                name: _offered(name, tool, config) for name, (config, tool) in zip(names, tools, strict=True)
             }
             self._stamp = stamp
         return self._offered

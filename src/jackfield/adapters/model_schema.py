@@ -1,0 +1,202 @@
+"""What a model sees of a tool's parameters, and the way back from its arguments to the server's.
+
+One schema that an API refuses fails every request of an agent, whichever tool is called. Every adapter, every
+definition for a model API and the gateway's listing therefore go through `model_schema`: the result is a valid
+JSON Schema of an object, without what the APIs are documented to refuse. It is a hint for models: the session still
+checks arguments against the server's own schema.
+
+Source: Anthropic API, "Tool use" and its errors ("Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'", "JSON
+schema is invalid. It must match JSON Schema draft 2020-12"); OpenAI API, "Function calling"; Gemini API,
+`FunctionDeclaration` ("Parameter names must start with a letter or an underscore and must only contain chars a-z, A-Z,
+0-9, or underscores with a maximum length of 64").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from ..plain import as_list, as_table
+from ..session.results import ToolResult
+from ..toolkit.tool import CallOptions, Tool
+from .gemini_schema import gemini_schema
+from .root_object import root_object
+from .valid_schema import Schema, valid_schema
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+API = Literal["any", "gemini"]
+"""Whose rules hold: those that Anthropic, OpenAI and the frameworks have in common, or Gemini's."""
+
+_VALID_NAME = {"any": re.compile(r"[a-zA-Z0-9_.-]{1,64}"), "gemini": re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")}
+_MAX_NAME_CHARS = 64
+_MAX_NOTE_CHARS = 1_000
+_IN_PLACE = ("allOf", "anyOf", "oneOf")
+_CONDITIONAL = ("if", "then", "else")
+
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """A tool's parameters as a model sees them."""
+
+    schema: dict[str, Any]
+    note: str = ""
+    """What the schema leaves unsaid: which of its arguments belong together."""
+
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The server's names of those properties that have another name here."""
+
+    def server_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments by the server's names. Those that are given by these already stay as they are."""
+        if not self.renamed:
+            return dict(arguments)
+        return cast("dict[str, Any]", self._restored(arguments, [self.schema]))
+
+    def _restored(self, value: Any, schemas: list[Schema]) -> Any:
+        if isinstance(value, list):
+            schemas = self._all_of(schemas)
+            firsts = [as_list(one.get("prefixItems")) for one in schemas]
+            rest = [one["items"] for one in schemas if "items" in one]
+            return [
+                self._restored(item, [*(first[n] for first in firsts if n < len(first)), *rest])
+                for n, item in enumerate(cast("list[Any]", value))
+            ]
+        if not isinstance(value, Mapping):
+            return value
+        schemas = self._all_of(schemas)
+        restored: dict[str, Any] = {}
+        for name, part in cast("Mapping[str, Any]", value).items():
+            below = [one["properties"][name] for one in schemas if name in as_table(one.get("properties"))]
+            server_name = self.renamed.get(name, name) if below else name
+            further = [one["additionalProperties"] for one in schemas if "additionalProperties" in one]
+            restored.setdefault(server_name, self._restored(part, below or further))
+        return restored
+
+    def _all_of(self, schemas: list[Any]) -> list[Schema]:
+        """All schemas that say something of the same value."""
+        found: dict[int, Schema] = {}
+        left: list[Any] = list(schemas)
+        while left:
+            node = left.pop()
+            if not isinstance(node, dict) or id(cast("object", node)) in found:
+                continue
+            schema = found[id(cast("object", node))] = cast("Schema", node)
+            left += [part for word in _IN_PLACE for part in as_list(schema.get(word))]
+            left += [schema[word] for word in _CONDITIONAL if word in schema]
+            left += as_table(schema.get("dependentSchemas")).values()
+            if "$ref" in schema:
+                left.append(as_table(self.schema.get("$defs")).get(str(schema["$ref"]).rpartition("/")[2]))
+        return list(found.values())
+
+
+def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
+    """What a model sees of a server's input schema.
+
+    Total: a schema that cannot be understood becomes an object of any properties.
+
+    Args:
+        schema: As the server lists it.
+        api: Whose rules hold.
+    """
+    try:
+        return _model_schema(schema, api)
+    except Exception as error:  # one tool's schema must not cost the others
+        logger.warning("[MCP] A tool's schema could not be read, and is shown as any arguments: %r", error)
+        return ModelSchema({"type": "object", "properties": {}})
+
+
+def model_tool(tool: Tool, api: API = "any", *, shown: ModelSchema | None = None) -> Tool:
+    """The tool with the schema that a model sees, which takes arguments by the names in it.
+
+    Args:
+        tool: As the server offers it.
+        api: Whose rules hold.
+        shown: Its schema for models, where that is known already.
+    """
+    known = shown or model_schema(tool.input_schema, api)
+    inner = tool.handler
+
+    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        return await inner(known.server_arguments(arguments), options)
+
+    return replace(
+        tool,
+        input_schema=known.schema,
+        description=described(tool.description, known),
+        handler=handler if known.renamed else inner,
+    )
+
+
+def described(description: str, shown: ModelSchema) -> str:
+    """A tool's description with what its schema leaves unsaid: not every API shows models a schema's own."""
+    return f"{description}\n\n{shown.note}" if shown.note else description
+
+
+def _model_schema(schema: Mapping[str, Any], api: API) -> ModelSchema:
+    names = _new_names(schema, _VALID_NAME[api])
+    root, definitions = valid_schema(schema, names)
+    root, note = root_object(root, definitions, names)
+    if api == "gemini":
+        root, definitions = gemini_schema(root, definitions)
+        root.setdefault("properties", {})
+    note = note if len(note) <= _MAX_NOTE_CHARS else f"{note[:_MAX_NOTE_CHARS]}..."
+    if note:
+        root["description"] = " ".join(filter(None, [root.get("description"), note]))
+    if used := _used(root, definitions):
+        root["$defs"] = used
+    return ModelSchema(root, note, {new: name for name, new in names.items()})
+
+
+def _used(root: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Those definitions that are referred to."""
+    used: dict[str, Schema] = {}
+    left: list[Any] = [root]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            table = cast("dict[str, Any]", node)
+            name = str(table.get("$ref", "")).rpartition("/")[2]
+            if name in definitions and name not in used:
+                used[name] = definitions[name]
+                left.append(definitions[name])
+            left += table.values()
+        left += as_list(cast("object", node))
+    return {name: definitions[name] for name in definitions if name in used}
+
+
+def _new_names(schema: Mapping[str, Any], valid: re.Pattern[str]) -> dict[str, str]:
+    """Names for those properties, at any depth, whose own are not valid; none of them in use."""
+    names = _property_names(schema)
+    taken = {name for name in names if valid.fullmatch(name)}
+    new_names: dict[str, str] = {}
+    for name in sorted(names - taken):
+        plain = re.sub(r"[^a-zA-Z0-9_.-]" if valid.fullmatch("a.b") else r"[^a-zA-Z0-9_]", "_", name).strip("_")
+        plain = plain if valid.fullmatch(plain[:1] or " ") else f"_{plain}"
+        if plain in ("", "_") or len(plain) > _MAX_NAME_CHARS or plain in taken:
+            digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+            length = next(n for n in range(6, _MAX_NAME_CHARS) if f"{plain[: 63 - n]}_{digest[:n]}" not in taken)
+            plain = f"{plain[: 63 - length]}_{digest[:length]}"
+        new_names[name] = plain
+        taken.add(plain)
+    return new_names
+
+
+def _property_names(schema: Mapping[str, Any]) -> set[str]:
+    names: set[str] = set()
+    left: list[Any] = [schema]
+    while left:
+        node = left.pop()
+        if isinstance(node, Mapping):
+            table = as_table(cast("object", node))
+            names |= {name for name in as_table(table.get("properties")) if isinstance(name, str)}  # pyright: ignore[reportUnnecessaryIsInstance]
+            names |= {name for name in as_list(table.get("required")) if isinstance(name, str)}
+            # At the root, the names in a value become properties.
+            for value in (*as_list(table.get("enum")), table.get("const")):
+                names |= as_table(value).keys()
+            left += table.values()
+        left += as_list(cast("object", node))
+    return names
