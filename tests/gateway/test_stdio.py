@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import signal
 import struct
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tests.cli.conftest import Command
-from tests.conftest import SERVERS, eventually, quick_python, strays
+from tests.conftest import SERVERS, Scripted, eventually, quick_python, strays
 from tests.gateway.conftest import behind, everything, stdio_config, unruly_entry
 
 from jackfield import (
@@ -325,3 +326,24 @@ async def test_a_server_that_hangs_costs_only_its_call(jackfield: Command, tmp_p
             tasks.start_soon(hang)
             for _ in range(3):
                 assert (await call(session, "two.echo", {"text": "a"})).text == "a"
+
+
+@pytest.mark.parametrize("protocol", ERAS)
+async def test_a_host_sees_what_its_models_api_takes(
+    protocol: str, jackfield: Command, scripted: Scripted, tmp_path: Path
+) -> None:
+    odd = {"oneOf": [{"properties": {"$filter": {"type": "string"}}, "required": ["$filter"]}, {"required": ["id"]}]}
+    script = {
+        "tools/list": {"tools": [{"name": "work", "inputSchema": {"type": "object", **odd}}]},
+        "tools/call": "echo",
+    }
+    behind_it = scripted(script)
+    jackfield.configure_user(one={"command": behind_it.command, "args": behind_it.args})
+    async with MCPClientSessionManager().open_session(
+        stdio_config(jackfield, "--all-tools", protocol=protocol)
+    ) as session:
+        [tool] = (await session.list_tools()).tools
+        assert list(tool.input_schema["properties"]) == ["filter", "id"]
+        assert "oneOf" not in tool.input_schema
+        assert tool.description == "work\n\nGive exactly one of these sets of arguments: filter; id."
+        assert json.loads((await session.call_tool("work", {"filter": "x"})).text) == {"$filter": "x"}

@@ -2,7 +2,8 @@
 
 Anthropic's API answers "input_schema does not support oneOf, allOf, or anyOf at the top level", OpenAI's "schema must
 have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level". The object lets more through
-than what was folded into it, and never less; sentences say which combinations are meant.
+than what was folded into it, and less only where one branch says of a property what another leaves open; sentences say
+which combinations are meant.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ def root_object(root: Schema, definitions: Mapping[str, Schema], names: Mapping[
         names: Other names for properties, by the server's.
     """
     part = _Folder(definitions, names).part(root, ()) or _Part()
-    # "required: property is not defined" (Gemini)
-    properties: Schema = {**{name: {} for name in part.required if name not in part.properties}, **part.properties}
-    schema: Schema = {**part.rest, "type": "object", "properties": properties}
+    schema: Schema = {**part.rest, "type": "object", "properties": part.properties}
     if part.required:
         schema["required"] = part.required
     if schema.pop("unevaluatedProperties", None) is False:
@@ -85,9 +84,11 @@ class _Folder:
         kinds = kinds_of(schema)
         if schema == {"not": {}} or (kinds and "object" not in kinds):
             return None
+        properties, required = as_table(schema.get("properties")), list(as_list(schema.get("required")))
         part = _Part(
-            properties=dict(as_table(schema.get("properties"))),
-            required=list(as_list(schema.get("required"))),
+            # "required: property is not defined" (Gemini)
+            properties={**properties, **{name: {} for name in required if name not in properties}},
+            required=required,
             rest={word: value for word, value in schema.items() if word not in _OWN},
         )
         if self._parts_left < 0:
@@ -161,6 +162,7 @@ def both(one: Schema, other: Schema) -> Schema:
 
 def one_of(schemas: Sequence[Schema]) -> Schema:
     """What fits any of some schemas."""
+    schemas = [one for one in schemas if one] or schemas
     unlike = list({_json({k: v for k, v in one.items() if k not in _ABOUT}, None): one for one in schemas}.values())
     if len(unlike) == 1:
         return schemas[0]
