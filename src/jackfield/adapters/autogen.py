@@ -67,7 +67,7 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
     """A tool with the server's whole JSON schema, `$defs` and all."""
 
     def __init__(self, tool: Tool) -> None:
-        self.tool = model_tool(tool)
+        self.tool: Tool = model_tool(tool)
         super().__init__(AnyArguments, ToolResult, tool.name, self.tool.description)
 
     @property
