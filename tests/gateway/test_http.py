@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,45 +162,6 @@ async def test_a_call_that_is_cancelled_over_http(
             with anyio.fail_after(10):
                 while not log.exists() or log.read_text() != "cancelled":
                     await anyio.sleep(0.01)
-
-
-IDLE = """
-import asyncio, sys
-from jackfield import MCPClientSessionManager, MCPConfig
-from jackfield.gateway.gateway import Gateway
-from jackfield.gateway.http import listen, serve_http
-
-async def run():
-    listener, url = listen("0")
-    async with MCPClientSessionManager(MCPConfig.load(sys.argv[1])) as manager, Gateway(manager) as gateway:
-        say = lambda: print(url, flush=True)
-        await serve_http(gateway, listener, session_idle_timeout=0.5, on_listening=say)
-
-asyncio.run(run())
-"""
-
-
-async def test_a_client_that_goes_without_a_word_is_forgotten(
-    jackfield: Command, manager: MCPClientSessionManager
-) -> None:
-    file = jackfield.configure(one=unruly_entry())
-    with subprocess.Popen(
-        [sys.executable, "-c", IDLE, str(file)], stdout=subprocess.PIPE, text=True, env=jackfield.environment
-    ) as process:
-        assert process.stdout
-        url = process.stdout.readline().strip()
-        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
-        async with httpx2.AsyncClient(headers=headers) as client:
-            hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-            answer = await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
-            session = {"Mcp-Session-Id": answer.headers["mcp-session-id"]}
-            params = {"name": "call_tool", "arguments": {"tool": "one.count"}}
-            counted = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
-            assert '"1"' in (await client.post(url, json=counted, headers=session)).text
-            assert len(behind(process.pid)) == 1
-            assert eventually(lambda: behind(process.pid) == [], 10)
-            assert (await client.post(url, json=counted, headers=session)).status_code == 404
-        process.terminate()
 
 
 # Who is let in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -44,6 +45,14 @@ def serve(
         Path | None,
         typer.Option("--token-file", help="Clients must send what is in it as a bearer token.", metavar="FILE"),
     ] = None,
+    reconnect_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--reconnect-timeout",
+            help="Seconds after which a client is gone whose stream broke; 30 by default.",
+            metavar="SECONDS",
+        ),
+    ] = None,
 ) -> int:
     """Be one MCP server in front of all."""
     invocation = Invocation.of(context)
@@ -54,11 +63,17 @@ def serve(
         )
     if token_file is not None and stdio:
         raise exits.UsageError("--token-file is for --http.", hint="Over stdio there is one client only.")
+    if reconnect_timeout is not None and stdio:
+        raise exits.UsageError("--reconnect-timeout is for --http.", hint="Over stdio a client is gone with its pipe.")
+    if reconnect_timeout is not None and not 0 <= reconnect_timeout < math.inf:
+        raise exits.UsageError("--reconnect-timeout takes a number of seconds.", hint="Such as --reconnect-timeout 60.")
     token = None if stdio else _token(token_file)
     configs = _usable(invocation, servers)
     if stdio:
         return _ended_by(_serve_stdio(invocation, configs, all_tools=all_tools))
-    return _ended_by(_serve_http(invocation, configs, str(http), token, all_tools=all_tools))
+    return _ended_by(
+        _serve_http(invocation, configs, str(http), token, all_tools=all_tools, reconnect_timeout=reconnect_timeout)
+    )
 
 
 def _token(file: Path | None) -> str | None:
@@ -112,12 +127,18 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
 
 
 def _serve_http(
-    invocation: Invocation, configs: Sequence[ServerConfig], address: str, token: str | None, *, all_tools: bool
+    invocation: Invocation,
+    configs: Sequence[ServerConfig],
+    address: str,
+    token: str | None,
+    *,
+    all_tools: bool,
+    reconnect_timeout: float | None,
 ) -> int | None:
     import asyncio
 
     from ..gateway.gateway import Gateway
-    from ..gateway.http import listen, serve_http
+    from ..gateway.http import RECONNECT_SECONDS, listen, serve_http
     from ..manager.manager import MCPClientSessionManager
 
     output = invocation.output
@@ -135,7 +156,13 @@ def _serve_http(
     async def run() -> int | None:
         async with MCPClientSessionManager(catalog=invocation.servers.catalog) as manager:
             async with Gateway(manager, configs, all_tools=all_tools) as gateway:
-                return await serve_http(gateway, listener, token=token, on_listening=say)
+                return await serve_http(
+                    gateway,
+                    listener,
+                    token=token,
+                    reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
+                    on_listening=say,
+                )
 
     try:
         return asyncio.run(run())

@@ -1,7 +1,7 @@
 """Serves a gateway over Streamable HTTP on loopback.
 
 The SDK's app does the protocol, in both eras, and refuses requests that a web page elsewhere makes (Host and
-Origin are checked). Around it stands what it does not tell: which session a client has ended or forgotten.
+Origin are checked). Around it stands how long a client's session lives.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-import anyio
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import Response
 
 from ..errors import ConfigError
-from .gateway import SESSION_HEADER, Gateway
+from .gateway import Gateway
+from .http_sessions import HttpSessions
 from .signals import until_signalled
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 PATH = "/mcp"
 SESSION_IDLE_SECONDS = 1800.0
 """A client's session is over when nothing of it was under way for so long."""
 
-_LOOK_SECONDS = 15.0
+RECONNECT_SECONDS = 30.0
+"""A client is gone when its standing GET stream broke and nothing came from it for so long."""
+
 _GRACE_SECONDS = 1
 """How long an open stream may hold up the end."""
 
@@ -82,6 +82,7 @@ async def serve_http(
     *,
     token: str | None = None,
     session_idle_timeout: float = SESSION_IDLE_SECONDS,
+    reconnect_timeout: float = RECONNECT_SECONDS,
     on_listening: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Serve until a signal comes; returns its number.
@@ -91,15 +92,19 @@ async def serve_http(
         listener: From `listen()`; closed in the end.
         token: What clients must send as `Authorization: Bearer`, if anything.
         session_idle_timeout: Seconds after which a client of which nothing is under way counts as gone.
+        reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
+            longer, keeps its sessions.
         on_listening: Called when clients can connect.
     """
     app: ASGIApp = gateway.server.streamable_http_app(
         streamable_http_path=PATH,
-        session_idle_timeout=session_idle_timeout,
+        session_idle_timeout=None,  # HttpSessions knows more.
         transport_security=_only_this_machine(listener.getsockname()[0]),
     )
-    watched = _SessionWatch(app, gateway, session_idle_timeout)
-    guarded = watched if token is None else _TokenCheck(watched, token)
+    sessions = HttpSessions(
+        app, PATH, gateway.client_ended, idle_timeout=session_idle_timeout, reconnect_timeout=reconnect_timeout
+    )
+    guarded = sessions if token is None else _TokenCheck(sessions, token)
     config = uvicorn.Config(
         guarded,
         log_config=None,
@@ -112,11 +117,9 @@ async def serve_http(
     server = _Uvicorn(config)
 
     async def serve() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watched.forget_idle)
+        async with sessions.running():
             on_listening()
             await server.serve([listener])
-            tasks.cancel_scope.cancel()
 
     def stop() -> None:
         server.should_exit = True
@@ -157,50 +160,3 @@ class _TokenCheck:
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-
-class _SessionWatch:
-    """Sees which sessions there are, and tells the gateway when one is over: ended, unknown to the SDK, or idle."""
-
-    def __init__(self, app: ASGIApp, gateway: Gateway, idle_timeout: float) -> None:
-        self._app = app
-        self._gateway = gateway
-        self._idle_timeout = idle_timeout
-        self._under_way: Counter[str] = Counter()
-        self._last: dict[str, float] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        header = SESSION_HEADER.encode()
-        session_id = next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == header), None)
-        if scope["type"] != "http" or session_id is None:
-            await self._app(scope, receive, send)
-            return
-        answered: list[int] = []
-
-        async def watched(message: Message) -> None:
-            if "status" in message:
-                answered.append(message["status"])
-            await send(message)
-
-        self._under_way[session_id] += 1
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            self._under_way[session_id] -= 1
-            self._last[session_id] = time.monotonic()
-            if 404 in answered or (scope["method"] == "DELETE" and answered and answered[0] < 300):
-                self._ended(session_id)
-
-    async def forget_idle(self) -> None:
-        """End clients that have gone without a word, as the SDK ends their sessions."""
-        while True:
-            await anyio.sleep(min(_LOOK_SECONDS, self._idle_timeout / 2))
-            now = time.monotonic()
-            for session_id, last in list(self._last.items()):
-                if not self._under_way[session_id] and now - last > self._idle_timeout:
-                    self._ended(session_id)
-
-    def _ended(self, session_id: str) -> None:
-        self._last.pop(session_id, None)
-        self._under_way.pop(session_id, None)
-        self._gateway.client_ended(session_id)
