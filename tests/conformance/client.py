@@ -76,6 +76,14 @@ def config(url: str) -> HttpConfig:
 
 def authorization(url: str) -> Any:
     """How the scenario's client shows who it is."""
+    if SCENARIO.startswith("auth/client-credentials"):
+        return OAuthConfig(
+            grant="client_credentials",
+            client_id=CONTEXT["client_id"],
+            client_secret=CONTEXT.get("client_secret"),
+            private_key=CONTEXT.get("private_key_pem"),
+            signing_algorithm=CONTEXT.get("signing_algorithm"),
+        )
     if "client_id" in CONTEXT:
         return OAuthConfig(client_id=CONTEXT["client_id"], client_secret=CONTEXT.get("client_secret"))
     return OAuthConfig(client_metadata_url=CLIENT_METADATA_URL)

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import secrets
 import socket
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
+import jwt
 import uvicorn
 from mcp.server.auth.provider import (
     AccessToken,
@@ -63,6 +67,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--scope", default="notes:read", help="that the MCP server wants")
     parser.add_argument("--step-up", default="", help="STATUS CHALLENGE that add_note gets without notes:write")
     parser.add_argument("--grants", default="notes:read notes:write", help="scopes that the person consents to")
+    parser.add_argument("--token-auth", default="", help="METHOD in which clients show who they are; or several")
+    parser.add_argument("--client-key", help="FILE of the public key of the known client")
+    parser.add_argument("--no-such-scope", default="", help="that the token endpoint refuses to programs")
+    parser.add_argument("--busy", type=int, default=0, help="what the token endpoint answers to programs")
     return parser.parse_args(arguments)
 
 
@@ -86,7 +94,9 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
             self.clients[client_id] = OAuthClientInformationFull(
                 client_id=client_id,
                 client_secret=secret or None,
-                token_endpoint_auth_method="client_secret_basic" if secret else "none",
+                token_endpoint_auth_method=(options.token_auth.split() or ["client_secret_basic"])[0]
+                if secret
+                else "none",
                 scope="notes:read notes:write",
             )
 
@@ -154,6 +164,22 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         self.refresh[refresh] = RefreshToken(token=refresh, **common)
         return OAuthToken(access_token=access, refresh_token=refresh, expires_in=lifetime, scope=" ".join(scopes))
 
+    async def of_program(self, request: Request, form: dict[str, str]) -> Response:
+        """The grant of client credentials, which the SDK's server side does not have."""
+        self.seen["programs"] += 1
+        method, client_id = shown_by(request, form, self.options, self.issuer)
+        self.asked.append({"method": method, "client_id": client_id, **form})
+        if self.options.busy:
+            return Response("", self.options.busy)
+        scopes = form.get("scope", "").split()
+        if client_id is None or method not in (self.options.token_auth.split() or [method]):
+            return JSONResponse({"error": "invalid_client", "error_description": f"not {sorted(form.values())}"}, 401)
+        if self.options.no_such_scope in scopes:
+            return JSONResponse({"error": "invalid_scope"}, 400)
+        given = [scope for scope in scopes if scope in self.options.grants.split()]
+        token = self.grant(client_id, given, form.get("resource"))
+        return JSONResponse(token.model_dump(exclude={"refresh_token"}))
+
     async def load_refresh_token(self, client: OAuthClientInformationFull, refresh_token: str) -> RefreshToken | None:
         if refresh_token in self.used:
             self.seen["reuses"] += 1
@@ -197,6 +223,27 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         return JSONResponse({})
 
 
+def shown_by(
+    request: Request, form: dict[str, str], options: argparse.Namespace, issuer: str
+) -> tuple[str, str | None]:
+    """How a client shows who it is, and who that is; nobody if it cannot be."""
+    known, _, secret = (options.client or "").partition(":")
+    if "client_assertion" in form:
+        try:
+            key = Path(options.client_key).read_text()
+            audience = [issuer, f"{issuer}/"]
+            said = jwt.decode(form["client_assertion"], key, ["ES256", "RS256", "EdDSA", "PS256"], audience=audience)
+        except jwt.InvalidTokenError:
+            return "private_key_jwt", None
+        return "private_key_jwt", known if said["iss"] == said["sub"] == known else None
+    kind, _, coded = request.headers.get("authorization", "").partition(" ")
+    if kind == "Basic":
+        user, _, password = base64.b64decode(coded).decode().partition(":")
+        return "client_secret_basic", known if (unquote(user), unquote(password)) == (known, secret) else None
+    right = (form.get("client_id"), form.get("client_secret")) == (known, secret)
+    return "client_secret_post", known if right else None
+
+
 def again(body: bytes, receive: Receive) -> Receive:
     """What reads a body that was read already."""
     whole = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -233,6 +280,12 @@ class Watched:
             answer = JSONResponse(said)
         if options.bad_token == "shape" and path == "/token":
             answer = JSONResponse({"refresh_token": "refresh-in-a-bad-shape"})
+        if path == "/token":
+            body = await request.body()
+            form = dict(parse_qsl(body.decode()))
+            if form.get("grant_type") == "client_credentials":
+                answer = await self.provider.of_program(request, form)
+            receive = again(body, receive)
         has_token = any(name == b"authorization" for name, _ in scope["headers"])
         if options.at_first and path == "/mcp" and not has_token:
             answer = Response("{}", 200 if options.at_first == "welcome" else 500)
@@ -286,6 +339,8 @@ def authorization_server(provider: Provider) -> Starlette:
         said["client_id_metadata_document_supported"] = options.documents
         if options.iss:
             said["authorization_response_iss_parameter_supported"] = True
+        if options.token_auth:
+            said["token_endpoint_auth_methods_supported"] = options.token_auth.split()
         if options.metadata == "other-issuer":
             said["issuer"] = "https://evil.example"
         if options.metadata == "no-pkce":

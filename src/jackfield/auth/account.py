@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError
@@ -23,7 +23,7 @@ class SignInStatus:
     expires_at: float | None = None
     """When the access token ends, in seconds since the epoch; `None` where the server did not say."""
     is_renewable: bool = False
-    """Whether there is a refresh token."""
+    """Whether there is a refresh token, or no need of one."""
     scope: str | None = None
     wanted_scope: str | None = None
     """That the server wants as well; the next sign-in asks for it. Empty where the server did not say which."""
@@ -44,7 +44,8 @@ async def sign_in_status(config: RemoteConfig) -> SignInStatus:
     credentials = await store.read()
     if credentials is None:
         return SignInStatus(config.server_name, config.address, is_signed_in=False)
-    is_renewable = credentials.refresh_token is not None
+    is_automatic = config.oauth is not None and config.oauth.is_automatic
+    is_renewable = is_automatic or credentials.refresh_token is not None
     return SignInStatus(
         config.server_name,
         config.address,
@@ -83,6 +84,9 @@ async def sign_out(config: RemoteConfig) -> SignOut:
             credentials = await store.read()
         except AuthenticationError:
             credentials = None  # Also what cannot be read can be removed.
+        if credentials is not None and config.oauth is not None and config.oauth.is_automatic:
+            secret = config.oauth.client_secret
+            credentials = replace(credentials, client_secret=secret and str.__str__(secret.get_secret_value()))
         is_revoked = credentials is not None and await revoke(config, credentials)
         await store.forget()
     return SignOut(was_signed_in=True, is_revoked=is_revoked)

@@ -1,4 +1,4 @@
-"""`BearerTransport`: puts the tokens of a sign-in on the requests of a session, and renews them on the way.
+"""`BearerTransport`: puts OAuth tokens on the requests of a session, and renews them on the way.
 
 It sits below the session's HTTP client, so that a renewal is not taken for a call, and a call that was
 refused for an old token is made again before anybody hears of it: a server that answers 401 with a challenge did
@@ -8,7 +8,7 @@ not carry it out.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -17,6 +17,7 @@ import httpx2
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError
 from .challenge import Challenge
+from .client_credentials import granted
 from .credentials import Credentials
 from .endpoints import same_origin
 from .renewal import SignInEndedError, renew, sign_in_ended
@@ -63,9 +64,10 @@ class BearerTransport(httpx2.AsyncBaseTransport):
             return response
         challenge = Challenge.of(response)
         async with _closed_on_failure(response):
-            # A new token would have the same scope.
-            is_renewable = response.status_code == 401 and not challenge.lacks_scope
-            renewed = await self._tokens.renewed(credentials) if is_renewable else None
+            if challenge.lacks_scope:
+                renewed = await self._tokens.with_more_scope(credentials, challenge)
+            else:
+                renewed = await self._tokens.renewed(credentials) if response.status_code == 401 else None
             if renewed is None:
                 await self._tokens.note_wanted(challenge)
                 return response
@@ -120,25 +122,29 @@ class StoredTokens:
         self._store = CredentialStore(config)
         self._held: tuple[Stamp | None, Credentials | None] = (None, None)
         self._renewed: str | None = None
+        self._is_automatic = config.oauth is not None and config.oauth.is_automatic
 
     async def current(self) -> Credentials | None:
-        """Tokens that are good for a request now, renewed if need be; `None` where nobody signed in."""
+        """Tokens that are good for a request now, got or renewed if need be; `None` where nobody signed in."""
         credentials = await self._read()
-        if credentials is None:
-            return None
-        if credentials.ended is not None:
+        if credentials is not None and credentials.ended is not None:
             raise sign_in_ended(self._config, credentials.ended)
-        if not credentials.is_ending or credentials.refresh_token is None:
+        is_good = credentials is not None and not credentials.is_ending
+        if is_good or not (self._is_automatic or (credentials is not None and credentials.refresh_token is not None)):
             return credentials
         try:
             return await self.renewed(credentials) or credentials
         except ServerUnavailableError:
-            if credentials.is_over:
+            if credentials is None or credentials.is_over:
                 raise
             return credentials
 
-    async def renewed(self, old: Credentials) -> Credentials | None:
+    async def renewed(self, old: Credentials | None, scopes: Sequence[str] = ()) -> Credentials | None:
         """Tokens that are newer than `old`: another process may have got them already.
+
+        Args:
+            old: What is over, or was refused.
+            scopes: To ask for as well, where no person has to consent to it.
 
         Returns:
             `None` where there are none to be had, and the server's refusal stands.
@@ -147,29 +153,47 @@ class StoredTokens:
         with anyio.CancelScope() as scope:
             async with self._store.locked():
                 kept = await self._read()
-                if kept is None:
-                    return None
-                if kept.ended is not None:
+                if kept is not None and kept.ended is not None:
                     raise sign_in_ended(self._config, kept.ended)
-                if kept.access_token != old.access_token:
+                if kept is not None and (old is None or kept.access_token != old.access_token):
                     return kept
                 # What was renewed just now and is refused is not refused for its age: neither would the next one be.
-                if kept.refresh_token is None or (kept.access_token == self._renewed and kept.is_fresh):
+                if kept is not None and kept.access_token == self._renewed and kept.is_fresh and not scopes:
+                    return None
+                if self._is_automatic:
+                    return await self._keep(await granted(self._config, kept, scopes))
+                if kept is None or kept.refresh_token is None:
                     return None
                 self._store.check_writable()
                 scope.shield = True
                 return await self._renew(kept)
 
+    async def with_more_scope(self, refused: Credentials, challenge: Challenge) -> Credentials | None:
+        """Tokens with the scopes that the server asks for, once for each; `None` where a person has to consent.
+
+        Source: MCP 2026-07-28, basic/authorization "Step-Up Authorization Flow".
+        """
+        if not self._is_automatic or not challenge.scopes or refused.wanting(challenge) is refused:
+            return None
+        try:
+            return await self.renewed(refused, challenge.scopes)
+        except AuthenticationError as error:
+            logger.warning("[MCP][%s] The scope that the server wants was refused: %s", self._config.server_name, error)
+            return None
+
     async def _renew(self, kept: Credentials) -> Credentials:
         name = self._config.server_name
         try:
-            renewed = await renew(self._config, kept)
+            return await self._keep(await renew(self._config, kept))
         except SignInEndedError as ended:
             try:
                 await self._store.write(kept.without_tokens(ended.reason))
             except OSError as error:
                 logger.warning("[MCP][%s] Tokens that have ended could not be removed: %s", name, error.strerror)
             raise
+
+    async def _keep(self, renewed: Credentials) -> Credentials:
+        name = self._config.server_name
         try:
             await self._store.write(renewed)
         except OSError as error:

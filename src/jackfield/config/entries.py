@@ -107,13 +107,18 @@ def _is_slip(key: str) -> bool:
     return bool(difflib.get_close_matches(key.lower(), _ALL_KEYS, n=1, cutoff=_TYPO))
 
 
+_PLACES = ("working_dir", "cwd", "verify", "private_key_file", "client_assertion_file")
+
+
 def is_place(key: str, value: object) -> TypeGuard[str]:
     """Whether a value of an entry names a place, which is relative to the file; a bare command is one of the PATH."""
-    return isinstance(value, str) and (key in ("working_dir", "cwd", "verify") or (key == "command" and "/" in value))
+    return isinstance(value, str) and (key in _PLACES or (key == "command" and "/" in value))
 
 
 def _anchored(key: str, value: Any, folder: Path) -> Any:
     """Take a relative path from the file's folder, as its author meant it."""
+    if key == "auth" and isinstance(value, dict):
+        return {name: _anchored(name, item, folder) for name, item in cast("dict[str, Any]", value).items()}
     if not is_place(key, value):
         return value
     path = Path(value).expanduser()

@@ -20,10 +20,11 @@ from pydantic import (
 )
 
 from .settings import StrictModel
-from .texts import SecretText, Text
+from .texts import FilePath, SecretText, Text
 
 DEFAULT_REDIRECT_URI = "http://127.0.0.1/callback"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ONLY_AUTOMATIC = ("private_key", "private_key_file", "client_assertion_file")
 
 
 def _secret(value: object) -> object:
@@ -31,10 +32,14 @@ def _secret(value: object) -> object:
 
 
 class OAuthConfig(StrictModel):
-    """Settings of the sign-in by `jackfield auth`. All may be left out: servers tell where to sign in, and let
-    clients register themselves."""
+    """How to get OAuth tokens for a server. For a sign-in by `jackfield auth` all may be left out: servers tell where
+    to sign in, and let clients register themselves."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    """`authorization_code`: a person signs in, by `jackfield auth`. `client_credentials`: sessions get tokens by
+    themselves, for a client that you registered, with `client_id` and one of its credentials."""
 
     client_id: Text | None = Field(
         default=None, min_length=1, validation_alias=AliasChoices("client_id", "clientId", "CLIENT_ID")
@@ -45,6 +50,27 @@ class OAuthConfig(StrictModel):
         default=None, validation_alias=AliasChoices("client_secret", "clientSecret", "CLIENT_SECRET")
     )
     """Of that client, if it has one. Write it as `${VAR}` in files."""
+
+    private_key: Annotated[SkipValidation[SecretText | None], BeforeValidator(_secret)] = None
+    """Of that client, as PEM text, where it signs a JWT in place of a secret (`private_key_jwt`). Write it as `${VAR}`
+    in files, or give `private_key_file`. For `client_credentials`."""
+
+    private_key_file: FilePath | None = None
+    """The file of that key."""
+
+    signing_algorithm: str | None = Field(default=None, pattern=r"^(RS|PS|ES)(256|384|512)$|^EdDSA$")
+    """Of that JWT, such as `PS256`; by default what suits the key."""
+
+    client_assertion_file: FilePath | None = None
+    """A file with a JWT that something else keeps valid, such as the service account's token of a Kubernetes pod. It is
+    read each time, and shown as the client's assertion. For `client_credentials`."""
+
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] | None = None
+    """How the secret is shown; by default as the authorization server says, by Basic where it takes both."""
+
+    issuer: Text | None = None
+    """The authorization server that the client is registered with. The server may name no other then, so that your
+    credentials go nowhere else."""
 
     client_metadata_url: str | None = None
     """An https URL of a client metadata document, for authorization servers that take such instead of a
@@ -68,6 +94,13 @@ class OAuthConfig(StrictModel):
             raise ValueError("a client metadata document is at an https:// address with a path")
         return value
 
+    @field_validator("issuer")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc):
+            raise ValueError("an issuer is an https:// address")
+        return value
+
     @field_validator("redirect_uri")
     @classmethod
     def _loopback(cls, value: str) -> str:
@@ -81,15 +114,35 @@ class OAuthConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_client(self) -> OAuthConfig:
-        if self.client_secret is not None and self.client_id is None:
-            raise ValueError("a client_secret needs its client_id")
+        by_key = [name for name in _ONLY_AUTOMATIC if getattr(self, name) is not None]
+        given = [*(["client_secret"] if self.client_secret is not None else []), *by_key]
+        if given and self.client_id is None:
+            raise ValueError(f"a {given[0]} needs its client_id")
+        if by_key and not self.is_automatic:
+            raise ValueError(f"{by_key[0]} is for grant: client_credentials")
+        if self.is_automatic and self.client_id is None:
+            raise ValueError("grant client_credentials needs the client_id of a client that you registered")
+        if self.is_automatic and len(given) != 1:
+            raise ValueError(f"grant client_credentials needs one of client_secret, {', '.join(_ONLY_AUTOMATIC)}")
+        if self.signing_algorithm is not None and not {"private_key", "private_key_file"} & {*given}:
+            raise ValueError("a signing_algorithm needs a private key")
+        if self.token_endpoint_auth_method is not None and self.client_secret is None:
+            raise ValueError(f"{self.token_endpoint_auth_method} needs a client_secret")
         if self.client_id is not None and self.client_metadata_url is not None:
             raise ValueError("give client_id or client_metadata_url, not both")
         return self
 
     @property
+    def is_automatic(self) -> bool:
+        """Whether tokens are got without a person."""
+        return self.grant == "client_credentials"
+
+    @property
     def client_key(self) -> str:
         """Tells clients of the same server apart; empty for one that registers itself."""
+        if self.is_automatic:
+            # What a token of one may do is not for those who ask for less.
+            return " ".join([self.grant, self.client_id or "", *sorted(self.scopes)])
         return self.client_id or self.client_metadata_url or ""
 
 
