@@ -240,12 +240,42 @@ def test_a_keyring_is_used_where_there_is_one(
     assert "access-" not in (tmp_path / "keyring.json").read_text()
 
 
+def test_client_credentials_need_no_person(jackfield: Command, protected: Start) -> None:
+    server = protected("--client", "robot:s3cret-of-the-robot")
+    auth = {"grant": "client_credentials", "client_id": "robot", "client_secret": "${ROBOT}"}
+    with_server(jackfield, server, auth=auth)
+    env = {"ROBOT": "s3cret-of-the-robot"}
+    done = jackfield("auth", "notes", env=env)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("Got a token for notes. It is kept in ")
+    status = jackfield("auth", "notes", "--status", "--json", env=env)
+    assert (status.json["signed_in"], status.json["renewable"]) == (True, True)
+    used = jackfield("refresh", "notes", env=env)
+    assert used.stdout.startswith("notes\t3\t"), used.stderr
+    doctor = jackfield("doctor", "notes", "--json", env=env)
+    steps = {step["step"]: step for step in doctor.json["servers"][0]["steps"]}
+    assert steps["auth"]["result"] == "warning"
+    assert "auth.issuer" in steps["auth"]["hint"]
+    wrong = jackfield("doctor", "notes", "--json", env={"ROBOT": "another-s3cret-of-it"})
+    assert wrong.exit_code == 0, "the token is still good"
+    assert jackfield("auth", "notes", "--logout", env=env).exit_code == 0
+    wrong = jackfield("doctor", "notes", "--json", env={"ROBOT": "another-s3cret-of-it"})
+    assert wrong.exit_code == 5
+    connect = {step["step"]: step for step in wrong.json["servers"][0]["steps"]}["connect"]
+    assert "invalid_client" in connect["text"]
+    assert "jackfield auth notes" in connect["hint"]
+    for run in (done, status, used, doctor, wrong):
+        assert "s3cret" not in run.stdout + run.stderr
+
+
 @pytest.mark.parametrize(
     ("auth", "shown"),
     [
         ({"client_id": "c", "client_secret": "s3cret"}, "client_secret = **********"),
         ({"CLIENT_ID": "c", "CLIENT_SECRET": "s3cret"}, "CLIENT_SECRET = **********"),
         ({"client_id": "c", "client_secret": "${SECRET}"}, "client_secret = ${SECRET}"),
+        ({"client_id": "c", "private_key": "s3cret"}, "private_key = **********"),
+        ({"client_id": "c", "private_key_file": "~/.ssh/id_rsa"}, "private_key_file = ~/.ssh/id_rsa"),
         ("s3cret", "**********"),
         ("oauth", "oauth"),
     ],

@@ -132,7 +132,10 @@ def _sign_in(
         person.end_line()
         raise
     person.end_line()
-    output.note(f"Signed in to {config.server_name}. The tokens are kept in {_place(status)}.")
+    if config.oauth is not None and config.oauth.is_automatic:
+        output.note(f"Got a token for {config.server_name}. It is kept in {_place(status)}.")
+    else:
+        output.note(f"Signed in to {config.server_name}. The tokens are kept in {_place(status)}.")
     if status.wanted_scope is not None:
         output.warn(f"A scope that was asked for or is needed was not granted: {status.wanted_scope or 'not named'}.")
     if output.as_json:

@@ -38,7 +38,9 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 pass  # told by the other keys, or beside
             case "auth" if isinstance(value, Mapping):
                 for name, text in cast("Mapping[str, Any]", value).items():
-                    yield key, f"{name} = {_unless_secret(name, text, is_header=False)}"
+                    # Which file is read matters to whoever accepts it.
+                    is_open = name.lower().endswith(("_file", "_method"))
+                    yield key, f"{name} = {_plain(text) if is_open else _unless_secret(name, text, is_header=False)}"
             case "auth":
                 # Some programs take a token here; Jackfield will not, but it must not be shown either.
                 yield key, _plain(value) if value in ("oauth", "none", True, False, None) else MASK

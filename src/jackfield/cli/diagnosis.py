@@ -18,7 +18,7 @@ import anyio
 from ..catalog.store import Catalog
 from ..config.expand import Expanded
 from ..config.inherited import withheld_text
-from ..config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
+from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
 from ..manager.manager import MCPClientSessionManager
@@ -90,6 +90,8 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     diagnosis = Diagnosis(config.server_name)
     if isinstance(config, StdioConfig) and (found := _found_command(config)):
         diagnosis.steps.append(Step("command", "ok", found))
+    if isinstance(config, RemoteConfig) and (advice := _credentials_advice(config)) is not None:
+        diagnosis.steps.append(advice)
     if isinstance(config, StdioConfig):
         diagnosis.withheld = config.withheld()
         if text := withheld_text(diagnosis.withheld, _WITHHELD_NAMES):
@@ -139,6 +141,19 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             )
         )
     return diagnosis
+
+
+def _credentials_advice(config: RemoteConfig) -> Step | None:
+    """Whether the server itself tells where the client's credentials go to."""
+    oauth = config.oauth
+    if oauth is None or not oauth.is_automatic or oauth.issuer is not None:
+        return None
+    return Step(
+        "auth",
+        "warning",
+        "Its client credentials name no issuer: at first the server tells which authorization server gets them.",
+        "Set auth.issuer to the address of the authorization server that you registered the client with.",
+    )
 
 
 def _path_of(config: StdioConfig) -> str | None:
@@ -208,7 +223,8 @@ def _closed(report: ConnectionReport | None, seconds: float) -> Step:
 def _install_hint(config: ServerConfig, error: JackfieldError) -> str | None:
     if isinstance(config, StdioConfig) and "was not found" in error.message:
         return _LAUNCHERS.get(os.path.basename(config.command)) or _like(config)
-    if error.code == "auth_required":
+    is_automatic = isinstance(config, RemoteConfig) and config.oauth is not None and config.oauth.is_automatic
+    if error.code == "auth_required" and not is_automatic:
         return f"Sign in: jackfield auth {config.server_name}; or give its token as a header, as ${{VAR}}."
     return None
 

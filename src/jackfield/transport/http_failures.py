@@ -232,6 +232,13 @@ def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response,
     from ..auth.bearer import GRANTED_SCOPE
     from ..auth.store import sign_in_hint
 
+    if config.oauth is not None and config.oauth.is_automatic:
+        if challenge.lacks_scope:
+            return (
+                f"Its authorization server does not give this client the scope ({challenge}): ask its operator for it."
+            )
+        if response.status_code == 401:
+            return "Its authorization server gave this token for the client's credentials: tell the server's operator."
     if challenge.lacks_scope:
         if config.oauth is None:
             return f"The token lacks a scope ({challenge}): set one in its config that has it."
