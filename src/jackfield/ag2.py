@@ -2,21 +2,25 @@
 
     from jackfield.ag2 import MCPClientSessionManager, MCPConfig, SseConfig, StdioConfig, create_toolkit
 
-in place of the same names from `autogen.mcp.mcp_client`.
+in place of the same names from `autogen.mcp.mcp_client`. What a session gives has the camelCase attributes that the SDK
+had before its version 2 (`result.isError`, `tool.inputSchema`), next to those that it has now.
 """
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from .adapters.ag2_session import AG2Lease
+from .adapters.ag2_session import AG2Session as Session
 from .config.mcp_config import MCPConfig
 from .config.servers import HttpConfig, SseConfig, StdioConfig
 from .errors import ConfigError
 from .extras import load
-from .manager.manager import MCPClientSessionManager
-from .session.session import Session
+from .manager import manager
+from .manager.lease import SessionLease
+from .session.session import Session as BaseSession
 from .toolkit import create
 from .toolkit.toolkit import Toolkit
 
@@ -33,8 +37,14 @@ __all__ = [
 Line = Literal["1.x", "0.x"]
 
 
+class MCPClientSessionManager(manager.MCPClientSessionManager):
+    """Jackfield's manager, whose sessions take and give what code written for AG2's expects."""
+
+    _lease_type: ClassVar[type[SessionLease]] = AG2Lease
+
+
 async def create_toolkit(
-    session: Session,
+    session: BaseSession,
     *,
     use_mcp_tools: bool = True,
     use_mcp_resources: bool = True,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import pickle
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import AnyUrl
 from tests.conftest import everything
 from tests.lazily import Lazily
 
-from jackfield import ConfigError, Session, Toolkit, create_toolkit
+from jackfield import ConfigError, InvalidArgumentsError, SessionTimeoutError, Toolkit, create_toolkit
 from jackfield import ag2 as facade
-from jackfield.ag2 import MCPClientSessionManager, MCPConfig
+from jackfield.ag2 import MCPClientSessionManager, MCPConfig, Session
 
 ag2, ag2_events, testing = Lazily("ag2"), Lazily("ag2.events"), Lazily("ag2.testing")
 
@@ -144,6 +148,48 @@ async def test_the_facades_toolkit_takes_what_ag2s_does(session: Session, tmp_pa
     assert str(saved) in words(event)
 
 
+async def test_a_session_gives_and_takes_what_the_sdks_did_before_its_version_2(session: Session) -> None:
+    listed = await session.list_tools(cursor=None)
+    [picture] = [tool for tool in listed.tools if tool.name == "picture"]
+    assert listed.nextCursor is None
+    assert picture.inputSchema == picture.input_schema
+    assert picture.inputSchema["type"] == "object"
+    result = await session.call_tool("picture", {}, timedelta(seconds=9))
+    assert (result.isError, result.structuredContent) == (False, result.structured_content)
+    block = result.content[-1]
+    assert block.mimeType == "image/png"
+    assert result.model_dump()["content"][-1]["mimeType"] == "image/png"
+    assert (await session.call_tool("fail", {"why": "no luck"})).isError
+    assert pickle.loads(pickle.dumps(result)).content[-1].mimeType == "image/png"
+    [template] = (await session.list_resource_templates()).resourceTemplates
+    assert template.uriTemplate == "notes://{day}/{number}"
+    [content] = (await session.read_resource(AnyUrl("notes://today"))).contents
+    assert content.mimeType == "text/plain"
+    about = await session.initialize()
+    assert (about.protocolVersion, about.serverInfo.name) == (session.protocol_version, "everything")
+    assert session.server_capabilities.tools is not None
+    assert session.server_capabilities.tools.listChanged
+    with pytest.raises(AttributeError, match="noSuchThing"):
+        result.noSuchThing  # noqa: B018
+
+
+@pytest.mark.parametrize("seconds", [timedelta(seconds=0.2), 0.2])
+async def test_read_timeout_seconds_bounds_a_call_and_a_session(session: Session, seconds: Any, tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s"):
+        await session.call_tool("slow", {"seconds": 60, "log": log}, read_timeout_seconds=seconds)
+    with pytest.raises(InvalidArgumentsError, match="which are the same"):
+        await session.call_tool("count", read_timeout_seconds=seconds, call_timeout=1)
+    config = facade.StdioConfig(
+        **everything().model_dump(include={"server_name", "command", "args"}),
+        environment=everything().environment_values(),
+        session_options={"read_timeout_seconds": seconds},
+    )
+    async with MCPClientSessionManager().open_session(config) as bounded:
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s"):
+            await bounded.call_tool("slow", {"seconds": 60, "log": log})
+
+
 async def test_another_kind_of_session_is_told(session: Session) -> None:
     with pytest.raises(ConfigError, match=r"not of a ClientSession\.(.|\n)*open_session\(server\)"):
         await facade.create_toolkit(session.sdk_session)  # type: ignore[arg-type]
@@ -167,6 +213,8 @@ async def test_the_line_can_be_chosen_and_the_other_one_is_not_here(toolkit: Too
 async def test_names_of_the_facade_are_jackfields_own() -> None:
     import jackfield
 
-    for name in ("MCPClientSessionManager", "MCPConfig", "SseConfig", "StdioConfig", "HttpConfig", "Session"):
+    for name in ("MCPConfig", "SseConfig", "StdioConfig", "HttpConfig"):
         assert getattr(facade, name) is getattr(jackfield, name)
+    for name in ("MCPClientSessionManager", "Session"):
+        assert issubclass(getattr(facade, name), getattr(jackfield, name))
     assert MCPConfig(servers=[everything()]).servers[0].server_name == "everything"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..session.detached import current_task
 from ..session.owner import SessionOwner
@@ -20,6 +20,9 @@ class SessionLease:
 
     Entering opens the session, or shares it; leaving gives it back. Use each lease once.
     """
+
+    session_type: ClassVar[type[Session] | None] = None
+    """The kind of the session, where that is not `Session` itself."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class SessionLease:
         registry, owner = await self._acquire(self)
         from ..session.session import Session
 
-        session = Session(owner, registry.became_idle, self._hooks)
+        session = (self.session_type or Session)(owner, registry.became_idle, self._hooks)
         self._held = registry, owner, session
         return session
 

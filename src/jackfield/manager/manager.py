@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import anyio
 from anyio.from_thread import BlockingPortalProvider
@@ -61,6 +61,8 @@ class MCPClientSessionManager:
         hooks: Around every tool call of every session.
         catalog: Remembers what servers offer; the one in the user's cache directory if omitted.
     """
+
+    _lease_type: ClassVar[type[SessionLease]] = SessionLease
 
     def __init__(
         self,
@@ -150,7 +152,7 @@ class MCPClientSessionManager:
             registry = self._registry_here()
             return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder())
 
-        return SessionLease(acquire, (*self.hooks, *require_hooks(hooks)))
+        return self._lease_type(acquire, (*self.hooks, *require_hooks(hooks)))
 
     def open_sessions(
         self,

@@ -1,14 +1,15 @@
 """What AG2's documentation says of its MCP session manager, with only the import line changed.
 
 The page "MCP Client Session Manager" of AG2's user guide and the notebook that it names. Servers and model are this
-project's own. One thing is not as the notebook has it: `(await result.process()).last_message()`, for `process()`
-returns nothing in AG2 0.14, so the answer is taken from `await result.summary`.
+project's own. Two things are not as written there, because AG2 0.14 does not have them: `process()` returns nothing, so
+that the answer is taken from `await result.summary`, and `LLMConfig` takes no `config_list=`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def arxiv_server() -> StdioConfig:
         transport="stdio",
         server_name="ArxivServer",
         environment={MARK: TOKEN},
+        session_options={"read_timeout_seconds": 60},
     )
 
 
@@ -78,6 +80,9 @@ async def test_basic_usage(arxiv_server: StdioConfig) -> None:
         tools = await session.list_tools()
         toolkit = await create_toolkit(session=session)
         assert isinstance(toolkit, Toolkit)
+        assert all(tool.inputSchema["type"] == "object" for tool in tools.tools)
+        result = await session.call_tool("search_papers", {"query": "reef"}, read_timeout_seconds=timedelta(seconds=30))
+        assert not result.isError
         assert {tool.name for tool in tools.tools} <= {tool.name for tool in toolkit.tools}
         assert len(toolkit) == len(toolkit.tools)
     assert strays() == []
