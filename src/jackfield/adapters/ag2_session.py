@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mcp.types import (
     GetPromptResult,
@@ -108,4 +108,4 @@ class AG2Session(Session):
 class AG2Lease(SessionLease):
     """What `open_session()` of `jackfield.ag2` returns; entered, it is an `AG2Session`."""
 
-    session_type = AG2Session
+    session_type: ClassVar[type[Session] | None] = AG2Session
