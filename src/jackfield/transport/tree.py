@@ -4,7 +4,8 @@ Standard library only: a program can be started before the event loop and the SD
 up in the meantime. The program leads a process group of its own and carries a mark in its environment that
 its descendants inherit, so that helpers are found that it left behind when it exited, and those that moved
 to a group of their own (on Linux, where the mark can be read back from /proc).
-A program whose owner vanished (event loop closed in mid-call, interpreter exit) is killed by a finalizer.
+A program whose owner vanished (event loop closed in mid-call, interpreter exit) is killed by a finalizer, and one whose
+owner was killed by a `Guard`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .guard import Guard
 from .proc import environment_of, process_ids, status_of
 
 MARK = "JACKFIELD_CHILD"
@@ -104,12 +106,13 @@ class StartedProgram:
     """A program that runs, with pipes to its stdin, stdout and stderr. It is not reaped before its tree is gone, so
     its process id cannot come to mean somebody else."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], mark: str) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], mark: str, guard: Guard) -> None:
         assert popen.stdin
         assert popen.stdout
         assert popen.stderr
         self._popen = popen
         self._tree = _Tree(popen.pid, mark)
+        self._guard = guard
         self._starter = os.getpid()
         self.pid: int = popen.pid
         self.stdin: int = popen.stdin.fileno()
@@ -118,7 +121,7 @@ class StartedProgram:
         self.descriptor: int | None = _open_process_descriptor(popen.pid)
         """Readable once the process has exited; `None` where there is no such thing."""
         self.kill_forgotten: weakref.finalize[..., StartedProgram] = weakref.finalize(
-            self, _kill_forgotten, popen, self._tree, self.descriptor, os.getpid()
+            self, _kill_forgotten, popen, self._tree, self._guard, self.descriptor, os.getpid()
         )
         """Kills it and frees all, at the latest when the interpreter ends."""
 
@@ -143,7 +146,7 @@ class StartedProgram:
             bufsize=0,
             start_new_session=True,
         )
-        return cls(popen, mark)
+        return cls(popen, mark, Guard(popen.pid, f"{MARK}={mark}"))
 
     @property
     def _is_ours(self) -> bool:
@@ -186,6 +189,7 @@ class StartedProgram:
         self.kill_forgotten.detach()
         if self._is_ours:
             _kill(self._popen, self._tree)
+            self._guard.dismiss()
 
     def free(self) -> None:
         """Free the descriptors."""
@@ -243,8 +247,11 @@ def _free(popen: subprocess.Popen[bytes], descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def _kill_forgotten(popen: subprocess.Popen[bytes], tree: _Tree, descriptor: int | None, owner: int) -> None:
+def _kill_forgotten(
+    popen: subprocess.Popen[bytes], tree: _Tree, guard: Guard, descriptor: int | None, owner: int
+) -> None:
     if os.getpid() != owner:
         return  # a fork of this process must not end its parent's children
     _kill(popen, tree)
+    guard.dismiss()
     _free(popen, descriptor)
