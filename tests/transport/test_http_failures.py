@@ -298,9 +298,10 @@ def test_when_to_try_again(given: str, seconds: float | None) -> None:
 
 def test_a_scope_that_is_missing_is_named() -> None:
     asked = {"www-authenticate": 'Bearer error="insufficient_scope", scope="notes:write"'}
-    hint = failure_of(403, headers=asked).hint
-    assert hint is not None
-    assert "(notes:write): add that to auth.scopes" in hint
+    failure = failure_of(403, headers=asked)
+    assert isinstance(failure, AuthenticationError)
+    assert failure.required_scopes == ["notes:write"]
+    assert "another scope (notes:write). Run `jackfield auth" in (failure.hint or "")
     assert "allowed hosts" in (failure_of(403).hint or "")
 
 
