@@ -102,6 +102,8 @@ class Rig:
         state["count"] = state.get("count", 0) + 1
         text = f"{name} {arguments.get('n', '')}"
         time.sleep(arguments.get("seconds", 0))
+        if self.lines(f"run {name} {arguments.get('n', '')}\n") <= arguments.get("slow", 0):
+            hang()
         if name == "count":
             text = str(state["count"])
         elif name == "pid":
@@ -124,6 +126,7 @@ class Rig:
 
     def tool(self, name: str) -> dict:
         kinds = {"n": {"type": "integer"}, "seconds": {"type": "number"}, "bytes": {"type": "integer"}}
+        kinds["slow"] = {"type": "integer", "description": "so many calls of this n are never answered"}
         return {
             "name": name,
             "inputSchema": {"type": "object", "properties": kinds},

@@ -175,6 +175,7 @@ def _choice(name: str, default: str, *others: str) -> Callable[[], Any]:
 
 
 _CAN_BE_OFF = {
+    "attempt_timeout",
     "call_timeout",
     "idle_timeout",
     "liveness_after",
@@ -202,6 +203,12 @@ class SessionConfig(StrictModel):
 
     call_timeout: UpToSixHours | None = Field(default_factory=_setting("call_timeout", 120.0, longest=SIX_HOURS))
     """Seconds to wait for one answer; `None` waits without end."""
+
+    attempt_timeout: UpToSixHours | None = Field(default_factory=_setting("attempt_timeout", None, longest=SIX_HOURS))
+    """Seconds the server has to answer a request that does no harm when it is made again: a call of a tool that
+    declares itself read-only or idempotent, a listing, a resource, a prompt. Then the request is cancelled and made
+    again after `retry_delay`, up to `retry_attempts` times and within `call_timeout`. `None`: what timed out is not
+    made again."""
 
     close_timeout: UpToAnHour = Field(default_factory=_setting("close_timeout", 5.0, longest=HOUR))
     """Seconds for a whole closing: a child gets two fifths of it to leave by itself once its stdin

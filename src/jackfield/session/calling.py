@@ -5,6 +5,7 @@ Each is counted, bounded, and made again where that does no harm; what became of
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
@@ -156,11 +157,13 @@ class Caller:
         owner, context = self.usable(), sys.exception()
         settings = owner.config.session
         deadline = self.deadline(bound)
+        attempt_timeout = settings.attempt_timeout if is_safe else None
         attempt, wait, known = 1, 0.0, self.known_generation
         sent: bool | None = False
         while True:
             scope = anyio.CancelScope(deadline=deadline.at)
             record = CallRecord(method, scope=scope, headers=headers or {})
+            is_late = False  # Whether the server had no more time for this attempt, but there is time for another.
             try:
                 with scope:
                     if wait:
@@ -169,13 +172,17 @@ class Caller:
                     if refuses and owner.generation > known:
                         await anyio.sleep(_REFUSAL_SECONDS)
                         raise refused(owner.config, refuses, owner.generation - 1, sent=sent)
-                    return await self._send(owner, connection, method, send, record)
+                    return await self._send(owner, connection, method, send, record, attempt_timeout)
                 # Out of time, or a transport knows that no answer will come.
                 last = record.latest
-                raise self._wire_failure(last) or self._timed_out(method, deadline, last)
+                if (failure := self._wire_failure(last)) is not None:
+                    raise failure
+                is_late = attempt_timeout is not None and anyio.current_time() < deadline.at
+                missed = Deadline(attempt_timeout, scope.deadline) if is_late else deadline
+                raise self._timed_out(method, missed, last, attempt)
             except JackfieldError as error:
                 attempt += 1
-                ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe)
+                ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe, is_late)
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
                 if ends or anyio.current_time() + wait >= deadline.at:
                     if sent is not False and error.sent is False:
@@ -191,12 +198,12 @@ class Caller:
                 if on_retry is not None:
                     on_retry(error)
 
-    def _may_send_again(self, error: JackfieldError, is_safe: bool) -> bool:
+    def _may_send_again(self, error: JackfieldError, is_safe: bool, is_late: bool) -> bool:
         if self.is_released or not self.owner.is_usable or self.owner.state == "lost":
             return False
         if isinstance(error, StateLostError):
             return False
-        return may_call_again(error, is_safe)
+        return is_late or may_call_again(error, is_safe)
 
     async def _send(
         self,
@@ -205,18 +212,21 @@ class Caller:
         method: str,
         send: Callable[[Client], Awaitable[_T]],
         record: CallRecord,
+        attempt_timeout: float | None,
     ) -> _T:
-        """Make a request once."""
+        """Make a request once.
+
+        Neither opening the session nor waiting for `max_concurrency` is part of `attempt_timeout`.
+        """
         record.generation = owner.generation
         token = current_call.set(record)
         owner.in_flight += 1
         connection.in_flight += 1
         try:
-            if owner.slots is None:
+            async with owner.slots or contextlib.nullcontext():
+                if attempt_timeout is not None and record.scope is not None:
+                    record.scope.deadline = min(record.scope.deadline, anyio.current_time() + attempt_timeout)
                 answer = await send(connection.client)
-            else:
-                async with owner.slots:
-                    answer = await send(connection.client)
             owner.last_heard_at = time.monotonic()
             return answer
         except MCPError as error:
@@ -238,7 +248,7 @@ class Caller:
             if owner.in_flight == 0:
                 self._on_idle(owner)
 
-    def _timed_out(self, method: str, deadline: Deadline, record: CallRecord) -> SessionTimeoutError:
+    def _timed_out(self, method: str, deadline: Deadline, record: CallRecord, attempt: int = 1) -> SessionTimeoutError:
         if record.sent is False and self.owner.state == "recovering":
             happened = "the request was not sent, because the session was still being opened again"
         elif record.sent is False:
@@ -250,12 +260,16 @@ class Caller:
         if record.unclaimed is not None:
             happened += f". Meanwhile it sent {record.unclaimed}"
         within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
+        if attempt > 1:
+            within += f" at attempt {attempt}"
+        settings = self.owner.config.session
+        bound = "attempt_timeout or call_timeout" if settings.attempt_timeout is not None else "call_timeout"
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} {within}; {happened}.",
             server_name=self._name,
             sent=record.sent,
             retryable=record.sent is False,
-            hint="Raise call_timeout for slow work; session.refresh() opens a hanging server anew.",
+            hint=f"Raise {bound} for slow work; session.refresh() opens a hanging server anew.",
         )
 
     async def _failure(
