@@ -124,6 +124,7 @@ SCHEMA = {
         "deep": {"type": "object", "properties": {"n": {"type": "integer"}}},
     },
     "required": ["query"],
+    "additionalProperties": False,
     "$defs": {"Size": {"enum": ["small", "large"]}},
 }
 
@@ -184,6 +185,42 @@ def test_names_that_the_schema_leaves_open() -> None:
         arguments("y=1", schema={"anyOf": [{"required": ["x"]}]})
 
 
+OPEN: dict[str, Any] = {
+    "properties": {
+        "query": {"type": "string"},
+        "scale": {"$ref": "#/$defs/Scale"},
+        "limit": {"type": "integer", "default": 5},
+    },
+    "required": ["query", "scale", "limit"],
+    "$defs": {"Scale": {"type": "string", "default": "css"}},
+}
+
+
+def test_a_default_counts_as_given_and_what_the_schema_leaves_open_is_sent() -> None:
+    seen: list[str] = []
+
+    def made(*words: str, mode: Any = "lenient") -> dict[str, Any]:
+        seen.clear()
+        return arguments_for(tool(OPEN), read(*words), mode=mode, warn=seen.append)
+
+    assert made("query=x") == {"query": "x"}
+    assert seen == []
+    assert made("query=x", "lmit=5", "more:=[1]") == {"query": "x", "lmit": 5, "more": [1]}
+    assert sorted(seen) == [
+        "notes.search does not declare 'lmit'; it is sent all the same. Did you mean 'limit'?",
+        "notes.search does not declare 'more'; it is sent all the same.",
+    ]
+    assert made("query=x", "limit:=null") == {"query": "x"}
+    with pytest.raises(InvalidArgumentsError, match=r"fit: unknown 'qury'; did you mean 'query'\?; query .* missing"):
+        made("qury=x")
+    assert seen == []
+    for words in (["query=x"], ["query=x", "scale=css"], ["query=x", "scale=css", "limit:=null"]):
+        with pytest.raises(InvalidArgumentsError, match=r"scale .*missing|limit"):
+            made(*words, mode="strict")
+    assert made("query=x", "scale=css", "limit=1", "lmit=5", mode="strict")["lmit"] == 5
+    assert made("limit=many", "query:=5", mode="off") == {"limit": "many", "query": 5}
+
+
 @pytest.mark.parametrize("odd", [{"properties": []}, {"type": 5}, {"properties": {"x": 5}}, {"required": 5}])
 def test_a_broken_schema_checks_nothing(odd: Any) -> None:
     assert arguments("x=y", schema=odd) == {"x": "y"}
@@ -192,7 +229,7 @@ def test_a_broken_schema_checks_nothing(odd: Any) -> None:
 def test_a_long_signature_is_cut_at_its_end() -> None:
     properties = {f"parameter_{number}": {"type": "string"} for number in range(100)}
     with pytest.raises(InvalidArgumentsError) as caught:
-        arguments("x=1", schema={"properties": properties})
+        arguments("x=1", schema={"properties": properties, "additionalProperties": False})
     assert str(caught.value).splitlines()[-1].startswith("Call it as notes.search(parameter_0?: string, ")
     assert str(caught.value).endswith("...)")
 

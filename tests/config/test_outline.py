@@ -51,7 +51,7 @@ stdio = st.fixed_dictionaries(
         "include": globs,
         "exclude": globs,
         "type": st.just("stdio"),
-        "session": st.just({"timeout": 3}),
+        "session": st.sampled_from([{"timeout": 3}, {"check_arguments": "off"}]),
     },
 )
 urls = [
@@ -66,6 +66,7 @@ http = st.fixed_dictionaries(
         "protocol": protocols,
         "include": globs,
         "timeout": st.just(3),
+        "session_options": st.sampled_from([{"timeout": 3}, {"check_arguments": "strict"}]),
         "auth": st.sampled_from([None, "oauth", "none"]),
     },
 )

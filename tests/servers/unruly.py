@@ -126,6 +126,8 @@ class Server:
         match name:
             case "echo":
                 text = arguments["text"]
+            case "add" if not all(isinstance(arguments.get(name), int) for name in "ab"):
+                text, is_error = "unruly adds integers a and b alone", True
             case "add":
                 text = str(arguments["a"] + arguments["b"])
             case "count":

@@ -12,7 +12,8 @@ from ..plain import as_list, as_table
 def signature(name: str, schema: Mapping[str, Any]) -> str:
     """A tool's parameters in one line: `search(query: string, limit?: integer = 5)`."""
     properties = as_table(schema.get("properties"))
-    required = as_list(schema.get("required"))
+    # Servers fill a default in, also where they name it as required.
+    required = [name for name in as_list(schema.get("required")) if "default" not in as_table(properties.get(name))]
     # Required ones first, as a person would write them.
     ordered = sorted(properties, key=lambda parameter: parameter not in required)
     shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered]

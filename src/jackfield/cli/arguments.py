@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentsError, nearest
@@ -14,6 +14,7 @@ from .words import Given
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
+    from ..config.outline import CheckMode
 
 _MAX_PROBLEMS = 3
 _SIGNATURE_CHARS = 250
@@ -25,38 +26,61 @@ _SETTLED = _ABOUT | {"type", "enum", "const"}
 _SETTLED_AT_ROOT = _ABOUT | {"type", "properties", "required", "additionalProperties", "definitions"}
 
 
-def arguments_for(tool: ToolEntry, given: Given, *, listed_at: float | None = None) -> dict[str, Any]:
+def arguments_for(
+    tool: ToolEntry,
+    given: Given,
+    *,
+    listed_at: float | None = None,
+    mode: CheckMode = "lenient",
+    warn: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """The arguments to send.
 
     Args:
         tool: With its schema.
         given: As they stand on the command line.
         listed_at: When the tool was listed (seconds since the epoch), where that was not just now.
+        mode: How closely they are checked, as the server's `check_arguments` has it.
+        warn: Told of arguments that are sent although they look like a slip.
 
     Raises:
         InvalidArgumentsError: They do not fit; nothing was sent. Names each, its type and the tool's signature.
     """
     schema = tool.input_schema
     properties = as_table(schema.get("properties"))
-    problems = [_unknown(name, properties) for name in (*given.texts, *given.values) if not _is_known(name, schema)]
+    names = [*given.texts, *given.values]
+    slips = [name for name in names if _looks_like_a_slip(name, schema)]
+    problems: list[str] = []
     arguments = dict(given.values)
     for name, texts in given.texts.items():
-        if not _is_known(name, schema):
-            continue
         try:
             arguments[name] = converted(texts, _schema_of(name, schema), schema)
         except MisfitError as error:
-            problems.append(f"{name} ({_type_name(_schema_of(name, schema), schema)}): {error}")
+            arguments[name] = texts[0] if len(texts) == 1 else list(texts)
+            if _may_be_given(name, schema):
+                problems.append(f"{name} ({_type_name(_schema_of(name, schema), schema)}): {error}")
+    missing = [name for name in as_list(schema.get("required")) if isinstance(name, str) and name not in arguments]
+    if mode != "strict":
+        missing = [name for name in missing if "default" not in as_table(properties.get(name))]
+    # What a reference leads to may have a default.
+    unsure = [name for name in missing if mode != "strict" and _refers(properties.get(name))]
     problems += [
         f"{name} ({_type_name(properties.get(name, True), schema)}) is missing"
-        for name in as_list(schema.get("required"))
-        if isinstance(name, str) and name not in arguments and name not in given.texts
+        for name in missing
+        if name not in unsure
     ]
-    if problems:
+    unknown = [name for name in names if not _may_be_given(name, schema) or (problems and name in slips)]
+    problems = [*(_unknown(name, properties) for name in unknown), *problems]
+    if problems and mode != "off":
         more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
         raise _misfit(tool, f"{'; '.join(problems[:_MAX_PROBLEMS])}{more}", listed_at)
-    if not _is_settled(given, schema):
-        _check_whole(tool, arguments, listed_at)
+    if mode != "off" and (unsure or not _is_settled(given, schema)):
+        arguments = _checked_whole(tool, arguments, listed_at, mode)
+    for name in slips:
+        close = nearest(name, properties, 1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        if warn is not None:
+            warn(f"{tool.reference} does not declare {name!r}; it is sent all the same.{meant}")
     return arguments
 
 
@@ -85,21 +109,24 @@ def listing_age(server_name: str, listed_at: float | None) -> str:
     return f" (as listed {ago(seconds)}; to have it listed anew: jackfield refresh {server_name})"
 
 
-def _is_known(name: str, schema: Schema) -> bool:
-    """Whether the tool takes an argument of that name.
+def _may_be_given(name: str, schema: Schema) -> bool:
+    """Whether the schema lets an argument of that name in; what it says of patterns is checked as a whole."""
+    properties = as_table(schema.get("properties"))
+    return name in properties or schema.get("additionalProperties") is not False or "patternProperties" in schema
 
-    By JSON Schema an object may have more than its properties unless it says otherwise, but servers do not
-    look at what they did not ask for: a misspelt option would silently do nothing. So what the schema does not
-    speak of is refused.
+
+def _looks_like_a_slip(name: str, schema: Schema) -> bool:
+    """Whether the schema lets an argument in without speaking of it: servers do not look at what they did not ask for.
+
+    Without properties, or with others by pattern, one cannot say from here.
     """
-    if name in as_table(schema.get("properties")):
-        return True
-    rest = schema.get("additionalProperties")
-    if rest is True or isinstance(rest, Mapping):
-        return True
-    # Without properties, or with others by pattern or in parts, one cannot say from here.
-    is_open = not isinstance(schema.get("properties"), Mapping) and rest is not False
-    return is_open or "patternProperties" in schema
+    properties = schema.get("properties")
+    speaks_of_others = "additionalProperties" in schema or "patternProperties" in schema
+    return isinstance(properties, Mapping) and name not in properties and not speaks_of_others
+
+
+def _refers(part: object) -> bool:
+    return not {"$ref", "allOf"}.isdisjoint(as_table(part))
 
 
 def _unknown(name: str, properties: Schema) -> str:
@@ -125,11 +152,13 @@ def _is_settled(given: Given, schema: Schema) -> bool:
     )
 
 
-def _check_whole(tool: ToolEntry, arguments: Mapping[str, Any], listed_at: float | None) -> None:
+def _checked_whole(
+    tool: ToolEntry, arguments: Mapping[str, Any], listed_at: float | None, mode: CheckMode
+) -> dict[str, Any]:
     from ..session.arguments import ArgumentCheck
 
     try:
-        ArgumentCheck(tool.server_name, tool.reference, tool.input_schema).check(arguments)
+        return ArgumentCheck(tool.server_name, tool.reference, tool.input_schema, mode).check(arguments)
     except InvalidArgumentsError as error:
         problems = error.message.partition(" do not fit: ")[2].removesuffix(". Nothing was sent.")
         raise _misfit(tool, problems, listed_at) from None

@@ -56,10 +56,11 @@ def call(
     given = read_words(words or [], args)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)
     target = ad_hoc_target(ad_hoc_tool(tool), stdio, http, sse, header or []) or tool_target(invocation.servers, tool)
-    known = check_by_catalog(target, given)
+    known = check_by_catalog(target, given, invocation.output.warn)
+    warn = None if known else invocation.output.warn
     if dry_run:
-        result = planned(*known) if known else make(target, call_steps(target, given, dry_run=True), wishes)
+        result = planned(*known) if known else make(target, call_steps(target, given, dry_run=True, warn=warn), wishes)
         invocation.output.write_json(result)
         invocation.output.note("Nothing was called.")
         return
-    show(make(target, call_steps(target, given), wishes), target, wishes)
+    show(make(target, call_steps(target, given, warn=warn), wishes), target, wishes)

@@ -32,8 +32,16 @@ class Request:
 Steps = Generator[Request, Result, Result]
 
 
-def call_steps(target: Target, given: Given, *, dry_run: bool = False) -> Steps:
+def call_steps(
+    target: Target, given: Given, *, dry_run: bool = False, warn: Callable[[str], None] | None = None
+) -> Steps:
     """Call a tool; or give what would be sent, as `{"server", "tool", "arguments"}`.
+
+    Args:
+        target: The tool.
+        given: Its arguments.
+        dry_run: Do not call it.
+        warn: Told of arguments that look like a slip.
 
     Raises:
         UnknownToolError: There is no such tool.
@@ -43,14 +51,21 @@ def call_steps(target: Target, given: Given, *, dry_run: bool = False) -> Steps:
     listing = yield Request("tools/list")
     tools = (ToolEntry.of(target.server_name, tool) for tool in listing.get("tools", ()))
     tool = find_tool(target, [tool for tool in tools if target.server.lets_in(tool.name)], is_fresh=True)
-    arguments = arguments_for(tool, given)
+    arguments = arguments_for(tool, given, mode=target.server.check_arguments, warn=warn)
     if dry_run:
         return planned(tool, arguments)
     return (yield Request("tools/call", {"name": tool.name, "arguments": arguments}))
 
 
-def check_by_catalog(target: Target, given: Given) -> tuple[ToolEntry, dict[str, Any]] | None:
+def check_by_catalog(
+    target: Target, given: Given, warn: Callable[[str], None] | None = None
+) -> tuple[ToolEntry, dict[str, Any]] | None:
     """The call as far as the catalog knows, before anything is started; `None` where it knows nothing.
+
+    Args:
+        target: The tool.
+        given: Its arguments.
+        warn: Told of arguments that look like a slip.
 
     Raises:
         UnknownToolError: There is no such tool.
@@ -59,7 +74,8 @@ def check_by_catalog(target: Target, given: Given) -> tuple[ToolEntry, dict[str,
     if target.tools is None:
         return None
     tool = find_tool(target, target.tools)
-    return tool, arguments_for(tool, given, listed_at=target.listed_at)
+    mode = target.server.check_arguments
+    return tool, arguments_for(tool, given, listed_at=target.listed_at, mode=mode, warn=warn)
 
 
 def planned(tool: ToolEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:

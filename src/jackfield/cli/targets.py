@@ -15,7 +15,7 @@ from .exits import UsageError
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
     from ..config.launch import Launch
-    from ..config.outline import Outlined
+    from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
     from .servers import Servers
 
@@ -41,7 +41,7 @@ HeaderOption = Annotated[
 class Target:
     """A server, and what of it is meant."""
 
-    server: Outlined
+    server: ServerOutline
     """To look at."""
     name: str
     """Of a tool, a resource or a prompt, as it was given."""

@@ -5,16 +5,17 @@ The models use the same functions, so that both say the same; `tests/config/test
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from ..masking import MASK
-from ..plain import as_strings
+from ..plain import as_strings, as_table
 from ..secret_values import without_secrets
 from .expand import Expanded, ExpandedPath
 from .identity import catalog_key
@@ -37,6 +38,11 @@ KEYS = {
     "streamable-http": {*_REMOTE, "terminate_on_close"},
 }
 """What an entry may have, by transport."""
+
+
+CheckMode = Literal["lenient", "strict", "off"]
+CHECK_MODES: tuple[CheckMode, ...] = ("lenient", "strict", "off")
+"""How closely arguments are checked before a call is sent; the first is the default. See `SessionConfig`."""
 
 
 class Outlined(Protocol):
@@ -63,12 +69,19 @@ class ServerOutline:
     catalog_key: str
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    check_arguments: CheckMode = CHECK_MODES[0]
 
     @classmethod
     def of(cls, config: ServerConfig) -> ServerOutline:
         """The outline of a whole configuration."""
         return cls(
-            config.server_name, config.transport, config.address, config.catalog_key, config.include, config.exclude
+            config.server_name,
+            config.transport,
+            config.address,
+            config.catalog_key,
+            config.include,
+            config.exclude,
+            config.session.check_arguments,
         )
 
     def lets_in(self, tool_name: str) -> bool:
@@ -143,7 +156,14 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
             return None
         address = redact_url(url)
         key = catalog_key(transport, protocol, address, [identifying_url(url, volatile)], headers, volatile)
-    return ServerOutline(name, transport, address, key, include, exclude)
+    return ServerOutline(name, transport, address, key, include, exclude, _check_mode(prepared))
+
+
+def _check_mode(prepared: Mapping[str, Any]) -> CheckMode:
+    settings = as_table(prepared.get("session") or prepared.get("session_options"))
+    said = settings.get("check_arguments", os.environ.get("MCP_SESSION_CHECK_ARGUMENTS", "").strip().lower())
+    # What is none of them is an error of the model's, once that is built.
+    return said if said in CHECK_MODES else CHECK_MODES[0]
 
 
 def lets_in(tool_name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

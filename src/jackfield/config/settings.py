@@ -24,6 +24,7 @@ from pydantic import (
 
 from ..errors import ConfigError
 from .entries import unknown_key
+from .outline import CHECK_MODES, CheckMode
 from .seconds import (
     FIVE_MINUTES,
     HOUR,
@@ -276,6 +277,11 @@ class SessionConfig(StrictModel):
 
     max_stderr_bytes: PositiveInt = Field(default_factory=_setting("max_stderr_bytes", 64 * 1024, int, "bytes"))
     """How much of the end of a child's stderr is kept to be quoted."""
+
+    check_arguments: CheckMode = Field(default_factory=_choice("check_arguments", *CHECK_MODES))
+    """How the arguments of a call are checked against the tool's schema before anything is sent. `lenient`: as servers
+    apply it; a property that has a default counts as given though it is required, and null is left out where the schema
+    refuses it and the property may be absent. `strict`: as it is written. `off`: the server alone decides."""
 
     strict_output: bool = Field(default_factory=_switch("strict_output"))
     """Whether a result with a flaw, such as structured content that does not fit the tool's output schema, is a

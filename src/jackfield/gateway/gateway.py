@@ -77,7 +77,7 @@ class Gateway:
         all_tools: bool = False,
     ) -> None:
         self._manager = manager
-        self._configs = manager.resolve_all(servers)
+        self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
         self._all_tools = all_tools
         self._changes = InMemorySubscriptionBus()
         self._listening = ListenHandler(self._changes)
@@ -225,6 +225,12 @@ class _Server(Server[Any]):
         """As the SDK's, with what this server notifies of."""
         own = NotificationOptions(tools_changed=self._may_change)
         return super().create_initialization_options(notification_options or own, *args, **options)
+
+
+def _unchecked(config: BaseServerConfig) -> BaseServerConfig:
+    """The server, whose own word on arguments counts: the client of a gateway has its schema, and gets its errors."""
+    session = config.session.model_copy(update={"check_arguments": "off"})
+    return config.model_copy(update={"session": session})
 
 
 def _is_sessionless(ctx: Context) -> bool:

@@ -79,5 +79,5 @@ def fitted(name: str, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -
     for key, one in properties.items():
         if one.get("type") == "array" and isinstance(values.get(key), str):
             values[key] = [values[key]]
-    ArgumentCheck("jackfield", name, {**schema, "properties": properties, "additionalProperties": False}).check(values)
-    return values
+    closed = {**schema, "properties": properties, "additionalProperties": False}
+    return ArgumentCheck("jackfield", name, closed, "strict").check(values)

@@ -174,8 +174,9 @@ class Router:
             # What looks like a nested call may be what this tool takes.
             tool, values, notes = repaired_call(tool, arguments, beside, own)
         values, more = converted(values, entry.input_schema)
-        ArgumentCheck(entry.server_name, entry.reference, entry.input_schema).check(values)
         config = self._configs[entry.server_name]
+        mode = config.session.check_arguments
+        values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
         seconds = config.session.call_timeout if options.call_timeout is None else options.call_timeout
         deadline = Deadline.after(seconds)
         if self._policy is not None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache, cached_property
 from typing import Any, cast
 
 from jsonschema import exceptions as jsonschema_exceptions
+from jsonschema import validators
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from ..catalog.signature import signature
+from ..config.outline import CheckMode
 from ..errors import InvalidArgumentsError, nearest
+from .leniency import relaxed, without_refused_nulls
 
 _MAX_PROBLEMS = 3
 
@@ -22,28 +26,48 @@ class ArgumentCheck:
 
     A schema that is itself broken, or refers to something outside of it, checks nothing: the server
     then has the last word. Nothing is ever fetched.
+
+    Args:
+        server_name: For errors.
+        tool_name: For errors.
+        schema: As the server lists it.
+        mode: `strict`: by the schema as it is written. `lenient`: as servers apply it; see `check`. `off`: not at all.
     """
 
-    def __init__(self, server_name: str, tool_name: str, schema: Mapping[str, Any]) -> None:
+    def __init__(
+        self, server_name: str, tool_name: str, schema: Mapping[str, Any], mode: CheckMode = "lenient"
+    ) -> None:
         self._server_name = server_name
         self._tool_name = tool_name
         self._schema = schema
-        self._validator = _compile(schema)
+        self._is_lenient = mode == "lenient"
+        self._validator = None if mode == "off" else _compile(schema)
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Do nothing if the arguments fit.
+    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments to send: those given, if they fit.
+
+        If they do not, the lenient check takes a property that has a default for given, also where it is required, and
+        leaves out a null that the schema refuses, where the property may be absent.
 
         Raises:
-            InvalidArgumentsError: They do not; the hint is the tool's signature.
+            InvalidArgumentsError: They do not fit; the hint is the tool's signature.
         """
+        given = dict(arguments)
         if self._validator is None:
-            return
+            return given
         try:
-            if self._validator.is_valid(arguments):
-                return
-            problems = [_problem(error, self._schema) for error in self._validator.iter_errors(arguments)]
-        except (RecursionError, Unresolvable):
-            return
+            if self._validator.is_valid(given):
+                return given
+            errors = self._validator.iter_errors
+            if self._is_lenient:
+                errors = self._lax.iter_errors
+                pruned = without_refused_nulls(given, errors)
+                if self._lax.is_valid(pruned):
+                    return pruned
+                given = pruned
+            problems = [_problem(error, self._schema) for error in errors(given)]
+        except Exception:  # the schema cannot be applied, in one of many ways
+            return dict(arguments)
         more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
         shown = "; ".join(problems[:_MAX_PROBLEMS]) + more
         raise InvalidArgumentsError(
@@ -52,6 +76,11 @@ class ArgumentCheck:
             sent=False,
             hint=f"Call it as {signature(self._tool_name, self._schema)}",
         )
+
+    @cached_property
+    def _lax(self) -> Validator:
+        assert self._validator is not None
+        return _compile(relaxed(self._schema)) or self._validator
 
 
 class OutputCheck:
@@ -84,19 +113,38 @@ class OutputCheck:
             if self._validator.is_valid(structured):
                 return None
             found = next(self._validator.iter_errors(structured))
-        except (RecursionError, Unresolvable):
+        except Exception:
             return "the tool's outputSchema cannot be applied, so structuredContent was not checked"
         return f"structuredContent does not fit the tool's outputSchema: {_problem(found, self._schema)}"
 
 
 def _compile(schema: Mapping[str, Any]) -> Validator | None:
     # MCP schemas without $schema are 2020-12 (MCP 2025-11-25, server/tools "Data Types").
-    validator = validator_for(dict(schema), default=Draft202012Validator)
     try:
-        validator.check_schema(dict(schema))
-    except (jsonschema_exceptions.SchemaError, RecursionError):
+        kind = validator_for(dict(schema), default=Draft202012Validator)
+        kind.check_schema(dict(schema))
+    except Exception:  # it is none, in one of many ways
         return None
-    return validator(dict(schema), registry=Registry())
+    return _in_decimals(kind)(dict(schema), registry=Registry())
+
+
+@cache
+def _in_decimals(kind: type[Validator]) -> type[Validator]:
+    """The validator, with `multipleOf` by the digits of a number: in floats, 19.99 is no multiple of 0.01."""
+    return cast("Any", validators).extend(kind, {"multipleOf": _multiple_of})
+
+
+def _multiple_of(
+    validator: Validator, step: Any, instance: Any, schema: Any
+) -> Iterator[jsonschema_exceptions.ValidationError]:
+    if not validator.is_type(instance, "number"):
+        return
+    try:
+        fits = not Decimal(str(instance)) % Decimal(str(step))
+    except ArithmeticError:
+        return  # more digits than can be told
+    if not fits:
+        yield jsonschema_exceptions.ValidationError(f"{instance!r} is not a multiple of {step!r}")
 
 
 def _problem(error: jsonschema_exceptions.ValidationError, schema: Mapping[str, Any]) -> str:

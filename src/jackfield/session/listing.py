@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import anyio
 from mcp.types import Tool, ToolAnnotations
 
+from ..config.outline import CheckMode
 from ..config.servers import BaseServerConfig
 from ..errors import ServerLimitError, UnknownToolError, did_you_mean
 from ..transport.repairs import take_flaws
@@ -92,6 +93,7 @@ class ToolListing:
         problems: Sequence[str] = (),
     ) -> None:
         self.server_name: str = config.server_name
+        self._check_mode: CheckMode = config.session.check_arguments
         self.problems: list[str] = list(problems)
         """What was wrong with the listing, in words: each names the tool and the field."""
         first: dict[str, Tool] = {}
@@ -130,7 +132,7 @@ class ToolListing:
                     sent=False,
                     hint=did_you_mean(name, self._by_name, "tool"),
                 )
-            check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema)
+            check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema, self._check_mode)
         return check
 
     def output_check(self, name: str) -> OutputCheck:

@@ -214,7 +214,8 @@ class Session:
 
         Args:
             name: The tool's name as the server lists it.
-            arguments: Checked against the tool's input schema before anything is sent.
+            arguments: Checked against the tool's input schema before anything is sent; how closely is a setting of
+                the server, `check_arguments`.
             call_timeout: Seconds for all of it, listing the tools, hooks and recovery included; the server's setting
                 if omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
@@ -264,14 +265,14 @@ class Session:
         listing = owner.listing or await self._listing_for(call)
         if listing is not None:
             try:
-                listing.check(name).check(call.arguments)
+                call = replace(call, arguments=listing.check(name).check(call.arguments))
             except (UnknownToolError, InvalidArgumentsError):
                 # The server may have changed the tool without saying so.
                 if time.monotonic() - listing.fetched_at < _FRESH_SECONDS:
                     raise
                 listing = await self._listing_for(call, again=True)
                 assert listing is not None
-                listing.check(name).check(call.arguments)
+                call = replace(call, arguments=listing.check(name).check(call.arguments))
         owner.calls += 1
         number, started, totals = owner.calls, time.monotonic(), owner.totals
         totals.calls += 1
