@@ -296,12 +296,12 @@ ODD_SCHEMAS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     ),
     # size
     "deep": (nested(120), []),
-    "wide": (of({f"p{n}": {"type": "string", "enum": [f"{n}"]} for n in range(1500)}), [{"p1": "1"}]),
+    "wide": (of({f"p{n}": TEXT for n in range(300)} | {"a": {"enum": [f"{n}" for n in range(1200)]}}), [{"a": "1"}]),
     "many_branches": ({"anyOf": [of({f"p{n}": TEXT}, required=[f"p{n}"]) for n in range(300)]}, [{"p7": "x"}]),
     "many_references": (
         of(
-            {f"p{n}": {"$ref": f"#/$defs/d{n}"} for n in range(200)},
-            **{"$defs": {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(200)}},
+            {f"p{n}": {"$ref": f"#/$defs/d{n}"} for n in range(60)},
+            **{"$defs": {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(60)}},
         ),
         [],
     ),

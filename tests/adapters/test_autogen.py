@@ -18,7 +18,8 @@ from autogen_core import CancellationToken, FunctionCall
 from autogen_core.models import CreateResult, ModelFamily, ModelInfo, RequestUsage
 from autogen_core.tools import ImageResultContent, TextResultContent, Workbench
 from autogen_ext.models.replay import ReplayChatCompletionClient
-from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, everything, strays
+from tests.adapters.odd_schemas import ODD_SCHEMAS
+from tests.conftest import MARK, SERVERS, TOKEN, Scripted, Unruly, eventually, everything, strays
 
 from jackfield import (
     ConfigError,
@@ -280,3 +281,14 @@ async def test_an_agent_with_a_workbench_can_be_stored() -> None:
     workbench = MCPClientSessionManager(MCPConfig(servers=[everything(environment={"KEY": "s3cret"})])).workbench()
     agent = AssistantAgent("a", model_client=replay("x"), workbench=workbench)
     assert "s3cret" not in agent.dump_component().model_dump_json()
+
+
+async def test_a_workbench_shows_what_model_apis_take(scripted: Scripted) -> None:
+    schema, [arguments] = ODD_SCHEMAS["bracket_names"]
+    script = {"tools/list": {"tools": [{"name": "work", "inputSchema": schema}]}, "tools/call": "echo"}
+    async with MCPClientSessionManager(MCPConfig(servers=[scripted(script)])) as manager:
+        workbench = manager.workbench()
+        [tool] = await workbench.list_tools()
+        first, second, _ = tool["parameters"]["properties"]
+        result = await workbench.call_tool("work", {first: "a", second: "b"})
+        assert json.loads(result.to_text()) == arguments

@@ -17,6 +17,7 @@ from tests.lazily import Lazily
 
 from jackfield import MCPClientSessionManager, create_toolkit
 from jackfield.adapters.model_schema import ModelSchema, logger, model_schema
+from jackfield.adapters.strict import strict_schema, without_nulls
 
 convert = Lazily("langchain_core.utils.function_calling")
 
@@ -153,6 +154,30 @@ def test_whatever_a_server_lists_no_api_refuses_it(schema: dict[str, Any], argum
     for api in APIS:
         assert faults_of(schema, api) == []
         shown_of(schema, api).server_arguments({"a": arguments, "$a": arguments})
+
+
+def test_what_strict_mode_adds_to_a_folded_root_is_taken_out_again() -> None:
+    flat = [name for name in ODD_SCHEMAS if name not in ("tree", "itself")]
+    checked: list[str] = []
+    for name, (schema, takes) in ((name, ODD_SCHEMAS[name]) for name in flat):
+        shown = shown_of(schema)
+        strict = strict_schema(shown.schema, "openai")
+        if strict is None or not strict["properties"]:
+            continue
+        for arguments in takes:
+            written = by_shown_names(arguments, {old: new for new, old in shown.renamed.items()})
+            written = {**dict.fromkeys(strict["properties"]), **written}
+            assert Draft202012Validator(strict).is_valid(written), name
+            sent = without_nulls(shown.server_arguments(written), schema)
+            assert Draft202012Validator(schema).is_valid(sent), (name, sent)
+            checked.append(name)
+    assert {"any_of_required", "one_of_objects", "union_by_kind", "all_of_parts", "enum_of_objects"} <= set(checked)
+
+
+def test_a_toolkit_for_models() -> None:
+    shown = ODD.for_models()
+    assert shown.names == ODD.names
+    assert {tool.name: faults for tool in shown if (faults := api_rules.of_any_api(tool.input_schema))} == {}
 
 
 def test_definitions_for_gemini() -> None:

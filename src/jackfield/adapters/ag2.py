@@ -16,7 +16,6 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
-from .model_schema import model_tool
 from .pictures import is_picture
 
 
@@ -58,7 +57,7 @@ class MCPTool(FunctionTool):
 def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ag2.Toolkit(*(MCPTool(model_tool(tool), home, images=images) for tool in toolkit), name="jackfield")
+    return ag2.Toolkit(*(MCPTool(tool, home, images=images) for tool in toolkit.for_models()), name="jackfield")
 
 
 def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:

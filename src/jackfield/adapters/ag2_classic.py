@@ -17,7 +17,6 @@ from autogen.tools import Toolkit as ClassicToolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
-from .model_schema import model_tool
 
 
 class _MCPTool(ClassicTool):
@@ -69,4 +68,4 @@ class _MCPTool(ClassicTool):
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
     home = Home()
-    return ClassicToolkit([_MCPTool(model_tool(tool), home) for tool in toolkit])
+    return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit.for_models()])

@@ -247,7 +247,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         await self.start()
         if self._ready_toolkit is not None:
             if self._schemas is None:
-                self._toolkit = Toolkit(map(model_tool, self._ready_toolkit()))
+                self._toolkit = self._ready_toolkit().for_models()
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
             return
         if self._listing_lock is None:
@@ -258,7 +258,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
                 await self._list(stale)
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
-                self._toolkit = Toolkit(map(model_tool, tools))
+                self._toolkit = Toolkit(tools).for_models()
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
 
     def _is_stale(self, config: BaseServerConfig) -> bool:

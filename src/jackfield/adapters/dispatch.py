@@ -12,7 +12,7 @@ from ..session.results import decode, describe_block
 from ..toolkit.toolkit import Toolkit
 from .definitions import gemini_name
 from .json_arguments import json_arguments
-from .model_schema import model_schema
+from .model_schema import server_arguments
 from .pictures import is_picture
 from .strict import without_nulls
 
@@ -28,8 +28,8 @@ async def dispatch(toolkit: Toolkit, call: object) -> dict[str, Any]:
         arguments = json_arguments(name, given)
         if name in toolkit:
             schema = toolkit[name].input_schema
-            shown = model_schema(schema, "gemini" if answer is _gemini_answer else "any")
-            arguments = without_nulls(shown.server_arguments(arguments), schema)
+            arguments = server_arguments(schema, arguments, "gemini" if answer is _gemini_answer else "any")
+            arguments = without_nulls(arguments, schema)
         result = await toolkit.call(name, arguments)
     except JackfieldError as error:
         return answer(call, [_text(str(error))], True)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ..plain import as_list, as_table
+from .references import references_in
 from .root_object import both
 from .valid_schema import Schema
 
@@ -39,7 +40,7 @@ def gemini_schema(root: Schema, definitions: Mapping[str, Schema]) -> tuple[Sche
 class _Writer:
     def __init__(self, definitions: Mapping[str, Schema]) -> None:
         self._definitions = definitions
-        direct = {name: _references(one) & definitions.keys() for name, one in definitions.items()}
+        direct = {name: references_in(one) & definitions.keys() for name, one in definitions.items()}
         self._in_circle = {name for name in direct if name in _reachable(direct, name)}
 
     def schema(self, given: Schema) -> Schema:
@@ -56,7 +57,7 @@ class _Writer:
             kept["properties"] = {name: self.schema(one) for name, one in node["properties"].items()}
         known = as_table(kept.get("properties"))
         required = [name for name in as_list(node.get("required")) if name in known]
-        if required := [name for name in required if not _references(known[name]) & self._in_circle]:
+        if required := [name for name in required if not references_in(known[name]) & self._in_circle]:
             kept["required"] = required
         for word in ("items", "additionalProperties"):
             if word in node:
@@ -104,21 +105,6 @@ def _united(one: Any, other: Any) -> Any:
     if isinstance(one or other, dict):
         return {**as_table(other), **as_table(one)}
     return list(dict.fromkeys([*as_list(one), *as_list(other)]))
-
-
-def _references(schema: Any) -> set[str]:
-    """The definitions that are named in a schema."""
-    found: set[str] = set()
-    left: list[Any] = [schema]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            table = as_table(cast("object", node))
-            if isinstance(reference := table.get("$ref"), str):
-                found.add(reference.rpartition("/")[2])
-            left += table.values()
-        left += as_list(cast("object", node))
-    return found
 
 
 def _reachable(direct: Mapping[str, set[str]], start: str) -> set[str]:

@@ -20,7 +20,6 @@ from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
-from .model_schema import model_tool
 from .pictures import is_picture
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class MCPTool(StructuredTool):
 def langchain_tools(toolkit: Toolkit) -> list[BaseTool]:
     """All tools of a toolkit; see `Toolkit.langchain`."""
     home = Home()
-    return [MCPTool.of(model_tool(tool), home) for tool in toolkit]
+    return [MCPTool.of(tool, home) for tool in toolkit.for_models()]
 
 
 def content_of(result: ToolResult) -> str | list[dict[str, Any]]:

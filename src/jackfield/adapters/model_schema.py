@@ -24,6 +24,7 @@ from ..plain import as_list, as_table
 from ..session.results import ToolResult
 from ..toolkit.tool import CallOptions, Tool
 from .gemini_schema import gemini_schema
+from .references import references_in, tables_in
 from .root_object import root_object
 from .valid_schema import Schema, valid_schema
 
@@ -109,6 +110,13 @@ def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
         return ModelSchema({"type": "object", "properties": {}})
 
 
+def server_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any], api: API = "any") -> dict[str, Any]:
+    """A model's arguments by the names in a server's schema; quick where no name had to be changed."""
+    if not _new_names(schema, _VALID_NAME[api]):
+        return dict(arguments)
+    return model_schema(schema, api).server_arguments(arguments)
+
+
 def model_tool(tool: Tool, api: API = "any", *, shown: ModelSchema | None = None) -> Tool:
     """The tool with the schema that a model sees, which takes arguments by the names in it.
 
@@ -153,19 +161,12 @@ def _model_schema(schema: Mapping[str, Any], api: API) -> ModelSchema:
 
 def _used(root: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
     """Those definitions that are referred to."""
-    used: dict[str, Schema] = {}
-    left: list[Any] = [root]
+    left, used = [*references_in(root)], set[str]()
     while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            table = cast("dict[str, Any]", node)
-            name = str(table.get("$ref", "")).rpartition("/")[2]
-            if name in definitions and name not in used:
-                used[name] = definitions[name]
-                left.append(definitions[name])
-            left += table.values()
-        left += as_list(cast("object", node))
-    return {name: definitions[name] for name in definitions if name in used}
+        if (name := left.pop()) in definitions and name not in used:
+            used.add(name)
+            left += references_in(definitions[name])
+    return {name: one for name, one in definitions.items() if name in used}
 
 
 def _new_names(schema: Mapping[str, Any], valid: re.Pattern[str]) -> dict[str, str]:
@@ -187,16 +188,12 @@ def _new_names(schema: Mapping[str, Any], valid: re.Pattern[str]) -> dict[str, s
 
 def _property_names(schema: Mapping[str, Any]) -> set[str]:
     names: set[str] = set()
-    left: list[Any] = [schema]
-    while left:
-        node = left.pop()
-        if isinstance(node, Mapping):
-            table = as_table(cast("object", node))
-            names |= {name for name in as_table(table.get("properties")) if isinstance(name, str)}  # pyright: ignore[reportUnnecessaryIsInstance]
-            names |= {name for name in as_list(table.get("required")) if isinstance(name, str)}
-            # At the root, the names in a value become properties.
-            for value in (*as_list(table.get("enum")), table.get("const")):
-                names |= as_table(value).keys()
-            left += table.values()
-        left += as_list(cast("object", node))
+    for node in tables_in(dict(schema)):
+        names.update(as_table(node.get("properties")))
+        needs = [*as_table(node.get("dependencies")).values(), *as_table(node.get("dependentRequired")).values()]
+        for needed in (node.get("required"), *needs):
+            names.update(name for name in as_list(needed) if isinstance(name, str))
+        # At the root, the names in a value become properties.
+        for value in (*as_list(node.get("enum")), node.get("const")):
+            names.update(as_table(value))
     return names

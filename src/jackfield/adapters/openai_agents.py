@@ -14,7 +14,6 @@ from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
 from .json_arguments import json_arguments
-from .model_schema import model_tool
 from .pictures import is_picture
 
 Output = str | list[ToolOutputText | ToolOutputImage]
@@ -43,7 +42,7 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
 def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
     """All tools of a toolkit; see `Toolkit.openai_agents`."""
     home = Home()
-    return [function_tool(model_tool(tool), home) for tool in toolkit]
+    return [function_tool(tool, home) for tool in toolkit.for_models()]
 
 
 def output_of(result: ToolResult) -> Output:

@@ -15,7 +15,6 @@ from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home, HomeError
-from .model_schema import model_tool
 from .pictures import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.
@@ -26,7 +25,7 @@ class MCPToolset(AbstractToolset[Any]):
     """All tools of a toolkit, in their session."""
 
     def __init__(self, toolkit: Toolkit, home: Home, *, id: str | None = None) -> None:  # noqa: A002 - as in Pydantic AI
-        self._toolkit = Toolkit(map(model_tool, toolkit))
+        self._toolkit = toolkit.for_models()
         self._home = home
         self._id = id
 

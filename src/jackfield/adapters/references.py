@@ -1,4 +1,4 @@
-"""Where a `$ref` of a schema leads, without ever leaving the schema."""
+"""The references (`$ref`) in a schema, and where they lead, without ever leaving it."""
 
 from __future__ import annotations
 
@@ -42,3 +42,22 @@ def _definitions(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield root
     for word in _BELOW:
         yield from map(as_table, as_table(root.get(word)).values())
+
+
+def tables_in(schema: object) -> Iterator[dict[str, Any]]:
+    """All tables in a schema, its own first."""
+    left = [schema]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            table = cast("dict[str, Any]", node)
+            yield table
+            left += table.values()
+        elif isinstance(node, list):
+            left += cast("list[object]", node)
+
+
+def references_in(schema: object) -> set[str]:
+    """The last part of each reference in a schema."""
+    references = (table.get("$ref") for table in tables_in(schema))
+    return {reference.rpartition("/")[2] for reference in references if isinstance(reference, str)}

@@ -17,7 +17,6 @@ from smolagents import Tool as SmolagentsTool
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .home import Home
-from .model_schema import model_tool
 from .parameters import Parameter, parameters_of
 
 # smolagents has no types.
@@ -72,7 +71,7 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
     """All tools of a toolkit that smolagents can call; see `Toolkit.smolagents`."""
     home = Home()
     tools: dict[str, SmolagentsTool] = {}
-    for tool in map(model_tool, toolkit):
+    for tool in toolkit.for_models():
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)
         if parameters is None or name in tools:
             why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"

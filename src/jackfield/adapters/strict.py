@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from jsonschema.validators import Draft202012Validator
 from referencing import Registry
 
-from ..plain import as_list
+from ..plain import as_list, as_table
 from .references import target
 
 Schema = Mapping[str, Any]
@@ -200,6 +200,9 @@ def _pruned(value: Any, schema: Schema, root: Schema) -> Any:
         if _is_valid(pruned, branch, root):
             value = pruned
             break
+    for one in map(as_table, (*as_list(schema.get("enum")), schema.get("const"))):
+        if one and one == {name: part for name, part in as_table(value).items() if part is not None or name in one}:
+            return dict(one)
     if isinstance(value, list):
         return [_without_nulls(item, schema.get("items"), root) for item in cast("list[Any]", value)]
     if not isinstance(value, dict) or not isinstance(schema.get("properties"), Mapping):

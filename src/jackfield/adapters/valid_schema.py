@@ -150,7 +150,8 @@ class _Writer:
             parts = [part for word in _IN_PLACE for part in as_list(node.get(word))]
             if "$ref" in node:
                 parts.append(target(node["$ref"], self._root))
-            if any(part is start for part in parts):
+            self._nodes_left -= len(parts)
+            if self._nodes_left < 0 or any(part is start for part in parts):
                 return True
             left += [part for part in parts if id(part) not in seen]
             seen |= set(map(id, parts))
@@ -190,11 +191,8 @@ def _completed(schema: Schema) -> Schema:
     for word in ("required", "dependentSchemas", "dependentRequired"):
         if schema.get(word) in ([], {}):
             del schema[word]
-    for part in (schema.get("then"), schema.get("else"), *as_table(schema.get("dependentSchemas")).values()):
-        # Not every API shows a model what holds under conditions.
-        for name, one in as_table(as_table(part).get("properties")).items():
-            loose = {word: value for word, value in one.items() if word not in ("enum", "const")}
-            schema.setdefault("properties", {}).setdefault(name, loose)
+    for name, one in _under_conditions(schema).items():
+        schema.setdefault("properties", {}).setdefault(name, one)
     kinds = kinds_of(schema)
     if "array" in kinds:
         schema.setdefault("items", {})
@@ -203,6 +201,18 @@ def _completed(schema: Schema) -> Schema:
         if fitting := [value for value in values if not set(kinds).isdisjoint(_PYTHON_TYPES[type(value)])]:
             schema["enum"] = fitting
     return schema
+
+
+def _under_conditions(schema: Schema) -> dict[str, Schema]:
+    """Properties that hold under conditions, which not every API shows a model."""
+    found: dict[str, Schema] = {}
+    for part in (schema.get("then"), schema.get("else"), *as_table(schema.get("dependentSchemas")).values()):
+        for name, one in as_table(as_table(part).get("properties")).items():
+            found.setdefault(name, {word: value for word, value in one.items() if word not in ("enum", "const")})
+        found |= {name: {} for name in as_list(as_table(part).get("required")) if name not in found}
+    for names in as_table(schema.get("dependentRequired")).values():
+        found |= {name: {} for name in names if name not in found}
+    return found
 
 
 def kinds_of(schema: Mapping[str, Any]) -> list[str]:

@@ -137,6 +137,14 @@ class Toolkit:
         """The same tools with a hook around every call, for logging, approval or changed arguments."""
         return self._of_named(tool.hooked(hook) for tool in self)
 
+    def for_models(self) -> Toolkit:
+        """The same tools with schemas that model APIs take, for frameworks without an adapter here.
+
+        A schema's root is one object, its keywords are valid, and property names that an API would refuse have another
+        name. Calls take arguments by the names in it, or by the server's.
+        """
+        return self._of_named(map(load("jackfield.adapters.model_schema", "model_tool"), self))
+
     # `Any`: to a type checker a list of our tools is no list of `BaseTool | Callable`, which `AssistantAgent` takes.
     def autogen(self) -> list[Any]:
         """The tools as AutoGen `BaseTool`s: `AssistantAgent(tools=toolkit.autogen())`.
