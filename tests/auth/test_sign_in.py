@@ -206,6 +206,24 @@ async def test_an_issuer_in_the_redirect_may_be_right(protected: Start) -> None:
     await signed_in(protected("--iss", "right").config())
 
 
+@pytest.mark.parametrize("issuer", ["/oauth", "/", "https://evil.example"])
+@pytest.mark.parametrize("says_who_it_is", [True, False])
+async def test_a_server_that_is_its_own_authorization_server_may_be_called_by_an_address_below_its_own(
+    issuer: str, says_who_it_is: bool, protected: Start
+) -> None:
+    server = protected("--legacy", issuer, *(["--iss", "right"] if says_who_it_is else []))
+    if "evil" in issuer:
+        with pytest.raises(AuthenticationError, match=r"evil\.example"):
+            await signed_in(server.config())
+        assert server.log()["clients"] == 0
+        return
+    await signed_in(server.config())
+    async with MCPClientSessionManager().open_session(server.config()) as session:
+        assert (await session.call_tool("add_note", {"text": "a"})).data == 1
+        server.forget("access")
+        assert (await session.call_tool("add_note", {"text": "b"})).data == 2
+
+
 async def test_a_server_that_leads_to_another_path_of_its_own(protected: Start) -> None:
     server = protected()
     config = server.config()

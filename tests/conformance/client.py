@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -76,6 +77,8 @@ def config(url: str) -> HttpConfig:
 
 def authorization(url: str) -> Any:
     """How the scenario's client shows who it is."""
+    if "idp_id_token" in CONTEXT:
+        return managed_by_the_enterprise(url)
     if SCENARIO.startswith("auth/client-credentials"):
         return OAuthConfig(
             grant="client_credentials",
@@ -87,6 +90,68 @@ def authorization(url: str) -> Any:
     if "client_id" in CONTEXT:
         return OAuthConfig(client_id=CONTEXT["client_id"], client_secret=CONTEXT.get("client_secret"))
     return OAuthConfig(client_metadata_url=CLIENT_METADATA_URL)
+
+
+def managed_by_the_enterprise(url: str) -> Any:
+    """The SDK's own provider, with an assertion that the company's identity provider gives for a person's token."""
+    from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
+
+    async def assertion(audience: str, resource: str) -> str:
+        kinds = "urn:ietf:params:oauth:token-type"
+        answer = await asyncio.to_thread(
+            posted,
+            CONTEXT["idp_token_endpoint"],
+            grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
+            requested_token_type=f"{kinds}:id-jag",
+            subject_token=CONTEXT["idp_id_token"],
+            subject_token_type=f"{kinds}:id_token",
+            client_id=CONTEXT["idp_client_id"],
+            audience=audience,
+            resource=resource,
+        )
+        return answer["access_token"]
+
+    # A company configures which authorization server its servers have; the tests do not say, so the server is asked.
+    metadata = fetched(url.replace("/mcp", "/.well-known/oauth-protected-resource/mcp"))
+    return IdentityAssertionOAuthProvider(
+        url,
+        MemoryStorage(),
+        CONTEXT["client_id"],
+        CONTEXT["client_secret"],
+        metadata["authorization_servers"][0],
+        assertion,
+        token_endpoint_auth_method="client_secret_basic",
+    )
+
+
+class MemoryStorage:
+    """The SDK's `TokenStorage`, for as long as this program runs."""
+
+    tokens: Any = None
+    client: Any = None
+
+    async def get_tokens(self) -> Any:
+        return self.tokens
+
+    async def set_tokens(self, tokens: Any) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> Any:
+        return self.client
+
+    async def set_client_info(self, client_info: Any) -> None:
+        self.client = client_info
+
+
+def fetched(url: str, data: bytes | None = None) -> Any:
+    """What an address answers, as JSON."""
+    with urllib.request.urlopen(url, data, timeout=10) as answer:
+        return json.load(answer)
+
+
+def posted(url: str, **form: str) -> Any:
+    """What it answers to a form."""
+    return fetched(url, urllib.parse.urlencode(form).encode())
 
 
 async def use_every_tool(session: Session) -> None:

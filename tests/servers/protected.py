@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urljoin
 
 import jwt
 import uvicorn
@@ -71,6 +71,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--client-key", help="FILE of the public key of the known client")
     parser.add_argument("--no-such-scope", default="", help="that the token endpoint refuses to programs")
     parser.add_argument("--busy", type=int, default=0, help="what the token endpoint answers to programs")
+    parser.add_argument("--legacy", help="ISSUER of an MCP server that is its own authorization server (2025-03-26)")
     return parser.parse_args(arguments)
 
 
@@ -119,7 +120,9 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         self.seen["authorizations"] += 1
         self.asked.append({"client_id": client.client_id, **params.model_dump(mode="json")})
-        iss = {"right": self.issuer, "wrong": "https://evil.example"}.get(self.options.iss)
+        iss = {"right": urljoin(self.issuer, self.options.legacy or ""), "wrong": "https://evil.example"}.get(
+            self.options.iss
+        )
         target = str(params.redirect_uri)
         if self.options.deny:
             about = "the person said no"
@@ -343,12 +346,14 @@ def authorization_server(provider: Provider) -> Starlette:
             said["token_endpoint_auth_methods_supported"] = options.token_auth.split()
         if options.metadata == "other-issuer":
             said["issuer"] = "https://evil.example"
+        if options.legacy:
+            said["issuer"] = urljoin(provider.issuer, options.legacy)
         if options.metadata == "no-pkce":
             del said["code_challenge_methods_supported"]
         return JSONResponse(said)
 
     own = [Route("/test/log", provider.log), Route("/test/change", provider.change, methods=["POST"])]
-    if options.metadata != "none":
+    if options.metadata != "none" or options.legacy:
         own.append(Route("/.well-known/oauth-authorization-server", metadata))
     return Starlette(routes=[*own, *routes], middleware=[Middleware(Watched, provider=provider)])
 
@@ -400,8 +405,12 @@ async def main() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         options = parse(json.loads(line))
         (for_tokens, issuer), (for_notes, url) = listen(), listen()
+        if options.legacy:
+            options.metadata, issuer = "none", url
         provider = Provider(options, issuer)
         apps = [(authorization_server(provider), for_tokens), (mcp_server(url, provider), for_notes)]
+        if options.legacy:
+            apps[1][0].router.routes.extend(apps[0][0].routes)
         for app, listener in apps:
             config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
             tasks.append(asyncio.create_task(uvicorn.Server(config).serve([listener])))

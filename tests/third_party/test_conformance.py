@@ -11,13 +11,16 @@ pytestmark = pytest.mark.third_party
 
 A_DOZEN = [
     Run("0.1", "elicitation-sep1034-client-defaults"),
-    Run("0.1", "auth/resource-mismatch"),
+    Run("0.1", "auth/2025-03-26-oauth-metadata-backcompat"),
     Run("0.1", "auth/token-endpoint-auth-post"),
     Run("0.2", "tools_call", "2025-11-25"),
     Run("0.2", "request-metadata", "2026-07-28"),
     Run("0.2", "http-invalid-tool-headers", "2026-07-28"),
     Run("0.2", "sep-2322-client-request-state", "2026-07-28"),
+    Run("0.2", "auth/scope-step-up", "2026-07-28"),
     Run("0.2", "auth/authorization-server-migration", "2026-07-28"),
+    Run("0.2", "auth/client-credentials-jwt"),
+    Run("0.2", "auth/client-credentials-basic"),
 ]
 """Of each kind one: what the specification requires of sessions, of headers, and of signing in."""
 

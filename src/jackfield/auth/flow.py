@@ -77,6 +77,8 @@ class AuthorizationFlow:
         self._added = added
         self.takes_all_published = False
         """Whether to ask for all scopes of the server's metadata: it wants another one, and did not say which."""
+        self.own_issuers = ("", "")
+        """What a server that is its own authorization server is called by itself, and by the SDK."""
         self._challenge = Challenge()
         self._demand = httpx2.Response(403 if added else 401)
         self._storage = MemoryStorage(client=self._known_client())
@@ -139,6 +141,7 @@ class AuthorizationFlow:
             if "issuer" in metadata:
                 self._check_issuer(metadata["issuer"])
                 self._choose_client_authentication(metadata)
+                return self._of_its_own(response, metadata)
         return response
 
     async def _probed(self, request: httpx2.Request) -> httpx2.Response:
@@ -227,6 +230,25 @@ class AuthorizationFlow:
             if is_configured
             else f"Ask the server's operator. {sign_in_hint(name, 'if you trust the new one')}",
         )
+
+    def _of_its_own(self, response: httpx2.Response, metadata: Mapping[str, Any]) -> httpx2.Response:
+        """What the SDK may read of a server without protected-resource metadata, which is its own authorization server.
+
+        Its issuer is its origin. Servers of that time also named an address below it; what the origin itself publishes
+        may say that. Any other issuer is refused, by the SDK.
+
+        Source: MCP 2025-03-26, basic/authorization "Authorization Base URL"; RFC 8414, section 3.3.
+        """
+        issuer, origin = metadata["issuer"], httpx2.URL(self._config.url).copy_with(path="/", query=None, fragment=None)
+        try:
+            is_below = isinstance(issuer, str) and same_origin(httpx2.URL(issuer), origin)
+        except httpx2.InvalidURL:
+            is_below = False
+        if self._provider.context.auth_server_url is not None or origin.userinfo or not is_below:
+            return response
+        self.own_issuers = (issuer, str(origin).rstrip("/"))
+        said = {**metadata, "issuer": self.own_issuers[1]}
+        return httpx2.Response(200, json=said, request=response.request)
 
     def _check_registration(self, response: httpx2.Response) -> None:
         if response.status_code in (200, 201):

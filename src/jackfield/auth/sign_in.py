@@ -170,9 +170,9 @@ class _SignIn(AuthorizationFlow):
             raise self._failed("no address was pasted")
         if "error" in parameters:
             raise self._failed(f"the authorization server said: {denial(parameters)}", self._scope_hint(parameters))
-        return AuthorizationCodeResult(
-            code=parameters["code"], state=parameters.get("state"), iss=parameters.get("iss")
-        )
+        called, known = self.own_issuers
+        issuer = known if called and parameters.get("iss") == called else parameters.get("iss")
+        return AuthorizationCodeResult(code=parameters["code"], state=parameters.get("state"), iss=issuer)
 
     def _scope_hint(self, parameters: Mapping[str, str]) -> str | None:
         asked = self._provider.context.client_metadata.scope
