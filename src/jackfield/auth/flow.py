@@ -75,9 +75,9 @@ class AuthorizationFlow:
         self._oauth = oauth
         self._client = client
         self._added = added
-        self.takes_all_published = False
+        self.takes_all_published: bool = False
         """Whether to ask for all scopes of the server's metadata: it wants another one, and did not say which."""
-        self.own_issuers = ("", "")
+        self.own_issuers: tuple[str, str] = ("", "")
         """What a server that is its own authorization server is called by itself, and by the SDK."""
         self._challenge = Challenge()
         self._demand = httpx2.Response(403 if added else 401)
