@@ -214,7 +214,7 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
         problem = "did not answer the handshake"
     else:
         problem = f"did not complete the handshake: {_words(cause)}"
-    hint = f"{hint} {withheld_text(config.withheld())}".rstrip()
+    hint = f"{withheld_text(config.withheld())} {hint}".lstrip()
     if noise:
         problem += "; it printed lines that are not MCP messages"
         output = f"{noise} | {output}" if output else noise
