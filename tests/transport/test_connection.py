@@ -19,7 +19,7 @@ from jackfield.config.servers import BaseServerConfig
 from jackfield.transport.connection import connect, open_failure
 from jackfield.transport.report import ConnectionReport
 
-LOCAL = StdioConfig(server_name="rig", command="run-rig", args=["-x"])
+LOCAL = StdioConfig(server_name="rig", command="run-rig", args=["-x"], inherit_environment=True)
 REMOTE = HttpConfig(server_name="rig", url="https://rig.example/mcp")
 BY_HAND = "Run it by hand to see why: run-rig -x"
 
