@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak fuzz mutants third-party ag2-classic conformance peers dist \
+.PHONY: demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic conformance peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -53,6 +53,10 @@ soak: $(STAMP)
 # Random faults while calls are made, with the executions counted at the server; all of it takes half an hour.
 fuzz: $(STAMP)
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+# Secrets in what comes out, whichever way a server fails; all of it takes a quarter of an hour.
+fuzz-secrets: $(STAMP)
+	$(BIN)/python -m benchmarks.fuzz_secrets $(ARGS)
 
 # Changes the code that decides, a little at a time, and looks whether its tests notice.
 mutants: $(STAMP)

@@ -79,6 +79,7 @@ def test_what_is_secret_within_a_value(name: str, value: str, inner: str) -> Non
         *(("Accept", value) for value in ("application/json", "text/x-1234")),
         ("AUTHOR_NAME", "somebody"),
         ("ACCOUNT", '{"message": "no-such-thing-1"}'),
+        ("PROMPT", "\n"),
     ],
 )
 def test_what_is_plain_is_left(name: str, value: str) -> None:
@@ -166,6 +167,8 @@ def test_an_error_forgets_where_it_comes_from() -> None:
 
 def test_configurations_show_no_secret_of_a_command_line() -> None:
     args = [
+        "--header",
+        "X-Key: in-args-4",
         "run",
         "-e",
         "API_TOKEN=in-args-1",

@@ -122,7 +122,7 @@ class JackfieldError(Exception):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Whoever writes into an error, and whatever a server said, no secret gets into it.
-        super().__setattr__(name, masked(value) if isinstance(value, str | tuple) and name != "server_name" else value)
+        super().__setattr__(name, value if name in ("server_name", "content") else masked(value))
 
     def without_trace(self, context: BaseException | None = None) -> Self:
         """Forget where it was raised and what it was raised from, which may show what a server was sent.

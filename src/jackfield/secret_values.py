@@ -16,6 +16,9 @@ SECRET_NAME: re.Pattern[str] = re.compile(
 )
 """Names of variables, headers, options and parameters whose values are secrets."""
 
+_AMOUNT_NAME = re.compile(r"max|min|limit|count|budget|timeout|ttl|age|size|length|port", re.IGNORECASE)
+"""Of `MAX_TOKENS=100000`."""
+
 _SHORTEST_VALUE_CHARS = 8
 _LONGEST_WORD_CHARS = 16
 _WORDS = frozenset(
@@ -35,7 +38,8 @@ _PLAIN_NAMES = frozenset(
         *("accept", "accept-encoding", "accept-language", "content-type", "host", "user-agent"),
     }
 )
-_PAIR = re.compile(r"([\w.-]+)\s*[=:]\s*[\"']?([^\s\"',;&]+)")
+_PAIR = re.compile(r"([\w.-]+)=[\"']?(.*?)[\"']?")
+_NAMED_ARGUMENT = re.compile(r"([\w.-]+)(?:=|:\s*)(.+)")
 
 # In a part of a URL, in a path, and in a query by httpx2 and browsers.
 _UNQUOTED = ("", "/", "!$&'()*+,;=:@/?", "!$'()*,:@/?")
@@ -58,11 +62,13 @@ def keep_secret(owner: object, values: Iterable[NamedValue]) -> None:
 
 
 def argument_secrets(args: Sequence[str]) -> Iterator[NamedValue]:
-    """What is secret in a command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
+    """What is secret in a command line: `--token X`, `--token=X`, `-e TOKEN=X`, `--header "X-Key: X"`, passwords in
+    URLs."""
     for index, text in enumerate(args):
-        name, is_pair, value = text.partition("=")
-        if is_pair and SECRET_NAME.search(name):
-            yield name, value
+        if "${" in text:
+            continue
+        if (named := _NAMED_ARGUMENT.fullmatch(text)) and SECRET_NAME.search(named[1]):
+            yield named[1], named[2]
         before = args[index - 1] if index else ""
         if before.startswith("-") and "=" not in before and SECRET_NAME.search(before) and not text.startswith("-"):
             yield before, text
@@ -91,6 +97,8 @@ def _is_plain(name: str, value: str) -> bool:
     """Whether a value is nothing that needs to be masked, or would be found everywhere."""
     if len(value) < SHORTEST_SECRET_CHARS or value.lower() in _WORDS or name.lower() in _PLAIN_NAMES or _is_path(value):
         return True
+    if value.isdigit() and _AMOUNT_NAME.search(name):
+        return True
     if SECRET_NAME.search(name):
         return False
     is_word = value.isalpha() and len(value) <= _LONGEST_WORD_CHARS
@@ -113,14 +121,14 @@ def _parts(name: str, value: str) -> Iterator[str]:
     value = value.strip()
     if not _is_plain(name, value):
         yield value
+        lines = value.splitlines() if "\n" in value else ()
+        yield from (line.strip() for line in lines if not _is_plain(name, line.strip()))
     yield from secrets_within(name, value)
 
 
 def secrets_within(name: str, value: str) -> Iterator[str]:
     """The secrets that are part of a value."""
     found: list[tuple[str, str]] = []
-    if "\n" in value:
-        found += [(name, line.strip()) for line in value.splitlines()]
     scheme, _, rest = value.partition(" ")
     if rest and SECRET_NAME.search(name) and scheme.isalnum():
         found.append((name, rest.strip()))
@@ -129,10 +137,16 @@ def secrets_within(name: str, value: str) -> Iterator[str]:
     if "://" in value:
         found += _of_url(value)
     is_cookie = name.lower() == "cookie"
-    found += [(key, part) for key, part in _PAIR.findall(value) if is_cookie or SECRET_NAME.search(key)]
+    found += [(key, part) for key, part in _pairs(rest) or _pairs(value) if is_cookie or SECRET_NAME.search(key)]
     if value[:1] in ("{", "["):
         found += _of_json(value)
     yield from (part for key, part in found if part != value and not _is_plain(key, part))
+
+
+def _pairs(value: str) -> list[tuple[str, str]]:
+    """What `a=b; c=d` and `a="b", c="d"` consist of; nothing of any other text."""
+    words = [_PAIR.fullmatch(word) for word in re.split(r"[\s;,&]+", value) if word]
+    return [(word[1], word[2]) for word in words if word] if all(words) else []
 
 
 def _of_basic(credentials: str) -> Iterator[tuple[str, str]]:

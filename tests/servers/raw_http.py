@@ -63,6 +63,8 @@ class RawServer:
         """The methods of all messages."""
         self.headers: dict[str, bytes] = {}
         """Of the last request."""
+        self.target = b""
+        """Of the last request: path and query."""
         self.connections = 0
         self.changed = asyncio.Event()
 
@@ -118,7 +120,7 @@ class RawServer:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).rstrip().split(b"\r\n")
-        method = first.split(b" ")[0]
+        method, self.target, _ = first.split(b" ", 2)
         pairs = (line.partition(b":") for line in lines)
         self.headers = {name.decode().lower(): value.strip() for name, _, value in pairs}
         body = await reader.readexactly(int(self.headers.get("content-length", 0)))

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
+from ..secret_values import without_secrets
 from .discover import program_of, starting_folder
 from .entries import entry_error, prepare
 from .expand import Expanded, template_of
 from .files import is_disabled, parse_file, server_entries
 from .oauth import AUTH_KINDS, OAuthConfig
-from .outline import redact_url
+from .outline import redact_url, shown
 from .servers import (
     WHAT_TO_GIVE,
     BaseServerConfig,
@@ -153,6 +154,11 @@ def _portable(server: BaseServerConfig) -> dict[str, Any]:
     stored = {name: _stored(value) for name, value in given.items()}
     if isinstance(url := given.get("url"), str) and not isinstance(url, Expanded):
         stored["url"] = template_of(redact_url(url, userinfo=f"{MASK}@"))
+    if args := cast("list[str]", given.get("args")):
+        hidden = without_secrets([shown(text) for text in args])
+        stored["args"] = [
+            template_of(text if isinstance(text, Expanded) else rest) for text, rest in zip(args, hidden, strict=True)
+        ]
     return {**stored, "server_name": server.server_name, "transport": transport_of(server)}
 
 

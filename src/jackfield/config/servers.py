@@ -23,6 +23,7 @@ from pydantic import (
     PositiveFloat,
     Strict,
     Tag,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -165,9 +166,13 @@ class StdioConfig(BaseServerConfig):
             raise ValueError(f"unknown encoding {value!r}") from None
         return value
 
+    @field_serializer("args")
+    def _args_without_secrets(self, args: list[str]) -> list[str]:
+        return without_secrets([shown(text) for text in args])
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, without_secrets([shown(text) for text in self.args]) if name == "args" else value
+            yield name, self._args_without_secrets(self.args) if name == "args" else value
 
     def sent_values(self) -> Iterable[NamedValue]:
         """Variables, and what is secret in the command line."""

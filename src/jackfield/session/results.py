@@ -95,18 +95,26 @@ class ToolResult(CallToolResult):
         Raises:
             ToolError: The tool reported an error; its content is kept.
         """
-        if self.is_error:
-            own = self.for_code()
-            raise ToolError(
-                f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error.",
-                content=own.content,
-                server_name=self.server_name,
-                sent=True,
-                state_lost=self.state_lost,
-                server_output=own.text or None,
-                generation=self.generation - 1 if self.state_lost else self.generation,
-            )
-        return self
+        error = self.tool_error()
+        if error is None:
+            return self
+        del self  # A traceback with variables shall not show what the server wrote.
+        raise error
+
+    def tool_error(self) -> ToolError | None:
+        """The error that the tool reported; its content is kept."""
+        if not self.is_error:
+            return None
+        own = self.for_code()
+        return ToolError(
+            f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error.",
+            content=own.content,
+            server_name=self.server_name,
+            sent=True,
+            state_lost=self.state_lost,
+            server_output=own.text or None,
+            generation=self.generation - 1 if self.state_lost else self.generation,
+        )
 
 
 def state_note(server_name: str) -> str:

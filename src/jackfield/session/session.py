@@ -311,7 +311,7 @@ class Session:
             if result.problems:
                 self._note_problems(name, result)
             if result.is_error:
-                failure = _tool_error(result)
+                failure = result.tool_error()
             return result
         except JackfieldError as error:
             failure = error
@@ -632,11 +632,3 @@ def _not_made(tool: str, error: JackfieldError) -> JackfieldError:
     error.args = (error.message,)
     error.sent = False
     return error
-
-
-def _tool_error(result: ToolResult) -> JackfieldError | None:
-    try:
-        result.raise_for_error()
-    except ToolError as error:
-        return error
-    return None

@@ -41,8 +41,8 @@ class OutputTail:
             self._held -= len(self._chunks.popleft())
 
     def text(self) -> str:
-        """What is kept, as text."""
-        return b"".join(self._chunks)[-self._limit :].decode("utf-8", "replace")
+        """What is kept, as text without secrets."""
+        return mask(b"".join(self._chunks)[-self._limit :].decode("utf-8", "replace"), is_cut=True)
 
 
 class ConnectionReport:
@@ -111,7 +111,7 @@ class ConnectionReport:
 
     def stderr_quote(self) -> str | None:
         """The end of what the server wrote to stderr, saying so where that was more than is kept."""
-        text = mask(self.stderr.text(), is_cut=True)
+        text = self.stderr.text()
         kept = self.config.session.max_stderr_bytes
         if self.stderr.total_bytes > kept:
             text = f"{text} | (the end of {self.stderr.total_bytes:,} bytes; max_stderr_bytes={kept:,})"
