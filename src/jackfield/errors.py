@@ -146,7 +146,7 @@ class JackfieldError(Exception):
         if self.server_output and (quoted := one_line(self.server_output)):
             lines.append(f"The server wrote: {quoted}")
         if self.hint:
-            lines.append(one_line(self.hint))
+            lines.append(one_line(self.hint, 600))
         return "\n".join(lines)
 
 

@@ -214,7 +214,8 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
         problem = "did not answer the handshake"
     else:
         problem = f"did not complete the handshake: {_words(cause)}"
-    hint = f"{withheld_text(config.withheld())} {hint}".lstrip()
+    # Last, for of a hint that is too long the end is kept.
+    hint = " | ".join(filter(None, (hint, withheld_text(config.withheld()))))
     if noise:
         problem += "; it printed lines that are not MCP messages"
         output = f"{noise} | {output}" if output else noise
