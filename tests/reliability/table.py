@@ -172,7 +172,7 @@ class StatusRow:
         """What a cell should end with."""
         if got == "result":
             return Outcome("result", None, self.state_lost, 1)
-        return Outcome(got, self.sent, False, 0)
+        return Outcome(got, self.sent, self.state_lost, 0)
 
 
 _NO_PROOF = [405, 406, 408, 410, 418, 421, 422, 425, 451, 500, 501, 502, 503, 504, 520, 599]
@@ -192,7 +192,17 @@ STATUS_TABLE = [
     StatusRow([401, 403], [*NOT_OWN, "own"], REMOTE, "auth_required", read_only="auth_required"),
     StatusRow([404], [*NOT_OWN, "own"], SESSION_ID, "result", **_LOST),
     StatusRow([404], NOT_OWN, ["http 2026"], "unavailable"),
-    StatusRow([409], NOT_OWN, REMOTE, "session_conflict"),
+    StatusRow([409], ["empty"], SESSION_ID, "session_conflict", **_LOST),
+    StatusRow(
+        [409],
+        ["text", "null", "foreign", "own"],
+        SESSION_ID,
+        "session_conflict",
+        **_LOST,
+        words="The session is in use",
+    ),
+    StatusRow([409], ["empty"], ["http 2026"], "session_conflict"),
+    StatusRow([409], ["html", "text", "null", "foreign"], REMOTE, "session_conflict"),
     StatusRow(_PROOF, NOT_OWN, REMOTE, "result"),
     StatusRow(_NO_PROOF, NOT_OWN, REMOTE, "unavailable"),
     StatusRow([400, 409, *_PROOF, *_NO_PROOF], ["own"], REMOTE, "request_failed", True, read_only="request_failed"),
@@ -262,6 +272,7 @@ def _rendered_rules() -> list[str]:
     meanings = {
         "session id": "the request has a session id that the server gave",
         "names the session": "the answer speaks of the session",
+        "in conflict": "the answer speaks of sessions or connections, or says nothing",
         "challenge": "with `WWW-Authenticate`",
         "retry_on_503": "`retry_on_503=True`",
     }

@@ -47,6 +47,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--schema", choices=["plain", "huge", "recursive", "deep"], default="plain")
     parser.add_argument("--flood", type=int, default=0, help="notifications before each answer")
     parser.add_argument("--id-last", action="store_true", help="answers end with their id, and have others before it")
+    parser.add_argument("--one-session", action="store_true", help="another one is refused with 409 until it is ended")
     parser.add_argument("--fd", type=int, help="the listening socket, after a restart")
     return parser.parse_args(arguments)
 
@@ -323,6 +324,9 @@ class Http(Rig):
             self.refuse(http, message, *answer.split(" ", 2))
             return
         stateless = self.options.era == "modern"
+        if self.options.one_session and opening and self.sessions:
+            self.reply(http, 409, "text/plain", b"Another session is active")
+            return
         if message.get("method") == "initialize" and self.options.transport == "http":
             session_id = os.urandom(8).hex()
             self.sessions[session_id] = {"queue": queue.Queue()}

@@ -37,6 +37,7 @@ from jackfield.events import EventHub
 from jackfield.session.circuit import CircuitBreaker
 from jackfield.session.listing import ToolListing
 from jackfield.session.owner import SessionOwner
+from jackfield.session.rivals import Rivals
 from jackfield.session.statistics import Totals
 
 SCRIPTED = """
@@ -85,11 +86,16 @@ class Watched:
             events=EventHub(self.seen.append),
             totals=Totals(),
             circuit=CircuitBreaker("rig", config.session),
+            rivals=Rivals(self.no_idle_ones),
             observer=self,
             generation=0,
             may_expire=lambda: self.may_expire,
             on_change=lambda: None,
         )
+
+    async def no_idle_ones(self, owner: SessionOwner) -> int:
+        """As `Rivals` asks for it."""
+        return 0
 
     def known_version(self, owner: SessionOwner) -> str:
         """As `SessionObserver` has it."""

@@ -19,6 +19,7 @@ from ..session.circuit import CircuitBreaker
 from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
 from ..session.owner import SessionObserver, SessionOwner
+from ..session.rivals import Rivals
 from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide, stuck
 
@@ -92,6 +93,7 @@ class SessionRegistry:
         self._waiters: list[Waiter] = []
         self._changed = anyio.Event()
         self._closing = False
+        self._rivals = Rivals(self._close_idle_rivals)
 
     @property
     def is_of_parent(self) -> bool:
@@ -328,6 +330,7 @@ class SessionRegistry:
             events=self._events,
             totals=self._totals,
             circuit=circuit,
+            rivals=self._rivals,
             observer=self._observer,
             generation=generation,
             known_generation=known_generation,
@@ -363,6 +366,13 @@ class SessionRegistry:
         idle = [slot for slot in self._slots if slot.is_idle]
         await close_all(idle, "released")
         return len(idle)
+
+    async def _close_idle_rivals(self, of: SessionOwner) -> int:
+        """Close what nobody has of those that reach the same server in the same way, and wait for what is closing."""
+        same = [slot for slot in self._slots if slot is not of and slot.config.catalog_key == of.config.catalog_key]
+        ended = [slot for slot in same if slot.is_idle or not slot.is_usable]
+        await close_all(ended, "evicted")
+        return len(ended)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()

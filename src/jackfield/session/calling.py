@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from ..errors import (
     JackfieldError,
     RequestError,
+    SessionConflictError,
     SessionExpiredError,
     SessionInvalidError,
     SessionTerminatedError,
@@ -308,6 +309,9 @@ class Caller:
             _add_to_message(failure, _CARRIED_OUT[failure.sent])
         if isinstance(failure, SessionExpiredError | SessionInvalidError):
             self.owner.report_forgotten(record.generation, record.failure)
+        elif isinstance(failure, SessionConflictError) and failure.state_lost:
+            # The server still knows it: closing the connection ends it there, too, before another is opened.
+            self.owner.report_lost(record.generation, record.failure, drains=True)
         return failure
 
     def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:

@@ -23,6 +23,7 @@ from ..errors import (
     AuthenticationError,
     JackfieldError,
     ServerLimitError,
+    SessionConflictError,
     SessionTerminatedError,
 )
 from ..events import EventHub, SessionLog
@@ -34,6 +35,7 @@ from .eras import ask_for_log, ping, watch_tools
 from .info import SessionInfo, State, shortened
 from .losses import loss, open_timeout, terminated
 from .retry import may_open_again, says_later
+from .rivals import Rivals
 from .statistics import Totals
 from .telling import Teller
 
@@ -86,6 +88,7 @@ class SessionOwner:
         events: Gets the session's events.
         totals: Where the session is counted.
         circuit: Whether the server may be tried.
+        rivals: What may be in the way of the session at its server.
         observer: Is told what is learnt of the server.
         generation: How often a session of this key was opened before.
         known_generation: The last one that its users know of.
@@ -102,6 +105,7 @@ class SessionOwner:
         events: EventHub,
         totals: Totals,
         circuit: CircuitBreaker,
+        rivals: Rivals,
         observer: SessionObserver,
         generation: int,
         known_generation: int = 1,
@@ -154,6 +158,7 @@ class SessionOwner:
         """How long its opening took last."""
         self._relist = anyio.Event()
         self._circuit = circuit
+        self._rivals = rivals
         self._may_expire = may_expire
         self._on_change = on_change
         self._scope = anyio.CancelScope()
@@ -372,6 +377,7 @@ class SessionOwner:
         """Open, hold, and open again what was lost, until it is to be closed."""
         settings = self.config.session
         failures = 0  # openings in a row that failed, or were lost again before anything was answered
+        made_way = False
         while self.is_usable:
             before = self.generation
             error = await self._open_and_hold(failures + 1)
@@ -382,6 +388,11 @@ class SessionOwner:
                 self.request_close("lost")  # Nobody needs it now; whoever does later opens another.
                 return
             failures = 0 if was_open and self._has_answered else failures + 1
+            if isinstance(error, SessionConflictError) and not made_way:
+                made_way = True
+                if await self._make_way():
+                    continue
+            made_way = made_way and not was_open
             error = error or self.error or self._terminated("was lost")
             if self.opened_at is None and not says_later(error, settings.timeout):
                 self.error = error
@@ -397,6 +408,13 @@ class SessionOwner:
             else:
                 await self._wait_until_asked(error, failures)
                 failures = 0
+
+    async def _make_way(self) -> bool:
+        """The server has another session in the way of this one: end what nobody needs; whether there was anything."""
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            return self.is_usable and await self._rivals.end(self)
+        return False
 
     async def _pause(self, seconds: float) -> None:
         with anyio.CancelScope() as scope:
@@ -435,7 +453,7 @@ class SessionOwner:
         from .tracing import mark_failed, span
 
         report = ConnectionReport(self.config, self.log, self._on_renewed, self.on_limit)
-        generation, error, started = self.generation, None, time.monotonic()
+        generation, error, version, started = self.generation, None, "", time.monotonic()
         # One scope around all: the deadline moves from opening to closing, because a scope of their
         # own for either could not be left while the SDK's task groups inside are entered.
         with contextlib.ExitStack() as opening, anyio.CancelScope() as scope:
@@ -454,6 +472,7 @@ class SessionOwner:
                     report.give_up_opening = lambda: None
                     if self.is_usable:
                         scope.deadline = math.inf
+                        version = connection.client.protocol_version
                         self._became_open(connection, started, attempt)
                         await self._held(connection)
                         if self._drains and self.is_usable:
@@ -467,6 +486,8 @@ class SessionOwner:
                     self._became_lost(self.loss(report, exc))
                 else:
                     self.log.debug("Closing was not clean: %r", exc)
+        if self.generation > generation:
+            self._rivals.note_end(self, report, version)
         if scope.cancelled_caught and self.generation == generation and self.is_usable:
             error = open_timeout(self.config, report)
         if error is not None and self.is_usable:

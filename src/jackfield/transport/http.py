@@ -29,7 +29,8 @@ from mcp.client.streamable_http import streamable_http_client
 from ..config.oauth import OAuthConfig
 from ..config.proxied import http_connections
 from ..config.servers import HttpConfig, SseConfig
-from ..errors import JackfieldError, ServerUnavailableError
+from ..errors import JackfieldError, ServerUnavailableError, SessionExpiredError
+from ..events import SessionLog
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..plain import as_table, parsed_json, readable_json
 from ..secret_values import keep_secret
@@ -116,6 +117,27 @@ async def sse_transport(config: SseConfig, report: ConnectionReport) -> AsyncGen
         ) as (reader, writer):
             yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks, transport.give_up)
         tasks.cancel_scope.cancel()
+
+
+async def end_session(config: HttpConfig, log: SessionLog, session_id: str, version: str) -> bool:
+    """Tell the server by DELETE that a session is over whose connection is closed; whether it took that.
+
+    Args:
+        config: The server.
+        log: Of the session on whose behalf.
+        session_id: As the server gave it.
+        version: The protocol's.
+
+    Source: MCP 2025-11-25, basic/transports "Session Management".
+    """
+    report = ConnectionReport(config, log)
+    headers = {SESSION_HEADER: session_id, "mcp-protocol-version": version}
+    with anyio.move_on_after(config.session.close_timeout):
+        async with anyio.create_task_group() as tasks:
+            async with _http_client(config, _ReportingTransport(config, report, tasks)) as client:
+                await client.request("DELETE", config.url, headers=headers)
+            tasks.cancel_scope.cancel()
+    return report.is_ended_at_server
 
 
 # The SDK's limit for one event over SSE, which cannot be set, less what our own answer needs.
@@ -266,6 +288,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if self._report.loss is None:
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
+            self._report.is_ended_at_server = failure is None or isinstance(failure, SessionExpiredError)
             if failure is not None:
                 self._report.log.debug("DELETE of the session failed: %s", failure.message)
             elif response.has_redirect_location:

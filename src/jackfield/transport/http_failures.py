@@ -96,6 +96,10 @@ def request_id(request: httpx2.Request) -> str | int | None:
     return message.get("id") if "method" in message else None
 
 
+def _is_opening(request: httpx2.Request) -> bool:
+    return as_table(parsed_json(request.content)).get("method") in ("initialize", "server/discover")
+
+
 def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, status: int, body: str) -> bool:
     """Whether a failed request was answered in the protocol's own terms, which then say more than the status.
 
@@ -106,6 +110,8 @@ def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, sta
     """
     error, asked, answered = _rpc_error(body), request_id(request), as_table(parsed_json(body)).get("id")
     if error is None or asked is None or type(answered) is not type(asked) or answered != asked or status in (401, 403):
+        return False
+    if status == 409 and _is_opening(request) and names_conflict(body):
         return False
     if error.error.code in (METHOD_NOT_FOUND, INVALID_PARAMS):
         return True  # About this request, though it has a status, or speaks of sessions, as if the session were gone.
@@ -148,6 +154,21 @@ def names_session(words: str) -> bool:
     return _NAMES_SESSION.search(words) is not None
 
 
+_OF_SESSIONS = re.compile(r"\b(?:session|connection|client)s?\b|\bconnected\b", re.IGNORECASE)
+_BARE_CONFLICT = re.compile(
+    r"(?:\W|_|\b(?:error|message|detail|title|status|code|statuscode|409|conflict)\b)*", re.IGNORECASE
+)
+
+
+def names_conflict(body: str) -> bool:
+    """Whether the body of HTTP 409 is of sessions or connections that exclude each other, or says no more than the
+    status. Other words, such as of a resource that is in use, are of the request."""
+    words = _words(body)
+    if words is None:
+        return not body.strip()
+    return _OF_SESSIONS.search(words) is not None or _BARE_CONFLICT.fullmatch(words) is not None
+
+
 def _has_session(config: HttpConfig | SseConfig, request: httpx2.Request) -> bool:
     """Whether a request names a session that the server gave: by a header that is not of the configuration, or over
     SSE by the address that messages go to."""
@@ -170,6 +191,7 @@ def _circumstances(
     known: dict[Circumstance, bool] = {
         "session id": _has_session(config, request),
         "names the session": names_session(_words(body) or ""),
+        "in conflict": request.method == "POST" and names_conflict(body),
         "challenge": "www-authenticate" in headers,
         "retry_on_503": config.session.retry_on_503,
     }
@@ -199,8 +221,8 @@ def status_failure(
         problem = f"Server {config.server_name!r} does not accept this session id (HTTP {status})."
         hint = "Open the session again."
     elif rule.error is SessionConflictError:
-        problem = f"{say}: another connection holds this session."
-        hint = "Close the other connection, or use another key."
+        problem = f"{say}: another session or connection is in the way."
+        hint = "The session is opened again." if rule.state_lost else "Close the other one, or wait until it has ended."
     elif status in (404, 405, 406, 410):
         other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
         problem = f"{say}: no MCP server is at this path."

@@ -19,9 +19,10 @@ from ..errors import (
     SessionInvalidError,
 )
 
-Circumstance = Literal["session id", "names the session", "challenge", "retry_on_503"]
+Circumstance = Literal["session id", "names the session", "in conflict", "challenge", "retry_on_503"]
 """`session id`: the request carries one that the server gave. `names the session`: so do the words of the answer.
-`challenge`: the answer has a `WWW-Authenticate` header. `retry_on_503`: the setting is on."""
+`in conflict`: the words of the answer to a POST are of a session or connection, or there are none. `challenge`: the
+answer has a `WWW-Authenticate` header. `retry_on_503`: the setting is on."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ STATUS_RULES: tuple[StatusRule, ...] = (
     _rule(403, AuthenticationError, f"RFC 6750 3.1; {_AUTHORIZATION}", "challenge", **_BEFORE),
     _rule(403, AuthenticationError, _NOT_IDEMPOTENT),
     _rule(404, SessionExpiredError, _SESSIONS, "session id", retryable=True, state_lost=True, **_BEFORE),
+    _rule(
+        409,
+        SessionConflictError,
+        "LibreChat's guide, Error Codes; RFC 9110 9.2.2: no proof",
+        "session id",
+        "in conflict",
+        retryable=True,
+        state_lost=True,
+    ),
     _rule(409, SessionConflictError, _NOT_IDEMPOTENT, retryable=True),
     _rule(413, ServerUnavailableError, "RFC 9110 15.5.14", **_BEFORE),
     _rule(415, ServerUnavailableError, "RFC 9110 15.5.16", **_BEFORE),

@@ -79,6 +79,8 @@ class ConnectionReport:
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
         """Lines on stdout that are no MCP messages."""
         self.http_session_id: str | None = None
+        self.is_ended_at_server: bool = False
+        """Whether an HTTP server was told that the session is over."""
         self.failure: JackfieldError | None = None
         """The last thing that went wrong on the wire."""
         self.first_failure: JackfieldError | None = None

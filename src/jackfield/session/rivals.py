@@ -1,0 +1,58 @@
+"""What may be in the way where a server refuses a session because of another one (HTTP 409), and how it is ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ..config.servers import HttpConfig
+
+if TYPE_CHECKING:
+    from ..transport.report import ConnectionReport
+    from .owner import SessionOwner
+
+_REMEMBERED = 100
+
+
+class Rivals:
+    """The sessions of one manager that another session with the same server can do without.
+
+    Those are sessions that nobody has at the moment, and those that are closed here while their server has them still.
+    Sessions that somebody has are left alone.
+
+    Args:
+        close_idle: Closes those that nobody has and that reach the same server as the given one in the same way;
+            returns how many that were.
+    """
+
+    def __init__(self, close_idle: Callable[[SessionOwner], Awaitable[int]]) -> None:
+        self._close_idle = close_idle
+        self._left: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
+
+    def note_end(self, owner: SessionOwner, report: ConnectionReport, version: str) -> None:
+        """Remember a connection that is closed, where its server still has the session.
+
+        Args:
+            owner: Whose connection it was.
+            report: Of the connection.
+            version: The protocol's.
+        """
+        session_id = report.http_session_id
+        if session_id is None or report.is_ended_at_server or report.loss is not None:
+            return
+        if isinstance(owner.config, HttpConfig) and owner.config.terminate_on_close and session_id.isascii():
+            self._left.append((owner.config.catalog_key, session_id, version))
+
+    async def end(self, owner: SessionOwner) -> bool:
+        """End what may be in the way of a session; whether anything was ended."""
+        closed = await self._close_idle(owner)
+        if not isinstance(owner.config, HttpConfig):
+            return closed > 0
+        from ..transport.http import end_session
+
+        mine = [entry for entry in self._left if entry[0] == owner.config.catalog_key]
+        for entry in mine:
+            self._left.remove(entry)
+            closed += await end_session(owner.config, owner.log, entry[1], entry[2])
+        return closed > 0
