@@ -168,6 +168,11 @@ class Catalog:
             return "cold"
         return "stale" if entry.is_outdated or time.time() - entry.fetched_at > STALE_AFTER_SECONDS else "known"
 
+    def is_listed(self, config: Outlined) -> bool:
+        """Whether the server's tools were ever listed; one that failed before is not."""
+        entry = self.entry(config)
+        return entry is not None and entry.fetched_at > 0
+
     def tools(self, config: Outlined) -> list[ToolEntry]:
         """The tools of a server that its configuration's `include` and `exclude` let in."""
         entry = self.entry(config)

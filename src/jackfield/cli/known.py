@@ -150,7 +150,7 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
 def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
     """Which servers a search leaves out because nothing is known of them."""
     cold = [outline.server_name for outline in servers.outlines() if outline.server_name in names]
-    cold = [name for name in cold if servers.catalog.state(servers.outline(name)) == "cold"]
+    cold = [name for name in cold if not servers.catalog.is_listed(servers.outline(name))]
     if not cold:
         return None
     shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")

@@ -76,11 +76,7 @@ class AllTools:
     async def known(self) -> Mapping[str, Offered]:
         """All tools by name; waits a while for servers that were never asked."""
         catalog = self._manager.catalog
-        waits = [
-            self._asked_once(config)
-            for config in self._configs
-            if not (entry := catalog.entry(config)) or not entry.fetched_at
-        ]
+        waits = [self._asked_once(config) for config in self._configs if not catalog.is_listed(config)]
         with anyio.move_on_after(LISTING_SECONDS):
             for answered in waits:
                 await answered.wait()

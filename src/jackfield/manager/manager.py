@@ -94,6 +94,8 @@ class MCPClientSessionManager:
         self.catalog: Catalog = catalog or Catalog()
         self._observer = CatalogObserver(self.catalog, self._events)
         self._registry: SessionRegistry | None = None
+        self.asked_again_at: dict[str, float] = {}
+        """When searches may ask servers again that were never listed: by name, in seconds of `time.monotonic()`."""
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
         self._portals_of = os.getpid()

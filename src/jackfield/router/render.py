@@ -23,6 +23,7 @@ _SIGNATURE_TOKENS = 27.0
 
 _NAMED_SERVERS = 10
 _FAILURE_CHARS = 70
+_REASON_CHARS = 200
 
 
 def answer_to(query: str, lines: Sequence[str]) -> str:
@@ -36,6 +37,30 @@ def unlisted(servers: Sequence[str]) -> str:
     """Which servers were not searched, because nothing is known of them."""
     shown = ", ".join(servers[:_NAMED_SERVERS]) + (", ..." if len(servers) > _NAMED_SERVERS else "")
     return f"Not searched, their tools were never listed: {shown}. To see one's tools give it as server."
+
+
+def failing(servers: Sequence[tuple[str, CatalogEntry]], wait: float) -> str:
+    """Which servers were not searched because they could not be opened, and why.
+
+    Args:
+        servers: Their names, and what the catalog knows of each.
+        wait: Seconds until a search asks one of them again.
+    """
+    shown = "; ".join(f"{name} ({_failure(entry, _REASON_CHARS)})" for name, entry in servers[:_NAMED_SERVERS])
+    more = "; ..." if len(servers) > _NAMED_SERVERS else ""
+    when = f", not before {max(1, round(wait))} s from now" if wait > 0 else ""
+    return (
+        f"Not searched, not listed yet: {shown}{more}. Asked again when you give one as server or call a tool of it, "
+        f"and when a search finds nothing{when}."
+    )
+
+
+def _failure(entry: CatalogEntry, limit: int = _FAILURE_CHARS) -> str:
+    """When and why a server could not be opened."""
+    minutes = max(0, round((time.time() - entry.failed_at) / 60))
+    reason = one_line(entry.failure or "")
+    cut = "..." if len(reason) > limit else ""
+    return f"failed {minutes} min ago: {reason[:limit]}{cut}"
 
 
 def tool_line(tool: ToolEntry, entry: CatalogEntry | None, *, is_open: bool, detail: Detail = "signature") -> str:
@@ -67,10 +92,7 @@ def _marks(tool: ToolEntry, entry: CatalogEntry | None, *, is_open: bool) -> lis
     if is_open:
         marks.append("open")
     elif entry is not None and entry.failure is not None:
-        minutes = max(0, round((time.time() - entry.failed_at) / 60))
-        reason = one_line(entry.failure)
-        cut = "..." if len(reason) > _FAILURE_CHARS else ""
-        marks.append(f"failed {minutes} min ago: {reason[:_FAILURE_CHARS]}{cut}")
+        marks.append(_failure(entry))
     elif entry is not None and entry.open_seconds:
         marks.append(f"not started ~{entry.open_seconds:.1f}s")
     else:

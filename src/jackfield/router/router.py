@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, JackfieldError, UnknownToolError
 from ..extras import load
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
@@ -30,8 +30,9 @@ from .own_tools import Answer, in_words, own_tool
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool
 from .references import References
-from .render import Detail, answer_to, tool_line, unlisted
+from .render import Detail, answer_to, tool_line
 from .repair import converted, repaired_call
+from .unlisted import Unlisted
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
@@ -76,6 +77,7 @@ class Router:
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
         self._mode: Mode = mode
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
+        self._unlisted = Unlisted(manager, self._configs, self.key)
         self._policy = policy
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars)
@@ -90,7 +92,7 @@ class Router:
         """What it offers: never `auto`."""
         if self._mode != "auto":
             return self._mode
-        if self._cold():
+        if self._unlisted.names:
             return "search"
         return "tools" if len(self._tools()) <= DIRECT_TOOLS else "search"
 
@@ -103,7 +105,8 @@ class Router:
         limit: int = 5,
         detail: Detail = "signature",
     ) -> str:
-        """Search the tools of all servers; starts none.
+        """Search the tools of all servers. Starts none, but for those that failed before they were ever listed: where
+        nothing is found, they are asked again, for 10 s at most.
 
         Args:
             queries: One to six things to be done, each in a few words, or names of tools.
@@ -119,14 +122,17 @@ class Router:
         """
         asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:MAX_QUERIES]
         only = None if not server else self._references().server(server)
+        most = max(1, min(int(limit), 50))
         if only is not None:
-            await self._list_if_cold(only)
-        cold = [] if only is not None else self._cold()
-        if cold and not self._tools():
-            return unlisted(cold)  # That nothing matches would be no news.
-        found = self.search(asked, only, max(1, min(int(limit), 50)))
+            await self._unlisted.list(only, Deadline.after(None))
+        found = self.search(asked, only, most)
+        if only is None and not all(found.values()) and await self._unlisted.ask_failed(Deadline.after(None)):
+            found = self.search(asked, only, most)
+        note = self._unlisted.note() if only is None else None
+        if note and not self._tools():
+            return note  # That nothing matches would be no news.
         parts = [answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
-        return "\n\n".join([*parts, unlisted(cold)] if cold else parts)
+        return "\n\n".join([*parts, note] if note else parts)
 
     def search(self, queries: Sequence[str], server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
         """The tools for each query, best first; starts nothing."""
@@ -140,13 +146,14 @@ class Router:
         }
 
     async def describe_tools(self, tools: Sequence[str] | str) -> str:
-        """The whole schemas of some tools, by reference.
+        """The whole schemas of some tools, by reference. A server that was never listed is started for it.
 
         Raises:
             UnknownToolError: There is no such tool.
+            JackfieldError: Its server could not be asked.
         """
         named = [tools] if isinstance(tools, str) else list(tools)
-        return "\n\n".join([self._line(self._references().tool(name), "schema") for name in named])
+        return "\n\n".join([self._line(await self._entry(name, Deadline.after(None)), "schema") for name in named])
 
     async def call_tool(self, tool: str, arguments: Any = None, **beside: Any) -> ToolResult:
         """Call a tool by its reference, opening its server if need be.
@@ -168,7 +175,8 @@ class Router:
         if tool == READ_ON:
             return self._long_results.read_on(arguments or beside)
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
-        entry = await self._entry(tool)
+        deadline = Deadline.after(options.call_timeout)
+        entry = await self._entry(tool, deadline)
         own = frozenset(entry.input_schema.get("properties") or ())
         if own & {"tool", "name", "arguments", "args"}:
             # What looks like a nested call may be what this tool takes.
@@ -177,10 +185,10 @@ class Router:
         config = self._configs[entry.server_name]
         mode = config.session.check_arguments
         values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
-        seconds = config.session.call_timeout if options.call_timeout is None else options.call_timeout
-        deadline = Deadline.after(seconds)
         if self._policy is not None:
-            await require_allowed(entry, values, deadline, self._policy, self._on_ask)
+            is_own = options.call_timeout is None
+            bound = Deadline.after(config.session.call_timeout) if is_own else deadline
+            await require_allowed(entry, values, bound, self._policy, self._on_ask)
         # Finding must not pay for the SDK's import; calling has to.
         from ..toolkit.create import LeasedSource
 
@@ -236,27 +244,36 @@ class Router:
             self._known = index, References(index.tools, list(self._configs))
         return self._known[1]
 
-    async def _entry(self, reference: str) -> ToolEntry:
+    async def _entry(self, reference: str, deadline: Deadline) -> ToolEntry:
+        """The tool of that name. What a server has that was never listed, only it can say.
+
+        Raises:
+            UnknownToolError: There is none.
+            JackfieldError: Its server could not be asked; the tool was not called.
+        """
         server = self._references().server_of(reference)
         if server is not None:
-            await self._list_if_cold(server)
-        return self._references().tool(reference)
+            try:
+                await self._unlisted.list(server, deadline)
+            except JackfieldError as error:
+                from ..session.session import not_made
 
-    async def _list_if_cold(self, server: str) -> None:
-        """Open a server whose tools were never listed: what it has, only it can say."""
-        config = self._configs[server]
-        if self._manager.catalog.state(config) == "cold":
-            async with self._manager.open_session(config, key=self.key) as session:
-                await session.list_tools()
+                raise error if error.sent is False else not_made(reference, error) from None
+        try:
+            return self._references().tool(reference)
+        except UnknownToolError as error:
+            if server is not None or "no tool" not in error.message:  # it is the name of several
+                raise
+            if await self._unlisted.ask_failed(deadline):
+                return self._references().tool(reference)
+            if names := self._unlisted.names:
+                error.hint = f"{error.hint} Not listed yet: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
+            raise
 
     def _line(self, tool: ToolEntry, detail: Detail) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])
         is_open = self._manager.find(tool.server_name, self.key) is not None
         return tool_line(tool, entry, is_open=is_open, detail=detail)
-
-    def _cold(self) -> list[str]:
-        """The servers whose tools were never listed."""
-        return [name for name, config in self._configs.items() if self._manager.catalog.state(config) == "cold"]
 
     async def _call(self, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         given = dict(arguments)

@@ -392,7 +392,7 @@ class Session:
                 return (await self._fetch_listing(call.deadline))[0]
             return await self.tool_listing(call_timeout=call.deadline)
         except JackfieldError as error:
-            raise error if error.sent is False else _not_made(call.tool, error) from None
+            raise error if error.sent is False else not_made(call.tool, error) from None
 
     async def _fetch_listing(self, bound: Bound) -> tuple[ToolListing, ListToolsResult]:
         changes = self._owner.tool_changes
@@ -626,7 +626,8 @@ class _Call:
     headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
-def _not_made(tool: str, error: JackfieldError) -> JackfieldError:
+def not_made(tool: str, error: JackfieldError) -> JackfieldError:
+    """The error of a listing, as that of a call that could not be made for it."""
     error = copy.copy(error)
     error.message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
     error.args = (error.message,)

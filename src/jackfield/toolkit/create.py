@@ -147,6 +147,14 @@ class LeasedSource:
         async with self._opened(call_timeout) as (session, seconds):
             return await session.call_tool(name, arguments, call_timeout=seconds, progress_callback=progress_callback)
 
+    async def list_tools(self, *, call_timeout: float | None = None) -> None:
+        """Open the session, and have its server list its tools; the catalog remembers them.
+
+        A `call_timeout` that is given covers both.
+        """
+        async with self._opened(call_timeout) as (session, seconds):
+            await session.list_tools(call_timeout=seconds)
+
     @asynccontextmanager
     async def _opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
         """The session, and what is left of `call_timeout`."""
@@ -162,7 +170,7 @@ class LeasedSource:
         if session is None:
             name = self._config.server_name
             raise SessionTimeoutError(
-                f"Server {name!r} was not open within {call_timeout:g} s; the call was not made.",
+                f"Server {name!r} was not open within {call_timeout:.3g} s; the call was not made.",
                 server_name=name,
                 sent=False,
                 retryable=True,

@@ -1,0 +1,107 @@
+"""The servers of a router whose tools were never listed: those that failed are asked again where that may help."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError, SessionTimeoutError
+from ..session.deadlines import Deadline
+from .render import failing, unlisted
+
+if TYPE_CHECKING:
+    from ..manager.manager import MCPClientSessionManager
+
+ASK_SECONDS = 10.0
+"""How long a search without an answer waits for servers that it asks again."""
+
+_AT_ONCE = 8
+_PAUSE_FACTOR = 10.0
+"""A server that failed again is left alone by searches for that many times as long as it took to fail, so that it costs
+them little."""
+
+
+class Unlisted:
+    """Names these servers, and asks them for their tools.
+
+    Args:
+        manager: Opens them; its catalog knows which they are.
+        configs: The servers of the router, by name.
+        key: Whose sessions are used.
+    """
+
+    def __init__(self, manager: MCPClientSessionManager, configs: Mapping[str, BaseServerConfig], key: str) -> None:
+        self._manager = manager
+        self._configs = configs
+        self._key = key
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        catalog = self._manager.catalog
+        return [name for name, config in self._configs.items() if not catalog.is_listed(config)]
+
+    def note(self) -> str | None:
+        """What a model is told of them, if there are any."""
+        entries = {name: self._manager.catalog.entry(self._configs[name]) for name in self.names}
+        failed = [(name, entry) for name, entry in entries.items() if entry is not None and entry.failure is not None]
+        fresh = [name for name in entries if name not in dict(failed)]
+        waits = [wait for name, _ in failed if (wait := self._wait(name)) > 0]
+        notes = [unlisted(fresh)] if fresh else []
+        notes += [failing(failed, min(waits) if len(waits) == len(failed) else 0.0)] if failed else []
+        return "\n".join(notes) or None
+
+    async def list(self, server: str, deadline: Deadline) -> None:
+        """Have one list its tools, if it never did.
+
+        Raises:
+            JackfieldError: It could not; why.
+        """
+        config = self._configs[server]
+        if not self._manager.catalog.is_listed(config):
+            # Finding must not pay for the SDK's import; this has to.
+            from ..toolkit.create import LeasedSource
+
+            seconds = None if deadline.seconds is None else deadline.seconds_left
+            await LeasedSource(self._manager, config, self._key).list_tools(call_timeout=seconds)
+
+    async def ask_failed(self, deadline: Deadline) -> bool:
+        """Ask those again that could not be opened, but for those that just failed again; whether one listed its tools.
+
+        They have `ASK_SECONDS` in all, and no longer than the deadline. What goes wrong is told by `note`.
+        """
+        catalog, pending = self._manager.catalog, set[str]()
+        entries = [(name, catalog.entry(self._configs[name])) for name in self.names]
+        asked = [name for name, entry in entries if entry is not None and entry.failure and self._wait(name) <= 0]
+        limit = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def ask(name: str) -> None:
+            async with limit:
+                started = time.monotonic()
+                pending.add(name)
+                try:
+                    with contextlib.suppress(JackfieldError):  # the catalog has it
+                        await self.list(name, Deadline.after(None))
+                    pending.discard(name)
+                finally:
+                    took = time.monotonic() - started
+                    self._manager.asked_again_at[name] = time.monotonic() + _PAUSE_FACTOR * took
+
+        if asked:
+            with anyio.move_on_after(min(ASK_SECONDS, deadline.seconds_left)):
+                async with anyio.create_task_group() as tasks:
+                    for name in asked:
+                        tasks.start_soon(ask, name)
+        for name in pending:
+            slow = SessionTimeoutError(f"It did not list its tools within {ASK_SECONDS:g} s.")
+            catalog.record_failure(self._configs[name], slow)
+        return any(catalog.is_listed(self._configs[name]) for name in asked)
+
+    def _wait(self, name: str) -> float:
+        """Seconds until a search may ask a server again."""
+        return self._manager.asked_again_at.get(name, 0.0) - time.monotonic()
