@@ -76,12 +76,12 @@ def is_installed() -> bool:
     return NODE.exists() and all(program.exists() for program in PROGRAMS.values())
 
 
-def run(what: Run) -> Outcome:
-    """Run one scenario."""
+def run(what: Run, python: str = sys.executable) -> Outcome:
+    """Run one scenario, with this Python for our part."""
     command = [
         "client",
         "--command",
-        f"{sys.executable} {Path(__file__).parent / 'client.py'}",
+        f"{python} {Path(__file__).parent / 'client.py'}",
         "--scenario",
         what.scenario,
     ]

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from tests.conformance.runner import Run, is_installed, run
+from tests.conftest import quick_python
 
 pytestmark = pytest.mark.third_party
 
@@ -15,6 +16,7 @@ A_DOZEN = [
     Run("0.1", "auth/token-endpoint-auth-post"),
     Run("0.2", "tools_call", "2025-11-25"),
     Run("0.2", "request-metadata", "2026-07-28"),
+    Run("0.2", "http-custom-headers", "2026-07-28"),
     Run("0.2", "http-invalid-tool-headers", "2026-07-28"),
     Run("0.2", "sep-2322-client-request-state", "2026-07-28"),
     Run("0.2", "auth/scope-step-up", "2026-07-28"),
@@ -38,6 +40,6 @@ def node() -> None:
 @pytest.mark.parametrize("what", A_DOZEN, ids=lambda what: f"{what.release}-{what.scenario}")
 def test_the_scenario_passes(what: Run) -> None:
     """As the release that is pinned judges it."""
-    outcome = run(what)
+    outcome = run(what, quick_python())
 
     assert outcome.verdict == "passed", outcome.output
