@@ -209,6 +209,7 @@ async def test_a_scope_that_is_wanted_is_asked_for_once_and_by_itself(protected:
     ("options", "kind", "words", "retryable"),
     [
         (["--client", "robot:other"], AuthenticationError, "invalid_client", False),
+        (["--client", "robot:other", "--token-auth", "client_secret_post"], AuthenticationError, "_client", False),
         (["--client", f"robot:{SECRET}", "--busy", "503"], ServerUnavailableError, "HTTP 503", True),
         (["--client", f"robot:{SECRET}", "--bad-token", "useless"], AuthenticationError, "does not accept", False),
         (["--client", f"robot:{SECRET}", "--metadata", "other-issuer"], AuthenticationError, "evil.example", False),

@@ -16,11 +16,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".third_party" / "conformance" / "node_modules"
 NODE = HOME / ".bin" / "node"
+VERSIONS = dict(
+    re.findall(r"conformance-(\S+)@npm:\S+@(\S+)", (ROOT / "tests" / "third_party" / "versions.txt").read_text())
+)
 PROGRAMS = {
     "0.1": HOME / "conformance-0.1" / "dist" / "index.js",
     "0.2": HOME / "conformance-0.2" / "dist" / "index.js",
@@ -30,7 +33,8 @@ PROGRAMS = {
 REVISIONS = ("2025-11-25", "2026-07-28")
 """The newer release says of each of these revisions which scenarios it requires, and speaks it on the wire."""
 
-SCENARIO_SECONDS = 60.0
+CLIENT_SECONDS = 60
+SCENARIO_SECONDS = 90.0
 
 NOT_OFFERED = {
     "auth/dpop": "DPoP, which the SDK does not have",
@@ -41,6 +45,8 @@ NOT_OFFERED = {
 
 Kind = Literal["required", "optional"]
 Verdict = Literal["passed", "FAILED", "not offered", "does not apply"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+PAGE = ROOT / "docs" / "conformance.md"
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,7 @@ def run(what: Run, python: str = sys.executable) -> Outcome:
         "client",
         "--command",
         f"{python} {Path(__file__).parent / 'client.py'}",
-        "--scenario",
-        what.scenario,
+        *("--scenario", what.scenario, "--timeout", str(CLIENT_SECONDS * 1000)),
     ]
     if what.revision is not None:
         command += ["--spec-version", what.revision]
@@ -138,8 +143,22 @@ def _tests(release: str, *arguments: str) -> tuple[bool, str]:
     return done.returncode == 0, done.stdout
 
 
-def _summary(outcomes: Iterable[Outcome]) -> Counter[tuple[str, Kind, Verdict]]:
-    return Counter((one.run.release, one.run.kind, one.verdict) for one in outcomes)
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """How many of each kind there are, as a Markdown table."""
+    counts = Counter((one.run.release, one.run.revision, one.run.kind, one.verdict) for one in outcomes)
+    lines = ["| tests | protocol | | passed | failed | not offered | do not apply |", "|---|---|---|---|---|---|---|"]
+    for release, revision, kind in dict.fromkeys(key[:3] for key in counts):
+        cells = [counts[release, revision, kind, verdict] for verdict in VERDICTS]
+        row = [VERSIONS[release], revision or "each scenario's own", kind, *cells]
+        lines.append("| " + " | ".join(map(str, row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_page(table: str) -> None:
+    """Put the table into the page of the guide."""
+    page, count = re.subn(r"(?s)\| tests \|.*?\n(?=\n)", lambda _: table, PAGE.read_text())
+    assert count == 1
+    PAGE.write_text(page)
 
 
 def main() -> int:
@@ -147,6 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", help="only these; their output is shown where they fail")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
+    parser.add_argument("--write", action="store_true", help="write the result into docs/conformance.md")
     options = parser.parse_args()
     if not is_installed():
         print("The conformance tests are not installed: run `make third-party` (needs npm).", file=sys.stderr)
@@ -159,11 +179,12 @@ def main() -> int:
             print(outcome, flush=True)
             if options.scenarios and outcome.verdict != "passed":
                 print(outcome.output)
-    print()
-    for (release, kind, verdict), count in sorted(_summary(outcomes).items()):
-        print(f"{release}: {count} {kind}, {verdict}")
+    table = summary(outcomes)
+    print(f"\n{table}")
     for name, reason in NOT_OFFERED.items():
         print(f"Not offered: {name}: {reason}.")
+    if options.write:
+        write_page(table)
     return 1 if any(outcome.verdict == "FAILED" for outcome in outcomes) else 0
 
 

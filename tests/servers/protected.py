@@ -176,7 +176,9 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
             return Response("", self.options.busy)
         scopes = form.get("scope", "").split()
         if client_id is None or method not in (self.options.token_auth.split() or [method]):
-            return JSONResponse({"error": "invalid_client", "error_description": f"not {sorted(form.values())}"}, 401)
+            basic = request.headers.get("authorization", "").partition(" ")[2]
+            said = f"not {sorted(form.values())} {unquote(base64.b64decode(basic).decode())}"
+            return JSONResponse({"error": "invalid_client", "error_description": said}, 401)
         if self.options.no_such_scope in scopes:
             return JSONResponse({"error": "invalid_scope"}, 400)
         given = [scope for scope in scopes if scope in self.options.grants.split()]
