@@ -55,6 +55,8 @@ HTTP: dict[str, Any] = {"url": "https://u:${TOKEN}@h/${DIR}?key=one&other=${TOKE
         (HTTP, {"url": HTTP["url"].replace("u:", "v:")}),
         (HTTP, {"url": HTTP["url"].replace("@h", "@i")}),
         (HTTP, {"type": "sse"}),
+        (HTTP, {"auth": {"client_id": "night-shift"}}),
+        (HTTP, {"auth": {"grant": "client_credentials", "client_id": "night-shift", "client_secret": "x"}}),
     ],
     ids=str,
 )

@@ -249,7 +249,8 @@ class RemoteConfig(BaseServerConfig):
     def catalog_key(self) -> str:
         """What the catalog remembers it by."""
         transport: str = getattr(self, "transport", "")
-        parts = [identifying_url(self.url, self.volatile)]
+        client = self.auth.client_key if isinstance(self.auth, OAuthConfig) else ""
+        parts = [identifying_url(self.url, self.volatile), *([client] if client else [])]
         return catalog_key(transport, self.protocol, self.address, parts, self.header_values(), self.volatile)
 
     def header_values(self) -> dict[str, str]:
