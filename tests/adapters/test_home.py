@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import copy
+import math
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from jackfield import ConfigError, SessionTimeoutError
-from jackfield.adapters import home as home_module
-from jackfield.adapters.home import Home, HomeError
+from jackfield.session import home as home_module
+from jackfield.session.home import BlockedLoopError, Home, HomeError
 
 
 @pytest.fixture
@@ -90,20 +94,70 @@ async def test_a_loop_that_is_blocked_is_not_waited_for_and_never_makes_the_call
 
     for way in (lambda: home.run_blocking(call), lambda: asyncio.run(home.run(call))):
         errors: list[BaseException] = []
+        ended = threading.Event()
 
-        def try_it(way: object = way, errors: list[BaseException] = errors) -> None:
+        def try_it(way: object = way, errors: list[BaseException] = errors, ended: threading.Event = ended) -> None:
             try:
                 way()  # type: ignore[operator]
             except HomeError as error:
                 errors.append(error)
+            ended.set()
 
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join()  # which blocks the loop
+        threading.Thread(target=try_it).start()
+        ended.wait()  # which blocks the loop, for a reason that nobody can see
         assert "something blocks it" in str(errors[0])
         assert "Nothing was sent" in str(errors[0])
     await asyncio.sleep(0.01)
     assert made == []
+
+
+def in_a_pool(call: Callable[[], object]) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(call).result()
+
+
+def mapped(call: Callable[[], object]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: call(), range(3)))
+
+
+def in_a_pool_of_a_pool(call: Callable[[], object]) -> None:
+    with ThreadPoolExecutor() as pool:
+        done, _ = concurrent.futures.wait([pool.submit(in_a_pool, call)])
+        done.pop().result()
+
+
+def joined(call: Callable[[], object]) -> None:
+    errors: list[BaseException] = []
+
+    def try_it() -> None:
+        try:
+            call()
+        except HomeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    raise errors[0]
+
+
+@pytest.mark.parametrize("wait", [in_a_pool, mapped, in_a_pool_of_a_pool, joined], ids=lambda wait: wait.__name__)
+@pytest.mark.parametrize("is_async", [False, True], ids=["from a thread", "from another loop"])
+async def test_a_loop_that_waits_for_the_very_call_is_told_at_once(
+    wait: Callable[[Callable[[], object]], None], is_async: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home_module, "REACH_TIMEOUT", math.inf)
+    home = Home()
+    with pytest.raises(BlockedLoopError, match="synchronous run that waits for this tool"):
+        wait((lambda: asyncio.run(home.run(here))) if is_async else (lambda: home.run_blocking(here)))
+
+
+async def test_a_loop_that_is_busy_for_a_while_is_waited_for() -> None:
+    home = Home()
+    call = asyncio.get_running_loop().run_in_executor(None, home.run_blocking, here)
+    time.sleep(4 * home_module._BUSY_SECONDS)
+    assert await call == await here()
 
 
 class Elsewhere:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jackfield.adapters.home import HomeError
 from smolagents import ChatMessage, CodeAgent, LogLevel, MessageRole, Model
 from smolagents import Tool as SmolagentsTool
 from smolagents.models import get_tool_json_schema
@@ -19,7 +20,6 @@ from smolagents.tools import validate_tool_arguments
 from tests.conftest import everything
 
 from jackfield import ConfigError, MCPClientSessionManager, SessionTerminatedError, Toolkit, create_toolkit
-from jackfield.adapters.home import HomeError
 from jackfield.adapters.parameters import TYPES, parameters_of
 
 

@@ -11,10 +11,10 @@ from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent,
 from ag2.tools.final import FunctionTool
 
 from ..errors import JackfieldError
+from ..session.home import Home, HomeError
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home, HomeError
 from .json_arguments import json_arguments
 from .pictures import is_picture
 

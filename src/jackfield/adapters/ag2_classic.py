@@ -14,9 +14,9 @@ from typing import Any
 from autogen.tools import Tool as ClassicTool
 from autogen.tools import Toolkit as ClassicToolkit
 
+from ..session.home import Home
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home
 
 
 class _MCPTool(ClassicTool):

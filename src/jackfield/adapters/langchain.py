@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 from langchain_core.documents.base import Blob
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -14,16 +15,20 @@ from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextCont
 from pydantic import PrivateAttr
 
 from ..errors import JackfieldError, SessionTimeoutError
+from ..session.home import Home
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home, HomeError
 from .pictures import is_picture
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
+
+# A checkpointer of LangGraph writes msgpack, which has integers of 64 bits and a nesting of some 250 levels.
+_SMALLEST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**64 - 1
+_DEEPEST = 100
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -33,6 +38,21 @@ def _quick_to_read(method: _Method) -> _Method:
     method.__annotations__ = {}
     vars(method)["__signature__"] = inspect.signature(method)
     return method
+
+
+class MCPToolArtifact(TypedDict):
+    """The artifact of a tool's message, in the shape of `langchain-mcp-adapters`.
+
+    It is plain data, so that any checkpointer keeps it. A result without structured content has no artifact.
+    """
+
+    structured_content: Any
+    """As the server gave it; `None` where it gave none. Integers beyond 64 bits are texts."""
+    state_lost: NotRequired[Literal[True]]
+    """There where the session was reopened since the last result, so that state behind it is gone."""
+
+
+_Answer = tuple[str | list[dict[str, Any]], MCPToolArtifact | None]
 
 
 class MCPTool(StructuredTool):
@@ -62,30 +82,24 @@ class MCPTool(StructuredTool):
         made.func, made.coroutine = made._run, made._arun
         return made
 
-    async def _call(self, arguments: Mapping[str, Any], on_progress: ProgressFnT | None) -> tuple[Any, ToolResult]:
+    async def _call(self, arguments: Mapping[str, Any], on_progress: ProgressFnT | None) -> _Answer:
         try:
             result = (await self._tool.call(arguments, progress_callback=on_progress)).raise_for_error()
         except SessionTimeoutError:
-            raise  # Not for the model: whoever runs the agent opens the session anew.
+            raise  # Not for the model: the code that runs the agent calls `refresh_session()`.
         except JackfieldError as error:
             raise ToolException(str(error)) from error
-        return content_of(result), result.for_code()
+        return content_of(result), artifact_of(result)
 
     @_quick_to_read
-    async def _arun(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
+    async def _arun(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        try:
-            return await self._home.run(lambda: self._call(arguments, on_progress))
-        except HomeError as error:
-            raise ToolException(str(error)) from error
+        return await self._home.run(lambda: self._call(arguments, on_progress))
 
     @_quick_to_read
-    def _run(self, /, **arguments: Any) -> tuple[Any, ToolResult]:  # type: ignore[override]  # pyright: ignore
+    def _run(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        try:
-            return self._home.run_blocking(lambda: self._call(arguments, on_progress))
-        except HomeError as error:
-            raise ToolException(str(error)) from error
+        return self._home.run_blocking(lambda: self._call(arguments, on_progress))
 
     def _progress_writer(self) -> ProgressFnT | None:
         """Writes progress to the stream of the LangGraph run that calls, for `stream_mode="custom"`."""
@@ -114,9 +128,9 @@ class MCPTool(StructuredTool):
         return on_progress
 
 
-def langchain_tools(toolkit: Toolkit) -> list[BaseTool]:
-    """All tools of a toolkit; see `Toolkit.langchain`."""
-    home = Home()
+def langchain_tools(toolkit: Toolkit, home: Home | None = None) -> list[BaseTool]:
+    """All tools of a toolkit, for the event loop that runs here or the one given; see `Toolkit.langchain`."""
+    home = home or Home()
     return [MCPTool.of(tool, home) for tool in toolkit.for_models()]
 
 
@@ -125,6 +139,31 @@ def content_of(result: ToolResult) -> str | list[dict[str, Any]]:
     if all(isinstance(block, TextContent) for block in result.content):
         return result.text
     return [_content_block(block) for block in result.content]
+
+
+def artifact_of(result: ToolResult) -> MCPToolArtifact | None:
+    """What code is given of a result beside what the model sees."""
+    if result.structured_content is None and not result.state_lost:
+        return None
+    artifact = MCPToolArtifact(structured_content=_storable(result.structured_content))
+    if result.state_lost:
+        artifact["state_lost"] = True
+    return artifact
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    """JSON as msgpack can hold it: an integer that is too large, or a value that lies too deep, becomes JSON text."""
+    match value:
+        case dict() | list() if depth == _DEEPEST:
+            return json.dumps(value, ensure_ascii=False)
+        case dict():
+            return {key: _storable(item, depth + 1) for key, item in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_storable(item, depth + 1) for item in cast("list[Any]", value)]
+        case int() if not _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
+            return str(value)
+        case _:
+            return value
 
 
 def _content_block(block: object) -> dict[str, Any]:

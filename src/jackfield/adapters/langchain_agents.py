@@ -6,148 +6,194 @@ released LangChain has.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Any, NotRequired, Required, TypedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict, cast
+from weakref import WeakKeyDictionary
 
-from anyio.from_thread import start_blocking_portal
+import langchain.agents
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]
+from langgraph.types import Command
+from mcp.types import ListToolsResult
 
-from ..config.mcp_config import MCPConfig
-from ..extras import load
+from ..errors import ConfigError
 from ..manager.manager import MCPClientSessionManager
+from ..plain import as_table
+from ..session.detached import current_task
+from ..session.results import ToolResult
 from ..session.session import Session
-from ..toolkit.create import create_toolkit
-from ..toolkit.toolkit import Toolkit
+from .agent_sessions import AgentSessions
 from .langchain import langchain_tools
+from .langchain_client import Client, manager_of, server_names_of
 
-Client = MCPClientSessionManager | MCPConfig | Mapping[str, Any]
-"""Where the servers are: a manager, a config, or connections in the shape of `MultiServerMCPClient`'s."""
+_Model = str | BaseChatModel
+_Servers = str | Sequence[str]
 
 
-class MCPSessionConfig(TypedDict):
-    """For `create_agent(mcp_session_config=...)`."""
+class _RequiredKeys(TypedDict):
+    client: Client
+    server_name: str | Sequence[str]
 
-    client: Required[Client]
-    server_name: Required[str | Sequence[str]]
-    auto_cleanup: NotRequired[bool]
+
+class MCPSessionConfig(_RequiredKeys, total=False):
+    """For `create_agent(mcp_session_config=...)`: `client`, `server_name` and, if not to be true, `auto_cleanup`."""
+
+    auto_cleanup: bool
     """As for `create_stateful_mcp_agent`."""
+
+
+def _sessions_of(client: Client, server_name: _Servers, *, auto_cleanup: bool = True) -> AgentSessions[BaseTool]:
+    return AgentSessions(
+        manager_of(client),
+        server_names_of(server_name),
+        langchain_tools,
+        lives_apart=not isinstance(client, MCPClientSessionManager),
+        auto_cleanup=auto_cleanup,
+    )
 
 
 class StatefulMCPAgentExecutor:
     """An agent whose tools keep one session with each of its servers, from entering to leaving it.
 
-    Enter it with `async with`; or, in synchronous code, with `with`: its sessions then live on an event loop in a
-    thread of their own, and `invoke` runs the agent here.
+    Enter it with `async with`, or in synchronous code with `with`. Its sessions live on an event loop in a thread of
+    their own, so that `invoke` works everywhere; only those of a manager that was given to an `async with` live on the
+    manager's loop, which `invoke` must not block.
 
     Args:
-        client: A manager, a config, or a mapping in the shape of `MultiServerMCPClient`'s connections.
+        client: A manager, a config, a mapping of connections in the shape of `langchain-mcp-adapters`, or a
+            `MultiServerMCPClient`.
         server_name: The server, or several.
         model: As for LangChain's `create_agent`.
         system_prompt: As for LangChain's `create_agent`.
-        tools: Further tools beside those of the servers.
+        tools: Further tools in addition to those of the servers.
+        auto_cleanup: Close the sessions once neither the executor nor its agent nor a tool of it is referenced any
+            more, if it was not left before.
         agent_options: Passed on to LangChain's `create_agent` (`middleware`, `checkpointer`, ...).
-    """
 
-    _NOT_OPEN = "Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ..."
+    Raises:
+        ConfigError: `client` does not say which servers there are, or `server_name` names none.
+    """
 
     def __init__(
         self,
         client: Client,
-        server_name: str | Sequence[str],
-        model: str | BaseChatModel,
+        server_name: _Servers,
+        model: _Model,
         system_prompt: str | None = None,
         tools: Sequence[BaseTool] | None = None,
+        *,
+        auto_cleanup: bool = True,
         **agent_options: Any,
     ) -> None:
-        self._manager = _manager_of(client)
-        self._server_names = [server_name] if isinstance(server_name, str) else list(server_name)
+        self._sessions = _sessions_of(client, server_name, auto_cleanup=auto_cleanup)
         self._model = model
-        self._system_prompt = system_prompt
         self._more_tools = list(tools or ())
-        self._agent_options = agent_options
-        self._stack: AsyncExitStack | None = None
-        self._blocking = ExitStack()
+        self._agent_options = {"system_prompt": system_prompt, **agent_options}
         self._agent: Any = None
-        self.sessions: dict[str, Session] = {}
-        """The open sessions, by server name."""
         self.tools: list[BaseTool] = []
         """All tools of the agent."""
 
+    @property
+    def sessions(self) -> dict[str, Session]:
+        """The open sessions, by server name."""
+        return self._sessions.sessions
+
     async def __aenter__(self) -> StatefulMCPAgentExecutor:
-        if self._stack is not None:
-            raise RuntimeError("This executor is entered already.")
-        async with AsyncExitStack() as stack:
-            toolkit = Toolkit()
-            for name in self._server_names:
-                session = self.sessions[name] = await stack.enter_async_context(self._manager.open_session(name))
-                toolkit += await create_toolkit(session, use_mcp_resources=False)
-            self.tools = [*langchain_tools(toolkit), *self._more_tools]
-            make: Any = load("langchain.agents", "create_agent")
-            self._agent = make(self._model, self.tools, system_prompt=self._system_prompt, **self._agent_options)
-            self._stack = stack.pop_all()
+        self._prepare()
+        self._make_agent(await self._sessions.tools(current_task()))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._stack is not None:
-            stack, self._stack, self._agent = self._stack, None, None
-            self.sessions.clear()
-            await stack.aclose()
+        self._forget()
+        await self._sessions.close()
 
     def __enter__(self) -> StatefulMCPAgentExecutor:
-        with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal())
-            portal.call(self.__aenter__)
-            stack.callback(portal.call, self.__aexit__, None, None, None)
-            self._blocking = stack.pop_all()
+        self._prepare()
+        self._make_agent(self._sessions.tools_blocking())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._blocking.close()
+        self._forget()
+        self._sessions.close_blocking()
+
+    def _prepare(self) -> None:
+        if self._sessions.is_open:
+            raise RuntimeError("This executor is entered already.")
+        # A model that cannot be found, or an option that does not exist, is no reason to start a server.
+        self._make_agent([])
+        self._forget()
+
+    def _make_agent(self, tools: list[BaseTool]) -> None:
+        self.tools = [*tools, *self._more_tools]
+        make = cast("Any", langchain.agents).create_agent
+        self._agent = make(self._model, self.tools, **self._agent_options)
+
+    def _forget(self) -> None:
+        self._agent, self.tools = None, []
 
     @property
     def agent(self) -> Any:
         """LangChain's agent.
 
         Raises:
-            RuntimeError: Its sessions are not open yet.
+            RuntimeError: The executor is not entered.
         """
         if self._agent is None:
-            raise RuntimeError(self._NOT_OPEN)
+            raise RuntimeError("Enter the executor first: async with StatefulMCPAgentExecutor(...) as executor: ...")
         return self._agent
-
-    async def _ready_agent(self) -> Any:
-        return self.agent
 
     # LangChain calls its first argument `input`, and people give it by that name.
     async def ainvoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
         """Run the agent."""
-        return await (await self._ready_agent()).ainvoke(input, config, **options)
+        return await self.agent.ainvoke(input, config, **options)
 
     def invoke(self, input: dict[str, Any], config: Any = None, **options: Any) -> dict[str, Any]:  # noqa: A002
-        """Run the agent from synchronous code: in a `with` block, or in another thread than the `async with` block's.
+        """Run the agent, and wait for that.
 
         Raises:
-            RuntimeError: An event loop runs in this thread, which it would block.
+            BlockedLoopError: A tool's session lives on the event loop that this blocks: that of a manager in use.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self.agent.invoke(input, config, **options)
-        raise RuntimeError(
-            "invoke() would block the event loop that runs here. Use: await executor.ainvoke(...), "
-            "or await asyncio.to_thread(executor.invoke, ...)."
-        )
+        return self.agent.invoke(input, config, **options)
 
     async def astream(self, input: dict[str, Any], config: Any = None, **options: Any) -> AsyncIterator[Any]:  # noqa: A002
         """Run the agent, and get what it does step by step."""
-        async for chunk in (await self._ready_agent()).astream(input, config, **options):
+        async for chunk in self.agent.astream(input, config, **options):
             yield chunk
 
+    def stream(self, input: dict[str, Any], config: Any = None, **options: Any) -> Iterator[Any]:  # noqa: A002
+        """Run the agent, and get what it does step by step. Raises as `invoke` does."""
+        yield from self.agent.stream(input, config, **options)
+
+    # The session
+
+    async def list_tools(self) -> ListToolsResult:
+        """List the tools of the agent's server; of one of several: `executor.sessions[name].list_tools()`."""
+        return await self._session.list_tools()
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> ToolResult:
+        """Call a tool in the agent's session; see `Session.call_tool`."""
+        return await self._session.call_tool(name, arguments)
+
+    async def ping(self) -> float:
+        """Make one round trip that changes nothing; returns its seconds."""
+        return await self._session.ping()
+
+    @property
+    def _session(self) -> Session:
+        self.agent  # noqa: B018 - says so where it is not entered
+        sessions = self.sessions
+        if len(sessions) > 1:
+            raise ConfigError(
+                f"This agent has several sessions: {', '.join(sessions)}.", hint="Use executor.sessions[name]."
+            )
+        return next(iter(sessions.values()))
+
     async def refresh_session(self) -> None:
-        """Open the sessions anew, after a `SessionTimeoutError`; what the servers kept is gone.
+        """Close the sessions' connections and open new ones, after a `SessionTimeoutError`; the servers' state is lost.
 
         Raises:
             JackfieldError: One could not be opened.
@@ -160,8 +206,8 @@ class StatefulMCPAgentExecutor:
 @asynccontextmanager
 async def mcp_agent_session(
     client: Client,
-    server_name: str | Sequence[str],
-    model: str | BaseChatModel,
+    server_name: _Servers,
+    model: _Model,
     system_prompt: str | None = None,
     tools: Sequence[BaseTool] | None = None,
     **agent_options: Any,
@@ -173,48 +219,107 @@ async def mcp_agent_session(
 
 async def create_stateful_mcp_agent(
     client: Client,
-    server_name: str | Sequence[str],
-    model: str | BaseChatModel,
+    server_name: _Servers,
+    model: _Model,
     system_prompt: str | None = None,
     tools: Sequence[BaseTool] | None = None,
     auto_cleanup: bool = True,
     **agent_options: Any,
 ) -> tuple[Any, StatefulMCPAgentExecutor]:
-    """An agent and what holds its session: end it with `await session.__aexit__(None, None, None)`.
+    """An agent, and its session: `list_tools`, `call_tool`, and `await session.__aexit__(None, None, None)` to end it.
 
-    With `auto_cleanup` the session also ends with the event loop, and with the manager where one was given.
+    With `auto_cleanup` the session also ends once neither of the two is referenced any more. In any case it ends with
+    the manager that was given, and with the program.
     """
-    executor = StatefulMCPAgentExecutor(client, server_name, model, system_prompt, tools, **agent_options)
+    executor = StatefulMCPAgentExecutor(
+        client, server_name, model, system_prompt, tools, auto_cleanup=auto_cleanup, **agent_options
+    )
     await executor.__aenter__()
     return executor.agent, executor
 
 
-class SessionAgent(StatefulMCPAgentExecutor):
-    """What `create_agent(mcp_session_config=...)` returns: opens its session when it is first run, and keeps it."""
+# create_agent
 
-    _NOT_OPEN = (
-        "This agent opens its session when it is first run: use `await agent.ainvoke(...)`. "
-        "For synchronous code: with StatefulMCPAgentExecutor(...) as executor: executor.invoke(...)."
+
+class SessionMiddleware(AgentMiddleware):
+    """Gives an agent the tools of its servers; opens their sessions before the model is first asked."""
+
+    def __init__(self, sessions: AgentSessions[BaseTool]) -> None:
+        super().__init__()
+        self._sessions = sessions
+
+    def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
+        """Offer the tools to the model."""
+        return handler(_with_tools(request, self._sessions.tools_blocking()))
+
+    async def awrap_model_call(
+        self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
+    ) -> ModelResponse:
+        """Offer the tools to the model."""
+        return await handler(_with_tools(request, await self._sessions.tools()))
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        """Call a tool of a server."""
+        if request.tool is not None:
+            return handler(request)
+        found = _found(request, self._sessions.tools_blocking())
+        return found if isinstance(found, ToolMessage) else handler(found)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
+    ) -> ToolMessage | Command[Any]:
+        """Call a tool of a server."""
+        if request.tool is not None:
+            return await handler(request)
+        found = _found(request, await self._sessions.tools())
+        return found if isinstance(found, ToolMessage) else await handler(found)
+
+
+def _with_tools(request: ModelRequest, tools: Sequence[BaseTool]) -> ModelRequest:
+    """The agent's own tools come first: a tool of a server with the name of one of them is not offered."""
+    taken = {tool.name for tool in request.tools if isinstance(tool, BaseTool)}
+    return request.override(tools=[*request.tools, *(tool for tool in tools if tool.name not in taken)])
+
+
+def _found(request: ToolCallRequest, tools: Sequence[BaseTool]) -> ToolCallRequest | ToolMessage:
+    name = request.tool_call["name"]
+    for tool in tools:
+        if tool.name == name:
+            return request.override(tool=tool)
+    own = request.runtime.tools  # pyright: ignore[reportUnknownMemberType]
+    names = [tool.name for tool in (*own, *tools)]
+    return ToolMessage(
+        f"Error: {name} is not a valid tool, try one of [{', '.join(names)}].",
+        name=name,
+        tool_call_id=request.tool_call["id"],
+        status="error",
     )
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._entering = asyncio.Lock()
 
-    async def _ready_agent(self) -> Any:
-        async with self._entering:
-            if self._stack is None:
-                await self.__aenter__()
-        return self.agent
+class SessionAgent(CompiledStateGraph[Any, Any, Any, Any]):
+    """What `create_agent(mcp_session_config=...)` returns: LangChain's agent, whose sessions can be closed.
+
+    They are opened when it is first run, and again when it is run after they were closed.
+    """
 
     async def aclose(self) -> None:
-        """Close its session. Left undone, the session ends with the event loop."""
-        await self.__aexit__(None, None, None)
+        """Close its sessions, if they are open."""
+        await _sessions[self.builder].close()
+
+    def close(self) -> None:
+        """The same for synchronous code."""
+        _sessions[self.builder].close_blocking()
+
+
+# By what an agent and its copies (`with_config`, ...) have in common.
+_sessions: WeakKeyDictionary[Any, AgentSessions[BaseTool]] = WeakKeyDictionary()
 
 
 def create_agent(
-    model: str | BaseChatModel,
-    tools: Sequence[BaseTool] | None = None,
+    model: _Model,
+    tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]] | None = None,
     *,
     mcp_session_config: MCPSessionConfig | None = None,
     **agent_options: Any,
@@ -223,22 +328,30 @@ def create_agent(
 
     Args:
         model: As for LangChain's.
-        tools: Tools beside those of the server.
-        mcp_session_config: Which server.
+        tools: Tools in addition to those of the server.
+        mcp_session_config: Which server. The agent is a `SessionAgent` then.
         agent_options: Passed on (`system_prompt`, `middleware`, `checkpointer`, ...).
+
+    Raises:
+        ConfigError: `mcp_session_config` does not say which server.
     """
+    make = cast("Any", langchain.agents).create_agent
     if mcp_session_config is None:
-        make: Any = load("langchain.agents", "create_agent")
         return make(model, tools, **agent_options)
-    return SessionAgent(
-        mcp_session_config["client"], mcp_session_config["server_name"], model, tools=tools, **agent_options
-    )
+    sessions = _configured(mcp_session_config)
+    middleware = [SessionMiddleware(sessions), *agent_options.pop("middleware", ())]
+    agent = make(model, tools, middleware=middleware, **agent_options)
+    agent.__class__ = SessionAgent
+    _sessions[agent.builder] = sessions
+    return agent
 
 
-def _manager_of(client: Client) -> MCPClientSessionManager:
-    if isinstance(client, MCPClientSessionManager):
-        return client
-    if isinstance(client, MCPConfig):
-        return MCPClientSessionManager(client)
-    known = {"mcpServers", "servers", "mcp_servers"}
-    return MCPClientSessionManager(dict(client) if known & set(client) else {"mcpServers": dict(client)})
+def _configured(config: MCPSessionConfig) -> AgentSessions[BaseTool]:
+    keys = set(as_table(config))
+    required, optional = MCPSessionConfig.__required_keys__, MCPSessionConfig.__optional_keys__
+    if not required <= keys <= required | optional:
+        raise ConfigError(
+            "mcp_session_config must be a mapping with the keys client, server_name and, if wanted, auto_cleanup.",
+            hint='Such as {"client": connections, "server_name": "notes"}.',
+        )
+    return _sessions_of(config["client"], config["server_name"], auto_cleanup=config.get("auto_cleanup", True))

@@ -9,10 +9,10 @@ from agents import FunctionTool, ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
 from ..errors import JackfieldError
+from ..session.home import Home, HomeError
 from ..session.results import ToolResult, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home, HomeError
 from .json_arguments import json_arguments
 from .pictures import is_picture
 

@@ -11,10 +11,10 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from ..errors import JackfieldError
+from ..session.home import Home, HomeError
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home, HomeError
 from .pictures import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from smolagents import Tool as SmolagentsTool
 
+from ..session.home import Home
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .home import Home
 from .parameters import Parameter, parameters_of
 
 # smolagents has no types.

@@ -26,6 +26,7 @@ from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .learning import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
+from .loop_thread import LoopThread
 from .opened import SessionGroup
 from .registry import SessionRegistry, close_all, closed_error, other_loop_error
 
@@ -99,6 +100,8 @@ class MCPClientSessionManager:
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
         self._portals_of = os.getpid()
+        self.loop_thread = LoopThread()
+        """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"

@@ -32,6 +32,7 @@ from .callbacks import SessionCallbacks, hearing
 from .circuit import CircuitBreaker
 from .detached import spawn
 from .eras import ask_for_log, ping, watch_tools
+from .home import Home, home_here
 from .info import SessionInfo, State, shortened
 from .losses import loss, open_timeout, terminated
 from .retry import may_open_again, says_later
@@ -173,6 +174,8 @@ class SessionOwner:
         self._lost_at = 0.0
         self._started = time.monotonic()
         self.opener_process_id: int = os.getpid()
+        self.home: Home | None = home_here()
+        """The event loop that it lives on; `None` in trio."""
         self._task: object = None
 
     def __repr__(self) -> str:

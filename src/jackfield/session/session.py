@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
@@ -44,6 +46,7 @@ from .callbacks import hearing
 from .calling import Bound, Caller
 from .deadlines import Deadline
 from .eras import is_modern, ping, set_logging_level
+from .home import Home
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .info import SessionInfo
 from .listing import SharedListing, ToolListing, all_pages
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
 
     from ..transport.report import ConnectionReport
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _ResultT = TypeVar("_ResultT", ReadResourceResult, GetPromptResult, CompleteResult)
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
@@ -67,11 +72,41 @@ _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResul
 _FRESH_SECONDS = 1.0
 
 
+def _on_its_loop(
+    method: Callable[Concatenate[Session, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[Session, _P], CoroutineType[Any, Any, _T]]:
+    """Run a method on the event loop that the session lives on, whichever loop it is called from.
+
+    What reports progress runs on the caller's loop.
+    """
+
+    @wraps(method)
+    async def call(self: Session, *args: _P.args, **options: _P.kwargs) -> _T:
+        home = self._owner.home  # pyright: ignore[reportPrivateUsage]
+        if home is None or not home.is_elsewhere:
+            return await method(self, *args, **options)
+        report: Any = options.get("progress_callback")
+        if report is not None:
+            options["progress_callback"] = _reporting_here(report)
+        return await home.run(lambda: method(self, *args, **options))
+
+    return call
+
+
+def _reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
+    here = Home()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        await here.run(lambda: report(progress, total, message))
+
+    return on_progress
+
+
 class Session:
     """An open session with one server, valid until its `async with` block is left.
 
-    Many tasks may call at once. Every request is bounded by `call_timeout` (seconds; the server's
-    setting if omitted), and running out of it, or being cancelled, is told to the server.
+    Many tasks may call at once, also those of event loops in other threads. Every request is bounded by `call_timeout`
+    (seconds; the server's setting if omitted), and running out of it, or being cancelled, is told to the server.
     """
 
     def __init__(
@@ -190,6 +225,7 @@ class Session:
 
     # Tools
 
+    @_on_its_loop
     async def list_tools(self, *, call_timeout: float | None = None) -> ListToolsResult:
         """List all tools, over all pages. Always asks the server.
 
@@ -198,6 +234,7 @@ class Session:
         """
         return (await self._fetch_listing(call_timeout))[1]
 
+    @_on_its_loop
     async def call_tool(
         self,
         name: str,
@@ -356,6 +393,7 @@ class Session:
         owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
         owner.events.emit(CallRetried(**owner.tell.about, tool=tool, call_number=number, error=error))
 
+    @_on_its_loop
     async def tool_listing(self, *, call_timeout: Bound = None) -> ToolListing | None:
         """The tools as last listed, asking only where they may have changed; `None` if there is no listing.
 
@@ -411,6 +449,7 @@ class Session:
 
     # Resources and prompts
 
+    @_on_its_loop
     async def list_resources(self, *, call_timeout: float | None = None) -> ListResourcesResult:
         """List all resources, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
@@ -419,6 +458,7 @@ class Session:
         resources = [resource for page in pages for resource in page.resources]
         return _joined(pages, ListResourcesResult(resources=resources))
 
+    @_on_its_loop
     async def list_resource_templates(self, *, call_timeout: float | None = None) -> ListResourceTemplatesResult:
         """List all resource templates, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
@@ -429,6 +469,7 @@ class Session:
         templates = [template for page in pages for template in page.resource_templates]
         return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
 
+    @_on_its_loop
     async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
         """Read one resource.
 
@@ -441,6 +482,7 @@ class Session:
             await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri))),
         )
 
+    @_on_its_loop
     async def list_prompts(self, *, call_timeout: float | None = None) -> ListPromptsResult:
         """List all prompts, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
@@ -449,6 +491,7 @@ class Session:
         prompts = [prompt for page in pages for prompt in page.prompts]
         return _joined(pages, ListPromptsResult(prompts=prompts))
 
+    @_on_its_loop
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
     ) -> GetPromptResult:
@@ -464,6 +507,7 @@ class Session:
             await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given)),
         )
 
+    @_on_its_loop
     async def complete(
         self,
         ref: ResourceTemplateReference | PromptReference,
@@ -491,6 +535,7 @@ class Session:
 
     # The server's side
 
+    @_on_its_loop
     async def ping(self, *, call_timeout: float | None = None) -> float:
         """Make one round trip that changes nothing; returns its seconds.
 
@@ -500,6 +545,7 @@ class Session:
         await self._caller.request("ping", call_timeout, ping)
         return time.monotonic() - started
 
+    @_on_its_loop
     async def refresh(self) -> None:
         """Close the connection and open a new one: a new process, a new session id. State behind it is lost.
 
@@ -513,6 +559,7 @@ class Session:
         await self._owner.refresh()
         self._caller.acknowledge()
 
+    @_on_its_loop
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
 
@@ -520,6 +567,7 @@ class Session:
         """
         await self._caller.request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
 
+    @_on_its_loop
     async def send_roots_list_changed(self) -> None:
         """Tell the server that the roots changed."""
         await self._client().session.send_notification(RootsListChangedNotification())

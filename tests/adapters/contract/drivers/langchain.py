@@ -29,5 +29,7 @@ class AdapterDriver:
         assert isinstance(message, ToolMessage)
         blocks = [] if isinstance(message.content, str) or name == "bad_picture" else message.content
         images = [base64.b64decode(block["base64"]) for block in blocks if block["type"] == "image"]  # type: ignore[index]
-        structured = message.artifact.data if message.artifact else None
+        structured = message.artifact["structured_content"] if message.artifact else None
+        if isinstance(structured, dict) and list(structured) == ["result"]:
+            structured = structured["result"]
         return Answer(message.text, images, structured, message.status == "error")

@@ -1,0 +1,152 @@
+"""`LoopThread`: an event loop in a thread of its own, for sessions that outlive or must not share the caller's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from ..session.home import Home
+
+# At the interpreter's exit: for closing what is open. Servers have `close_timeout` (5 s) for it, and are killed then.
+_EXIT_SECONDS = 15.0
+
+
+class LoopThread:
+    """An event loop in a daemon thread, there while somebody uses it.
+
+    At the interpreter's exit the loop is ended, and with it all sessions that are open on it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+
+    def enter(self) -> LoopUse:
+        """Start the loop if it does not run, and use it."""
+        with self._lock:
+            running = self._running
+            if running is None or running.process_id != os.getpid():
+                running = self._running = _Running(self._left)
+            running.users += 1
+        return LoopUse(running)
+
+    def _left(self, running: _Running) -> None:
+        with self._lock:
+            running.users -= 1
+            if running.users == 0:
+                running.stop.set()
+                if self._running is running:
+                    self._running = None
+
+
+class LoopUse:
+    """One user's hold on a `LoopThread`."""
+
+    def __init__(self, running: _Running) -> None:
+        self._running = running
+        self.close: Callable[[], Awaitable[None]] | None = None
+        """Run on the loop when it is given back, also at the interpreter's exit."""
+        running.uses.add(self)
+
+    @property
+    def home(self) -> Home:
+        """The loop."""
+        return self._running.home
+
+    def leave(self) -> Future[None]:
+        """Give it back. Never blocks, so that it may be called by a finalizer.
+
+        Returns:
+            Done when `close` has run and, where nobody else uses the loop, the loop has ended with all that was on it.
+        """
+        running, left = self._running, Future[None]()
+        if self in running.uses:
+            running.uses.discard(self)
+            running.begin_leaving(self.close, left)
+        else:
+            left.set_result(None)
+        return left
+
+
+class _Running:
+    """The thread and its loop, from start to end."""
+
+    def __init__(self, left: Callable[[_Running], None]) -> None:
+        self.process_id = os.getpid()
+        self.users = 0
+        self.uses: set[LoopUse] = set()
+        self._left = left
+        self._last: deque[Future[None]] = deque()
+        self._has_ended = False
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Home]] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="jackfield-sessions", daemon=True)
+        self._thread.start()
+        self.loop, self.stop, self.home = started.result()
+        _end_at_exit()
+        _all.add(self)
+
+    def _run(self, started: Future[Any]) -> None:
+        async def serve() -> None:
+            stop = asyncio.Event()
+            started.set_result((asyncio.get_running_loop(), stop, Home()))
+            await stop.wait()
+
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+        finally:
+            _all.discard(self)
+            self._has_ended = True
+            self._tell_last()
+
+    def _tell_last(self) -> None:
+        with suppress(IndexError):  # another thread may do the same
+            while True:
+                self._last.popleft().set_result(None)
+
+    def begin_leaving(self, close: Callable[[], Awaitable[None]] | None, left: Future[None]) -> None:
+        """Run `close` on the loop, then count the user out."""
+
+        async def leave() -> None:
+            try:
+                if close is not None:
+                    await close()
+            finally:
+                self._left(self)
+
+        def has_left(_: object) -> None:
+            self._last.append(left)
+            if not self.stop.is_set() or self._has_ended:
+                self._tell_last()
+
+        self.home.begin(leave).add_done_callback(has_left)
+
+    def end(self) -> None:
+        """Close what is open on the loop, and wait for its end; at the interpreter's exit."""
+        if self.process_id == os.getpid():
+            for use in list(self.uses):
+                use.leave()
+            self._thread.join(_EXIT_SECONDS)
+
+
+_all: set[_Running] = set()
+
+
+@cache
+def _end_at_exit() -> None:
+    def end() -> None:
+        for running in list(_all):
+            running.end()
+
+    atexit.register(end)
