@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -149,4 +150,7 @@ def _end_at_exit() -> None:
         for running in list(_all):
             running.end()
 
+    # What is registered last is run first: before the finalizers that kill forgotten processes, which weakref registers
+    # with the first of all finalizers. Otherwise the sessions would take them for lost and start them again.
+    weakref.finalize(LoopThread, lambda: None)
     atexit.register(end)
