@@ -173,7 +173,7 @@ class _Opening:
     """An attempt to open the sessions, for which others wait."""
 
     def __init__(self) -> None:
-        self.thread_id = threading.get_ident()
+        self.thread_id: int = threading.get_ident()
         self.ended: Future[None] = Future()
 
 
@@ -184,7 +184,7 @@ class _Closing:
         self._stack = stack
         self._use = use
         self._home = Home()
-        self.thread_id = self._home.thread_id
+        self.thread_id: int = self._home.thread_id
         if use is not None:
             use.close = stack.aclose
 

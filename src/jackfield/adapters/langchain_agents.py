@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from weakref import WeakKeyDictionary
 
 import langchain.agents
@@ -16,7 +16,6 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
-from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.types import Command
 from mcp.types import ListToolsResult
 
@@ -29,6 +28,13 @@ from ..session.session import Session
 from .agent_sessions import AgentSessions
 from .langchain import langchain_tools
 from .langchain_client import Client, manager_of, server_names_of
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+    _LangChainsAgent = Runnable[Any, Any]  # LangGraph has no types
+else:
+    from langgraph.graph.state import CompiledStateGraph as _LangChainsAgent
 
 _Model = str | BaseChatModel
 _Servers = str | Sequence[str]
@@ -298,11 +304,13 @@ def _found(request: ToolCallRequest, tools: Sequence[BaseTool]) -> ToolCallReque
     )
 
 
-class SessionAgent(CompiledStateGraph[Any, Any, Any, Any]):
+class SessionAgent(_LangChainsAgent):
     """What `create_agent(mcp_session_config=...)` returns: LangChain's agent, whose sessions can be closed.
 
     They are opened when it is first run, and again when it is run after they were closed.
     """
+
+    builder: Any
 
     async def aclose(self) -> None:
         """Close its sessions, if they are open."""

@@ -81,8 +81,8 @@ class _Running:
     """The thread and its loop, from start to end."""
 
     def __init__(self, left: Callable[[_Running], None]) -> None:
-        self.process_id = os.getpid()
-        self.users = 0
+        self.process_id: int = os.getpid()
+        self.users: int = 0
         self.uses: set[LoopUse] = set()
         self._left = left
         self._last: deque[Future[None]] = deque()
@@ -90,7 +90,10 @@ class _Running:
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Home]] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="jackfield-sessions", daemon=True)
         self._thread.start()
-        self.loop, self.stop, self.home = started.result()
+        loop, stop, home = started.result()
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.stop: asyncio.Event = stop
+        self.home: Home = home
         _end_at_exit()
         _all.add(self)
 

@@ -100,7 +100,7 @@ class MCPClientSessionManager:
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._portals: BlockingPortalProvider | None = None
         self._portals_of = os.getpid()
-        self.loop_thread = LoopThread()
+        self.loop_thread: LoopThread = LoopThread()
         """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
 
     def __repr__(self) -> str:
