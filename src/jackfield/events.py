@@ -150,6 +150,15 @@ class ListingProblem(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListingFailed(Event):
+    """The server could not be asked what it offers. What it offered when it last could is still offered."""
+
+    method: str
+    """Which listing, such as `tools/list`."""
+    error: JackfieldError
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolsChanged(Event):
     """The server says that it offers other tools now."""
 
@@ -180,6 +189,17 @@ class SessionClosed(Event):
     """`released`, `idle`, `evicted`, `lost`, `manager` or `cancelled`."""
     generation: int = 1
     seconds_open: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEvicted(Event):
+    """An idle session is closed to make room for another; `SessionClosed` follows."""
+
+    for_server: str
+    for_key: str | None
+    """Whose session is opened in its place; `None` for a private one."""
+    state_lost: bool
+    """Whether what the server kept is gone by it. The first answer to the key's next user says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import weakref
 from collections import Counter, deque
@@ -149,6 +150,9 @@ _LATE_LOGGERS = (
 
 class _MaskingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        if sys.is_finalizing():
+            # Nothing can be imported any more, and what an exception holds cannot be looked at: it is not shown.
+            record.exc_info = None
         if _known.starts:
             try:
                 text = record.getMessage()

@@ -16,6 +16,7 @@ class FakeSlot:
     is_usable: bool
     is_idle: bool
     last_used_at: float
+    is_expected: bool = False
 
     @property
     def server_name(self) -> str:
@@ -31,7 +32,7 @@ def slot(draw: st.DrawFn) -> FakeSlot:
     usable = draw(st.booleans())
     # A private session is gone with its lease, so it is never idle.
     idle = usable and key is not None and draw(st.booleans())
-    return FakeSlot(key, usable, idle, draw(st.floats(0, 100)))
+    return FakeSlot(key, usable, idle, draw(st.floats(0, 100)), draw(st.booleans()))
 
 
 def one_usable_a_key(slots: list[FakeSlot]) -> bool:
@@ -63,7 +64,10 @@ def test_the_decision_keeps_the_rules(
         case Evict(index):
             assert len(held) >= limit or crowded
             assert held[index].is_idle
-            assert held[index].last_used_at == min(one.last_used_at for one in crowd if one.is_idle)
+            idle = [one for one in crowd if one.is_idle]
+            assert held[index].last_used_at == min(
+                one.last_used_at for one in idle if not one.is_expected or all(other.is_expected for other in idle)
+            )
             assert not same
         case Wait("closing"):
             assert same
@@ -84,7 +88,9 @@ def test_examples() -> None:
     assert decide([], "s", None, 1) == Open()
     assert decide([busy], "s", ("s", "a"), 1) == Reuse(0)
     assert decide([busy], "s", None, 1) == Wait("full")
+    expected = FakeSlot(("t", "b"), True, True, 0.5, is_expected=True)
     assert decide([idle, older], "s", None, 2) == Evict(1)
+    assert decide([expected, idle], "s", None, 2) == Evict(1), "what an agent that runs may go on with is closed last"
     assert decide([closing], "s", ("s", "c"), 2) == Wait("closing")
     assert decide([idle, closing], "s", None, 2) == Wait("full"), "the closing one makes room; one eviction is enough"
     assert decide([busy], "s", None, 9, 1) == Wait("server")

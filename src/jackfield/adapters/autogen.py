@@ -32,8 +32,8 @@ from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..session.results import ToolResult, decode, describe_block
-from ..toolkit.create import LeasedSource, leased_tools
-from ..toolkit.tool import Tool
+from ..toolkit.create import LeasedSource, OrderedSource, tools_of
+from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit
 from .model_schema import model_tool
 
@@ -146,6 +146,7 @@ class WorkbenchConfig(BaseModel):
     servers: list[dict[str, Any]]
     key: str
     max_sessions: int = Field(default=100, ge=1)
+    ordered: bool = False
 
 
 class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
@@ -157,8 +158,16 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
     component_provider_override: ClassVar[str | None] = "jackfield.adapters.autogen.JackfieldWorkbench"
     component_config_schema = WorkbenchConfig
 
-    def __init__(self, manager: MCPClientSessionManager, servers: Sequence[BaseServerConfig], key: str) -> None:
+    def __init__(
+        self,
+        manager: MCPClientSessionManager,
+        servers: Sequence[BaseServerConfig],
+        key: str,
+        *,
+        ordered: bool = False,
+    ) -> None:
         self._manager = manager
+        self._ordered = ordered
         self._servers = list(servers)
         self._entered_manager = False
         self._ready_toolkit: Callable[[], Toolkit] | None = None
@@ -169,15 +178,22 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         self._toolkit = Toolkit()
         self._schemas: list[ToolSchema] | None = None
         self._listings: dict[str, tuple[object, list[Tool]]] = {}
+        self._sources: dict[str, ToolSource] = {}
         self._failed_at: dict[str, float] = {}
         self._listing_lock: asyncio.Lock | None = None
 
     @classmethod
     def of_manager(
-        cls, manager: MCPClientSessionManager, servers: Sequence[str | BaseServerConfig] | None, *, key: str | None
+        cls,
+        manager: MCPClientSessionManager,
+        servers: Sequence[str | BaseServerConfig] | None,
+        *,
+        key: str | None,
+        ordered: bool = False,
     ) -> JackfieldWorkbench:
         """A workbench over a manager; see `MCPClientSessionManager.workbench`."""
-        return cls(manager, manager.resolve_all(servers), key or f"workbench-{uuid.uuid4().hex[:8]}")
+        own_key = key or f"workbench-{uuid.uuid4().hex[:8]}"
+        return cls(manager, manager.resolve_all(servers), own_key, ordered=ordered)
 
     @classmethod
     def of_toolkit(
@@ -256,6 +272,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
             stale = [config for config in self._servers if self._is_stale(config)]
             if stale:
                 await self._list(stale)
+            self._expect_more()
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
                 self._toolkit = Toolkit(tools).for_models()
@@ -273,20 +290,40 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
 
     async def _list(self, configs: Sequence[BaseServerConfig]) -> None:
         async with self._manager.open_sessions(configs, key=self.key) as opened:
+            errors = dict(opened.errors)
             for config in configs:
                 name = config.server_name
-                if name in opened.errors:
+                if name in errors:
                     self._failed_at[name] = time.monotonic()
-                    logger.warning("[MCP][%s] Its tools are left out: %s", name, opened.errors[name].message)
+                    what = "Its tools may be out of date" if name in self._listings else "Its tools are left out"
+                    logger.warning("[MCP][%s] %s: %s", name, what, errors[name].message)
                     continue
-                self._failed_at.pop(name, None)
-                self._listings[name] = await self._listed(opened[name], config)
-            if opened.errors and not self._listings:
-                raise next(iter(opened.errors.values()))
+                try:
+                    self._listings[name] = await self._listed(opened[name], config)
+                except JackfieldError as error:
+                    # What it offered before, if it ever did, stays: it could not be asked, which is not to have none.
+                    errors[name] = error
+                    self._failed_at[name] = time.monotonic()
+                else:
+                    self._failed_at.pop(name, None)
+            if errors and not self._listings:
+                raise next(iter(errors.values()))
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
-        listing = await session.tool_listing()
-        return listing, await leased_tools(session, LeasedSource(self._manager, config, self.key))
+        listing = await session.offered_tools()
+        source = self._sources.get(config.server_name)
+        if source is None:
+            source = LeasedSource(self._manager, config, self.key)
+            source = self._sources[config.server_name] = OrderedSource(source) if self._ordered else source
+        return listing, tools_of(listing, config, source)
+
+    def _expect_more(self) -> None:
+        """What runs now is the turn of an agent, which lists tools before each step of the model: see the pool."""
+        agent = asyncio.current_task()
+        for config in self._servers:
+            slot = self._manager.find(config.server_name, self.key)
+            if slot is not None and agent is not None:
+                slot.expect_more(agent)
 
     async def _close_sessions(self) -> None:
         for config in self._servers:
@@ -294,7 +331,9 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
 
     def _to_config(self) -> WorkbenchConfig:
         servers = MCPConfig(servers=list(self._servers)).to_portable()["servers"]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        return WorkbenchConfig(servers=servers, key=self.key, max_sessions=self._manager.max_sessions)
+        return WorkbenchConfig(
+            servers=servers, key=self.key, max_sessions=self._manager.max_sessions, ordered=self._ordered
+        )
 
     @classmethod
     def _from_config(cls, config: WorkbenchConfig) -> Self:
@@ -302,4 +341,4 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
 
         servers = MCPConfig.from_dict({"servers": config.servers}, source="workbench component")
         manager = MCPClientSessionManager(servers, max_sessions=config.max_sessions)
-        return cls(manager, list(servers), config.key)
+        return cls(manager, list(servers), config.key, ordered=config.ordered)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import ConfigError
-from ..secret_values import keep_secret, secrets_within
 
 
 def proxy_chooser() -> Callable[[str], str | None] | None:
@@ -18,20 +17,8 @@ def proxy_chooser() -> Callable[[str], str | None] | None:
 
     The environment is read once, here. Returns `None` where it names no proxy at all.
     """
-    named = {
-        scheme: url if "://" in url else f"http://{url}"
-        for scheme, url in getproxies().items()
-        if scheme in ("http", "https", "all") and url
-    }
-    if not named:
-        return None
-
-    def choose(url: str) -> str | None:
-        return _proxy_of(url, named)
-
-    # Their passwords are secrets for as long as they are used.
-    keep_secret(choose, [("password", part) for url in named.values() for part in secrets_within("proxy", url)])
-    return choose
+    named = {scheme: url for scheme, url in getproxies().items() if scheme in ("http", "https", "all") and url}
+    return (lambda url: _proxy_of(url, named)) if named else None
 
 
 def proxy_for(url: str) -> str | None:
@@ -50,7 +37,7 @@ def _proxy_of(url: str, named: dict[str, str]) -> str | None:
     # Without a port, a name in NO_PROXY stands for all ports; with one, for that port alone.
     if proxy is None or host is None or proxy_bypass(host if port is None else f"{host}:{port}"):
         return None
-    return proxy
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def unusable_proxy(server_name: str, problem: object) -> ConfigError:

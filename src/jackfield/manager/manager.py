@@ -28,7 +28,7 @@ from .learning import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
 from .loop_thread import LoopThread
 from .opened import SessionGroup
-from .registry import SessionRegistry, close_all, closed_error, other_loop_error
+from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
@@ -261,32 +261,44 @@ class MCPClientSessionManager:
     # Ways in for agents
 
     async def toolkit(
-        self, servers: Sequence[str | BaseServerConfig] | None = None, *, key: str | None = None
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        key: str | None = None,
+        ordered: bool = False,
     ) -> Toolkit:
         """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
             key: Whose sessions the tools use; one of the toolkit's own if omitted.
+            ordered: Make the calls of one server one after another, in the order in which they are asked for.
 
         Raises:
             JackfieldError: A server could not be opened.
         """
-        return await load("jackfield.toolkit.create", "manager_toolkit")(self, servers, key=key)
+        return await load("jackfield.toolkit.create", "manager_toolkit")(self, servers, key=key, ordered=ordered)
 
     def workbench(
-        self, servers: Sequence[str | BaseServerConfig] | None = None, *, key: str | None = None
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        key: str | None = None,
+        ordered: bool = False,
     ) -> JackfieldWorkbench:
         """An AutoGen workbench over several servers; nothing is opened before an agent asks for its tools.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
             key: Whose sessions the tools use; one of the workbench's own if omitted.
+            ordered: Make the calls of one server one after another, in the order in which they are asked for; wanted
+                where a server keeps state and a model asks for several calls in one turn.
 
         Raises:
             ConfigError: AutoGen is not installed.
         """
-        return load("jackfield.adapters.autogen", "JackfieldWorkbench").of_manager(self, servers, key=key)
+        workbench = load("jackfield.adapters.autogen", "JackfieldWorkbench")
+        return workbench.of_manager(self, servers, key=key, ordered=ordered)
 
     def query_tool(
         self,
@@ -380,7 +392,7 @@ class MCPClientSessionManager:
         """Whether it keeps named sessions between their uses."""
         return self._state == "entered"
 
-    def find(self, server_name: str, key: str) -> SessionOwner | None:
+    def find(self, server_name: str, key: str) -> SessionSlot | None:
         """The owner of a named session that is open or opening."""
         return self._registry.find(server_name, key) if self._registry is not None else None
 

@@ -25,6 +25,11 @@ class Slot(Protocol):
     def is_idle(self) -> bool: ...
 
     @property
+    def is_expected(self) -> bool:
+        """Whether an agent that runs now has used it and may go on."""
+        ...
+
+    @property
     def last_used_at(self) -> float: ...
 
 
@@ -95,7 +100,7 @@ def decide(
     # One that is closing already will make room; to evict another for it would close one too many.
     on_the_way_out = sum(not slots[index].is_usable for index in crowd)
     if idle and not on_the_way_out:
-        return Evict(min(idle, key=lambda index: slots[index].last_used_at))
+        return Evict(min(idle, key=lambda index: (slots[index].is_expected, slots[index].last_used_at)))
     return Wait(why)
 
 

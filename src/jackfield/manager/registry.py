@@ -8,6 +8,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
+from weakref import WeakSet
 
 import anyio
 
@@ -24,6 +26,12 @@ from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide, stuck
 
 _REMEMBERED_LOSSES = 10_000
+
+
+class Running(Protocol):
+    """What an agent runs in, such as an `asyncio.Task`."""
+
+    def done(self) -> bool: ...
 
 
 class SessionSlot(SessionOwner):
@@ -48,6 +56,18 @@ class SessionSlot(SessionOwner):
     @property
     def holders(self) -> list[object]:
         return self._holders
+
+    @cached_property
+    def _agents(self) -> WeakSet[Running]:
+        return WeakSet()
+
+    def expect_more(self, agent: Running) -> None:
+        """A run that uses the session between its leases, too: others are closed before it as long as it goes on."""
+        self._agents.add(agent)
+
+    @property
+    def is_expected(self) -> bool:
+        return any(not agent.done() for agent in self._agents)
 
 
 @dataclass(eq=False)
@@ -178,7 +198,7 @@ class SessionRegistry:
             slot.expire_after(slot.config.session.idle_timeout)
             self._notify()
 
-    def find(self, server_name: str, key: str) -> SessionOwner | None:
+    def find(self, server_name: str, key: str) -> SessionSlot | None:
         """The usable session of a key, without leasing it."""
         wanted = (server_name, key)
         return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
@@ -254,7 +274,9 @@ class SessionRegistry:
                     case Open():
                         return self._open(config, wanted, callbacks)
                     case Evict(index):
-                        self._slots[index].request_close("evicted")
+                        slot = self._slots[index]
+                        slot.request_close("evicted")
+                        slot.tell.evicted(config.server_name, wanted[1] if wanted else None, slot.leaves_news)
                     case Wait("closing" | "server"):
                         # Others need not wait for room at this server.
                         return None
@@ -364,7 +386,7 @@ class SessionRegistry:
     async def close_idle(self) -> int:
         """Close what nobody has; returns how many that were."""
         idle = [slot for slot in self._slots if slot.is_idle]
-        await close_all(idle, "released")
+        await close_all(idle, "idle")
         return len(idle)
 
     async def _close_idle_rivals(self, of: SessionOwner) -> int:

@@ -88,7 +88,7 @@ def _description(servers: list[str], *, with_handler: bool) -> str:
 
 
 async def _tools_of(session: Session) -> str:
-    listing = await session.tool_listing()
+    listing = await session.offered_tools()
     tools = listing.tools if listing is not None else []
     lines = [f"{signature(tool.name, tool.input_schema)}: {_summary(tool.description)}" for tool in tools]
     return "\n".join([f"Tools of {session.server_name} (call again with tool_name and arguments):", *lines])

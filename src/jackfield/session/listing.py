@@ -14,7 +14,7 @@ from mcp.types import Tool, ToolAnnotations
 
 from ..config.outline import CheckMode
 from ..config.servers import BaseServerConfig
-from ..errors import ServerLimitError, UnknownToolError, did_you_mean
+from ..errors import RequestError, ServerLimitError, UnknownToolError, did_you_mean
 from ..transport.repairs import take_flaws
 from ..transport.report import limit_error
 from .arguments import ArgumentCheck, OutputCheck
@@ -72,7 +72,9 @@ class SharedListing:
     is_answered: bool = False
     """False when it is done: its maker ran out of time or was cancelled, and another may try."""
     listing: ToolListing | None = None
-    """`None`: the server lists no tools."""
+    """`None`: the server lists no tools, or answered with an error."""
+    error: RequestError | None = None
+    """Which error."""
 
 
 class ToolListing:

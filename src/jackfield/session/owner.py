@@ -148,6 +148,8 @@ class SessionOwner:
         self.slots: anyio.Semaphore | None = anyio.Semaphore(limit) if limit is not None else None
         self.listing: ToolListing | None = None
         """The tools as last listed; forgotten when the server says that they changed."""
+        self.last_listing: ToolListing | None = None
+        """The same, kept for as long as the server cannot be asked."""
         self.shared_listing: SharedListing | None = None
         """Being made by one caller; others who want one wait for it."""
         self.tool_changes: int = 0

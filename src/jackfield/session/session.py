@@ -36,6 +36,8 @@ from ..errors import (
     InvalidArgumentsError,
     JackfieldError,
     RequestError,
+    ServerLimitError,
+    SessionTimeoutError,
     ToolError,
     UnknownToolError,
 )
@@ -399,29 +401,53 @@ class Session:
 
         Callers who want it at once share one request, each bounded by its own `call_timeout`.
         """
-        owner, deadline = self._caller.usable(), self._caller.deadline(call_timeout)
+        return (await self._shared_listing(call_timeout)).listing
+
+    async def offered_tools(self, *, call_timeout: Bound = None) -> ToolListing | None:
+        """The tools to offer to a model: as `tool_listing`, but a server that cannot be asked is not one without tools.
+
+        Those of its last listing are offered then, and an event and a warning say so; the next time it is asked again.
+
+        Raises:
+            JackfieldError: The server cannot be asked, and never could.
+        """
+        owner = self._caller.usable()
+        try:
+            shared = await self._shared_listing(call_timeout)
+            if shared.error is None or _has_none(shared.error, self.server_capabilities):
+                return shared.listing
+            error: JackfieldError = shared.error
+        except (SessionTimeoutError, ServerLimitError) as failure:
+            error = failure
+        owner.tell.listing_failed("tools/list", error)
+        if owner.last_listing is None:
+            raise error
+        return owner.last_listing
+
+    async def _shared_listing(self, bound: Bound) -> SharedListing:
+        owner, deadline = self._caller.usable(), self._caller.deadline(bound)
         while owner.listing is None:
             shared = owner.shared_listing
             if shared is None:
                 return await self._share_listing(owner, deadline)
             await self._caller.wait(shared.done, "tools/list", deadline)
             if shared.is_answered:
-                return shared.listing
+                return shared
             self._caller.usable()
-        return owner.listing
+        return SharedListing(is_answered=True, listing=owner.listing)
 
-    async def _share_listing(self, owner: SessionOwner, deadline: Deadline) -> ToolListing | None:
+    async def _share_listing(self, owner: SessionOwner, deadline: Deadline) -> SharedListing:
         shared = owner.shared_listing = SharedListing()
         try:
             shared.listing, _ = await self._fetch_listing(deadline)
             shared.is_answered = True
-        except RequestError:
-            shared.is_answered = True
+        except RequestError as error:
+            shared.is_answered, shared.error = True, error
         finally:
             if owner.shared_listing is shared:
                 owner.shared_listing = None
             shared.done.set()
-        return shared.listing
+        return shared
 
     async def _listing_for(self, call: _Call, *, again: bool = False) -> ToolListing | None:
         """The listing that a call is checked by. An error of it says that the call was not made."""
@@ -441,6 +467,7 @@ class Session:
             self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit, problems
         )
         tools = listing.tools
+        self._owner.last_listing = listing
         if self._owner.tool_changes == changes:
             self._owner.listing = listing
         self._owner.note_listing_problems("tools/list", listing.problems)
@@ -652,6 +679,11 @@ class Session:
             text = "; ".join(problems)
             self._owner.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
         return result
+
+
+def _has_none(error: RequestError, capabilities: ServerCapabilities) -> bool:
+    """Whether an error in the place of a listing says that there are no tools."""
+    return capabilities.tools is None or error.rpc_code == METHOD_NOT_FOUND
 
 
 def _joined(pages: Sequence[Any], listing: _ListingT) -> _ListingT:

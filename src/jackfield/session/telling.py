@@ -9,9 +9,11 @@ from ..errors import JackfieldError, ServerLimitError
 from ..events import (
     EventHub,
     LimitReached,
+    ListingFailed,
     ListingProblem,
     RecoveryFailed,
     SessionClosed,
+    SessionEvicted,
     SessionFailed,
     SessionLog,
     SessionLost,
@@ -105,6 +107,10 @@ class Teller:
         self._events.emit(SessionClosed(**self.about, reason=reason, seconds_open=seconds_open, generation=generation))
         self._life.info("Session closed: %s (%s)", self.session_id, reason)
 
+    def evicted(self, for_server: str, for_key: str | None, state_lost: bool) -> None:
+        """It is closed to make room."""
+        self._events.emit(SessionEvicted(**self.about, for_server=for_server, for_key=for_key, state_lost=state_lost))
+
     def renewed(self, resumed: bool) -> None:
         """A stream of it broke and was opened again."""
         self.log.info("Stream renewed%s", " and resumed" if resumed else "")
@@ -121,6 +127,11 @@ class Teller:
         text = "; ".join(problems)
         self.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
         self._events.emit(ListingProblem(**self.about, method=method, problems=problems))
+
+    def listing_failed(self, method: str, error: JackfieldError) -> None:
+        """It could not be asked what it offers."""
+        self.log.warning("It could not be asked for its %s: %s", method.partition("/")[0], error.message)
+        self._events.emit(ListingFailed(**self.about, method=method, error=error))
 
     def tools_changed(self) -> None:
         """The server says that it offers other tools now."""

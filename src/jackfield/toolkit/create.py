@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..manager.manager import MCPClientSessionManager
+    from ..session.listing import ToolListing
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
@@ -39,6 +41,7 @@ async def create_toolkit(
     resource_download_folder: Path | str | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    ordered: bool = False,
 ) -> Toolkit:
     """Make a toolkit of what an open session's server offers. It works as long as the session is open.
 
@@ -50,6 +53,7 @@ async def create_toolkit(
         resource_download_folder: Save resources there instead of returning their content.
         include: Globs of the names to take; those of the server's config if omitted.
         exclude: Globs of the names to leave out; those of the server's config if omitted.
+        ordered: Make the calls of tools one after another, in the order in which they are asked for.
 
     Raises:
         ConfigError: That is no session of Jackfield's.
@@ -66,7 +70,8 @@ async def create_toolkit(
     tools: list[Tool] = []
     if use_mcp_tools and capabilities.tools is not None:
         listing = await session.list_tools()
-        tools += [server_tool(session, config, tool) for tool in listing.tools]
+        source = OrderedSource(session) if ordered else session
+        tools += [server_tool(source, config, tool) for tool in listing.tools]
     if use_mcp_resources and capabilities.resources is not None:
         templates = await _offered("resource templates", session, session.list_resource_templates())
         for template in templates.resource_templates if templates else []:
@@ -182,8 +187,54 @@ class LeasedSource:
             await lease.__aexit__(None, None, None)
 
 
+class OrderedSource:
+    """Makes the calls of one session one after another, in the order in which they were asked for.
+
+    Models ask for several calls in one turn, and frameworks make them side by side: where the server keeps state, one
+    may overtake another that it depends on.
+    """
+
+    def __init__(self, source: ToolSource) -> None:
+        self._source = source
+        self._turn = anyio.Lock()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: float | None = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult:
+        """Make the call once those before it have ended. A `call_timeout` that is given covers the wait, too.
+
+        Raises:
+            SessionTimeoutError: Its turn did not come in time; nothing was sent.
+            JackfieldError: As `Session.call_tool` does.
+        """
+        deadline = math.inf if call_timeout is None else anyio.current_time() + call_timeout
+        with anyio.CancelScope(deadline=deadline) as waiting:
+            await self._turn.acquire()
+        if waiting.cancelled_caught:
+            raise SessionTimeoutError(
+                f"The calls before this one of {name!r} did not end within {call_timeout:g} s. Nothing was sent.",
+                sent=False,
+                retryable=True,
+                hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",
+            )
+        try:
+            left = None if call_timeout is None else max(deadline - anyio.current_time(), 0)
+            return await self._source.call_tool(name, arguments, call_timeout=left, progress_callback=progress_callback)
+        finally:
+            self._turn.release()
+
+
 async def manager_toolkit(
-    manager: MCPClientSessionManager, servers: Sequence[str | BaseServerConfig] | None, *, key: str | None = None
+    manager: MCPClientSessionManager,
+    servers: Sequence[str | BaseServerConfig] | None,
+    *,
+    key: str | None = None,
+    ordered: bool = False,
 ) -> Toolkit:
     """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`."""
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
@@ -192,14 +243,18 @@ async def manager_toolkit(
     async with manager.open_sessions(configs, key=own_key) as opened:
         for config in configs:
             session = opened[config.server_name]
-            tools += await leased_tools(session, LeasedSource(manager, config, own_key))
+            source = LeasedSource(manager, config, own_key)
+            tools += await leased_tools(session, OrderedSource(source) if ordered else source)
     return Toolkit(tools)
 
 
 async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:
     """The tools of a server as its open session lists them, called through `source`."""
-    config = session.config
-    listing = await session.tool_listing()
+    return tools_of(await session.offered_tools(), session.config, source)
+
+
+def tools_of(listing: ToolListing | None, config: BaseServerConfig, source: ToolSource) -> list[Tool]:
+    """The tools of a listing that the configuration lets in, called through `source`."""
     listed = listing.tools if listing is not None else []
     tools = [server_tool(source, config, tool) for tool in listed]
     return [tool for tool in tools if is_wanted(tool, config.include, config.exclude)]

@@ -18,6 +18,8 @@ import weakref
 _SHELL = "/bin/sh"
 _SCRIPT = r"""
 trap "" HUP INT TERM
+read -r leader || exit
+set -- "$leader" "$1"
 read -r line && exit
 marked() {
     for path in $(grep -lsxzF -e "$2" /proc/[0-9]*/environ); do
@@ -54,18 +56,17 @@ _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 
 
 class Guard:
-    """Watches over one program until it is dismissed.
+    """Watches over one program until it is dismissed. It is there before the program, which is so the newer of the two.
 
     Args:
-        leader: The program's process id; it leads a group of its own.
         mark: `NAME=value` in the environment of the program and of all that it starts.
     """
 
-    def __init__(self, leader: int, mark: str) -> None:
+    def __init__(self, mark: str) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                [_SHELL, "-c", _SCRIPT, "jackfield-guard", str(leader), mark],
+                [_SHELL, "-c", _SCRIPT, "jackfield-guard", mark],
                 # None of this process's marks: it is part of no tree.
                 env={"PATH": f"{os.environ.get('PATH', '')}:{os.defpath}"},
                 cwd="/",
@@ -76,6 +77,13 @@ class Guard:
                 start_new_session=True,
             )
         _guards.add(self)
+
+    def watch(self, leader: int) -> None:
+        """Begin to watch over a program, given its process id; it leads a group of its own."""
+        if self._process is not None:
+            assert self._process.stdin
+            with contextlib.suppress(OSError):  # the guard itself was killed
+                self._process.stdin.write(b"%d\n" % leader)
 
     def dismiss(self) -> None:
         """End it, and leave the program alone. May be repeated."""

@@ -136,17 +136,23 @@ class StartedProgram:
             ValueError: An argument has a NUL in it.
         """
         mark = secrets.token_hex(8)
-        popen = subprocess.Popen(
-            [command, *args],
-            env={**environment, MARK: mark},
-            cwd=working_dir,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        return cls(popen, mark, Guard(popen.pid, f"{MARK}={mark}"))
+        guard = Guard(f"{MARK}={mark}")
+        try:
+            popen = subprocess.Popen(
+                [command, *args],
+                env={**environment, MARK: mark},
+                cwd=working_dir,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except BaseException:
+            guard.dismiss()
+            raise
+        guard.watch(popen.pid)
+        return cls(popen, mark, guard)
 
     @property
     def _is_ours(self) -> bool:
