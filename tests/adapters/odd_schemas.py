@@ -27,6 +27,16 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
+CHOICE: dict[str, Any] = {
+    "allOf": [
+        {"if": of({"$m": {"const": "x"}}), "then": of({"v": TEXT, "q q": TEXT}, required=["v"])},
+        {"if": of({"$m": {"const": "y"}}), "then": of({"v": NUMBER, "q q": {"type": "array"}})},
+    ]
+}
+"""What fits a property depends on another."""
+CHOSEN: list[dict[str, Any]] = [{"$m": "x", "v": "s", "q q": "t"}, {"$m": "y", "v": 1, "q q": []}]
+
+
 ODD_SCHEMAS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     # combinations at the root
     "any_of_required": (
@@ -81,6 +91,22 @@ ODD_SCHEMAS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
             **{"if": of({"reason": {"const": "other"}}), "then": {"required": ["text"]}, "else": of({"n": NUMBER})},
         ),
         [{"reason": "other", "text": "t"}, {"reason": "done", "n": 1}],
+    ),
+    "conditions_that_differ": (of({"in it": CHOICE}, required=["$m"], **CHOICE), CHOSEN),
+    "conditions_by_reference": (
+        {"allOf": [{"$ref": "#/$defs/X"}, {"$ref": "#/$defs/Y"}]}
+        | {"$defs": {name: {"type": "object", **one} for name, one in zip("XY", CHOICE["allOf"], strict=True)}},
+        CHOSEN,
+    ),
+    "conditions_in_a_chain": (
+        {
+            "if": of({"a": {"const": 1}}, required=["a"]),
+            "then": {"required": ["one 1"]},
+            "else": {"if": {"required": ["b"]}, "then": of({"two 2": NUMBER}), "else": {"$ref": "#/$defs/E"}},
+            "allOf": [{"if": {"required": ["c"]}, "else": of({"d d": TEXT})}],
+            "$defs": {"E": {"allOf": [of({"three 3": of({"in it": TEXT})})]}},
+        },
+        [{"a": 1, "one 1": 1, "d d": "x"}, {"b": 1, "two 2": 2}, {"three 3": {"in it": "x"}}],
     ),
     "dependent": (
         of({"$a": TEXT, "b": TEXT}, dependentRequired={"$a": ["b"]}, dependentSchemas={"b": of({"$c": NUMBER})}),
@@ -192,6 +218,25 @@ ODD_SCHEMAS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
             "not": {"required": ["$a", "$b"]},
         },
         [{"$a": "x"}, {"a": "y"}],
+    ),
+    "odd_names_in_odd_places": (
+        of(
+            {
+                "needs": {"type": "object", "required": ["$x"]},
+                "some": {"type": "array", "contains": of({"k k": TEXT}, required=["k k"])},
+            },
+            unevaluatedProperties=of({"$z": NUMBER}),
+            propertyNames={"pattern": "^(needs|some|other)$"},
+        ),
+        [{"needs": {"$x": 1}, "some": [{"k k": "x"}], "other": {"$z": 1}}],
+    ),
+    "named_by_a_discriminator": (
+        {
+            "discriminator": {"propertyName": "@type", "mapping": {"x": "#/$defs/X"}},
+            "oneOf": [{"$ref": "#/$defs/X"}, of({"@type": {"const": "y"}}, required=["@type"])],
+            "$defs": {"X": of({"@type": {"const": "x"}, "n": NUMBER}, required=["@type"])},
+        },
+        [{"@type": "x", "n": 1}, {"@type": "y"}],
     ),
     # what is no schema of an object
     "nothing": ({}, [ANY]),

@@ -16,16 +16,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from ..plain import as_list, as_table
 from ..session.results import ToolResult
 from ..toolkit.tool import CallOptions, Tool
+from .conditions import name_conditional
 from .gemini_schema import gemini_schema
 from .references import references_in, tables_in
-from .root_object import root_object
+from .root_object import CONDITIONAL, root_object
 from .valid_schema import Schema, valid_schema
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -37,7 +38,8 @@ _VALID_NAME = {"any": re.compile(r"[a-zA-Z0-9_.-]{1,64}"), "gemini": re.compile(
 _MAX_NAME_CHARS = 64
 _MAX_NOTE_CHARS = 1_000
 _IN_PLACE = ("allOf", "anyOf", "oneOf")
-_CONDITIONAL = ("if", "then", "else")
+_OF_ITEMS = ("items", "contains", "unevaluatedItems")
+_OF_FURTHER = ("additionalProperties", "unevaluatedProperties")
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,20 @@ class ModelSchema:
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     """The server's names of those properties that have another name here."""
 
+    whole: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    """With what was folded, or left out for an API: it says where which names belong."""
+
     def server_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by the server's names. Those that are given by these already stay as they are."""
         if not self.renamed:
             return dict(arguments)
-        return cast("dict[str, Any]", self._restored(arguments, [self.schema]))
+        return cast("dict[str, Any]", self._restored(arguments, [self.whole]))
 
-    def _restored(self, value: Any, schemas: list[Schema]) -> Any:
+    def _restored(self, value: Any, schemas: Sequence[Mapping[str, Any]]) -> Any:
         if isinstance(value, list):
             schemas = self._all_of(schemas)
             firsts = [as_list(one.get("prefixItems")) for one in schemas]
-            rest = [one["items"] for one in schemas if "items" in one]
+            rest = [one[word] for one in schemas for word in _OF_ITEMS if word in one]
             return [
                 self._restored(item, [*(first[n] for first in firsts if n < len(first)), *rest])
                 for n, item in enumerate(cast("list[Any]", value))
@@ -72,12 +77,13 @@ class ModelSchema:
         restored: dict[str, Any] = {}
         for name, part in cast("Mapping[str, Any]", value).items():
             below = [one["properties"][name] for one in schemas if name in as_table(one.get("properties"))]
-            server_name = self.renamed.get(name, name) if below else name
-            further = [one["additionalProperties"] for one in schemas if "additionalProperties" in one]
+            is_named = below or any(name in as_list(one.get("required")) for one in schemas)
+            server_name = self.renamed.get(name, name) if is_named else name
+            further = [one[word] for one in schemas for word in _OF_FURTHER if word in one]
             restored.setdefault(server_name, self._restored(part, below or further))
         return restored
 
-    def _all_of(self, schemas: list[Any]) -> list[Schema]:
+    def _all_of(self, schemas: Sequence[Any]) -> list[Schema]:
         """All schemas that say something of the same value."""
         found: dict[int, Schema] = {}
         left: list[Any] = list(schemas)
@@ -87,10 +93,10 @@ class ModelSchema:
                 continue
             schema = found[id(cast("object", node))] = cast("Schema", node)
             left += [part for word in _IN_PLACE for part in as_list(schema.get(word))]
-            left += [schema[word] for word in _CONDITIONAL if word in schema]
+            left += [schema[word] for word in CONDITIONAL if word in schema]
             left += as_table(schema.get("dependentSchemas")).values()
             if "$ref" in schema:
-                left.append(as_table(self.schema.get("$defs")).get(str(schema["$ref"]).rpartition("/")[2]))
+                left.append(as_table(self.whole.get("$defs")).get(str(schema["$ref"]).rpartition("/")[2]))
         return list(found.values())
 
 
@@ -147,7 +153,10 @@ def described(description: str, shown: ModelSchema) -> str:
 def _model_schema(schema: Mapping[str, Any], api: API) -> ModelSchema:
     names = _new_names(schema, _VALID_NAME[api])
     root, definitions = valid_schema(schema, names)
+    name_conditional(root, definitions)
+    unfolded = root
     root, note = root_object(root, definitions, names)
+    whole = {"allOf": [root, unfolded], "$defs": definitions}
     if api == "gemini":
         root, definitions = gemini_schema(root, definitions)
         root.setdefault("properties", {})
@@ -156,7 +165,7 @@ def _model_schema(schema: Mapping[str, Any], api: API) -> ModelSchema:
         root["description"] = " ".join(filter(None, [root.get("description"), note]))
     if used := _used(root, definitions):
         root["$defs"] = used
-    return ModelSchema(root, note, {new: name for name, new in names.items()})
+    return ModelSchema(root, note, {new: name for name, new in names.items()}, whole)
 
 
 def _used(root: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:

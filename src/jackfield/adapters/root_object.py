@@ -19,6 +19,7 @@ from .valid_schema import Schema, kinds_of
 _FOLDED = ("$ref", "allOf", "anyOf", "oneOf", "not", "enum", "const")
 _OWN = (*_FOLDED, "type", "properties", "required")
 _ABOUT = ("title", "description", "default", "examples")
+CONDITIONAL = {"if", "then", "else"}
 _MAX_PARTS = 2_000
 _MAX_CHOICES = 12
 _MAX_CHARS = 200
@@ -36,8 +37,8 @@ def root_object(root: Schema, definitions: Mapping[str, Schema], names: Mapping[
     schema: Schema = {**part.rest, "type": "object", "properties": part.properties}
     if part.required:
         schema["required"] = part.required
-    if schema.pop("unevaluatedProperties", None) is False:
-        schema["additionalProperties"] = False
+    if (further := schema.pop("unevaluatedProperties", None)) is not None:
+        schema.setdefault("additionalProperties", further)
     return schema, " ".join(dict.fromkeys(part.sentences))
 
 
@@ -59,7 +60,7 @@ class _Part:
         return _Part(
             properties=self.properties | united,
             required=list(dict.fromkeys([*self.required, *other.required])),
-            rest={**other.rest, **self.rest},
+            rest={**_without_conditions(other.rest, self.rest), **self.rest},
             sentences=[*self.sentences, *other.sentences],
         )
 
@@ -110,6 +111,11 @@ class _Folder:
     def _constant(self, value: Mapping[str, Any]) -> _Part:
         properties = {self._names.get(name, name): {"const": one} for name, one in value.items()}
         return _Part(properties=properties, required=list(properties))
+
+
+def _without_conditions(rest: Schema, there: Schema) -> Schema:
+    """The rest without `if`, `then` and `else` where there are others: one of each has room in a schema."""
+    return {word: value for word, value in rest.items() if word not in CONDITIONAL or not CONDITIONAL & there.keys()}
 
 
 def _either(branches: Sequence[_Part], how_many: str) -> _Part:

@@ -37,6 +37,7 @@ _FLAGS = ("deprecated", "readOnly", "writeOnly", "uniqueItems")
 _SCHEMAS_OR_FLAGS = ("additionalProperties", "unevaluatedProperties", "unevaluatedItems")
 _NOT_FOR_MODELS = (
     "$defs", "definitions", "id", "additionalItems", "dependencies", "patternProperties", "contentSchema",
+    "discriminator",
 )  # fmt: skip
 _NOT_ECMA = re.compile(r"\(\?[a-zA-Z]|\\[AZz]")
 _MAX_DEPTH = 40
@@ -89,6 +90,8 @@ class _Writer:
     def _keyword(self, word: str, value: Any, depth: int) -> Any:
         if word == "$ref":
             return self._reference(value)
+        if word == "propertyNames" and self._names:
+            return _NOTHING  # It is about the server's names.
         if word in _SUBSCHEMAS:
             return self._schema(value, depth) if isinstance(value, Mapping | bool) else _NOTHING
         if word in _IN_PLACE or word == "prefixItems":
@@ -187,12 +190,10 @@ def _modern(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _completed(schema: Schema) -> Schema:
-    """Without what contradicts itself, an array with its items, an object with all its properties."""
+    """Without what contradicts itself, an array with its items."""
     for word in ("required", "dependentSchemas", "dependentRequired"):
         if schema.get(word) in ([], {}):
             del schema[word]
-    for name, one in _under_conditions(schema).items():
-        schema.setdefault("properties", {}).setdefault(name, one)
     kinds = kinds_of(schema)
     if "array" in kinds:
         schema.setdefault("items", {})
@@ -201,18 +202,6 @@ def _completed(schema: Schema) -> Schema:
         if fitting := [value for value in values if not set(kinds).isdisjoint(_PYTHON_TYPES[type(value)])]:
             schema["enum"] = fitting
     return schema
-
-
-def _under_conditions(schema: Schema) -> dict[str, Schema]:
-    """Properties that hold under conditions, which not every API shows a model."""
-    found: dict[str, Schema] = {}
-    for part in (schema.get("then"), schema.get("else"), *as_table(schema.get("dependentSchemas")).values()):
-        for name, one in as_table(as_table(part).get("properties")).items():
-            found.setdefault(name, {word: value for word, value in one.items() if word not in ("enum", "const")})
-        found |= {name: {} for name in as_list(as_table(part).get("required")) if name not in found}
-    for names in as_table(schema.get("dependentRequired")).values():
-        found |= {name: {} for name in names if name not in found}
-    return found
 
 
 def kinds_of(schema: Mapping[str, Any]) -> list[str]:
