@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -199,6 +200,7 @@ NOES: list[tuple[CallHook, str]] = [
     (Guard(lambda call: call.deny("ask Ada.")), "was denied: ask Ada. Nothing"),
     (Guard(lambda call: call.deny("ask Ada") and None), "was denied: ask Ada. Nothing"),
     (Guard(lambda call: call.with_arguments(n=9).deny("ask Ada") and None), "was denied: ask Ada. Nothing"),
+    (Guard(lambda call: Mock(spec=ToolCall)), "it returned a Mock"),
     (Guard(lambda call: CallDeniedError("no")), "it returned a CallDeniedError"),
     (Guard(lambda call: replace(call, tool="look")), "a call of another tool"),
     (Guard(lambda call: replace(call, arguments=["n", 9])), "arguments are not a mapping"),
@@ -247,6 +249,7 @@ async def test_a_hook_stops_a_call_in_whichever_way_it_says_no(tmp_path: Path) -
 ODD_ENDS: list[tuple[Any, str]] = [
     (raises(ValueError("cannot read it")), "it raised ValueError: cannot read it."),
     (lambda outcome: False, "it returned False."),
+    (lambda outcome: Mock(spec=ToolResult), "it returned a Mock."),
     (lambda outcome: CallToolResult(content=[]), "it returned a CallToolResult."),
     (raises(CallDeniedError("Not for you. Nothing was sent.")), "it raised CallDeniedError: Not for you."),
     (cancelled_dialog, "it raised CancelledError."),
