@@ -169,6 +169,15 @@ async def test_a_policy_is_asked_first(known: tuple[MCPClientSessionManager, Rig
     assert asked == ["rig.work {'n': 1}", "rig.work {'n': 2}"]
     with pytest.raises(CallDeniedError, match="somebody has to approve it first"):
         await manager.router(policy=policy).call_tool("rig.work", {"n": 5})
+    [query] = manager.router(mode="server", policy=policy, on_ask=on_ask).toolkit()
+    assert (await query.call({"server_name": "rig", "tool_name": "look", "arguments": {"n": 3}})).text == "look 3"
+    assert "look(" in (await query.call({"server_name": "rig"})).text
+    for tool in ("put", "rig.put", "PUT"):
+        said = await query.call({"server_name": "rig", "tool_name": tool, "arguments": {"n": 4}})
+        assert "'rig.put' was not made: the policy of this agent does not allow it" in said.text
+    assert server.runs(4) == 0
+    said = await query.call({"server_name": "rig", "tool_name": "other.put", "arguments": {"n": 4}})
+    assert "There is no tool 'other.put'" in said.text
 
 
 def _raises(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:

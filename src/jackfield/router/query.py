@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..catalog.signature import signature
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 QueryHandler = Callable[["Session", str], Awaitable[str]]
 """Answers a query with an open session: your own agent, or plain code."""
 
+Permit = Callable[[str, str, Mapping[str, Any]], Awaitable[str]]
+"""Given a server's name, a tool's and its arguments, returns the name of the tool that may be called; else raises."""
+
 QueryTool = Callable[..., Awaitable[str]]
 
 _SUMMARY_CHARS = 120
@@ -28,8 +31,17 @@ def make_query_tool(
     *,
     key: str | None = None,
     handler: QueryHandler | None = None,
+    permit: Permit | None = None,
 ) -> QueryTool:
-    """Make the function; see `MCPClientSessionManager.query_tool`."""
+    """Make the function; see `MCPClientSessionManager.query_tool`.
+
+    Args:
+        manager: Opens the sessions.
+        servers: Those that can be named.
+        key: Whose sessions the calls use.
+        handler: Answers queries.
+        permit: Asked before a tool is called, and its server opened for that.
+    """
     configs = {config.server_name: config for config in manager.resolve_all(servers)}
     own_key = key or f"query-{uuid.uuid4().hex[:8]}"
 
@@ -43,6 +55,8 @@ def make_query_tool(
 
     async def query_mcp_server(server_name: str, query: str = "", tool_name: str = "", arguments: Any = None) -> str:
         config = config_of(server_name)
+        if tool_name and permit is not None:
+            tool_name = await permit(server_name, tool_name, arguments or {})
         async with manager.open_session(config, key=own_key) as session:
             if tool_name:
                 result = await session.call_tool(tool_name, arguments or {})

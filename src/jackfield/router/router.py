@@ -185,10 +185,9 @@ class Router:
         config = self._configs[entry.server_name]
         mode = config.session.check_arguments
         values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
-        if self._policy is not None:
-            is_own = options.call_timeout is None
-            bound = Deadline.after(config.session.call_timeout) if is_own else deadline
-            await require_allowed(entry, values, bound, self._policy, self._on_ask)
+        is_own = options.call_timeout is None
+        bound = Deadline.after(config.session.call_timeout) if is_own else deadline
+        await self._require_allowed(entry, values, bound)
         # Finding must not pay for the SDK's import; calling has to.
         from ..toolkit.create import LeasedSource
 
@@ -302,10 +301,22 @@ class Router:
         return replace(tool, call_timeout=longest)
 
     def _query_tool(self) -> Tool:
-        function = make_query_tool(self._manager, list(self._configs.values()), key=self.key)
+        permit = self._permit if self._policy is not None else None
+        function = make_query_tool(self._manager, list(self._configs.values()), key=self.key, permit=permit)
         name, schema = function.__name__, query_schema(list(self._configs))
         answer = in_words(function, name, schema)
         return self._own_tool(name, function.__doc__ or "", schema, answer, is_read_only=None)
+
+    async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any]) -> str:
+        config = self._configs[server]
+        await self._unlisted.list(server, Deadline.after(None))
+        entry = References(self._manager.catalog.tools(config), [server], advice="Ask without tool_name.").tool(tool)
+        await self._require_allowed(entry, arguments, Deadline.after(config.session.call_timeout))
+        return entry.name
+
+    async def _require_allowed(self, tool: ToolEntry, arguments: Mapping[str, Any], deadline: Deadline) -> None:
+        if self._policy is not None:
+            await require_allowed(tool, arguments, deadline, self._policy, self._on_ask)
 
     def _direct_tool(self, entry: ToolEntry) -> Tool:
         from mcp.types import ToolAnnotations
