@@ -1,4 +1,4 @@
-"""Which values are secrets, what in a value is a secret of its own, and in which forms texts quote it."""
+"""Which values are secrets, what else in them is one, and in which forms they are quoted."""
 
 from __future__ import annotations
 
