@@ -10,8 +10,8 @@ import ag2
 from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent, ToolErrorEvent, ToolResultEvent
 from ag2.tools.final import FunctionTool
 
-from ..errors import JackfieldError
-from ..session.home import Home, HomeError
+from ..session.boundary import as_error
+from ..session.home import Home
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -48,10 +48,11 @@ class MCPTool(FunctionTool):
         """Make the call; an error becomes a result that says what happened and what to do."""
         try:
             result = await self._call(_arguments(event))
-        except (JackfieldError, HomeError) as error:
+            return ToolResultEvent.from_call(event, result_of(result, images=self._images))
+        except BaseException as raised:
             # Without the traceback that AG2 would show the model.
+            error = as_error(raised, f"The call of {event.name!r}")
             return ToolErrorEvent(parent_id=event.id, name=event.name, error=error, result=ag2.ToolResult(str(error)))
-        return ToolResultEvent.from_call(event, result_of(result, images=self._images))
 
 
 def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:

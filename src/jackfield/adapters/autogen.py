@@ -1,10 +1,10 @@
-"""AutoGen AgentChat: `JackfieldTool` (a `BaseTool`) and `JackfieldWorkbench` (a `Workbench`).
+"""AutoGen AgentChat: `JackfieldWorkbench` (a `Workbench`). For single tools see `autogen_tool.py`.
 
 How AgentChat 0.7.5 behaves, and what follows here: an agent never starts or stops its workbench, so
 this one starts itself at its first use; it lists tools before every model call and every tool call, so
-a listing costs nothing while nothing changed; it shows images to the model as base64 text unless
-`to_text` is overridden, so it is; and it stops after one round of tools, so give
-`AssistantAgent(..., max_tool_iterations=10)` to let it look at results and go on.
+a listing costs nothing while nothing changed; it waits for ever for a call that raises or is cancelled, so
+no call does; and it stops after one round of tools, so give `AssistantAgent(..., max_tool_iterations=10)`
+to let it look at results and go on.
 """
 
 from __future__ import annotations
@@ -13,131 +13,34 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from autogen_core import CancellationToken, Component, Image
-from autogen_core.tools import (
-    BaseTool,
-    ImageResultContent,
-    ParametersSchema,
-    TextResultContent,
-    ToolSchema,
-    Workbench,
-)
+from autogen_core import CancellationToken, Component
 from autogen_core.tools import ToolResult as AutoGenResult
-from pydantic import BaseModel, ConfigDict, Field
+from autogen_core.tools import ToolSchema, Workbench
+from pydantic import BaseModel, Field
 
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
-from ..session.results import ToolResult, decode, describe_block
+from ..session.boundary import as_error
 from ..toolkit.create import LeasedSource, OrderedSource, tools_of
 from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit
-from .model_schema import model_tool
+from .autogen_result import JackfieldToolResult
+from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
     from ..session.session import Session
 
+__all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "WorkbenchConfig"]
+
 logger: logging.Logger = logging.getLogger("jackfield")
-_T = TypeVar("_T")
 
 # An agent lists tools at every step; a server that does not start must not cost its timeout each time.
 _RETRY_LISTING_SECONDS = 30.0
-
-
-class AnyArguments(BaseModel):
-    """Takes whatever fits the server's own schema, which is checked by the session."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
-
-
-async def _cancellable(call: Coroutine[Any, Any, _T], token: CancellationToken | None) -> _T:
-    """Run a call so that the token cancels it; the server is told."""
-    if token is None:
-        return await call
-    task = asyncio.ensure_future(call)
-    token.link_future(task)
-    return await task
-
-
-class JackfieldTool(BaseTool[AnyArguments, Any]):
-    """A tool with the server's whole JSON schema, `$defs` and all."""
-
-    def __init__(self, tool: Tool) -> None:
-        self.tool: Tool = model_tool(tool)
-        super().__init__(AnyArguments, ToolResult, tool.name, self.tool.description)
-
-    @property
-    def schema(self) -> ToolSchema:
-        """What the model is told."""
-        return tool_schema(self.tool)
-
-    def return_value_as_string(self, value: Any) -> str:
-        """The result in words; images are named, not spelled out as base64."""
-        return value.text if isinstance(value, ToolResult) else super().return_value_as_string(value)
-
-    async def run(self, args: AnyArguments, cancellation_token: CancellationToken) -> ToolResult:
-        """Call the tool.
-
-        Raises:
-            ToolError: The tool reported an error; AgentChat shows it to the model as one.
-        """
-        arguments = dict(args.model_extra or {})
-        result = await _cancellable(self.tool.call(arguments), cancellation_token)
-        return result.raise_for_error()
-
-
-def tool_schema(tool: Tool) -> ToolSchema:
-    """A tool as AutoGen describes it, with nothing left out of the schema that a model sees."""
-    parameters = _as_parameters(dict(tool.input_schema))
-    return ToolSchema(name=tool.name, description=tool.description, parameters=parameters, strict=False)
-
-
-def _as_parameters(schema: dict[str, Any]) -> ParametersSchema:
-    return schema  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # a TypedDict that leaves most of JSON Schema out
-
-
-class JackfieldToolResult(AutoGenResult):
-    """A result whose images are not spelled out as text for the model."""
-
-    def to_text(self, replace_image: str | None = None) -> str:
-        """All of it in words; an image as `replace_image`, or as its size."""
-        return "\n".join(
-            part.content
-            if isinstance(part, TextResultContent)
-            else replace_image or f"[image: {part.content.image.width}x{part.content.image.height}]"
-            for part in self.result
-        )
-
-    @classmethod
-    def of(cls, name: str, result: ToolResult) -> JackfieldToolResult:
-        """Hand on text and images; audio and binary resources are named."""
-        parts: list[TextResultContent | ImageResultContent] = [
-            _image(block) or TextResultContent(content=describe_block(block)) for block in result.content
-        ] or [TextResultContent(content=result.text)]
-        return cls(name=name, result=parts, is_error=bool(result.is_error))
-
-    @classmethod
-    def failed(cls, name: str, error: JackfieldError) -> JackfieldToolResult:
-        """Tell the model what happened and what to do."""
-        return cls(name=name, result=[TextResultContent(content=str(error))], is_error=True)
-
-
-def _image(block: object) -> ImageResultContent | None:
-    """The block as a picture, if it is one that can be read."""
-    if getattr(block, "type", None) != "image":
-        return None
-    from io import BytesIO
-
-    from PIL import Image as PillowImage
-
-    try:
-        return ImageResultContent(content=Image(PillowImage.open(BytesIO(decode(block.data)))))  # type: ignore[attr-defined]  # pyright: ignore
-    except (OSError, ValueError):
-        return None
 
 
 class WorkbenchConfig(BaseModel):
@@ -171,6 +74,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         self._servers = list(servers)
         self._entered_manager = False
         self._ready_toolkit: Callable[[], Toolkit] | None = None
+        self._listed_before: list[ToolSchema] | None = None
         self._forget(key)
 
     def _forget(self, key: str) -> None:
@@ -237,11 +141,19 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         """The tools of all servers that can be opened; asks a server only when its listing may have changed.
 
         Raises:
-            JackfieldError: None of the servers could be opened.
+            JackfieldError: None of the servers could be opened. Once tools were listed, a failure is logged instead,
+                and they are listed again: raised between two calls, it would make AgentChat wait for ever.
         """
-        await self._refresh()
-        assert self._schemas is not None
-        return self._schemas
+        try:
+            await self._refresh()
+            assert self._schemas is not None
+            self._listed_before = self._schemas
+        except BaseException as error:
+            raised = as_error(error, "Listing the tools of this workbench")
+            if self._listed_before is None:
+                raise raised from raised.__cause__
+            logger.warning("[MCP] The tools of a workbench are shown as they were listed before: %s", raised.message)
+        return self._listed_before
 
     async def call_tool(
         self,
@@ -250,14 +162,21 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         cancellation_token: CancellationToken | None = None,
         call_id: str | None = None,
     ) -> AutoGenResult:
-        """Call a tool; an error becomes a result that says what happened and what to do."""
+        """Call a tool; an error becomes a result that says what happened and what to do.
+
+        So does a call that `cancellation_token` cancels. Where the task that waits is cancelled itself, that passes.
+        """
         try:
-            if name not in self._toolkit:
-                await self._refresh()
-            tool = self._toolkit[name]
-            return JackfieldToolResult.of(name, await _cancellable(tool.call(arguments), cancellation_token))
-        except JackfieldError as error:
-            return JackfieldToolResult.failed(name, error)
+            return await cancellable(name, self._call(name, arguments), cancellation_token)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                error = cancelled(name, error, allowed=0)
+            return JackfieldToolResult.failed(name, as_error(error, f"The call of {name!r}"))
+
+    async def _call(self, name: str, arguments: Mapping[str, Any] | None) -> AutoGenResult:
+        if name not in self._toolkit:
+            await self._refresh()
+        return await JackfieldToolResult.of(name, await self._toolkit[name].call(arguments))
 
     async def _refresh(self) -> None:
         await self.start()

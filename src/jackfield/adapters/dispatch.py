@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from mcp.types import TextContent
 
-from ..errors import ConfigError, JackfieldError
+from ..errors import ConfigError
+from ..session.boundary import as_error
 from ..session.results import decode, describe_block
 from ..toolkit.toolkit import Toolkit
 from .definitions import gemini_name
@@ -31,9 +32,9 @@ async def dispatch(toolkit: Toolkit, call: object) -> dict[str, Any]:
             arguments = server_arguments(schema, arguments, "gemini" if answer is _gemini_answer else "any")
             arguments = without_nulls(arguments, schema)
         result = await toolkit.call(name, arguments)
-    except JackfieldError as error:
-        return answer(call, [_text(str(error))], True)
-    return answer(call, list(result.content) or [_text(result.text)], bool(result.is_error))
+        return answer(call, list(result.content) or [_text(result.text)], bool(result.is_error))
+    except BaseException as error:
+        return answer(call, [_text(str(as_error(error, f"The call of {name!r}")))], True)
 
 
 def _read(call: object) -> tuple[str, Any, Answer]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ..errors import InvalidArgumentsError
+from ..session.arguments import not_by_name
 
 
 def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
@@ -17,11 +18,10 @@ def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
     """
     try:
         arguments: object = json.loads(given or "{}") if isinstance(given, str) else given or {}
-        problem = f"they are {json.dumps(arguments, default=str)[:80]}"
     except (ValueError, RecursionError) as error:
-        arguments, problem = None, str(error)
-    if not isinstance(arguments, Mapping):
         raise InvalidArgumentsError(
-            f"The arguments of {tool_name!r} are no JSON object: {problem}. Nothing was sent.", sent=False
-        )
+            f"The arguments of {tool_name!r} are no JSON object: {error}. Nothing was sent.", sent=False
+        ) from None
+    if not isinstance(arguments, Mapping):
+        raise not_by_name(tool_name, arguments)
     return dict(cast("Mapping[str, Any]", arguments))

@@ -8,8 +8,8 @@ from typing import Any
 from agents import FunctionTool, ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
-from ..errors import JackfieldError
-from ..session.home import Home, HomeError
+from ..session.boundary import as_error
+from ..session.home import Home
 from ..session.results import ToolResult, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -27,8 +27,8 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
         try:
             given = json_arguments(tool.name, arguments)
             return output_of((await home.run(partial(tool.call, given))).raise_for_error())
-        except (JackfieldError, HomeError) as error:
-            return str(error)
+        except BaseException as error:
+            return str(as_error(error, f"The call of {tool.name!r}"))
 
     return FunctionTool(
         name=tool.name,

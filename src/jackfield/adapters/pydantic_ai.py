@@ -10,8 +10,8 @@ from pydantic_ai import BinaryContent, RunContext, ToolDefinition, ToolFailed
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
-from ..errors import JackfieldError
-from ..session.home import Home, HomeError
+from ..session.boundary import as_error
+from ..session.home import Home
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -52,10 +52,9 @@ class MCPToolset(AbstractToolset[Any]):
             ToolFailed: With what happened and what to do, for the model.
         """
         try:
-            result = (await self._home.run(partial(self._toolkit.call, name, tool_args))).raise_for_error()
-        except (JackfieldError, HomeError) as error:
-            raise ToolFailed(str(error)) from error
-        return value_of(result)
+            return value_of((await self._home.run(partial(self._toolkit.call, name, tool_args))).raise_for_error())
+        except BaseException as error:
+            raise ToolFailed(str(as_error(error, f"The call of {name!r}"))) from error
 
 
 def toolset(toolkit: Toolkit, *, id: str | None = None) -> MCPToolset:  # noqa: A002

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import JackfieldError
 from ..plain import as_table
 from ..session.arguments import ArgumentCheck
+from ..session.boundary import as_error
 from ..toolkit.tool import CallOptions, Tool
 from .long_results import error_result, text_result
 from .repair import converted
@@ -35,8 +35,8 @@ def own_tool(
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         try:
             return await answer(arguments, options)
-        except JackfieldError as error:
-            return error_result(error)
+        except BaseException as error:
+            return error_result(as_error(error, f"The call of {name!r}"))
 
     return Tool(
         name=name,

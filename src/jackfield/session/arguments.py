@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, cached_property
@@ -81,6 +82,27 @@ class ArgumentCheck:
     def _lax(self) -> Validator:
         assert self._validator is not None
         return _compile(relaxed(self._schema)) or self._validator
+
+
+def not_by_name(tool_name: str, given: object, *, server_name: str | None = None) -> InvalidArgumentsError:
+    """The error for arguments that are not a mapping.
+
+    Args:
+        tool_name: The tool's name.
+        given: The arguments, of any kind.
+        server_name: The server, where it is known.
+    """
+    try:
+        written = json.dumps(given)
+    except (ValueError, TypeError, RecursionError):
+        written = type(given).__name__
+    shown = written if len(written) <= 80 else f"{written[:77]}..."
+    return InvalidArgumentsError(
+        f"The arguments of {tool_name!r} are no JSON object: they are {shown}. Nothing was sent.",
+        server_name=server_name,
+        sent=False,
+        hint='Give the arguments by name, such as {"name": "value"}.',
+    )
 
 
 class OutputCheck:

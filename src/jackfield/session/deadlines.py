@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
-from ..errors import JackfieldError, one_line
-from .detached import current_task
-
-NOT_SENT = "Nothing was sent."
-_WORDS_CHARS = 250
+from .boundary import NOT_SENT, ends_caller, in_words
 
 
 @dataclass(frozen=True)
@@ -67,14 +62,8 @@ class Answer:
                 return f"returned {self.value}"
             kind = type(self.value).__name__
             return f"returned {'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
-        try:
-            words = self.error.message if isinstance(self.error, JackfieldError) else str(self.error)
-        except Exception:
-            words = ""  # Its own `__str__` failed.
         # What an error of ours says of another call must not be read as said of this one.
-        words = one_line(words, _WORDS_CHARS).removesuffix(NOT_SENT).rstrip(" .")
-        kind = type(self.error).__name__
-        return f"raised {kind}: {words}" if words else f"raised {kind}"
+        return f"raised {in_words(self.error).removesuffix(NOT_SENT).rstrip(' .:')}"
 
 
 async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
@@ -92,19 +81,9 @@ async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
             returned = function()
             value = await returned if inspect.isawaitable(returned) else returned
         except BaseException as error:
-            if _ends_caller(error):
+            if ends_caller(error):
                 raise
             failure = error
     if inspect.iscoroutine(value):
         value.close()  # An `await` was forgotten; Python would warn of it somewhere else.
     return Answer(value, failure, scope.cancelled_caught, deadline.has_passed)
-
-
-def _ends_caller(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_ends_caller, cast("BaseExceptionGroup[BaseException]", error).exceptions))
-    if isinstance(error, asyncio.CancelledError):
-        # A task that the function waited for may have been cancelled, and not the caller.
-        task = current_task()
-        return isinstance(task, asyncio.Task) and task.cancelling() > 0
-    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | anyio.get_cancelled_exc_class())

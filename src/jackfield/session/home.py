@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from ..errors import JackfieldError
 from .deadlock import is_waited_for_by
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -33,7 +34,7 @@ _LOOK_SECONDS = 1.0  # between looks whether the loop of a call under way still 
 _tasks: set[asyncio.Task[None]] = set()
 
 
-class HomeError(RuntimeError):
+class HomeError(JackfieldError, RuntimeError):
     """The event loop of a tool's session cannot be reached from here."""
 
 

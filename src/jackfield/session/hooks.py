@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import CallDeniedError, ConfigError, HookError, JackfieldError, SessionTimeoutError
-from .deadlines import NOT_SENT, Answer, Deadline, asked
+from .boundary import NOT_SENT
+from .deadlines import Answer, Deadline, asked
 
 if TYPE_CHECKING:
     from mcp.types import ToolAnnotations

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.signature import signature
+from ..session.arguments import not_by_name
+from ..session.boundary import as_error
 from ..session.deadlines import Deadline
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 
@@ -87,9 +89,19 @@ class Tool:
             set where the tool itself reported an error.
 
         Raises:
-            JackfieldError: As `Session.call_tool` does.
+            InvalidArgumentsError: The arguments are not a mapping; nothing was sent.
+            JackfieldError: As `Session.call_tool` does. Whatever else a handler raises becomes one.
         """
-        return (await self.handler(arguments or {}, CallOptions(call_timeout, progress_callback))).for_model()
+        given = arguments or {}
+        if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a model wrote them
+            raise not_by_name(self.name, given, server_name=self.server_name)
+        try:
+            return (await self.handler(given, CallOptions(call_timeout, progress_callback))).for_model()
+        except BaseException as error:
+            raised = as_error(error, f"The call of {self.name!r}", server_name=self.server_name)
+            if raised is error:
+                raise
+            raise raised from error
 
     async def __call__(self, **arguments: Any) -> ToolResult:
         """Call the tool with keyword arguments.
