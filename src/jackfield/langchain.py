@@ -1,6 +1,6 @@
 """LangChain: agents that keep their MCP sessions; a session's prompts and resources. See docs/agents.md."""
 
-from .adapters.langchain import load_mcp_prompt, load_mcp_resources, load_mcp_tools
+from .adapters.langchain import MCPToolArtifact, load_mcp_prompt, load_mcp_resources, load_mcp_tools
 from .adapters.langchain_agents import (
     MCPSessionConfig,
     SessionAgent,
@@ -9,9 +9,12 @@ from .adapters.langchain_agents import (
     create_stateful_mcp_agent,
     mcp_agent_session,
 )
+from .adapters.langchain_client import MultiServerMCPClient
 
 __all__ = [
     "MCPSessionConfig",
+    "MCPToolArtifact",
+    "MultiServerMCPClient",
     "SessionAgent",
     "StatefulMCPAgentExecutor",
     "create_agent",

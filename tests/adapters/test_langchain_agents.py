@@ -19,12 +19,21 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
-from langchain_core.tools import tool
+from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from tests.conftest import MARK, TOKEN, Scripted, Unruly, eventually, everything, strays
 
-from jackfield import ConfigError, HttpConfig, JackfieldError, MCPClientSessionManager, MCPConfig, StdioConfig
+from jackfield import (
+    ConfigError,
+    HttpConfig,
+    JackfieldError,
+    MCPClientSessionManager,
+    MCPConfig,
+    SessionConfig,
+    StdioConfig,
+    create_toolkit,
+)
 from jackfield.adapters.langchain_client import manager_of
 from jackfield.langchain import (
     MCPSessionConfig,
@@ -555,3 +564,101 @@ async def test_tools_that_adapters_users_load_are_the_sessions_own() -> None:
     async with MCPClientSessionManager(client()).open_session("everything") as session:
         (count,) = [one for one in await load_mcp_tools(session) if one.name == "count"]
         assert [await count.ainvoke({}), (await session.call_tool("count")).data] == ["1", 2]
+
+
+# Sessions that people opened themselves
+
+
+def from_the_loop(tools: list[Any]) -> list[str]:
+    return [tools[0].invoke({}), tools[0].invoke({})]
+
+
+@pytest.mark.parametrize("is_entered", [False, True], ids=["manager", "entered manager"])
+async def test_a_session_that_nobody_has_used_moves_to_where_blocking_code_reaches_it(
+    is_entered: bool, impatient: None
+) -> None:
+    manager = MCPClientSessionManager(client())
+    closed: list[str] = []
+    if is_entered:
+        await manager.__aenter__()
+    async with manager.open_session("everything") as session:
+        tools = await load_mcp_tools(session)
+        agent = create_agent(Model(calls=[("count", {}), ("count", {})]), tools)
+        counts = [int(count) for way in WAYS for text in way(agent) for count in text.split()]
+        counts += map(int, said(await agent.ainvoke(ASK)).split())
+        counts += map(int, said(await asyncio.to_thread(agent.invoke, ASK)).split())
+        counts.append((await session.call_tool("count")).data)
+        assert sorted(counts) == list(range(1, len(counts) + 1)), "one session for all"
+        one_is_left = lambda: len(strays()) == 1 and len(manager.sessions()) == 1  # noqa: E731
+        assert await asyncio.to_thread(eventually, one_is_left), "the first one is closed"
+        if is_entered:
+            await manager.__aexit__(None, None, None)
+            assert strays() == [], "nothing outlives the manager"
+            closed.append("manager")
+    assert (strays(), manager.sessions(), len(closed)) == ([], [], int(is_entered))
+
+
+@pytest.mark.parametrize("make", ["load_mcp_tools", "toolkit"])
+async def test_a_tool_is_called_right_on_the_loop(make: str, impatient: None) -> None:
+    async with MCPClientSessionManager().open_session(everything()) as session:
+        tools = (
+            await load_mcp_tools(session) if make == "load_mcp_tools" else (await create_toolkit(session)).langchain()
+        )
+        count = next(one for one in tools if one.name == "count")
+        assert [count.invoke({}), count.invoke({}), await count.ainvoke({})] == ["1", "2", "3"]
+
+
+async def test_a_session_with_state_does_not_move(impatient: None) -> None:
+    async with MCPClientSessionManager(client()) as manager:
+        async with (
+            manager.open_session("everything") as session,
+            manager.open_session("everything", key="ada") as named,
+        ):
+            assert (await session.call_tool("count")).data == 1
+            for opened in (session, named):
+                count = next(one for one in await load_mcp_tools(opened) if one.name == "count")
+                with pytest.raises(BlockedLoopError, match="Nothing was sent"):
+                    count.invoke({})
+            assert [(await one.call_tool("count")).data for one in (session, named)] == [2, 1]
+        toolkit = await manager.toolkit()
+        with pytest.raises(BlockedLoopError, match="Nothing was sent"):
+            next(one for one in toolkit.langchain() if one.name == "count").invoke({})
+
+
+async def test_a_session_that_cannot_move_says_why(unruly: Unruly, impatient: None, tmp_path: Path) -> None:
+    """The server starts only once."""
+    usual = unruly(session=SessionConfig(retry_attempts=0))
+    once = ["-c", f'mkdir {tmp_path}/once && exec "$@"', "sh", usual.command, *usual.args]
+    config = usual.model_copy(update={"command": "sh", "args": once})
+    async with MCPClientSessionManager().open_session(config) as session:
+        echo = next(one for one in await load_mcp_tools(session) if one.name == "echo")
+        echo.handle_tool_error = False
+        with pytest.raises(ToolException, match="once"):
+            echo.invoke({"text": "x"})
+        assert await echo.ainvoke({"text": "x"}) == "x"
+
+
+async def test_a_session_is_used_from_another_loop() -> None:
+    """Progress is told where it was asked for; a cancelled call is cancelled."""
+    async with MCPClientSessionManager().open_session(everything()) as session:
+
+        async def elsewhere() -> tuple[Any, list[float], bool]:
+            loops: list[bool] = []
+            steps: list[float] = []
+
+            async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+                steps.append(progress)
+                loops.append(asyncio.get_running_loop() is here)
+
+            here = asyncio.get_running_loop()
+            await session.call_tool("steps", {"count": 3}, progress_callback=on_progress)
+            names = [one.name for one in (await session.list_tools()).tools]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(session.call_tool("slow", {"seconds": 60, "log": os.devnull}), 0.2)
+            return names, steps, all(loops)
+
+        names, steps, is_here = await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        assert "count" in names
+        assert (steps, is_here) == ([1.0, 2.0, 3.0], True)
+        assert session.home is not None
+        assert not session.home.is_elsewhere

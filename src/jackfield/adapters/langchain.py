@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict, TypeVar, cast
 
 from langchain_core.documents.base import Blob
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -15,7 +15,8 @@ from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextCont
 from pydantic import PrivateAttr
 
 from ..errors import JackfieldError, SessionTimeoutError
-from ..session.home import Home
+from ..manager.registry import OtherLoopError
+from ..session.home import BlockedLoopError, Home, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session
 from ..toolkit.create import create_toolkit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _SMALLEST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**64 - 1
 _DEEPEST = 100
 
+_T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -63,7 +65,7 @@ class MCPTool(StructuredTool):
     _home: Any = PrivateAttr()
 
     @classmethod
-    def of(cls, tool: Tool, home: Home) -> MCPTool:
+    def of(cls, tool: Tool, home: Reach) -> MCPTool:
         """The tool, whose calls run on that event loop."""
         made = cls(
             name=tool.name,
@@ -99,7 +101,16 @@ class MCPTool(StructuredTool):
     @_quick_to_read
     def _run(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+        try:
+            return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+        except BlockedLoopError as blocked:
+            try:
+                # The session itself may live on another loop, or move there.
+                return run_on_own_loop(lambda: self._call(arguments, on_progress))
+            except ToolException as failure:
+                if isinstance(failure.__cause__, OtherLoopError):
+                    raise blocked from None  # not for the model
+                raise
 
     def _progress_writer(self) -> ProgressFnT | None:
         """Writes progress to the stream of the LangGraph run that calls, for `stream_mode="custom"`."""
@@ -128,7 +139,15 @@ class MCPTool(StructuredTool):
         return on_progress
 
 
-def langchain_tools(toolkit: Toolkit, home: Home | None = None) -> list[BaseTool]:
+class Reach(Protocol):
+    """How to reach the event loop on which a tool is called."""
+
+    async def run(self, function: Callable[[], Awaitable[_T]]) -> _T: ...
+
+    def run_blocking(self, function: Callable[[], Awaitable[_T]]) -> _T: ...
+
+
+def langchain_tools(toolkit: Toolkit, home: Reach | None = None) -> list[BaseTool]:
     """All tools of a toolkit, for the event loop that runs here or the one given; see `Toolkit.langchain`."""
     home = home or Home()
     return [MCPTool.of(tool, home) for tool in toolkit.for_models()]
@@ -184,7 +203,7 @@ async def load_mcp_tools(session: Session) -> list[BaseTool]:
     Raises:
         JackfieldError: They could not be listed.
     """
-    return langchain_tools(await create_toolkit(session, use_mcp_resources=False))
+    return langchain_tools(await create_toolkit(session, use_mcp_resources=False), session.home)
 
 
 async def load_mcp_prompt(

@@ -1,15 +1,26 @@
-"""`client=` of LangChain's patterns: where the servers are, in any of the shapes that people have."""
+"""Where the servers of LangChain's agents are: `client=` in any of the shapes that people have, or a client."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
+from langchain_core.documents.base import Blob
+from langchain_core.messages import BaseMessage
+from langchain_core.tools import BaseTool
+
+from ..config.discover import user_file
 from ..config.mcp_config import MCPConfig
 from ..errors import ConfigError
 from ..manager.manager import MCPClientSessionManager
 from ..plain import as_table
+from ..session.callbacks import SessionCallbacks
+from ..session.hooks import CallHook
+from ..session.session import Session
+from .langchain import langchain_tools, load_mcp_prompt, load_mcp_resources
 
 
 class HasConnections(Protocol):
@@ -21,6 +32,69 @@ class HasConnections(Protocol):
 
 Client = MCPClientSessionManager | MCPConfig | Mapping[str, Any] | HasConnections
 """Where the servers are: a manager, a config, a mapping of connections, or a client that has one."""
+
+
+class MultiServerMCPClient:
+    """Servers by name, as the client of `langchain-mcp-adapters` has them.
+
+    Its sessions live on an event loop in a thread of their own: their tools can be called from any code, also from code
+    that blocks the loop that it runs on.
+
+    Args:
+        connections: In the shape of `langchain-mcp-adapters`; if omitted, the servers of the user's own file of
+            Jackfield, in which `jackfield config add` writes them.
+        callbacks: For what servers ask.
+        hooks: Around every tool call.
+
+    Raises:
+        ConfigError: A connection is not one.
+    """
+
+    def __init__(
+        self,
+        connections: Mapping[str, Any] | None = None,
+        *,
+        callbacks: SessionCallbacks | None = None,
+        hooks: Sequence[CallHook] = (),
+    ) -> None:
+        file = user_file(os.environ)
+        is_of_file = connections is None and file.exists()
+        config = MCPConfig.load(file) if is_of_file else config_of(connections or {})
+        self.connections: dict[str, Any] = dict(connections or {})
+        self.manager: MCPClientSessionManager = MCPClientSessionManager(config, callbacks=callbacks, hooks=hooks)
+        """Opens its sessions, each private and on `manager.loop_thread`."""
+
+    def session(self, server_name: str) -> AbstractAsyncContextManager[Session]:
+        """Open a session when the returned context manager is entered, and close it when it is left.
+
+        Raises:
+            UnknownServerError: No server has this name.
+            JackfieldError: On entering: why it could not be opened.
+        """
+        return self.manager.loop_thread.opened(self.manager.open_session(server_name))
+
+    async def get_tools(self, server_name: str | None = None) -> list[BaseTool]:
+        """The tools of one server or of all. Each call opens a session and closes it; `session()` keeps state.
+
+        Raises:
+            JackfieldError: A server could not be opened.
+        """
+        names = None if server_name is None else [server_name]
+        loop = self.manager.loop_thread
+        return langchain_tools(await loop.run(lambda: self.manager.toolkit(names)), loop)
+
+    async def get_prompt(
+        self, server_name: str, prompt_name: str, *, arguments: Mapping[str, str] | None = None
+    ) -> list[BaseMessage]:
+        """A prompt of a server as messages; see `load_mcp_prompt`."""
+        async with self.session(server_name) as session:
+            return await load_mcp_prompt(session, prompt_name, arguments=arguments)
+
+    async def get_resources(self, server_name: str, *, uris: str | Sequence[str] | None = None) -> list[Blob]:
+        """Resources of a server as blobs; see `load_mcp_resources`."""
+        async with self.session(server_name) as session:
+            return await load_mcp_resources(session, uris=uris)
+
 
 _WHAT_TO_GIVE = (
     'Give connections, such as {"notes": {"transport": "stdio", "command": "python", "args": ["notes.py"]}}, '
@@ -39,6 +113,8 @@ def manager_of(client: Client) -> MCPClientSessionManager:
         return client
     if isinstance(client, MCPConfig):
         return MCPClientSessionManager(client)
+    if isinstance(client, MultiServerMCPClient):
+        return client.manager
     connections = client if isinstance(client, Mapping) else getattr(client, "connections", None)
     if not isinstance(connections, Mapping):
         raise ConfigError(

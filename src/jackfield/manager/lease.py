@@ -7,11 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
 from ..session.detached import current_task
+from ..session.home import wait_uncancelled
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
     from ..session.hooks import CallHook
     from ..session.session import Session
+    from .loop_thread import LoopUse
     from .registry import SessionRegistry
 
 
@@ -28,8 +30,11 @@ class SessionLease:
         self,
         acquire: Callable[[SessionLease], Awaitable[tuple[SessionRegistry, SessionOwner]]],
         hooks: Sequence[CallHook] = (),
+        acquire_apart: Callable[[], Awaitable[tuple[LoopUse, SessionRegistry, SessionOwner]]] | None = None,
     ) -> None:
         self._acquire = acquire
+        self._acquire_apart = acquire_apart
+        self._apart: LoopUse | None = None
         self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
         self.holder: object = None
@@ -47,8 +52,23 @@ class SessionLease:
         from ..session.session import Session
 
         session = (self.session_type or Session)(owner, registry.became_idle, self._hooks)
+        if self._acquire_apart is not None:
+            session.move = self._move
         self._held = registry, owner, session
         return session
+
+    async def _move(self) -> Session:
+        """Open the session once more on a loop of its own; the one on the lease's loop is closed once that is free."""
+        from ..session.session import Session
+        from .registry import close_all
+
+        assert self._acquire_apart
+        assert self._held
+        _, here, _ = self._held
+        self._apart, registry, owner = await self._acquire_apart()
+        if here.home is not None:
+            here.home.begin(lambda: close_all([here], "released"))
+        return Session(owner, registry.became_idle)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -57,3 +77,6 @@ class SessionLease:
             (registry, owner, session), self._held = self._held, None
             session.release()
             await registry.release(owner, self.holder)
+        if self._apart is not None:
+            use, self._apart = self._apart, None
+            await wait_uncancelled(use.leave())

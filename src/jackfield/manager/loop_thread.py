@@ -8,13 +8,16 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import cache
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextvars import Context
+from functools import cache, partial
+from typing import Any, TypeVar
 
-from ..session.home import Home
+from ..session.home import Home, wait_uncancelled
+
+_T = TypeVar("_T")
 
 # At the interpreter's exit: for closing what is open. Servers have `close_timeout` (5 s) for it, and are killed then.
 _EXIT_SECONDS = 15.0
@@ -39,6 +42,33 @@ class LoopThread:
             running.users += 1
         return LoopUse(running)
 
+    @asynccontextmanager
+    async def opened(self, lease: AbstractAsyncContextManager[_T]) -> AsyncGenerator[_T]:
+        """Enter and leave a context manager there."""
+        use = self.enter()
+        use.close = partial(lease.__aexit__, None, None, None)
+        try:
+            # What stays of it, such as a session's tasks, must not keep what this context refers to.
+            yield await asyncio.create_task(use.home.run(lease.__aenter__), context=Context())
+        finally:
+            await wait_uncancelled(use.leave())
+
+    async def run(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Run a function there. Cancelling this cancels that."""
+        use = self.enter()
+        try:
+            return await use.home.run(function)
+        finally:
+            await wait_uncancelled(use.leave())
+
+    def run_blocking(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Run a function there, from code that may block."""
+        use = self.enter()
+        try:
+            return use.home.run_blocking(function)
+        finally:
+            use.leave().result()
+
     def _left(self, running: _Running) -> None:
         with self._lock:
             running.users -= 1
@@ -53,7 +83,7 @@ class LoopUse:
 
     def __init__(self, running: _Running) -> None:
         self._running = running
-        self.close: Callable[[], Awaitable[None]] | None = None
+        self.close: Callable[[], Awaitable[object]] | None = None
         """Run on the loop when it is given back, also at the interpreter's exit."""
         running.uses.add(self)
 
@@ -119,7 +149,7 @@ class _Running:
             while True:
                 self._last.popleft().set_result(None)
 
-    def begin_leaving(self, close: Callable[[], Awaitable[None]] | None, left: Future[None]) -> None:
+    def begin_leaving(self, close: Callable[[], Awaitable[object]] | None, left: Future[None]) -> None:
         """Run `close` on the loop, then count the user out."""
 
         async def leave() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,6 +21,7 @@ from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
 from ..session.callbacks import SessionCallbacks
+from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.info import SessionInfo
 from ..session.owner import SessionOwner
@@ -26,7 +29,7 @@ from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .learning import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
-from .loop_thread import LoopThread
+from .loop_thread import LoopThread, LoopUse
 from .opened import SessionGroup
 from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
 
@@ -102,6 +105,7 @@ class MCPClientSessionManager:
         self._portals_of = os.getpid()
         self.loop_thread: LoopThread = LoopThread()
         """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
+        self._apart: dict[LoopUse, SessionRegistry] = {}
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
@@ -122,6 +126,8 @@ class MCPClientSessionManager:
         self._state = "left"
         if self._registry is not None:
             await self._registry.close()
+        for use in list(self._apart):
+            await wait_uncancelled(use.leave())
         self._events.close()
 
     # Opening
@@ -157,7 +163,11 @@ class MCPClientSessionManager:
             registry = self._registry_here()
             return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder())
 
-        return self._lease_type(acquire, (*self.hooks, *require_hooks(hooks)))
+        async def acquire_apart() -> tuple[LoopUse, SessionRegistry, SessionOwner]:
+            return await self._acquire_apart(config, asked, seconds)
+
+        moves = None if key is not None else acquire_apart
+        return self._lease_type(acquire, (*self.hooks, *require_hooks(hooks)), moves)
 
     def open_sessions(
         self,
@@ -202,7 +212,8 @@ class MCPClientSessionManager:
 
     def sessions(self) -> list[SessionInfo]:
         """One entry for each session that is not wholly closed."""
-        return self._registry.infos() if self._registry is not None else []
+        registries = [*([] if self._registry is None else [self._registry]), *self._apart.values()]
+        return [info for registry in registries for info in registry.infos()]
 
     def session_info(self, server: str | BaseServerConfig, key: str) -> SessionInfo | None:
         """How the named session of a server and a key stands; `None` if there is none that is not wholly closed.
@@ -436,6 +447,29 @@ class MCPClientSessionManager:
             raise other_loop_error()
         self._registry = self._new_registry(keeps_idle=False)
         return self._registry
+
+    async def _acquire_apart(
+        self, config: BaseServerConfig, callbacks: SessionCallbacks, acquire_timeout: float
+    ) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
+        """Open a private session on a loop of its own. It is closed when that use of the loop is given back."""
+
+        async def acquire() -> tuple[SessionRegistry, SessionOwner]:
+            registry = self._new_registry(keeps_idle=False)
+            return registry, await registry.acquire(config, None, callbacks, acquire_timeout, object())
+
+        use = self.loop_thread.enter()
+        try:
+            registry, owner = await asyncio.create_task(use.home.run(acquire), context=Context())
+        except BaseException:
+            await wait_uncancelled(use.leave())
+            raise
+
+        async def close() -> None:
+            self._apart.pop(use, None)
+            await registry.close()
+
+        self._apart[use], use.close = registry, close
+        return use, registry, owner
 
     def _new_registry(self, *, keeps_idle: bool) -> SessionRegistry:
         return SessionRegistry(

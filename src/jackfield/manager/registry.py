@@ -420,9 +420,13 @@ def closed_error(server_name: str | None = None) -> SessionTerminatedError:
     )
 
 
-def other_loop_error() -> JackfieldError:
+class OtherLoopError(JackfieldError):
     """The manager is in use on another event loop."""
-    return JackfieldError(
+
+
+def other_loop_error() -> OtherLoopError:
+    """The manager is in use on another event loop."""
+    return OtherLoopError(
         "This manager has sessions open on another event loop, and a session cannot change loops.",
         sent=False,
         hint="Make one MCPClientSessionManager for each event loop or thread.",

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from ..errors import JackfieldError
@@ -160,6 +161,18 @@ class Home:
             call.give_up()
             raise
         return call.done.result()
+
+
+def run_on_own_loop(function: Callable[[], Awaitable[_T]]) -> _T:
+    """Run a function on an event loop of its own and wait for it, in another thread where a loop runs in this one."""
+
+    async def run() -> _T:
+        return await function()
+
+    if asyncio._get_running_loop() is None:
+        return asyncio.run(run())
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, run()).result()
 
 
 def wait_blocking(future: concurrent.futures.Future[_T], thread_id: int) -> _T:

@@ -216,6 +216,12 @@ class SessionOwner:
         return self.state == "open" and self.leases == 0 and self.in_flight == 0
 
     @property
+    def is_unused(self) -> bool:
+        """Open and private, and nothing was asked of its server that it could remember."""
+        is_fresh = self.state == "open" and self.generation == 1 and self.calls == 0
+        return is_fresh and self.key is None and self.in_flight == 0 and not self.listeners
+
+    @property
     def was_lost(self) -> bool:
         """Whether it was closed because it was lost and nobody had it."""
         return self._close_reason == "lost"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -48,7 +50,7 @@ from .callbacks import hearing
 from .calling import Bound, Caller
 from .deadlines import Deadline
 from .eras import is_modern, ping, set_logging_level
-from .home import Home
+from .home import BlockedLoopError, Home
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .info import SessionInfo
 from .listing import SharedListing, ToolListing, all_pages
@@ -90,7 +92,12 @@ def _on_its_loop(
         report: Any = options.get("progress_callback")
         if report is not None:
             options["progress_callback"] = _reporting_here(report)
-        return await home.run(lambda: method(self, *args, **options))
+        try:
+            return await home.run(lambda: method(self, *args, **options))
+        except BlockedLoopError:
+            if not await self._moved_from(home):  # pyright: ignore[reportPrivateUsage]
+                raise
+        return await call(self, *args, **options)
 
     return call
 
@@ -117,12 +124,20 @@ class Session:
         self._owner = owner
         self._caller = Caller(owner, on_idle)
         self._hooks = tuple(hooks)
+        self._moving = threading.Lock()
+        self.move: Callable[[], Awaitable[Session]] | None = None
+        """Opens the same session once more on an event loop of its own, where the lease can do that."""
 
     def __repr__(self) -> str:
         state = "released" if self._caller.is_released else self._owner.state
         return f"<Session {self.server_name!r} {state}>"
 
     # What it is
+
+    @property
+    def home(self) -> Home | None:
+        """The event loop that it lives on; `None` in trio. Its methods can be awaited on any loop of asyncio."""
+        return self._owner.home
 
     @property
     def server_name(self) -> str:
@@ -640,6 +655,23 @@ class Session:
             yield changes
 
     # How requests are made
+
+    async def _moved_from(self, home: Home) -> bool:
+        """Whether the session is on another loop now than on this one, which is blocked by code that waits for a call.
+
+        A session that nobody has used yet has no state: one that is opened elsewhere is as good.
+        """
+        while not self._moving.acquire(blocking=False):  # noqa: ASYNC110 - who waits may be on another event loop
+            await asyncio.sleep(0.01)
+        try:
+            if self._owner.home is home:
+                if self.move is None or not self._owner.is_unused:
+                    return False
+                moved = await self.move()
+                self._owner, self._caller = moved._owner, moved._caller
+            return True
+        finally:
+            self._moving.release()
 
     def release(self) -> None:
         """Called by the lease: this handle is used up."""
