@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jackfield.adapters.home import HomeError
 from smolagents import ChatMessage, CodeAgent, LogLevel, MessageRole, Model
 from smolagents import Tool as SmolagentsTool
 from smolagents.models import get_tool_json_schema
@@ -21,6 +20,7 @@ from tests.conftest import everything
 
 from jackfield import ConfigError, MCPClientSessionManager, SessionTerminatedError, Toolkit, create_toolkit
 from jackfield.adapters.parameters import TYPES, parameters_of
+from jackfield.session.home import HomeError
 
 
 @pytest.fixture
