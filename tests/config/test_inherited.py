@@ -38,6 +38,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("docker run -i image", True),
         ("python3 server.py", False),
         ("./npx.py", False),
+        ("python3 server.py npx", False),
+        ("node index.js --package-manager npm", False),
+        ("python3.12 -m pipx run server", True),
+        ("env A=1 B=2 C=3 D=4 E=5 npx server", True),
     ],
 )
 def test_all_get_what_reaches_the_network_and_launchers_what_signs_in_there(line: str, is_launcher: bool) -> None:

@@ -16,11 +16,16 @@ from ..errors import one_line
 MAX_SCOPES_CHARS = 2000
 """Of all scopes that are remembered of one server; one that names another scope every time fills no disk."""
 
-_MAX_HEADER_CHARS = 8192
+_MAX_HEADER_CHARS = 65_536
 _PIECE = re.compile(
-    r"""(?P<name>[!#$%&'*+.^_`|~\w-]+) (?: \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) ) )?""",
+    r"""
+    (?P<start>^|,)? \s* (?P<name>[!#$%&'*+.^_`|~\w-]+)
+    (?: \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | '(?P<single>[^'"]*)' | (?P<plain>[^\s,"]+) ) )?
+    """,
     re.ASCII | re.VERBOSE,
 )
+"""A scheme or a parameter. Not all servers quote as they should, and put commas where they should."""
+
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -83,12 +88,17 @@ def _parameters(header: str) -> dict[str, str]:
     """Those of the Bearer challenge, or else of the first one. A name that comes twice counts once."""
     schemes: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
+    unquoted: str | None = None
     for piece in _PIECE.finditer(header[:_MAX_HEADER_CHARS]):
-        name, plain = piece["name"].lower(), piece["plain"]
-        if piece["quoted"] is None and plain is None:
-            current = schemes.setdefault(name, {})
-            continue
-        value = plain if plain is not None else re.sub(r"\\(.)", r"\1", piece["quoted"])
-        current.setdefault(name, value)
+        name, quoted, single, plain = piece.group("name", "quoted", "single", "plain")
+        if quoted is not None:
+            current.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted))
+        elif (value := single or plain) is not None:
+            current.setdefault(name.lower(), value.rstrip(";"))
+        elif piece["start"] is not None or not current:
+            current = schemes.setdefault(name.lower(), {})
+        elif unquoted is not None:
+            current[unquoted] += f" {name}"  # scope=read write
+        unquoted = name.lower() if plain is not None else unquoted if quoted is single is plain is None else None
     named = [schemes.get("bearer", {}), *schemes.values()]
     return next((found for found in named if found), current)

@@ -25,6 +25,10 @@ _LAUNCHERS = frozenset(
         *("uv", "uvx", "pip", "pip3", "pipx", "poetry", "pdm", "hatch", "docker", "podman", "nerdctl"),
     }
 )
+_INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|php|java)[\d.]*")
+"""Their arguments are a program's own, but for `python -m pip`."""
+
+_WORDS_APART = re.compile(r"[\s'\"`()$;&|]+")
 _FIRST_WORDS = 4
 
 _OF_THE_SHELL = re.compile(
@@ -52,9 +56,7 @@ def inherited_environment(
     """
     if whole:
         return dict(os.environ)
-    is_launcher = any(
-        os.path.basename(word) in _LAUNCHERS for text in (command, *args[:_FIRST_WORDS]) for word in text.split()
-    )
+    is_launcher = _starts_launcher(command, args)
     own = {name.lower() for name in given}
 
     def is_handed_on(name: str) -> bool:
@@ -64,6 +66,16 @@ def inherited_environment(
         return is_allowed and name.lower() not in own and _OF_LAUNCHERS.fullmatch(name) is not None
 
     return {name: value for name, value in os.environ.items() if not value.startswith("()") and is_handed_on(name)}
+
+
+def _starts_launcher(command: str, args: Sequence[str]) -> bool:
+    """Whether a program fetches packages, be it started by `env`, `sh -c` or the like."""
+    if _INTERPRETERS.fullmatch(os.path.basename(command)):
+        args = args[1:2] if args[:1] == ["-m"] else ()
+    # Options and variables of `env` come before what it starts.
+    first = [arg for arg in args if not re.match(r"-|\w+=\S*$", arg)][:_FIRST_WORDS]
+    words = (word for text in (command, *first) for word in _WORDS_APART.split(text))
+    return any(os.path.basename(word) in _LAUNCHERS for word in words)
 
 
 def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
