@@ -205,17 +205,21 @@ def _forms(value: str) -> set[str]:
 
     data = value.encode("utf-8", "surrogateescape")
     plain = {value, data.decode("latin-1"), "".join(char if char.isprintable() else "?" for char in value)}
-    forms = set(plain)
-    for text in plain:
-        forms |= {
-            repr(text)[1:-1],
-            json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1],
-            html.escape(text),
-        }
-    forms.add(repr(data)[2:-1])
-    forms |= {json.dumps(form)[1:-1] for form in forms}
+    forms = {*_either_quotes(repr(b'"' + data)[3:-1]), *plain, *map(html.escape, plain)}
+    # Twice, for what was quoted is quoted again.
+    for _ in range(2):
+        forms |= {escaped for form in forms for escaped in _escaped(form)}
     for quoted in (quote_plus(data), *(quote(data, safe=safe) for safe in _UNQUOTED)):
         forms |= {quoted, re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)}
     forms |= {base64.b64encode(data).decode().rstrip("="), base64.urlsafe_b64encode(data).decode().rstrip("=")}
     return {form for form in forms if len(form) >= SHORTEST_SECRET_CHARS}
+
+
+def _escaped(text: str) -> set[str]:
+    """A text as it stands in a JSON string, and in the repr of a longer string."""
+    return {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *_either_quotes(repr(f'"{text}')[2:-1])}
+
+
+def _either_quotes(text: str) -> tuple[str, str]:
+    """A repr escapes single quotes or does not, by what else is in it."""
+    return text, text.replace("\\'", "'")

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..secret_values import NamedValue, argument_secrets, inherited_secrets, secrets_within
+from ..secret_values import NamedValue, argument_secrets, secrets_within
 from .expand import Expanded, ExpandedPath
-from .inherited import inherited_environment
 
 if TYPE_CHECKING:
     from .servers import RemoteConfig, StdioConfig
@@ -23,10 +22,6 @@ def of_child(config: StdioConfig) -> Iterator[NamedValue]:
         if isinstance(value, Expanded | ExpandedPath):
             yield from _expanded(str.__str__(value) if isinstance(value, str) else str(value), value.template)
     yield from argument_secrets(config.args)
-    given = config.environment
-    yield from inherited_secrets(
-        inherited_environment(config.command, config.args, given, whole=config.inherit_environment)
-    )
 
 
 def of_remote(config: RemoteConfig) -> Iterator[NamedValue]:

@@ -21,8 +21,10 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, JSONRPCRequest
 
+from ..config.inherited import inherited_environment
 from ..config.launch import Launch
 from ..config.servers import StdioConfig
+from ..secret_values import inherited_secrets, keep_secret
 from .process import ChildProcess, read_some
 from .report import ConnectionReport
 from .scanning import MessageScanner
@@ -44,6 +46,8 @@ async def stdio_transport(
         ServerStartError: The command cannot be started.
     """
     launch = Launch.of(config)
+    handed_on = inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
+    keep_secret(report, inherited_secrets(handed_on))
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
     reader = _LineReader(child, config, report)
