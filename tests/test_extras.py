@@ -37,6 +37,14 @@ def test_a_module_within_such_a_package_is_told_the_same() -> None:
     assert "jackfield[langchain]" in str(error.hint)
 
 
+@pytest.mark.parametrize("package", ["autogen_core", "autogen_ext"])
+def test_autogen_without_model_clients_is_told_where_they_are(package: str) -> None:
+    error = missing_extra(ModuleNotFoundError(name=f"{package}.models"), "manager.workbench()")
+    assert error is not None
+    assert "pip install 'autogen-ext[openai]'" in str(error.hint)
+    assert ("jackfield[autogen]" in str(error.hint)) is (package == "autogen_core")
+
+
 def test_another_package_is_not_taken_for_an_extra(package: str) -> None:
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
         load(package, "anything")

@@ -30,6 +30,8 @@ _EXTRA_OF = {
     "yaml": "yaml",
 }
 
+_MODEL_CLIENTS = "pip install 'autogen-ext[openai]', or with the extra of another vendor"
+
 
 def load(module: str, name: str) -> Any:
     """Return `name` of `module`.
@@ -49,9 +51,12 @@ def missing_extra(error: ModuleNotFoundError, who: str) -> ConfigError | None:
     """The error that says which extra to install; `None` where the missing package belongs to none."""
     package = (error.name or "").partition(".")[0]
     extra = _EXTRA_OF.get(package)
-    if extra is None:
+    if package == "autogen_ext":
+        hint = f"AutoGen's model clients are in it. Install it with: {_MODEL_CLIENTS}"
+    elif extra is None:
         return None
-    return ConfigError(
-        f"{who} needs the package {package!r}, which is not installed.",
-        hint=f"Install it with: pip install 'jackfield[{extra}]'",
-    )
+    else:
+        hint = f"Install it with: pip install 'jackfield[{extra}]'"
+        if extra == "autogen":
+            hint += f". AutoGen's model clients are in a package of their own: {_MODEL_CLIENTS}"
+    return ConfigError(f"{who} needs the package {package!r}, which is not installed.", hint=hint)

@@ -41,6 +41,9 @@ class Cast(ReplayChatCompletionClient):
         }
 
     async def create(self, messages: Sequence[LLMMessage], **options: Any) -> CreateResult:  # type: ignore[override]
+        token = options.get("cancellation_token")
+        if token is not None and token.is_cancelled():  # as model clients do that reach a vendor
+            raise asyncio.CancelledError
         first = messages[0].content if isinstance(messages[0], SystemMessage) else ""
         role = next((role for role in self.roles if f"You are the {role}" in first), "leader")
         return await self.roles[role].create(messages, **options)
@@ -195,7 +198,7 @@ async def test_cancel(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cast = Cast(archivist=[OPEN, COUNT, "Nowhere."])
     names: dict[str, Any] = {"__name__": "__main__", "model_client": cast}
     running = asyncio.create_task(_run("cancelled.py", names))
-    assert await asyncio.to_thread(eventually, (reader / "called").exists)
+    assert await asyncio.to_thread(eventually, (reader / "called").exists, 60)
     names["stop"].set()
     await running
     assert capsys.readouterr().out == "stopped\nNowhere.\n"
