@@ -29,7 +29,7 @@ _INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|php|java)[\d.]*")
 """Their arguments are a program's own, but for `python -m pip`."""
 
 _WORDS_APART = re.compile(r"[\s'\"`()$;&|]+")
-_FIRST_WORDS = 4
+_FIRST_WORDS = 6
 
 _OF_THE_SHELL = re.compile(
     r"_|PWD|OLDPWD|SHLVL|PS\d|LINES|COLUMNS|COLORTERM|MAIL|EDITOR|VISUAL|PAGER|HOSTNAME|DISPLAY|WINDOWID"
@@ -70,12 +70,14 @@ def inherited_environment(
 
 def _starts_launcher(command: str, args: Sequence[str]) -> bool:
     """Whether a program fetches packages, be it started by `env`, `sh -c` or the like."""
-    if _INTERPRETERS.fullmatch(os.path.basename(command)):
-        args = args[1:2] if args[:1] == ["-m"] else ()
-    # Options and variables of `env` come before what it starts.
-    first = [arg for arg in args if not re.match(r"-|\w+=\S*$", arg)][:_FIRST_WORDS]
-    words = (word for text in (command, *first) for word in _WORDS_APART.split(text))
-    return any(os.path.basename(word) in _LAUNCHERS for word in words)
+    words = [word for text in (command, *args) for word in _WORDS_APART.split(text)]
+    for number, word in enumerate(words):
+        if _INTERPRETERS.fullmatch(os.path.basename(word)):
+            words[number + 1 :] = words[number + 2 : number + 3] if words[number + 1 : number + 2] == ["-m"] else []
+            break
+    # Options and variables of `env` come before what is started.
+    first = [os.path.basename(word) for word in words if not re.match(r"-|\w+=", word)]
+    return not _LAUNCHERS.isdisjoint(first[:_FIRST_WORDS])
 
 
 def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
