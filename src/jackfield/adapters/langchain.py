@@ -14,8 +14,9 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextContent
 from pydantic import PrivateAttr
 
-from ..errors import JackfieldError, SessionTimeoutError
+from ..errors import SessionTimeoutError
 from ..manager.registry import OtherLoopError
+from ..session.boundary import as_error
 from ..session.home import BlockedLoopError, Home, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session
@@ -87,11 +88,11 @@ class MCPTool(StructuredTool):
     async def _call(self, arguments: Mapping[str, Any], on_progress: ProgressFnT | None) -> _Answer:
         try:
             result = (await self._tool.call(arguments, progress_callback=on_progress)).raise_for_error()
+            return content_of(result), artifact_of(result)
         except SessionTimeoutError:
             raise  # Not for the model: the code that runs the agent calls `refresh_session()`.
-        except JackfieldError as error:
-            raise ToolException(str(error)) from error
-        return content_of(result), artifact_of(result)
+        except BaseException as error:
+            raise ToolException(str(as_error(error, f"The call of {self.name!r}"))) from error
 
     @_quick_to_read
     async def _arun(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore

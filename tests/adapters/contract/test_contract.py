@@ -123,6 +123,51 @@ async def test_a_call_that_a_hook_did_not_let_through_is_told(driver_class: type
         assert answer.is_error is driver.tells_errors
 
 
+class Wordless(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("not even words")
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), Wordless(), asyncio.CancelledError()], ids=lambda one: type(one).__name__
+)
+async def test_whatever_a_handler_raises_is_told(
+    error: BaseException, driver_class: type[Driver], toolkit: Toolkit
+) -> None:
+    async def handler(*_: object) -> Any:
+        raise error
+
+    driver = driver_class(Toolkit([replace(toolkit["echo"], handler=handler)]))
+    answer = await driver.call("echo", {"text": "x"})
+    assert f"The call of 'echo' failed: {type(error).__name__}" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+async def test_a_result_that_is_none_is_told(driver_class: type[Driver], toolkit: Toolkit) -> None:
+    async def handler(*_: object) -> Any:
+        return "not a result"
+
+    driver = driver_class(Toolkit([replace(toolkit["echo"], handler=handler)]))
+    answer = await driver.call("echo", {"text": "x"})
+    assert "The call of 'echo' failed: " in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+async def test_half_a_surrogate_pair_is_told(driver: Driver) -> None:
+    answer = await driver.call("echo", {"text": "\ud83d"})
+    assert "half a surrogate pair" in answer.text
+    assert "Nothing was sent" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
+@pytest.mark.parametrize("given", [[1, 2], "text", 5, True])
+async def test_arguments_that_are_no_object_are_told(given: Any, driver: Driver) -> None:
+    answer = await driver.call("echo", given)
+    assert "are no JSON object: " in answer.text
+    assert "Nothing was sent" in answer.text
+    assert answer.is_error is driver.tells_errors
+
+
 async def appears(path: Path) -> None:
     """Wait for a file that the server writes."""
     async with asyncio.timeout(10):

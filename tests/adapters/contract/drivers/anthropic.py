@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from anthropic.types import ToolResultBlockParam, ToolUnionParam, ToolUseBlock
 from pydantic import TypeAdapter
@@ -17,6 +17,9 @@ class AdapterDriver:
     holds_images = True
     holds_structured = False
     tells_errors = True
+    cannot: ClassVar = {
+        "test_arguments_that_are_no_object_are_told": "the client package has no such call",
+    }
 
     def __init__(self, toolkit: Toolkit) -> None:
         self.toolkit = toolkit

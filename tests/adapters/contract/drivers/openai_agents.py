@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from agents import Agent, RunConfig, Runner
 from agents.testing import ScriptedModel, assistant_message, function_call
@@ -17,6 +17,9 @@ class AdapterDriver:
     holds_images = True
     holds_structured = False
     tells_errors = False
+    cannot: ClassVar = {
+        "test_half_a_surrogate_pair_is_told": "the SDK itself ends the run of such a model",
+    }
 
     def __init__(self, toolkit: Toolkit) -> None:
         self.tools = toolkit.openai_agents()
