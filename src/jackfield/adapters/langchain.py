@@ -109,7 +109,7 @@ class MCPTool(StructuredTool):
                 # The session itself may live on another loop, or move there.
                 return run_on_own_loop(lambda: self._call(arguments, on_progress))
             except ToolException as failure:
-                if isinstance(failure.__cause__, OtherLoopError):
+                if isinstance(failure.__cause__, OtherLoopError | BlockedLoopError):
                     raise blocked from None  # not for the model
                 raise
 
