@@ -98,6 +98,21 @@ def test_it_goes_with_its_program_and_has_no_mark() -> None:
     assert not watching.is_running()
 
 
+def test_a_group_is_ended_where_no_mark_is_to_be_seen() -> None:
+    watching = guard.Guard(f"{MARK}=of another")
+    script = "trap '' TERM; sleep 60 & echo started; wait"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as program:
+        assert program.stdout
+        assert program.stdout.readline() == b"started\n"
+        watching.watch(program.pid)
+        assert watching._process
+        assert watching._process.stdin
+        watching._process.stdin.close()  # as the end of this process would
+        assert program.wait(20) == -signal.SIGKILL
+        assert program.stdout.read() == b""
+    watching.dismiss()
+
+
 def test_one_that_ended_by_itself_is_no_loss() -> None:
     program = started("sleep 60")
     (watching,) = guards()

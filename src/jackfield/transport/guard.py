@@ -31,7 +31,7 @@ running() { kill -0 "-$1" || [ "$(marked "$@")" ]; }
 signal_all() {
     number=$1
     shift
-    kill -s "$number" "-$1"
+    kill "-$number" "-$1"
     for pid in $(marked "$@"); do kill -s "$number" "$pid"; done
 }
 wait_for_end() {
