@@ -165,6 +165,13 @@ async def test_a_sign_in_through_a_proxy_that_does_not_work_says_so(
         ("http://a.example/mcp", {"HTTP_PROXY": "p:1", "NO_PROXY": "b.example, .example"}, None),
         ("http://a.example:81/mcp", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:80"}, "http://p:1"),
         ("http://a.example:81/mcp", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:81"}, None),
+        ("https://a.example/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "[ :443 b.example:443 a.example:443"}, None),
+        ("https://a.example/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "x,*.example"}, None),
+        ("https://10.1.2.3/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "10.0.0.0/8"}, None),
+        ("https://11.1.2.3/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "10.0.0.0/8,11.0.0.0/99"}, "http://p:1"),
+        ("https://[2001:db8::1]:81/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "2001:0db8::/32"}, None),
+        ("https://[::1]:81/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "[::1]:82"}, "http://p:1"),
+        ("https://[::1]:81/mcp", {"HTTPS_PROXY": "p:1", "NO_PROXY": "[::1]:81"}, None),
         ("http://a.example:odd/mcp", {"HTTP_PROXY": "p:1"}, None),
     ],
 )

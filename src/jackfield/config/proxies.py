@@ -5,11 +5,18 @@ Source: the conventions of curl and of Python's `urllib.request` for HTTP_PROXY,
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import ConfigError
+
+_SCHEMES = ("http", "https", "all", "no")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_EXCEPTION = re.compile(r"\[([^\]]*)\](?::(\d+))?|([^:]+):(\d+)|(.+)")
 
 
 def proxy_chooser() -> Callable[[str], str | None] | None:
@@ -17,8 +24,8 @@ def proxy_chooser() -> Callable[[str], str | None] | None:
 
     The environment is read once, here. Returns `None` where it names no proxy at all.
     """
-    named = {scheme: url for scheme, url in getproxies().items() if scheme in ("http", "https", "all") and url}
-    return (lambda url: _proxy_of(url, named)) if named else None
+    named = {scheme: url for scheme, url in getproxies().items() if scheme in _SCHEMES and url}
+    return (lambda url: _proxy_of(url, named)) if named.keys() - {"no"} else None
 
 
 def proxy_for(url: str) -> str | None:
@@ -34,10 +41,33 @@ def _proxy_of(url: str, named: dict[str, str]) -> str | None:
     except ValueError:
         return None
     proxy = named.get(parts.scheme) or named.get("all")
-    # Without a port, a name in NO_PROXY stands for all ports; with one, for that port alone.
     if proxy is None or host is None or proxy_bypass(host if port is None else f"{host}:{port}"):
         return None
+    if _is_excepted(host, port or _DEFAULT_PORTS.get(parts.scheme), named.get("no", "")):
+        return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_excepted(host: str, port: int | None, names: str) -> bool:
+    """What `urllib` does not know of NO_PROXY: networks, `*.name`, IPv6 in brackets, and ports that are the default.
+
+    Args:
+        host: In small letters.
+        port: Of the URL.
+        names: Of hosts, with commas or blanks between them. One without a port stands for all ports.
+    """
+    for name in filter(None, re.split(r"[\s,]+", names.lower())):
+        bracketed, its_port, named, of_named, plain = cast("re.Match[str]", _EXCEPTION.fullmatch(name)).groups()
+        if (its_port or of_named) not in (None, str(port)):
+            continue
+        domain = (bracketed or named or plain or "").removeprefix("*").lstrip(".")
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(domain, strict=False):
+                return True
+        except ValueError:
+            if domain and (host == domain or host.endswith(f".{domain}")):
+                return True
+    return False
 
 
 def unusable_proxy(server_name: str, problem: object) -> ConfigError:
