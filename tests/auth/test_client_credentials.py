@@ -263,7 +263,11 @@ async def test_without_a_configured_issuer_the_first_one_stays(protected: Start)
         ({"grant": "client_credentials", "client_secret": "s"}, "a client_secret needs its client_id"),
         ({"grant": "client_credentials"}, "needs the client_id"),
         ({"grant": "client_credentials", "client_id": "c"}, "needs one of client_secret, private_key"),
-        ({"grant": "client_credentials", "client_id": "c", "client_secret": "s", "private_key": "k"}, "needs one of"),
+        (
+            {"grant": "client_credentials", "client_id": "c", "client_secret": "s", "private_key": "k"},
+            "secret, private_key, not all",
+        ),
+        ({"grant": "client_credentials", "client_id": "c", "private_key": "k", "signing_algorithm": "HS256"}, "PS384"),
         ({"client_id": "c", "private_key": "k"}, "private_key is for grant: client_credentials"),
         ({"client_id": "c", "client_secret": "s", "signing_algorithm": "ES256"}, "needs a private key"),
         ({"client_id": "c", "token_endpoint_auth_method": "client_secret_post"}, "needs a client_secret"),

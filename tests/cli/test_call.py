@@ -170,7 +170,7 @@ def test_the_servers_own_listing_counts_and_not_the_catalog(jackfield: Command) 
     tool["inputSchema"]["properties"] = {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}}
     old["fetched_at"] -= 3 * 3600
     entry.write_text(json.dumps(old))
-    listed = "as listed 3 h ago; to have it listed anew: jackfield refresh unruly"
+    listed = "as listed 3 h ago; to list it again: jackfield refresh unruly"
     done = jackfield("call", "unruly.add", "a=1")
     assert (done.exit_code, listed in done.stderr) == (2, True)
     assert listed in jackfield("call", "unruly.ad").stderr

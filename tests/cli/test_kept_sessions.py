@@ -173,7 +173,7 @@ def test_lost_state_is_told(kept: Command) -> None:
     assert eventually(lambda: kept("ps", "--json").json["sessions"][0]["state"] == "lost")
     done = kept("call", "plain.count")
     assert (done.exit_code, done.stdout) == (0, "1\n")
-    assert "Warning: The session of plain was lost and opened anew" in done.stderr
+    assert "Warning: The session of plain was lost and opened again" in done.stderr
 
 
 def test_a_call_is_refused_once_its_state_is_lost(kept: Command) -> None:

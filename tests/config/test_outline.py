@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield import HttpConfig, SseConfig, StdioConfig
+from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
 from jackfield.config.entries import prepare
 from jackfield.config.mcp_config import read_server
-from jackfield.config.outline import KEYS, ServerOutline, outlined
+from jackfield.config.outline import KEYS, SESSION_SETTINGS, ServerOutline, outlined
 from jackfield.errors import ConfigError
 
 FOLDER = Path("/project")
@@ -30,6 +30,19 @@ def test_the_known_keys_are_those_of_the_models() -> None:
     for model in (StdioConfig, SseConfig, HttpConfig):
         transport = model.model_fields["transport"].default
         assert KEYS[transport] == model.known_keys()
+    assert SessionConfig.known_keys() == SESSION_SETTINGS
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        *({"check_arguments": "sloppy"}, {"timeout": 30_000}, {"retry_delay": "1"}, {"max_tools": 2.5}, {"timeuot": 1}),
+        *({"strict_output": 5}, {"retry_attempts": -1}, "5", ["timeout"]),
+    ],
+)
+def test_settings_that_may_be_wrong_are_for_the_models(session: Any) -> None:
+    assert outline({"command": "x", "session": session}) is None
+    assert outline({"command": "x", "sessionConfig": {"timeout": 30}}) is None
 
 
 texts = st.sampled_from(
@@ -51,7 +64,7 @@ stdio = st.fixed_dictionaries(
         "include": globs,
         "exclude": globs,
         "type": st.just("stdio"),
-        "session": st.sampled_from([{"timeout": 3}, {"check_arguments": "off"}]),
+        "session": st.sampled_from([{"timeout": 3}, {"check_arguments": "off"}, {"idle_timeout": 9e4, "max_pages": 2}]),
     },
 )
 urls = [

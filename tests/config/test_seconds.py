@@ -63,8 +63,12 @@ def test_session_config_is_in_librechats_words_and_milliseconds(
     [
         ({"sessionConfig": {"timeout": 30}}, r"30 are under a second: is it seconds\?"),
         ({"sessionConfig": {"timeuot": 1_800_000}}, "unknown key 'timeuot'; did you mean 'timeout'"),
-        ({"sessionConfig": {"timeout": "soon"}}, r"session\.idle_timeout': input should be a valid number"),
-        ({"sessionConfig": {"timeout": 1e12}}, r"1000000000 s is over a week: is it milliseconds\?"),
+        ({"sessionConfig": {"timeout": "soon"}}, r"key 'sessionConfig\.timeout': input should be a number\."),
+        ({"sessionConfig": {"timeout": 1e12}}, r"key 'sessionConfig\.timeout': 1000000000 s is over a week\."),
+        ({"session_options": {"read_timeout_seconds": "x"}}, r"key 'session_options\.read_timeout_seconds': input"),
+        ({"session_options": {"read_timeout": 1}}, r"key 'session_options': unknown key 'read_timeout'"),
+        ({"session": {"call_timeout": "x"}, "sessionConfig": {}}, r"key 'session\.call_timeout': input"),
+        ({"check_arguments": "off"}, r"'check_arguments' is a setting of its session: write \"session\": \{"),
     ],
 )
 def test_what_is_odd_in_it_is_named(keys: dict[str, Any], problem: str) -> None:

@@ -42,7 +42,7 @@ def test_what_is_no_text_is_kept_beside_it() -> None:
     whole = ToolResult(content=[TextContent(type="text", text="x" * 20), picture])
     short = LongResults(10).shortened(whole, ["'txt' became 'text'"])
     assert short.content[1] == picture
-    assert short.text.endswith("(Mended in your call: 'txt' became 'text'.)")
+    assert short.text.endswith("(Corrected in your call: 'txt' became 'text'.)")
     assert whole.text.startswith("x" * 20), "the result itself is not changed"
 
 

@@ -141,7 +141,7 @@ async def test_what_models_get_wrong_is_mended_and_told(
 ) -> None:
     manager, server = known
     result = await manager.router().call_tool(tool, arguments, **beside)
-    assert result.text.startswith("work 7\n(Mended in your call: ")
+    assert result.text.startswith("work 7\n(Corrected in your call: ")
     assert note in result.text
     assert server.runs(7) == 1
 
@@ -199,7 +199,7 @@ async def _waits(tool: ToolEntry, arguments: Mapping[str, Any]) -> Any:
         (_cancelled, "raised CancelledError"),
         (_waits, "did not answer within 0.2 s"),
         (lambda tool, arguments: None, "returned None"),
-        (lambda tool, arguments: 1, "returned an int"),
+        (lambda tool, arguments: 1, "returned an int; it has to return "),
         (lambda tool, arguments: "no", "returned a str"),
         (lambda tool, arguments: ["allow"], "returned a list"),
     ],
@@ -215,6 +215,13 @@ async def test_only_a_clear_yes_lets_a_call_through(
             await router.toolkit()["work"].call({"n": 1}, call_timeout=0.2)
     assert manager.stats().opened == opened
     assert server.runs(1) == 0
+
+
+async def test_a_policy_that_could_not_be_asked_is_refused_at_once() -> None:
+    async with MCPClientSessionManager() as manager:
+        for options in ({"policy": "allow"}, {"policy": lambda *_: "ask", "on_ask": True}):
+            with pytest.raises(ConfigError, match="is a function of the tool and the arguments, not "):
+                manager.router(**options)  # type: ignore[arg-type]
 
 
 async def test_a_long_result_can_be_read_on(known: tuple[MCPClientSessionManager, Rig]) -> None:

@@ -331,6 +331,8 @@ async def test_what_could_not_stop_a_call_is_not_taken_for_a_hook(tmp_path: Path
 
     tool = Tool(name="t", description="", input_schema={}, server_name="s", original_name="t", handler=None)  # type: ignore[arg-type]
     for odd in (Approval, OnlyLooksLikeOne(), forgotten):
+        with pytest.raises(ConfigError, match=r"hooks is a list of hooks, not Recorder"):
+            MCPClientSessionManager(hooks=Recorder("one", []))  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=r"Approval is not|OnlyLooksLikeOne is not|forgotten is not"):
             MCPClientSessionManager(hooks=[odd])  # type: ignore[list-item]
         with pytest.raises(ConfigError):

@@ -146,7 +146,8 @@ def _run(shared: list[str], others: list[str]) -> int:
         )
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
-        path = "jackfield" if context is None else context.command_path
+        of_command = f"jackfield {command}" if command in COMMANDS else "jackfield"
+        path = of_command if context is None else context.command_path
         raise exits.UsageError(" ".join(error.format_message().split()), hint=f"See: {path} --help") from None
     except typer.Abort:
         raise KeyboardInterrupt from None

@@ -106,7 +106,7 @@ def listing_age(server_name: str, listed_at: float | None) -> str:
     seconds = 0.0 if listed_at is None else time.time() - listed_at
     if seconds < _FRESH_SECONDS:
         return ""
-    return f" (as listed {ago(seconds)}; to have it listed anew: jackfield refresh {server_name})"
+    return f" (as listed {ago(seconds)}; to list it again: jackfield refresh {server_name})"
 
 
 def _may_be_given(name: str, schema: Schema) -> bool:

@@ -1,4 +1,4 @@
-"""`jackfield doctor`: says what is wrong with servers, and how to mend it."""
+"""`jackfield doctor`: says what is wrong with servers, and how to fix it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def doctor(
     context: typer.Context,
     server: Annotated[str | None, typer.Argument(help="This one only.", metavar="[SERVER]")] = None,
 ) -> int:
-    """Try servers step by step; say what to mend.
+    """Try servers step by step; say what to fix.
 
     Starts or connects, shakes hands, lists, makes one round trip that changes nothing, and closes.
     """

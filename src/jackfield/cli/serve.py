@@ -59,7 +59,7 @@ def serve(
     if stdio == (http is not None):
         raise exits.UsageError(
             "Give --stdio or --http, one of them.",
-            hint="A host program that starts it takes --stdio; such as --http 127.0.0.1:8000 for others.",
+            hint="--stdio for a host program that starts it, --http 127.0.0.1:8000 for others.",
         )
     if token_file is not None and stdio:
         raise exits.UsageError("--token-file is for --http.", hint="Over stdio there is one client only.")

@@ -30,4 +30,4 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def state_lost(server_name: str) -> str:
     """That a session was opened anew under the user's hands."""
-    return f"The session of {server_name} was lost and opened anew: what the server kept behind it is gone."
+    return f"The session of {server_name} was lost and opened again: what the server kept for it is gone."

@@ -61,6 +61,7 @@ _MILLISECONDS = {
 }
 
 _LIBRECHATS_SESSION = {"timeout": "idle_timeout", "retryAttempts": "retry_attempts", "retryDelay": "retry_delay"}
+_AG2S_OPTIONS = {"read_timeout_seconds": "call_timeout"}
 
 
 def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
@@ -132,6 +133,24 @@ def session_in_our_words(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if options:
         _set(ours, "session", _session_options(options))
     return ours
+
+
+def session_key_as_written(key: str, entry: Mapping[str, Any]) -> str:
+    """A key of `session` as it stands in an entry that has `sessionConfig` or `session_options`; another as it is.
+
+    Args:
+        key: With dots, such as `session.idle_timeout`.
+        entry: As `session_in_our_words()` took it.
+    """
+    parent, _, name = key.partition(".")
+    if parent != "session" or name in as_table(entry.get("session")):
+        return key
+    for theirs, names in (("sessionConfig", _LIBRECHATS_SESSION), ("session_options", _AG2S_OPTIONS)):
+        table = as_table(entry.get(theirs))
+        written = next((one for one, ours in names.items() if ours == name and one in table), name)
+        if theirs in entry and (not name or written in table):
+            return f"{theirs}.{written}" if name else theirs
+    return key
 
 
 def _seconds(key: str, value: object) -> object:

@@ -12,7 +12,7 @@ from ..errors import ConfigError, did_you_mean, nearest
 from ..masking import MASK
 from .dialects import in_our_words
 from .expand import Expanded, ExpansionError, expand, template_of
-from .outline import KEYS, transport_of_entry
+from .outline import KEYS, SESSION_SETTINGS, transport_of_entry
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
 _TYPO = 0.8
@@ -89,6 +89,11 @@ def prepare(
         hint = did_you_mean(unknown, _ALL_KEYS, "key") if nearest(unknown, _ALL_KEYS) else None
         raise entry_error(source, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
     if transport in KEYS and (problem := unknown_key(data, KEYS[transport])):
+        unknown = next(key for key in data if key not in KEYS[transport])
+        if {"command", "url"} <= set(data):
+            problem = "it has both a command (stdio) and a url (sse, http); leave one out."
+        elif unknown in SESSION_SETTINGS:
+            problem = f'{unknown!r} is a setting of its session: write "session": {{"{unknown}": ...}}.'
         raise entry_error(source, name, "", problem)
     return data
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
 from ..secret_values import without_secrets
+from .dialects import session_key_as_written
 from .discover import program_of, starting_folder
 from .entries import entry_error, prepare
 from .expand import Expanded, template_of
@@ -226,6 +227,9 @@ def checked_server(name: str, prepared: Mapping[str, Any], source: str) -> Serve
         return model.model_validate(prepared)
     except ValidationError as error:
         key, problem = _first_key_and_problem(error)
+        key = session_key_as_written(key, prepared)
+        if key.startswith("sessionConfig"):
+            problem = problem.removesuffix(": is it milliseconds?")
         raise entry_error(source, name, key, problem if problem.endswith("?") else f"{problem}.") from None
 
 
@@ -239,7 +243,7 @@ def _first_key_and_problem(error: ValidationError) -> tuple[str, str]:
     """Where and what the first problem is, in the words of the file rather than of the models."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     path = [str(part) for part in first["loc"] if part not in ("stdio", "sse", "streamable-http", *AUTH_KINDS)]
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0].replace("be a valid ", "be a ")
     if first["type"] == "missing":
         message = "this key is missing"
     return ".".join(path), message[:1].lower() + message[1:]

@@ -24,6 +24,7 @@ from .texts import FilePath, SecretText, Text
 
 DEFAULT_REDIRECT_URI = "http://127.0.0.1/callback"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SIGNING_ALGORITHMS = (*(f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)), "EdDSA")
 _ONLY_AUTOMATIC = ("private_key", "private_key_file", "client_assertion_file")
 
 
@@ -58,8 +59,8 @@ class OAuthConfig(StrictModel):
     private_key_file: FilePath | None = None
     """The file of that key."""
 
-    signing_algorithm: str | None = Field(default=None, pattern=r"^(RS|PS|ES)(256|384|512)$|^EdDSA$")
-    """Of that JWT, such as `PS256`; by default what suits the key."""
+    signing_algorithm: str | None = None
+    """Of that JWT, such as `PS256` or `EdDSA`; by default what suits the key."""
 
     client_assertion_file: FilePath | None = None
     """A file with a JWT that something else keeps valid, such as the service account's token of a Kubernetes pod. It is
@@ -101,6 +102,13 @@ class OAuthConfig(StrictModel):
             raise ValueError("an issuer is an https:// address")
         return value
 
+    @field_validator("signing_algorithm")
+    @classmethod
+    def _algorithm(cls, value: str | None) -> str | None:
+        if value is not None and value not in SIGNING_ALGORITHMS:
+            raise ValueError(f"a JWT is signed with one of {', '.join(SIGNING_ALGORITHMS)} here")
+        return value
+
     @field_validator("redirect_uri")
     @classmethod
     def _loopback(cls, value: str) -> str:
@@ -122,8 +130,10 @@ class OAuthConfig(StrictModel):
             raise ValueError(f"{by_key[0]} is for grant: client_credentials")
         if self.is_automatic and self.client_id is None:
             raise ValueError("grant client_credentials needs the client_id of a client that you registered")
-        if self.is_automatic and len(given) != 1:
+        if self.is_automatic and not given:
             raise ValueError(f"grant client_credentials needs one of client_secret, {', '.join(_ONLY_AUTOMATIC)}")
+        if self.is_automatic and len(given) > 1:
+            raise ValueError(f"grant client_credentials needs one of {', '.join(given)}, not all of them")
         if self.signing_algorithm is not None and not {"private_key", "private_key_file"} & {*given}:
             raise ValueError("a signing_algorithm needs a private key")
         if self.token_endpoint_auth_method is not None and self.client_secret is None:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from ..masking import MASK
 from ..plain import as_strings, as_table
 from ..secret_values import without_secrets
+from .dialects import session_in_our_words
 from .expand import Expanded, ExpandedPath
 from .identity import catalog_key
+from .seconds import FIVE_MINUTES, HOUR, WEEK
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
@@ -39,6 +41,18 @@ KEYS = {
 }
 """What an entry may have, by transport."""
 
+SESSION_SETTINGS = frozenset(
+    {
+        *("timeout", "probe_timeout", "call_timeout", "attempt_timeout", "close_timeout", "idle_timeout"),
+        *("max_concurrency", "max_sessions", "retry_attempts", "retry_on_503", "retry_delay", "max_retry_delay"),
+        *("failure_threshold", "on_state_lost", "liveness_interval", "liveness_after", "liveness_timeout"),
+        *("max_message_bytes", "max_notifications", "max_server_requests", "max_pages", "max_tools"),
+        *("max_schema_bytes", "max_stderr_bytes", "check_arguments", "strict_output"),
+    }
+)
+"""What `session` in an entry may have."""
+_NO_NUMBERS = {"retry_on_503", "on_state_lost", "check_arguments", "strict_output"}
+_PLAIN_SECONDS = {"call_timeout": 6 * HOUR, "idle_timeout": WEEK}
 
 CheckMode = Literal["lenient", "strict", "off"]
 CHECK_MODES: tuple[CheckMode, ...] = ("lenient", "strict", "off")
@@ -125,7 +139,8 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
     name: object = prepared.get("server_name")
     if not isinstance(name, str) or not isinstance(protocol, str) or not name:
         return None
-    if include is None or exclude is None or volatile is None:
+    session = _plain_session(prepared)
+    if include is None or exclude is None or volatile is None or session is None:
         return None
     if transport == "stdio":
         if len({"env", "environment"} & set(prepared)) > 1 or len({"cwd", "working_dir"} & set(prepared)) > 1:
@@ -156,13 +171,31 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
             return None
         address = redact_url(url)
         key = catalog_key(transport, protocol, address, [identifying_url(url, volatile)], headers, volatile)
-    return ServerOutline(name, transport, address, key, include, exclude, _check_mode(prepared))
+    return ServerOutline(name, transport, address, key, include, exclude, _check_mode(session))
 
 
-def _check_mode(prepared: Mapping[str, Any]) -> CheckMode:
-    settings = as_table(prepared.get("session") or prepared.get("session_options"))
-    said = settings.get("check_arguments", os.environ.get("MCP_SESSION_CHECK_ARGUMENTS", "").strip().lower())
-    # What is none of them is an error of the model's, once that is built.
+def _plain_session(prepared: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The session's settings if they are right beyond doubt; the models know of all others."""
+    try:
+        given: object = session_in_our_words(prepared).get("session", {})
+    except ValueError:
+        return None
+    settings = as_table(given)
+    if not isinstance(given, Mapping):
+        return None
+    for name, value in settings.items():
+        if name == "check_arguments" and value in CHECK_MODES:
+            continue
+        if name not in SESSION_SETTINGS - _NO_NUMBERS or isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        is_whole = isinstance(value, int) or name.endswith(("timeout", "_delay", "_interval", "_after"))
+        if not is_whole or not 0 < value <= _PLAIN_SECONDS.get(name, FIVE_MINUTES):
+            return None
+    return settings
+
+
+def _check_mode(session: Mapping[str, Any]) -> CheckMode:
+    said = session.get("check_arguments", os.environ.get("MCP_SESSION_CHECK_ARGUMENTS", "").strip().lower())
     return said if said in CHECK_MODES else CHECK_MODES[0]
 
 

@@ -355,7 +355,7 @@ class MCPClientSessionManager:
             describe: Offer `describe_tools` (whole schemas), too.
 
         Raises:
-            ConfigError: There is no such mode.
+            ConfigError: There is no such mode, or `policy` or `on_ask` is no function.
         """
         return load("jackfield.router.router", "Router")(
             self,

@@ -31,7 +31,7 @@ class LongResults:
         self._kept: OrderedDict[str, str] = OrderedDict()
 
     def shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
-        """The result with no more text than may be, and with what was mended in the call."""
+        """The result with no more text than may be, and with what was corrected in the call."""
         from mcp.types import TextContent
 
         content = list(result.content)
@@ -39,7 +39,7 @@ class LongResults:
             others = [block for block in content if not isinstance(block, TextContent)]
             content = [TextContent(type="text", text=self._part(self._keep(text), 0)), *others]
         if notes:
-            content.append(TextContent(type="text", text=f"(Mended in your call: {'; '.join(notes)}.)"))
+            content.append(TextContent(type="text", text=f"(Corrected in your call: {'; '.join(notes)}.)"))
         if content == list(result.content):
             return result
         return result.model_copy(update={"content": content})

@@ -60,5 +60,6 @@ async def _answer(
         return None, f"{name} did not answer within {deadline.seconds:g} s"
     is_valid = any(isinstance(answer.value, type(one)) and answer.value == one for one in valid)
     if answer.error is not None or not is_valid:
-        return None, f"{name} {answer.happened}"
+        words = "" if answer.error is not None else f"; it has to return {' or '.join(map(repr, valid))}"
+        return None, f"{name} {answer.happened}{words}"
     return answer.value, None

@@ -75,6 +75,12 @@ class Router:
         self._configs = {config.server_name: config for config in manager.resolve_all(servers)}
         if mode not in ("auto", "tools", "search", "server"):
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
+        for what, function in (("policy", policy), ("on_ask", on_ask)):
+            if function is not None and not callable(function):
+                raise ConfigError(
+                    f"A router's {what} is a function of the tool and the arguments, not {function!r}.",
+                    hint="Such as policy=lambda tool, arguments: 'ask'.",
+                )
         self._mode: Mode = mode
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
         self._unlisted = Unlisted(manager, self._configs, self.key)
@@ -160,7 +166,7 @@ class Router:
 
         Args:
             tool: `server.tool`, or the tool's name where only one server has it.
-            arguments: By the tool's schema. What models commonly get wrong is mended, and the answer says so.
+            arguments: By the tool's schema. What models commonly get wrong is corrected, and the answer says so.
             beside: Arguments that stood beside `tool` by mistake.
 
         Raises:

@@ -270,7 +270,7 @@ class Caller:
             server_name=self._name,
             sent=record.sent,
             retryable=record.sent is False,
-            hint=f"Raise {bound} for slow work; session.refresh() opens a hanging server anew.",
+            hint=f"Raise {bound} for slow work; session.refresh() closes a hanging session and opens another.",
         )
 
     async def _failure(

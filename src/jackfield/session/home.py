@@ -214,7 +214,7 @@ class _Call:
 
     def __init__(self, function: Callable[[], Awaitable[Any]], loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         if not loop.is_running():
-            raise HomeError("The event loop of this tool's session has ended; nothing was sent. Make the tools anew.")
+            raise HomeError("The event loop of this tool's session has ended; nothing was sent. Make the tools again.")
         self._loop = loop
         self._thread_id = thread_id
         self._give_up_at = time.monotonic() + REACH_TIMEOUT

@@ -90,13 +90,17 @@ class CallHook:
         return None
 
 
-def require_hooks(hooks: Iterable[object]) -> tuple[CallHook, ...]:
+def require_hooks(hooks: object) -> tuple[CallHook, ...]:
     """The hooks, once it is clear that each of them is one.
 
     Raises:
-        ConfigError: One is not, and so could not stop a call.
+        ConfigError: It is no list of them, or one is none, and so could not stop a call.
     """
-    given = tuple(hooks)
+    if not isinstance(hooks, Iterable):
+        raise ConfigError(
+            f"hooks is a list of hooks, not {_named(hooks)}.", hint="Put it in a list: hooks=[Approval()]."
+        )
+    given: tuple[object, ...] = tuple(hooks)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     for hook in given:
         if not isinstance(hook, CallHook):
             raise ConfigError(

@@ -306,12 +306,12 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         except JackfieldError as failure:
             # There was no token to send it with.
-            return httpx2.Response(503, request=request), failure.without_trace()
+            return _no_answer(request), failure.without_trace()
         except Exception as error:
             failure = connection_failure(self._config, error)
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
                 failure.sent = False
-            return httpx2.Response(503, request=request), failure
+            return _no_answer(request), failure
         try:
             return await self._received(request, response)
         except Exception as error:
@@ -451,6 +451,12 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _no_answer(request: httpx2.Request) -> httpx2.Response:
+    """What the SDK gets where there was no answer; the client's log names it."""
+    words = {"http_version": b"no answer, taken as", "reason_phrase": b"(not from the server)"}
+    return httpx2.Response(503, request=request, extensions=words)
 
 
 def _may_have_answer(response: httpx2.Response) -> bool:

@@ -52,7 +52,7 @@ def start_program(launch: Launch) -> StartedProgram:
     )
     if launch.working_dir is not None and not launch.working_dir.is_dir():
         raise _cannot_start(
-            launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it or mend working_dir."
+            launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it, or correct working_dir."
         )
     try:
         return StartedProgram.start(
