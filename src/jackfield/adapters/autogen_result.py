@@ -46,7 +46,7 @@ class JackfieldToolResult(AutoGenResult):
         pictures: Sequence[PillowImage.Image | None] = [None] * len(words)
         if any(isinstance(block, ImageContent) for block in blocks):
             # A picture may take a second, in which an event loop serves others.
-            pictures = await anyio.to_thread.run_sync(_pictures, blocks, abandon_on_cancel=True)
+            pictures = await anyio.to_thread.run_sync(pictures_of, blocks, abandon_on_cancel=True)
         parts = [_part(text, picture) for text, picture in zip(words, pictures, strict=True)]
         made = cls(name=name, result=parts, is_error=bool(result.is_error))
         made._words = words
@@ -62,7 +62,7 @@ def _part(text: str, picture: PillowImage.Image | None) -> TextResultContent | I
     return TextResultContent(content=text) if picture is None else ImageResultContent(content=Image(picture))
 
 
-def _pictures(blocks: Sequence[object]) -> list[PillowImage.Image | None]:
+def pictures_of(blocks: Sequence[object]) -> list[PillowImage.Image | None]:
     """For each block the picture that it is, if it is one that can be read and is not too large."""
     found: list[PillowImage.Image | None] = []
     bytes_left, pixels_left = _MAX_IMAGE_BYTES, _MAX_PIXELS
