@@ -1,4 +1,4 @@
-"""What docs/how-to/autogen-teams.md prints runs as it is printed, with models that follow a script."""
+"""What the pages for AutoGen print runs as it is printed, with models that follow a script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.docs.blocks import DOCS, blocks_of, write_files
 from tests.docs.test_code_blocks import compiled
 
 PAGE = DOCS / "how-to" / "autogen-teams.md"
-FILES = {str(block.title): block for block in blocks_of(PAGE) if block.title}
+AGENT_PAGE = DOCS / "how-to" / "autogen.md"
+FILES = {str(block.title): block for page in (PAGE, AGENT_PAGE) for block in blocks_of(page) if block.title}
 
 Step = str | tuple[str, dict[str, Any]]
 OPEN: Step = ("open_notebook", {"name": "reefs"})
@@ -164,6 +165,19 @@ async def test_team(
     await run(title, cast, reader)
     assert capsys.readouterr().out == printed
     assert any(answer in text for text in cast.answers), cast.answers
+
+
+async def test_look(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_files(AGENT_PAGE, reader)
+    cast = Cast(leader=[("photo", {}), "Red."])
+    cast.model_info["vision"] = True
+    await _run("look.py", {"__name__": "__main__", "model_client": cast})
+    printed = capsys.readouterr().out.split()
+    assert printed[2:] == ["ToolCallExecutionEvent", "MultiModalMessage", "TextMessage"]
+    [label, image] = cast.roles["leader"].create_calls[-1]["messages"][-1].content
+    assert label.startswith("Image in the result of the tool 'photo' (not from the user), 3000x2000, scaled down to ")
+    assert label in AGENT_PAGE.read_text().replace("\n", " ")
+    assert image.image.getpixel((0, 0)) == (255, 0, 0)
 
 
 SLOW_SERVER = """
