@@ -87,5 +87,5 @@ def value_of(result: ToolResult) -> Any:
 
     if all(isinstance(block, TextContent) for block in result.content):
         # A note of ours goes with the server's text, not into its structured content.
-        return result.text if result.structured_content is None or result.state_lost else result.data
+        return result.text if result.structured_content is None or result.server_content is not None else result.data
     return [part(block) for block in result.content]

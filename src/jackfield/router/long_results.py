@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from ..plain import as_table
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 READ_ON = "jackfield.read_on"
 """What `call_tool` is given to read on in a long result."""
 
+BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}", "offset": {{offset}}}}}})'
+
 _MAX_KEPT_RESULTS = 20
 
 
@@ -24,9 +27,13 @@ class LongResults:
 
     Args:
         max_chars: The longest text that one answer brings.
+        how: The call that reads on, with `{handle}` and `{offset}`.
     """
 
-    def __init__(self, max_chars: int) -> None:
+    def __init__(self, max_chars: int, how: str = BY_CALL_TOOL) -> None:
+        if max_chars < 1:
+            raise ConfigError(f"max_result_chars={max_chars} would leave nothing of a result.", hint="Give 1 or more.")
+        self.how: str = how
         self._max_chars = max_chars
         self._kept: OrderedDict[str, str] = OrderedDict()
 
@@ -38,6 +45,8 @@ class LongResults:
         if len(text := result.text) > self._max_chars:
             others = [block for block in content if not isinstance(block, TextContent)]
             content = [TextContent(type="text", text=self._part(self._keep(text), 0)), *others]
+            # Structured content is as long, and for code.
+            result = result.model_copy(update={"server_content": result.for_code().content})
         if notes:
             content.append(TextContent(type="text", text=f"(Corrected in your call: {'; '.join(notes)}.)"))
         if content == list(result.content):
@@ -65,7 +74,7 @@ class LongResults:
         part = text[offset:end]
         if end == len(text):
             return part
-        more = f'call_tool(tool="{READ_ON}", arguments={{"handle": "{handle}", "offset": {end}}})'
+        more = self.how.format(handle=handle, offset=end)
         return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
 
 

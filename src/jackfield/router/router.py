@@ -15,6 +15,7 @@ from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit
+from .bounded import with_read_on
 from .long_results import READ_ON, LongResults
 from .offered import (
     CALL_DESCRIPTION,
@@ -210,7 +211,8 @@ class Router:
         """What an agent is given, for any framework: `router.toolkit().autogen()`."""
         match self.mode:
             case "tools":
-                return Toolkit(self._direct_tool(entry) for entry in self._tools())
+                # There is no `call_tool` that would read on.
+                return with_read_on([self._direct_tool(entry) for entry in self._tools()], self._long_results)
             case "server":
                 return Toolkit([self._query_tool()])
             case _:

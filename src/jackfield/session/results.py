@@ -37,7 +37,7 @@ class ToolResult(CallToolResult):
     problems: list[str] = Field(default_factory=list[str], exclude=True)
     """What the server did wrong in this result, in words: what could be read is there all the same."""
     server_content: list[ContentBlock] | None = Field(default=None, exclude=True)
-    """The server's own `content`, where ours begins with a note for the model; see `for_model`."""
+    """The server's own `content`, where ours is for a model: with a note (see `for_model`), or cut."""
 
     @classmethod
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:

@@ -137,6 +137,18 @@ class Toolkit:
         """The same tools with a hook around every call, for logging, approval or changed arguments."""
         return self._of_named(tool.hooked(hook) for tool in self)
 
+    def bounded(self, max_result_chars: int) -> Toolkit:
+        """The same tools with longer results cut, and `read_on`, by which a model gets the rest of one in parts.
+
+        Args:
+            max_result_chars: The longest text of a result. Code still gets all of it, where a framework hands it on.
+
+        Raises:
+            ConfigError: That is less than 1.
+        """
+        results = load("jackfield.router.long_results", "LongResults")(max_result_chars)
+        return load("jackfield.router.bounded", "bounded")(self, results)
+
     def for_models(self) -> Toolkit:
         """The same tools with schemas that model APIs take, for frameworks without an adapter here.
 
