@@ -141,6 +141,8 @@ async def test_state_is_kept_between_calls_and_reset_begins_anew(unruly: Unruly)
         await other.load_state(await workbench.save_state())
         assert (await other.call_tool("count")).to_text() == "2", "the saved key is whose session it is"
         await workbench.stop()
+        assert [info.key for info in manager.sessions()] == [workbench.key], "the other goes on with it"
+        await other.stop()
         assert [info.key for info in manager.sessions()] == []
 
 

@@ -13,26 +13,28 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from autogen_core import CancellationToken, Component
 from autogen_core.tools import ToolResult as AutoGenResult
 from autogen_core.tools import ToolSchema, Workbench
-from pydantic import BaseModel, Field
 
-from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
+from ..live import Live
+from ..manager.users import SessionUser
 from ..session.boundary import as_error
 from ..toolkit.create import LeasedSource, OrderedSource, tools_of
 from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit
+from .autogen_component import STATE_TYPE, WorkbenchConfig, key_of, manager_of, to_config
 from .autogen_result import JackfieldToolResult
 from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
+    from ..router.router import Router
     from ..session.session import Session
 
 __all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "WorkbenchConfig"]
@@ -43,19 +45,11 @@ logger: logging.Logger = logging.getLogger("jackfield")
 _RETRY_LISTING_SECONDS = 30.0
 
 
-class WorkbenchConfig(BaseModel):
-    """A workbench as it is stored: servers with `${VAR}` in place of secrets."""
-
-    servers: list[dict[str, Any]]
-    key: str
-    max_sessions: int = Field(default=100, ge=1)
-    ordered: bool = False
-
-
-class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
+class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     """All tools of a manager's servers, each server opened when its tools are listed or called.
 
-    State is kept between calls: all calls use the named session `key`. Made by `manager.workbench()`.
+    State is kept between calls: all calls use the named session `key`. Made by `manager.workbench()`, or by
+    `router.workbench()` with the router's tools.
     """
 
     component_provider_override: ClassVar[str | None] = "jackfield.adapters.autogen.JackfieldWorkbench"
@@ -66,16 +60,19 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         manager: MCPClientSessionManager,
         servers: Sequence[BaseServerConfig],
         key: str,
+        router: Router | None = None,
         *,
         ordered: bool = False,
     ) -> None:
         self._manager = manager
+        self._router = router
         self._ordered = ordered
         self._servers = list(servers)
-        self._entered_manager = False
-        self._ready_toolkit: Callable[[], Toolkit] | None = None
+        self._user = SessionUser()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listed_before: list[ToolSchema] | None = None
         self._forget(key)
+        self._expect_sessions()
 
     def _forget(self, key: str) -> None:
         self.key = key
@@ -84,7 +81,10 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         self._listings: dict[str, tuple[object, list[Tool]]] = {}
         self._sources: dict[str, ToolSource] = {}
         self._failed_at: dict[str, float] = {}
-        self._listing_lock: asyncio.Lock | None = None
+        self._listing_lock = asyncio.Lock()
+
+    def __copy__(self) -> Self:
+        return type(self)(self._manager, self._servers, self.key, self._router, ordered=self._ordered)
 
     @classmethod
     def of_manager(
@@ -99,43 +99,42 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         own_key = key or f"workbench-{uuid.uuid4().hex[:8]}"
         return cls(manager, manager.resolve_all(servers), own_key, ordered=ordered)
 
-    @classmethod
-    def of_toolkit(
-        cls, manager: MCPClientSessionManager, toolkit: Callable[[], Toolkit], key: str
-    ) -> JackfieldWorkbench:
-        """A workbench of a toolkit that is there without any server being open; see `Router.workbench`."""
-        workbench = cls(manager, manager.resolve_all(None), key)
-        workbench._ready_toolkit = toolkit
-        return workbench
-
     async def start(self) -> None:
-        """Make ready; opens no server. Done by itself at the first use."""
-        if not self._manager.is_entered:
-            await self._manager.__aenter__()
-            self._entered_manager = True
+        """Make ready; opens no server. Done by itself at the first use, also the first on another event loop."""
+        if self._loop is not asyncio.get_running_loop():
+            self._loop, self._listing_lock = asyncio.get_running_loop(), asyncio.Lock()
+        self._manager.keep_for(self._user)
+        self._expect_sessions()
 
     async def stop(self) -> None:
-        """Close this workbench's sessions, and the manager if the workbench entered it."""
-        if self._entered_manager:
-            self._entered_manager = False
-            await self._manager.__aexit__(None, None, None)
-        else:
-            await self._close_sessions()
+        """Close this workbench's sessions, but for those that others use as well: workbenches, toolkits, open leases.
+
+        Where the manager is not entered, the last workbench to stop closes all that nobody has.
+        """
+        await self._manager.leave(self._user)
+        await self._manager.stop_keeping_for(self._user)
         self._forget(self.key)
 
     async def reset(self) -> None:
-        """Begin anew: what the servers kept for this workbench is gone."""
-        await self._close_sessions()
+        """Begin again: what the servers kept for this workbench is gone, but for sessions that others use as well."""
+        await self._manager.leave(self._user)
         self._forget(self.key)
 
     async def save_state(self) -> Mapping[str, Any]:
         """Whose sessions these are; what a server keeps stays with the server."""
-        return {"type": "JackfieldWorkbenchState", "key": self.key}
+        return {"type": STATE_TYPE, "key": self.key}
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with the sessions of a saved workbench, if the manager still has them open."""
-        await self._close_sessions()
-        self._forget(str(state["key"]))
+        """Go on with the sessions of a saved workbench, if the manager still has them open; leave the own ones.
+
+        Raises:
+            ConfigError: That is not the state of a workbench.
+        """
+        key = key_of(state)
+        if key != self.key:
+            await self._manager.leave(self._user)
+            self._forget(key)
+            self._expect_sessions()
 
     async def list_tools(self) -> list[ToolSchema]:
         """The tools of all servers that can be opened; asks a server only when its listing may have changed.
@@ -180,13 +179,11 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
 
     async def _refresh(self) -> None:
         await self.start()
-        if self._ready_toolkit is not None:
+        if self._router is not None:
             if self._schemas is None:
-                self._toolkit = self._ready_toolkit().for_models()
+                self._toolkit = self._router.used_by(self._user, self.key).toolkit().for_models()
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
             return
-        if self._listing_lock is None:
-            self._listing_lock = asyncio.Lock()
         async with self._listing_lock:
             stale = [config for config in self._servers if self._is_stale(config)]
             if stale:
@@ -208,7 +205,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         return owner is not None and owner.listing is not self._listings[name][0]
 
     async def _list(self, configs: Sequence[BaseServerConfig]) -> None:
-        async with self._manager.open_sessions(configs, key=self.key) as opened:
+        async with self._manager.open_sessions(configs, key=self.key).used_by(self._user) as opened:
             errors = dict(opened.errors)
             for config in configs:
                 name = config.server_name
@@ -232,7 +229,7 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
         listing = await session.offered_tools()
         source = self._sources.get(config.server_name)
         if source is None:
-            source = LeasedSource(self._manager, config, self.key)
+            source = LeasedSource(self._manager, config, self.key, self._user)
             source = self._sources[config.server_name] = OrderedSource(source) if self._ordered else source
         return listing, tools_of(listing, config, source)
 
@@ -244,20 +241,16 @@ class JackfieldWorkbench(Workbench, Component[WorkbenchConfig]):
             if slot is not None and agent is not None:
                 slot.expect_more(agent)
 
-    async def _close_sessions(self) -> None:
-        for config in self._servers:
-            await self._manager.close_session(config.server_name, self.key)
+    def _expect_sessions(self) -> None:
+        self._manager.expect(self._user, self._servers, self.key)
 
     def _to_config(self) -> WorkbenchConfig:
-        servers = MCPConfig(servers=list(self._servers)).to_portable()["servers"]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        return WorkbenchConfig(
-            servers=servers, key=self.key, max_sessions=self._manager.max_sessions, ordered=self._ordered
-        )
+        config = to_config(self._manager, self._servers, self.key, self._router)
+        return config.model_copy(update={"ordered": self._ordered})
 
     @classmethod
     def _from_config(cls, config: WorkbenchConfig) -> Self:
-        from ..manager.manager import MCPClientSessionManager
-
-        servers = MCPConfig.from_dict({"servers": config.servers}, source="workbench component")
-        manager = MCPClientSessionManager(servers, max_sessions=config.max_sessions)
-        return cls(manager, list(servers), config.key, ordered=config.ordered)
+        manager, router = manager_of(config), None
+        if config.router is not None:
+            router = manager.router(key=config.key, **config.router.model_dump())
+        return cls(manager, manager.resolve_all(None), config.key, router, ordered=config.ordered)

@@ -15,6 +15,7 @@ from autogen_core.tools import BaseTool, ParametersSchema, ToolSchema
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import JackfieldError, ToolError
+from ..live import STORED_INSTEAD
 from ..session.arguments import not_by_name
 from ..session.boundary import NOT_SENT, as_error
 from ..session.results import ToolResult
@@ -55,6 +56,9 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
     def __init__(self, tool: Tool) -> None:
         self.tool: Tool = model_tool(tool)
         super().__init__(AnyArguments, ToolResult, tool.name, self.tool.description)
+
+    def _to_config(self) -> BaseModel:
+        raise NotImplementedError(f"The tool {self.name!r} cannot be stored: {STORED_INSTEAD}")
 
     @property
     def schema(self) -> ToolSchema:

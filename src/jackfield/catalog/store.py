@@ -118,7 +118,9 @@ class Catalog:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, embedder: Embedder | None = None) -> None:
-        self._folder = None if folder is None else Path(folder)
+        self.given_folder: Path | None = None if folder is None else Path(folder)
+        """The folder that it was made with."""
+        self._folder = self.given_folder
         self.embedder = embedder
         self._loaded: dict[Path, tuple[tuple[int, int], CatalogEntry]] = {}
         self._searches: dict[tuple[tuple[str, str], ...], ToolSearch] = {}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
     from .loop_thread import LoopUse
     from .registry import SessionRegistry
+    from .users import SessionUser
 
 
 class SessionLease:
@@ -39,6 +40,8 @@ class SessionLease:
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
         self.holder: object = None
         """Who enters it, if that is another than the task that does; to tell who waits for whom."""
+        self.user: SessionUser | None = None
+        """Who comes back to the session after this lease, if anybody does."""
 
     def known_holder(self) -> object:
         """Who enters it."""
@@ -54,6 +57,8 @@ class SessionLease:
         session = (self.session_type or Session)(owner, registry.became_idle, self._hooks)
         if self._acquire_apart is not None:
             session.move = self._move
+        if self.user is not None:
+            self.user.enter(session, owner)
         self._held = registry, owner, session
         return session
 
@@ -75,8 +80,10 @@ class SessionLease:
     ) -> None:
         if self._held is not None:
             (registry, owner, session), self._held = self._held, None
+            if self.user is not None and registry.keeps_idle:
+                self.user.leave(session, owner)
             session.release()
-            await registry.release(owner, self.holder)
+            await registry.release(owner, self.holder, self.user)
         if self._apart is not None:
             use, self._apart = self._apart, None
             await wait_uncancelled(use.leave())

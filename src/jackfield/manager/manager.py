@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from contextvars import Context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from weakref import WeakSet
 
 import anyio
 from anyio.from_thread import BlockingPortalProvider
@@ -20,6 +21,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..extras import load
+from ..live import Live
 from ..session.callbacks import SessionCallbacks
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
@@ -32,6 +34,7 @@ from .lease import SessionLease
 from .loop_thread import LoopThread, LoopUse
 from .opened import SessionGroup
 from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
+from .users import SessionUser
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
@@ -49,7 +52,7 @@ def _plausible(acquire_timeout: float) -> float:
     return acquire_timeout
 
 
-class MCPClientSessionManager:
+class MCPClientSessionManager(Live):
     """Opens sessions on demand, shares the named ones, and leaves nothing behind.
 
     Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it is
@@ -93,6 +96,7 @@ class MCPClientSessionManager:
         self.acquire_timeout: float = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
         self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
+        self.on_event: EventListener | None = on_event
         self._events = EventHub(on_event)
         self._totals = Totals()
         self.catalog: Catalog = catalog or Catalog()
@@ -101,6 +105,8 @@ class MCPClientSessionManager:
         self.asked_again_at: dict[str, float] = {}
         """When searches may ask servers again that were never listed: by name, in seconds of `time.monotonic()`."""
         self._state: Literal["fresh", "entered", "left"] = "fresh"
+        self._users: WeakSet[SessionUser] = WeakSet()
+        self._keepers: WeakSet[SessionUser] = WeakSet()
         self._portals: BlockingPortalProvider | None = None
         self._portals_of = os.getpid()
         self.loop_thread: LoopThread = LoopThread()
@@ -111,13 +117,17 @@ class MCPClientSessionManager:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
         return f"<MCPClientSessionManager servers={self.config.names} open={count}>"
 
+    def __copy__(self) -> Self:
+        return self  # Whatever is made of it works with the same sessions, hooks and limits.
+
     async def __aenter__(self) -> MCPClientSessionManager:
-        if self._state == "entered":
+        is_over = self._registry is not None and self._registry.is_over
+        if self._state == "entered" and not is_over:
             raise RuntimeError("This manager is entered already; it can be entered again once it was left.")
         if self._registry is not None and not self._registry.is_abandoned:
             raise RuntimeError("This manager has sessions open; enter it before you open any.")
         self._state = "entered"
-        self._registry = self._new_registry(keeps_idle=True)
+        self._registry = self._next_registry()
         return self
 
     async def __aexit__(
@@ -161,7 +171,9 @@ class MCPClientSessionManager:
 
         async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
             registry = self._registry_here()
-            return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder())
+            if lease.user is not None and key is not None:
+                self.expect(lease.user, [config], key)
+            return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder(), lease.user)
 
         async def acquire_apart() -> tuple[LoopUse, SessionRegistry, SessionOwner]:
             return await self._acquire_apart(config, asked, seconds)
@@ -213,7 +225,7 @@ class MCPClientSessionManager:
     def sessions(self) -> list[SessionInfo]:
         """One entry for each session that is not wholly closed."""
         registries = [*([] if self._registry is None else [self._registry]), *self._apart.values()]
-        return [info for registry in registries for info in registry.infos()]
+        return [info for registry in registries if not registry.is_over for info in registry.infos()]
 
     def session_info(self, server: str | BaseServerConfig, key: str) -> SessionInfo | None:
         """How the named session of a server and a key stands; `None` if there is none that is not wholly closed.
@@ -260,14 +272,58 @@ class MCPClientSessionManager:
 
     async def close_idle(self) -> int:
         """Close all named sessions that nobody has now; returns how many that were."""
-        return await self._registry.close_idle() if self._registry is not None else 0
+        registry = self._registry
+        return await registry.close_idle() if registry is not None and not registry.is_over else 0
 
     async def close_session(self, server_name: str, key: str) -> bool:
         """Close a named session now, whoever has it; whether there was one."""
         owner = self.find(server_name, key)
+        for user in self._users:
+            user.forget_state(server_name, key)
         if owner is not None:
             await close_all([owner], "released")
         return owner is not None
+
+    # For workbenches and others that come back to their sessions
+
+    def expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
+        """`user` comes back to these sessions, whoever opened them; others do not close them until it leaves."""
+        user.places.update((config.server_name, key) for config in servers)
+        self._users.add(user)
+
+    def keep_for(self, user: SessionUser) -> None:
+        """Keep named sessions between their uses for `user`, also where the manager is not entered, until it leaves.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        if self._state == "left":
+            self._state = "fresh"
+            self._registry = self._next_registry()
+        if self._state == "fresh":
+            self._keepers.add(user)
+            self._registry_here().keeps_idle = True
+
+    async def leave(self, user: SessionUser) -> None:
+        """`user` does not come back to its sessions: close those that nobody else uses.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        places = user.places.difference(*(other.places for other in self._users if other is not user))
+        user.forget()
+        registry = self._registry
+        if registry is not None and not registry.is_abandoned and not registry.is_of_parent:
+            await self._registry_here().close_unneeded(user, places)
+
+    async def stop_keeping_for(self, user: SessionUser) -> None:
+        """The end of `keep_for`; what was kept for the last user is closed, unless the manager is entered."""
+        is_last = set(self._keepers) == {user} and self._state == "fresh"
+        self._keepers.discard(user)
+        if is_last and self._registry is not None:
+            self._registry.keeps_idle = False
+            await self.close_idle()
+            self._events.close()
 
     # Ways in for agents
 
@@ -398,14 +454,10 @@ class MCPClientSessionManager:
 
     # Inside
 
-    @property
-    def is_entered(self) -> bool:
-        """Whether it keeps named sessions between their uses."""
-        return self._state == "entered"
-
     def find(self, server_name: str, key: str) -> SessionSlot | None:
         """The owner of a named session that is open or opening."""
-        return self._registry.find(server_name, key) if self._registry is not None else None
+        registry = self._registry
+        return registry.find(server_name, key) if registry is not None and not registry.is_over else None
 
     def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
         """The configurations meant by names or configurations; all of the config for `None`."""
@@ -443,10 +495,16 @@ class MCPClientSessionManager:
             registry = self._registry = None
         if registry is not None and registry.loop is event_loop_token():
             return registry
-        if registry is not None and (self._state == "entered" or not registry.is_abandoned):
+        if registry is not None and not registry.is_over and (self._state == "entered" or not registry.is_abandoned):
             raise other_loop_error()
-        self._registry = self._new_registry(keeps_idle=False)
+        self._registry = self._next_registry()
         return self._registry
+
+    def _next_registry(self) -> SessionRegistry:
+        registry = self._new_registry(keeps_idle=self._state == "entered" or bool(self._keepers))
+        if self._registry is not None and self._registry.is_over:
+            registry.succeed(self._registry)
+        return registry
 
     async def _acquire_apart(
         self, config: BaseServerConfig, callbacks: SessionCallbacks, acquire_timeout: float

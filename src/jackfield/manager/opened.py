@@ -14,6 +14,7 @@ from ..session.detached import current_task
 if TYPE_CHECKING:
     from ..session.session import Session
     from .lease import SessionLease
+    from .users import SessionUser
 
 
 class OpenedSessions(Mapping[str, "Session"]):
@@ -62,6 +63,12 @@ class SessionGroup:
 
     def __init__(self, leases: Mapping[str, SessionLease]) -> None:
         self._leases = leases
+
+    def used_by(self, user: SessionUser) -> SessionGroup:
+        """The same, for somebody who comes back to the sessions."""
+        for lease in self._leases.values():
+            lease.user = user
+        return self
 
     async def __aenter__(self) -> OpenedSessions:
         opened = OpenedSessions()

@@ -6,10 +6,11 @@ import copy
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 
@@ -24,6 +25,7 @@ from ..session.owner import SessionObserver, SessionOwner
 from ..session.rivals import Rivals
 from ..session.statistics import Totals
 from .pool import Decision, Evict, Open, Reuse, Wait, decide, stuck
+from .users import SessionUser
 
 _REMEMBERED_LOSSES = 10_000
 
@@ -68,6 +70,11 @@ class SessionSlot(SessionOwner):
     @property
     def is_expected(self) -> bool:
         return any(not agent.done() for agent in self._agents)
+
+    @cached_property
+    def leases_of(self) -> WeakKeyDictionary[SessionUser, int]:
+        """How many leases users who come back to it have open."""
+        return WeakKeyDictionary()
 
 
 @dataclass(eq=False)
@@ -121,9 +128,23 @@ class SessionRegistry:
         return os.getpid() != self.process_id
 
     @property
+    def is_over(self) -> bool:
+        """Whether its event loop has ended, and all sessions with it."""
+        return is_closed(self.loop)
+
+    @property
     def is_abandoned(self) -> bool:
         """Nothing is left in it, or nothing can be done for what is."""
-        return not self._slots or is_closed(self.loop)
+        return not self._slots or self.is_over
+
+    def succeed(self, before: SessionRegistry) -> None:
+        """Take over from the registry of an event loop that has ended: whose users are still to be told of lost state.
+
+        A loop that was closed while sessions were open on it has killed their processes.
+        """
+        for slot in list(before._slots):
+            slot.abandon()
+        self._lost_generations.update(before._lost_generations)
 
     def infos(self) -> list[SessionInfo]:
         """How every session stands."""
@@ -136,6 +157,7 @@ class SessionRegistry:
         callbacks: SessionCallbacks,
         acquire_timeout: float,
         holder: object,
+        user: SessionUser | None = None,
     ) -> SessionOwner:
         """Lease a session: share it, or open it. Release it afterwards.
 
@@ -145,6 +167,7 @@ class SessionRegistry:
             callbacks: For what the server asks.
             acquire_timeout: Seconds to wait for room.
             holder: Who holds the lease then, such as a task.
+            user: Who comes back to the session after the lease, if anybody does.
 
         Raises:
             JackfieldError: It could not be opened.
@@ -154,6 +177,8 @@ class SessionRegistry:
         # Room and the opening each have a bound; together they are that of acquiring, recovery included.
         deadline = anyio.current_time() + acquire_timeout + config.session.timeout
         slot = await self._claim(config, wanted, callbacks, acquire_timeout, holder)
+        if user is not None:
+            slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
         try:
             with anyio.CancelScope(deadline=deadline) as scope:
                 await self._wait_until_open(slot)
@@ -167,7 +192,7 @@ class SessionRegistry:
                     hint="Raise acquire_timeout of the manager, or timeout of the server.",
                 )
         except BaseException:
-            await self.release(slot, holder)
+            await self.release(slot, holder, user)
             raise
         self._end_deadlock()
         return slot
@@ -183,11 +208,13 @@ class SessionRegistry:
             await slot.check_alive()
         await slot.ready()
 
-    async def release(self, slot: SessionOwner, holder: object) -> None:
+    async def release(self, slot: SessionOwner, holder: object, user: SessionUser | None = None) -> None:
         """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""
         assert isinstance(slot, SessionSlot)
         if self.is_of_parent:
             return
+        if user is not None:
+            slot.leases_of[user] -= 1
         self._unlease(slot, holder)
         if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
             await close_all([slot], "released")
@@ -203,9 +230,14 @@ class SessionRegistry:
         wanted = (server_name, key)
         return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
 
+    async def close_unneeded(self, user: SessionUser, places: Collection[tuple[str, str]]) -> None:
+        """Close named sessions, but for those that others than `user` have leased."""
+        slots = [slot for slot in self._slots if slot.slot_key in places]
+        await close_all([slot for slot in slots if slot.leases <= slot.leases_of.get(user, 0)], "released")
+
     async def close(self) -> None:
         """Close everything, and let nobody in any more."""
-        if self.is_of_parent:
+        if self.is_of_parent or self.is_over:
             return
         self._closing = True
         self._notify()
@@ -378,7 +410,7 @@ class SessionRegistry:
         return self._circuits.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session))
 
     def _remember(self, slot: SessionSlot) -> None:
-        if slot.slot_key is not None and slot.leaves_news:
+        if slot.slot_key is not None and (slot.leaves_news or (self.keeps_idle and slot.was_cut_off)):
             self._lost_generations[slot.slot_key] = slot.generation, slot.known_generation
             if len(self._lost_generations) > _REMEMBERED_LOSSES:
                 self._lost_generations.popitem(last=False)

@@ -34,7 +34,7 @@ class LongResults:
         if max_chars < 1:
             raise ConfigError(f"max_result_chars={max_chars} would leave nothing of a result.", hint="Give 1 or more.")
         self.how: str = how
-        self._max_chars = max_chars
+        self.max_chars: int = max_chars
         self._kept: OrderedDict[str, str] = OrderedDict()
 
     def shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
@@ -42,7 +42,7 @@ class LongResults:
         from mcp.types import TextContent
 
         content = list(result.content)
-        if len(text := result.text) > self._max_chars:
+        if len(text := result.text) > self.max_chars:
             others = [block for block in content if not isinstance(block, TextContent)]
             content = [TextContent(type="text", text=self._part(self._keep(text), 0)), *others]
             # Structured content is as long, and for code.
@@ -70,7 +70,7 @@ class LongResults:
 
     def _part(self, handle: str, offset: int) -> str:
         text = self._kept[handle]
-        end = min(len(text), offset + self._max_chars)
+        end = min(len(text), offset + self.max_chars)
         part = text[offset:end]
         if end == len(text):
             return part

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
+from ..live import without_source
+from ..manager.users import SessionUser
 
 if TYPE_CHECKING:
+    from ..manager.lease import SessionLease
     from ..manager.manager import MCPClientSessionManager
     from ..session.session import Session
 
@@ -32,6 +35,7 @@ def make_query_tool(
     key: str | None = None,
     handler: QueryHandler | None = None,
     permit: Permit | None = None,
+    user: SessionUser | None = None,
 ) -> QueryTool:
     """Make the function; see `MCPClientSessionManager.query_tool`.
 
@@ -41,30 +45,34 @@ def make_query_tool(
         key: Whose sessions the calls use.
         handler: Answers queries.
         permit: Asked before a tool is called, and its server opened for that.
+        user: Who comes back to the sessions; one of the function's own if omitted.
     """
+    comes_back = user or SessionUser()
     configs = {config.server_name: config for config in manager.resolve_all(servers)}
     own_key = key or f"query-{uuid.uuid4().hex[:8]}"
 
-    def config_of(server_name: str) -> BaseServerConfig:
+    def opened(server_name: str) -> SessionLease:
         if server_name not in configs:
             hint = did_you_mean(server_name, configs, "server")
             raise UnknownServerError(
                 f"No server is named {server_name!r}.", server_name=server_name, sent=False, hint=hint
             )
-        return configs[server_name]
+        lease = manager.open_session(configs[server_name], key=own_key)
+        lease.user = comes_back
+        return lease
 
     async def query_mcp_server(server_name: str, query: str = "", tool_name: str = "", arguments: Any = None) -> str:
-        config = config_of(server_name)
+        lease = opened(server_name)
         if tool_name and permit is not None:
             tool_name = await permit(server_name, tool_name, arguments or {})
-        async with manager.open_session(config, key=own_key) as session:
+        async with lease as session:
             if tool_name:
                 result = await session.call_tool(tool_name, arguments or {})
                 return result.raise_for_error().for_model().text
             return await _tools_of(session)
 
     async def ask_mcp_server(server_name: str, query: str) -> str:
-        async with manager.open_session(config_of(server_name), key=own_key) as session:
+        async with opened(server_name) as session:
             assert handler is not None
             generation, lost = session.generation, session.state_lost
             answer = await handler(session, query)
@@ -89,6 +97,7 @@ def make_query_tool(
         annotations["tool_name"] = Annotated[str, "A tool of that server; leave it out to see its tools."]
         annotations["arguments"] = Annotated[dict[str, Any] | None, "The tool's arguments."]
     function.__annotations__ = annotations
+    without_source(function)
     return function
 
 

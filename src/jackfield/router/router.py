@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,8 @@ from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownToolError
 from ..extras import load
+from ..live import Live, without_source
+from ..manager.users import SessionUser
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.tool import CallOptions, Tool
@@ -45,7 +48,7 @@ DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
 
 
-class Router:
+class Router(Live):
     """Made by `manager.router()`.
 
     Args:
@@ -89,10 +92,29 @@ class Router:
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars)
         self._describe = describe
+        self._user = SessionUser()
         self._known: tuple[ToolSearch, References] | None = None
 
     def __repr__(self) -> str:
         return f"<Router {self.mode} servers={len(self._configs)}>"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those that can be stored; the rest are `guards`."""
+        limit = self._long_results.max_chars
+        return {"mode": self._mode, "max_result_chars": limit, "describe": self._describe}
+
+    @property
+    def guards(self) -> list[str]:
+        """The names of the functions that calls are asked for."""
+        return [name for name, given in (("policy", self._policy), ("on_ask", self._on_ask)) if given is not None]
+
+    def used_by(self, user: SessionUser, key: str) -> Router:
+        """The same, guards and all, for another user and other sessions."""
+        router = copy(self)
+        router.key, router._user = key, user
+        router._unlisted = Unlisted(self._manager, self._configs, key)
+        return router
 
     @property
     def mode(self) -> Mode:
@@ -198,7 +220,7 @@ class Router:
         # Finding must not pay for the SDK's import; calling has to.
         from ..toolkit.create import LeasedSource
 
-        source = LeasedSource(self._manager, config, self.key)
+        source = LeasedSource(self._manager, config, self.key, self._user)
         left = None if options.call_timeout is None else deadline.seconds_left
         result = await source.call_tool(
             entry.name, values, call_timeout=left, progress_callback=options.progress_callback
@@ -229,6 +251,8 @@ class Router:
             return (await routed.call({"tool": tool, "arguments": arguments})).text
 
         find_tools.__doc__, call_tool.__doc__ = find_description(list(self._configs)), CALL_DESCRIPTION
+        without_source(find_tools)
+        without_source(call_tool)
         return [find_tools, call_tool]
 
     def workbench(self) -> JackfieldWorkbench:
@@ -236,9 +260,8 @@ class Router:
 
         Finding and then calling takes an agent two rounds at least, and AgentChat makes one by default.
         """
-        return load("jackfield.adapters.autogen", "JackfieldWorkbench").of_toolkit(
-            self._manager, self.toolkit, self.key
-        )
+        workbench = load("jackfield.adapters.autogen", "JackfieldWorkbench")
+        return workbench(self._manager, list(self._configs.values()), self.key, self)
 
     # Inside
 
@@ -310,7 +333,8 @@ class Router:
 
     def _query_tool(self) -> Tool:
         permit = self._permit if self._policy is not None else None
-        function = make_query_tool(self._manager, list(self._configs.values()), key=self.key, permit=permit)
+        servers = list(self._configs.values())
+        function = make_query_tool(self._manager, servers, key=self.key, permit=permit, user=self._user)
         name, schema = function.__name__, query_schema(list(self._configs))
         answer = in_words(function, name, schema)
         return self._own_tool(name, function.__doc__ or "", schema, answer, is_read_only=None)

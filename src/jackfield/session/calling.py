@@ -89,6 +89,15 @@ class Caller:
                 sent=False,
                 hint="Make calls inside the block, or open the session again.",
             )
+        if self.owner.home is not None and self.owner.home.has_ended:
+            raise SessionTerminatedError(
+                f"The event loop that this session of server {self._name!r} was opened on has ended, and with it the "
+                "session.",
+                server_name=self._name,
+                sent=False,
+                state_lost=True,
+                hint="Open the session again, on the event loop that runs now.",
+            )
         if not self.owner.is_usable:
             raise self.owner.ended(sent=False)
         return self.owner

@@ -108,4 +108,12 @@ def current_task() -> object:
 
 def is_closed(token: object) -> bool:
     """Whether the event loop of this token has ended for good."""
-    return isinstance(token, asyncio.AbstractEventLoop) and token.is_closed()
+    if isinstance(token, asyncio.AbstractEventLoop):
+        return token.is_closed()
+    import trio
+
+    try:
+        token.run_sync_soon(int)  # type: ignore[attr-defined]  # pyright: ignore
+    except trio.RunFinishedError:
+        return True
+    return False

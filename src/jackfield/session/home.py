@@ -78,6 +78,11 @@ class Home:
             return False
         return self._loop.is_running() and os.getpid() == self._process_id
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop is closed."""
+        return self._loop.is_closed()
+
     def begin(self, function: Callable[[], Awaitable[None]]) -> concurrent.futures.Future[None]:
         """Begin to run a function there, from any thread and without waiting, also from a finalizer.
 

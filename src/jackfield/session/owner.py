@@ -227,6 +227,11 @@ class SessionOwner:
         return self._close_reason == "lost"
 
     @property
+    def was_cut_off(self) -> bool:
+        """Whether the end of its event loop took it away with what the server kept."""
+        return self._close_reason is None and self.opened_at is not None and self.holds_state
+
+    @property
     def leaves_news(self) -> bool:
         """Whether the next user of its key has to be told that state is gone.
 
@@ -236,13 +241,23 @@ class SessionOwner:
         if self.opened_at is None:
             return self.generation > 0
         if self._close_reason in ("idle", "evicted"):
-            return (self._keeps_state and self.calls > 0) or self.generation > self.known_generation
+            return self.holds_state or self.generation > self.known_generation
         return self.was_lost
+
+    @property
+    def holds_state(self) -> bool:
+        """Whether the server may keep something of the calls made so far."""
+        return self._keeps_state and self.calls > 0
 
     @property
     def is_usable(self) -> bool:
         """Open, or going to be."""
         return self.state not in ("closing", "closed")
+
+    def abandon(self) -> None:
+        """Its event loop was closed while it was open: nothing of it is left."""
+        with contextlib.suppress(RuntimeError):  # those who waited on that loop
+            self._ended()
 
     @property
     def _has_answered(self) -> bool:
@@ -365,7 +380,9 @@ class SessionOwner:
             )
 
     def _ended(self) -> None:
-        """The task is over, or was cancelled before it began."""
+        """The task is over, or was cancelled before it began, or its event loop is gone."""
+        if self.state == "closed":
+            return
         self._circuit.left()
         self.connection = None
         if self.opened_at is None:

@@ -178,6 +178,10 @@ class Session:
         """
         self._caller.acknowledge()
 
+    def note_loss(self) -> None:
+        """State that its user counts on is not behind this session; the next result says so."""
+        self._caller.known_generation = min(self._caller.known_generation, self._owner.generation - 1)
+
     def take_loss(self) -> bool:
         """Whether `state_lost`; called by what tells the user, so that from here on it counts as told."""
         lost = self.state_lost

@@ -17,6 +17,8 @@ from mcp.types import Tool as ListedTool
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..events import SessionLog
+from ..manager.users import SessionUser
+from ..session.detached import event_loop_token
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import download_folder, prompt_tool, resource_tool, template_tool
@@ -130,12 +132,22 @@ def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) 
 
 
 class LeasedSource:
-    """Leases the named session of a server for each call."""
+    """Leases the named session of a server for each call.
 
-    def __init__(self, manager: MCPClientSessionManager, config: BaseServerConfig, key: str) -> None:
+    Args:
+        manager: Opens it.
+        config: The server.
+        key: Whose session it is.
+        user: Who comes back to it; one of its own if omitted.
+    """
+
+    def __init__(
+        self, manager: MCPClientSessionManager, config: BaseServerConfig, key: str, user: SessionUser | None = None
+    ) -> None:
         self._manager = manager
         self._config = config
         self._key = key
+        self._user = user or SessionUser()
 
     async def call_tool(
         self,
@@ -164,6 +176,7 @@ class LeasedSource:
     async def _opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
         """The session, and what is left of `call_timeout`."""
         lease = self._manager.open_session(self._config, key=self._key)
+        lease.user = self._user
         if call_timeout is None:
             async with lease as session:
                 yield session, None
@@ -196,6 +209,7 @@ class OrderedSource:
 
     def __init__(self, source: ToolSource) -> None:
         self._source = source
+        self._loop: object = None
         self._turn = anyio.Lock()
 
     async def call_tool(
@@ -212,9 +226,13 @@ class OrderedSource:
             SessionTimeoutError: Its turn did not come in time; nothing was sent.
             JackfieldError: As `Session.call_tool` does.
         """
+        if self._loop is not (loop := event_loop_token()):
+            # Those who waited on another event loop ended with it.
+            self._loop, self._turn = loop, anyio.Lock()
+        turn = self._turn
         deadline = math.inf if call_timeout is None else anyio.current_time() + call_timeout
         with anyio.CancelScope(deadline=deadline) as waiting:
-            await self._turn.acquire()
+            await turn.acquire()
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
                 f"The calls before this one of {name!r} did not end within {call_timeout:g} s. Nothing was sent.",
@@ -226,7 +244,7 @@ class OrderedSource:
             left = None if call_timeout is None else max(deadline - anyio.current_time(), 0)
             return await self._source.call_tool(name, arguments, call_timeout=left, progress_callback=progress_callback)
         finally:
-            self._turn.release()
+            turn.release()
 
 
 async def manager_toolkit(
@@ -240,10 +258,11 @@ async def manager_toolkit(
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
     configs = manager.resolve_all(servers)
     tools: list[Tool] = []
-    async with manager.open_sessions(configs, key=own_key) as opened:
+    user = SessionUser()
+    async with manager.open_sessions(configs, key=own_key).used_by(user) as opened:
         for config in configs:
             session = opened[config.server_name]
-            source = LeasedSource(manager, config, own_key)
+            source = LeasedSource(manager, config, own_key, user)
             tools += await leased_tools(session, OrderedSource(source) if ordered else source)
     return Toolkit(tools)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..catalog.signature import signature
+from ..live import Live
 from ..session.arguments import not_by_name
 from ..session.boundary import as_error
 from ..session.deadlines import Deadline
@@ -44,7 +46,7 @@ CallHandler = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]
 
 
 @dataclass(frozen=True)
-class Tool:
+class Tool(Live):
     """One tool: what a model is told of it, and how to call it.
 
     `await tool(query="x")` raises `ToolError` where the tool reports an error; `await tool.call({...})`
@@ -68,6 +70,10 @@ class Tool:
     """The server's hints (read-only, destructive, ...): claims, not guarantees."""
     call_timeout: float | None = None
     """The server's own setting, in seconds; hooks of the tool are stopped by it where a call is given none."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        schemas = deepcopy((self.input_schema, self.output_schema), memo)
+        return replace(self, input_schema=schemas[0], output_schema=schemas[1])
 
     async def call(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean
 from ..extras import load
+from ..live import Live
 from ..session.hooks import CallHook
 from .naming import VALID_NAME, assign_names
 from .tool import Tool
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..session.results import ToolResult
 
 
-class Toolkit:
+class Toolkit(Live):
     """Tools by name.
 
     Args:
