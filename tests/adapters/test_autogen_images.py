@@ -121,11 +121,14 @@ async def test_what_cannot_be_shown_stays_words(manager: MCPClientSessionManager
 
 async def test_images_are_scaled_down_to_the_bounds(manager: MCPClientSessionManager) -> None:
     noise = image(png(PillowImage.frombytes("RGB", (300, 200), os.urandom(300 * 200 * 3))))
-    client = model(work(plain(RED, (2000, 1000)), noise), "done")
+    client = model(work(plain(RED, (2000, 1000)), noise, plain(RED, (20, 16_000)), plain(RED, (1, 9000))), "done")
     workbench = manager.workbench(key="k")
     agent = VisionAssistantAgent("a", client, workbench=workbench, max_image_pixels=500_000, max_image_bytes=50_000)
     message = next(message for message in await run(agent) if isinstance(message, MultiModalMessage))
-    first, large, second, noisy = message.content
+    first, large, second, noisy, _, long, left_out = message.content
+    assert isinstance(long, Image)
+    assert long.image.size == (10, 8000)
+    assert left_out == "[images left out: 1]", "it would be less than a pixel wide"
     assert isinstance(large, Image)
     assert isinstance(noisy, Image)
     assert large.image.size == (1000, 500)

@@ -39,3 +39,15 @@ def test_the_error_says_which_extra(method: str, extra: str, modules: list[str])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert f"needs the package {modules[0]!r}, which is not installed" in done.stdout
     assert f"pip install 'jackfield[{extra}]'" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["autogen_agentchat", "autogen_core"])
+def test_the_module_of_autogen_says_it_as_well(package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; import jackfield, jackfield.autogen\n"
+        "try: jackfield.autogen.VisionAssistantAgent\n"
+        "except jackfield.ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'jackfield[autogen]'" in done.stdout
+    assert "pip install 'autogen-ext[openai]'" in done.stdout

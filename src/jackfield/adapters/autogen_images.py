@@ -43,6 +43,7 @@ from .autogen_tool import JackfieldTool
 _MAX_IMAGES = 4
 # More than vendors show a model of one image; they scale down what is larger, or refuse it.
 _MAX_PIXELS = 1_500_000
+_MAX_SIDE = 8000  # an API that is given more refuses the whole conversation
 # As PNG, which is what AgentChat sends. In base64 that is less than the 5 MB that vendors take.
 _MAX_BYTES = 3_500_000
 _IMAGES = (ImageContent, ImageResultContent)
@@ -337,8 +338,9 @@ def _content(seen: Sequence[_Seen], bounds: _Bounds) -> list[str | Image]:
 
 def _fitted(picture: PillowImage.Image, bounds: _Bounds) -> Image | None:
     """The image within the bounds for pixels and bytes; `None` if that cannot be."""
-    scale = min(1.0, sqrt(bounds.pixels / max(picture.width * picture.height, 1)))
     try:
+        area, side = picture.width * picture.height, max(picture.size)
+        scale = min(1.0, sqrt(bounds.pixels / area), _MAX_SIDE / side)
         while True:
             size = int(picture.width * scale), int(picture.height * scale)
             if not all(size):
