@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, root_cause
+from ..transport.report import how_ended
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
@@ -84,7 +85,9 @@ def loss(
     if report.failure is not None:
         return report.failure
     if isinstance(config, StdioConfig):
-        problem = "was lost: its process ended or closed its output"
+        exit_code = report.exit_code_now()
+        how = "ended or closed its output" if exit_code is None else how_ended(exit_code)
+        problem = f"was lost: its process {how}"
     else:
         problem = "was lost: its stream ended"
     if error is not None:

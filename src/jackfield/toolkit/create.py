@@ -21,7 +21,7 @@ from ..manager.users import SessionUser
 from ..session.detached import event_loop_token
 from ..session.results import ToolResult
 from ..session.session import Session
-from .resources import download_folder, prompt_tool, resource_tool, template_tool
+from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool
 from .tool import CallOptions, Tool, ToolSource
 from .toolkit import Toolkit, is_wanted
 
@@ -81,9 +81,13 @@ async def create_toolkit(
         resources = await _offered("resources", session, session.list_resources())
         if resources and resources.resources:
             tools.append(resource_tool(session, resources.resources, folder))
-    if use_mcp_prompts and capabilities.prompts is not None:
-        prompts = await _offered("prompts", session, session.list_prompts())
-        tools += [prompt_tool(session, prompt) for prompt in (prompts.prompts if prompts else [])]
+    if use_mcp_prompts:
+
+        @asynccontextmanager
+        async def opened(seconds: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
+            yield session, seconds
+
+        tools += await prompt_tools(session, opened)
     let_in = list(config.include if include is None else include)
     keep_out = list(config.exclude if exclude is None else exclude)
     return Toolkit(tool for tool in tools if is_wanted(tool, let_in, keep_out))
@@ -96,6 +100,14 @@ async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -
     except RequestError as error:
         _log(session).warning("The toolkit has no %s: %s", what, error.message)
         return None
+
+
+async def prompt_tools(session: Session, opened: Opened) -> list[Tool]:
+    """A tool for each prompt of an open session's server, which is filled in through `opened`."""
+    if session.server_capabilities.prompts is None:
+        return []
+    prompts = await _offered("prompts", session, session.list_prompts())
+    return [prompt_tool(session.config, prompt, opened) for prompt in (prompts.prompts if prompts else [])]
 
 
 def _template_tools(session: Session, template: ResourceTemplate, folder: Path | None) -> list[Tool]:
@@ -161,7 +173,7 @@ class LeasedSource:
 
         A `call_timeout` that is given covers the opening, too; the server's own begins once the session is open.
         """
-        async with self._opened(call_timeout) as (session, seconds):
+        async with self.opened(call_timeout) as (session, seconds):
             return await session.call_tool(name, arguments, call_timeout=seconds, progress_callback=progress_callback)
 
     async def list_tools(self, *, call_timeout: float | None = None) -> None:
@@ -169,11 +181,11 @@ class LeasedSource:
 
         A `call_timeout` that is given covers both.
         """
-        async with self._opened(call_timeout) as (session, seconds):
+        async with self.opened(call_timeout) as (session, seconds):
             await session.list_tools(call_timeout=seconds)
 
     @asynccontextmanager
-    async def _opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
+    async def opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
         """The session, and what is left of `call_timeout`."""
         lease = self._manager.open_session(self._config, key=self._key)
         lease.user = self._user

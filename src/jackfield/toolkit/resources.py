@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mcp.types import (
     ToolAnnotations,
 )
 
+from ..config.servers import BaseServerConfig
 from ..errors import InvalidArgumentsError
 from ..session.results import ToolResult, decode
 from .saving import safe_name, write_new
@@ -92,19 +94,24 @@ def template_tool(session: Session, template: ResourceTemplate, folder: Path | N
     )
 
 
-def prompt_tool(session: Session, prompt: Prompt) -> Tool:
+Opened = Callable[[float | None], AbstractAsyncContextManager[tuple["Session", float | None]]]
+"""Gives a session for a call of so many seconds, and what is then left of these."""
+
+
+def prompt_tool(config: BaseServerConfig, prompt: Prompt, opened: Opened) -> Tool:
     """A tool that fills in a prompt and returns its messages."""
     arguments = prompt.arguments or []
 
     async def handler(given: Mapping[str, Any], options: CallOptions) -> ToolResult:
         texts = {name: str(value) for name, value in given.items()}
-        result = await session.get_prompt(prompt.name, texts, call_timeout=options.call_timeout)
-        return _result([message.content for message in result.messages], session, prompt.name)
+        async with opened(options.call_timeout) as (session, seconds):
+            result = await session.get_prompt(prompt.name, texts, call_timeout=seconds)
+            return _result([message.content for message in result.messages], session, prompt.name)
 
     return Tool(
         name=prompt.name,
         original_name=prompt.name,
-        server_name=session.server_name,
+        server_name=config.server_name,
         description=prompt.description or prompt.title or prompt.name,
         input_schema={
             "type": "object",
@@ -119,7 +126,7 @@ def prompt_tool(session: Session, prompt: Prompt) -> Tool:
             "additionalProperties": False,
         },
         annotations=_READ_ONLY,
-        call_timeout=session.config.session.call_timeout,
+        call_timeout=config.session.call_timeout,
         handler=handler,
     )
 

@@ -21,7 +21,7 @@ from ..masking import mask_logs
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .probe import EraProbe
-from .report import ConnectionReport
+from .report import ConnectionReport, how_ended
 from .server_requests import AdmittingReader, AnsweringWriter, bounded_requests
 from .stdio import stdio_transport
 
@@ -202,12 +202,7 @@ def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseExc
     closed = own_code == CONNECTION_CLOSED
     hint = f"Run it by hand to see why: {config.address}"
     if closed and report.exit_code is not None:
-        how = (
-            f"exited with code {report.exit_code}"
-            if report.exit_code >= 0
-            else f"was ended by signal {-report.exit_code}"
-        )
-        problem = f"{how} before it completed the handshake"
+        problem = f"{how_ended(report.exit_code)} before it completed the handshake"
     elif closed:
         problem = "closed its output before it completed the handshake"
     elif own_code == REQUEST_TIMEOUT:

@@ -69,6 +69,8 @@ class ConnectionReport:
         self.requests: Requests = Requests()
         self.process_id: int | None = None
         self.exit_code: int | None = None
+        self.exit_code_now: Callable[[], int | None] = lambda: self.exit_code
+        """How a child has ended, if it has."""
         self.unread_bytes = 0
         """How much of what was sent a child had not read when it ended."""
         self.left_behind = 0
@@ -218,3 +220,8 @@ def bad_answer(config: BaseServerConfig, method: str, problem: str) -> ToolError
         sent=True,
         hint="The request was carried out; report this to the server's author.",
     )
+
+
+def how_ended(exit_code: int) -> str:
+    """How a process ended, in words."""
+    return f"exited with code {exit_code}" if exit_code >= 0 else f"was ended by signal {-exit_code}"

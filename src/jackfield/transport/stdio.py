@@ -50,6 +50,7 @@ async def stdio_transport(
     keep_secret(report, inherited_secrets(handed_on))
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
+    report.exit_code_now = lambda: child.exit_code
     reader = _LineReader(child, config, report)
     writer = _LineWriter(child, config, report)
     try:
