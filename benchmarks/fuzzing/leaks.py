@@ -76,6 +76,7 @@ def _forms(value: str) -> Iterator[str]:
     yield from (value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     yield from (quote(value), quote(value, safe=""), quote_plus(value), repr(data)[2:-1], data.decode("latin-1"))
     yield from (json.dumps(json.dumps(value)[1:-1])[1:-1], base64.b64encode(data).decode().rstrip("="))
+    yield base64.b64encode(b"user:" + data).decode()
 
 
 @dataclass
@@ -163,10 +164,12 @@ class _Headers(CallHook):
 def _quoted(server: RawServer) -> str:
     """What it was sent, as a careless server writes it."""
     headers = {name: value.decode("utf-8", "replace") for name, value in server.headers.items()}
-    basic = headers.get("authorization", "").partition(" ")[2]
-    with suppress(ValueError):
-        basic = base64.b64decode(basic, validate=True).decode("utf-8", "replace")
-    return f"{server.target.decode()} {headers} {json.dumps(headers)} {basic} key={headers.get('x-key')}"
+    said = [server.target.decode(), str(headers), json.dumps(headers), headers.get("x-key", "")]
+    for name in ("authorization", "proxy-authorization"):
+        with suppress(ValueError):
+            token = headers.get(name, "").partition(" ")[2]
+            said += [token, base64.b64decode(token, validate=True).decode("utf-8", "replace")]
+    return " ".join(said)
 
 
 def _one_line(text: str) -> bytes:
@@ -399,6 +402,8 @@ class Fuzz:
                 writer.write(_listed(case.way, server, message))
             elif method == case.at and case.way in WAYS:
                 writer.write(WAYS[case.way](server, message))
+            elif case.way == "proxy" and method == "tools/call":
+                writer.write(WAYS["status"](server, message))
             else:
                 return None
             return case.way not in ("cut", "no http")

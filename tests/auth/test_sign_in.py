@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import anyio
 import httpx2
 import pytest
+from benchmarks.fuzzing.leaks import Exits, Secrets
 from tests.auth.conftest import Protected, browse, redirect_of, signed_in, status_of
 from tests.config.test_secrets import assert_hidden, texts
 from tests.conftest import Listening
@@ -83,6 +85,37 @@ async def test_from_no_tokens_to_a_call(
             secret, [repr(credentials), repr(events), repr(manager), *lines, repr(await sign_in_status(config))]
         )
     assert_hidden(asked["state"], lines)
+
+
+@pytest.mark.parametrize("fails", ["refused", "useless", "renewal"])
+async def test_no_token_or_code_comes_out_of_what_fails(
+    fails: str, protected: Start, state_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = protected("--client", "known:client-s3cret", *(["--bad-token", fails] if fails != "renewal" else []))
+    config = server.config(auth={"client_id": "known", "client_secret": "client-s3cret"})
+    secrets, exits = Secrets(random.Random(5)), Exits()
+    secrets.values["client secret"] = "client-s3cret"
+
+    async def catch(url: str) -> None:
+        back = await redirect_of(url)
+        secrets.values["code"] = parse_qs(urlsplit(back).query)["code"][0]
+        await status_of(back)
+
+    async def use() -> None:
+        credentials = await sign_in(config, show_url=catch, sign_in_timeout=20)
+        secrets.values |= {f"token {number}": text for number, text in enumerate(secrets_of(credentials))}
+        server.forget("access", "refresh")
+        async with MCPClientSessionManager().open_session(config) as session:
+            await session.call_tool("whose")
+
+    with pytest.raises(AuthenticationError) as caught:
+        await use()
+    exits.add_error(caught.value)
+    for record in caplog.records:
+        exits.add(record.name, f"{logging.Formatter().format(record)} {record.args!r}")
+    assert "code" in secrets.values
+    assert not list(exits.leaks(fails, secrets))
 
 
 ON_TRIO = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -13,9 +12,8 @@ from ..config.discover import FoundServer
 from ..config.outline import redact_url
 from ..masking import MASK
 from ..plain import as_list
+from ..secret_values import SECRET_NAME, secrets_within, without_secrets
 from .output import Output, printable, shown_path
-
-_SECRET = re.compile(r"auth|key|token|secret|passw|credential|cookie|session", re.IGNORECASE)
 
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:
@@ -27,7 +25,7 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 yield "command", _command(value, as_list(entry.get("args")))
             case "args":
                 if "command" not in entry:
-                    yield key, _plain(value)
+                    yield key, _plain(without_secrets(list(map(str, as_list(value)))))
             case "url":
                 yield key, redact_url(value) if isinstance(value, str) else _plain(value)
             case "env" | "environment" | "headers" if isinstance(value, Mapping):
@@ -45,7 +43,7 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 # Some programs take a token here; Jackfield will not, but it must not be shown either.
                 yield key, _plain(value) if value in ("oauth", "none", True, False, None) else MASK
             case _:
-                yield key, _plain(value)
+                yield key, _shown(value)
 
 
 def asked_about(title: str, servers: Sequence[FoundServer], output: Output) -> bool:
@@ -74,7 +72,15 @@ def show(servers: Sequence[FoundServer], output: Output) -> None:
 def _command(command: object, args: Sequence[object]) -> str:
     import shlex
 
-    return shlex.join([str(command), *map(str, args)])
+    return shlex.join(without_secrets([str(command), *map(str, args)]))
+
+
+def _shown(value: object) -> str:
+    """What Jackfield does not know, without what may be secret in it."""
+    text = _plain(value)
+    for secret in secrets_within("", text):
+        text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], MASK)
+    return text
 
 
 def _plain(value: object) -> str:
@@ -84,4 +90,4 @@ def _plain(value: object) -> str:
 def _unless_secret(name: str, value: object, *, is_header: bool) -> str:
     """The value, unless it is a secret given in full; a reference such as `${TOKEN}` is none."""
     text = _plain(value)
-    return MASK if "${" not in text and (is_header or _SECRET.search(name)) else text
+    return MASK if "${" not in text and (is_header or SECRET_NAME.search(name)) else text

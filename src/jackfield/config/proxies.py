@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import ConfigError
+from ..secret_values import keep_secret, secrets_within
 
 _SCHEMES = ("http", "https", "all", "no")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -24,8 +25,21 @@ def proxy_chooser() -> Callable[[str], str | None] | None:
 
     The environment is read once, here. Returns `None` where it names no proxy at all.
     """
-    named = {scheme: url for scheme, url in getproxies().items() if scheme in _SCHEMES and url}
-    return (lambda url: _proxy_of(url, named)) if named.keys() - {"no"} else None
+    named = {
+        scheme: url if scheme == "no" or "://" in url else f"http://{url}"
+        for scheme, url in getproxies().items()
+        if scheme in _SCHEMES and url
+    }
+    if not named.keys() - {"no"}:
+        return None
+
+    def choose(url: str) -> str | None:
+        return _proxy_of(url, named)
+
+    # Their passwords are secrets for as long as they are used.
+    proxies = [url for scheme, url in named.items() if scheme != "no"]
+    keep_secret(choose, [("password", part) for url in proxies for part in secrets_within("proxy", url)])
+    return choose
 
 
 def proxy_for(url: str) -> str | None:
@@ -43,9 +57,7 @@ def _proxy_of(url: str, named: dict[str, str]) -> str | None:
     proxy = named.get(parts.scheme) or named.get("all")
     if proxy is None or host is None or proxy_bypass(host if port is None else f"{host}:{port}"):
         return None
-    if _is_excepted(host, port or _DEFAULT_PORTS.get(parts.scheme), named.get("no", "")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return None if _is_excepted(host, port or _DEFAULT_PORTS.get(parts.scheme), named.get("no", "")) else proxy
 
 
 def _is_excepted(host: str, port: int | None, names: str) -> bool:

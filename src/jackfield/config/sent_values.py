@@ -33,9 +33,11 @@ def of_remote(config: RemoteConfig) -> Iterator[NamedValue]:
         yield from _expanded(url, config.url.template)
     if isinstance(config.verify, ExpandedPath):
         yield from _expanded(str(config.verify), config.verify.template)
-    secret = getattr(config.auth, "client_secret", None)
-    if secret is not None:
-        yield "client_secret", secret.get_secret_value()
+    for name in ("client_secret", "private_key"):
+        if (secret := getattr(config.auth, name, None)) is not None:
+            value = secret.get_secret_value()
+            # A variable may hold a key with its line ends escaped.
+            yield from ((name, text) for text in (value, value.replace("\\n", "\n")))
 
 
 def _expanded(text: str, template: str) -> Iterator[NamedValue]:
