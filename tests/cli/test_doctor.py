@@ -93,8 +93,24 @@ def test_what_is_not_handed_on(jackfield: Command) -> None:
     assert "HTTPS_PROXY" not in report["withheld"]
     steps = steps_of(report)
     assert "OUR_API_KEY" in steps["withheld"]["text"]
-    assert "OUR_API_KEY" in steps["start"]["hint"]
+    assert "OUR_API_KEY" in report["error"]["hint"]
+    assert "OUR_API_KEY" not in steps["start"]["hint"], "the step before says so"
     assert "sesame" not in done.stdout + done.stderr
+
+
+def test_volatile_that_names_nothing(jackfield: Command) -> None:
+    jackfield.environment |= {"OURS": "sesame", "WHERE": "1"}
+    named = ["token", "TOKN", "ours", "where"]
+    jackfield.configure_user(
+        s=unruly_entry("--exit", "${WHERE}", volatile=named, env={"TOKEN": "${OURS}"}),
+        t={
+            "url": "http://127.0.0.1:1/mcp?key=1&flag",
+            "headers": {"X-User": "me"},
+            "volatile": ["KEY", "x-user", "no"],
+        },
+    )
+    assert "volatile names TOKN, which" in examined(jackfield, "s", exit_code=4)["volatile"]["text"]
+    assert "volatile names no, which" in examined(jackfield, "t", exit_code=4)["volatile"]["text"]
 
 
 def test_a_server_that_never_answers(jackfield: Command) -> None:

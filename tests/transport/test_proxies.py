@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -116,10 +117,16 @@ async def test_a_proxy_that_is_not_there_is_named_without_its_password(monkeypat
     assert "sesame" not in str(caught.value)
 
 
-async def test_a_proxy_of_no_known_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "gopher://user:sesame@127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("kind", "says"), [("gopher", "it is not http://HOST:PORT"), ("socks5", "pip install socksio")]
+)
+async def test_a_proxy_of_no_usable_kind(kind: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "socks5" and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed")
+    monkeypatch.setenv("HTTP_PROXY", f"{kind}://user:sesame@127.0.0.1:1")
     with pytest.raises(ConfigError, match="cannot be used") as caught:
         await echo(HttpConfig(server_name="remote", url=f"http://{HOST}/mcp"))
+    assert says in str(caught.value)
     assert "sesame" not in str(caught.value)
 
 

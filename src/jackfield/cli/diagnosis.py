@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import os
 import shutil
 import time
@@ -17,7 +18,9 @@ import anyio
 
 from ..catalog.store import Catalog
 from ..config.expand import Expanded
+from ..config.identity import VARIABLE
 from ..config.inherited import withheld_text
+from ..config.mcp_config import MCPConfig
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
@@ -75,8 +78,11 @@ class Diagnosis:
     def failed(self, name: str, error: JackfieldError, seconds: float | None = None, hint: str | None = None) -> None:
         """Note the step that it ends with."""
         self.error = error
+        hint = hint or error.hint
+        if hint and (text := withheld_text(self.withheld)):
+            hint = hint.removesuffix(text).rstrip(" |") or None  # A step of its own names more of them.
         quote = [line for line in (error.server_output or "").splitlines() if line.strip()][-_QUOTED_LINES:]
-        self.steps.append(Step(name, "failed", error.message, hint or error.hint, seconds, quote))
+        self.steps.append(Step(name, "failed", error.message, hint, seconds, quote))
 
 
 async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], None]) -> Diagnosis:
@@ -92,6 +98,10 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
         diagnosis.steps.append(Step("command", "ok", found))
     if isinstance(config, RemoteConfig) and (advice := _credentials_advice(config)) is not None:
         diagnosis.steps.append(advice)
+    if strays := _stray_volatile(config):
+        text = f"volatile names {', '.join(strays)}, which nothing in its entry is named."
+        hint = "Name variables, headers or query parameters of the entry, or variables that its ${VAR} refer to."
+        diagnosis.steps.append(Step("volatile", "warning", text, hint))
     if isinstance(config, StdioConfig):
         diagnosis.withheld = config.withheld()
         if text := withheld_text(diagnosis.withheld, _WITHHELD_NAMES):
@@ -141,6 +151,16 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             )
         )
     return diagnosis
+
+
+def _stray_volatile(config: ServerConfig) -> list[str]:
+    """What `volatile` names and the entry does not have, so that it changes nothing."""
+    given = config.environment if isinstance(config, StdioConfig) else config.headers
+    query = "" if isinstance(config, StdioConfig) else urlsplit(config.url).query
+    written = json.dumps(MCPConfig(servers=[config]).to_portable())
+    names = {*given, *(part.partition("=")[0] for part in query.split("&")), *VARIABLE.findall(written)}
+    known = {name.lower() for name in names}
+    return [name for name in config.volatile if name.lower() not in known]
 
 
 def _credentials_advice(config: RemoteConfig) -> Step | None:

@@ -26,7 +26,8 @@ TEMPORARY = "temporary-"
 
 _KEY_BYTES = 32
 _LOCK_SECONDS = 5.0
-_VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)")
+VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)")
+"""A reference in a value's template, and the name in it."""
 
 _keys: dict[Path, tuple[bytes, str]] = {}
 """By file: the key, and how names made with it begin."""
@@ -56,7 +57,7 @@ def catalog_key(
 
     def counted(value: str | Path | None) -> str | None:
         if isinstance(value, Expanded | ExpandedPath) and any(
-            name.lower() in ignored for name in _VARIABLE.findall(value.template)
+            name.lower() in ignored for name in VARIABLE.findall(value.template)
         ):
             return value.template
         return None if value is None else str(value)

@@ -84,9 +84,12 @@ def _is_excepted(host: str, port: int | None, names: str) -> bool:
 
 def unusable_proxy(server_name: str, problem: object) -> ConfigError:
     """The error for a proxy that no connection can be made through; its URL may hold a password and is not shown."""
+    is_socks = isinstance(problem, ImportError)
+    why = "the package for SOCKS is missing" if is_socks else "it is not http://HOST:PORT or the like"
+    fix = "Run: pip install socksio, or fix" if is_socks else "Fix"
     return ConfigError(
-        f"The proxy that the environment names for server {server_name!r} cannot be used ({type(problem).__name__}).",
+        f"The proxy that the environment names for server {server_name!r} cannot be used: {why}.",
         server_name=server_name,
         sent=False,
-        hint="Fix HTTP_PROXY, HTTPS_PROXY or ALL_PROXY (http://HOST:PORT), or name the host in NO_PROXY.",
+        hint=f"{fix} HTTP_PROXY, HTTPS_PROXY or ALL_PROXY (http://HOST:PORT), or name the host in NO_PROXY.",
     )
