@@ -141,7 +141,7 @@ async def play(line: Line, fault: str, when: When, folder: Path) -> Outcome:
     settings: dict[str, Any] = {}
     if fault == "stall":
         # Long enough for a busy machine to start a server and to answer, where the fault is not waited for.
-        settings = {"timeout": 1.5} if when == "opening" else {"call_timeout": 1, "liveness_timeout": 0.5}
+        settings = {"timeout": 1.5} if when == "opening" else {"call_timeout": 2, "liveness_timeout": 0.5}
         settings |= {"liveness_interval": 0.1, "call_timeout": 10} if when == "idle" else {}
     if fault == "down":
         settings = {"retry_delay": 0.2}
