@@ -18,6 +18,7 @@ from tests.adapters.test_autogen import executions, replay
 from tests.conftest import Scripted, Unruly
 
 from jackfield import CallHook, MCPClientSessionManager, MCPConfig, ToolCall, Toolkit
+from jackfield.adapters.autogen import JackfieldWorkbench, WorkbenchConfig
 
 SECONDS = 20
 
@@ -236,3 +237,72 @@ async def test_tools_are_shown_as_before_where_they_cannot_be_listed_between_two
         [(text, is_error)] = executions(messages)
         assert is_error
         assert "TypeError" in text
+
+
+async def test_an_error_says_how_the_process_ended_before_what_it_wrote(unruly: Unruly) -> None:
+    async with MCPClientSessionManager(MCPConfig(servers=[unruly("--stderr", "3")])) as manager:
+        tools = await ways(manager)
+        for way in ("workbench", "toolkit"):
+            text, is_error = await said(("crash", {"code": 7}), **tools[way])
+            assert is_error
+            assert text.startswith("Session of server 'unruly' was lost: its process exited with code 7.")
+
+
+# Names, lengths, prompts
+
+
+async def test_names_that_two_workbenches_of_an_agent_share_are_told(
+    unruly: Unruly, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with MCPClientSessionManager(MCPConfig(servers=[unruly(name="one"), unruly(name="two")])) as manager:
+        both = [manager.workbench(["one"], key="k"), manager.workbench(["two"], key="k")]
+        model = replay(("pid", {}), ("pid", {}), "done", "done")
+        agent = AssistantAgent("a", model_client=model, workbench=both, max_tool_iterations=3)
+        async with asyncio.timeout(SECONDS):
+            await agent.run(task="go")
+            await agent.run(task="again")
+        [warning] = [record.getMessage() for record in caplog.records if "Two workbenches" in record.message]
+        assert "the same name: add, count, crash, echo" in warning
+        assert (
+            "AutoGen calls those of the workbench of one (key 'k'), and never those of the workbench of two" in warning
+        )
+        caplog.clear()
+        for workbench in both:
+            alone = AssistantAgent("a", model_client=replay("done"), workbench=workbench)
+            await alone.run(task="go")
+            await workbench.list_tools()
+        assert "Two workbenches" not in caplog.text
+
+
+@pytest.mark.parametrize("way", ["workbench", "toolkit"])
+async def test_a_long_result_is_cut_and_can_be_read_on(way: str, unruly: Unruly) -> None:
+    async with MCPClientSessionManager(MCPConfig(servers=[unruly()])) as manager:
+        tools: dict[str, Any]
+        if way == "workbench":
+            tools = {"workbench": manager.workbench(max_result_chars=1000)}
+        else:
+            tools = {"tools": (await manager.toolkit(max_result_chars=1000)).autogen()}
+        text, is_error = await said(("echo", {"text": "a" * 1000 + "b" * 1500}), **tools)
+        shown, _, how = text.partition("\n")
+        assert (shown, is_error) == ("a" * 1000, False)
+        handle = how.partition('read_on(handle="')[2][:8]
+        assert how == f'(Characters 0 to 1000 of 2500. To read on: read_on(handle="{handle}", offset=1000))'
+        text, is_error = await said(("read_on", {"handle": handle, "offset": 2000}), **tools)
+        assert (text, is_error) == ("b" * 500, False)
+
+
+async def test_prompts_are_tools_where_they_are_asked_for(scripted: Scripted) -> None:
+    prompts = {"prompts": [{"name": "greet", "arguments": [{"name": "who", "required": True}]}]}
+    filled = {"messages": [{"role": "user", "content": {"type": "text", "text": "Say hello to Ada."}}]}
+    script = {**ANYTHING, "prompts/list": prompts, "prompts/get": filled}
+    async with MCPClientSessionManager(MCPConfig(servers=[scripted(script)])) as manager:
+        assert [tool["name"] for tool in await manager.workbench().list_tools()] == ["work"]
+        workbench = manager.workbench(use_mcp_prompts=True, max_result_chars=10)
+        assert [tool["name"] for tool in await workbench.list_tools()] == ["work", "greet", "read_on"]
+        text, is_error = await said(("greet", {"who": "Ada"}), workbench=workbench)
+        assert (text.partition("\n")[0], is_error) == ("Say hello ", False)
+        stored = workbench.dump_component().config
+        assert (stored["use_mcp_prompts"], stored["max_result_chars"]) == (True, 10)
+        stored["servers"][0]["environment"] = {}
+        loaded = JackfieldWorkbench._from_config(WorkbenchConfig.model_validate(stored))
+        assert loaded.dump_component().config == stored

@@ -24,11 +24,14 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
 from ..manager.users import SessionUser
+from ..router.bounded import bounded
+from ..router.long_results import LongResults
 from ..session.boundary import as_error
-from ..toolkit.create import LeasedSource, OrderedSource, tools_of
+from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
 from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit
-from .autogen_component import STATE_TYPE, WorkbenchConfig, key_of, manager_of, to_config
+from .autogen_component import STATE_TYPE, WorkbenchConfig, WorkbenchOptions, key_of, manager_of, options_of, to_config
+from .autogen_duplicates import begin_listing, end_listing
 from .autogen_result import JackfieldToolResult
 from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 
@@ -61,18 +64,26 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         servers: Sequence[BaseServerConfig],
         key: str,
         router: Router | None = None,
-        *,
-        ordered: bool = False,
+        options: WorkbenchOptions | None = None,
     ) -> None:
         self._manager = manager
         self._router = router
-        self._ordered = ordered
+        self._options = options or WorkbenchOptions()
+        limit = self._options.max_result_chars
+        self._long_results = None if limit is None else LongResults(limit)
         self._servers = list(servers)
         self._user = SessionUser()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listed_before: list[ToolSchema] | None = None
+        self._warned: set[tuple[str, frozenset[str]]] = set()
         self._forget(key)
         self._expect_sessions()
+
+    @property
+    def _words(self) -> str:
+        """What it is, for warnings."""
+        names = ", ".join(config.server_name for config in self._servers)
+        return f"the workbench of {names} (key {self.key!r})"
 
     def _forget(self, key: str) -> None:
         self.key = key
@@ -84,7 +95,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._listing_lock = asyncio.Lock()
 
     def __copy__(self) -> Self:
-        return type(self)(self._manager, self._servers, self.key, self._router, ordered=self._ordered)
+        return type(self)(self._manager, self._servers, self.key, self._router, self._options)
 
     @classmethod
     def of_manager(
@@ -93,11 +104,11 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         servers: Sequence[str | BaseServerConfig] | None,
         *,
         key: str | None,
-        ordered: bool = False,
+        options: Mapping[str, Any],
     ) -> JackfieldWorkbench:
         """A workbench over a manager; see `MCPClientSessionManager.workbench`."""
         own_key = key or f"workbench-{uuid.uuid4().hex[:8]}"
-        return cls(manager, manager.resolve_all(servers), own_key, ordered=ordered)
+        return cls(manager, manager.resolve_all(servers), own_key, options=WorkbenchOptions(**options))
 
     async def start(self) -> None:
         """Make ready; opens no server. Done by itself at the first use, also the first on another event loop."""
@@ -143,6 +154,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             JackfieldError: None of the servers could be opened. Once tools were listed, a failure is logged instead,
                 and they are listed again: raised between two calls, it would make AgentChat wait for ever.
         """
+        listing = begin_listing(self._words)
         try:
             await self._refresh()
             assert self._schemas is not None
@@ -152,6 +164,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             if self._listed_before is None:
                 raise raised from raised.__cause__
             logger.warning("[MCP] The tools of a workbench are shown as they were listed before: %s", raised.message)
+        end_listing(listing, (tool["name"] for tool in self._listed_before), self._warned)
         return self._listed_before
 
     async def call_tool(
@@ -191,7 +204,10 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             self._expect_more()
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
-                self._toolkit = Toolkit(tools).for_models()
+                toolkit = Toolkit(tools)
+                if self._long_results is not None:
+                    toolkit = bounded(toolkit, self._long_results)
+                self._toolkit = toolkit.for_models()
                 self._schemas = [tool_schema(tool) for tool in self._toolkit]
 
     def _is_stale(self, config: BaseServerConfig) -> bool:
@@ -227,11 +243,14 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
         listing = await session.offered_tools()
+        leased = LeasedSource(self._manager, config, self.key, self._user)
         source = self._sources.get(config.server_name)
         if source is None:
-            source = LeasedSource(self._manager, config, self.key, self._user)
-            source = self._sources[config.server_name] = OrderedSource(source) if self._ordered else source
-        return listing, tools_of(listing, config, source)
+            source = self._sources[config.server_name] = OrderedSource(leased) if self._options.ordered else leased
+        tools = tools_of(listing, config, source)
+        if self._options.use_mcp_prompts:
+            tools += await prompt_tools(session, leased.opened)
+        return listing, tools
 
     def _expect_more(self) -> None:
         """What runs now is the turn of an agent, which lists tools before each step of the model: see the pool."""
@@ -245,12 +264,11 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._manager.expect(self._user, self._servers, self.key)
 
     def _to_config(self) -> WorkbenchConfig:
-        config = to_config(self._manager, self._servers, self.key, self._router)
-        return config.model_copy(update={"ordered": self._ordered})
+        return to_config(self._manager, self._servers, self.key, self._router, self._options)
 
     @classmethod
     def _from_config(cls, config: WorkbenchConfig) -> Self:
         manager, router = manager_of(config), None
         if config.router is not None:
             router = manager.router(key=config.key, **config.router.model_dump())
-        return cls(manager, manager.resolve_all(None), config.key, router, ordered=config.ordered)
+        return cls(manager, manager.resolve_all(None), config.key, router, options_of(config))

@@ -32,12 +32,19 @@ class RouterSettings(BaseModel):
     describe: bool = False
 
 
-class WorkbenchConfig(BaseModel):
+class WorkbenchOptions(BaseModel):
+    """What `manager.workbench()` is given besides servers and key."""
+
+    ordered: bool = False
+    max_result_chars: int | None = None
+    use_mcp_prompts: bool = False
+
+
+class WorkbenchConfig(WorkbenchOptions):
     """A workbench as it is stored: servers with `${VAR}` in place of secrets."""
 
     servers: list[dict[str, Any]]
     key: str
-    ordered: bool = False
     max_sessions: int = Field(default=100, ge=1)
     acquire_timeout: float = 60.0
     catalog: str | None = None
@@ -48,7 +55,11 @@ class WorkbenchConfig(BaseModel):
 
 
 def to_config(
-    manager: MCPClientSessionManager, servers: Sequence[BaseServerConfig], key: str, router: Router | None
+    manager: MCPClientSessionManager,
+    servers: Sequence[BaseServerConfig],
+    key: str,
+    router: Router | None,
+    options: WorkbenchOptions,
 ) -> WorkbenchConfig:
     """The settings of a workbench.
 
@@ -63,6 +74,7 @@ def to_config(
     return WorkbenchConfig(
         servers=MCPConfig(servers=list(servers)).to_portable()["servers"],  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         key=key,
+        **options.model_dump(),
         max_sessions=manager.max_sessions,
         acquire_timeout=manager.acquire_timeout,
         catalog=None if folder is None else str(folder),
@@ -70,6 +82,11 @@ def to_config(
         log_level=manager.callbacks.log_level,
         router=None if router is None else RouterSettings(**router.settings),
     )
+
+
+def options_of(config: WorkbenchConfig) -> WorkbenchOptions:
+    """The options in stored settings."""
+    return WorkbenchOptions.model_validate({name: getattr(config, name) for name in WorkbenchOptions.model_fields})
 
 
 def manager_of(config: WorkbenchConfig) -> MCPClientSessionManager:

@@ -333,6 +333,7 @@ class MCPClientSessionManager(Live):
         *,
         key: str | None = None,
         ordered: bool = False,
+        max_result_chars: int | None = None,
     ) -> Toolkit:
         """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
 
@@ -340,11 +341,15 @@ class MCPClientSessionManager(Live):
             servers: Names or configurations; all of the config if omitted.
             key: Whose sessions the tools use; one of the toolkit's own if omitted.
             ordered: Make the calls of one server one after another, in the order in which they are asked for.
+            max_result_chars: As for `Toolkit.bounded`; results are not cut if omitted.
 
         Raises:
             JackfieldError: A server could not be opened.
         """
-        return await load("jackfield.toolkit.create", "manager_toolkit")(self, servers, key=key, ordered=ordered)
+        toolkit: Toolkit = await load("jackfield.toolkit.create", "manager_toolkit")(
+            self, servers, key=key, ordered=ordered
+        )
+        return toolkit if max_result_chars is None else toolkit.bounded(max_result_chars)
 
     def workbench(
         self,
@@ -352,6 +357,8 @@ class MCPClientSessionManager(Live):
         *,
         key: str | None = None,
         ordered: bool = False,
+        max_result_chars: int | None = None,
+        use_mcp_prompts: bool = False,
     ) -> JackfieldWorkbench:
         """An AutoGen workbench over several servers; nothing is opened before an agent asks for its tools.
 
@@ -360,12 +367,15 @@ class MCPClientSessionManager(Live):
             key: Whose sessions the tools use; one of the workbench's own if omitted.
             ordered: Make the calls of one server one after another, in the order in which they are asked for; wanted
                 where a server keeps state and a model asks for several calls in one turn.
+            max_result_chars: The longest text of a result that is shown at once, with a tool `read_on` for the rest.
+            use_mcp_prompts: Add a tool for each prompt.
 
         Raises:
-            ConfigError: AutoGen is not installed.
+            ConfigError: AutoGen is not installed, or `max_result_chars` is less than 1.
         """
         workbench = load("jackfield.adapters.autogen", "JackfieldWorkbench")
-        return workbench.of_manager(self, servers, key=key, ordered=ordered)
+        options = {"ordered": ordered, "max_result_chars": max_result_chars, "use_mcp_prompts": use_mcp_prompts}
+        return workbench.of_manager(self, servers, key=key, options=options)
 
     def query_tool(
         self,
