@@ -79,6 +79,7 @@ async def test_plain_settings_come_back(tmp_path: Path) -> None:
         "servers": [{"server_name": "plain", "command": sys.executable, "transport": "stdio"}],
         "key": "ada",
         "ordered": False,
+        "use_mcp_prompts": False,
         "max_sessions": 3,
         "acquire_timeout": 7.0,
         "catalog": str(tmp_path),
