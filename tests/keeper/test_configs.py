@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import Catalog, ConfigError, MCPConfig, StdioConfig
+from jackfield import Catalog, ConfigError, MCPConfig, SessionConfig, StdioConfig
 from jackfield.config.expand import Expanded
 from jackfield.keeper.configs import KEEPER_MARK, from_wire, to_wire
 
@@ -82,6 +82,24 @@ def test_settings_of_the_commands_environment(monkeypatch: pytest.MonkeyPatch) -
     config, fingerprint = from_wire(message, "id")
     assert (config.session.timeout, config.session.call_timeout, config.session.close_timeout) == (7, None, 4)
     assert from_wire({**message, "settings": {}}, "id")[1] == fingerprint
+
+
+@pytest.mark.parametrize("word", ["off", "ON", "Strict", "refuse", "3", "none"])
+def test_each_variable_says_the_same_as_without_a_kept_session(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in SessionConfig.model_fields:
+        variable = f"MCP_SESSION_{field.upper()}"
+        monkeypatch.setenv(variable, word)
+        try:
+            expected = SessionConfig()
+        except ConfigError:
+            expected = None
+        message = to_wire({"server_name": "s", "command": "run"})
+        monkeypatch.delenv(variable)
+        if expected is not None:
+            assert from_wire(message, "id")[0].session == expected, field
+            continue
+        with pytest.raises(ConfigError, match=variable):
+            from_wire(message, "id")
 
 
 def test_a_setting_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

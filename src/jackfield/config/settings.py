@@ -123,7 +123,7 @@ def _setting(
         text = variable_text(name)
         if not text:
             return default
-        if text.lower() in ("none", "off") and name in _CAN_BE_OFF:
+        if text.lower() in ("none", "off") and name in CAN_BE_OFF:
             return None
         least = 0 if name == "retry_attempts" else sys.float_info.min
         problem = f"is not a positive number of {unit}."
@@ -175,7 +175,7 @@ def _choice(name: str, default: str, *others: str) -> Callable[[], Any]:
     return read
 
 
-_CAN_BE_OFF = {
+CAN_BE_OFF = {
     "attempt_timeout",
     "call_timeout",
     "idle_timeout",
@@ -184,6 +184,7 @@ _CAN_BE_OFF = {
     "max_concurrency",
     "max_sessions",
 }
+"""Of these the variable may say `off`: no limit."""
 
 
 class SessionConfig(StrictModel):

@@ -136,13 +136,17 @@ def _settings(given: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     from pydantic import ValidationError
 
     from ..config.mcp_config import first_problem
-    from ..config.settings import variable_text
+    from ..config.settings import CAN_BE_OFF, variable_text
 
     def text_of(field: str) -> str:
         return variables.get(field, "").strip()
 
-    texts = {field: variable_text(field, text_of) for field in type(given).model_fields}
-    defaults = {field: None if text.lower() in ("none", "off") else text for field, text in texts.items() if text}
+    texts = {field: variable_text(field, text_of).lower() for field in type(given).model_fields}
+    defaults = {
+        field: None if text in ("none", "off") and field in CAN_BE_OFF else text
+        for field, text in texts.items()
+        if text
+    }
     explicit = {field: getattr(given, field) for field in given.model_fields_set}
     try:
         return type(given).model_validate({**defaults, **explicit})
