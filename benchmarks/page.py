@@ -190,8 +190,8 @@ them side by side, each in a task of its own, which one has to write.
 
 ### After a crash
 
-A server is killed: the time until the next call has its result, beside what the same server needs from its start to its
-first result. [Who else opens it again](migrating.md#failures).
+A server is killed: the time until the next call has its result, next to what the same server needs from its start to
+its first result. [Who else opens it again](migrating.md#failures).
 
 {table(["", "start to first result", "killed to next result"], recovered)}
 """

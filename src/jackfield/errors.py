@@ -57,6 +57,11 @@ def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
     return f"Known {what}s: {shown}."
 
 
+def how_ended(exit_code: int) -> str:
+    """How a process ended, in words."""
+    return f"exited with code {exit_code}" if exit_code >= 0 else f"was ended by signal {-exit_code}"
+
+
 def root_cause(error: BaseException) -> BaseException:
     """The first real error inside nested exception groups."""
     if isinstance(error, BaseExceptionGroup):

@@ -130,7 +130,7 @@ async def test_what_is_wrong_is_told_before_anything_is_started(
     [
         ("rig.work", '{"n": 7}', {}, "arguments were given as a JSON string"),
         ("rig.work", {"n": "7"}, {}, "n was given as text"),
-        ("rig.work", None, {"n": 7}, "n stood beside tool instead of in arguments"),
+        ("rig.work", None, {"n": 7}, "n stood next to tool instead of in arguments"),
         ("rig.work", {"arguments": {"n": 7}}, {}, "arguments were nested twice"),
         ("rig.work", {"tool": "rig.work", "arguments": {"n": 7}}, {}, "arguments were nested twice"),
         ("", {"tool": "rig.work", "arguments": '{"n": 7}'}, {}, "arguments were nested twice"),

@@ -223,7 +223,7 @@ class SessionConfig(StrictModel):
     """How many calls may be under way at once on one session; further ones wait. `None`: no limit."""
 
     max_sessions: PositiveInt | None = Field(default_factory=_setting("max_sessions", None, int, "sessions"))
-    """How many sessions with this server may be open at once, beside the manager's own limit."""
+    """How many sessions with this server may be open at once, in addition to the manager's own limit."""
 
     retry_attempts: NonNegativeInt = Field(default_factory=_setting("retry_attempts", 3, int, "attempts"))
     """How often a lost session is reopened, and a call that was not executed made again; 0: never."""

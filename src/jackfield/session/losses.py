@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, root_cause
-from ..transport.report import how_ended
+from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, how_ended, root_cause
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport

@@ -16,12 +16,12 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 
 from ..config.inherited import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
-from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, root_cause
+from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
 from ..masking import mask_logs
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .probe import EraProbe
-from .report import ConnectionReport, how_ended
+from .report import ConnectionReport
 from .server_requests import AdmittingReader, AnsweringWriter, bounded_requests
 from .stdio import stdio_transport
 

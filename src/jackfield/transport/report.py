@@ -220,8 +220,3 @@ def bad_answer(config: BaseServerConfig, method: str, problem: str) -> ToolError
         sent=True,
         hint="The request was carried out; report this to the server's author.",
     )
-
-
-def how_ended(exit_code: int) -> str:
-    """How a process ended, in words."""
-    return f"exited with code {exit_code}" if exit_code >= 0 else f"was ended by signal {-exit_code}"
