@@ -196,7 +196,8 @@ async def test_what_goes_wrong_behind_is_told_to_the_model(jackfield: Command, t
         gone = await call(session, "good.crash", {"code": 9})
         assert gone.is_error
         assert "lost" in gone.text
-        assert (await call(session, "good.echo", {"text": "alive"})).text.startswith("alive")
+        alive = await call(session, "good.echo", {"text": "alive"})
+        assert alive.text.startswith("alive"), (gone.text, alive.text)
 
 
 async def test_protocol_errors_keep_their_code(jackfield: Command, tmp_path: Path) -> None:
