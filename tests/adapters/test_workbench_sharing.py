@@ -151,6 +151,20 @@ async def test_a_state_of_another_shape_is_an_error_that_changes_nothing(state: 
         assert workbench.key == "k"
 
 
+async def test_each_is_told_once_of_a_session_that_crashed(unruly: Unruly) -> None:
+    async with manager_of(unruly) as manager:
+        one, two = manager.workbench(key="k"), manager.workbench(key="k")
+        assert [await count(one), await count(two)] == ["1", "2"]
+        crashed = await one.call_tool("crash", {"code": 9})
+        assert crashed.is_error
+        assert "lost" in crashed.to_text()
+        assert await count(one) == "1", "it has been told"
+        told = await count(two)
+        assert LOST in told
+        assert told.endswith("\n2")
+        assert [await count(one), await count(two)] == ["3", "4"]
+
+
 # Two event loops
 
 

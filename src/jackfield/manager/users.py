@@ -20,17 +20,19 @@ class SessionUser:
     def __init__(self) -> None:
         self.places: set[tuple[str, str]] = set()
         """Server and key of the sessions that it comes back to, open or not."""
-        self._used: dict[tuple[str, str], str] = {}
+        self._used: dict[tuple[str, str], tuple[str, int]] = {}
 
     def enter(self, session: Session, owner: SessionOwner) -> None:
         """It leases a session."""
-        if self._used.get(_place(owner), owner.session_id) != owner.session_id:
+        if self._used.get(_place(owner), _opening(owner)) != _opening(owner):
             session.note_loss()
 
     def leave(self, session: Session, owner: SessionOwner) -> None:
-        """It gives a session back, which is kept for it, unless it is closed already."""
-        if owner.is_usable and owner.holds_state and not session.state_lost:
-            self._used[_place(owner)] = owner.session_id
+        """It gives a session back, which is kept for it, unless that is lost or closed already."""
+        if session.knows_of_end:
+            self._used.pop(_place(owner), None)
+        elif owner.state == "open" and owner.holds_state and not session.state_lost:
+            self._used[_place(owner)] = _opening(owner)
 
     def forget_state(self, server_name: str, key: str) -> None:
         """The application itself has closed a session: what was behind it is not lost, but done with."""
@@ -40,6 +42,10 @@ class SessionUser:
         """It does not come back, and counts on no state any more."""
         self.places.clear()
         self._used.clear()
+
+
+def _opening(owner: SessionOwner) -> tuple[str, int]:
+    return owner.session_id, owner.generation
 
 
 def _place(owner: SessionOwner) -> tuple[str, str]:

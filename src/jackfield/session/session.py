@@ -178,6 +178,11 @@ class Session:
         """
         self._caller.acknowledge()
 
+    @property
+    def knows_of_end(self) -> bool:
+        """Whether a result or error of this session has said that it ended as it is open now, or was last."""
+        return self._caller.known_generation > self._owner.generation
+
     def note_loss(self) -> None:
         """State that its user counts on is not behind this session; the next result says so."""
         self._caller.known_generation = min(self._caller.known_generation, self._owner.generation - 1)
