@@ -119,13 +119,7 @@ class AgentSessions(Generic[_ToolT]):
     async def _open(self, holder: object) -> _Opened[_ToolT]:
         if not self._lives_apart:
             return await asyncio.create_task(self._open_here(None, holder), context=Context())
-        use = self._manager.loop_thread.enter()
-        try:
-            opening = use.home.run(lambda: self._open_here(use))
-            return await asyncio.create_task(opening, context=Context())
-        except BaseException:
-            await wait_uncancelled(use.leave())
-            raise
+        return await self._manager.loop_thread.begin(self._open_here)
 
     def _open_blocking(self) -> _Opened[_ToolT]:
         use = self._manager.loop_thread.enter()

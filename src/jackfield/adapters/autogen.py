@@ -27,6 +27,7 @@ from ..manager.users import SessionUser
 from ..router.bounded import bounded
 from ..router.long_results import LongResults
 from ..session.boundary import as_error
+from ..session.detached import LockHere
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
 from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit
@@ -73,7 +74,6 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._long_results = None if limit is None else LongResults(limit)
         self._servers = list(servers)
         self._user = SessionUser()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._listed_before: list[ToolSchema] | None = None
         self._warned: set[tuple[str, frozenset[str]]] = set()
         self._forget(key)
@@ -92,7 +92,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._listings: dict[str, tuple[object, list[Tool]]] = {}
         self._sources: dict[str, ToolSource] = {}
         self._failed_at: dict[str, float] = {}
-        self._listing_lock = asyncio.Lock()
+        self._listing_lock = LockHere()
 
     def __copy__(self) -> Self:
         return type(self)(self._manager, self._servers, self.key, self._router, self._options)
@@ -112,8 +112,6 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     async def start(self) -> None:
         """Make ready; opens no server. Done by itself at the first use, also the first on another event loop."""
-        if self._loop is not asyncio.get_running_loop():
-            self._loop, self._listing_lock = asyncio.get_running_loop(), asyncio.Lock()
         self._manager.keep_for(self._user)
         self._expect_sessions()
 
@@ -194,10 +192,9 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         await self.start()
         if self._router is not None:
             if self._schemas is None:
-                self._toolkit = self._router.used_by(self._user, self.key).toolkit().for_models()
-                self._schemas = [tool_schema(tool) for tool in self._toolkit]
+                self._offer(self._router.used_by(self._user, self.key).toolkit())
             return
-        async with self._listing_lock:
+        async with self._listing_lock.get():
             stale = [config for config in self._servers if self._is_stale(config)]
             if stale:
                 await self._list(stale)
@@ -207,8 +204,11 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
                 toolkit = Toolkit(tools)
                 if self._long_results is not None:
                     toolkit = bounded(toolkit, self._long_results)
-                self._toolkit = toolkit.for_models()
-                self._schemas = [tool_schema(tool) for tool in self._toolkit]
+                self._offer(toolkit)
+
+    def _offer(self, toolkit: Toolkit) -> None:
+        self._toolkit = toolkit.for_models()
+        self._schemas = [tool_schema(tool) for tool in self._toolkit]
 
     def _is_stale(self, config: BaseServerConfig) -> bool:
         name = config.server_name

@@ -11,14 +11,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
-from ..secret_values import without_secrets
 from .dialects import session_key_as_written
 from .discover import program_of, starting_folder
 from .entries import entry_error, prepare
 from .expand import Expanded, template_of
 from .files import is_disabled, parse_file, server_entries
 from .oauth import AUTH_KINDS, OAuthConfig
-from .outline import redact_url, shown
+from .outline import redact_url, shown_arguments
 from .servers import (
     WHAT_TO_GIVE,
     BaseServerConfig,
@@ -156,7 +155,7 @@ def _portable(server: BaseServerConfig) -> dict[str, Any]:
     if isinstance(url := given.get("url"), str) and not isinstance(url, Expanded):
         stored["url"] = template_of(redact_url(url, userinfo=f"{MASK}@"))
     if args := cast("list[str]", given.get("args")):
-        hidden = without_secrets([shown(text) for text in args])
+        hidden = shown_arguments(args)
         stored["args"] = [
             template_of(text if isinstance(text, Expanded) else rest) for text, rest in zip(args, hidden, strict=True)
         ]

@@ -215,7 +215,12 @@ def shown(value: str | Path) -> str:
 
 def stdio_address(command: str, args: Iterable[str]) -> str:
     """A command line for people, without the values of variables and what is secret in it."""
-    return shlex.join(without_secrets([shown(command), *map(shown, args)]))
+    return shlex.join(shown_arguments([command, *args]))
+
+
+def shown_arguments(args: Iterable[str]) -> list[str]:
+    """The words of a command line, without the values of variables and what is secret in them."""
+    return without_secrets([shown(text) for text in args])
 
 
 def redact_url(url: str, userinfo: str = "") -> str:

@@ -28,13 +28,21 @@ from pydantic import (
     model_validator,
 )
 
-from ..secret_values import NamedValue, keep_secret, without_secrets
+from ..secret_values import NamedValue, keep_secret
 from .dialects import session_in_our_words
 from .expand import Expanded
 from .identity import catalog_key
 from .inherited import withheld_variables
 from .oauth import AuthSetting, OAuthConfig
-from .outline import identifying_url, lets_in, one_spelling, redact_url, shown, stdio_address, transport_of_entry
+from .outline import (
+    identifying_url,
+    lets_in,
+    one_spelling,
+    redact_url,
+    shown_arguments,
+    stdio_address,
+    transport_of_entry,
+)
 from .seconds import WEEK, implausible
 from .sent_values import of_child, of_remote
 from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
@@ -168,11 +176,11 @@ class StdioConfig(BaseServerConfig):
 
     @field_serializer("args")
     def _args_without_secrets(self, args: list[str]) -> list[str]:
-        return without_secrets([shown(text) for text in args])
+        return shown_arguments(args)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, self._args_without_secrets(self.args) if name == "args" else value
+            yield name, shown_arguments(self.args) if name == "args" else value
 
     def sent_values(self) -> Iterable[NamedValue]:
         """Variables, and what is secret in the command line."""

@@ -42,13 +42,25 @@ class LoopThread:
             running.users += 1
         return LoopUse(running)
 
+    async def begin(self, function: Callable[[LoopUse], Awaitable[_T]]) -> _T:
+        """Start a use of the loop with a function that is run there, and given the use; where it fails, the use ends.
+
+        What stays of it, such as a session's tasks, keeps nothing of what the caller's context refers to.
+        """
+        use = self.enter()
+        try:
+            return await asyncio.create_task(use.home.run(lambda: function(use)), context=Context())
+        except BaseException:
+            await wait_uncancelled(use.leave())
+            raise
+
     @asynccontextmanager
     async def opened(self, lease: AbstractAsyncContextManager[_T]) -> AsyncGenerator[_T]:
         """Enter and leave a context manager there."""
         use = self.enter()
         use.close = partial(lease.__aexit__, None, None, None)
         try:
-            # What stays of it, such as a session's tasks, must not keep what this context refers to.
+            # As in `begin`, but left by `close` from here on, also where entering is cancelled.
             yield await asyncio.create_task(use.home.run(lease.__aenter__), context=Context())
         finally:
             await wait_uncancelled(use.leave())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from weakref import WeakSet
@@ -272,8 +270,8 @@ class MCPClientSessionManager(Live):
 
     async def close_idle(self) -> int:
         """Close all named sessions that nobody has now; returns how many that were."""
-        registry = self._registry
-        return await registry.close_idle() if registry is not None and not registry.is_over else 0
+        registry = self._live_registry
+        return await registry.close_idle() if registry is not None else 0
 
     async def close_session(self, server_name: str, key: str) -> bool:
         """Close a named session now, whoever has it; whether there was one."""
@@ -466,8 +464,8 @@ class MCPClientSessionManager(Live):
 
     def find(self, server_name: str, key: str) -> SessionSlot | None:
         """The owner of a named session that is open or opening."""
-        registry = self._registry
-        return registry.find(server_name, key) if registry is not None and not registry.is_over else None
+        registry = self._live_registry
+        return registry.find(server_name, key) if registry is not None else None
 
     def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
         """The configurations meant by names or configurations; all of the config for `None`."""
@@ -490,6 +488,11 @@ class MCPClientSessionManager(Live):
             hint="Give a name of the config, or a StdioConfig, SseConfig or HttpConfig.",
         )
 
+    @property
+    def _live_registry(self) -> SessionRegistry | None:
+        """The registry, unless its event loop has ended."""
+        return self._registry if self._registry is not None and not self._registry.is_over else None
+
     def _registry_here(self) -> SessionRegistry:
         """The registry of the running event loop."""
         from ..session.detached import event_loop_token, is_running
@@ -505,7 +508,7 @@ class MCPClientSessionManager(Live):
             registry = self._registry = None
         if registry is not None and registry.loop is event_loop_token():
             return registry
-        if registry is not None and not registry.is_over and (self._state == "entered" or not registry.is_abandoned):
+        if self._live_registry is not None and (self._state == "entered" or not self._live_registry.is_abandoned):
             raise other_loop_error()
         self._registry = self._next_registry()
         return self._registry
@@ -521,16 +524,11 @@ class MCPClientSessionManager(Live):
     ) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
         """Open a private session on a loop of its own. It is closed when that use of the loop is given back."""
 
-        async def acquire() -> tuple[SessionRegistry, SessionOwner]:
+        async def acquire(use: LoopUse) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
             registry = self._new_registry(keeps_idle=False)
-            return registry, await registry.acquire(config, None, callbacks, acquire_timeout, object())
+            return use, registry, await registry.acquire(config, None, callbacks, acquire_timeout, object())
 
-        use = self.loop_thread.enter()
-        try:
-            registry, owner = await asyncio.create_task(use.home.run(acquire), context=Context())
-        except BaseException:
-            await wait_uncancelled(use.leave())
-            raise
+        use, registry, owner = await self.loop_thread.begin(acquire)
 
         async def close() -> None:
             self._apart.pop(use, None)

@@ -221,9 +221,8 @@ class Router(Live):
         from ..toolkit.create import LeasedSource
 
         source = LeasedSource(self._manager, config, self.key, self._user)
-        left = None if options.call_timeout is None else deadline.seconds_left
         result = await source.call_tool(
-            entry.name, values, call_timeout=left, progress_callback=options.progress_callback
+            entry.name, values, call_timeout=deadline.left, progress_callback=options.progress_callback
         )
         return self._long_results.shortened(result.for_model(), [*notes, *more])
 

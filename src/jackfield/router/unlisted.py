@@ -67,8 +67,7 @@ class Unlisted:
             # Finding must not pay for the SDK's import; this has to.
             from ..toolkit.create import LeasedSource
 
-            seconds = None if deadline.seconds is None else deadline.seconds_left
-            await LeasedSource(self._manager, config, self._key).list_tools(call_timeout=seconds)
+            await LeasedSource(self._manager, config, self._key).list_tools(call_timeout=deadline.left)
 
     async def ask_failed(self, deadline: Deadline) -> bool:
         """Ask those again that could not be opened, but for those that just failed again; whether one listed its tools.

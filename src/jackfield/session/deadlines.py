@@ -37,6 +37,11 @@ class Deadline:
         return max(self.at - anyio.current_time(), 0.0)
 
     @property
+    def left(self) -> float | None:
+        """The same for what takes a `call_timeout`; `None` if it never passes."""
+        return None if self.seconds is None else self.seconds_left
+
+    @property
     def has_passed(self) -> bool:
         """Whether no time is left."""
         return anyio.current_time() >= self.at

@@ -12,6 +12,8 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
+
 # How long a cancelled task may take to end by itself while its `is_entering` holds.
 _CANCEL_AGAIN_SECONDS = 0.1
 
@@ -75,6 +77,21 @@ class _Task(asyncio.Task[None]):
     def _cancel_again(self) -> None:
         if not self.done() and self.is_entering():
             super().cancel()
+
+
+class LockHere:
+    """A lock for the tasks of the event loop that runs now. Those who held or awaited it on one that has ended ended
+    with that."""
+
+    def __init__(self) -> None:
+        self._loop: object = None
+        self._lock = anyio.Lock()
+
+    def get(self) -> anyio.Lock:
+        """The lock; which are served in the order in which they came."""
+        if self._loop is not (loop := event_loop_token()):
+            self._loop, self._lock = loop, anyio.Lock()
+        return self._lock
 
 
 def event_loop_token() -> object:

@@ -425,7 +425,7 @@ class Session:
 
         Callers who want it at once share one request, each bounded by its own `call_timeout`.
         """
-        return (await self._shared_listing(call_timeout)).listing
+        return (await self._listed(call_timeout))[0]
 
     async def offered_tools(self, *, call_timeout: Bound = None) -> ToolListing | None:
         """The tools to offer to a model: as `tool_listing`, but a server that cannot be asked is not one without tools.
@@ -437,10 +437,10 @@ class Session:
         """
         owner = self._caller.usable()
         try:
-            shared = await self._shared_listing(call_timeout)
-            if shared.error is None or _has_none(shared.error, self.server_capabilities):
-                return shared.listing
-            error: JackfieldError = shared.error
+            listing, answered = await self._listed(call_timeout)
+            if answered is None or _has_none(answered, self.server_capabilities):
+                return listing
+            error: JackfieldError = answered
         except (SessionTimeoutError, ServerLimitError) as failure:
             error = failure
         owner.tell.listing_failed("tools/list", error)
@@ -448,17 +448,19 @@ class Session:
             raise error
         return owner.last_listing
 
-    async def _shared_listing(self, bound: Bound) -> SharedListing:
+    async def _listed(self, bound: Bound) -> tuple[ToolListing | None, RequestError | None]:
+        """The tools as last listed, or the error that the server answered with."""
         owner, deadline = self._caller.usable(), self._caller.deadline(bound)
         while owner.listing is None:
             shared = owner.shared_listing
             if shared is None:
-                return await self._share_listing(owner, deadline)
-            await self._caller.wait(shared.done, "tools/list", deadline)
+                shared = await self._share_listing(owner, deadline)
+            else:
+                await self._caller.wait(shared.done, "tools/list", deadline)
             if shared.is_answered:
-                return shared
+                return shared.listing, shared.error
             self._caller.usable()
-        return SharedListing(is_answered=True, listing=owner.listing)
+        return owner.listing, None
 
     async def _share_listing(self, owner: SessionOwner, deadline: Deadline) -> SharedListing:
         shared = owner.shared_listing = SharedListing()

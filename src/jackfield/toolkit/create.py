@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +17,8 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..events import SessionLog
 from ..manager.users import SessionUser
-from ..session.detached import event_loop_token
+from ..session.deadlines import Deadline
+from ..session.detached import LockHere
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool
@@ -189,13 +189,9 @@ class LeasedSource:
         """The session, and what is left of `call_timeout`."""
         lease = self._manager.open_session(self._config, key=self._key)
         lease.user = self._user
-        if call_timeout is None:
-            async with lease as session:
-                yield session, None
-            return
-        deadline = anyio.current_time() + call_timeout
+        deadline = Deadline.after(call_timeout)
         session = None
-        with anyio.CancelScope(deadline=deadline):
+        with anyio.CancelScope(deadline=deadline.at):
             session = await lease.__aenter__()
         if session is None:
             name = self._config.server_name
@@ -207,7 +203,7 @@ class LeasedSource:
                 hint="Raise call_timeout, or open the session before the call.",
             )
         try:
-            yield session, max(deadline - anyio.current_time(), 0)
+            yield session, deadline.left
         finally:
             await lease.__aexit__(None, None, None)
 
@@ -221,8 +217,7 @@ class OrderedSource:
 
     def __init__(self, source: ToolSource) -> None:
         self._source = source
-        self._loop: object = None
-        self._turn = anyio.Lock()
+        self._turn = LockHere()
 
     async def call_tool(
         self,
@@ -238,12 +233,8 @@ class OrderedSource:
             SessionTimeoutError: Its turn did not come in time; nothing was sent.
             JackfieldError: As `Session.call_tool` does.
         """
-        if self._loop is not (loop := event_loop_token()):
-            # Those who waited on another event loop ended with it.
-            self._loop, self._turn = loop, anyio.Lock()
-        turn = self._turn
-        deadline = math.inf if call_timeout is None else anyio.current_time() + call_timeout
-        with anyio.CancelScope(deadline=deadline) as waiting:
+        turn, deadline = self._turn.get(), Deadline.after(call_timeout)
+        with anyio.CancelScope(deadline=deadline.at) as waiting:
             await turn.acquire()
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
@@ -253,8 +244,9 @@ class OrderedSource:
                 hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",
             )
         try:
-            left = None if call_timeout is None else max(deadline - anyio.current_time(), 0)
-            return await self._source.call_tool(name, arguments, call_timeout=left, progress_callback=progress_callback)
+            return await self._source.call_tool(
+                name, arguments, call_timeout=deadline.left, progress_callback=progress_callback
+            )
         finally:
             turn.release()
 
