@@ -264,3 +264,18 @@ async def test_one_at_a_time() -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(10):
             tasks.start_soon(enter)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there the keyring is the system's")
+def test_looking_for_a_keyring_runs_no_linker(tmp_path: Path) -> None:
+    for program in ("ld", "gcc", "cc"):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho {program} >> {tmp_path}/ran\n")
+        (tmp_path / program).chmod(0o755)
+    code = "import jackfield.auth.keyrings, keyring; print(type(keyring.get_keyring()).__module__)"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("keyring.backends.")
+    # Without ours, keyring itself does.
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([sys.executable, "-c", "import keyring; keyring.get_keyring()"], env=environment, check=True)
+    assert "ld" in (tmp_path / "ran").read_text()

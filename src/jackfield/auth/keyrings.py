@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -18,6 +19,12 @@ KEYRING_SECONDS = 60.0
 """A locked keyring asks the user for its password."""
 
 _T = TypeVar("_T")
+
+if sys.platform != "darwin":
+    # keyring loads the module of every system to find the best one. This one looks for three libraries of macOS by
+    # `ctypes.util.find_library`, which elsewhere runs the linker as `ld -o /dev/null`: for root that can remove
+    # /dev/null, and with it what every process on the machine depends on. keyring does without the module.
+    sys.modules.setdefault("keyring.backends.macOS.api", None)  # type: ignore[arg-type]
 
 
 class KeyringError(Exception):
