@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "research_assistant" / "serve
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
+
 from serving import run
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)

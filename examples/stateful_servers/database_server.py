@@ -23,6 +23,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from per_session import PerSession
 from pydantic import BaseModel, ConfigDict
+
 from serving import run
 
 MAX_ROWS = 500

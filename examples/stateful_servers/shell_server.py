@@ -25,6 +25,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from per_session import PerSession
 from pydantic import BaseModel
+
 from serving import run
 
 # What a command writes beyond this is dropped from the middle; a model could not read it anyway.

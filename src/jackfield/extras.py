@@ -14,6 +14,7 @@ from .errors import ConfigError
 _EXTRA_OF = {
     "ag2": "ag2",
     "agents": "openai-agents",
+    "asyncpg": "postgres",
     "autogen": "ag2",
     "autogen_agentchat": "autogen",
     "autogen_core": "autogen",
@@ -23,6 +24,7 @@ _EXTRA_OF = {
     "numpy": "embedding",
     "prompt_toolkit": "cli",
     "pydantic_ai": "pydantic-ai",
+    "redis": "redis",
     "rich": "cli",
     "smolagents": "smolagents",
     "typer": "cli",

@@ -36,6 +36,7 @@ from mcp.types import (
     ToolAnnotations,
 )
 from pydantic import BaseModel
+
 from serving import run
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="

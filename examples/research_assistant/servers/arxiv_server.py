@@ -12,6 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import INVALID_PARAMS, ToolAnnotations
 from pydantic import BaseModel, Field
 from search import TextIndex
+
 from serving import run
 
 server = MCPServer("ArxivServer", instructions="Search papers first, then read one by its id.", log_level="WARNING")

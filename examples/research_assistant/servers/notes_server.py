@@ -20,6 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from per_session import connection_of
 from pydantic import BaseModel
+
 from serving import run
 
 server = MCPServer("NotesServer", instructions="Open a notebook, then add notes to it.", log_level="WARNING")

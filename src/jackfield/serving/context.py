@@ -1,0 +1,106 @@
+"""What a handler sends through: the stream of its own request, and the standalone stream of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import anyio
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.message import MessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import LoggingLevel, ProgressToken, RequestId
+
+from .asking import Put, ServerRequests
+from .records import SessionRecord
+from .wire import notification
+
+_LEVELS: tuple[str, ...] = get_args(LoggingLevel)
+
+
+def is_wanted(record: SessionRecord, method: str, params: Mapping[str, Any] | None) -> bool:
+    """Whether a notification is to be sent: log messages below the level that the client asked for are not.
+
+    Source: MCP 2025-11-25, server/utilities/logging "Setting Log Level".
+    """
+    if method != "notifications/message" or record.log_level not in _LEVELS:
+        return True
+    level = (params or {}).get("level")
+    return level not in _LEVELS or _LEVELS.index(level) >= _LEVELS.index(record.log_level)
+
+
+class SessionOutbound:
+    """The SDK's `Outbound` of a session: its standalone stream, whichever instance a client reads it from."""
+
+    def __init__(self, record: SessionRecord, put: Put, requests: ServerRequests) -> None:
+        self._record = record
+        self._put = put
+        self._requests = requests
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Put a notification on the stream."""
+        if is_wanted(self._record, method, params):
+            await self._put(notification(method, params))
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Put a request on the stream, and wait for its answer."""
+        return await self._requests.ask(self._record.session_id, self._put, method, params, opts)
+
+
+class RequestContext:
+    """The SDK's `DispatchContext` of one request, or of one notification, which has no stream."""
+
+    def __init__(
+        self,
+        record: SessionRecord,
+        transport: TransportContext,
+        metadata: MessageMetadata,
+        *,
+        requests: ServerRequests | None = None,
+        put: Put | None = None,
+        request_id: RequestId | None = None,
+        progress_token: ProgressToken | None = None,
+    ) -> None:
+        self._record = record
+        self._requests = requests
+        self._put = put
+        self._progress_token = progress_token
+        self.transport = transport
+        self.message_metadata = metadata
+        self.request_id = request_id
+        self.cancel_requested = anyio.Event()
+        self.is_closed = False
+
+    @property
+    def can_send_request(self) -> bool:
+        """Whether the client can be asked something on this request's stream: until it is answered."""
+        return self._put is not None and self._requests is not None and not self.is_closed
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Put a notification on the request's stream; nothing happens once it is answered."""
+        if self._put is not None and not self.is_closed and is_wanted(self._record, method, params):
+            await self._put(notification(method, params))
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Put a request on the request's stream, and wait for its answer.
+
+        Raises:
+            NoBackChannelError: The request is answered, or there is no stream.
+        """
+        if self._put is None or self._requests is None or self.is_closed:
+            raise NoBackChannelError(method)
+        return await self._requests.ask(self._record.session_id, self._put, method, params, opts)
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell the client how far the request is, if it asked for that."""
+        if self._progress_token is None:
+            return
+        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
+        await self.notify(
+            "notifications/progress", {name: value for name, value in params.items() if value is not None}
+        )

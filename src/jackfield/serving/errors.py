@@ -1,0 +1,48 @@
+"""What can go wrong between an instance and its store."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..errors import JackfieldError
+
+
+class StoreUnavailableError(JackfieldError):
+    """The store cannot be reached, or cannot do its work now; the operation may succeed later."""
+
+    code: ClassVar[str] = "store_unavailable"
+
+
+class StoredDataError(JackfieldError):
+    """What the store has under a key of ours is nothing that we wrote."""
+
+    code: ClassVar[str] = "stored_data"
+
+
+class ServingLimitError(JackfieldError):
+    """A bound of the server is reached.
+
+    Args:
+        message: What was not done, in one line.
+        bound: The name of the setting in `ServingLimits`.
+        maximum: Its value.
+    """
+
+    code: ClassVar[str] = "serving_limit"
+
+    def __init__(self, message: str, *, bound: str, maximum: int) -> None:
+        super().__init__(f"{message} (`{bound}` is {maximum}).", sent=False, retryable=True)
+        self.bound = bound
+        self.maximum = maximum
+
+
+class RequestRunsError(JackfieldError):
+    """A request with this id runs in the session; it was not started a second time."""
+
+    code: ClassVar[str] = "request_runs"
+
+
+class UnknownEventError(JackfieldError):
+    """The log of a stream does not have the event to resume after: it never had it, or keeps it no more."""
+
+    code: ClassVar[str] = "unknown_event"

@@ -1,0 +1,38 @@
+"""What one server may use. Each bound has a default, a setting, and errors that name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class ServingLimits:
+    """Bounds on what clients can make the server hold. Reaching one costs the request that does.
+
+    Args:
+        sessions: Sessions in the store (503).
+        sessions_per_user: Sessions of one principal (429).
+        streams: Open event streams on this instance (503).
+        requests_per_session: Running requests of one session (429).
+        body_bytes: Size of a request (413).
+        record_bytes: Size of what is stored of an `initialize` request (413).
+        log_events: Events kept for each stream; a client that is further behind cannot resume.
+        log_bytes: The same, in bytes of their messages.
+        state_bytes: Size of one value of application state.
+    """
+
+    sessions: int = 10_000
+    sessions_per_user: int = 100
+    streams: int = 1_000
+    requests_per_session: int = 100
+    body_bytes: int = 4 * 1024 * 1024
+    record_bytes: int = 64 * 1024
+    log_events: int = 1_000
+    log_bytes: int = 8 * 1024 * 1024
+    state_bytes: int = 256 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"`{field.name}` must be a whole number of at least 1, not {value!r}.")

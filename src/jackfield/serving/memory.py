@@ -1,0 +1,370 @@
+"""Sessions and streams of one process: the same behaviour as over a store, and nothing to install."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from .backplane import Told
+from .errors import RequestRunsError, ServingLimitError, UnknownEventError
+from .limits import ServingLimits
+from .records import Principal, RunningCall, SessionRecord, StreamEvent
+from .streams import ANSWERED_SECONDS, STANDALONE, Heard
+
+_PRUNE_SECONDS = 30.0
+"""How often, at the most, logs are looked through for those whose time is over."""
+
+_K = TypeVar("_K")
+_M = TypeVar("_M")
+_V = TypeVar("_V")
+
+
+class InMemoryBackplane:
+    """The instances of one process: as a rule one."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Told] = {}
+
+    @asynccontextmanager
+    async def join(self, instance: str, told: Told, reconnected: object) -> AsyncGenerator[None]:
+        """Be one of the instances for a while."""
+        self._told[instance] = told
+        try:
+            yield
+        finally:
+            del self._told[instance]
+
+    async def tell(self, instance: str, message: str) -> bool:
+        """Send a message to one instance; whether it is there."""
+        if (told := self._told.get(instance)) is None:
+            return False
+        told(message)
+        return True
+
+    async def tell_all(self, message: str) -> None:
+        """Send a message to every instance."""
+        for told in list(self._told.values()):
+            told(message)
+
+    async def is_alive(self, instance: str) -> bool:
+        """Whether an instance is there."""
+        return instance in self._told
+
+    async def dead(self) -> Sequence[str]:
+        """None: what dies, dies with its process."""
+        return ()
+
+    async def bury(self, instance: str) -> None:
+        """Nothing is kept of a dead instance."""
+
+
+@dataclass
+class _Session:
+    record: SessionRecord
+    used_at: float
+    calls: dict[str, RunningCall] = field(default_factory=dict[str, RunningCall])
+    topics: set[str] = field(default_factory=set[str])
+    state: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class InMemorySessionStore:
+    """A `SessionStore` in this process."""
+
+    def __init__(self) -> None:
+        self._backplane = InMemoryBackplane()
+        # The least recently used first, so that what has expired is found at once.
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._topics: dict[str, dict[str, None]] = {}
+        self._of: dict[Principal, dict[str, None]] = {}
+        self._ttl = 0.0
+
+    @property
+    def backplane(self) -> InMemoryBackplane:
+        """How instances that share this store reach each other."""
+        return self._backplane
+
+    @asynccontextmanager
+    async def open(self, *, ttl: float) -> AsyncGenerator[None]:
+        """Nothing to connect; see `SessionStore.open`."""
+        self._ttl = ttl
+        yield
+
+    def _prune(self) -> None:
+        oldest = time.monotonic() - self._ttl
+        while self._sessions:
+            session_id, session = next(iter(self._sessions.items()))
+            if session.used_at > oldest:
+                return
+            self._remove(session_id)
+
+    def _remove(self, session_id: str) -> _Session | None:
+        if (session := self._sessions.pop(session_id, None)) is None:
+            return None
+        for topic in session.topics:
+            _discard(self._topics, topic, session_id)
+        if session.record.principal is not None:
+            _discard(self._of, session.record.principal, session_id)
+        return session
+
+    def _use(self, session_id: str) -> _Session | None:
+        self._prune()
+        if (session := self._sessions.get(session_id)) is not None:
+            session.used_at = time.monotonic()
+            self._sessions.move_to_end(session_id)
+        return session
+
+    async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
+        """See `SessionStore.create`."""
+        self._prune()
+        if len(self._sessions) >= limits.sessions:
+            raise ServingLimitError(
+                "No session was opened: the server has too many", bound="sessions", maximum=limits.sessions
+            )
+        if (principal := record.principal) is not None:
+            if len(self._of.get(principal, ())) >= limits.sessions_per_user:
+                raise ServingLimitError(
+                    "No session was opened: this user has too many",
+                    bound="sessions_per_user",
+                    maximum=limits.sessions_per_user,
+                )
+            self._of.setdefault(principal, {})[record.session_id] = None
+        self._sessions[record.session_id] = _Session(record, time.monotonic())
+
+    async def find(self, session_id: str) -> SessionRecord | None:
+        """See `SessionStore.find`."""
+        session = self._use(session_id)
+        return None if session is None else session.record
+
+    async def claim(self, session_id: str, call: RunningCall, limits: ServingLimits) -> SessionRecord | None:
+        """See `SessionStore.claim`."""
+        if (session := self._use(session_id)) is None:
+            return None
+        if call.request_id in session.calls:
+            raise request_runs()
+        if len(session.calls) >= limits.requests_per_session:
+            raise too_many_requests(limits)
+        session.calls[call.request_id] = call
+        return session.record
+
+    async def release(self, session_id: str, call: RunningCall) -> bool:
+        """See `SessionStore.release`."""
+        session = self._sessions.get(session_id)
+        if session is None or session.calls.get(call.request_id) != call:
+            return False
+        del session.calls[call.request_id]
+        return True
+
+    async def running(self, session_id: str, request_id: str) -> RunningCall | None:
+        """See `SessionStore.running`."""
+        session = self._sessions.get(session_id)
+        return None if session is None else session.calls.get(request_id)
+
+    async def running_on(self, instance: str) -> Sequence[tuple[str, RunningCall]]:
+        """See `SessionStore.running_on`."""
+        return [
+            (session_id, call)
+            for session_id, session in self._sessions.items()
+            for call in session.calls.values()
+            if call.instance == instance
+        ]
+
+    async def touch(self, session_ids: Sequence[str]) -> Sequence[str]:
+        """See `SessionStore.touch`."""
+        return [session_id for session_id in session_ids if self._use(session_id) is None]
+
+    async def set_log_level(self, session_id: str, level: str) -> None:
+        """See `SessionStore.set_log_level`."""
+        if (session := self._sessions.get(session_id)) is not None:
+            session.record = replace(session.record, log_level=level)
+
+    async def delete(self, session_id: str) -> Sequence[RunningCall] | None:
+        """See `SessionStore.delete`."""
+        self._prune()
+        session = self._remove(session_id)
+        return None if session is None else list(session.calls.values())
+
+    async def live(self, principal: Principal | None = None) -> Sequence[str]:
+        """See `SessionStore.live`."""
+        self._prune()
+        return list(self._sessions if principal is None else self._of.get(principal, ()))
+
+    async def subscribe(self, session_id: str, topics: Iterable[str]) -> None:
+        """See `SessionStore.subscribe`."""
+        if (session := self._sessions.get(session_id)) is not None:
+            for topic in topics:
+                session.topics.add(topic)
+                self._topics.setdefault(topic, {})[session_id] = None
+
+    async def unsubscribe(self, session_id: str, topics: Iterable[str]) -> None:
+        """See `SessionStore.unsubscribe`."""
+        if (session := self._sessions.get(session_id)) is not None:
+            for topic in topics:
+                session.topics.discard(topic)
+                _discard(self._topics, topic, session_id)
+
+    async def subscribers(self, topic: str) -> Sequence[str]:
+        """See `SessionStore.subscribers`."""
+        self._prune()
+        return list(self._topics.get(topic, ()))
+
+    async def get_state(self, session_id: str, key: str) -> str | None:
+        """See `SessionStore.get_state`."""
+        session = self._sessions.get(session_id)
+        return None if session is None else session.state.get(key)
+
+    async def set_state(self, session_id: str, key: str, value: str | None) -> None:
+        """See `SessionStore.set_state`."""
+        if (session := self._sessions.get(session_id)) is None:
+            return
+        if value is None:
+            session.state.pop(key, None)
+        else:
+            session.state[key] = value
+
+
+def request_runs() -> RequestRunsError:
+    """The error for a request id that is in use."""
+    return RequestRunsError("A request with this id runs in the session; it was not started a second time.", sent=False)
+
+
+def too_many_requests(limits: ServingLimits) -> ServingLimitError:
+    """The error for a request that is one too many in its session."""
+    return ServingLimitError(
+        "The request was not started: too many run in this session",
+        bound="requests_per_session",
+        maximum=limits.requests_per_session,
+    )
+
+
+def not_in_log(after: int) -> UnknownEventError:
+    """The error for an event that a log does not have."""
+    return UnknownEventError(f"Event {after} is not in the log: it never was, or is no longer kept.", sent=False)
+
+
+@dataclass
+class _Log:
+    events: deque[StreamEvent] = field(default_factory=deque[StreamEvent])
+    last: int = 0
+    size: int = 0
+    changed_at: float = 0.0
+
+    @property
+    def is_answered(self) -> bool:
+        return bool(self.events) and self.events[-1].is_final
+
+
+class InMemoryStreamManager:
+    """A `StreamManager` in this process."""
+
+    def __init__(self) -> None:
+        self._logs: dict[tuple[str, str], _Log] = {}
+        self._heard: dict[tuple[str, str], dict[object, Heard]] = {}
+        self._readers: dict[str, str] = {}
+        self._ttl = self._prune_at = 0.0
+        self._log_events = self._log_bytes = 0
+
+    @asynccontextmanager
+    async def open(self, *, ttl: float, log_events: int, log_bytes: int) -> AsyncGenerator[None]:
+        """Nothing to connect; see `StreamManager.open`."""
+        self._ttl, self._log_events, self._log_bytes = ttl, log_events, log_bytes
+        yield
+
+    def _prune(self) -> None:
+        """Now and then, forget the logs whose time is over."""
+        if (now := time.monotonic()) < self._prune_at:
+            return
+        self._prune_at = now + min(self._ttl / 4, _PRUNE_SECONDS)
+        for key, log in list(self._logs.items()):
+            if now - log.changed_at > (min(self._ttl, ANSWERED_SECONDS) if log.is_answered else self._ttl):
+                del self._logs[key]
+
+    async def append(
+        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False
+    ) -> int | None:
+        """See `StreamManager.append`."""
+        self._prune()
+        log = self._logs.setdefault((session_id, stream), _Log())
+        if log.is_answered:
+            return None
+        first = log.last + 1
+        added = [
+            StreamEvent(number, message, is_final and number == log.last + len(messages))
+            for number, message in enumerate(messages, first)
+        ]
+        log.events.extend(added)
+        log.last += len(added)
+        log.size += sum(map(len, messages))
+        log.changed_at = time.monotonic()
+        while len(log.events) > 1 and (len(log.events) > self._log_events or log.size > self._log_bytes):
+            log.size -= len(log.events.popleft().message)
+        for heard in list(self._heard.get((session_id, stream), {}).values()):
+            heard(added)
+        return first
+
+    async def read(self, session_id: str, stream: str, after: int, *, max_events: int = 256) -> Sequence[StreamEvent]:
+        """See `StreamManager.read`."""
+        self._prune()
+        log = self._logs.get((session_id, stream))
+        first, last = (1, 0) if log is None else (log.last + 1 - len(log.events), log.last)
+        if not first - 1 <= after <= last:
+            raise not_in_log(after)
+        if log is None:
+            return ()
+        skipped = after + 1 - first
+        return [log.events[position] for position in range(skipped, min(skipped + max_events, len(log.events)))]
+
+    async def tip(self, session_id: str, stream: str) -> int:
+        """See `StreamManager.tip`."""
+        self._prune()
+        log = self._logs.get((session_id, stream))
+        return 0 if log is None else log.last
+
+    @asynccontextmanager
+    async def listen(self, session_id: str, stream: str, heard: Heard) -> AsyncGenerator[None]:
+        """See `StreamManager.listen`."""
+        token = object()
+        self._heard.setdefault((session_id, stream), {})[token] = heard
+        try:
+            yield
+        finally:
+            _discard(self._heard, (session_id, stream), token)
+
+    async def attach(self, session_id: str, reader: str, *, over: str | None = None) -> str | None:
+        """See `StreamManager.attach`."""
+        holder = self._readers.get(session_id)
+        if holder is not None and over not in (holder, "*"):
+            return holder
+        self._readers[session_id] = reader
+        return None
+
+    async def reader(self, session_id: str) -> str | None:
+        """See `StreamManager.reader`."""
+        return self._readers.get(session_id)
+
+    async def detach(self, session_id: str, reader: str) -> None:
+        """See `StreamManager.detach`."""
+        if self._readers.get(session_id) == reader:
+            del self._readers[session_id]
+
+    async def touch(self, streams: Sequence[tuple[str, str]]) -> None:
+        """See `StreamManager.touch`."""
+        for key in streams:
+            if (log := self._logs.get(key)) is not None:
+                log.changed_at = time.monotonic()
+
+    async def delete(self, session_id: str, streams: Sequence[str]) -> None:
+        """See `StreamManager.delete`."""
+        self._readers.pop(session_id, None)
+        for stream in (STANDALONE, *streams):
+            self._logs.pop((session_id, stream), None)
+
+
+def _discard(index: dict[_K, dict[_M, _V]], key: _K, member: _M) -> None:
+    if (members := index.get(key)) is not None:
+        members.pop(member, None)
+        if not members:
+            del index[key]

@@ -1,0 +1,103 @@
+"""Application state: what handlers keep in a session from one request to the next, on whichever instance each runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver import Context
+from pydantic import JsonValue
+from starlette.requests import Request
+
+from ..errors import JackfieldError
+from .limits import ServingLimits
+from .stores import SessionStore
+
+STATE_SCOPE = "jackfield.state"
+"""Under this key the ASGI scope of a request has its session's state."""
+
+
+class StateError(JackfieldError):
+    """Application state cannot be had, or a value cannot be kept."""
+
+    code = "state"
+
+
+class SessionState(Protocol):
+    """What one session keeps. It is gone with the session."""
+
+    async def get(self, key: str, default: JsonValue = None) -> JsonValue:
+        """What is stored under a key."""
+        ...
+
+    async def set(self, key: str, value: JsonValue) -> None:
+        """Store a value under a key.
+
+        Raises:
+            StateError: It is no JSON value, or larger than the bound `state_bytes`.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove what is stored under a key, if anything is."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """`SessionState` in the session store. Two requests that write one key at once: the later wins."""
+
+    sessions: SessionStore
+    session_id: str
+    limits: ServingLimits
+
+    async def get(self, key: str, default: JsonValue = None) -> JsonValue:
+        """What is stored under a key."""
+        text = await self.sessions.get_state(self.session_id, key)
+        return default if text is None else cast("JsonValue", json.loads(text))
+
+    async def set(self, key: str, value: JsonValue) -> None:
+        """Store a value under a key."""
+        try:
+            text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StateError(f"State {key!r} was not stored: it is no JSON value ({error}).") from None
+        if len(text) > self.limits.state_bytes:
+            raise StateError(
+                f"State {key!r} was not stored: it has {len(text)} bytes (`state_bytes` is {self.limits.state_bytes})."
+            )
+        await self.sessions.set_state(self.session_id, key, text)
+
+    async def delete(self, key: str) -> None:
+        """Remove what is stored under a key."""
+        await self.sessions.set_state(self.session_id, key, None)
+
+
+def state(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> SessionState:
+    """The application state of the session that a handler's request belongs to.
+
+    ```python
+    @server.tool()
+    async def add(ctx: Context, item: str) -> int:
+        basket = [*(await state(ctx).get("basket", [])), item]
+        await state(ctx).set("basket", basket)
+        return len(basket)
+    ```
+
+    Args:
+        ctx: The context that the SDK hands to the handler.
+
+    Raises:
+        StateError: The request has no session: it is of 2026-07-28, or the server is stateless.
+    """
+    inner = ctx.request_context if isinstance(ctx, Context) else ctx
+    request: object = inner.request
+    kept = request.scope.get(STATE_SCOPE) if isinstance(request, Request) else None
+    if kept is None:
+        raise StateError(
+            "This request has no session, so that it has no state.",
+            hint="MCP 2026-07-28 has no sessions: keep state under a handle that your tool returns and takes.",
+        )
+    return cast("SessionState", kept)

@@ -1,0 +1,96 @@
+"""`StreamManager`: the streams of sessions. A stream is a log that one reader at a time reads, on any instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from .records import StreamEvent
+
+STANDALONE = "get"
+"""The stream of what belongs to no request: the one that a client reads by GET."""
+
+ANSWERED_SECONDS = 300.0
+"""How long the log of a request is kept after its answer, for a client that comes back for it."""
+
+Heard = Callable[[Sequence[StreamEvent]], None]
+"""Is called with new events, in order; with none where some may have been missed, so that the log is to be read."""
+
+
+class StreamManager(Protocol):
+    """Keeps the messages on their way to clients, and who reads them.
+
+    A log is kept for `ttl` seconds after its last event, that of a request for at most `ANSWERED_SECONDS` after the
+    answer, within the bounds `log_events` and `log_bytes`: what is too much is removed from its beginning, but for the
+    newest event. Methods are atomic over all instances, and raise `StoreUnavailableError` as those of `SessionStore`.
+    """
+
+    def open(self, *, ttl: float, log_events: int, log_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Connect, check that the store fits, and close at the end; errors as in `SessionStore.open`."""
+        ...
+
+    async def append(
+        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False
+    ) -> int | None:
+        """Add events to a log, and let its readers hear of them on every instance.
+
+        Args:
+            session_id: The session.
+            stream: Which of its streams.
+            messages: One or more, each as JSON text.
+            is_final: The last of them answers the stream's request.
+
+        Returns:
+            The number of the first of them, or `None` where the log has its answer: then nothing was added. This is
+            what lets only one instance answer a request.
+        """
+        ...
+
+    async def read(self, session_id: str, stream: str, after: int, *, max_events: int = 256) -> Sequence[StreamEvent]:
+        """The events after one, oldest first.
+
+        Raises:
+            UnknownEventError: Those after it are not all kept, or it never was. Event 0 is the beginning of any log.
+        """
+        ...
+
+    async def tip(self, session_id: str, stream: str) -> int:
+        """The number of the newest event; 0 where there is none."""
+        ...
+
+    def listen(self, session_id: str, stream: str, heard: Heard) -> AbstractAsyncContextManager[None]:
+        """Hear of events that are added from now on, also by other instances.
+
+        What is heard may have gaps or repeat itself; the numbers tell.
+        """
+        ...
+
+    async def attach(self, session_id: str, reader: str, *, over: str | None = None) -> str | None:
+        """Become the reader of the session's standalone stream.
+
+        Args:
+            session_id: The session.
+            reader: Who reads; names its instance.
+            over: The reader to take over from; `"*"` for any.
+
+        Returns:
+            Who reads it, where that is another than `over`: then nothing was changed. `None` otherwise.
+        """
+        ...
+
+    async def reader(self, session_id: str) -> str | None:
+        """Who reads the session's standalone stream."""
+        ...
+
+    async def detach(self, session_id: str, reader: str) -> None:
+        """Read it no more; nothing is changed where somebody else does."""
+        ...
+
+    async def touch(self, streams: Sequence[tuple[str, str]]) -> None:
+        """Let logs, each named by session and stream, live on from now; for a standalone stream its reader as well."""
+        ...
+
+    async def delete(self, session_id: str, streams: Sequence[str]) -> None:
+        """Remove the standalone stream of a session, its reader, and the logs of these streams."""
+        ...

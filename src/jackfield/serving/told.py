@@ -1,0 +1,76 @@
+"""What instances tell each other over the backplane."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A client posted the answer to a request of the server."""
+
+    kind: ClassVar[str] = "answered"
+    session_id: str
+    request_id: str
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A client posted progress of a request of the server."""
+
+    kind: ClassVar[str] = "progressed"
+    session_id: str
+    request_id: str
+    progress: float
+    total: float | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A client cancelled a call; without a client, the session was deleted, and nobody waits for the answer."""
+
+    kind: ClassVar[str] = "cancelled"
+    session_id: str
+    stream: str
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Detached:
+    """Another reader has the session's standalone stream now, or nobody is to have it."""
+
+    kind: ClassVar[str] = "detached"
+    session_id: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A server published a change, of its tools for instance, on one instance."""
+
+    kind: ClassVar[str] = "published"
+    instance: str
+    event: str
+    uri: str | None = None
+
+
+Message = Answered | Progressed | Cancelled | Detached | Published
+_KINDS: dict[str, type[Message]] = {one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Published)}
+
+
+def encoded(message: Message) -> str:
+    """As text for the backplane."""
+    return json.dumps({"kind": message.kind, **asdict(message)}, separators=(",", ":"))
+
+
+def decoded(text: str) -> Message | None:
+    """From that text; `None` for what this version does not know."""
+    try:
+        read = json.loads(text)
+        return _KINDS[read.pop("kind")](**read)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
