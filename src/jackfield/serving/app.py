@@ -38,7 +38,7 @@ _LOOPBACK = ["127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[
 class _Endpoint:
     """A class, so that Starlette passes it every method as it is."""
 
-    def __init__(self, host: SessionHost[Any] | StreamableHTTPSessionManager) -> None:
+    def __init__(self, host: SessionHost | StreamableHTTPSessionManager) -> None:
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +58,7 @@ class ServedSessions:
     def __init__(
         self,
         server: Server[Any],
-        host: SessionHost[Any] | StreamableHTTPSessionManager,
+        host: SessionHost | StreamableHTTPSessionManager,
         routes: Sequence[BaseRoute],
         path: str,
     ) -> None:
@@ -92,7 +92,7 @@ class ServedSessions:
                 tasks.cancel_scope.cancel()
 
     @property
-    def host(self) -> SessionHost[Any]:
+    def host(self) -> SessionHost:
         """What serves the sessions.
 
         Raises:
@@ -235,7 +235,7 @@ def _accept_subscriptions(server: Server[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _drained_on_signal(host: SessionHost[Any]) -> Generator[None]:
+def _drained_on_signal(host: SessionHost) -> Generator[None]:
     """Begin to stop when the process is told to; an ASGI server tells its application only after the last stream."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -43,7 +43,7 @@ class BusBridge:
         tasks: Own what publishing starts.
     """
 
-    def __init__(self, bus: SubscriptionBus, host: SessionHost[object], tasks: TaskGroup) -> None:
+    def __init__(self, bus: SubscriptionBus, host: SessionHost, tasks: TaskGroup) -> None:
         self._bus = bus
         self._host = host
         self._tasks = tasks

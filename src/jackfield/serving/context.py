@@ -68,11 +68,11 @@ class RequestContext:
         self._requests = requests
         self._put = put
         self._progress_token = progress_token
-        self.transport = transport
-        self.message_metadata = metadata
-        self.request_id = request_id
-        self.cancel_requested = anyio.Event()
-        self.is_closed = False
+        self.transport: TransportContext = transport
+        self.message_metadata: MessageMetadata = metadata
+        self.request_id: RequestId | None = request_id
+        self.cancel_requested: anyio.Event = anyio.Event()
+        self.is_closed: bool = False
 
     @property
     def can_send_request(self) -> bool:

@@ -32,8 +32,8 @@ class ServingLimitError(JackfieldError):
 
     def __init__(self, message: str, *, bound: str, maximum: int) -> None:
         super().__init__(f"{message} (`{bound}` is {maximum}).", sent=False, retryable=True)
-        self.bound = bound
-        self.maximum = maximum
+        self.bound: str = bound
+        self.maximum: int = maximum
 
 
 class RequestRunsError(JackfieldError):

@@ -52,8 +52,8 @@ class Exchange:
     def __init__(
         self, streams: StreamManager, session_id: str, call: RunningCall, request_id: RequestId, tasks: TaskGroup
     ) -> None:
-        self.session_id = session_id
-        self.call = call
+        self.session_id: str = session_id
+        self.call: RunningCall = call
         self._streams = streams
         self._request_id = request_id
         self._tasks = tasks
@@ -67,12 +67,12 @@ class Exchange:
         self._is_streaming = False
         self._is_held_up = False
         self._is_deleted = False
-        self.is_cancelled = anyio.Event()
-        self.wants_reconnect = False
+        self.is_cancelled: anyio.Event = anyio.Event()
+        self.wants_reconnect: bool = False
         """The handler asked for the connection to be closed; the client is to come back for the rest."""
-        self.has_begun = anyio.Event()
+        self.has_begun: anyio.Event = anyio.Event()
         """Set with the first message, and with the answer."""
-        self.is_settled = anyio.Event()
+        self.is_settled: anyio.Event = anyio.Event()
         """Set once the answer is where the client can get it, or nobody wants it."""
 
     # The handler's side

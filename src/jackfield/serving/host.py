@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 from uuid import uuid4
 
 import anyio
@@ -87,8 +87,6 @@ _LISTS = {
 }
 _REFUSED_STATUS = {"sessions": 503, "streams": 503, "record_bytes": 413}
 
-_LifespanT = TypeVar("_LifespanT")
-
 
 class _Refused(Exception):  # noqa: N818 - not an error of the server
     def __init__(self, response: Response) -> None:
@@ -103,7 +101,7 @@ def _not_found() -> _Refused:
     return _refuse(404, INVALID_REQUEST, "Session not found: it expired, was ended, or is not yours. Initialize again.")
 
 
-class SessionHost(Generic[_LifespanT]):
+class SessionHost:
     """An ASGI application for one endpoint.
 
     Args:
@@ -121,7 +119,7 @@ class SessionHost(Generic[_LifespanT]):
 
     def __init__(
         self,
-        server: Server[_LifespanT],
+        server: Server[Any],
         sessions: SessionStore,
         streams: StreamManager,
         *,
@@ -134,11 +132,11 @@ class SessionHost(Generic[_LifespanT]):
     ) -> None:
         if not (math.isfinite(session_ttl) and session_ttl > 0):
             raise ValueError(f"`session_ttl` must be a positive, finite number of seconds, not {session_ttl!r}.")
-        self.instance = uuid4().hex[:16]
-        self.sessions = sessions
-        self.streams = streams
-        self.limits = limits or ServingLimits()
-        self.session_ttl = session_ttl
+        self.instance: str = uuid4().hex[:16]
+        self.sessions: SessionStore = sessions
+        self.streams: StreamManager = streams
+        self.limits: ServingLimits = limits or ServingLimits()
+        self.session_ttl: float = session_ttl
         self._server = server
         self._security_settings = security
         self._security = TransportSecurityMiddleware(security)

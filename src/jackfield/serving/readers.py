@@ -36,12 +36,12 @@ class LogReader:
     def __init__(self, streams: StreamManager, session_id: str, stream: str, after: int) -> None:
         self._streams = streams
         self._session_id = session_id
-        self.stream = stream
+        self.stream: str = stream
         self._after = after
         self._waiting: deque[StreamEvent] = deque()
         self._is_behind = False
         self._wake = anyio.Event()
-        self.is_ended = False
+        self.is_ended: bool = False
         """No more is to be read, though the stream may go on."""
 
     def heard(self, events: Sequence[StreamEvent]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
@@ -22,7 +22,7 @@ STATE_SCOPE = "jackfield.state"
 class StateError(JackfieldError):
     """Application state cannot be had, or a value cannot be kept."""
 
-    code = "state"
+    code: ClassVar[str] = "state"
 
 
 class SessionState(Protocol):
