@@ -392,8 +392,8 @@ class SessionHost:
                 raise _refuse(405, INVALID_REQUEST, "Method Not Allowed", allow="GET, POST, DELETE")
 
     async def _session(self, session_id: str, principal: Principal | None) -> SessionRecord:
-        record = await self.sessions.find(session_id)
-        if record is None or record.principal != principal:
+        record = await self.sessions.find(session_id, principal)
+        if record is None:
             raise _not_found()
         return record
 
@@ -467,11 +467,8 @@ class SessionHost:
         self, request: Request, send: Send, session_id: str, message: JSONRPCRequest, principal: Principal | None
     ) -> Response | None:
         call = RunningCall(compact(message.id), self.instance, uuid4().hex)
-        record = await self.sessions.claim(session_id, call, self.limits)
+        record = await self.sessions.claim(session_id, principal, call, self.limits)
         if record is None:
-            raise _not_found()
-        if record.principal != principal:
-            await self.sessions.release(session_id, call)
             raise _not_found()
         tasks = self._tasks
         assert tasks is not None

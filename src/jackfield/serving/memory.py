@@ -117,6 +117,10 @@ class InMemorySessionStore:
             self._sessions.move_to_end(session_id)
         return session
 
+    def _use_own(self, session_id: str, principal: Principal | None) -> _Session | None:
+        session = self._sessions.get(session_id)
+        return self._use(session_id) if session is not None and session.record.principal == principal else None
+
     async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
         """See `SessionStore.create`."""
         self._prune()
@@ -134,14 +138,16 @@ class InMemorySessionStore:
             self._of.setdefault(principal, {})[record.session_id] = None
         self._sessions[record.session_id] = _Session(record, time.monotonic())
 
-    async def find(self, session_id: str) -> SessionRecord | None:
+    async def find(self, session_id: str, principal: Principal | None) -> SessionRecord | None:
         """See `SessionStore.find`."""
-        session = self._use(session_id)
+        session = self._use_own(session_id, principal)
         return None if session is None else session.record
 
-    async def claim(self, session_id: str, call: RunningCall, limits: ServingLimits) -> SessionRecord | None:
+    async def claim(
+        self, session_id: str, principal: Principal | None, call: RunningCall, limits: ServingLimits
+    ) -> SessionRecord | None:
         """See `SessionStore.claim`."""
-        if (session := self._use(session_id)) is None:
+        if (session := self._use_own(session_id, principal)) is None:
             return None
         if call.request_id in session.calls:
             raise request_runs()
@@ -191,6 +197,11 @@ class InMemorySessionStore:
         """See `SessionStore.live`."""
         self._prune()
         return list(self._sessions if principal is None else self._of.get(principal, ()))
+
+    async def count(self) -> int:
+        """See `SessionStore.count`."""
+        self._prune()
+        return len(self._sessions)
 
     async def subscribe(self, session_id: str, topics: Iterable[str]) -> None:
         """See `SessionStore.subscribe`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -24,6 +25,10 @@ class Principal:
     issuer: str | None = None
     subject: str | None = None
     client: str | None = None
+
+    def digest(self) -> str:
+        """The same for equal principals only, and short: for keys, indexes and comparisons in a store."""
+        return hashlib.sha256(json.dumps([self.issuer, self.subject, self.client]).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -53,16 +53,20 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def find(self, session_id: str) -> SessionRecord | None:
-        """The session, which lives on from now; `None` where there is none (any more).
+    async def find(self, session_id: str, principal: Principal | None) -> SessionRecord | None:
+        """The session of this principal, which lives on from now; `None` where it has none of this id (any more).
+
+        A request for the session of another changes nothing: it does not prolong that session's life.
 
         Raises:
             StoredDataError: Something else is stored in its place.
         """
         ...
 
-    async def claim(self, session_id: str, call: RunningCall, limits: ServingLimits) -> SessionRecord | None:
-        """As `find`, and note that the call runs.
+    async def claim(
+        self, session_id: str, principal: Principal | None, call: RunningCall, limits: ServingLimits
+    ) -> SessionRecord | None:
+        """As `find`, and note that the call runs. For the session of another, nothing is raised or noted.
 
         Raises:
             RequestRunsError: A call with the same request id runs in this session; nothing was noted.
@@ -97,6 +101,10 @@ class SessionStore(Protocol):
 
     async def live(self, principal: Principal | None = None) -> Sequence[str]:
         """The ids of all sessions, or of all of one principal."""
+        ...
+
+    async def count(self) -> int:
+        """How many sessions there are; some of them may have expired just now."""
         ...
 
     # Which sessions hear what
