@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pexpect
 import pytest
+
+from jackfield.cli.app import is_interrupt
+from jackfield.cli.exits import UsageError
 
 from ..conftest import eventually, strays
 from .conftest import PYTHON, Command, everything, unruly_entry
@@ -111,6 +115,40 @@ def test_ctrl_c_at_any_moment(jackfield: Command, log: Path, moment: float) -> N
     terminal.sendintr()
     assert ended(terminal) == 130, terminal.before
     assert eventually(lambda: strays() == [])
+
+
+# Python 3.11 wraps what comes up there in a RuntimeError.
+IN_AN_IMPORT = """
+class Part:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Whole:
+    part = Part()
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--verbose"], ["--json"]], ids=["plain", "verbose", "json"])
+def test_ctrl_c_while_a_class_is_made_in_an_import(
+    jackfield: Command, log: Path, tmp_path: Path, options: list[str]
+) -> None:
+    configure(jackfield, log)
+    (tmp_path / "pydantic.py").write_text(IN_AN_IMPORT)
+    jackfield.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = jackfield(*SLEEP, *options)
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "error", [ExceptionGroup("g", [OSError(), ValueError()]), UsageError("no"), ValueError()], ids=repr
+)
+def test_what_ctrl_c_did_not_bring_about_is_no_interrupt(error: Exception) -> None:
+    assert not is_interrupt(error)
+    for first, last in ((error, KeyboardInterrupt()), (KeyboardInterrupt(), error)):
+        first.__context__, last.__context__ = last, first  # in a circle
+        assert is_interrupt(first)
+        assert is_interrupt(last)
+    assert is_interrupt(BaseExceptionGroup("g", [OSError(), KeyboardInterrupt()]))
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 import pytest
 from benchmarks.fuzzing.fronts import Wire
-from tests.conftest import Listening, open_descriptors, strays
+from tests.conftest import Listening, Unruly, open_descriptors, strays
 from tests.reliability.scenario import Line, rig, settled
 
 from jackfield import (
@@ -35,6 +35,7 @@ from jackfield import (
     StreamRenewed,
     ToolsChanged,
 )
+from jackfield.transport import report
 
 T = TypeVar("T")
 
@@ -68,6 +69,22 @@ async def test_callers_of_one_lost_session_share_one_recovery_and_each_is_told(t
                 assert not (await other.call_tool("work", {"n": 12})).state_lost
                 assert one.generation == other.generation == 2
     assert len(of_kind(seen, SessionRecovered)) == 1
+
+
+@pytest.mark.parametrize(
+    ("exits_after", "waits", "ended"),
+    [(0.3, 30.0, "exited with code 7"), (60.0, 0.05, "ended or closed its output")],
+    ids=["it exits later", "it goes on"],
+)
+async def test_an_error_waits_for_the_exit_code_of_a_process_whose_output_ended(
+    exits_after: float, waits: float, ended: str, unruly: Unruly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_EXIT_SECONDS", waits)
+    server = unruly("--exit-delay", str(exits_after))
+    async with MCPClientSessionManager() as manager, manager.open_session(server) as session:
+        with pytest.raises(SessionTerminatedError, match=f"was lost: its process {ended}"):
+            await session.call_tool("crash", {"code": 7})
+        assert (await session.call_tool("echo", {"text": "on"})).text.endswith("on")
 
 
 async def test_state_that_was_lost_while_nobody_had_the_session_is_told_to_who_comes_next(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ TOOLS = {
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--start-delay", type=float, default=0.0)
+    parser.add_argument(
+        "--exit-delay", type=float, default=0.0, help="between the end of a crash's output and its exit"
+    )
     parser.add_argument("--exit", type=int, help="exit with this code before the handshake")
     parser.add_argument("--stderr", default="", help="text written to stderr at the start")
     parser.add_argument("--stderr-bytes", type=int, default=0)
@@ -138,6 +141,10 @@ class Server:
                 time.sleep(arguments["seconds"])
                 text = "slept"
             case "crash":
+                if self.options.exit_delay:
+                    os.close(1)
+                    os.close(2)
+                    time.sleep(self.options.exit_delay)
                 os._exit(arguments["code"])
             case "flood":
                 text = "x" * arguments["bytes"]

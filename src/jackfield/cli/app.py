@@ -26,6 +26,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from ..errors import JackfieldError
 
 COMMANDS = {
     "list": "listing",
@@ -83,8 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         return _guarded(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if isinstance(error, SystemExit) or not is_interrupt(error):
+            raise
         return 130
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C brought an exception about.
+
+    Python 3.11 wraps what comes up while a class is made (`Error calling __set_name__`), which is most of an import.
+    """
+    found: list[BaseException] = [error]
+    for one in found:
+        group = cast("BaseExceptionGroup[BaseException]", one) if isinstance(one, BaseExceptionGroup) else None
+        parts = group.exceptions if group is not None else ()
+        found += [more for more in (*parts, one.__cause__, one.__context__) if more is not None and more not in found]
+    return any(isinstance(one, KeyboardInterrupt) for one in found)
 
 
 def _guarded(arguments: Sequence[str]) -> int:
@@ -100,25 +119,31 @@ def _guarded(arguments: Sequence[str]) -> int:
     )
     try:
         return _run(shared, others)
-    except JackfieldError as error:
-        problem = error
-    except exits.ReaderGoneError:
-        _discard_output()
-        return exits.BROKEN_PIPE
     except Exception as error:
-        from ..extras import missing_extra
-
-        if output.verbose:
-            import traceback
-
-            traceback.print_exc()
-        missing = missing_extra(error, "The command jackfield") if isinstance(error, ModuleNotFoundError) else None
-        problem = missing or exits.InternalError(
-            f"A fault of Jackfield itself: {type(error).__name__}: {error}",
-            hint="Run it again with --verbose, and report what it prints.",
-        )
+        if is_interrupt(error):
+            raise
+        if isinstance(error, exits.ReaderGoneError):
+            _discard_output()
+            return exits.BROKEN_PIPE
+        problem = error if isinstance(error, JackfieldError) else _unexpected(error, verbose=output.verbose)
     output.error(problem)
     return exits.exit_code(problem)
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> JackfieldError:
+    """The error for an exception that nobody thought of."""
+    from ..extras import missing_extra
+    from . import exits
+
+    if verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    missing = missing_extra(error, "The command jackfield") if isinstance(error, ModuleNotFoundError) else None
+    return missing or exits.InternalError(
+        f"A fault of Jackfield itself: {type(error).__name__}: {error}",
+        hint="Run it again with --verbose, and report what it prints.",
+    )
 
 
 def _run(shared: list[str], others: list[str]) -> int:

@@ -18,6 +18,8 @@ from .records import CallRecord, Requests
 from .scanning import MessageScanner
 
 _NOISE_LINES = 20
+# The output of a process that exits ends a little before its exit code is known, and on a busy machine a lot before.
+_EXIT_SECONDS = 1.0
 _STDERR_SECONDS = 0.03
 _NOISE_CHARS = 500
 _QUOTED_BYTES = 1000
@@ -71,6 +73,8 @@ class ConnectionReport:
         self.exit_code: int | None = None
         self.exit_code_now: Callable[[], int | None] = lambda: self.exit_code
         """How a child has ended, if it has."""
+        self.exited: anyio.Event = anyio.Event()
+        """Set once a child has exited."""
         self.unread_bytes = 0
         """How much of what was sent a child had not read when it ended."""
         self.left_behind = 0
@@ -108,10 +112,13 @@ class ConnectionReport:
         self.noise.append(mask(line[:_NOISE_CHARS].decode("utf-8", "replace"), is_cut=True))
 
     async def last_words(self) -> None:
-        """Wait a moment for what a child that died wrote last: the best of reasons, and as a rule there already."""
-        if self.process_id is not None:
-            with anyio.move_on_after(_STDERR_SECONDS):
-                await self.stderr_ended.wait()
+        """Wait a moment for how a child whose output ended exited, and for what it wrote last: the best of reasons."""
+        if self.process_id is None or self.lost.is_set():
+            return
+        with anyio.move_on_after(_EXIT_SECONDS):
+            await self.exited.wait()
+        with anyio.move_on_after(_STDERR_SECONDS):
+            await self.stderr_ended.wait()
 
     def stderr_quote(self) -> str | None:
         """The end of what the server wrote to stderr, saying so where that was more than is kept."""

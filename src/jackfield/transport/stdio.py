@@ -50,7 +50,7 @@ async def stdio_transport(
     keep_secret(report, inherited_secrets(handed_on))
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid
-    report.exit_code_now = lambda: child.exit_code
+    report.exit_code_now, report.exited = lambda: child.exit_code, child.exited
     reader = _LineReader(child, config, report)
     writer = _LineWriter(child, config, report)
     try:
