@@ -92,18 +92,18 @@ async def test_user_code_that_raises_is_an_error_result(error: BaseException, un
         for tools in (await ways(manager)).values():
             text, is_error = await said(("echo", {"text": "x"}), **tools)
             assert is_error
-            assert f"raised {type(error).__name__}" in text
-            assert "Nothing was sent." in text
+            assert f"The hook 'Broken' failed: {type(error).__name__}" in text
+            assert "; nothing was sent." in text
     async with MCPClientSessionManager(config) as manager:
         text, is_error = await said(("echo", {"text": "x"}), **(await ways(manager, Broken()))["toolkit"])
         assert is_error
-        assert "Nothing was sent." in text
+        assert "; nothing was sent." in text
         for more in ({"policy": policy}, {"policy": lambda *_: "ask", "on_ask": policy}):
             workbench = manager.router(mode="tools", **more).workbench()
             text, is_error = await said(("echo", {"text": "x"}), workbench=workbench)
             assert is_error
-            assert f"raised {type(error).__name__}" in text
-            assert "Nothing was sent." in text
+            assert f"The {list(more)[-1]} 'policy' failed: {type(error).__name__}" in text
+            assert "; nothing was sent." in text
     assert "run echo" not in unruly.log
 
 

@@ -206,16 +206,19 @@ NOES: list[tuple[CallHook, str]] = [
     (Guard(lambda call: replace(call, arguments=["n", 9])), "arguments are not a mapping"),
     (Guard(lambda call: replace(call, arguments={1: 9})), "arguments are not a mapping"),
     (Guard(lambda call: replace(call, headers={"x": 1})), "headers are not texts"),
-    (Guard(raises(PermissionError("not you"))), "it raised PermissionError: not you."),
-    (Guard(raises(CallDeniedError("not you"))), "it raised CallDeniedError: not you."),
-    (Guard(raises(JackfieldError("Oops. Nothing was sent.", sent=True, state_lost=True))), "JackfieldError: Oops."),
-    (Guard(raises(TimeoutError())), "it raised TimeoutError."),
-    (Guard(raises(Unspeakable())), "it raised Unspeakable."),
+    (Guard(raises(PermissionError("not you"))), "failed: PermissionError: not you; nothing"),
+    (Guard(raises(CallDeniedError("not you"))), "failed: CallDeniedError: not you; nothing"),
+    (
+        Guard(raises(JackfieldError("Oops. Nothing was sent.", sent=True, state_lost=True))),
+        "JackfieldError: Oops; nothing",
+    ),
+    (Guard(raises(TimeoutError())), "failed: TimeoutError; nothing"),
+    (Guard(raises(Unspeakable())), "failed: Unspeakable; nothing"),
     (Guard(raises(StopAsyncIteration())), "StopAsyncIteration"),
-    (Guard(raises(ExceptionGroup("two", [ValueError("x")]))), "it raised ExceptionGroup: two"),
-    (Guard(raises(BaseException("odd"))), "it raised BaseException: odd."),
-    (Guard(raises(asyncio.CancelledError("not the caller"))), "it raised CancelledError: not the caller."),
-    (Guard(cancelled_dialog), "it raised CancelledError."),
+    (Guard(raises(ExceptionGroup("two", [ValueError("x")]))), "failed: ExceptionGroup: two"),
+    (Guard(raises(BaseException("odd"))), "failed: BaseException: odd; nothing"),
+    (Guard(raises(asyncio.CancelledError("not the caller"))), "failed: CancelledError: not the caller; nothing"),
+    (Guard(cancelled_dialog), "failed: CancelledError; nothing"),
     (NotAsync(False), "it returned False"),
 ]
 
@@ -232,7 +235,7 @@ async def test_a_hook_stops_a_call_in_whichever_way_it_says_no(tmp_path: Path) -
                 text = str(caught.value)
                 assert says in text
                 assert "'work' of server 'rig'" in text
-                assert "Nothing was sent." in text.splitlines()[0]
+                assert "nothing was sent." in text.splitlines()[0].lower()
                 assert (caught.value.sent, caught.value.state_lost) == (False, False)
                 assert notes == ["outer before work {'n': 2}", "outer error call_denied"]
             async with manager.open_session(server.config, key="one", hooks=[NotAsync(None)]) as session:
@@ -240,19 +243,19 @@ async def test_a_hook_stops_a_call_in_whichever_way_it_says_no(tmp_path: Path) -
                 # A toolkit's own hooks are the same.
                 toolkit = await create_toolkit(session)
                 for hook, says in NOES:
-                    with pytest.raises(CallDeniedError, match="Nothing was sent") as caught:
+                    with pytest.raises(CallDeniedError, match=r"(?i)nothing was sent") as caught:
                         await toolkit.hooked(hook)["work"](n=2)
                     assert says in str(caught.value)
         assert server.runs(2) == 1
 
 
 ODD_ENDS: list[tuple[Any, str]] = [
-    (raises(ValueError("cannot read it")), "it raised ValueError: cannot read it."),
+    (raises(ValueError("cannot read it")), ": ValueError: cannot read it."),
     (lambda outcome: False, "it returned False."),
     (lambda outcome: Mock(spec=ToolResult), "it returned a Mock."),
     (lambda outcome: CallToolResult(content=[]), "it returned a CallToolResult."),
-    (raises(CallDeniedError("Not for you. Nothing was sent.")), "it raised CallDeniedError: Not for you."),
-    (cancelled_dialog, "it raised CancelledError."),
+    (raises(CallDeniedError("Not for you. Nothing was sent.")), ": CallDeniedError: Not for you."),
+    (cancelled_dialog, ": CancelledError."),
 ]
 
 
@@ -266,7 +269,7 @@ async def test_a_hook_that_fails_on_a_result_withholds_it_and_says_that_the_call
                 notes.clear()
                 guard = Guard(after=end, on_error=end)
                 async with manager.open_session(server.config, key="one", hooks=[guard]) as session:
-                    with pytest.raises(HookError, match=r"Guard failed on the result .*'work'") as caught:
+                    with pytest.raises(HookError, match=r"The hook 'Guard' failed on the result .*'work'") as caught:
                         await session.call_tool("work", {"n": number})
                     assert caught.value.sent is True
                     assert f"{says} The result is withheld. The call was made." in caught.value.message

@@ -7,12 +7,16 @@ from typing import Any, Literal
 
 from ..catalog.search import ToolEntry
 from ..errors import CallDeniedError
-from ..session.deadlines import Deadline, asked
+from ..session.boundary import NOT_SENT
+from ..session.deadlines import Deadline, asked, failed_before
 
 Decision = Literal["allow", "ask", "deny"]
 Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]
 """May this call be made? `ask` goes to `on_ask`, or else is an error that says so."""
 Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
+
+
+_ADVICE = "Ask the user, or go on without it."
 
 
 async def require_allowed(
@@ -30,19 +34,19 @@ async def require_allowed(
     Raises:
         CallDeniedError: It may not, or what was asked failed, was late or answered something else.
     """
-    decision, failed = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
+    decision = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
     why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
     if decision == "ask" and on_ask is not None:
-        approved, failed = await _answer("on_ask", on_ask, tool, arguments, deadline, (True, False))
+        approved = await _answer("on_ask", on_ask, tool, arguments, deadline, (True, False))
         decision = "allow" if approved is True else "deny"
         why = "the policy of this agent does not allow it"
-    if decision == "allow" and failed is None:
+    if decision == "allow":
         return
     raise CallDeniedError(
-        f"The call of {tool.reference!r} was not made: {failed or why}. Nothing was sent.",
+        f"The call of {tool.reference!r} was not made: {why}. {NOT_SENT}",
         server_name=tool.server_name,
         sent=False,
-        hint="Ask the user, or go on without it.",
+        hint=_ADVICE,
     )
 
 
@@ -53,13 +57,23 @@ async def _answer(
     arguments: Mapping[str, Any],
     deadline: Deadline,
     valid: tuple[object, ...],
-) -> tuple[object, str | None]:
-    """What a function of the user's answers, or why that counts as no."""
+) -> object:
+    """What a function of the user's answers.
+
+    Raises:
+        CallDeniedError: It failed, was late or answered something else, which counts as no.
+    """
     answer = await asked(lambda: function(tool, arguments), deadline)
+    happened = answer.happened
     if answer.is_late:
-        return None, f"{name} did not answer within {deadline.seconds:g} s"
-    is_valid = any(isinstance(answer.value, type(one)) and answer.value == one for one in valid)
-    if answer.error is not None or not is_valid:
-        words = "" if answer.error is not None else f"; it has to return {' or '.join(map(repr, valid))}"
-        return None, f"{name} {answer.happened}{words}"
-    return answer.value, None
+        happened = f"it did not answer within {deadline.seconds:g} s"
+    elif answer.error is None:
+        if any(isinstance(answer.value, type(one)) and answer.value == one for one in valid):
+            return answer.value
+        happened += f", and has to return {' or '.join(map(repr, valid))}"
+    raise CallDeniedError(
+        failed_before(name, function, happened),
+        server_name=tool.server_name,
+        sent=False,
+        hint=f"The call of {tool.reference!r} was not made. {_ADVICE}",
+    ) from answer.error

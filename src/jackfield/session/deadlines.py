@@ -61,14 +61,30 @@ class Answer:
 
     @property
     def happened(self) -> str:
-        """What it did, for errors, such as `raised PermissionError: no`."""
+        """What it did, for errors, such as `PermissionError: no` or `it returned False`."""
         if self.error is None:
             if isinstance(self.value, bool | None):
-                return f"returned {self.value}"
+                return f"it returned {self.value}"
             kind = type(self.value).__name__
-            return f"returned {'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+            return f"it returned {'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
         # What an error of ours says of another call must not be read as said of this one.
-        return f"raised {in_words(self.error).removesuffix(NOT_SENT).rstrip(' .:')}"
+        return in_words(self.error).removesuffix(NOT_SENT).rstrip(" .:")
+
+
+def failed_before(kind: str, function: object, happened: str) -> str:
+    """What errors say where a user's own function failed before a call, which is not made for that.
+
+    Args:
+        kind: What it is, such as `hook`.
+        function: The function, or an object of the user's.
+        happened: As `Answer` has it.
+    """
+    return f"The {kind} {name_of(function)!r} failed: {happened}; nothing was sent."
+
+
+def name_of(function: object) -> str:
+    """The name of a user's own function or object, for errors."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:

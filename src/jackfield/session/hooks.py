@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import CallDeniedError, ConfigError, HookError, JackfieldError, SessionTimeoutError
 from .boundary import NOT_SENT
-from .deadlines import Answer, Deadline, asked
+from .deadlines import Answer, Deadline, asked, failed_before, name_of
 
 if TYPE_CHECKING:
     from mcp.types import ToolAnnotations
@@ -98,13 +98,13 @@ def require_hooks(hooks: object) -> tuple[CallHook, ...]:
     """
     if not isinstance(hooks, Iterable):
         raise ConfigError(
-            f"hooks is a list of hooks, not {_named(hooks)}.", hint="Put it in a list: hooks=[Approval()]."
+            f"hooks is a list of hooks, not {name_of(hooks)}.", hint="Put it in a list: hooks=[Approval()]."
         )
     given: tuple[object, ...] = tuple(hooks)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     for hook in given:
         if not isinstance(hook, CallHook):
             raise ConfigError(
-                f"{_named(hook)} is not a CallHook, so it could not stop a call.",
+                f"{name_of(hook)} is not a CallHook, so it could not stop a call.",
                 hint="Give instances of classes that derive from CallHook: hooks=[Approval()].",
             )
     return cast("tuple[CallHook, ...]", given)
@@ -158,22 +158,26 @@ async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> To
     answer = await asked(lambda: hook.before(call), deadline)
     if call.denials:
         raise call.denials[0]
-    of_call = f"the call of {call.tool!r} of server {call.server_name!r}"
+    not_made = f"The call of {call.tool!r} of server {call.server_name!r} was not made"
     if answer.is_late:
         raise SessionTimeoutError(
-            f"Hook {_named(hook)} did not let {of_call} through within {deadline.seconds:g} s. {NOT_SENT}",
+            failed_before("hook", hook, f"it did not answer within {deadline.seconds:g} s"),
             server_name=call.server_name,
             sent=False,
-            hint="Hooks count for call_timeout: where a person is asked, give the call or the server a longer one.",
+            hint=f"{not_made}. Hooks count for call_timeout: where a person is asked, give the call, or the server, a "
+            "longer one.",
         )
     problem = _misfit(call, answer)
     if problem is None:
         return call if answer.value is None else answer.value
+    advice = "Ask the user, or go on without it."
+    if answer.error is None:
+        advice = 'Hooks return None or a changed call to let it through, and raise call.deny("...") else.'
     raise CallDeniedError(
-        f"Hook {_named(hook)} did not let {of_call} through: it {problem}. {NOT_SENT}",
+        failed_before("hook", hook, problem),
         server_name=call.server_name,
         sent=False,
-        hint=None if answer.error else 'Return None or a changed call to let it through; raise call.deny("...") else.',
+        hint=f"{not_made}. {advice}",
     ) from answer.error
 
 
@@ -185,11 +189,11 @@ def _misfit(call: ToolCall, answer: Answer) -> str | None:
     if not issubclass(type(changed), ToolCall):  # `isinstance` believes a mock.
         return answer.happened
     if (changed.server_name, changed.key, changed.tool) != (call.server_name, call.key, call.tool):
-        return "returned a call of another tool, and can change arguments and headers alone"
+        return "it returned a call of another tool, and can change arguments and headers alone"
     if not _has_text_keys(changed.arguments):
-        return "returned a call whose arguments are not a mapping by name"
+        return "it returned a call whose arguments are not a mapping by name"
     if not _has_text_keys(changed.headers) or not all(isinstance(value, str) for value in changed.headers.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return "returned a call whose headers are not texts by name"
+        return "it returned a call whose headers are not texts by name"
     return None
 
 
@@ -216,7 +220,7 @@ async def _ended(
     if answer.error is not None or not issubclass(type(answer.value), ToolResult | None):
         happened = answer.happened
     elif answer.is_stopped:
-        happened = "did not end in time"
+        happened = "it did not end in time"
     else:
         return outcome if answer.value is None else answer.value
     return _withheld(hook, call, outcome, happened, answer.error)
@@ -232,7 +236,7 @@ def _withheld(
     else:
         what, sent, generation = "result", True, outcome.generation - outcome.state_lost
     error = HookError(
-        f"Hook {_named(hook)} failed on the {what} of the call of {call.tool!r} of {server}: it {happened}. "
+        f"The hook {name_of(hook)!r} failed on the {what} of the call of {call.tool!r} of {server}: {happened}. "
         f"The {what} is withheld. {_SENT[sent]}",
         server_name=call.server_name,
         sent=sent,
@@ -242,10 +246,6 @@ def _withheld(
     )
     error.__cause__ = cause
     return error
-
-
-def _named(hook: object) -> str:
-    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def _telling(result: ToolResult, call: ToolCall, state_lost: bool) -> ToolResult:
