@@ -70,6 +70,15 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return True
 
 
+def needs(missing: str | None) -> None:
+    """Skip what cannot be here; in CI that is a failure."""
+    if missing is None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
 def open_descriptors() -> dict[str, str]:
     """This process's file descriptors and what they are."""
     described: dict[str, str] = {}

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 from examples.stateful_servers import browser
+from tests.conftest import needs
 from tests.docs.blocks import BLOCKS, ROOT, Block, write_files
-from tests.examples.conftest import needs
 
 NOT_RUN = {
     "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",

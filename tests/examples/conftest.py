@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from examples.stateful_servers import postgres
-from tests.conftest import MARK, TOKEN, quick_python
+from tests.conftest import MARK, TOKEN, needs, quick_python
 
 from jackfield import StdioConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STATEFUL_SERVERS = EXAMPLES / "stateful_servers"
-
-
-def needs(missing: str | None) -> None:
-    """Skip what cannot be here; in CI that is a failure."""
-    if missing is None:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
 
 
 def runs(process: psutil.Process) -> bool:

@@ -15,8 +15,8 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
-from tests.conftest import MARK, TOKEN, eventually
-from tests.examples.conftest import needs, own_server, runs, tables
+from tests.conftest import MARK, TOKEN, eventually, needs
+from tests.examples.conftest import own_server, runs, tables
 
 from jackfield import MCPClientSessionManager, MCPConfig, Session, StdioConfig
 from jackfield.langchain import (

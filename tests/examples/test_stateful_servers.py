@@ -13,8 +13,8 @@ import anyio
 import psutil
 import pytest
 from examples.stateful_servers import browser, postgres
-from tests.conftest import MARK, TOKEN, eventually
-from tests.examples.conftest import STATEFUL_SERVERS, needs, own_server, runs, tables
+from tests.conftest import MARK, TOKEN, eventually, needs
+from tests.examples.conftest import STATEFUL_SERVERS, own_server, runs, tables
 
 from jackfield import HttpConfig, MCPClientSessionManager, MCPConfig, ServerStartError, Session, ToolResult
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from examples.stateful_servers import browser, postgres
-from tests.conftest import eventually
-from tests.examples.conftest import EXAMPLES, needs, runs
+from tests.conftest import eventually, needs
+from tests.examples.conftest import EXAMPLES, runs
 from tests.examples.test_demo_and_scripts import Runner
 
 EXAMPLE = "stateful_vs_stateless.py"
