@@ -538,7 +538,7 @@ class SessionHost:
             case "logging/setLevel":
                 await self.sessions.set_log_level(session_id, str(params.get("level")))
             case "resources/subscribe":
-                await self.sessions.subscribe(session_id, [resource_topic(str(params.get("uri")))])
+                await self.sessions.subscribe(session_id, [resource_topic(str(params.get("uri")))], self.limits)
             case "resources/unsubscribe":
                 await self.sessions.unsubscribe(session_id, [resource_topic(str(params.get("uri")))])
             case _:
@@ -608,7 +608,7 @@ class SessionHost:
             if is_here if instance == self.instance else await self.sessions.backplane.is_alive(instance):
                 raise _refuse(409, INVALID_REQUEST, "Conflict: another connection reads this session's stream.")
             holder = other
-        await self.sessions.subscribe(session_id, _LISTS.values())
+        await self.sessions.subscribe(session_id, _LISTS.values(), self.limits)
 
     async def _write_log(
         self, request: Request, send: Send, session_id: str, stream: str, after: int | None, me: str | None = None

@@ -12,8 +12,11 @@ class ServingLimits:
     Args:
         sessions: Sessions in the store (503).
         sessions_per_user: Sessions of one principal (429).
-        streams: Open event streams on this instance (503).
-        requests_per_session: Running requests of one session (429).
+        streams: Open streams on this instance that clients opened by GET (503).
+        requests: Running requests on this instance (503).
+        requests_per_session: Running requests of one session, and as many notifications whose handlers run (429).
+        subscriptions_per_session: Topics that one session hears of: resources that its client subscribed to, and the
+            three lists (429).
         body_bytes: Size of a request (413).
         record_bytes: Size of what is stored of an `initialize` request (413).
         log_events: Events kept for each stream; a client that is further behind cannot resume.
@@ -24,7 +27,9 @@ class ServingLimits:
     sessions: int = 10_000
     sessions_per_user: int = 100
     streams: int = 1_000
+    requests: int = 1_000
     requests_per_session: int = 100
+    subscriptions_per_session: int = 1_000
     body_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 64 * 1024
     log_events: int = 1_000

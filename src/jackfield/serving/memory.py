@@ -203,12 +203,16 @@ class InMemorySessionStore:
         self._prune()
         return len(self._sessions)
 
-    async def subscribe(self, session_id: str, topics: Iterable[str]) -> None:
+    async def subscribe(self, session_id: str, topics: Iterable[str], limits: ServingLimits) -> None:
         """See `SessionStore.subscribe`."""
-        if (session := self._sessions.get(session_id)) is not None:
-            for topic in topics:
-                session.topics.add(topic)
-                self._topics.setdefault(topic, {})[session_id] = None
+        if (session := self._sessions.get(session_id)) is None:
+            return
+        wanted = session.topics | set(topics)
+        if len(wanted) > max(limits.subscriptions_per_session, len(session.topics)):
+            raise too_many_subscriptions(limits)
+        for topic in wanted - session.topics:
+            self._topics.setdefault(topic, {})[session_id] = None
+        session.topics = wanted
 
     async def unsubscribe(self, session_id: str, topics: Iterable[str]) -> None:
         """See `SessionStore.unsubscribe`."""
@@ -248,6 +252,15 @@ def too_many_requests(limits: ServingLimits) -> ServingLimitError:
         "The request was not started: too many run in this session",
         bound="requests_per_session",
         maximum=limits.requests_per_session,
+    )
+
+
+def too_many_subscriptions(limits: ServingLimits) -> ServingLimitError:
+    """The error for a subscription that is one too many in its session."""
+    return ServingLimitError(
+        "The subscription was not made: the session has too many",
+        bound="subscriptions_per_session",
+        maximum=limits.subscriptions_per_session,
     )
 
 

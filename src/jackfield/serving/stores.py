@@ -109,8 +109,12 @@ class SessionStore(Protocol):
 
     # Which sessions hear what
 
-    async def subscribe(self, session_id: str, topics: Iterable[str]) -> None:
-        """Let the session hear of topics for as long as it lives."""
+    async def subscribe(self, session_id: str, topics: Iterable[str], limits: ServingLimits) -> None:
+        """Let the session hear of topics for as long as it lives. No error where the session is gone.
+
+        Raises:
+            ServingLimitError: It would hear of more than `limits.subscriptions_per_session`; nothing was changed.
+        """
         ...
 
     async def unsubscribe(self, session_id: str, topics: Iterable[str]) -> None:
