@@ -194,8 +194,6 @@ async def test_a_dead_server_does_not_take_the_others_down(unruly: Unruly, caplo
         await workbench.list_tools()
         again = len([record for record in caplog.records if "could not be opened" in record.message])
         assert again == opened, "it is not tried again at every step"
-        with pytest.raises(JackfieldError, match="exited with code 1"):
-            await manager.workbench(["bad"]).list_tools()
 
 
 async def test_a_stored_workbench_works_again_without_its_secrets(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
-from autogen_agentchat.messages import ToolCallRequestEvent
+from autogen_agentchat.messages import ToolCallExecutionEvent, ToolCallRequestEvent
 from autogen_core import CancellationToken
 from autogen_core.tools import ImageResultContent, TextResultContent
 from tests.adapters.test_autogen import executions, replay
@@ -19,6 +22,7 @@ from tests.conftest import Scripted, Unruly
 
 from jackfield import CallHook, MCPClientSessionManager, MCPConfig, ToolCall, Toolkit
 from jackfield.adapters.autogen import JackfieldWorkbench, WorkbenchConfig
+from jackfield.router.router import Router
 
 SECONDS = 20
 
@@ -237,6 +241,69 @@ async def test_tools_are_shown_as_before_where_they_cannot_be_listed_between_two
         [(text, is_error)] = executions(messages)
         assert is_error
         assert "TypeError" in text
+
+
+async def test_an_agent_whose_servers_cannot_be_opened_is_told_why_and_can_try_again(
+    unruly: Unruly, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    working = unruly(name="later")
+    program = tmp_path / "program"
+    config = MCPConfig(servers=[working.model_copy(update={"command": str(program)})])
+    async with MCPClientSessionManager(config) as manager:
+        model = replay(("open_later", {}), ("open_later", {}), ("echo", {"text": "x"}), "done")
+        agent = AssistantAgent("a", model_client=model, workbench=manager.workbench(), max_tool_iterations=5)
+        messages: list[Any] = []
+        async with asyncio.timeout(SECONDS):
+            async for message in agent.run_stream(task="go"):
+                messages.append(message)
+                if isinstance(message, ToolCallExecutionEvent) and not program.exists():
+                    program.symlink_to(sys.executable)
+        assert messages[-1].messages[-1].to_text() == "done"
+        (text, is_error), *others = executions(messages)
+        assert is_error
+        assert text.startswith("Server 'later' could not be started: the command ")
+        assert others == [
+            ("These tools can be called now: echo, add, count, pid, sleep, crash, flood, environment, fail.", False),
+            ("x", False),
+        ]
+        shown = [[tool["name"] for tool in step["tools"]] for step in model.create_calls]
+        assert [names[0] for names in shown] == ["open_later", "open_later", "echo", "echo"]
+        assert "was not found" in model.create_calls[0]["tools"][0]["description"]
+        assert caplog.text.count("open_later is shown in their place") == 1, "though they are listed at every step"
+
+
+async def test_of_many_servers_that_cannot_be_opened_each_is_named_within_bounds(unruly: Unruly) -> None:
+    servers = [unruly("--exit", "3", "--stderr", "x" * 900, name=f"server-{number}") for number in range(5)]
+    async with MCPClientSessionManager(MCPConfig(servers=servers)) as manager:
+        workbench = manager.workbench()
+        for _ in range(2):
+            [tool] = await workbench.list_tools()
+            assert re.fullmatch(r"open_server-0_server-1_[\w-]{1,43}", tool["name"])
+            assert "None of 5 servers could be asked for its tools. server-0: " in tool["description"]
+            assert "server-2: " in tool["description"]
+            assert "And 2 more. Call this to try again" in tool["description"]
+            assert len(tool["description"]) < 1024
+        for name in (tool["name"], "echo"):
+            result = await workbench.call_tool(name)
+            assert result.is_error
+            assert "None of 5 servers could be asked" in result.to_text()
+        [alone] = await manager.workbench(["server-1"]).list_tools()
+        assert alone["name"] == "open_server-1", "two workbenches of one agent must not share a name"
+
+
+async def test_whatever_fails_in_the_first_listing_does_not_leave_a_run(
+    unruly: Unruly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with MCPClientSessionManager(MCPConfig(servers=[unruly()])) as manager:
+        await manager.toolkit()  # A router has its tools of the catalog.
+        for workbench in (manager.workbench(), manager.router(mode="tools").workbench()):
+            with monkeypatch.context() as patch:
+                patch.setattr(manager, "open_sessions", None)
+                patch.setattr(Router, "toolkit", None)
+                text, is_error = await said(("open_unruly", {}), workbench=workbench)
+            assert is_error
+            assert "TypeError" in text
+            assert await said(("echo", {"text": "x"}), workbench=workbench) == ("x", False)
 
 
 async def test_an_error_says_how_the_process_ended_before_what_it_wrote(unruly: Unruly) -> None:

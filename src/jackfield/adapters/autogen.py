@@ -35,6 +35,7 @@ from .autogen_component import STATE_TYPE, WorkbenchConfig, WorkbenchOptions, ke
 from .autogen_duplicates import begin_listing, end_listing
 from .autogen_result import JackfieldToolResult
 from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
+from .autogen_unopened import none_opened, opening_tool
 
 if TYPE_CHECKING:
     from ..manager.manager import MCPClientSessionManager
@@ -76,6 +77,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._user = SessionUser()
         self._listed_before: list[ToolSchema] | None = None
         self._warned: set[tuple[str, frozenset[str]]] = set()
+        self._warned_of: str | None = None
         self._forget(key)
         self._expect_sessions()
 
@@ -91,7 +93,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         self._schemas: list[ToolSchema] | None = None
         self._listings: dict[str, tuple[object, list[Tool]]] = {}
         self._sources: dict[str, ToolSource] = {}
-        self._failed_at: dict[str, float] = {}
+        self._failures: dict[str, tuple[float, JackfieldError]] = {}
+        """Why a server could not be asked when it last was, and when that was."""
         self._listing_lock = LockHere()
 
     def __copy__(self) -> Self:
@@ -148,22 +151,19 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     async def list_tools(self) -> list[ToolSchema]:
         """The tools of all servers that can be opened; asks a server only when its listing may have changed.
 
-        Raises:
-            JackfieldError: None of the servers could be opened. Once tools were listed, a failure is logged instead,
-                and they are listed again: raised between two calls, it would make AgentChat wait for ever.
+        What fails here is logged: raised in an agent's run, it would end the run, or make it wait for ever. The tools
+        are then those that were listed before, or else a single one that says why there are no others, and tries again.
         """
         listing = begin_listing(self._words)
         try:
             await self._refresh()
             assert self._schemas is not None
-            self._listed_before = self._schemas
+            shown = self._listed_before = self._schemas
+            self._warned_of = None
         except BaseException as error:
-            raised = as_error(error, "Listing the tools of this workbench")
-            if self._listed_before is None:
-                raise raised from raised.__cause__
-            logger.warning("[MCP] The tools of a workbench are shown as they were listed before: %s", raised.message)
-        end_listing(listing, (tool["name"] for tool in self._listed_before), self._warned)
-        return self._listed_before
+            shown = self._shown_instead(as_error(error, "Listing the tools of this workbench"))
+        end_listing(listing, (tool["name"] for tool in shown), self._warned)
+        return shown
 
     async def call_tool(
         self,
@@ -188,7 +188,32 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             await self._refresh()
         return await JackfieldToolResult.of(name, await self._toolkit[name].call(arguments))
 
+    def _shown_instead(self, error: JackfieldError) -> list[ToolSchema]:
+        """What is shown where the tools could not be listed."""
+        if self._listed_before is not None:
+            what, shown = "are shown as they were listed before", self._listed_before
+        else:
+            names = [config.server_name for config in self._servers]
+            self._toolkit = Toolkit([opening_tool(names, error, self._open_again)])
+            shown = [tool_schema(tool) for tool in self._toolkit]
+            what = f"could not be listed, and {shown[0]['name']} is shown in their place"
+        # An agent lists tools at every step.
+        if self._warned_of != error.message:
+            self._warned_of = error.message
+            logger.warning("[MCP] The tools of a workbench %s: %s", what, error.message)
+        return shown
+
+    async def _open_again(self) -> list[str]:
+        self._failures.clear()
+        await self._refresh()
+        return self._toolkit.names
+
     async def _refresh(self) -> None:
+        """List what may have changed.
+
+        Raises:
+            JackfieldError: None of the servers could ever be asked.
+        """
         await self.start()
         if self._router is not None:
             if self._schemas is None:
@@ -198,6 +223,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             stale = [config for config in self._servers if self._is_stale(config)]
             if stale:
                 await self._list(stale)
+            if self._failures and not self._listings:
+                raise none_opened({name: error for name, (_, error) in self._failures.items()})
             self._expect_more()
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
@@ -212,7 +239,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     def _is_stale(self, config: BaseServerConfig) -> bool:
         name = config.server_name
-        if time.monotonic() - self._failed_at.get(name, -_RETRY_LISTING_SECONDS) < _RETRY_LISTING_SECONDS:
+        failed_at, _ = self._failures.get(name, (-_RETRY_LISTING_SECONDS, None))
+        if time.monotonic() - failed_at < _RETRY_LISTING_SECONDS:
             return False
         if name not in self._listings:
             return True
@@ -222,24 +250,22 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     async def _list(self, configs: Sequence[BaseServerConfig]) -> None:
         async with self._manager.open_sessions(configs, key=self.key).used_by(self._user) as opened:
-            errors = dict(opened.errors)
             for config in configs:
                 name = config.server_name
-                if name in errors:
-                    self._failed_at[name] = time.monotonic()
+                if (error := opened.errors.get(name)) is not None:
                     what = "Its tools may be out of date" if name in self._listings else "Its tools are left out"
-                    logger.warning("[MCP][%s] %s: %s", name, what, errors[name].message)
-                    continue
-                try:
-                    self._listings[name] = await self._listed(opened[name], config)
-                except JackfieldError as error:
-                    # What it offered before, if it ever did, stays: it could not be asked, which is not to have none.
-                    errors[name] = error
-                    self._failed_at[name] = time.monotonic()
+                    logger.warning("[MCP][%s] %s: %s", name, what, error.message)
                 else:
-                    self._failed_at.pop(name, None)
-            if errors and not self._listings:
-                raise next(iter(errors.values()))
+                    try:
+                        self._listings[name] = await self._listed(opened[name], config)
+                    except JackfieldError as failed:
+                        # What it offered before, if it ever did, stays: it could not be asked, which is not to have
+                        # none.
+                        error = failed
+                if error is None:
+                    self._failures.pop(name, None)
+                else:
+                    self._failures[name] = time.monotonic(), error
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
         listing = await session.offered_tools()
