@@ -7,6 +7,7 @@ import base64
 import re
 import struct
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.messages import ToolCallExecutionEvent, ToolCallRequestEvent
 from autogen_core import CancellationToken
 from autogen_core.tools import ImageResultContent, TextResultContent
+from PIL import Image as PillowImage
 from tests.adapters.test_autogen import executions, replay
 from tests.conftest import Scripted, Unruly
 
@@ -152,6 +154,29 @@ async def test_pictures_that_cannot_be_shown_are_named(scripted: Scripted) -> No
         for tools in (await ways(manager)).values():
             text, is_error = await said(("work", {"result": {"content": [blocks[0], image(GOOD)]}}), **tools)
             assert (text, is_error) == (f"[image: image/png, 58 bytes]\n[image: image/png, {len(GOOD)} bytes]", False)
+
+
+async def test_pictures_are_read_and_converted_off_the_event_loop(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[threading.Thread] = set()
+
+    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            used.add(threading.current_thread())
+            return method(*args, **kwargs)
+
+        return noted
+
+    for name in ("load", "convert"):
+        monkeypatch.setattr(PillowImage.Image, name, noting(getattr(PillowImage.Image, name)))
+    async with MCPClientSessionManager(MCPConfig(servers=[scripted(ANYTHING)])) as manager:
+        arguments = {"result": {"content": [image(GOOD), image(BAD_PICTURES["cut"])]}}
+        result = await manager.workbench().call_tool("work", arguments)
+        assert [type(part) for part in result.result] == [ImageResultContent, TextResultContent]
+        result.to_text()
+        assert used
+        assert threading.current_thread() not in used
 
 
 async def test_both_paths_say_the_same_of_an_error(scripted: Scripted) -> None:

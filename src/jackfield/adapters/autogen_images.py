@@ -37,7 +37,7 @@ from pydantic import Field
 
 from ..errors import ConfigError, ToolError
 from ..extras import missing_extra
-from .autogen_result import pictures_of
+from .autogen_result import images_of
 from .autogen_tool import JackfieldTool
 
 _MAX_IMAGES = 4
@@ -254,7 +254,7 @@ class _Seen:
     def pictures(self) -> list[PillowImage.Image]:
         """The images that can be read and are not too large."""
         read = [part.content.image for part in self.parts if isinstance(part, ImageResultContent)]
-        return read + [picture for picture in pictures_of(self.parts) if picture is not None]
+        return read + [image.image for image in images_of(self.parts) if image is not None]
 
 
 def _watched(workbench: Workbench, seen: list[_Seen]) -> Workbench:

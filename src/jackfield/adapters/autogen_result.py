@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 from ..errors import JackfieldError
 from ..session.results import ToolResult, decode, describe_block
 
-# Of all pictures of one result: what a server claims in a few bytes must not cost the memory of the program.
+# Of all images of one result: what a server claims in a few bytes must not cost the memory of the program.
 _MAX_IMAGE_BYTES = 20_000_000
 _MAX_PIXELS = 40_000_000  # a little more than 8K; up to 4 bytes each
 # Pillow would also read EPS, for which it starts another program.
@@ -43,11 +43,11 @@ class JackfieldToolResult(AutoGenResult):
         """Hand on text and images; audio, binary resources and images that cannot be read are named."""
         blocks = list(result.content)
         words = [describe_block(block) for block in blocks] or [result.text]
-        pictures: Sequence[PillowImage.Image | None] = [None] * len(words)
+        images: Sequence[Image | None] = [None] * len(words)
         if any(isinstance(block, ImageContent) for block in blocks):
-            # A picture may take a second, in which an event loop serves others.
-            pictures = await anyio.to_thread.run_sync(pictures_of, blocks, abandon_on_cancel=True)
-        parts = [_part(text, picture) for text, picture in zip(words, pictures, strict=True)]
+            # An image may take a second, in which an event loop serves others.
+            images = await anyio.to_thread.run_sync(images_of, blocks, abandon_on_cancel=True)
+        parts = [_part(text, image) for text, image in zip(words, images, strict=True)]
         made = cls(name=name, result=parts, is_error=bool(result.is_error))
         made._words = words
         return made
@@ -58,31 +58,30 @@ class JackfieldToolResult(AutoGenResult):
         return cls(name=name, result=[TextResultContent(content=str(error))], is_error=True)
 
 
-def _part(text: str, picture: PillowImage.Image | None) -> TextResultContent | ImageResultContent:
-    return TextResultContent(content=text) if picture is None else ImageResultContent(content=Image(picture))
+def _part(text: str, image: Image | None) -> TextResultContent | ImageResultContent:
+    return TextResultContent(content=text) if image is None else ImageResultContent(content=image)
 
 
-def pictures_of(blocks: Sequence[object]) -> list[PillowImage.Image | None]:
-    """For each block the picture that it is, if it is one that can be read and is not too large."""
-    found: list[PillowImage.Image | None] = []
+def images_of(blocks: Sequence[object]) -> list[Image | None]:
+    """For each block the image that it is, if it is one that can be read and is not too large."""
+    found: list[Image | None] = []
     bytes_left, pixels_left = _MAX_IMAGE_BYTES, _MAX_PIXELS
     for block in blocks:
-        picture = None
+        image = None
         if isinstance(block, ImageContent) and len(block.data) <= bytes_left * 4 // 3:
             bytes_left -= len(block.data) * 3 // 4
-            picture = _picture(block.data, pixels_left)
-        if picture is not None:
-            pixels_left -= picture.width * picture.height
-        found.append(picture)
+            image = _image(block.data, pixels_left)
+        if image is not None:
+            pixels_left -= image.image.width * image.image.height
+        found.append(image)
     return found
 
 
-def _picture(data: str, max_pixels: int) -> PillowImage.Image | None:
+def _image(data: str, max_pixels: int) -> Image | None:
     try:
         picture = PillowImage.open(BytesIO(decode(data)), formats=_FORMATS)
         if picture.width * picture.height > max_pixels:
             return None
-        picture.load()  # or else whoever looks at it first finds out that it is broken
+        return Image(picture)  # It reads all of the picture, and converts it.
     except Exception:  # Pillow's readers raise all kinds
         return None
-    return picture
