@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
@@ -26,6 +26,11 @@ Permit = Callable[[str, str, Mapping[str, Any]], Awaitable[str]]
 QueryTool = Callable[..., Awaitable[str]]
 
 _SUMMARY_CHARS = 120
+
+_OF_CALLS = (
+    "    tool_name: A tool of that server; leave it out to see its tools.",
+    "    arguments: The tool's arguments.",
+)
 
 
 def make_query_tool(
@@ -85,23 +90,29 @@ def make_query_tool(
 
     function: QueryTool = query_mcp_server if handler is None else ask_mcp_server
     function.__name__ = function.__qualname__ = "query_mcp_server"
-    function.__doc__ = _description(list(configs), with_handler=handler is not None)
-    # Frameworks make the schema of the annotations: naming the servers there keeps models to them.
-    name = Annotated[Literal[tuple(configs)], "The server to use."] if configs else str
-    annotations: dict[str, Any] = {
-        "server_name": name,
-        "query": Annotated[str, "What you want to know."],
-        "return": str,
-    }
+    function.__doc__ = "\n".join(
+        [
+            query_description(list(configs), with_handler=handler is not None),
+            "",
+            "Args:",
+            "    server_name: The server to use.",
+            "    query: What you want to know.",
+            *(() if handler is not None else _OF_CALLS),
+        ]
+    )
+    # Frameworks make the schema of the annotations: naming the servers there keeps models to them. What parameters are
+    # for stands in the text, which all of them have: AutoGen takes it from `Annotated[str, "..."]` alone, AG2 never.
+    name: Any = Literal[tuple(configs)] if configs else str
+    annotations: dict[str, Any] = {"server_name": name, "query": str, "return": str}
     if handler is None:
-        annotations["tool_name"] = Annotated[str, "A tool of that server; leave it out to see its tools."]
-        annotations["arguments"] = Annotated[dict[str, Any] | None, "The tool's arguments."]
+        annotations |= {"tool_name": str, "arguments": dict[str, Any] | None}
     function.__annotations__ = annotations
     without_source(function)
     return function
 
 
-def _description(servers: list[str], *, with_handler: bool) -> str:
+def query_description(servers: list[str], *, with_handler: bool) -> str:
+    """What `query_mcp_server` does, for models."""
     use = (
         "Give the server's name and your question."
         if with_handler

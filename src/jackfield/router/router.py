@@ -32,7 +32,7 @@ from .offered import (
 )
 from .own_tools import Answer, in_words, own_tool
 from .policy import Ask, Policy, require_allowed
-from .query import make_query_tool
+from .query import make_query_tool, query_description
 from .references import References
 from .render import Detail, answer_to, tool_line
 from .repair import converted, repaired_call
@@ -336,7 +336,8 @@ class Router(Live):
         function = make_query_tool(self._manager, servers, key=self.key, permit=permit, user=self._user)
         name, schema = function.__name__, query_schema(list(self._configs))
         answer = in_words(function, name, schema)
-        return self._own_tool(name, function.__doc__ or "", schema, answer, is_read_only=None)
+        description = query_description(list(self._configs), with_handler=False)
+        return self._own_tool(name, description, schema, answer, is_read_only=None)
 
     async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any]) -> str:
         config = self._configs[server]
