@@ -1,0 +1,101 @@
+"""The programs that serve sessions, as people run them, and Jackfield's client in front of them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import pytest
+from mcp.types import ElicitRequestParams, ElicitResult
+from tests.conftest import MARK, TOKEN, eventually
+from tests.examples.conftest import EXAMPLES
+from tests.forked import unmeasured
+
+from jackfield import HttpConfig, MCPClientSessionManager, SessionCallbacks
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return chosen.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def served(script: str, port: int, *, code: int | None = 0, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """One of the programs, until the block is left; it is stopped as a process manager does it."""
+    command = [sys.executable, str(EXAMPLES / "serving" / script), str(port)]
+    environ = {**unmeasured(), MARK: TOKEN, "PYTHONWARNINGS": "error::ResourceWarning", **environment}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ)
+    try:
+        started = eventually(lambda: answers(port) or process.poll() is not None, 30)
+        assert started
+        assert process.poll() is None, process.communicate()[0]
+        yield process
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=15)
+    assert "Traceback" not in output
+    assert "Application shutdown complete." in output
+
+
+async def agree(context: Any, params: ElicitRequestParams) -> ElicitResult:
+    return ElicitResult(action="accept", content={"place_order": True})
+
+
+AGREES = SessionCallbacks(elicitation=agree)
+
+
+def at(port: int) -> HttpConfig:
+    return HttpConfig(server_name="shop", url=f"http://127.0.0.1:{port}/mcp", protocol="handshake")
+
+
+async def shop_at(port: int) -> None:
+    """What a customer does."""
+    async with MCPClientSessionManager().open_session(at(port), callbacks=AGREES) as session:
+        assert (await session.call_tool("add", {"item": "tea"})).data == ["tea"]
+        assert (await session.call_tool("add", {"item": "milk"})).data == ["tea", "milk"]
+        assert (await session.call_tool("checkout")).text == "Ordered: tea, milk."
+
+
+@pytest.mark.parametrize("script", ["single.py", "in_fastapi.py", "in_starlette.py"])
+async def test_one_instance(script: str) -> None:
+    port = free_port()
+    with served(script, port):
+        await shop_at(port)
+
+
+async def test_stateless() -> None:
+    port = free_port()
+    with served("stateless.py", port):
+        async with MCPClientSessionManager().open_session(at(port)) as session:
+            assert (await session.call_tool("inches", {"centimetres": 5.08})).data == 2.0
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "text"),
+    [("in_fastapi.py", "/health", '{"sessions":0}'), ("in_starlette.py", "/", "The MCP server is at /mcp.")],
+)
+async def test_routes_of_the_application_still_work(script: str, path: str, text: str) -> None:
+    port = free_port()
+    with served(script, port):
+        url = f"http://127.0.0.1:{port}{path}"
+        assert await anyio.to_thread.run_sync(lambda: fetched(url)) == text
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read().decode()
