@@ -67,6 +67,8 @@ class Exchange:
         self._is_streaming = False
         self._is_held_up = False
         self._is_deleted = False
+        # Only this exchange writes to the log, until another instance answers in its place.
+        self._next_number: int | None = 1
         self.is_cancelled: anyio.Event = anyio.Event()
         self.wants_reconnect: bool = False
         """The handler asked for the connection to be closed; the client is to come back for the rest."""
@@ -201,18 +203,28 @@ class Exchange:
                 await self._log(batch[-1:], is_final=True)
 
     async def _log(self, messages: list[str], *, is_final: bool = False) -> int | None:
-        """The number of the first of them; 0 where they could not be logged, `None` where the log has its answer."""
+        """The number of the first of them; 0 where that is not certain, `None` where the log has its answer."""
         if self._is_deleted:
             return 0
         # Once held up in vain, no later message is: the handler must get on.
         deadline = anyio.current_time() + (0 if self._is_held_up else HOLD_SECONDS)
         while True:
             try:
-                return await self._streams.append(self.session_id, self.call.stream, messages, is_final=is_final)
+                number = await self._streams.append(
+                    self.session_id, self.call.stream, messages, is_final=is_final, at=self._next_number
+                )
+                if number is None:
+                    return None
+                if self._next_number is None:
+                    return 0
+                self._next_number = number + len(messages)
+                return number
             except StoreUnavailableError as failure:
                 if anyio.current_time() >= deadline:
                     if not self._is_held_up:
                         logger.warning("[MCP] A request goes on without a log: %s", failure.message)
                     self._is_held_up = True
+                    # What was tried in vain may yet be added.
+                    self._next_number = None
                     return 0
                 await anyio.sleep(_ASK_AGAIN_SECONDS)

@@ -287,7 +287,8 @@ class InMemoryStreamManager:
     def __init__(self) -> None:
         self._logs: dict[tuple[str, str], _Log] = {}
         self._heard: dict[tuple[str, str], dict[object, Heard]] = {}
-        self._readers: dict[str, str] = {}
+        self._readers: dict[str, tuple[str, float]] = {}
+        """Who reads, and since when without a touch."""
         self._ttl = self._prune_at = 0.0
         self._log_events = self._log_bytes = 0
 
@@ -305,26 +306,42 @@ class InMemoryStreamManager:
         for key, log in list(self._logs.items()):
             if now - log.changed_at > (min(self._ttl, ANSWERED_SECONDS) if log.is_answered else self._ttl):
                 del self._logs[key]
+        for session_id in list(self._readers):
+            self._holder(session_id)
+
+    def _holder(self, session_id: str) -> str | None:
+        holder, touched_at = self._readers.get(session_id, (None, 0.0))
+        if holder is not None and time.monotonic() - touched_at > self._ttl:
+            del self._readers[session_id]
+            return None
+        return holder
 
     async def append(
-        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False
+        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False, at: int | None = None
     ) -> int | None:
         """See `StreamManager.append`."""
         self._prune()
         log = self._logs.setdefault((session_id, stream), _Log())
         if log.is_answered:
             return None
-        first = log.last + 1
+        first = log.last + 1 if at is None else at
+        if first <= log.last:
+            if not is_final:
+                return first
+            first = log.last + 1
+        if first > log.last + 1:
+            log.events.clear()
+            log.last, log.size = first - 1, 0
         added = [
             StreamEvent(number, message, is_final and number == log.last + len(messages))
             for number, message in enumerate(messages, first)
         ]
         log.events.extend(added)
         log.last += len(added)
-        log.size += sum(map(len, messages))
+        log.size += sum(map(_bytes, messages))
         log.changed_at = time.monotonic()
         while len(log.events) > 1 and (len(log.events) > self._log_events or log.size > self._log_bytes):
-            log.size -= len(log.events.popleft().message)
+            log.size -= _bytes(log.events.popleft().message)
         for heard in list(self._heard.get((session_id, stream), {}).values()):
             heard(added)
         return first
@@ -359,19 +376,19 @@ class InMemoryStreamManager:
 
     async def attach(self, session_id: str, reader: str, *, over: str | None = None) -> str | None:
         """See `StreamManager.attach`."""
-        holder = self._readers.get(session_id)
+        holder = self._holder(session_id)
         if holder is not None and over not in (holder, "*"):
             return holder
-        self._readers[session_id] = reader
+        self._readers[session_id] = (reader, time.monotonic())
         return None
 
     async def reader(self, session_id: str) -> str | None:
         """See `StreamManager.reader`."""
-        return self._readers.get(session_id)
+        return self._holder(session_id)
 
     async def detach(self, session_id: str, reader: str) -> None:
         """See `StreamManager.detach`."""
-        if self._readers.get(session_id) == reader:
+        if self._holder(session_id) == reader:
             del self._readers[session_id]
 
     async def touch(self, streams: Sequence[tuple[str, str]]) -> None:
@@ -379,12 +396,18 @@ class InMemoryStreamManager:
         for key in streams:
             if (log := self._logs.get(key)) is not None:
                 log.changed_at = time.monotonic()
+            if key[1] == STANDALONE and (holder := self._holder(key[0])) is not None:
+                self._readers[key[0]] = (holder, time.monotonic())
 
     async def delete(self, session_id: str, streams: Sequence[str]) -> None:
         """See `StreamManager.delete`."""
         self._readers.pop(session_id, None)
         for stream in (STANDALONE, *streams):
             self._logs.pop((session_id, stream), None)
+
+
+def _bytes(message: str) -> int:
+    return len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
 
 
 def _discard(index: dict[_K, dict[_M, _V]], key: _K, member: _M) -> None:

@@ -31,15 +31,21 @@ class StreamManager(Protocol):
         ...
 
     async def append(
-        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False
+        self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False, at: int | None = None
     ) -> int | None:
         """Add events to a log, and let its readers hear of them on every instance.
+
+        After `StoreUnavailableError` they may have been added. Where only one writes to the log, it says by `at` which
+        number comes next, so that it can repeat itself: what is there already is not added a second time. A store that
+        lost the log goes on with this number.
 
         Args:
             session_id: The session.
             stream: Which of its streams.
             messages: One or more, each as JSON text.
             is_final: The last of them answers the stream's request.
+            at: The number of the first of them; the next one if omitted. Nothing is added where the log has it, but
+                for the answer.
 
         Returns:
             The number of the first of them, or `None` where the log has its answer: then nothing was added. This is
@@ -67,7 +73,7 @@ class StreamManager(Protocol):
         ...
 
     async def attach(self, session_id: str, reader: str, *, over: str | None = None) -> str | None:
-        """Become the reader of the session's standalone stream.
+        """Become the reader of the session's standalone stream, for `ttl` seconds from now or the last `touch`.
 
         Args:
             session_id: The session.
