@@ -254,6 +254,44 @@ def test_one_agent_in_two_runs(unruly: Unruly) -> None:
     assert again == ("1", False)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("is_shut_down", [True, False])
+@pytest.mark.parametrize("kind", ["workbench", "toolkit"])
+def test_calls_are_in_order_on_a_second_loop_too(kind: str, is_shut_down: bool, unruly: Unruly) -> None:
+    manager = manager_of(unruly)
+    workbench = manager.workbench(ordered=True)
+    call: dict[str, Callable[[str, Any], Awaitable[Any]]] = {"workbench": workbench.call_tool}
+    ended: list[str] = []
+
+    async def called(tool: str, **arguments: object) -> None:
+        await call[kind](tool, arguments)
+        ended.append(tool)
+
+    async def turn(*, is_cut_off: bool) -> None:
+        if kind not in call:
+            call[kind] = (await manager.toolkit(ordered=True, key="k")).call
+        await called("count")
+        seconds = 60 if is_cut_off else 0.2
+        calls = [("sleep", {"seconds": seconds}), ("echo", {"text": "x"}), ("count", {})]
+        tasks = [asyncio.create_task(called(tool, **arguments)) for tool, arguments in calls]
+        while is_cut_off and "run sleep" not in unruly.log:
+            await asyncio.sleep(0.01)
+        if not is_cut_off:
+            await asyncio.gather(*tasks)
+
+    run(turn(is_cut_off=True), is_shut_down=is_shut_down)
+    assert ended == ["count"]
+    run(turn(is_cut_off=False), is_shut_down=True)
+    assert ended[1:] == ["count", "sleep", "echo", "count"]
+
+    async def stopped() -> None:
+        await workbench.stop()
+        await manager.close_idle()
+
+    asyncio.run(stopped())
+    assert eventually(lambda: strays() == [])
+
+
 def test_a_manager_that_is_entered_again_tells_who_comes_back(unruly: Unruly) -> None:
     manager = manager_of(unruly)
     workbench = manager.workbench(key="k")
