@@ -338,6 +338,8 @@ class Caller:
 
 
 def _add_to_message(error: JackfieldError, words: str) -> None:
+    if error.message.endswith(f"; {words}."):
+        return
     error.message = f"{error.message.rstrip('.')}; {words}."
     error.args = (error.message,)
 

@@ -3,9 +3,7 @@
 The SDK turns any HTTP failure into one and the same message, and a refused connection into the end of
 the whole transport. The client here notes status, content type and connection errors for the error
 text, marks the call they belong to, and hands the SDK an ordinary failed response, so that one failed
-request costs only that request. A broken stream of events ends cleanly here, whereupon the SDK opens it
-again with `Last-Event-ID`; where that fails it would give up after two attempts, so it is held here
-until the server can be reached again or says no.
+request costs only that request. Streams of events outlive their connections: see `http_streams.py`.
 
 Source: MCP 2025-11-25, basic/transports "Streamable HTTP"; 2026-07-28, the same; 2024-11-05 "HTTP with SSE".
 """
@@ -15,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
@@ -29,33 +26,33 @@ from mcp.client.streamable_http import streamable_http_client
 from ..config.oauth import OAuthConfig
 from ..config.proxied import http_connections
 from ..config.servers import HttpConfig, SseConfig
-from ..errors import JackfieldError, ServerUnavailableError, SessionExpiredError
+from ..errors import JackfieldError, SessionExpiredError
 from ..events import SessionLog
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..plain import as_table, parsed_json, readable_json
 from ..secret_values import keep_secret
 from .framing import event_data
-from .http_bodies import BoundedBody, EventStream, Post, as_answer, cut_off
+from .http_bodies import BoundedBody, EventStream, Post, Resume, as_answer, cut_off
 from .http_failures import (
     SESSION_HEADER,
     answer_as_error,
     answers_request,
     connection_failure,
     foreign_endpoint,
+    is_followed,
     media_type,
     not_mcp,
     sent_on_to,
     status_failure,
 )
 from .http_messages import RecordingWriter, WatchedReader
-from .records import CallRecord, EventIds, current_call
+from .http_streams import EVENTS, AnswerStream, StandingStream
+from .records import CallRecord, current_call
 from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
 
-_LAST_EVENT_HEADER = "last-event-id"
 _SESSION_HEADER = SESSION_HEADER.encode()
-_EVENTS = "text/event-stream"
-_ANSWER_TYPES = ("application/json", _EVENTS)
+_ANSWER_TYPES = ("application/json", EVENTS)
 _CANCELLED = "notifications/cancelled"
 # A JSON-RPC error may stand in it, which is the answer.
 _ERROR_BODY_BYTES = 64 * 1024
@@ -65,9 +62,9 @@ _LET_GO_SECONDS = 0.05
 _UNHEARD_BYTES = 64 * 1024
 # A server that does not even take a cancellation in that time has the connection of the call closed all the same.
 _CANCELLATION_SECONDS = 2.0
-# Before a stream is opened again, where the server does not say how long, and however long it says.
-_RETRY_SECONDS = 1.0
-_MAX_RETRY_SECONDS = 300.0
+_FAILURE = "jackfield_failure"
+"""An extension of requests that are made here rather than by the SDK, and of their responses: what went wrong."""
+
 # The length of an event is bounded below the SDK, where a call can be told why it failed; the SDK bounds it since 2.3.
 _NO_BOUND_OF_THE_SDK: dict[str, Any] = (
     {"max_sse_event_size": None} if "max_sse_event_size" in signature(streamable_http_client).parameters else {}
@@ -144,15 +141,16 @@ async def end_session(config: HttpConfig, log: SessionLog, session_id: str, vers
 _SSE_EVENT_BYTES = 1024 * 1024 - 4096
 
 
-def _http_client(config: HttpConfig | SseConfig, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+def _http_client(config: HttpConfig | SseConfig, transport: _ReportingTransport) -> httpx2.AsyncClient:
     headers = httpx2.Headers({"Accept-Encoding": ACCEPTED_ENCODINGS})
     headers.update(config.header_values())
-    return httpx2.AsyncClient(
+    transport.client = client = httpx2.AsyncClient(
         headers=headers,
         auth=None if isinstance(config.auth, str | OAuthConfig) else config.auth,
         timeout=httpx2.Timeout(config.timeout, read=config.sse_read_timeout),
         transport=transport,
     )
+    return client
 
 
 def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
@@ -166,10 +164,6 @@ def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
     return BearerTransport(config, connections)
 
 
-_current_post: ContextVar[Post | None] = ContextVar("jackfield_current_post", default=None)
-"""Set in the SDK's task that posts a request; a stream that goes on with its answer is opened in the same task."""
-
-
 class _ReportingTransport(httpx2.AsyncBaseTransport):
     """The boundary to whatever a server writes: nothing of it raises here, or costs more than its own request."""
 
@@ -179,9 +173,9 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         self._tasks = tasks
         self._inner = _connections(config)
         self._is_sse = isinstance(config, SseConfig)
-        self._standing_streams = 0
-        self._seen_ids = EventIds()
-        self._standing = Post()
+        self._standing = StandingStream(config, report)
+        self.client: httpx2.AsyncClient
+        """The one that this is the transport of."""
         self._posts: WeakValueDictionary[object, Post] = WeakValueDictionary()
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
@@ -205,14 +199,17 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             request.headers = httpx2.Headers(
                 [(name, odd if name.lower() == _SESSION_HEADER else value) for name, value in request.headers.raw]
             )
+        if _FAILURE in request.extensions:
+            response, response.extensions[_FAILURE] = await self._attempt(request)
+            return response
         if request.method == "DELETE":
             return await self._delete(request)
-        if request.method == "GET" and not self._is_sse and _EVENTS in request.headers.get("accept", ""):
-            return await self._opened_stream(request, record)
+        if request.method == "GET" and not self._is_sse and EVENTS in request.headers.get("accept", ""):
+            return await self._opened_stream(request)
         if request.method != "POST":
             response, failure = await self._attempt(request)
             self._report.note_failure(failure)
-            return response if failure is not None else self._bounded(response, None, self._standing)
+            return response if failure is not None else self._bounded(response, None, self._standing.post)
         await request.aread()  # One that follows a redirect carries its body as a stream only.
         message = MessageScanner(request.content)
         if "jsonrpc" not in message.members:
@@ -224,7 +221,6 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         post = Post(message.request_id)
         if record is not None:
             self._posts[post.request_id] = post
-            _current_post.set(post)
             keep_secret(record, record.headers.items())
             request.headers.update(record.headers)
         if self._is_sse or record is None:
@@ -240,8 +236,9 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             record.became(failure.sent if failure else True, failure)
             if failure is not None or response.has_redirect_location:
                 return response
-            return self._bounded(response, record, post)
-        return as_answer(post, request, "application/json")
+            answer = AnswerStream(self._config, self._report, request, post, record, self._asked)
+            return self._bounded(response, record, post, answer.resume)
+        return as_answer(post, request)
 
     async def _acknowledged(self, request: httpx2.Request, record: CallRecord | None, post: Post) -> httpx2.Response:
         """Post what has no answer of its own: over SSE anything, else notifications and answers."""
@@ -333,51 +330,44 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             return self._with_body(response, [(b"location", location)]), None
         return await self._judged(request, response)
 
-    async def _opened_stream(self, request: httpx2.Request, record: CallRecord | None) -> httpx2.Response:
-        """Hold a GET until there is a stream. With a caller's record it goes on with that call's answer, else it is
-        a standing stream of what the server says unasked."""
-        settings = self._config.session
-        is_call = record is not None and record.scope is not None
-        post = _current_post.get() or self._standing
-        is_renewal = _LAST_EVENT_HEADER in request.headers or (post is self._standing and self._standing_streams > 0)
-        with post.waiting():
-            if is_renewal:
-                wait = _RETRY_SECONDS if post.retry_seconds is None else post.retry_seconds
-                await anyio.sleep(min(wait, _MAX_RETRY_SECONDS))
-            attempt = 1
-            response, failure = await self._attempt(request)
-            while failure is not None and failure.retryable and isinstance(failure, ServerUnavailableError):
-                attempt += 1
-                if record is not None and is_call and attempt > max(settings.retry_attempts, 1):
-                    record.became(record.sent, failure)
-                    break
-                wait = min(failure.retry_after or 0.0, _MAX_RETRY_SECONDS)
-                await anyio.sleep(settings.wait_before(attempt, wait))
-                response, failure = await self._attempt(request)
-            if failure is None:
-                if record is not None:
-                    record.became(record.sent)
-                if not is_call:
-                    self._standing_streams += 1
-                if is_call or self._standing_streams > 1:
-                    self._report.on_renewed(_LAST_EVENT_HEADER in request.headers)
-                return self._bounded(response, record, post)
-            if failure.state_lost and (is_call or self._standing_streams):
-                # Before a first stream a 404 rather means that this server offers none.
-                self._report.mark_lost(failure)
-            return response
-        return as_answer(post, request, _EVENTS)
+    async def _asked(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
+        """Send a request of our own, which goes through the client for the sake of an `httpx2.Auth` that it has."""
+        request.extensions[_FAILURE] = None
+        while True:
+            try:
+                response = await self.client.send(request, stream=True, follow_redirects=False)
+            except Exception as error:
+                return _no_answer(request), connection_failure(self._config, error)
+            failure: JackfieldError | None = response.extensions[_FAILURE]
+            if failure is not None or not response.has_redirect_location:
+                return response, failure
+            if response.next_request is None or not is_followed(request, response):
+                return response, status_failure(self._config, request, response, "")
+            request = response.next_request
 
-    def _bounded(self, response: httpx2.Response, record: CallRecord | None, post: Post) -> httpx2.Response:
+    async def _opened_stream(self, request: httpx2.Request) -> httpx2.Response:
+        """The standing stream, which the SDK asks for once, and again where it ends because there is none any more."""
+        standing = self._standing
+        if not standing.is_over:
+            response = await standing.open(request, self._attempt, self._asked)
+            if not standing.is_over:
+                is_stream = media_type(response) == EVENTS
+                return self._bounded(response, None, standing.post, standing.resume) if is_stream else response
+            await beginning(response, 0, 0)
+        return httpx2.Response(405, request=request)
+
+    def _bounded(
+        self, response: httpx2.Response, record: CallRecord | None, post: Post, resume: Resume | None = None
+    ) -> httpx2.Response:
         """The response with its body held to `max_message_bytes`."""
         limit = self._config.session.max_message_bytes
-        if media_type(response) != _EVENTS:
+        if media_type(response) != EVENTS:
             return self._with_body(response, stream=BoundedBody(response, self._report, limit, record, post))
         if self._is_sse:
             limit = min(limit, _SSE_EVENT_BYTES)
-        seen = self._seen_ids if record is None else record.seen_ids
+        seen = self._standing.seen_ids if record is None else record.seen_ids
         on_event = self._admits if self._is_sse else None
-        stream = EventStream(response, self._report, limit, record, seen, post, on_event)
+        stream = EventStream(response, self._report, limit, record, seen, post, resume, on_event)
         return self._with_body(response, stream=stream)
 
     def _with_body(
@@ -439,7 +429,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
                 return self._with_body(response), not_mcp(self._config, kind)
             return response, None
         seconds = min(self._config.timeout, _QUOTE_SECONDS)
-        body = readable_json(await beginning(response, 0 if kind == _EVENTS else _ERROR_BODY_BYTES, seconds))
+        body = readable_json(await beginning(response, 0 if kind == EVENTS else _ERROR_BODY_BYTES, seconds))
         text = body.decode("utf-8", "replace")
         if request.method == "POST" and answers_request(self._config, request, status, text):
             if self._is_sse:

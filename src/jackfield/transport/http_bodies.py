@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -28,6 +29,12 @@ from .sdk_streams import read_message
 _BOM = b"\xef\xbb\xbf"
 _RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")
 _MAX_RETRY_DIGITS = 9
+# A connection that lasted so long was worth opening, even if nothing was said on it.
+_STEADY_SECONDS = 5.0
+
+Resume = Callable[[str | None, Exception | None, int], Awaitable["httpx2.Response | JackfieldError | None"]]
+"""Opens a stream again: after which event, why its connection ended, and how many in a row brought nothing. `None`, or
+an error for the request that it answers, where it cannot be opened again."""
 
 
 class Post:
@@ -70,15 +77,16 @@ class Post:
 
 
 class EventStream(httpx2.AsyncByteStream):
-    """Server-sent events, each whole, each once.
+    """Server-sent events, each whole, each once, from as many connections as it takes.
 
     Args:
-        response: Whose body it is.
+        response: Whose body it begins with.
         report: Learns of events that cannot be delivered.
         limit_bytes: The longest event to let through.
         record: The request that the stream answers; `None` where it brings the answers of all.
-        seen: The ids that came before, on this stream or on one that it goes on with.
+        seen: The ids that came before.
         post: What it answers, or the standing stream.
+        resume: How it goes on; it ends with its connection if omitted.
         on_event: Sees each event of the older transport; those that it refuses are left out.
     """
 
@@ -90,56 +98,86 @@ class EventStream(httpx2.AsyncByteStream):
         record: CallRecord | None,
         seen: EventIds,
         post: Post,
+        resume: Resume | None = None,
         on_event: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._response = response
         self._report = report
+        self._limit = limit_bytes
         self._record = record
         self._seen = seen
         self._post = post
+        self._resume = resume
         self._on_event = on_event
-        self._framer = EventFramer(limit_bytes)
+        self._last_event_id: str | None = None
+        self._has_brought = False
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        broken: Exception | None = None
-        is_first = True
-        if self._on_event is None:
-            # Waits before a stream is opened again are ours: the SDK's cannot be bounded, nor ended.
-            yield b"retry: 0\n\n"
+        fruitless = 0
+        while True:
+            broken: Exception | None = None
+            self._has_brought, opened_at = False, time.monotonic()
+            try:
+                async with aclosing(self._from_connection()) as events:
+                    async for event in events:
+                        yield event
+            except Exception as error:
+                # Whatever is wrong with it, it is the end of this connection alone.
+                broken = error
+            # Whoever has its answer closes the stream and never comes here.
+            fruitless = 0 if self._has_brought or time.monotonic() - opened_at >= _STEADY_SECONDS else fruitless + 1
+            following = await self._following(broken, fruitless)
+            if not isinstance(following, httpx2.Response):
+                break
+            self._response = following
+        if self._post.is_given_up:
+            yield _as_events(self._post.given_up_answer)[0]
+        elif self._record is not None and following is not None:
+            yield _as_events(self._report.requests.fail(self._record, following))[0]
+
+    async def _from_connection(self) -> AsyncGenerator[bytes]:
+        framer, is_first = EventFramer(self._limit), True
         try:
             async with aclosing(decoded(self._response)) as chunks:
                 while (data := await self._next(chunks)) is not None:
                     if is_first:
                         data, is_first = data.removeprefix(_BOM), False
-                    for event in self._events(data):
+                    for event in self._events(framer, data):
                         yield event
-        except Exception as error:
-            # Whatever is wrong with it, it is the end of this stream alone.
-            broken = error
-        if self._post.is_given_up:
-            yield _as_events(self._post.given_up_answer)[0]
-        # Whoever has its answer closes the stream and never comes here.
-        elif self._record is not None:
-            self._record.became(self._record.sent, cut_off(self._report, broken))
+        finally:
+            await self._response.aclose()
+
+    async def _following(self, broken: Exception | None, fruitless: int) -> httpx2.Response | JackfieldError | None:
+        if self._resume is None or self._post.is_given_up:
+            return None
+        with self._post.waiting():
+            return await self._resume(self._last_event_id, broken, fruitless)
+        return None
 
     async def _next(self, chunks: AsyncGenerator[bytes]) -> bytes | None:
         with self._post.waiting():
             return await anext(chunks, None)
         return None
 
-    def _events(self, data: bytes) -> list[bytes]:
+    def _events(self, framer: EventFramer, data: bytes) -> list[bytes]:
         events: list[bytes] = []
         while True:
             try:
-                events += self._framer.feed(data)
+                events += framer.feed(data)
             except OversizeEventError as oversize:
                 events += oversize.before
                 events += _as_events(self._report.too_long(oversize.message, record=self._record))
                 data = b""
             else:
                 break
-        new = [event for event in events if (name := event_id(event)) is None or self._seen.is_new(name)]
-        return [readable for event in new for readable in self._readable(event)]
+        return [readable for event in events if self._is_new(event) for readable in self._readable(event)]
+
+    def _is_new(self, event: bytes) -> bool:
+        if (name := event_id(event)) is None:
+            return True
+        if self._resume is not None and name.isprintable() and name == name.strip():
+            self._last_event_id = name
+        return self._seen.is_new(name)
 
     def _readable(self, event: bytes) -> list[bytes]:
         """The event, if its message can be read; else what is delivered in its place, if anything is."""
@@ -150,6 +188,7 @@ class EventStream(httpx2.AsyncByteStream):
         data = event_data(event)
         if not data:
             return [event]
+        self._has_brought = True
         if (message := read_message(data)) is None:
             return _as_events(self._report.unreadable(data, self._record))
         if message.is_as_written:
@@ -261,11 +300,10 @@ def cut_off(report: ConnectionReport, error: Exception | None) -> JackfieldError
     )
 
 
-def as_answer(post: Post, request: httpx2.Request, kind: str) -> httpx2.Response:
+def as_answer(post: Post, request: httpx2.Request) -> httpx2.Response:
     """The response to a request that was given up."""
-    message = post.given_up_answer
-    content = _as_json(message) if kind == "application/json" else b"".join(_as_events(message))
-    return httpx2.Response(200, headers={"content-type": kind}, content=content, request=request)
+    content = _as_json(post.given_up_answer)
+    return httpx2.Response(200, headers={"content-type": "application/json"}, content=content, request=request)
 
 
 def _as_json(message: SessionMessage) -> bytes:

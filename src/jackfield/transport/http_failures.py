@@ -294,9 +294,9 @@ def sent_on_to(request: httpx2.Request, response: httpx2.Response) -> bytes | No
 
 
 def is_followed(request: httpx2.Request, response: httpx2.Response) -> bool:
-    """Whether the SDK sends a POST on: by a redirect that keeps the method, to the same server."""
+    """Whether a request is sent on: by a redirect that keeps the method, to the same server. So does the SDK."""
     location, origin = _location(request, response), request.url
-    if response.status_code not in (307, 308) or location is None:
+    if (response.status_code not in (307, 308) and request.method == "POST") or location is None:
         return False
     to_https = (origin.scheme, origin.port, location.scheme, location.port) == ("http", None, "https", None)
     same = (location.scheme, location.port) == (origin.scheme, origin.port)
