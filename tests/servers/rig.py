@@ -67,6 +67,8 @@ class Rig:
         os.close(descriptor)
 
     def lines(self, start: str) -> int:
+        if not os.path.isfile(self.options.log):
+            return 0  # /dev/null keeps nothing
         with open(self.options.log, "a+") as file:
             file.seek(0)
             return sum(line.startswith(start) for line in file)
@@ -103,7 +105,7 @@ class Rig:
         state["count"] = state.get("count", 0) + 1
         text = f"{name} {arguments.get('n', '')}"
         time.sleep(arguments.get("seconds", 0))
-        if self.lines(f"run {name} {arguments.get('n', '')}\n") <= arguments.get("slow", 0):
+        if (slow := arguments.get("slow")) and self.lines(f"run {name} {arguments.get('n', '')}\n") <= slow:
             hang()
         if name == "count":
             text = str(state["count"])
