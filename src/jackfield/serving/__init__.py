@@ -6,6 +6,9 @@ memory, Redis (extra `redis`) or PostgreSQL (extra `postgres`).
 
 from __future__ import annotations
 
+from ..auth.json_web_tokens import JWTAuth
+from ..auth.resource import ProtectedResource
+from ..auth.tokens import BearerFile, TokenCheckError
 from .app import ServedSessions, serve_sessions
 from .backends import Backend
 from .backplane import Backplane
@@ -27,10 +30,13 @@ from .streams import StreamManager
 __all__ = [
     "Backend",
     "Backplane",
+    "BearerFile",
     "InMemoryBackplane",
     "InMemorySessionStore",
     "InMemoryStreamManager",
+    "JWTAuth",
     "Principal",
+    "ProtectedResource",
     "RequestRunsError",
     "RunningCall",
     "ServedSessions",
@@ -45,6 +51,7 @@ __all__ = [
     "StoredDataError",
     "StreamEvent",
     "StreamManager",
+    "TokenCheckError",
     "UnknownEventError",
     "serve_sessions",
     "state",

@@ -9,43 +9,30 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import anyio
+from mcp.server.auth.provider import TokenVerifier
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .access import Access, access_by, access_of
 from .backends import Backend
 from .bus import BusBridge
 from .host import SessionHost
 from .limits import ServingLimits
+from .request_checks import BodyCheck, HostCheck, accepts_others
 from .sdk_seams import process_bus
 from .stores import SessionStore
 from .streams import StreamManager
 
 logger: logging.Logger = logging.getLogger("jackfield")
-
-_LOOPBACK = ["127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*"]
-
-
-class _Endpoint:
-    """A class, so that Starlette passes it every method as it is."""
-
-    def __init__(self, host: SessionHost | StreamableHTTPSessionManager) -> None:
-        self._host = host
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if isinstance(self._host, SessionHost):
-            await self._host(scope, receive, send)
-        else:
-            await self._host.handle_request(scope, receive, send)
 
 
 class ServedSessions:
@@ -60,11 +47,13 @@ class ServedSessions:
         server: Server[Any],
         host: SessionHost | StreamableHTTPSessionManager,
         routes: Sequence[BaseRoute],
-        path: str,
+        access: Access | None,
     ) -> None:
         self._server = server
         self._host = host
-        self._app = Starlette(routes=[Route(path, _Endpoint(host)), *routes], lifespan=self.lifespan)
+        self._access = access
+        middleware = [] if access is None else access.middleware
+        self._app = Starlette(routes=routes, middleware=middleware, lifespan=self.lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -102,6 +91,12 @@ class ServedSessions:
             raise RuntimeError("A stateless server has no sessions.")
         return self._host
 
+    @property
+    def well_known_routes(self) -> Sequence[BaseRoute]:
+        """What tells clients without a token who issues tokens. It is served already; where this application is mounted
+        below a path, add these to the routes of the outer one: clients look for them at the root."""
+        return () if self._access is None else self._access.routes
+
     async def notify(self, session_id: str, method: str, params: Mapping[str, Any] | None = None) -> None:
         """Send a notification to a session, on whichever instance its client reads.
 
@@ -136,6 +131,7 @@ def serve_sessions(
     *,
     sessions: SessionStore | None = None,
     streams: StreamManager | None = None,
+    auth: TokenVerifier | Literal["none"] | None = None,
     session_ttl: float = 3600.0,
     stateless: bool = False,
     keys: Sequence[bytes | str] | None = None,
@@ -155,59 +151,72 @@ def serve_sessions(
         backend: What the instances share; sessions live in this process if omitted.
         sessions: Another session store than the backend's.
         streams: Another stream manager than the backend's.
+        auth: Checks the tokens of clients: a `JWTAuth`, a `BearerFile`, or any `TokenVerifier` of the SDK. A session
+            then belongs to the user and client that opened it. Omit it where the server has `auth` settings of its own.
+            "none" confirms that nobody is checked although clients of other machines are accepted.
         session_ttl: Seconds that a session lives without a request or an open stream.
         stateless: No sessions: each request stands for itself, and nothing is sent to the client but answers.
         keys: The keys that protect the `requestState` of MCP 2026-07-28, each of at least 32 bytes, the same on every
             instance. The first one protects, all of them are accepted, so that they can be changed one at a time.
         path: Where it is served.
         allowed_hosts: Accepted `Host` headers, `name:*` for any port, `*` for all; those of this machine if omitted.
-        allowed_origins: Accepted `Origin` headers; those of this machine if omitted.
+        allowed_origins: Accepted `Origin` headers, written in the same way. If omitted: all where all hosts are
+            accepted, otherwise those of this machine.
         limits: Bounds on what clients can make it hold.
 
     Raises:
-        TypeError: The server is neither of the two.
-        ValueError: A setting is out of its range.
+        TypeError: The server is neither of the two, or `auth` cannot check tokens.
+        ValueError: A setting is out of its range, or clients of other machines would be accepted without `auth`.
 
     Source: MCP 2025-11-25, basic/transports "Session Management", "Resumability and Redelivery"; MCP 2026-07-28.
     """
-    low_level, routes = _low_level(server, path)
+    low_level, routes, access = _low_level(server, path)
+    access = _access(access, auth, allowed_hosts)
     if keys is not None:
         _share_keys(low_level, keys)
-    security = _security(allowed_hosts, allowed_origins)
+    bounds = limits or ServingLimits()
     if stateless:
-        manager = StreamableHTTPSessionManager(low_level, stateless=True, security_settings=security)
-        return ServedSessions(low_level, manager, routes, path)
-    _accept_subscriptions(low_level)
-    given = backend or Backend()
-    host = SessionHost(
-        low_level,
-        sessions or given.sessions,
-        streams or given.streams,
-        session_ttl=session_ttl,
-        limits=limits,
-        security=security,
+        host = StreamableHTTPSessionManager(low_level, stateless=True, max_request_body_size=bounds.body_bytes)
+        endpoint: ASGIApp = BodyCheck(StreamableHTTPASGIApp(host), bounds.body_bytes)
+    else:
+        _accept_subscriptions(low_level)
+        given = backend or Backend()
+        endpoint = host = SessionHost(
+            low_level, sessions or given.sessions, streams or given.streams, session_ttl=session_ttl, limits=bounds
+        )
+    if access is not None:
+        endpoint = access.required(endpoint)
+        routes += access.routes
+    return ServedSessions(
+        low_level, host, [Route(path, HostCheck(endpoint, allowed_hosts, allowed_origins)), *routes], access
     )
-    return ServedSessions(low_level, host, routes, path)
 
 
-def _low_level(server: MCPServer[Any] | Server[Any], path: str) -> tuple[Server[Any], list[BaseRoute]]:
+def _low_level(server: MCPServer[Any] | Server[Any], path: str) -> tuple[Server[Any], list[BaseRoute], Access | None]:
+    """The low-level server, the routes that its author added, and how its own settings check clients."""
     if isinstance(server, Server):
-        return server, []
+        return server, [], None
     if isinstance(server, MCPServer):  # pyright: ignore[reportUnnecessaryIsInstance]
-        # The public way to the low-level server, and to the routes that the author added.
+        # The public way to all three.
         app = server.streamable_http_app(streamable_http_path=path)
-        return server.session_manager.app, [route for route in app.routes if getattr(route, "path", None) != path]
+        routes = [route for route in app.routes if getattr(route, "path", None) != path]
+        return server.session_manager.app, routes, access_of(app, path)
     raise TypeError(f"`server` must be an MCPServer or a low-level Server of the SDK, not {type(server).__name__}.")
 
 
-def _security(hosts: Sequence[str] | None, origins: Sequence[str] | None) -> TransportSecuritySettings:
-    if hosts is not None and "*" in hosts:
-        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[*_LOOPBACK] if hosts is None else list(hosts),
-        allowed_origins=[f"http://{host}" for host in _LOOPBACK] if origins is None else list(origins),
-    )
+def _access(
+    own: Access | None, auth: TokenVerifier | Literal["none"] | None, hosts: Sequence[str] | None
+) -> Access | None:
+    if own is not None:
+        if auth is not None:
+            raise ValueError("The server was made with `auth` settings of its own: leave out `auth`.")
+        return own
+    if auth is None and accepts_others(hosts):
+        raise ValueError(
+            "`allowed_hosts` accepts clients of other machines, but nothing checks who they are. Give `auth`; or "
+            'auth="none" if everybody may use this server, or something in front of it checks them.'
+        )
+    return None if auth is None or auth == "none" else access_by(auth)
 
 
 def _share_keys(server: Server[Any], keys: Sequence[bytes | str]) -> None:

@@ -12,6 +12,7 @@ import copy
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, cast
@@ -25,11 +26,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.server.streamable_http import check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import (
-    RequestBodyLimitMiddleware,
-    TransportSecurityMiddleware,
-    TransportSecuritySettings,
-)
+from mcp.shared.inbound import MCP_METHOD_HEADER
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
@@ -66,6 +63,7 @@ from .exchange import HOLD_SECONDS, Exchange
 from .limits import ServingLimits
 from .readers import LogReader, write_events
 from .records import Principal, RunningCall, SessionRecord
+from .request_checks import BodyCheck
 from .state import STATE_SCOPE, StoredState
 from .stores import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED, SessionStore, resource_topic
 from .streams import STANDALONE, StreamManager
@@ -110,7 +108,6 @@ class SessionHost:
         streams: Their streams.
         session_ttl: Seconds that a session lives without being used.
         limits: Bounds on what clients can make it hold.
-        security: The SDK's checks of `Host` and `Origin` headers.
         stream_after: Seconds after which a request without an answer is answered by a stream, so that its client can
             resume. A quicker one that sends nothing on the way is answered by plain JSON.
         retry_seconds: How long a client is to wait before it comes back to a stream.
@@ -125,7 +122,6 @@ class SessionHost:
         *,
         session_ttl: float = 3600.0,
         limits: ServingLimits | None = None,
-        security: TransportSecuritySettings | None = None,
         stream_after: float = 0.1,
         retry_seconds: float = 1.0,
         ping_seconds: float = 15.0,
@@ -138,19 +134,18 @@ class SessionHost:
         self.limits: ServingLimits = limits or ServingLimits()
         self.session_ttl: float = session_ttl
         self._server = server
-        self._security_settings = security
-        self._security = TransportSecurityMiddleware(security)
         self._stream_after = stream_after
         self._retry_ms = round(retry_seconds * 1000)
         self._ping_seconds = ping_seconds
         self._running: dict[tuple[str, str], Exchange] = {}
         self._readers: dict[str, tuple[str, LogReader]] = {}
         self._open_streams = 0
+        self._listens: Counter[Principal] = Counter()
         self._handshakes: dict[str, tuple[Mapping[str, Any], InitializeRequestParams]] = {}
         self._is_lost = anyio.Event()
         self._is_idle = anyio.Event()
         self._is_draining = False
-        self._app = RequestBodyLimitMiddleware(self._handle, self.limits.body_bytes)
+        self._app = BodyCheck(self._routed, self.limits.body_bytes)
         self._tasks: TaskGroup | None = None
         self._listeners: list[Callable[[Published], None]] = []
 
@@ -172,9 +167,7 @@ class SessionHost:
             # The SDK's manager would enter the lifespan a second time.
             modern = copy.copy(self._server)
             modern.lifespan = lambda _: contextlib.nullcontext(self._state)  # type: ignore[assignment]
-            self._modern = StreamableHTTPSessionManager(
-                modern, security_settings=self._security_settings, max_request_body_size=self.limits.body_bytes
-            )
+            self._modern = StreamableHTTPSessionManager(modern, max_request_body_size=self.limits.body_bytes)
             await stack.enter_async_context(self._modern.run())
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -328,37 +321,49 @@ class SessionHost:
                 "These sessions are not running. Starlette and FastAPI do not start a mounted application: give them "
                 "`lifespan=served.lifespan`."
             )
+        await self._app(scope, receive, send)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         version = Request(scope).headers.get("mcp-protocol-version")
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            await self._handle_modern(scope, receive, send)
+        else:
+            await self._handle(scope, receive, send)
+
+    async def _handle_modern(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the SDK answer a request of 2026-07-28."""
+        request = Request(scope)
+        # The SDK refuses a request whose header and body differ.
+        if request.headers.get(MCP_METHOD_HEADER) != "subscriptions/listen":
             await self._modern.handle_request(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        try:
+            with self._one_more_listen(_principal(request)):
+                await self._modern.handle_request(scope, receive, send)
+        except ServingLimitError as reached:
+            await _limited(reached)(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self._security.validate_request(request, is_post=request.method == "POST")
-        if response is None:
-            try:
-                response = await self._answered(request, send)
-            except _Refused as refused:
-                response = refused.response
-            except StoreUnavailableError as failure:
-                logger.warning("[MCP] %s", failure.message)
-                text = "The session store cannot be reached; nothing was run. Try again."
-                response = refusal(503, INTERNAL_ERROR, text, {"retry-after": "1"})
-            except ServingLimitError as reached:
-                status = _REFUSED_STATUS.get(reached.bound, 429)
-                headers = {"retry-after": "1"} if status in (429, 503) else {}
-                response = refusal(status, INVALID_REQUEST, reached.message, headers)
-            except RequestRunsError as failure:
-                response = refusal(400, INVALID_REQUEST, failure.message)
-            except UnknownEventError as failure:
-                response = refusal(400, INVALID_REQUEST, f"{failure.message} Begin a new stream without Last-Event-ID.")
-            except StoredDataError as failure:
-                logger.error("[MCP] %s", failure.message)
-                response = _not_found().response
-            except ClientDisconnect:
-                return
+        try:
+            response = await self._answered(request, send)
+        except _Refused as refused:
+            response = refused.response
+        except StoreUnavailableError as failure:
+            logger.warning("[MCP] %s", failure.message)
+            text = "The session store cannot be reached; nothing was run. Try again."
+            response = refusal(503, INTERNAL_ERROR, text, {"retry-after": "1"})
+        except ServingLimitError as reached:
+            response = _limited(reached)
+        except RequestRunsError as failure:
+            response = refusal(400, INVALID_REQUEST, failure.message)
+        except UnknownEventError as failure:
+            response = refusal(400, INVALID_REQUEST, f"{failure.message} Begin a new stream without Last-Event-ID.")
+        except StoredDataError as failure:
+            logger.error("[MCP] %s", failure.message)
+            response = _not_found().response
+        except ClientDisconnect:
+            return
         if response is not None:
             await response(scope, receive, send)
 
@@ -644,6 +649,21 @@ class SessionHost:
         finally:
             self._open_streams -= 1
 
+    @contextlib.contextmanager
+    def _one_more_listen(self, principal: Principal | None) -> Generator[None]:
+        if principal is not None and self._listens[principal] >= (most := self.limits.listens_per_user):
+            text = "No stream was opened: this user has too many on this instance"
+            raise ServingLimitError(text, bound="listens_per_user", maximum=most)
+        with self._one_more_stream():
+            if principal is not None:
+                self._listens[principal] += 1
+            try:
+                yield
+            finally:
+                if principal is not None:
+                    self._listens[principal] -= 1
+                    self._listens += Counter()  # drops those that have none
+
     # The SDK's objects
 
     def _outbound(self, record: SessionRecord) -> SessionOutbound:
@@ -665,6 +685,12 @@ class SessionHost:
         connection.client_params = kept[1]
         connection.initialized.set()
         return connection
+
+
+def _limited(reached: ServingLimitError) -> Response:
+    status = _REFUSED_STATUS.get(reached.bound, 429)
+    headers = {"retry-after": "1"} if status in (429, 503) else {}
+    return refusal(status, INVALID_REQUEST, reached.message, headers)
 
 
 def _transport(request: Request, can_send_request: bool) -> TransportContext:

@@ -12,7 +12,8 @@ class ServingLimits:
     Args:
         sessions: Sessions in the store (503).
         sessions_per_user: Sessions of one principal (429).
-        streams: Open streams on this instance that clients opened by GET (503).
+        streams: Open streams on this instance that clients opened by GET or `subscriptions/listen` (503).
+        listens_per_user: Open streams on this instance that one principal opened by `subscriptions/listen` (429).
         requests: Running requests on this instance (503).
         requests_per_session: Running requests of one session, and as many notifications whose handlers run (429).
         subscriptions_per_session: Topics that one session hears of: resources that its client subscribed to, and the
@@ -27,6 +28,7 @@ class ServingLimits:
     sessions: int = 10_000
     sessions_per_user: int = 100
     streams: int = 1_000
+    listens_per_user: int = 16
     requests: int = 1_000
     requests_per_session: int = 100
     subscriptions_per_session: int = 1_000

@@ -1,0 +1,69 @@
+"""What a server says of itself to clients that have no token: its address, and who issues tokens for it.
+
+Source: RFC 9728 (OAuth 2.0 Protected Resource Metadata); MCP 2025-11-25, basic/authorization.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class ProtectedResource:
+    """A server whose clients need a token.
+
+    Args:
+        url: The address at which clients reach it, as in the tokens' audience.
+        issuers: The authorization servers that issue tokens for it; at least one.
+        scopes: The scopes that each request needs.
+
+    Raises:
+        ValueError: An address is not one, or would go over an unprotected line.
+    """
+
+    url: str
+    issuers: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.issuers:
+            raise ValueError("`issuers` must name at least one authorization server.")
+        check_address("url", self.url)
+        for issuer in self.issuers:
+            check_address("issuers", issuer)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something on the web."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def check_address(name: str, text: str) -> None:
+    """Refuse what is not an address, or one whose answers anybody on the way could forge.
+
+    Args:
+        name: The setting that it is the value of.
+        text: The value.
+
+    Raises:
+        ValueError: It is no http(s) address, has a fragment, or is a plain http one of another machine.
+    """
+    if not is_address(text) or urlsplit(text).fragment:
+        raise ValueError(f"`{name}` must be an address that begins with https://, without a fragment; {text!r} is not.")
+    parts = urlsplit(text)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"`{name}` must begin with https://: {text!r} goes over an unprotected line.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, without port, is this machine for certain."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,215 @@
+"""`BearerFile`: the tokens of a server's users in a file, for servers without an authorization server."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mcp.server.auth.provider import AccessToken
+
+from ..errors import ConfigError, JackfieldError, did_you_mean
+from ..plain import as_list, as_strings, as_table
+from .resource import ProtectedResource
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_SHORTEST_TOKEN_CHARS = 20
+"""The file may hold plain hashes, which protect only what cannot be guessed."""
+
+_MAX_FILE_BYTES = 4 * 1024 * 1024
+_KEYS = ("subject", "token", "sha256", "scopes", "client", "expires")
+_HASH = re.compile("[0-9a-fA-F]{64}")
+
+
+class TokenCheckError(JackfieldError):
+    """A token could not be checked now. Nothing is known about it: it is neither accepted nor refused."""
+
+    code: ClassVar[str] = "token_check"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    subject: str
+    client: str
+    scopes: Sequence[str]
+    expires_at: int | None
+
+
+class BearerFile:
+    """Accepts the tokens that stand in a TOML file. The file is read again when it changes.
+
+    ```toml
+    [[tokens]]
+    subject = "ann"
+    token = "Zk3...at least 20 characters"
+    scopes = ["notes:read"]
+
+    [[tokens]]
+    subject = "ci"
+    sha256 = "9f86..."          # of the token: printf %s TOKEN | sha256sum
+    expires = 2027-01-01T00:00:00Z
+    ```
+
+    A file that was changed into something wrong accepts no token until it is right again, so that none is accepted
+    that was to be removed.
+
+    Args:
+        path: The file. It may be readable for its owner only.
+        required_scopes: The scopes that each request needs.
+
+    Raises:
+        ConfigError: The file cannot be read, is readable for others, or something in it is wrong.
+    """
+
+    resource: ProtectedResource | None = None
+    """There is no authorization server to tell clients of."""
+
+    def __init__(self, path: str | os.PathLike[str], *, required_scopes: Sequence[str] = ()) -> None:
+        self._path = Path(path)
+        self.required_scopes: Sequence[str] = tuple(required_scopes)
+        self._seen: tuple[int, ...] = ()
+        self._entries: Mapping[str, _Entry] = {}
+        self._wrong: ConfigError | None = None
+        self._read()
+        if self._wrong is not None:
+            raise self._wrong
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose token it is, and what they may do; `None` where it is nobody's.
+
+        Raises:
+            TokenCheckError: The file was changed and is wrong now.
+        """
+        self._read()
+        if self._wrong is not None:
+            raise TokenCheckError(self._wrong.message, hint=self._wrong.hint, retryable=True)
+        entry = self._entries.get(_digest(token))
+        if entry is None:
+            return None
+        return AccessToken(
+            token=token,
+            client_id=entry.client,
+            scopes=list(entry.scopes),
+            expires_at=entry.expires_at,
+            subject=entry.subject,
+        )
+
+    def _read(self) -> None:
+        """Read the file if it is not the one that was read before."""
+        try:
+            status = self._path.stat()
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+            if seen == self._seen:
+                return
+            self._entries = _parsed(self._path)
+            self._seen, self._wrong = seen, None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._refuse_all(ConfigError(f"The token file {self._path} cannot be read: {reason}."))
+        except ConfigError as error:
+            self._refuse_all(error)
+
+    def _refuse_all(self, error: ConfigError) -> None:
+        if self._wrong is None or self._wrong.message != error.message:
+            logger.error("[MCP] No token is accepted: %s", error)
+        self._entries, self._seen, self._wrong = {}, (), error
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _parsed(path: Path) -> Mapping[str, _Entry]:
+    """The entries of a file by the digests of their tokens.
+
+    Raises:
+        OSError: It cannot be read.
+        ConfigError: It is not private, or something in it is wrong.
+    """
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+        if os.name == "posix" and mode & 0o077:
+            raise ConfigError(
+                f"The token file {path} can be read or written by others (its mode is {mode:o}).",
+                hint=f"Run `chmod 600 {path}`; if others may have read it, replace its tokens.",
+            )
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"The token file {path} has more than {_MAX_FILE_BYTES:,} bytes.")
+    try:
+        read = tomllib.loads(data.decode())
+    except UnicodeDecodeError:
+        raise ConfigError(f"The token file {path} is not UTF-8 text.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # Its text has the place and what was expected there, nothing of the file.
+        raise ConfigError(f"The token file {path} is not TOML: {error}.") from None
+    listed: object = read.pop("tokens", [])
+    if read or not isinstance(listed, list):
+        raise ConfigError(f"The token file {path} must hold a list of `[[tokens]]` and nothing else.")
+    entries: dict[str, _Entry] = {}
+    for number, entry in enumerate(as_list(listed), 1):  # pyright: ignore[reportUnknownArgumentType]
+        digest, made = _entry(entry, f"Entry {number} of the token file {path}")
+        if digest in entries:
+            raise ConfigError(f"Entry {number} of the token file {path} has the same token as an entry before it.")
+        entries[digest] = made
+    return entries
+
+
+def _entry(entry: object, where: str) -> tuple[str, _Entry]:
+    """One entry with the digest of its token."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where} is not a table.")
+    table = as_table(entry)  # pyright: ignore[reportUnknownArgumentType]
+    for key in table:
+        if key not in _KEYS:
+            raise ConfigError(f"{where} has an unknown key {key!r}.", hint=did_you_mean(key, _KEYS, "key"))
+    subject, client = table.get("subject"), table.get("client", table.get("subject"))
+    if not isinstance(subject, str) or not subject:
+        raise ConfigError(f"{where} has no `subject`: the name of whose token it is.")
+    if not isinstance(client, str):
+        raise ConfigError(f"{where} ({subject!r}): `client` must be text.")
+    scopes = as_strings(table.get("scopes", []))
+    if scopes is None or any(not scope or scope.split() != [scope] for scope in scopes):
+        raise ConfigError(f"{where} ({subject!r}): `scopes` must be a list of names without blanks.")
+    return _digest_of(table, f"{where} ({subject!r})"), _Entry(
+        subject, client, tuple(scopes), _expiry(table.get("expires"), f"{where} ({subject!r})")
+    )
+
+
+def _digest_of(table: Mapping[str, Any], where: str) -> str:
+    token, hashed = table.get("token"), table.get("sha256")
+    if (token is None) == (hashed is None):
+        raise ConfigError(f"{where} must have either `token` or `sha256`.")
+    if hashed is not None:
+        if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
+            raise ConfigError(
+                f"{where}: `sha256` must be the 64 hexadecimal digits of the token's SHA-256.",
+                hint="printf %s TOKEN | sha256sum",
+            )
+        return hashed.lower()
+    if not isinstance(token, str) or len(token) < _SHORTEST_TOKEN_CHARS or token.split() != [token]:
+        raise ConfigError(
+            f"{where}: `token` must be text of at least {_SHORTEST_TOKEN_CHARS} characters without blanks.",
+            hint='python -c "import secrets; print(secrets.token_urlsafe(32))" makes a good one.',
+        )
+    return _digest(token)
+
+
+def _expiry(value: object, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime.combine(value, time())
+    else:
+        raise ConfigError(f"{where}: `expires` must be a date or a time, such as 2027-01-01 or 2027-01-01T12:00:00Z.")
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

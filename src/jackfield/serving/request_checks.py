@@ -1,0 +1,100 @@
+"""What is refused before anything of a request's body is looked at: unknown hosts and origins, and bodies too large."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from mcp_types import INVALID_REQUEST
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..auth.resource import is_loopback
+from ..errors import one_line
+from .wire import refusal
+
+_PORT = re.compile(r":(\*|[0-9]+)$")
+_LOOPBACK = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*")
+
+
+class HostCheck:
+    """Refuses requests for host names, or from web pages, that a server does not know: protection from DNS rebinding.
+
+    Args:
+        app: The other.
+        hosts: Accepted `Host` headers, `name:*` for any port, `*` for all; those of this machine if omitted.
+        origins: Accepted `Origin` headers, written in the same way. If omitted: all where all hosts are accepted,
+            otherwise those of this machine.
+
+    Source: MCP 2025-11-25, basic/transports "Security Warning".
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, origins: Sequence[str] | None) -> None:
+        self._app = app
+        self._hosts = _LOOPBACK if hosts is None else tuple(hosts)
+        if origins is None:
+            origins = ("*",) if "*" in self._hosts else [f"http://{host}" for host in _LOOPBACK]
+        self._origins = tuple(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Request(scope).headers
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not _is_among(host, self._hosts):
+            await _refused(421, "Host", host, "allowed_hosts")(scope, receive, send)
+        elif origin and not _is_among(origin, self._origins):
+            await _refused(403, "Origin", origin, "allowed_origins")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_among(value: str, accepted: Sequence[str]) -> bool:
+    value = value.lower()
+    return any(
+        one == "*" or value == one.lower() or (one.endswith(":*") and value.startswith(one[:-1].lower()))
+        for one in accepted
+    )
+
+
+def _refused(status: int, header: str, value: str, setting: str) -> ASGIApp:
+    text = (
+        f"Nothing was run: this server does not accept the {header} header {one_line(value, 100)!r}. Its operator can "
+        f"add it to the `{setting}` of `serve_sessions`."
+    )
+    return refusal(status, INVALID_REQUEST, text)
+
+
+class BodyCheck:
+    """Refuses requests whose body is too large; others are read and passed on.
+
+    Args:
+        app: What answers them.
+        body_bytes: The bound, of `ServingLimits`.
+    """
+
+    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+        self._app = app
+        self._body_bytes = body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_passed = False
+
+        async def passed(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal is_passed
+            is_passed = True
+            await self._app(scope, receive, send)
+
+        async def answered(message: Message) -> None:
+            # The SDK's own refusal does not name the bound.
+            if is_passed:
+                await send(message)
+
+        await RequestBodyLimitMiddleware(passed, self._body_bytes)(scope, receive, answered)
+        if not is_passed:
+            text = f"Nothing was run: the request is too large (`body_bytes` is {self._body_bytes})."
+            await refusal(413, INVALID_REQUEST, text)(scope, receive, send)
+
+
+def accepts_others(hosts: Sequence[str] | None) -> bool:
+    """Whether clients of other machines are accepted under one of these names."""
+    return any(not is_loopback(host.rpartition(":")[0] if _PORT.search(host) else host) for host in hosts or ())

@@ -1,0 +1,393 @@
+"""Who may use a served session: over two instances that share a backend."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from typing import Any
+
+import anyio
+import httpx2
+import jwt
+import pytest
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import MCPServer
+from tests.serving.authorized import (
+    AUDIENCE,
+    INITIALIZE,
+    MODERN,
+    Client,
+    Gate,
+    Issuer,
+    Key,
+    answer_of,
+    guarded,
+    instances,
+    text_of,
+    until,
+)
+
+from jackfield.serving import Backend, serve_sessions
+
+NOT_FOUND = "Session not found: it expired, was ended, or is not yours. Initialize again."
+
+
+async def test_a_session_is_its_users_on_every_instance() -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        here, there = two.urls
+        ann = Client(http, issuer.token("ann"))
+        await ann.initialize(here)
+        assert json.loads(await ann.call(there, "whoami")) == ["app", "ann", ["notes:read", "notes:write"]]
+        others = {
+            "another user": issuer.token("bob"),
+            "the same user with another client": issuer.token("ann", client_id="other"),
+            "a client without a user": issuer.token("ann", sub=None),
+        }
+        for url in two.urls:
+            for who, token in others.items():
+                other = Client(http, token, ann.session)
+                answers = [
+                    await other.request(url, "tools/call", {"name": "whoami", "arguments": {}}),
+                    await other.post(url, {"method": "notifications/initialized"}),
+                    await other.post(url, {"id": "x:y", "result": {}}),
+                    await http.get(url, headers=other.headers(accept="text/event-stream")),
+                    await http.get(url, headers=other.headers(accept="text/event-stream", last_event_id="get/0")),
+                    await http.delete(url, headers=other.headers()),
+                ]
+                for answer in answers:
+                    assert (answer.status_code, answer.json()["error"]["message"]) == (404, NOT_FOUND), who
+        assert json.loads(await ann.call(here, "whoami"))[1] == "ann"
+
+
+async def test_nothing_of_a_session_can_be_changed_by_another_user() -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        here, there = two.urls
+        ann, bob = Client(http, issuer.token("ann")), Client(http, issuer.token("bob"))
+        bob.session = await ann.initialize(here)
+        async with ann.stream(here) as stream, anyio.create_task_group() as tasks:
+            answers: list[str] = []
+
+            async def run(tool: str, number: int) -> None:
+                answers.append(await ann.call(here, tool, number))
+
+            tasks.start_soon(run, "wait", 5)
+            await until(lambda: two.gate.running == 1)
+            for url in (here, there):
+                # A running id of hers: not even that it runs is said.
+                refused = [
+                    await bob.request(url, "tools/call", {"name": "whoami", "arguments": {}}, number=5),
+                    await bob.post(url, {"method": "notifications/cancelled", "params": {"requestId": 5}}),
+                    await bob.post(
+                        url, {"method": "notifications/progress", "params": {"progressToken": 5, "progress": 1}}
+                    ),
+                    await http.get(url, headers=bob.headers(accept="text/event-stream", last_event_id="get/0")),
+                    await http.delete(url, headers=bob.headers()),
+                ]
+                assert {answer.status_code for answer in refused} == {404}
+            assert two.gate.running == 1
+            assert two.gate.cancelled == 0
+            host = two.served[0].host
+            assert len(await host.sessions.running_on(host.instance)) == 1
+            two.gate.opened.set()
+            await until(lambda: answers == ["went on"])
+            # Her stream was not taken over.
+            assert ann.session is not None
+            await two.served[1].notify(ann.session, "notifications/message", {"level": "info", "data": "still here"})
+            async for line in stream.aiter_lines():
+                if "still here" in line:
+                    break
+
+
+async def test_an_answer_counts_only_from_whom_was_asked() -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        here, there = two.urls
+        ann, bob = Client(http, issuer.token("ann")), Client(http, issuer.token("bob"))
+        await ann.initialize(here)
+        own = await bob.initialize(there)
+        body = {"id": 1, "jsonrpc": "2.0", "method": "tools/call", "params": {"name": "ask", "arguments": {}}}
+        async with http.stream("POST", here, json=body, headers=ann.headers()) as response:
+            lines = response.aiter_lines()
+            async for line in lines:
+                if line.startswith("data: {"):
+                    asked = json.loads(line[6:])["id"]
+                    break
+            forged = {"id": asked, "result": {"action": "accept", "content": {"city": "Mordor"}}}
+            assert (await bob.post(there, forged)).status_code == 202  # in bob's own session nobody asked
+            bob.session = ann.session
+            assert (await bob.post(here, forged)).status_code == 404
+            assert (await bob.post(there, forged)).status_code == 404
+            real = {"id": asked, "result": {"action": "accept", "content": {"city": "Riga"}}}
+            assert (await ann.post(there, real)).status_code == 202
+            rest = [line async for line in lines]
+        assert text_of(answer_of("\n".join(rest))) == "accept: Riga"
+        bob.session = own
+        assert json.loads(await bob.call(here, "whoami"))[1] == "bob"
+
+
+async def test_without_a_good_token_there_is_a_challenge() -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        ann = Client(http, issuer.token("ann"))
+        await ann.initialize(two.urls[0])
+        for url in two.urls:
+            for token in (None, "eve", issuer.token("ann")[:-8] + "AAAAAAAA"):
+                eve = Client(http, token, ann.session)
+                for answer in (
+                    await eve.request(url, "tools/call", {"name": "whoami", "arguments": {}}),
+                    await eve.request(url, "initialize", INITIALIZE),
+                    await eve.request(url, "tools/list", mcp_protocol_version=MODERN, mcp_method="tools/list"),
+                    await http.get(url, headers=eve.headers()),
+                    await http.delete(url, headers=eve.headers()),
+                ):
+                    assert answer.status_code == 401
+                    challenge = answer.headers["www-authenticate"]
+                    where = 'resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp"'
+                    assert challenge.startswith("Bearer ")
+                    assert where in challenge
+        assert json.loads(await ann.call(two.urls[1], "whoami"))[1] == "ann"
+
+
+def _unsigned(claims: dict[str, Any]) -> str:
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in ({"alg": "none", "typ": "JWT", "kid": "first"}, claims)
+    ]
+    return ".".join([*parts, ""])
+
+
+def _confused(issuer: Issuer) -> str:
+    """Signed by HMAC, with the public key as the secret."""
+    import hashlib
+    import hmac
+
+    header = {"alg": "HS256", "typ": "JWT", "kid": "first"}
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, issuer.claims())]
+    signature = hmac.new(issuer.key.public_pem, b".".join(parts), hashlib.sha256).digest()
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def _bad_tokens(issuer: Issuer) -> dict[str, str]:
+    now = int(time.time())
+    return {
+        "another audience": issuer.token(aud="https://other.example.com/mcp"),
+        "no audience": issuer.token(aud=None),
+        "another issuer": issuer.token(iss="https://evil.example.com"),
+        "no issuer": issuer.token(iss=None),
+        "the issuer with a slash": issuer.token(iss=issuer.url + "/"),
+        "expired": issuer.token(exp=now - 60),
+        "without an end": issuer.token(exp=None),
+        "not valid yet": issuer.token(nbf=now + 60),
+        "issued in the future": issuer.token(iat=now + 600),
+        "alg none": _unsigned(issuer.claims()),
+        "signed with the public key": _confused(issuer),
+        "key unknown": issuer.token(key=Key("second")),
+        "key of another, under a known name": issuer.token(key=Key("first")),
+        "neither user nor client": issuer.token(sub=None, client_id=None),
+        "the user is no text": jwt.encode(
+            {**issuer.claims(), "sub": "x", "client_id": ["app"]}, issuer.key.private, "ES256", {"kid": "first"}
+        ),
+    }
+
+
+async def test_tokens_that_are_not_for_this_server_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        caplog.set_level(logging.DEBUG)
+        ann = Client(http, issuer.token("ann"))
+        await ann.initialize(two.urls[0])
+        bad = _bad_tokens(issuer)
+        for url in two.urls:
+            for why, token in bad.items():
+                answer = await Client(http, token, ann.session).request(url, "ping")
+                assert answer.status_code == 401, why
+        for token in [*bad.values(), ann.token]:
+            assert token
+            assert token not in caplog.text
+            assert token.split(".")[1] not in caplog.text
+
+
+async def test_the_scopes_of_the_current_token_count() -> None:
+    async with guarded() as made:
+        two, issuer, http = made.instances, made.issuer, made.http
+        ann = Client(http, issuer.token("ann", scope="notes:read notes:write"))
+        await ann.initialize(two.urls[0])
+        ann.token = issuer.token("ann", scope="notes:read")
+        for url in two.urls:
+            assert json.loads(await ann.call(url, "whoami"))[2] == ["notes:read"]
+        ann.token = issuer.token("ann", scope=None, scp=["admin"])
+        assert json.loads(await ann.call(two.urls[1], "whoami"))[2] == ["admin"]
+
+
+async def test_required_scopes_are_asked_for_by_name() -> None:
+    async with guarded(1, required_scopes=["notes:read", "notes:write"]) as one:
+        [url], ann = one.urls, one.client()
+        await ann.initialize(url)
+        ann.token = one.issuer.token("ann", scope="notes:read")
+        lacking = await ann.request(url, "ping")
+        assert lacking.status_code == 403
+        for part in ('error="insufficient_scope"', 'scope="notes:read notes:write"', "resource_metadata="):
+            assert part in lacking.headers["www-authenticate"]
+        nobody = await Client(one.http, None).request(url, "ping")
+        assert 'scope="notes:read notes:write"' in nobody.headers["www-authenticate"]
+
+
+async def test_clients_learn_who_issues_tokens() -> None:
+    async with guarded(1, required_scopes=["notes:read"]) as one:
+        base = one.urls[0].removesuffix("/mcp") + "/.well-known/oauth-protected-resource"
+        for url in (base + "/mcp", base):
+            answer = await one.http.get(url)
+            assert answer.status_code == 200
+            said = answer.json()
+            assert said["resource"] == AUDIENCE
+            assert said["authorization_servers"] == [one.issuer.url]
+            assert said["scopes_supported"] == ["notes:read"]
+        assert [route.path for route in one.instances.served[0].well_known_routes] == [  # type: ignore[attr-defined]
+            "/.well-known/oauth-protected-resource/mcp",
+            "/.well-known/oauth-protected-resource",
+        ]
+
+
+async def test_stateless_servers_and_the_newer_protocol_check_tokens_too() -> None:
+    for stateless in (True, False):
+        async with guarded(1, stateless=stateless) as one:
+            [url], ann, eve = one.urls, one.client(), Client(one.http, "eve")
+            answer = await ann.modern(url, "tools/call", {"name": "whoami", "arguments": {}})
+            assert json.loads(text_of(answer_of(answer.text)))[1] == "ann", answer.text
+            refused = await eve.modern(url, "tools/call", {"name": "whoami", "arguments": {}})
+            assert refused.status_code == 401
+            if stateless:
+                plain = {"name": "whoami", "arguments": {}}
+                answer = await ann.request(url, "tools/call", plain)
+                assert json.loads(text_of(answer_of(answer.text)))[1] == "ann"
+                assert (await eve.request(url, "tools/call", plain)).status_code == 401
+
+
+class Two:
+    """A verifier of the SDK's kind, which may be out of order."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        if self.failure is not None:
+            raise self.failure
+        known = {"ann-token-of-the-test": "ann", "bob-token-of-the-test": "bob"}
+        subject = known.get(token)
+        return None if subject is None else AccessToken(token=token, client_id="app", scopes=[], subject=subject)
+
+
+async def test_a_server_with_auth_settings_of_its_own_keeps_them() -> None:
+    verifier = Two()
+
+    def make(gate: Gate) -> MCPServer[Any]:
+        settings = AuthSettings.model_validate(
+            {
+                "issuer_url": "https://auth.example.com",
+                "resource_server_url": "https://mcp.example.com/mcp",
+                "required_scopes": [],
+                "validate_token_resource": False,
+            }
+        )
+        server: MCPServer[Any] = MCPServer("own", auth=settings, token_verifier=verifier, log_level="ERROR")
+
+        @server.tool()
+        async def hello() -> str:
+            return "hello"
+
+        return server
+
+    async with httpx2.AsyncClient() as http, instances(2, server=make) as both:
+        here, there = both.urls
+        ann, bob = Client(http, "ann-token-of-the-test"), Client(http, "bob-token-of-the-test")
+        bob.session = await ann.initialize(here)
+        assert await ann.call(there, "hello") == "hello"
+        assert (await bob.request(there, "ping")).status_code == 404
+        assert (await Client(http, "eve", ann.session).request(there, "ping")).status_code == 401
+        metadata = await http.get(here.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp")
+        assert metadata.json()["authorization_servers"] == ["https://auth.example.com"]
+    with pytest.raises(ValueError, match="The server was made with `auth` settings of its own: leave out `auth`"):
+        serve_sessions(make(Gate()), auth=verifier)
+
+
+async def test_a_verifier_that_fails_refuses_nobody_and_shows_no_token(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    verifier = Two()
+    async with httpx2.AsyncClient() as http, instances(1, auth=verifier) as one:
+        [url] = one.urls
+        ann = Client(http, "ann-token-of-the-test")
+        await ann.initialize(url)
+        verifier.failure = RuntimeError("introspection of ann-token-of-the-test failed")
+        answer = await ann.request(url, "ping")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "with the same token" in answer.json()["error"]["message"]
+        assert "introspection of ********** failed" in caplog.text
+        assert "ann-token-of-the-test" not in caplog.text + answer.text
+        verifier.failure = None
+        assert (await ann.request(url, "ping")).status_code == 200
+
+
+async def test_keys_that_cannot_be_fetched_are_no_reason_to_sign_in_again() -> None:
+    async with guarded(1) as one:
+        one.issuer.is_down = True
+        answer = await one.client().request(one.urls[0], "initialize", INITIALIZE)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "www-authenticate" not in answer.headers
+        # A client without any token is asked for one as ever.
+        assert (await Client(one.http, None).request(one.urls[0], "initialize", INITIALIZE)).status_code == 401
+
+
+def test_clients_of_other_machines_need_a_check() -> None:
+    for hosts in (["mcp.example.com"], ["*"], ["localhost", "10.0.0.7:*"]):
+        for stateless in (False, True):
+            with pytest.raises(ValueError, match=r"nothing checks who they are\. Give `auth`"):
+                serve_sessions(Server("open"), allowed_hosts=hosts, stateless=stateless)
+        serve_sessions(Server("open"), allowed_hosts=hosts, auth="none")
+    serve_sessions(Server("open"), allowed_hosts=["localhost:8000", "127.0.0.1:*", "[::1]", "[::1]:9000"])
+    with pytest.raises(
+        TypeError, match="`auth` must be a JWTAuth, a BearerFile, a TokenVerifier of the SDK, or 'none'"
+    ):
+        serve_sessions(Server("open"), auth="jwt")  # type: ignore[arg-type]
+
+
+async def test_refused_hosts_and_origins_name_the_setting() -> None:
+    async with httpx2.AsyncClient() as http, instances(1) as one:
+        [url] = one.urls
+        for headers in ({}, {"mcp_protocol_version": MODERN, "mcp_method": "ping"}):
+            answer = await Client(http, None).request(url, "ping", host="mcp.example.com", **headers)
+            assert answer.status_code == 421
+            assert answer.json()["error"]["message"] == (
+                "Nothing was run: this server does not accept the Host header 'mcp.example.com'. Its operator can add "
+                "it to the `allowed_hosts` of `serve_sessions`."
+            )
+            answer = await Client(http, None).request(url, "ping", origin="https://evil.example", **headers)
+            assert answer.status_code == 403
+            assert "`allowed_origins`" in answer.json()["error"]["message"]
+    options = {"allowed_hosts": ["*"], "allowed_origins": ["https://app.example"], "auth": "none"}
+    async with httpx2.AsyncClient() as http, instances(1, **options) as one:
+        [url] = one.urls
+        client = Client(http, None)
+        assert (await client.request(url, "initialize", INITIALIZE, host="any.example")).status_code == 200
+        for origin, status in (("https://app.example", 200), ("https://evil.example", 403)):
+            answer = await client.request(url, "initialize", INITIALIZE, host="any.example", origin=origin)
+            assert answer.status_code == status
+
+
+async def test_records_hold_no_token() -> None:
+    backend = Backend()
+    async with guarded(2, backend=backend) as made:
+        ann = made.client()
+        session = await ann.initialize(made.urls[0])
+        await ann.call(made.urls[1], "whoami")
+        assert list(await backend.sessions.live()) == [session]
+        host = made.instances.served[0].host
+        kept = repr(vars(backend.sessions)) + repr(vars(backend.streams)) + repr(vars(host))
+        assert ann.token
+        assert ann.token not in kept
