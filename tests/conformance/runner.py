@@ -154,11 +154,11 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_page(table: str) -> None:
-    """Put the table into the page of the guide."""
-    page, count = re.subn(r"(?s)\| tests \|.*?\n(?=\n)", lambda _: table, PAGE.read_text())
+def replace_table(file: Path, first_head: str, table: str) -> None:
+    """Put a table into a page, in place of the one whose first column has this head."""
+    page, count = re.subn(rf"(?s)\| {first_head} \|.*?\n(?=\n)", lambda _: table, file.read_text())
     assert count == 1
-    PAGE.write_text(page)
+    file.write_text(page)
 
 
 def main() -> int:
@@ -184,7 +184,7 @@ def main() -> int:
     for name, reason in NOT_OFFERED.items():
         print(f"Not offered: {name}: {reason}.")
     if options.write:
-        write_page(table)
+        replace_table(PAGE, "tests", table)
     return 1 if any(outcome.verdict == "FAILED" for outcome in outcomes) else 0
 
 

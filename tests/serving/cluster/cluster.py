@@ -1,0 +1,335 @@
+"""Instances of a server behind HAProxy and the store that they share: real processes, on free ports of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx2
+from examples.stateful_servers import postgres
+from tests.serving.redis_server import running_redis
+
+INSTANCE = Path(__file__).parent / "instance.py"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+# Nothing of a request is sent twice: only a connection that was refused is tried at another instance.
+PROXY = """
+global
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 120s
+  timeout server 120s
+  timeout check 2s
+  option redispatch 1
+  option http-no-delay
+  retries 3
+  retry-on conn-failure
+frontend clients
+  bind 127.0.0.1:{port}
+  default_backend instances
+backend instances
+  balance roundrobin
+  option httpchk GET /ready
+  default-server check inter 250 fall 1 rise 1 {more}
+{servers}
+"""
+
+
+class StartError(RuntimeError):
+    """A program did not start; with its own words."""
+
+
+def free_port() -> int:
+    """A port that nothing listens on, and that is given to no outgoing connection: it can be used again and again."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def haproxy() -> str | None:
+    """The program, which Debian has where only root looks."""
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+
+
+def missing() -> str | None:
+    """What is not installed, and how to install it; `None` if all is there."""
+    names = [
+        name for name, found in (("redis-server", shutil.which("redis-server")), ("haproxy", haproxy())) if not found
+    ]
+    return f"NOT INSTALLED: {', '.join(names)}: run `scripts/services.sh`" if names else None
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
+    """Run a program as long as the block lasts."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def until_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the program takes connections.
+
+    Raises:
+        StartError: It ended, or took too long.
+    """
+    with anyio.move_on_after(START_SECONDS):
+        while process.poll() is None:
+            try:
+                stream = await anyio.connect_tcp("127.0.0.1", port)
+            except OSError:
+                await anyio.sleep(0.02)
+                continue
+            await stream.aclose()
+            return
+    raise StartError(f"{process.args!r} did not start: {log.read_text()[-2000:]}")
+
+
+@asynccontextmanager
+async def running_store(kind: str) -> AsyncGenerator[str]:
+    """A store of a kind: `memory`, `redis` or `postgres`; its URL."""
+    match kind:
+        case "redis":
+            with running_redis() as server:
+                yield server.url
+        case "postgres":
+            with postgres.running_postgres() as running_:
+                await anyio.to_thread.run_sync(migrate, running_.url)
+                yield running_.url
+        case _:
+            yield kind
+
+
+def migrate(url: str) -> None:
+    """Make the tables."""
+    command = [sys.executable, "-m", "jackfield", "serving", "migrate", url]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StartError(f"{command} failed: {done.stderr[-2000:]}")
+
+
+class Instance:
+    """One of a cluster's instances. It comes back to the same port when it is started again."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
+        self.log = folder / f"{name}.log"
+        self.pid = 0
+        self._command = [*command, "--name", name, "--port", str(self.port)]
+        self._environment = environment
+        self._stack = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Run it, until it serves.
+
+        Raises:
+            StartError: It does not.
+        """
+        self._process = self._stack.enter_context(running(self._command, self.log, self._environment))
+        await until_listens(self.port, self._process, self.log)
+        # The program itself: what was started may only stand for it.
+        self.pid = (await self.state())["pid"]
+
+    async def state(self) -> dict[str, Any]:
+        """What it holds: memory, tasks, descriptors."""
+        async with httpx2.AsyncClient(timeout=30) as client:
+            response = await client.get(f"http://127.0.0.1:{self.port}/state")
+        return response.json()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has used of the processor."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    async def ended(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait until it has ended; its exit code.
+
+        Raises:
+            TimeoutError: It has not.
+        """
+        assert self._process is not None
+        with anyio.fail_after(seconds):
+            while self._process.poll() is None:
+                await anyio.sleep(0.01)
+        self._stack.close()
+        return self._process.returncode
+
+    async def kill(self) -> None:
+        """End it by `kill -9`."""
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """Tell it to stop; its exit code.
+
+        Raises:
+            TimeoutError: It does not end by itself.
+        """
+        self.signal(signal.SIGTERM)
+        return await self.ended(seconds)
+
+    async def aclose(self) -> None:
+        """End it, however it stands."""
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self.pid or self._process.pid, signal.SIGCONT)
+            await asyncio.to_thread(self._stack.close)
+        self._stack.close()
+
+
+class Cluster:
+    """Instances, and the address at which HAProxy takes requests for them."""
+
+    def __init__(self, instances: Sequence[Instance], port: int, log: Path) -> None:
+        self.instances = instances
+        self.url = f"http://127.0.0.1:{port}/mcp"
+        self.log = log
+
+    def __getitem__(self, name: str) -> Instance:
+        return next(one for one in self.instances if one.name == name)
+
+    @property
+    def runs(self) -> list[tuple[str, str]]:
+        """What ran, and on which instance."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [(tag, name) for tag, name in map(str.split, lines)]
+
+    def ran(self, tag: str) -> list[str]:
+        """The instances that ran a call."""
+        return [name for one, name in self.runs if one == tag]
+
+    async def until_ran(self, tag: str, seconds: float = 20.0) -> Instance:
+        """Wait until a call runs; where it does.
+
+        Raises:
+            TimeoutError: It does not.
+        """
+        with anyio.fail_after(seconds):
+            while not (names := self.ran(tag)):
+                await anyio.sleep(0.002)
+        return self[names[0]]
+
+    async def reader(self, seconds: float = 20.0) -> Instance:
+        """The instance from which a client reads a session's standalone stream.
+
+        Raises:
+            TimeoutError: There is none.
+        """
+        with anyio.fail_after(seconds):
+            while True:
+                for instance in self.instances:
+                    if (await instance.state())["readers"]:
+                        return instance
+                await anyio.sleep(0.02)
+
+    async def until_balanced(self, seconds: float = 20.0) -> None:
+        """Wait until HAProxy sends requests to every instance.
+
+        Raises:
+            TimeoutError: It does not.
+        """
+        pids: set[int] = set()
+        async with httpx2.AsyncClient(timeout=5) as client:
+            with anyio.fail_after(seconds):
+                while len(pids) < len(self.instances):
+                    response = await client.get(self.url.replace("/mcp", "/state"))
+                    if response.status_code == 200:
+                        pids.add(response.json()["pid"])
+                    else:
+                        await anyio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running_cluster(
+    folder: Path,
+    *,
+    instances: int = 2,
+    store: str = "memory",
+    python: str = sys.executable,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    on_marked_down: bool = True,
+) -> AsyncGenerator[Cluster]:
+    """Run instances behind HAProxy, which sends them requests in turn.
+
+    Args:
+        folder: For what they write.
+        instances: How many.
+        store: The URL of what they share.
+        python: What runs them.
+        options: Of `instance.py`.
+        environment: More variables.
+        on_marked_down: Cut the connections to an instance that does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    variables = {"PYTHONPATH": str(Path(__file__).parents[3] / "src"), **(environment or {})}
+    log = folder / "runs.log"
+    command = [python, str(INSTANCE), "--store", store, "--log", str(log), *options]
+    members = [Instance(f"i{number}", command, folder, variables) for number in range(1, instances + 1)]
+    program = haproxy()
+    assert program is not None, missing()
+    try:
+        async with anyio.create_task_group() as tasks:
+            for member in members:
+                tasks.start_soon(member.start)
+        port, config = free_port(), folder / "haproxy.cfg"
+        servers = "\n".join(f"  server {one.name} 127.0.0.1:{one.port}" for one in members)
+        more = "on-marked-down shutdown-sessions" if on_marked_down else ""
+        config.write_text(PROXY.format(port=port, servers=servers, more=more))
+        proxy_log = folder / "haproxy.log"
+        with running([program, "-db", "-q", "-f", str(config)], proxy_log, variables) as process:
+            await until_listens(port, process, proxy_log)
+            cluster = Cluster(members, port, log)
+            await cluster.until_balanced()
+            yield cluster
+    finally:
+        for member in members:
+            await member.aclose()
+
+
+def eventually_gone(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
