@@ -1,0 +1,1 @@
+"""Served sessions under load: each subject is a program, `python -m benchmarks.serving.NAME`."""

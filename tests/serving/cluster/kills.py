@@ -1,0 +1,290 @@
+"""Instances are killed while clients call tools through HAProxy; as a program: the whole matrix.
+
+A round opens sessions of both clients, lets each make a call, and kills one instance, or lets it stand still for a
+while. Which part of a call was there is chance, as in life, so that each call is sorted after the fact: by what died
+(what ran it, what its client read the standalone stream from, both), by what it was (short, long, waiting for the user)
+and by its client. Rounds are run until each sort of call was seen so often.
+
+    python -m tests.serving.cluster.kills [--store redis|postgres] [--each 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+from uuid import uuid4
+
+import anyio
+from tests.serving.cluster.clients import KINDS, Kind, Served, connected
+from tests.serving.cluster.cluster import Cluster, Instance, missing, running_cluster, running_store
+
+Part = Literal["executor", "reader", "both"]
+"""What was killed of a call: where it ran, or where its client read the standalone stream."""
+
+Length = Literal["short", "long", "asking"]
+LENGTHS: tuple[Length, ...] = get_args(Length)
+CELLS = list(itertools.product(get_args(Part), LENGTHS, KINDS))
+
+ANSWER_SECONDS = 3.0
+"""Every call is answered within so long of a kill."""
+
+GOES_ON_SECONDS = 10.0
+HANG_SECONDS = 30.0
+SHORT_SECONDS, LONG_SECONDS = 0.09, 1.5
+"""A short call ends before its answer becomes a stream."""
+
+SESSIONS_EACH = 3
+
+
+@dataclass
+class Call:
+    """A call, and what became of it."""
+
+    tag: str
+    length: Length
+    served: Served
+    reader: str
+    executor: str = ""
+    text: str | None = None
+    """Of its answer."""
+    error: str | None = None
+    ended_at: float | None = None
+
+    async def make(self) -> None:
+        """Call, and note how it ends."""
+        try:
+            match self.length:
+                case "short":
+                    self.text = await self.served.call("work", tag=self.tag, seconds=SHORT_SECONDS)
+                case "long":
+                    self.text = await self.served.call("report", tag=self.tag, seconds=LONG_SECONDS)
+                case "asking":
+                    self.text = await self.served.call("ask", tag=self.tag)
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+        self.ended_at = time.monotonic()
+
+    def killed(self, instance: str) -> Part | None:
+        """Which part of it was on an instance."""
+        match self.executor == instance, self.reader == instance:
+            case True, True:
+                return "both"
+            case True, False:
+                return "executor"
+            case False, True:
+                return "reader"
+            case _:
+                return None
+
+
+@dataclass
+class Matrix:
+    """What was seen in all rounds."""
+
+    rounds: int = 0
+    seen: Counter[tuple[Part, Length, Kind]] = field(default_factory=Counter[tuple[Part, Length, Kind]])
+    slowest: dict[tuple[Part, Length, Kind], float] = field(default_factory=lambda: defaultdict(float))
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    faults: list[str] = field(default_factory=list[str])
+
+    def least(self) -> int:
+        """How often the rarest sort of call was seen."""
+        return min(self.seen[cell] for cell in CELLS)
+
+    def shown(self) -> str:
+        """As a table."""
+        lines = [f"{self.rounds} kills, {self.seen.total()} calls with a part on what was killed"]
+        for part, length, kind in CELLS:
+            cell = part, length, kind
+            lines.append(f"  {part:9} {length:7} {kind:10} {self.seen[cell]:4} slowest {self.slowest[cell]:.2f} s")
+        lines += [f"  {count:5} {outcome}" for outcome, count in self.outcomes.most_common()]
+        return "\n".join([*lines, f"  {len(self.faults)} faults", *(f"    {fault}" for fault in self.faults)])
+
+
+async def opened(cluster: Cluster, stack: AsyncExitStack, kind: Kind) -> tuple[Served, str]:
+    """A session, and the instance from which its client reads the standalone stream."""
+    before = await _readers(cluster)
+    served = await stack.enter_async_context(connected(kind, cluster.url))
+    with anyio.fail_after(HANG_SECONDS):
+        while not (new := await _readers(cluster) - before):
+            await anyio.sleep(0.01)
+    return served, next(iter(new))
+
+
+async def _readers(cluster: Cluster) -> Counter[str]:
+    return Counter({one.name: (await one.state())["readers"] for one in cluster.instances})
+
+
+async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks: anyio.abc.TaskGroup) -> list[Call]:
+    """A call in each session, all of them running."""
+    lengths = itertools.cycle(LENGTHS)
+    calls = [Call(uuid4().hex[:12], next(lengths), one, reader) for one, reader in served]
+    # The short ones last, so that they still run when all do.
+    for call in sorted(calls, key=lambda one: one.length == "short"):
+        if call.length == "short":
+            continue
+        tasks.start_soon(call.make)
+    for call in calls:
+        if call.length != "short":
+            call.executor = (await cluster.until_ran(call.tag)).name
+        if call.length == "asking":
+            with anyio.fail_after(HANG_SECONDS):
+                await call.served.asked.wait()
+    short = [call for call in calls if call.length == "short"]
+    for call in short:
+        tasks.start_soon(call.make)
+    for call in short:
+        call.executor = (await cluster.until_ran(call.tag)).name
+    return calls
+
+
+async def kill_round(cluster: Cluster, victim: Instance, matrix: Matrix) -> None:
+    """Kill an instance while calls run, see what becomes of them and of their sessions, and start it again."""
+    matrix.rounds += 1
+    async with AsyncExitStack() as stack:
+        pairs = [
+            await opened(cluster, stack, kind) for kind in KINDS for _ in range(SESSIONS_EACH * len(LENGTHS))
+        ]
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        calls = await started(cluster, pairs, tasks)
+        await victim.kill()
+        killed_at = time.monotonic()
+        for call in calls:
+            call.served.may_answer.set()
+        with anyio.move_on_after(HANG_SECONDS):
+            while any(call.ended_at is None for call in calls):
+                await anyio.sleep(0.01)
+        for call in calls:
+            _judge(call, victim.name, killed_at, matrix)
+        await victim.start()
+        async with anyio.create_task_group() as going_on:
+            for call in calls:
+                going_on.start_soon(_see_it_go_on, call, matrix)
+        tasks.cancel_scope.cancel()
+    runs = Counter(tag for tag, _ in cluster.runs)
+    matrix.faults += [f"{call.length} call of {call.served.kind} ran twice" for call in calls if runs[call.tag] > 1]
+
+
+def _judge(call: Call, victim: str, killed_at: float, matrix: Matrix) -> None:
+    """Sort a call, and note what is wrong with its answer."""
+    what = f"{call.length} call of {call.served.kind}, {call.killed(victim) or 'nothing'} of it killed"
+    if call.ended_at is None:
+        matrix.faults.append(f"{what}: no answer after {HANG_SECONDS:g} s")
+        return
+    seconds = call.ended_at - killed_at
+    if seconds < 0:
+        return  # it was over before the kill
+    part = call.killed(victim)
+    has_answer = call.text is not None and call.text.startswith(call.tag)
+    if part is not None:
+        cell = part, call.length, call.served.kind
+        matrix.seen[cell] += 1
+        matrix.slowest[cell] = max(matrix.slowest[cell], seconds)
+    matrix.outcomes[f"{part or 'neither'}: {'answered' if has_answer else f'error: {call.error}'}"[:150]] += 1
+    if seconds > ANSWER_SECONDS:
+        matrix.faults.append(f"{what}: answered after {seconds:.2f} s")
+    if call.error is not None and part in ("reader", None):
+        matrix.faults.append(f"{what}: {call.error}")
+
+
+async def _see_it_go_on(call: Call, matrix: Matrix) -> None:
+    """The session takes calls, and its client hears what the server tells it."""
+    what = f"after the {call.length} call of {call.served.kind}"
+    try:
+        with anyio.fail_after(GOES_ON_SECONDS):
+            for _ in range(2):
+                await call.served.call("where")
+            changes = call.served.changes
+            await call.served.call("change")
+    except Exception as error:
+        matrix.faults.append(f"{what}: the session did not go on: {type(error).__name__}: {error}")
+        return
+    if not await call.served.until_heard(changes + 1, GOES_ON_SECONDS):
+        matrix.faults.append(f"{what}: the client did not hear of a change")
+
+
+async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix: Matrix) -> None:
+    """Let an instance stand still while calls run on it: each is answered once, by it or by those who took over."""
+    matrix.rounds += 1
+    async with AsyncExitStack() as stack:
+        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(len(LENGTHS))]
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        calls = await started(cluster, pairs, tasks)
+        victim.signal(signal.SIGSTOP)
+        for call in calls:
+            call.served.may_answer.set()
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            victim.signal(signal.SIGCONT)
+        with anyio.move_on_after(HANG_SECONDS):
+            while any(call.ended_at is None for call in calls):
+                await anyio.sleep(0.01)
+        for call in calls:
+            on_it = "stalled" if call.executor == victim.name else "elsewhere"
+            if call.ended_at is None:
+                matrix.faults.append(f"{call.length} call of {call.served.kind}, {on_it}: no answer")
+            matrix.outcomes[f"{on_it}: {'answered' if call.text else f'error: {call.error}'}"[:150]] += 1
+        async with anyio.create_task_group() as going_on:
+            for call in calls:
+                going_on.start_soon(_see_it_go_on, call, matrix)
+        tasks.cancel_scope.cancel()
+    runs = Counter(tag for tag, _ in cluster.runs)
+    matrix.faults += [f"{call.length} call of {call.served.kind} ran twice" for call in calls if runs[call.tag] > 1]
+
+
+async def run_matrix(kind: str, folder: Path, *, each: int, rounds: int, python: str = sys.executable) -> Matrix:
+    """Kill until each sort of call was seen so often, or so many rounds are over."""
+    matrix = Matrix()
+    async with running_store(kind) as store:
+        async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
+            while matrix.least() < each and matrix.rounds < rounds:
+                await kill_round(cluster, cluster.instances[matrix.rounds % 2], matrix)
+                await cluster.until_balanced()
+                print(f"{matrix.rounds} kills, {matrix.least()} of each, {len(matrix.faults)} faults", flush=True)
+    return matrix
+
+
+async def run_stalls(kind: str, folder: Path, *, rounds: int, python: str = sys.executable) -> Matrix:
+    """Stalls of 3 s, which may or may not be taken for a death, and of 6 s, which are."""
+    matrix = Matrix()
+    async with running_store(kind) as store:
+        async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
+            for number in range(rounds):
+                await stall_round(cluster, cluster.instances[number % 2], (3.0, 6.0)[number // 2 % 2], matrix)
+                await cluster.until_balanced()
+    return matrix
+
+
+def main() -> int:
+    """Run the whole matrix; 1 if anything was not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", choices=["redis", "postgres"], default="redis")
+    parser.add_argument("--each", type=int, default=20, help="how often each sort of call is to be seen")
+    parser.add_argument("--stalls", type=int, default=20)
+    options = parser.parse_args()
+    if (text := missing()) is not None:
+        print(text, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        kills = asyncio.run(run_matrix(options.store, Path(folder, "kills"), each=options.each, rounds=options.each * 8))
+        print(kills.shown())
+        stalls = asyncio.run(run_stalls(options.store, Path(folder, "stalls"), rounds=options.stalls))
+        print(f"{stalls.rounds} stalls\n" + "\n".join(f"  {n:5} {what}" for what, n in stalls.outcomes.most_common()))
+        print("\n".join(f"    {fault}" for fault in stalls.faults))
+    return 1 if kills.faults or stalls.faults or kills.least() < options.each else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
