@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic conformance peers dist \
+.PHONY: demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -71,9 +71,17 @@ third-party: $(STAMP)
 ag2-classic: third-party
 	bash tests/adapters/ag2_classic/run.sh $(ARGS)
 
-# The official conformance tests of clients, every scenario of both releases pinned; some minutes.
+# The official conformance tests of clients, every scenario of both releases pinned, and of servers; some minutes.
+# Where ARGS names scenarios of clients, only these.
 conformance: third-party
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.runner $(ARGS)
+	$(if $(filter-out --write,$(ARGS)),,PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.served $(ARGS))
+
+# Instances of a served server are killed, stalled and restarted while clients call; a tenth of it is in `unit`.
+serving-matrix: $(STAMP)
+	bash scripts/services.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.serving.cluster.kills $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.serving.cluster.rolling
 
 peers: $(STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"

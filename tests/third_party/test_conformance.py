@@ -1,4 +1,4 @@
-"""A dozen scenarios of the official conformance tests; `make conformance` runs all."""
+"""A dozen scenarios of the official conformance tests of clients, and those of servers; `make conformance` runs all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 
 import pytest
 from tests.conformance.runner import Run, is_installed, run
-from tests.conftest import quick_python
+from tests.conformance.served import Setting, outcomes
+from tests.conftest import needs, quick_python
+from tests.serving.cluster import cluster
 
 pytestmark = pytest.mark.third_party
 
@@ -43,3 +45,16 @@ def test_the_scenario_passes(what: Run) -> None:
     outcome = run(what, quick_python())
 
     assert outcome.verdict == "passed", outcome.output
+
+
+AS_THE_SDK = {"server-stateless: sep-2575-server-identifies-in-result-meta"}
+"""What is warned of where the SDK serves the same server alone."""
+
+
+@pytest.mark.parametrize("setting", [Setting("jackfield", "memory", 1)], ids=str)
+async def test_served_sessions_pass(setting: Setting) -> None:
+    """All scenarios, in both revisions of the protocol."""
+    needs(cluster.missing())
+    for outcome in await outcomes(setting, quick_python()):
+        assert not outcome.failed, outcome.output
+        assert set(outcome.warned) <= AS_THE_SDK, outcome.output

@@ -153,9 +153,7 @@ async def kill_round(cluster: Cluster, victim: Instance, matrix: Matrix) -> None
     """Kill an instance while calls run, see what becomes of them and of their sessions, and start it again."""
     matrix.rounds += 1
     async with AsyncExitStack() as stack:
-        pairs = [
-            await opened(cluster, stack, kind) for kind in KINDS for _ in range(SESSIONS_EACH * len(LENGTHS))
-        ]
+        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(SESSIONS_EACH * len(LENGTHS))]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         calls = await started(cluster, pairs, tasks)
         await victim.kill()
@@ -278,7 +276,9 @@ def main() -> int:
         print(text, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        kills = asyncio.run(run_matrix(options.store, Path(folder, "kills"), each=options.each, rounds=options.each * 8))
+        kills = asyncio.run(
+            run_matrix(options.store, Path(folder, "kills"), each=options.each, rounds=options.each * 8)
+        )
         print(kills.shown())
         stalls = asyncio.run(run_stalls(options.store, Path(folder, "stalls"), rounds=options.stalls))
         print(f"{stalls.rounds} stalls\n" + "\n".join(f"  {n:5} {what}" for what, n in stalls.outcomes.most_common()))
