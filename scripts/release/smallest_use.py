@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import socket
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,22 @@ def embedding() -> str:
     return "3" if near > far else "no meaning"
 
 
+def postgres() -> str:
+    """Without a database: that there is none is what the driver finds out."""
+    from jackfield.serving import PostgresBackend, StoreUnavailableError
+
+    async def main() -> str:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        try:
+            async with PostgresBackend(f"postgresql://user@127.0.0.1:{port}/none").sessions.open(ttl=60):
+                return "a database"
+        except StoreUnavailableError:
+            return "3"
+
+    return asyncio.run(main())
+
+
 def trio() -> str:
     return importlib.import_module("trio").run(core)
 
@@ -143,6 +160,7 @@ USES: dict[str, Callable[[], str]] = {
     "embedding": embedding,
     "langchain": of_toolkit(langchain),
     "openai-agents": of_toolkit(openai_agents),
+    "postgres": postgres,
     "pydantic-ai": of_toolkit(pydantic_ai),
     "smolagents": of_toolkit(smolagents),
     "trio": trio,

@@ -48,6 +48,7 @@ COMMANDS = {
     "config": "config",
     "auth": "auth",
     "serve": "serve",
+    "serving": "serving",
     "completion": "completion",
 }
 """Each command and its module, in the order of the help."""

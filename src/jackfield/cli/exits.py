@@ -39,6 +39,7 @@ _OF_CODE = {
     "session_conflict": CONNECTION,
     "limit_exceeded": CONNECTION,
     "keeper_failed": CONNECTION,
+    "store_unavailable": CONNECTION,
     "auth_required": AUTHENTICATION,
     "session_timeout": TIMEOUT,
     "not_trusted": NOT_TRUSTED,

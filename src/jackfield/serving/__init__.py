@@ -22,6 +22,9 @@ from .errors import (
 from .host import SessionHost
 from .limits import ServingLimits
 from .memory import InMemoryBackplane, InMemorySessionStore, InMemoryStreamManager
+from .postgres import PostgresBackend
+from .postgres_sessions import PostgresSessionStore
+from .postgres_streams import PostgresStreamManager
 from .records import Principal, RunningCall, SessionRecord, StreamEvent
 from .state import SessionState, StateError, state
 from .stores import SessionStore
@@ -35,6 +38,9 @@ __all__ = [
     "InMemorySessionStore",
     "InMemoryStreamManager",
     "JWTAuth",
+    "PostgresBackend",
+    "PostgresSessionStore",
+    "PostgresStreamManager",
     "Principal",
     "ProtectedResource",
     "RequestRunsError",

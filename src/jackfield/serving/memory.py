@@ -125,16 +125,10 @@ class InMemorySessionStore:
         """See `SessionStore.create`."""
         self._prune()
         if len(self._sessions) >= limits.sessions:
-            raise ServingLimitError(
-                "No session was opened: the server has too many", bound="sessions", maximum=limits.sessions
-            )
+            raise too_many_sessions(limits)
         if (principal := record.principal) is not None:
             if len(self._of.get(principal, ())) >= limits.sessions_per_user:
-                raise ServingLimitError(
-                    "No session was opened: this user has too many",
-                    bound="sessions_per_user",
-                    maximum=limits.sessions_per_user,
-                )
+                raise too_many_sessions(limits, is_of_user=True)
             self._of.setdefault(principal, {})[record.session_id] = None
         self._sessions[record.session_id] = _Session(record, time.monotonic())
 
@@ -239,6 +233,19 @@ class InMemorySessionStore:
             session.state.pop(key, None)
         else:
             session.state[key] = value
+
+
+def too_many_sessions(limits: ServingLimits, *, is_of_user: bool = False) -> ServingLimitError:
+    """The error for a session that is one too many, in all or of one user."""
+    if is_of_user:
+        return ServingLimitError(
+            "No session was opened: this user has too many",
+            bound="sessions_per_user",
+            maximum=limits.sessions_per_user,
+        )
+    return ServingLimitError(
+        "No session was opened: the server has too many", bound="sessions", maximum=limits.sessions
+    )
 
 
 def request_runs() -> RequestRunsError:

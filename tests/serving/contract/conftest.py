@@ -6,20 +6,26 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import anyio
+import asyncpg
 import pytest
 
 from jackfield.serving import (
     Backend,
     InMemorySessionStore,
     InMemoryStreamManager,
+    PostgresBackend,
     Principal,
     RunningCall,
     ServingLimits,
     SessionRecord,
 )
+from jackfield.serving.postgres_migration import migrate
+from jackfield.serving.postgres_versions import TABLES
 
 LIMITS = ServingLimits()
 TTL = 1.0
@@ -75,7 +81,35 @@ def memory(request: pytest.FixtureRequest) -> Engine:
     return Engine(lambda: Backend(sessions, streams), contents)
 
 
-ENGINES: dict[str, Callable[[pytest.FixtureRequest], Engine]] = {"memory": memory}
+def postgres(request: pytest.FixtureRequest) -> Engine:
+    url: str = request.getfixturevalue("postgres_server").url
+    schema = f"contract_{uuid4().hex[:12]}"
+    anyio.run(partial(migrate, url, schema=schema))
+    settings = f'"{url}", schema="{schema}", pool_size=3, prune_seconds=0.2'
+
+    async def contents() -> list[object]:
+        connection = await asyncpg.connect(url)
+        try:
+            tables = [table for table in TABLES if table not in ("events", "messages")]
+            rows = [await connection.fetch(f"select '{table}', * from {schema}.{table}") for table in tables]
+            rows.append(
+                await connection.fetch(
+                    f"select 'of no log', * from {schema}.events e where not exists (select from {schema}.logs l "
+                    "where l.session_id = e.session_id and l.stream = e.stream)"
+                )
+            )
+            return [row for of_table in rows for row in of_table]
+        finally:
+            await connection.close()
+
+    return Engine(
+        lambda: PostgresBackend(url, schema=schema, pool_size=3, prune_seconds=0.2),
+        contents,
+        f"from jackfield.serving import PostgresBackend\nbackend = PostgresBackend({settings})",
+    )
+
+
+ENGINES: dict[str, Callable[[pytest.FixtureRequest], Engine]] = {"memory": memory, "postgres": postgres}
 
 
 @pytest.fixture(params=ENGINES)

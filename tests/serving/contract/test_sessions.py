@@ -44,7 +44,7 @@ async def test_a_session_is_gone_when_its_time_is_over(engine: Engine) -> None:
     async with engine.two(ttl=TTL) as (one, other):
         await one.sessions.create(record(principal=ANN), LIMITS)
         await one.sessions.claim("s1", ANN, call(), LIMITS)
-        await one.sessions.subscribe("s1", ["tools", "resource:a"])
+        await one.sessions.subscribe("s1", ["tools", "resource:a"], LIMITS)
         await one.sessions.set_state("s1", "key", "1")
 
         async def is_gone() -> bool:
@@ -66,7 +66,7 @@ async def test_a_session_is_gone_when_its_time_is_over(engine: Engine) -> None:
 async def test_use_lets_a_session_live_on(engine: Engine, use: str) -> None:
     async with engine.two(ttl=TTL) as (one, other):
         await one.sessions.create(record(principal=ANN), LIMITS)
-        await one.sessions.subscribe("s1", ["tools"])
+        await one.sessions.subscribe("s1", ["tools"], LIMITS)
         await one.sessions.set_state("s1", "key", "1")
         assert await one.sessions.claim("s1", ANN, call("0"), LIMITS) is not None
         until_time = time.monotonic() + 2.5 * TTL
@@ -197,7 +197,7 @@ async def test_the_calls_of_an_instance(engine: Engine) -> None:
 async def test_delete_removes_everything_and_tells_what_ran(engine: Engine) -> None:
     async with engine.two() as (one, other):
         await one.sessions.create(record(principal=ANN), LIMITS)
-        await one.sessions.subscribe("s1", ["tools"])
+        await one.sessions.subscribe("s1", ["tools"], LIMITS)
         await one.sessions.set_state("s1", "key", "1")
         for mine in (call("1"), call("2", "other")):
             await one.sessions.claim("s1", ANN, mine, LIMITS)
@@ -211,7 +211,7 @@ async def test_delete_removes_everything_and_tells_what_ran(engine: Engine) -> N
         assert await one.sessions.running_on("one") == []
         # What it would write is not written to a session that is gone.
         await one.sessions.set_state("s1", "key", "2")
-        await one.sessions.subscribe("s1", ["tools"])
+        await one.sessions.subscribe("s1", ["tools"], LIMITS)
         assert not await one.sessions.release("s1", call("1"))
         assert await other.sessions.get_state("s1", "key") is None
         assert await other.sessions.subscribers("tools") == []
@@ -287,17 +287,31 @@ async def test_who_hears_of_a_topic(engine: Engine) -> None:
         for session_id in ("s1", "s2"):
             await one.sessions.create(record(session_id), LIMITS)
         strange = "resource:file:///{a b}/*?é"
-        await one.sessions.subscribe("s1", ["tools", strange])
-        await other.sessions.subscribe("s2", iter(["tools", "tools"]))
+        await one.sessions.subscribe("s1", ["tools", strange], LIMITS)
+        await other.sessions.subscribe("s2", iter(["tools", "tools"]), LIMITS)
         assert sorted(await other.sessions.subscribers("tools")) == ["s1", "s2"]
         assert await other.sessions.subscribers(strange) == ["s1"]
         assert await other.sessions.subscribers("prompts") == []
         await other.sessions.unsubscribe("s1", ["tools", "prompts"])
         assert await one.sessions.subscribers("tools") == ["s2"]
         assert await one.sessions.subscribers(strange) == ["s1"]
-        await one.sessions.subscribe("s1", [])
+        await one.sessions.subscribe("s1", [], LIMITS)
         await one.sessions.unsubscribe("s1", [])
         await one.sessions.unsubscribe("gone", ["tools"])
+
+
+async def test_no_more_subscriptions_than_the_limit(engine: Engine) -> None:
+    limits = ServingLimits(subscriptions_per_session=2)
+    async with engine.two() as (one, other):
+        await one.sessions.create(record(), LIMITS)
+        await one.sessions.subscribe("s1", ["tools", "prompts"], limits)
+        await other.sessions.subscribe("s1", ["tools"], limits)
+        with pytest.raises(ServingLimitError, match="`subscriptions_per_session` is 2"):
+            await other.sessions.subscribe("s1", ["tools", "resources"], limits)
+        assert await one.sessions.subscribers("resources") == []
+        await one.sessions.unsubscribe("s1", ["prompts"])
+        await other.sessions.subscribe("s1", ["resources"], limits)
+        assert await one.sessions.subscribers("resources") == ["s1"]
 
 
 async def test_application_state(engine: Engine) -> None:

@@ -1,0 +1,231 @@
+"""`PostgresSessionStore`: the metadata of sessions in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import astuple, replace
+from functools import partial
+
+from .errors import StoredDataError
+from .limits import ServingLimits
+from .memory import request_runs, too_many_requests, too_many_sessions, too_many_subscriptions
+from .postgres_backplane import MESSAGE_SECONDS, PostgresBackplane
+from .postgres_connections import PostgresConnections
+from .postgres_jobs import alongside, prune_forever, prune_interval
+from .postgres_pool import key_of
+from .records import Principal, RunningCall, SessionRecord
+
+
+class PostgresSessionStore:
+    """A `SessionStore` in PostgreSQL 13 or newer; see `PostgresBackend`.
+
+    Args:
+        connections: The DSN of the database, or connections that are shared with a `PostgresStreamManager`.
+        schema: The schema with the tables; of a DSN.
+        pool_size: Connections for operations, at the most; of a DSN.
+        prune_seconds: How often what has expired is removed; a quarter of the sessions' life if omitted, but at least
+            every 30 seconds.
+
+    Raises:
+        ConfigError: asyncpg is not installed, or an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        connections: str | PostgresConnections,
+        *,
+        schema: str = "jackfield",
+        pool_size: int = 8,
+        prune_seconds: float | None = None,
+    ) -> None:
+        if isinstance(connections, str):
+            connections = PostgresConnections(connections, schema=schema, pool_size=pool_size)
+        self._connections = connections
+        self._pool = connections.pool
+        self._backplane = PostgresBackplane(connections.pool, connections.listener)
+        self._prune_seconds = prune_seconds
+        self._ttl = 0.0
+        sql = self._pool.sql
+        self._create = sql("select {s}.create_session($1, $2, $3, $4, $5, $6, $7)")
+        self._claim = sql("select outcome, record, log_level from {s}.claim($1, $2, $3, $4, $5, $6, $7, $8)")
+        self._find = sql(
+            "update {s}.sessions set expires_at = {s}.in_seconds($3) where session_id = $1 "
+            "and principal is not distinct from $2 and expires_at > clock_timestamp() returning record, log_level"
+        )
+        self._release = sql(
+            "delete from {s}.calls where session_id = $1 and call_key = $2 and instance = $3 and stream = $4"
+        )
+        self._running = sql(
+            "select request_id, instance, stream from {s}.calls join {s}.sessions using (session_id) "
+            "where session_id = $1 and call_key = $2 and expires_at > clock_timestamp()"
+        )
+        self._running_on = sql(
+            "select session_id, request_id, instance, stream from {s}.calls join {s}.sessions using (session_id) "
+            "where instance = $1 and expires_at > clock_timestamp()"
+        )
+        self._touch = sql("select {s}.touch_sessions($1, $2)")
+        self._set_log_level = sql("update {s}.sessions set log_level = $2 where session_id = $1")
+        self._delete = sql("select {s}.delete_session($1)")
+        self._live = sql(
+            "select session_id from {s}.sessions "
+            "where expires_at > clock_timestamp() and ($1::text is null or principal = $1)"
+        )
+        self._count = sql("select count(*) from {s}.sessions where expires_at > clock_timestamp()")
+        self._subscribe = sql("select {s}.subscribe($1, $2, $3)")
+        self._unsubscribe = sql("delete from {s}.topics where session_id = $1 and topic = any ($2)")
+        self._subscribers = sql(
+            "select session_id from {s}.topics join {s}.sessions using (session_id) "
+            "where topic = $1 and expires_at > clock_timestamp()"
+        )
+        self._get_state = sql(
+            "select value from {s}.state join {s}.sessions using (session_id) "
+            "where session_id = $1 and key = $2 and expires_at > clock_timestamp()"
+        )
+        self._set_state = sql(
+            "insert into {s}.state (session_id, key, value) "
+            "select session_id, $2, $3 from {s}.sessions where session_id = $1 and expires_at > clock_timestamp() "
+            "on conflict (session_id, key) do update set value = excluded.value"
+        )
+        self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
+        self._prune = sql("select {s}.prune_sessions($1, $2)")
+
+    @property
+    def backplane(self) -> PostgresBackplane:
+        """How instances that share this database reach each other."""
+        return self._backplane
+
+    @asynccontextmanager
+    async def open(self, *, ttl: float) -> AsyncGenerator[None]:
+        """See `SessionStore.open`."""
+        self._ttl = ttl
+        interval = prune_interval(self._prune_seconds, ttl)
+        async with self._connections.opened():
+            async with alongside(partial(prune_forever, self._pool, interval, self._prune, MESSAGE_SECONDS)):
+                yield
+
+    async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
+        """See `SessionStore.create`."""
+        reached: str | None = await self._pool.value(
+            self._create,
+            record.session_id,
+            record.to_json(),
+            record.log_level,
+            _owner(record.principal),
+            self._ttl,
+            limits.sessions,
+            limits.sessions_per_user,
+        )
+        if reached is not None:
+            raise too_many_sessions(limits, is_of_user=reached == "sessions_per_user")
+
+    async def find(self, session_id: str, principal: Principal | None) -> SessionRecord | None:
+        """See `SessionStore.find`."""
+        rows = await self._pool.fetch(self._find, session_id, _owner(principal), self._ttl)
+        return _record(rows[0]["record"], rows[0]["log_level"]) if rows else None
+
+    async def claim(
+        self, session_id: str, principal: Principal | None, call: RunningCall, limits: ServingLimits
+    ) -> SessionRecord | None:
+        """See `SessionStore.claim`."""
+        [row] = await self._pool.fetch(
+            self._claim,
+            session_id,
+            _owner(principal),
+            key_of(call.request_id),
+            call.request_id,
+            call.instance,
+            call.stream,
+            self._ttl,
+            limits.requests_per_session,
+        )
+        match row["outcome"]:
+            case "gone":
+                return None
+            case "runs":
+                raise request_runs()
+            case "full":
+                raise too_many_requests(limits)
+            case _:
+                pass
+        try:
+            return _record(row["record"], row["log_level"])
+        except StoredDataError:
+            await self.release(session_id, call)
+            raise
+
+    async def release(self, session_id: str, call: RunningCall) -> bool:
+        """See `SessionStore.release`."""
+        key = key_of(call.request_id)
+        return await self._pool.execute(self._release, session_id, key, call.instance, call.stream) > 0
+
+    async def running(self, session_id: str, request_id: str) -> RunningCall | None:
+        """See `SessionStore.running`."""
+        rows = await self._pool.fetch(self._running, session_id, key_of(request_id))
+        return RunningCall(**rows[0]) if rows else None
+
+    async def running_on(self, instance: str) -> Sequence[tuple[str, RunningCall]]:
+        """See `SessionStore.running_on`."""
+        rows = await self._pool.fetch(self._running_on, instance)
+        return [(row["session_id"], RunningCall(row["request_id"], row["instance"], row["stream"])) for row in rows]
+
+    async def touch(self, session_ids: Sequence[str]) -> Sequence[str]:
+        """See `SessionStore.touch`."""
+        if not session_ids:
+            return []
+        rows = await self._pool.fetch(self._touch, list(session_ids), self._ttl)
+        return [row["touch_sessions"] for row in rows]
+
+    async def set_log_level(self, session_id: str, level: str) -> None:
+        """See `SessionStore.set_log_level`."""
+        await self._pool.execute(self._set_log_level, session_id, level)
+
+    async def delete(self, session_id: str) -> Sequence[RunningCall] | None:
+        """See `SessionStore.delete`."""
+        calls: str | None = await self._pool.value(self._delete, session_id)
+        return None if calls is None else [RunningCall(*call) for call in json.loads(calls)]
+
+    async def live(self, principal: Principal | None = None) -> Sequence[str]:
+        """See `SessionStore.live`."""
+        rows = await self._pool.fetch(self._live, _owner(principal))
+        return [row["session_id"] for row in rows]
+
+    async def count(self) -> int:
+        """See `SessionStore.count`."""
+        return await self._pool.value(self._count)
+
+    async def subscribe(self, session_id: str, topics: Iterable[str], limits: ServingLimits) -> None:
+        """See `SessionStore.subscribe`."""
+        keys = [key_of(topic) for topic in topics]
+        if not await self._pool.value(self._subscribe, session_id, keys, limits.subscriptions_per_session):
+            raise too_many_subscriptions(limits)
+
+    async def unsubscribe(self, session_id: str, topics: Iterable[str]) -> None:
+        """See `SessionStore.unsubscribe`."""
+        await self._pool.execute(self._unsubscribe, session_id, [key_of(topic) for topic in topics])
+
+    async def subscribers(self, topic: str) -> Sequence[str]:
+        """See `SessionStore.subscribers`."""
+        rows = await self._pool.fetch(self._subscribers, key_of(topic))
+        return [row["session_id"] for row in rows]
+
+    async def get_state(self, session_id: str, key: str) -> str | None:
+        """See `SessionStore.get_state`."""
+        return await self._pool.value(self._get_state, session_id, key_of(key))
+
+    async def set_state(self, session_id: str, key: str, value: str | None) -> None:
+        """See `SessionStore.set_state`."""
+        if value is None:
+            await self._pool.execute(self._remove_state, session_id, key_of(key))
+        else:
+            await self._pool.execute(self._set_state, session_id, key_of(key), value)
+
+
+def _owner(principal: Principal | None) -> str | None:
+    """A principal as the column `principal` has it."""
+    return None if principal is None else key_of(json.dumps(astuple(principal), separators=(",", ":")))
+
+
+def _record(text: str, log_level: str | None) -> SessionRecord:
+    return replace(SessionRecord.from_json(text), log_level=log_level)
