@@ -285,9 +285,8 @@ class Instances:
     async def assert_idle(self) -> None:
         """Nothing runs, and no ledger or counter says otherwise."""
         for one in self.served:
-            await until(lambda one=one: not one.host._running and not one.host._open_streams)
-            assert not one.host._listens
-            assert not await one.host.sessions.running_on(one.host.instance)
+            await until(lambda one=one: one.host.instance.is_idle)
+            assert not await one.host.sessions.running_on(one.host.instance.name)
         assert self.gate.running == 0
 
 

@@ -93,7 +93,7 @@ async def test_nothing_of_a_session_can_be_changed_by_another_user() -> None:
             assert two.gate.running == 1
             assert two.gate.cancelled == 0
             host = two.served[0].host
-            assert len(await host.sessions.running_on(host.instance)) == 1
+            assert len(await host.sessions.running_on(host.instance.name)) == 1
             two.gate.opened.set()
             await until(lambda: answers == ["went on"])
             # Her stream was not taken over.

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Literal
 
-import anyio
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
@@ -24,11 +23,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import Access, access_by, access_of
 from .backends import Backend
-from .bus import BusBridge
 from .host import SessionHost
 from .limits import ServingLimits
 from .request_checks import BodyCheck, HostCheck, accepts_others
-from .sdk_seams import process_bus
 from .stores import SessionStore
 from .streams import StreamManager
 
@@ -44,12 +41,10 @@ class ServedSessions:
 
     def __init__(
         self,
-        server: Server[Any],
         host: SessionHost | StreamableHTTPSessionManager,
         routes: Sequence[BaseRoute],
         access: Access | None,
     ) -> None:
-        self._server = server
         self._host = host
         self._access = access
         middleware = [] if access is None else access.middleware
@@ -70,15 +65,9 @@ class ServedSessions:
         async with self._host.run():
             if isinstance(self._host, StreamableHTTPSessionManager):
                 yield
-                return
-            async with anyio.create_task_group() as tasks:
-                bus = process_bus(self._server)
-                stop = None if bus is None else BusBridge(bus, self._host, tasks).start()
+            else:
                 with _drained_on_signal(self._host):
                     yield
-                if stop is not None:
-                    stop()
-                tasks.cancel_scope.cancel()
 
     @property
     def host(self) -> SessionHost:
@@ -187,9 +176,7 @@ def serve_sessions(
     if access is not None:
         endpoint = access.required(endpoint)
         routes += access.routes
-    return ServedSessions(
-        low_level, host, [Route(path, HostCheck(endpoint, allowed_hosts, allowed_origins)), *routes], access
-    )
+    return ServedSessions(host, [Route(path, HostCheck(endpoint, allowed_hosts, allowed_origins)), *routes], access)
 
 
 def _low_level(server: MCPServer[Any] | Server[Any], path: str) -> tuple[Server[Any], list[BaseRoute], Access | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from anyio.abc import TaskGroup
+import anyio
 from mcp.server.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
@@ -20,7 +20,8 @@ from mcp.server.subscriptions import (
 )
 
 from .errors import StoreUnavailableError
-from .host import SessionHost
+from .instance import Instance
+from .outages import held
 from .stores import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED, resource_topic
 from .told import Published
 
@@ -33,48 +34,87 @@ _EVENTS: dict[str, tuple[Callable[[], ServerEvent], str]] = {
 }
 _RESOURCE = "resource"
 
+_AT_ONCE = 100
+"""So many sessions are notified at the same time."""
+
 
 class BusBridge:
-    """Joins the buses of all instances.
+    """Joins the buses of all instances. One task passes on what this instance's server publishes.
 
     Args:
         bus: The one that this instance's server publishes on; one that lives in this process only.
-        host: How to reach the others, and the sessions.
-        tasks: Own what publishing starts.
+        instance: How to reach the others, and the sessions.
     """
 
-    def __init__(self, bus: SubscriptionBus, host: SessionHost, tasks: TaskGroup) -> None:
+    def __init__(self, bus: SubscriptionBus, instance: Instance) -> None:
         self._bus = bus
-        self._host = host
-        self._tasks = tasks
+        self._instance = instance
+        self._waiting: dict[Published, None] = {}
+        """What is to be passed on, in its order. Two changes of the same thing that nobody was told of yet are one."""
+        self._changed = anyio.Event()
         self._from_elsewhere: list[ServerEvent] = []
 
-    def start(self) -> Callable[[], None]:
-        """Begin; returns what ends it."""
-        self._host.on_published(self._take)
-        return self._bus.subscribe(self._give)
+    async def run(self) -> None:
+        """Pass on changes until cancelled."""
+        self._instance.listeners.append(self._take)
+        end = self._bus.subscribe(self._give)
+        try:
+            while True:
+                while not self._waiting:
+                    self._changed = anyio.Event()
+                    await self._changed.wait()
+                change = next(iter(self._waiting))
+                del self._waiting[change]
+                await self._pass_on(change)
+        finally:
+            end()
+            self._instance.listeners.remove(self._take)
 
     def _give(self, event: ServerEvent) -> None:
-        """Pass on what the server of this instance published."""
-        if not any(event is one for one in self._from_elsewhere):
-            self._tasks.start_soon(self._pass_on, event)
-
-    async def _pass_on(self, event: ServerEvent) -> None:
-        kind, uri = _RESOURCE, None
+        """Hear what the server of this instance published."""
+        if any(event is one for one in self._from_elsewhere):
+            return
         if isinstance(event, ResourceUpdated):
-            uri = str(event.uri)
-            method, topic = "notifications/resources/updated", resource_topic(uri)
+            self._waiting[Published(self._instance.name, _RESOURCE, str(event.uri))] = None
         else:
-            [(kind, method)] = [(kind, method) for kind, (made, method) in _EVENTS.items() if made is type(event)]
-            topic = kind
+            [kind] = [kind for kind, (made, _) in _EVENTS.items() if made is type(event)]
+            self._waiting[Published(self._instance.name, kind)] = None
+        self._changed.set()
+
+    async def _pass_on(self, change: Published) -> None:
+        here = self._instance
+        if change.uri is None:
+            topic, method, params = change.event, _EVENTS[change.event][1], None
+        else:
+            topic, method, params = resource_topic(change.uri), "notifications/resources/updated", {"uri": change.uri}
+        missed = 0
+
+        async def notify(session_id: str) -> None:
+            nonlocal missed
+            try:
+                await held(lambda: here.notify(session_id, method, params))
+            except StoreUnavailableError:
+                missed += 1
+
         try:
-            await self._host.publish(Published(self._host.instance, kind, uri))
-            await self._host.notify_subscribers(topic, method, None if uri is None else {"uri": uri})
-        except StoreUnavailableError as error:
-            logger.warning("[MCP] A change was not passed on to all clients: %s", error.message)
+            await held(lambda: here.tell_all(change))
+            session_ids = await held(lambda: here.sessions.subscribers(topic))
+        except StoreUnavailableError as failure:
+            logger.warning("[MCP] A change (%s) was not passed on: %s", method, failure.message)
+            return
+        except Exception:
+            logger.exception("[MCP] A change (%s) was not passed on", method)
+            return
+        for first in range(0, len(session_ids), _AT_ONCE):
+            async with anyio.create_task_group() as tasks:
+                for session_id in session_ids[first : first + _AT_ONCE]:
+                    tasks.start_soon(notify, session_id)
+        if missed:
+            logger.warning("[MCP] %d sessions were not told of a change (%s): the store is away", missed, method)
 
     def _take(self, message: Published) -> None:
-        if message.instance == self._host.instance:
+        """Hear what the server of another instance published."""
+        if message.instance == self._instance.name:
             return
         if message.event == _RESOURCE:
             event: ServerEvent = ResourceUpdated(uri=message.uri or "")
@@ -82,7 +122,7 @@ class BusBridge:
             event = _EVENTS[message.event][0]()
         else:
             return
-        self._tasks.start_soon(self._publish_here, event)
+        self._instance.background.start(self._publish_here, event)
 
     async def _publish_here(self, event: ServerEvent) -> None:
         self._from_elsewhere.append(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -13,8 +14,11 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import LoggingLevel, ProgressToken, RequestId
 
 from .asking import Put, ServerRequests
+from .errors import StoreUnavailableError
 from .records import SessionRecord
 from .wire import notification
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _LEVELS: tuple[str, ...] = get_args(LoggingLevel)
 
@@ -39,9 +43,13 @@ class SessionOutbound:
         self._requests = requests
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
-        """Put a notification on the stream."""
+        """Put a notification on the stream. It is dropped where the store cannot be reached for long."""
         if is_wanted(self._record, method, params):
-            await self._put(notification(method, params))
+            try:
+                await self._put(notification(method, params))
+            except StoreUnavailableError as failure:
+                # The SDK promises handlers that a notification never fails.
+                logger.warning("[MCP] %s was not sent: %s", method, failure.message)
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import anyio
 from starlette.types import Receive, Send
@@ -13,8 +15,12 @@ from .records import StreamEvent
 from .streams import StreamManager
 from .wire import sse
 
-_MAX_WAITING = 64
-"""So many events wait in memory for a client that reads slowly; the rest waits in the log."""
+MAX_WAITING = 64
+_MAX_WAITING_CHARS = 1024 * 1024
+"""So much waits in memory for a client that reads slowly; the rest waits in the log."""
+
+_MAX_READ = 32
+"""Events that are read from a log at once."""
 
 _ASK_AGAIN_SECONDS = 0.3
 """How often the log is asked again while the store cannot be reached."""
@@ -34,120 +40,161 @@ class LogReader:
     """
 
     def __init__(self, streams: StreamManager, session_id: str, stream: str, after: int) -> None:
-        self._streams = streams
-        self._session_id = session_id
+        self.session_id: str = session_id
         self.stream: str = stream
-        self._after = after
+        self._streams = streams
+        self._newest = after
+        """The newest event that waits or was handed out."""
         self._waiting: deque[StreamEvent] = deque()
+        self._waiting_chars = 0
         self._is_behind = False
+        """What follows is read from the log."""
+        self._was_heard = False
+        """Something was heard while it was behind."""
         self._wake = anyio.Event()
+        self._taken = anyio.Event()
         self.is_ended: bool = False
-        """No more is to be read, though the stream may go on."""
+        """No more is to be read than what waits, though the stream may go on."""
 
     def heard(self, events: Sequence[StreamEvent]) -> None:
         """Take events as they are added; none if some may have been missed."""
         if not events:
-            self._is_behind = True
+            self._is_behind = self._was_heard = True
         for event in events:
-            newest = self._waiting[-1].number if self._waiting else self._after
-            if event.number == 0:
-                # Not in the log, since the store cannot be reached: this is its only copy.
-                self._waiting.append(StreamEvent(0, event.message, event.is_final))
-            elif self._is_behind or event.number > newest + 1 or len(self._waiting) >= _MAX_WAITING:
-                self._is_behind = True
-            elif event.number == newest + 1:
-                self._waiting.append(event)
+            if event.number and event.number <= self._newest:
+                continue
+            if event.number and (self._is_behind or event.number > self._newest + 1 or self._is_full):
+                self._is_behind = self._was_heard = True
+                continue
+            # Without a number it is not in the log, since the store cannot be reached: this is its only copy.
+            self._waiting.append(event)
+            self._waiting_chars += len(event.message)
+            self._newest = max(self._newest, event.number)
         self._wake.set()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) > MAX_WAITING or self._waiting_chars > _MAX_WAITING_CHARS
+
+    async def taken(self) -> None:
+        """Wait until the client's connection takes what waits, or has ended: so nobody need fall behind."""
+        while self._waiting and not self.is_ended:
+            self._taken = anyio.Event()
+            await self._taken.wait()
 
     def end(self) -> None:
-        """Let `next` return nothing."""
+        """Let `next` return nothing once all that waits is taken."""
         self.is_ended = True
         self._wake.set()
+        self._taken.set()
 
     async def next(self) -> Sequence[StreamEvent]:
-        """The next events, at least one; none if there are no more to be read here.
+        """The next events, at least one; none if there are no more to be read here. Can be cancelled without loss.
 
         Raises:
             UnknownEventError: The log no longer has the next event.
         """
-        while not self.is_ended:
+        while True:
             if self._waiting:
                 events = list(self._waiting)
                 self._waiting.clear()
-                self._after = max(self._after, events[-1].number)
+                self._waiting_chars = 0
+                self._taken.set()
                 return events
+            if self.is_ended:
+                return ()
             if self._is_behind:
-                self._is_behind = False
-                try:
-                    events = list(await self._streams.read(self._session_id, self.stream, self._after))
-                except StoreUnavailableError:
-                    self._is_behind = True
-                    await anyio.sleep(_ASK_AGAIN_SECONDS)
-                    continue
-                if events:
-                    # There may be more, and what was heard meanwhile may be among these.
-                    self._is_behind = True
-                    self._after = events[-1].number
-                    self._waiting = deque(event for event in self._waiting if event.number == 0)
+                if events := await self._read():
                     return events
                 continue
             self._wake = anyio.Event()
             await self._wake.wait()
-        return ()
+
+    async def _read(self) -> Sequence[StreamEvent]:
+        """Read on in the log; it is behind until it has read all, and nothing was heard meanwhile."""
+        self._was_heard = False
+        try:
+            events = await self._streams.read(self.session_id, self.stream, self._newest, max_events=_MAX_READ)
+        except StoreUnavailableError:
+            await anyio.sleep(_ASK_AGAIN_SECONDS)
+            return ()
+        self._is_behind = self._was_heard or len(events) >= _MAX_READ
+        if events:
+            self._newest = events[-1].number
+        return events
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How streams are written.
+
+    Args:
+        stream_after: Seconds after which a request without an answer is answered by a stream.
+        retry_ms: How long a client is to wait before it comes back to a stream.
+        ping_seconds: How often a comment is written while there is nothing else, so that no proxy takes the
+            connection for dead.
+    """
+
+    stream_after: float
+    retry_ms: int
+    ping_seconds: float
 
 
 async def write_events(
-    reader: LogReader, receive: Receive, send: Send, *, headers: dict[str, str], first: bytes, ping_seconds: float
-) -> bool:
-    """Answer an HTTP request with a stream; returns when it is over or its client gone.
+    reader: LogReader,
+    receive: Receive,
+    send: Send,
+    settings: StreamSettings,
+    *,
+    headers: dict[str, str],
+    first: bytes = b"",
+) -> None:
+    """Answer an HTTP request with a stream; returns when it is over or its client gone. The reader is ended.
 
     Args:
         reader: What to write.
         receive: Of the HTTP request, whose body has been read.
         send: Of the HTTP request.
+        settings: How to write it.
         headers: Of the response.
         first: What to write before the first event.
-        ping_seconds: How often a comment is written while there is nothing else, so that no proxy takes the
-            connection for dead.
-
-    Returns:
-        Whether the client was there to the end.
     """
-    async with anyio.create_task_group() as tasks:
 
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            tasks.cancel_scope.cancel()
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        tasks.cancel_scope.cancel()
 
-        async def write(body: bytes, *, more: bool = True) -> None:
-            with anyio.fail_after(WRITE_SECONDS):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
+    async def write(body: bytes, *, more: bool = True) -> None:
+        with anyio.fail_after(WRITE_SECONDS):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
 
-        tasks.start_soon(watch)
-        try:
-            encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": 200, "headers": encoded})
+    async def write_all() -> None:
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": encoded})
+        if first:
             await write(first)
-            is_over = False
-            while not is_over:
-                events: Sequence[StreamEvent] | None = None
-                with anyio.move_on_after(ping_seconds):
+        while True:
+            events: Sequence[StreamEvent] | None = None
+            with anyio.move_on_after(settings.ping_seconds):
+                try:
                     events = await reader.next()
-                if events is None:
-                    await write(b": ping\n\n")
-                elif not events:
-                    break
-                else:
-                    await write(b"".join(sse(reader.stream, event) for event in events))
-                    is_over = events[-1].is_final
-            await write(b"", more=False)
-        except UnknownEventError:
-            # The client may resume, and is told then.
-            await write(b"", more=False)
-        except (OSError, TimeoutError):
-            return False
-        finally:
+                except UnknownEventError:
+                    # The client may resume, and is told then.
+                    events = ()
+            if events is None:
+                await write(b": ping\n\n")
+                continue
+            if events:
+                await write(b"".join(sse(reader.stream, event, settings.retry_ms) for event in events))
+            if not events or events[-1].is_final:
+                return await write(b"", more=False)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            with contextlib.suppress(OSError, TimeoutError):
+                await write_all()
             tasks.cancel_scope.cancel()
-        return True
-    return False
+    finally:
+        reader.end()

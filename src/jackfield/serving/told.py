@@ -31,21 +31,28 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """A client cancelled a call; without a client, the session was deleted, and nobody waits for the answer."""
+    """A client cancelled a call."""
 
     kind: ClassVar[str] = "cancelled"
     session_id: str
     stream: str
-    is_deleted: bool = False
 
 
 @dataclass(frozen=True)
 class Detached:
-    """Another reader has the session's standalone stream now, or nobody is to have it."""
+    """A reader of a standalone stream is to end: another has taken over, or a handler wants the client to reconnect."""
 
     kind: ClassVar[str] = "detached"
     session_id: str
     reader: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session was ended, and with it all that runs in it."""
+
+    kind: ClassVar[str] = "ended"
+    session_id: str
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,10 @@ class Published:
     uri: str | None = None
 
 
-Message = Answered | Progressed | Cancelled | Detached | Published
-_KINDS: dict[str, type[Message]] = {one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Published)}
+Message = Answered | Progressed | Cancelled | Detached | Ended | Published
+_KINDS: dict[str, type[Message]] = {
+    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published)
+}
 
 
 def encoded(message: Message) -> str:

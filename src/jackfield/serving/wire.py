@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mcp_types import ErrorData
 from pydantic_core import PydanticSerializationError, to_json
@@ -14,6 +16,12 @@ from .records import StreamEvent
 
 LOST_INSTANCE = "The instance that ran this request was lost. The request may have taken effect; its result is gone."
 SHUT_DOWN = "The server was stopped while this request ran. It may have taken effect; its result is gone."
+SESSION_ENDED = "The session was ended while this request ran. It may have taken effect; its result is gone."
+STORE_LOST = (
+    "The session store could not be reached while this request ran. It may have taken effect; its result is gone."
+)
+
+_EVENT_ID = re.compile(r"(get|[0-9a-f]{32})/([0-9]{1,15})")
 
 EVENT_STREAM_HEADERS = {
     "content-type": "text/event-stream",
@@ -28,7 +36,19 @@ def compact(value: object) -> str:
         return to_json(value, inf_nan_mode="null").decode()
     except (PydanticSerializationError, UnicodeError):
         # It holds half of a surrogate pair, which UTF-8 does not have but JSON can escape.
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: _finite(one) for name, one in cast("dict[object, object]", value).items()}
+        case list() | tuple():
+            return [_finite(one) for one in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def request(request_id: str, method: str, params: Mapping[str, Any] | None) -> str:
@@ -64,17 +84,23 @@ def refusal(status: int, code: int, message: str, headers: Mapping[str, str] | N
     return Response(error(None, code, message), status, dict(headers or {}), "application/json")
 
 
-def sse(stream: str, event: StreamEvent, retry_ms: int | None = None) -> bytes:
+def beginning(stream: str, number: int, retry_ms: int) -> bytes:
+    """The event with which a stream begins: nothing but an id to resume after, and when to come back.
+
+    Source: MCP 2025-11-25, basic/transports "Sending Messages to the Server", item 6.
+    """
+    return f"id: {stream}/{number}\nretry: {retry_ms}\ndata: \n\n".encode()
+
+
+def sse(stream: str, event: StreamEvent, retry_ms: int) -> bytes:
     """An event of a stream as server-sent event. Its id names the stream: each is resumed for itself."""
-    name = "" if not event.message else "event: message\n"
-    number = "" if not event.number else f"id: {stream}/{event.number}\n"
-    retry = "" if retry_ms is None else f"retry: {retry_ms}\n"
-    return f"{number}{retry}{name}data: {event.message}\n\n".encode()
+    if not event.message:
+        return beginning(stream, event.number, retry_ms)
+    number = f"id: {stream}/{event.number}\n" if event.number else ""
+    return f"{number}event: message\ndata: {event.message}\n\n".encode()
 
 
 def position(last_event_id: str) -> tuple[str, int] | None:
     """The stream and number that an event id names; `None` where it is none of ours."""
-    stream, slash, number = last_event_id.strip().rpartition("/")
-    if not slash or not stream or not (number.isascii() and number.isdigit()) or len(number) > 15:
-        return None
-    return stream, int(number)
+    found = _EVENT_ID.fullmatch(last_event_id.strip(" \t"))
+    return None if found is None else (found[1], int(found[2]))

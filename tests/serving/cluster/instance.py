@@ -122,7 +122,7 @@ def application(options: argparse.Namespace) -> Callable[..., Any]:
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
         if isinstance(app, ServedSessions):
-            held |= {"running": len(app.host._running), "readers": len(app.host._readers)}
+            held |= {"running": len(app.host.instance.exchanges), "readers": len(app.host.instance.readers)}
         return JSONResponse(held)
 
     lifespan = app.lifespan if isinstance(app, ServedSessions) else app.router.lifespan_context

@@ -334,3 +334,17 @@ async def test_touching_none_is_fine(engine: Engine) -> None:
         assert await one.sessions.touch([]) == []
         await one.sessions.create(record(), LIMITS)
         assert await other.sessions.touch(["s1", "s1"]) == []
+
+
+async def test_subscriptions_of_a_session_are_bounded(engine: Engine) -> None:
+    limits = ServingLimits(subscriptions_per_session=2)
+    async with engine.two() as (one, other):
+        await one.sessions.create(record("s1"), LIMITS)
+        await one.sessions.subscribe("s1", ["a", "b"], limits)
+        with pytest.raises(ServingLimitError, match="`subscriptions_per_session` is 2"):
+            await other.sessions.subscribe("s1", ["a", "c"], limits)
+        await other.sessions.subscribe("s1", ["a", "b"], limits)
+        assert list(await one.sessions.subscribers("c")) == []
+        await one.sessions.unsubscribe("s1", ["a"])
+        await other.sessions.subscribe("s1", ["c"], limits)
+        assert list(await one.sessions.subscribers("c")) == ["s1"]

@@ -1,0 +1,95 @@
+"""What an instance does without being asked: keep sessions alive, answer for the dead, tidy up after outages."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import anyio
+from mcp_types import INTERNAL_ERROR
+
+from .backplane import BEAT_SECONDS
+from .errors import StoreUnavailableError
+from .instance import Instance
+from .records import RunningCall
+from .wire import LOST_INSTANCE, STORE_LOST, error
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_LONGEST_SECONDS = 30.0
+"""So long, at the most, a stream of a session that is gone stays open where no instance was told."""
+
+
+class Housekeeping:
+    """The standing work of an instance: two tasks, whatever the number of sessions.
+
+    Args:
+        instance: Whose.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._is_due = anyio.Event()
+
+    def reconnected(self) -> None:
+        """The store is back after it could not be reached: look at once at what it still has."""
+        self._is_due.set()
+
+    async def keep_sessions(self) -> None:
+        """Let the sessions live on that are in use here; end what belongs to those that are gone."""
+        while True:
+            with anyio.move_on_after(min(self._instance.session_ttl / 3, _LONGEST_SECONDS)):
+                await self._is_due.wait()
+            self._is_due = anyio.Event()
+            try:
+                await self.look_once()
+            except StoreUnavailableError:
+                await anyio.sleep(BEAT_SECONDS)
+                self._is_due.set()
+            except Exception:
+                logger.exception("[MCP] Housekeeping failed; it goes on")
+
+    async def look_once(self) -> None:
+        """One round of `keep_sessions`.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        here = self._instance
+        gone = await here.sessions.touch(list(here.session_ids()))
+        await here.streams.touch(
+            [*here.exchanges, *((reader.session_id, reader.stream) for reader in here.readers.values())]
+        )
+        for session_id in gone:
+            here.forget_session(session_id)
+        for name, session_id in list(here.late_detaches.items()):
+            await here.streams.detach(session_id, name)
+            del here.late_detaches[name]
+        # Those whose answer or release did not reach the store, or whose claim did although it seemed not to.
+        for session_id, call in await here.sessions.running_on(here.name):
+            if (session_id, call.stream) not in here.exchanges:
+                await self._answer(session_id, call, STORE_LOST)
+
+    async def answer_for_dead(self) -> None:
+        """Answer what dead instances ran. Each instance does it; the log lets only one answer a request."""
+        while True:
+            await anyio.sleep(BEAT_SECONDS)
+            try:
+                await self._sweep_once()
+            except StoreUnavailableError:
+                continue
+            except Exception:
+                logger.exception("[MCP] Answering for a dead instance failed; it is tried again")
+
+    async def _sweep_once(self) -> None:
+        here = self._instance
+        for instance in await here.sessions.backplane.dead():
+            for session_id, call in await here.sessions.running_on(instance):
+                await self._answer(session_id, call, LOST_INSTANCE)
+            await here.sessions.backplane.bury(instance)
+
+    async def _answer(self, session_id: str, call: RunningCall, words: str) -> None:
+        """Answer a request that nobody runs, unless it is answered."""
+        answer = error(json.loads(call.request_id), INTERNAL_ERROR, words)
+        await self._instance.streams.append(session_id, call.stream, [answer], is_final=True)
+        await self._instance.sessions.release(session_id, call)

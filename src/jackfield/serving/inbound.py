@@ -1,0 +1,169 @@
+"""An HTTP request on its way in: what it must be, and the answers to one that is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import anyio
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
+from mcp.server.streamable_http import check_accept_headers
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope
+
+from ..errors import JackfieldError
+from .errors import RequestRunsError, ServingLimitError, StoredDataError, StoreUnavailableError, UnknownEventError
+from .limits import ServingLimits
+from .records import Principal
+from .wire import error
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+SESSION_HEADER = "mcp-session-id"
+
+BODY_SECONDS = 60.0
+"""A client that has not sent its request by then does not get it answered."""
+
+_MAX_ID_CHARS = 128
+_STATUS_OF_BOUND = {"sessions": 503, "streams": 503, "requests": 503, "record_bytes": 413, "body_bytes": 413}
+
+
+class Refused(Exception):  # noqa: N818 - not an error of the server
+    """A request that is answered by an HTTP error."""
+
+    def __init__(self, status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.response: Response = Response(error(None, code, message), status, dict(headers or {}), "application/json")
+
+
+def not_found() -> Refused:
+    """The refusal of a request in a session that there is not, or not for this client."""
+    text = "Session not found: it expired, was ended, or is not yours. Initialize again."
+    return Refused(404, INVALID_REQUEST, text)
+
+
+def refusal(failure: JackfieldError) -> Refused:
+    """The refusal of a request that was not run for a reason of the store, or because it would be too much."""
+    match failure:
+        case StoreUnavailableError():
+            logger.warning("[MCP] %s", failure.message)
+            text = "The session store cannot be reached; nothing was run. Try again."
+            return Refused(503, INTERNAL_ERROR, text, {"retry-after": "1"})
+        case ServingLimitError():
+            status = _STATUS_OF_BOUND.get(failure.bound, 429)
+            headers = {} if status == 413 else {"retry-after": "1"}
+            return Refused(status, INVALID_REQUEST, failure.message, headers)
+        case RequestRunsError():
+            return Refused(400, INVALID_REQUEST, failure.message)
+        case UnknownEventError():
+            text = f"{failure.message} Begin a new stream without Last-Event-ID."
+            return Refused(400, INVALID_REQUEST, text)
+        case StoredDataError():
+            logger.error("[MCP] %s", failure.message)
+            return not_found()
+        case _:
+            raise failure
+
+
+def checked_id(session_id: str | None) -> str:
+    """The session that a request names.
+
+    Raises:
+        Refused: It names none, or what can be no session of ours.
+    """
+    session_id = (session_id or "").strip(" \t")
+    if not session_id:
+        text = "Bad Request: the Mcp-Session-Id header is missing. Send the one that `initialize` was answered with."
+        raise Refused(400, INVALID_REQUEST, text)
+    if len(session_id) > _MAX_ID_CHARS or not (session_id.isascii() and session_id.isalnum()):
+        raise not_found()
+    return session_id
+
+
+def principal_of(scope: Scope) -> Principal | None:
+    """Whom the request's token stands for; `None` where the server does not authenticate."""
+    user = scope.get("user")
+    if not isinstance(user, AuthenticatedUser):
+        return None
+    parts = authorization_context(user)
+    return Principal(parts["issuer"], parts["subject"], parts["client_id"])
+
+
+def check_accepts_stream(request: Request) -> None:
+    """Refuse a GET of a client that takes no stream."""
+    if not check_accept_headers(request)[1]:
+        raise Refused(406, INVALID_REQUEST, "Not Acceptable: the client must accept text/event-stream.")
+
+
+async def read_message(request: Request) -> JSONRPCMessage:
+    """The message that a client posts.
+
+    Raises:
+        Refused: It is none, or the headers are not those of MCP.
+        ServingLimitError: It is too large.
+        ClientDisconnect: The client left.
+    """
+    if not all(check_accept_headers(request)):
+        text = "Not Acceptable: the client must accept both application/json and text/event-stream."
+        raise Refused(406, INVALID_REQUEST, text)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused(415, INVALID_REQUEST, "Unsupported Media Type: Content-Type must be application/json.")
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            body = await request.body()
+    except TimeoutError:
+        raise Refused(408, INVALID_REQUEST, f"The request was not sent within {BODY_SECONDS:.0f} s.") from None
+    try:
+        # The parser bounds how deep it may be nested.
+        decoded = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        text = "Parse error: the body is not JSON in UTF-8, or is nested too deeply."
+        raise Refused(400, PARSE_ERROR, text) from None
+    try:
+        return _message(decoded)
+    except ValidationError:
+        raise Refused(400, INVALID_REQUEST, "The body is not one JSON-RPC message; there are no batches.") from None
+
+
+def _message(decoded: object) -> JSONRPCMessage:
+    """The members that it has tell which kind it is, so that one kind's rules apply, not those of any that fits."""
+    if isinstance(decoded, dict) and "method" in decoded:
+        kind = JSONRPCRequest if "id" in decoded else JSONRPCNotification
+    else:
+        kind = JSONRPCError if isinstance(decoded, dict) and "error" in decoded else JSONRPCResponse
+    return kind.model_validate(decoded, by_name=False)
+
+
+def within_bounds(scope: Scope, receive: Receive, limits: ServingLimits) -> Receive:
+    """A `receive` that raises `ServingLimitError` once the body is too large."""
+    declared: bytes = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if declared.isdigit() and int(declared[:20]) > limits.body_bytes:
+        raise _too_large(limits)
+    taken = 0
+
+    async def receive_within() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limits.body_bytes:
+            raise _too_large(limits)
+        return message
+
+    return receive_within
+
+
+def _too_large(limits: ServingLimits) -> ServingLimitError:
+    return ServingLimitError("Nothing was run: the request is too large", bound="body_bytes", maximum=limits.body_bytes)

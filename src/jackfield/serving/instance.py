@@ -1,0 +1,274 @@
+"""`Instance`: what runs here, what it shares with the other instances, and how they reach it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from mcp.server.connection import Connection
+from mcp.server.lowlevel.server import Server
+from mcp.server.models import InitializationOptions
+from mcp.server.runner import ServerRunner
+from mcp_types import InitializeRequestParams
+
+from .asking import ServerRequests
+from .background import Background
+from .context import SessionOutbound
+from .errors import ServingLimitError
+from .exchange import Exchange
+from .limits import ServingLimits
+from .outages import held
+from .readers import LogReader
+from .records import Principal, SessionRecord
+from .stores import SessionStore
+from .streams import STANDALONE, StreamManager
+from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, decoded, encoded
+from .wire import notification
+
+
+@dataclass(frozen=True)
+class NotificationHandler:
+    """The handler of a client's notification, while it runs."""
+
+    session_id: str
+    scope: anyio.CancelScope
+
+
+class Instance:
+    """One instance of a served server, for as long as it runs.
+
+    Args:
+        server: What runs the requests.
+        lifespan_state: What the server's lifespan gave.
+        init_options: What clients are told of the server.
+        sessions: The metadata of sessions.
+        streams: Their streams.
+        background: Owns what goes on without an HTTP request.
+        limits: Bounds on what clients can make it hold.
+        session_ttl: Seconds that a session lives without being used.
+    """
+
+    def __init__(
+        self,
+        server: Server[Any],
+        lifespan_state: object,
+        init_options: InitializationOptions,
+        sessions: SessionStore,
+        streams: StreamManager,
+        background: Background,
+        limits: ServingLimits,
+        session_ttl: float,
+    ) -> None:
+        self.name: str = uuid4().hex[:16]
+        self.server: Server[Any] = server
+        self.sessions: SessionStore = sessions
+        self.streams: StreamManager = streams
+        self.background: Background = background
+        self.limits: ServingLimits = limits
+        self.session_ttl: float = session_ttl
+        self.is_draining: bool = False
+        self.asked: ServerRequests = ServerRequests(self.name)
+        self.exchanges: dict[tuple[str, str], Exchange] = {}
+        """The requests that run here, by session and stream."""
+        self.readers: dict[str, LogReader] = {}
+        """The streams that clients opened by GET here, by the name of their reader."""
+        self._listens: Counter[Principal | None] = Counter()
+        """The streams that clients opened by `subscriptions/listen` here."""
+        self.notified: set[NotificationHandler] = set()
+        self.listeners: list[Callable[[Published], None]] = []
+        """Hear what servers publish on any instance."""
+        self.late_detaches: dict[str, str] = {}
+        """Readers that ended while the store could not be reached, and their sessions."""
+        self._lifespan_state = lifespan_state
+        self._init_options = init_options
+
+    # Its clients
+
+    async def notify(self, session_id: str, method: str, params: Mapping[str, Any] | None = None) -> None:
+        """Send a notification to a session, whichever instance it reads from.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        await self.streams.append(session_id, STANDALONE, [notification(method, params)])
+
+    async def end_session(self, session_id: str) -> bool:
+        """End a session: its requests are cancelled, its streams closed and removed; whether there was one.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        calls = await self.sessions.delete(session_id)
+        await self.tell_all(Ended(session_id))
+        await self.streams.delete(session_id, [call.stream for call in calls or ()])
+        return calls is not None
+
+    def runner(self, record: SessionRecord) -> tuple[ServerRunner[Any], Connection]:
+        """The SDK's objects for one message of a session, made from its record."""
+        connection = Connection.for_loop(
+            self._outbound(record), session_id=record.session_id, protocol_version_hint=record.protocol_version
+        )
+        connection.client_params = InitializeRequestParams.model_validate(record.initialize, by_name=False)
+        connection.initialized.set()
+        return ServerRunner(self.server, connection, self._lifespan_state), connection
+
+    def opening_runner(self, record: SessionRecord) -> tuple[ServerRunner[Any], Connection]:
+        """The same for the `initialize` request, before there is a record."""
+        connection = Connection.for_loop(self._outbound(record), session_id=record.session_id)
+        runner = ServerRunner(self.server, connection, self._lifespan_state, init_options=self._init_options)
+        return runner, connection
+
+    def _outbound(self, record: SessionRecord) -> SessionOutbound:
+        async def put(message: str) -> None:
+            await held(partial(self.streams.append, record.session_id, STANDALONE, [message]))
+
+        return SessionOutbound(record, put, self.asked)
+
+    # What runs here
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, nothing is read and nobody is asked here."""
+        return not (self.exchanges or self.readers or self.notified or self.asked.session_ids or self._listens)
+
+    def session_ids(self) -> set[str]:
+        """The sessions that are in use here."""
+        return {
+            *(session_id for session_id, _ in self.exchanges),
+            *(reader.session_id for reader in self.readers.values()),
+            *(handler.session_id for handler in self.notified),
+            *self.asked.session_ids,
+        }
+
+    def _check_streams(self) -> None:
+        """Refuse one more stream where there are as many as there may be.
+
+        Raises:
+            ServingLimitError: There are.
+        """
+        if len(self.readers) + self._listens.total() >= self.limits.streams:
+            text = "No stream was opened: this instance has too many"
+            raise ServingLimitError(text, bound="streams", maximum=self.limits.streams)
+
+    @contextlib.contextmanager
+    def reading(self, reader: LogReader) -> Generator[str]:
+        """Have a stream that a client opened by GET; yields the name of its reader.
+
+        Raises:
+            ServingLimitError: Too many streams are open here.
+        """
+        self._check_streams()
+        name = f"{self.name}:{uuid4().hex[:16]}"
+        self.readers[name] = reader
+        try:
+            yield name
+        finally:
+            del self.readers[name]
+
+    @contextlib.contextmanager
+    def listen(self, principal: Principal | None) -> Generator[None]:
+        """Have a stream that a client opened by `subscriptions/listen`.
+
+        Raises:
+            ServingLimitError: Too many streams are open here, or too many of this user.
+        """
+        if principal is not None and self._listens[principal] >= (most := self.limits.listens_per_user):
+            text = "No stream was opened: this user has too many on this instance"
+            raise ServingLimitError(text, bound="listens_per_user", maximum=most)
+        self._check_streams()
+        self._listens[principal] += 1
+        try:
+            yield
+        finally:
+            self._listens[principal] -= 1
+            self._listens += Counter()  # drops those that have none
+
+    @contextlib.contextmanager
+    def notification_handler(self, session_id: str) -> Generator[None]:
+        """Run what a client's notification starts, at most until its session ends."""
+        handler = NotificationHandler(session_id, anyio.CancelScope())
+        self.notified.add(handler)
+        try:
+            with handler.scope:
+                yield
+        finally:
+            self.notified.remove(handler)
+
+    def forget_session(self, session_id: str) -> None:
+        """The session is gone: nothing is to be read or asked in it any more. Its requests run on."""
+        for reader in list(self.readers.values()):
+            if reader.session_id == session_id:
+                reader.end()
+        for handler in list(self.notified):
+            if handler.session_id == session_id:
+                handler.scope.cancel()
+        self.asked.session_ended(session_id)
+
+    def drain(self) -> None:
+        """Begin to stop: end the streams, so that clients come back to another instance; requests run on."""
+        self.is_draining = True
+        for reader in list(self.readers.values()):
+            reader.end()
+        for exchange in list(self.exchanges.values()):
+            exchange.move()
+
+    def stop_requests(self) -> None:
+        """End all requests; their clients are told."""
+        for exchange in list(self.exchanges.values()):
+            exchange.stop()
+        for handler in list(self.notified):
+            handler.scope.cancel()
+
+    # The other instances
+
+    async def tell(self, instance: str, message: Message) -> None:
+        """Tell an instance, or this one."""
+        if instance == self.name:
+            self.take(message)
+        else:
+            await self.sessions.backplane.tell(instance, encoded(message))
+
+    async def tell_all(self, message: Message) -> None:
+        """Tell every instance, this one included.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        await self.sessions.backplane.tell_all(encoded(message))
+
+    async def detach(self, session_id: str, reader: str) -> None:
+        """End a reader of a standalone stream, wherever it is."""
+        await self.tell(reader.partition(":")[0], Detached(session_id, reader))
+
+    def told(self, text: str) -> None:
+        """Take a message of an instance, as the backplane has it."""
+        if (message := decoded(text)) is not None:
+            self.take(message)
+
+    def take(self, message: Message) -> None:
+        """Do what another instance, or this one, asks for."""
+        match message:
+            case Answered():
+                self.asked.answered(message)
+            case Progressed():
+                self.asked.progressed(message)
+            case Cancelled():
+                if (exchange := self.exchanges.get((message.session_id, message.stream))) is not None:
+                    exchange.cancel()
+            case Detached():
+                if (reader := self.readers.get(message.reader)) is not None:
+                    reader.end()
+            case Ended():
+                for (session_id, _), exchange in list(self.exchanges.items()):
+                    if session_id == message.session_id:
+                        exchange.session_ended()
+                self.forget_session(message.session_id)
+            case Published():
+                for listener in self.listeners:
+                    listener(message)

@@ -1,0 +1,271 @@
+"""`Requests`: what clients post. Each request is run from its session's record, and answered by JSON or a stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+from uuid import uuid4
+
+import anyio
+from mcp.server.runner import aclose_shielded
+from mcp.shared.dispatcher import as_request_id
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp_types.version import is_version_at_least
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
+
+from .asking import instance_of
+from .context import RequestContext
+from .errors import ServingLimitError, StoreUnavailableError
+from .exchange import Exchange
+from .inbound import SESSION_HEADER, not_found
+from .instance import Instance
+from .readers import StreamSettings, write_events
+from .records import Principal, RunningCall, SessionRecord
+from .state import STATE_SCOPE, StoredState
+from .stores import resource_topic
+from .told import Answered, Cancelled, Progressed
+from .wire import EVENT_STREAM_HEADERS, compact, error, error_of, result
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_RESUMABLE_FROM = "2025-11-25"
+"""Older clients fail on an event without data, with which a stream must begin so that it can be resumed at once."""
+
+_MAX_URI_CHARS = 4096
+
+
+class Requests:
+    """Answers POST requests.
+
+    Args:
+        instance: Where they run.
+        settings: How streams are written.
+    """
+
+    def __init__(self, instance: Instance, settings: StreamSettings) -> None:
+        self._instance = instance
+        self._settings = settings
+
+    # The handshake
+
+    async def initialize(self, request: Request, message: JSONRPCRequest, principal: Principal | None) -> Response:
+        """Open a session."""
+        limits = self._instance.limits
+        params = dict(message.params or {})
+        if len(compact(params).encode()) > limits.record_bytes:
+            text = "No session was opened: the `initialize` request is too large"
+            raise ServingLimitError(text, bound="record_bytes", maximum=limits.record_bytes)
+        session_id = uuid4().hex
+        record = SessionRecord(session_id, params, "", principal)
+        runner, connection = self._instance.opening_runner(record)
+        context = RequestContext(record, _transport(request, False), _metadata(request), request_id=message.id)
+        try:
+            agreed = await runner.on_request(context, message.method, message.params)
+        except Exception as failure:
+            details = handler_exception_to_error_data(failure)
+            if details is None:
+                logger.error("[MCP] `initialize` failed", exc_info=failure)
+                return _json(error(message.id, INTERNAL_ERROR, "Internal server error"))
+            return _json(error_of(message.id, details))
+        finally:
+            await aclose_shielded(connection)
+        record = SessionRecord(session_id, params, connection.protocol_version, principal)
+        await self._instance.sessions.create(record, limits)
+        return _json(result(message.id, agreed), session_id)
+
+    # Requests
+
+    async def run(
+        self, request: Request, send: Send, session_id: str, message: JSONRPCRequest, principal: Principal | None
+    ) -> Response | None:
+        """Run a request; the response, where it is not sent yet."""
+        here = self._instance
+        if len(here.exchanges) >= here.limits.requests:
+            text = "The request was not started: too many run on this instance"
+            raise ServingLimitError(text, bound="requests", maximum=here.limits.requests)
+        call = RunningCall(compact(message.id), here.name, uuid4().hex)
+        exchange = Exchange(here.streams, here.background, session_id, call, message.id)
+        # Before it is claimed, since from then on it may be cancelled, and housekeeping would release it.
+        here.exchanges[session_id, call.stream] = exchange
+        record = None
+        try:
+            record = await here.sessions.claim(session_id, principal, call, here.limits)
+        finally:
+            if record is None:
+                del here.exchanges[session_id, call.stream]
+        if record is None:
+            raise not_found()
+        here.background.start(self._work, request, record, exchange, message)
+        try:
+            return await self._answer(request, send, record, exchange)
+        finally:
+            exchange.leave()
+
+    async def _work(self, request: Request, record: SessionRecord, exchange: Exchange, message: JSONRPCRequest) -> None:
+        """Run a request to its end, also when its client has left."""
+        here = self._instance
+        try:
+            await exchange.run(partial(self._result, request, record, exchange, message))
+        finally:
+            # Where the store cannot be reached, housekeeping releases it later, and answers a client that comes back.
+            if exchange.is_kept:
+                with anyio.CancelScope(shield=True):
+                    try:
+                        await here.sessions.release(record.session_id, exchange.call)
+                    except StoreUnavailableError as failure:
+                        logger.warning("[MCP] %s", failure.message)
+            del here.exchanges[record.session_id, exchange.call.stream]
+
+    async def _result(
+        self, request: Request, record: SessionRecord, exchange: Exchange, message: JSONRPCRequest
+    ) -> Mapping[str, Any]:
+        here = self._instance
+
+        async def end_standalone() -> None:
+            if (reader := await here.streams.reader(record.session_id)) is not None:
+                await here.detach(record.session_id, reader)
+
+        async def end_this() -> None:
+            exchange.reconnect()
+
+        is_resumable = _is_resumable(record)
+        metadata = _metadata(request)
+        if is_resumable:
+            metadata.close_sse_stream, metadata.close_standalone_sse_stream = end_this, end_standalone
+        request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
+        context = RequestContext(
+            record,
+            _transport(request, True),
+            metadata,
+            requests=here.asked,
+            put=exchange.put,
+            request_id=message.id,
+            progress_token=progress_token_from_params(message.params),
+        )
+        context.cancel_requested = exchange.is_cancelled
+        runner, connection = here.runner(record)
+        try:
+            answer = await runner.on_request(context, message.method, message.params)
+        finally:
+            context.is_closed = True
+            await aclose_shielded(connection)
+        await self._note(record.session_id, message)
+        return answer
+
+    async def _note(self, session_id: str, message: JSONRPCRequest) -> None:
+        """Keep what a request that succeeded changes of the session, for every instance."""
+        sessions, params = self._instance.sessions, message.params or {}
+        match message.method:
+            case "logging/setLevel":
+                await sessions.set_log_level(session_id, str(params.get("level")))
+            case "resources/subscribe":
+                await sessions.subscribe(session_id, [_topic(params)], self._instance.limits)
+            case "resources/unsubscribe":
+                await sessions.unsubscribe(session_id, [_topic(params)])
+            case _:
+                pass
+
+    async def _answer(self, request: Request, send: Send, record: SessionRecord, exchange: Exchange) -> Response | None:
+        with anyio.move_on_after(self._settings.stream_after):
+            await exchange.has_begun.wait()
+        if (answer := exchange.take_quick_answer()) is not None:
+            return _json(answer, record.session_id)
+        reader = exchange.open_stream(is_resumable=_is_resumable(record))
+        if self._instance.is_draining:
+            exchange.move()
+        headers = EVENT_STREAM_HEADERS | {SESSION_HEADER: record.session_id}
+        await write_events(reader, request.receive, send, self._settings, headers=headers)
+        return None
+
+    # What has no answer
+
+    async def take(
+        self,
+        request: Request,
+        session_id: str,
+        message: JSONRPCNotification | JSONRPCResponse | JSONRPCError,
+        principal: Principal | None,
+    ) -> Response:
+        """Take a notification, or the answer to a request of the server."""
+        here = self._instance
+        record = await here.sessions.find(session_id, principal)
+        if record is None:
+            raise not_found()
+        if not isinstance(message, JSONRPCNotification):
+            if (instance := instance_of(message.id)) is not None:
+                answer = message.model_dump(by_alias=True, exclude_unset=True, mode="json")
+                await here.tell(instance, Answered(session_id, str(message.id), answer))
+            return Response(status_code=202)
+        params = message.params or {}
+        if message.method == "notifications/cancelled":
+            request_id = as_request_id(params.get("requestId"))
+            call = None if request_id is None else await here.sessions.running(session_id, compact(request_id))
+            if call is not None:
+                await here.tell(call.instance, Cancelled(session_id, call.stream))
+        elif message.method == "notifications/progress" and (told := _progress(session_id, params)) is not None:
+            await here.tell(*told)
+        if here.server.get_notification_handler(message.method) is None:
+            # Only the server's middleware sees it.
+            await self._notify(request, record, message)
+            return Response(status_code=202)
+        if sum(handler.session_id == session_id for handler in here.notified) >= here.limits.requests_per_session:
+            text = "The notification was not taken: too many are being handled in this session"
+            raise ServingLimitError(text, bound="requests_per_session", maximum=here.limits.requests_per_session)
+        here.background.start(self._notify_here, request, record, message)
+        return Response(status_code=202)
+
+    async def _notify_here(self, request: Request, record: SessionRecord, message: JSONRPCNotification) -> None:
+        with self._instance.notification_handler(record.session_id):
+            await self._notify(request, record, message)
+
+    async def _notify(self, request: Request, record: SessionRecord, message: JSONRPCNotification) -> None:
+        here = self._instance
+        request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
+        context = RequestContext(record, _transport(request, False), _metadata(request))
+        runner, connection = here.runner(record)
+        try:
+            await runner.on_notify(context, message.method, message.params)
+        finally:
+            await aclose_shielded(connection)
+
+
+def _metadata(request: Request) -> ServerMessageMetadata:
+    return ServerMessageMetadata(request_context=request)
+
+
+def _transport(request: Request, can_send_request: bool) -> TransportContext:
+    return TransportContext(kind="streamable-http", can_send_request=can_send_request, headers=request.headers)
+
+
+def _json(text: str, session_id: str | None = None) -> Response:
+    headers = {} if session_id is None else {SESSION_HEADER: session_id}
+    return Response(text, 200, headers, "application/json")
+
+
+def _is_resumable(record: SessionRecord) -> bool:
+    return is_version_at_least(record.protocol_version, _RESUMABLE_FROM)
+
+
+def _topic(params: Mapping[str, Any]) -> str:
+    uri = str(params.get("uri"))
+    if len(uri) > _MAX_URI_CHARS:
+        raise MCPError(INVALID_PARAMS, f"The URI is longer than {_MAX_URI_CHARS} characters.")
+    return resource_topic(uri)
+
+
+def _progress(session_id: str, params: Mapping[str, Any]) -> tuple[str, Progressed] | None:
+    """Whom to tell of progress of a request of the server, and what."""
+    token, progress, total, text = (params.get(name) for name in ("progressToken", "progress", "total", "message"))
+    instance = instance_of(token)
+    if instance is None or not isinstance(progress, int | float) or not isinstance(total, int | float | None):
+        return None
+    message = text if isinstance(text, str) else None
+    return instance, Progressed(session_id, cast("str", token), progress, total, message)
