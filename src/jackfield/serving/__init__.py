@@ -6,9 +6,12 @@ memory, Redis (extra `redis`) or PostgreSQL (extra `postgres`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..auth.json_web_tokens import JWTAuth
 from ..auth.resource import ProtectedResource
 from ..auth.tokens import BearerFile, TokenCheckError
+from ..extras import load
 from .app import ServedSessions, serve_sessions
 from .backends import Backend
 from .backplane import Backplane
@@ -22,13 +25,27 @@ from .errors import (
 from .host import SessionHost
 from .limits import ServingLimits
 from .memory import InMemoryBackplane, InMemorySessionStore, InMemoryStreamManager
-from .postgres import PostgresBackend
-from .postgres_sessions import PostgresSessionStore
-from .postgres_streams import PostgresStreamManager
 from .records import Principal, RunningCall, SessionRecord, StreamEvent
 from .state import SessionState, StateError, state
 from .stores import SessionStore
 from .streams import StreamManager
+
+if TYPE_CHECKING:
+    from .postgres import PostgresBackend
+    from .postgres_sessions import PostgresSessionStore
+    from .postgres_streams import PostgresStreamManager
+    from .redis import RedisBackend, RedisClient, RedisSessionStore, RedisStreamManager
+
+_HOME_OF: dict[str, str] = {
+    "PostgresBackend": "postgres",
+    "PostgresSessionStore": "postgres_sessions",
+    "PostgresStreamManager": "postgres_streams",
+    "RedisBackend": "redis",
+    "RedisClient": "redis",
+    "RedisSessionStore": "redis",
+    "RedisStreamManager": "redis",
+}
+"""Names whose package an extra installs, with the module that has them; imported when first used."""
 
 __all__ = [
     "Backend",
@@ -43,6 +60,10 @@ __all__ = [
     "PostgresStreamManager",
     "Principal",
     "ProtectedResource",
+    "RedisBackend",
+    "RedisClient",
+    "RedisSessionStore",
+    "RedisStreamManager",
     "RequestRunsError",
     "RunningCall",
     "ServedSessions",
@@ -62,3 +83,10 @@ __all__ = [
     "serve_sessions",
     "state",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if (home := _HOME_OF.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = load(f"{__name__}.{home}", name)
+    return found

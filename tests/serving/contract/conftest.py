@@ -13,6 +13,8 @@ from uuid import uuid4
 import anyio
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+from tests.serving.redis_server import RedisServer
 
 from jackfield.serving import (
     Backend,
@@ -20,6 +22,7 @@ from jackfield.serving import (
     InMemoryStreamManager,
     PostgresBackend,
     Principal,
+    RedisBackend,
     RunningCall,
     ServingLimits,
     SessionRecord,
@@ -109,7 +112,23 @@ def postgres(request: pytest.FixtureRequest) -> Engine:
     )
 
 
-ENGINES: dict[str, Callable[[pytest.FixtureRequest], Engine]] = {"memory": memory, "postgres": postgres}
+def redis(request: pytest.FixtureRequest) -> Engine:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    prefix = f"test-{uuid4().hex}"
+
+    async def contents() -> list[object]:
+        async with Redis.from_url(server.url) as client:
+            return [key async for key in client.scan_iter(f"{prefix}*", count=1000)]
+
+    program = f"from jackfield.serving import RedisBackend\nbackend = RedisBackend({server.url!r}, prefix={prefix!r})"
+    return Engine(lambda: RedisBackend(server.url, prefix=prefix), contents, program)
+
+
+ENGINES: dict[str, Callable[[pytest.FixtureRequest], Engine]] = {
+    "memory": memory,
+    "redis": redis,
+    "postgres": postgres,
+}
 
 
 @pytest.fixture(params=ENGINES)

@@ -304,14 +304,18 @@ async def test_no_more_subscriptions_than_the_limit(engine: Engine) -> None:
     limits = ServingLimits(subscriptions_per_session=2)
     async with engine.two() as (one, other):
         await one.sessions.create(record(), LIMITS)
-        await one.sessions.subscribe("s1", ["tools", "prompts"], limits)
-        await other.sessions.subscribe("s1", ["tools"], limits)
+        await one.sessions.subscribe("s1", ["a"], limits)
         with pytest.raises(ServingLimitError, match="`subscriptions_per_session` is 2"):
-            await other.sessions.subscribe("s1", ["tools", "resources"], limits)
-        assert await one.sessions.subscribers("resources") == []
-        await one.sessions.unsubscribe("s1", ["prompts"])
-        await other.sessions.subscribe("s1", ["resources"], limits)
-        assert await one.sessions.subscribers("resources") == ["s1"]
+            await other.sessions.subscribe("s1", ["b", "c"], limits)
+        assert await one.sessions.subscribers("b") == []
+        await other.sessions.subscribe("s1", ["b", "b", "a"], limits)
+        await one.sessions.subscribe("s1", ["a", "b"], limits)
+        assert await one.sessions.subscribers("b") == ["s1"]
+        # Fewer than it has by now: what it has stays.
+        await one.sessions.subscribe("s1", ["a"], ServingLimits(subscriptions_per_session=1))
+        await one.sessions.unsubscribe("s1", ["a"])
+        await other.sessions.subscribe("s1", ["c"], limits)
+        await one.sessions.subscribe("gone", ["a", "b", "c"], limits)
 
 
 async def test_application_state(engine: Engine) -> None:

@@ -1,0 +1,361 @@
+"""`RedisClient`: one instance's connections to a Redis. All that is asked in one turn of the loop goes out at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ..errors import ConfigError, one_line
+from .errors import StoreUnavailableError
+from .redis_channels import RedisChannels
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+OPERATION_SECONDS = 2.0
+"""So long an operation may take, all in all."""
+
+_CONNECT_SECONDS = 1.0
+_MAX_BATCH = 128
+_OLDEST = (6, 2)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script. Redis knows it by its digest once it was run there.
+
+    Args:
+        text: The script.
+        keys: How many of its arguments are keys.
+    """
+
+    text: str
+    keys: int
+
+    @property
+    def digest(self) -> str:
+        """What Redis calls it."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    arguments: tuple[bytes, ...]
+    script: Script | None
+    reply: asyncio.Future[object]
+    """An error of the operation is a reply, too: nobody may be there to look at it."""
+
+
+class RedisClient:
+    """A Redis, or Valkey, that instances share. One client serves the stores of one instance.
+
+    Args:
+        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database as redis-py takes them.
+        prefix: Begins the name of each key and channel.
+        operation_timeout: Seconds after which an operation that has no answer is given up.
+        connections: At most so many, and one more for what is published.
+        allow_eviction: Start even if Redis may remove sessions and logs when its memory is full.
+
+    Raises:
+        ConfigError: The URL is not one of Redis.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "jf",
+        operation_timeout: float = OPERATION_SECONDS,
+        connections: int = 4,
+        allow_eviction: bool = False,
+    ) -> None:
+        self.prefix: str = prefix
+        self.operation_timeout: float = operation_timeout
+        self._connections = connections
+        self._allow_eviction = allow_eviction
+        self._options: dict[str, Any] = _options(url, min(_CONNECT_SECONDS, operation_timeout))
+        self.name: str = _name(self._options)
+        """Which Redis this is, for errors."""
+        self.channels: RedisChannels = RedisChannels(self._new_connection, self.name, operation_timeout)
+        self._users = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._queue: list[_Asked] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._digests: dict[Script, bytes] = {}
+
+    def key(self, *parts: str) -> str:
+        """The name of a key of no session."""
+        return ":".join((self.prefix, *parts))
+
+    def session_key(self, session_id: str, *parts: str) -> str:
+        """The name of a key of a session. All of a session are in one slot."""
+        return ":".join((self.prefix, f"{{{session_id}}}", *parts))
+
+    def channel(self, *parts: str) -> str:
+        """The name of a channel. Channels do not belong to a database of Redis, so that it is part of the name."""
+        return ":".join((f"{self.prefix}@{self._options.get('db', 0)}", *parts))
+
+    # Its life
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Connect for a while; several may at once, on one event loop.
+
+        Raises:
+            StoreUnavailableError: Redis cannot be reached.
+            ConfigError: It is too old, or set up in a way that would lose sessions.
+        """
+        self._users += 1
+        try:
+            if self._users == 1:
+                self._pool = BlockingConnectionPool(max_connections=self._connections, timeout=None, **self._options)
+                self._tasks = [asyncio.create_task(self._work()) for _ in range(self._connections)]
+                self._tasks.append(asyncio.create_task(self.channels.run()))
+                await self._check()
+                await self.channels.wait_until_connected()
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                await self._close()
+
+    async def _close(self) -> None:
+        tasks, self._tasks, self._idle = self._tasks, [], []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(RedisError, OSError):
+            await self._pool.disconnect()
+
+    async def _check(self) -> None:
+        try:
+            text = await self.ask("INFO")
+        except StoreUnavailableError as error:
+            if "NOPERM" not in error.message:
+                raise
+            logger.warning(
+                "[MCP] %s does not let its settings be read; that it keeps what is stored is unknown", self.name
+            )
+            return
+        about = dict(line.split(":", 1) for line in cast("str", text).splitlines() if ":" in line)
+        version = about.get("redis_version", "")
+        numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+        if numbers and numbers < _OLDEST:
+            raise ConfigError(f"{self.name} has version {version}.", hint="Redis 6.2 or newer is needed.")
+        if about.get("cluster_enabled") == "1":
+            raise ConfigError(
+                f"{self.name} is part of a Redis Cluster.", hint="Use one Redis, with replicas if needed."
+            )
+        policy = about.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and about.get("maxmemory", "0") != "0":
+            problem = f"{self.name} removes what is stored when its memory is full (maxmemory-policy is {policy})."
+            hint = "Set maxmemory-policy to noeviction, or give allow_eviction=True: clients may then lose messages."
+            if not self._allow_eviction:
+                raise ConfigError(problem, hint=hint)
+            logger.warning("[MCP] %s Clients may lose messages.", problem)
+
+    # Operations
+
+    async def ask(self, *arguments: str | int) -> object:
+        """Run one command.
+
+        Raises:
+            StoreUnavailableError: It had no answer in time, or Redis cannot do it now.
+        """
+        [reply] = await self._ask_all([(None, arguments)])
+        return reply
+
+    async def ask_each(self, commands: Sequence[Sequence[str | int]]) -> Sequence[object]:
+        """Run several commands, in no order that counts; errors as `ask`."""
+        return await self._ask_all([(None, arguments) for arguments in commands])
+
+    async def run(self, script: Script, *arguments: str | int) -> Any:
+        """Run a script; errors as `ask`.
+
+        Args:
+            script: Which.
+            arguments: Its keys, then the others.
+        """
+        [reply] = await self._ask_all([(script, arguments)])
+        return reply
+
+    async def run_each(self, script: Script, arguments: Sequence[Sequence[str | int]]) -> Sequence[Any]:
+        """Run a script once for each of several arguments; errors as `ask`."""
+        return await self._ask_all([(script, given) for given in arguments])
+
+    async def _ask_all(self, commands: Sequence[tuple[Script | None, Sequence[str | int]]]) -> Sequence[object]:
+        if not self._tasks:
+            raise StoreUnavailableError(f"{self.name} was not asked: the store is not open.", sent=False)
+        loop = asyncio.get_running_loop()
+        asked: list[_Asked] = []
+        for script, given in commands:
+            arguments = tuple(_encoded(one) for one in given)
+            if script is not None:
+                arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
+            asked.append(_Asked(arguments, script, loop.create_future()))
+        self._queue += asked
+        self._wake()
+        try:
+            async with asyncio.timeout(self.operation_timeout):
+                replies = [await one.reply for one in asked]
+        except TimeoutError:
+            raise self.unavailable(f"it did not answer within {self.operation_timeout:g} s") from None
+        finally:
+            for one in asked:
+                # What was not sent yet is not sent any more.
+                one.reply.cancel()
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._error(reply) from None
+        return replies
+
+    def _digest(self, script: Script) -> bytes:
+        if (digest := self._digests.get(script)) is None:
+            digest = self._digests[script] = script.digest.encode()
+        return digest
+
+    def unavailable(self, reason: str) -> StoreUnavailableError:
+        """The error for an operation that Redis did not do, or may have done."""
+        return StoreUnavailableError(f"{self.name} cannot be used now: {one_line(reason, 200)}.", retryable=True)
+
+    def _error(self, error: Exception) -> Exception:
+        if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+            return WrongTypeError(f"{self.name} has something else under a key with the prefix {self.prefix!r}.")
+        return self.unavailable(reason(error))
+
+    # The tasks that talk to Redis
+
+    def _wake(self) -> None:
+        while self._idle:
+            if not (idle := self._idle.pop()).done():
+                idle.set_result(None)
+                return
+
+    async def _work(self) -> None:
+        while True:
+            if not self._queue:
+                idle = asyncio.get_running_loop().create_future()
+                self._idle.append(idle)
+                await idle
+                continue
+            batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
+            if self._queue:
+                self._wake()
+            if batch := [one for one in batch if not one.reply.done()]:
+                await self._run(batch)
+
+    async def _run(self, batch: Sequence[_Asked]) -> None:
+        try:
+            async with asyncio.timeout(self.operation_timeout):
+                connection = await self._connection()
+                try:
+                    replies = await self._replies(connection, batch)
+                except BaseException:
+                    # Answers may be on their way.
+                    await connection.disconnect(nowait=True)
+                    raise
+                finally:
+                    await self._pool.release(connection)
+        except Exception as error:
+            replies = [error] * len(batch)
+        for one, reply in zip(batch, replies, strict=True):
+            if not one.reply.done():
+                one.reply.set_result(reply)
+
+    async def _replies(self, connection: AbstractConnection, batch: Sequence[_Asked]) -> list[object]:
+        replies = await _sent(connection, [one.arguments for one in batch])
+        # A Redis that was restarted knows no script: those were not run.
+        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        texts = [
+            (b"EVAL", script.text.encode(), *batch[number].arguments[2:])
+            for number in unknown
+            if (script := batch[number].script) is not None
+        ]
+        if texts:
+            for number, reply in zip(unknown, await _sent(connection, texts), strict=True):
+                replies[number] = reply
+        return replies
+
+    async def _connection(self) -> AbstractConnection:
+        """One that is open, and has no answers of before."""
+        pool: Any = self._pool
+        return cast("AbstractConnection", await pool.get_connection())
+
+    def _new_connection(self) -> AbstractConnection:
+        return self._pool.make_connection()
+
+
+class WrongTypeError(StoreUnavailableError):
+    """A key of ours holds what nobody of us wrote."""
+
+
+async def _sent(connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]) -> list[object]:
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    replies: list[object] = []
+    for _ in commands:
+        try:
+            replies.append(_decoded(cast("object", await connection.read_response(disable_decoding=True))))
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _encoded(value: str | int) -> bytes:
+    # JSON can have halves of surrogate pairs.
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"%d" % value
+
+
+def text_of(value: bytes) -> str:
+    """What was stored as text; of anything else, as much of it as there is."""
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
+
+
+def _decoded(reply: object) -> object:
+    if isinstance(reply, bytes):
+        return text_of(reply)
+    if isinstance(reply, list):
+        return [_decoded(one) for one in cast("list[object]", reply)]
+    return reply
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in words."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it did not answer in time"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _options(url: str, connect_timeout: float) -> dict[str, Any]:
+    try:
+        options = cast("dict[str, Any]", parse_url(url))
+    except ValueError as error:
+        raise ConfigError(
+            f"This is no URL of a Redis: {one_line(str(error), 200)}", hint="For example redis://127.0.0.1:6379/0"
+        ) from None
+    for name in ("max_connections", "timeout", "decode_responses"):
+        options.pop(name, None)
+    ours = {
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        # Whole operations are bounded, in one place.
+        "socket_timeout": None,
+        "socket_connect_timeout": connect_timeout,
+    }
+    return options | ours
+
+
+def _name(options: Mapping[str, Any]) -> str:
+    place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return f"Redis at {place}"
