@@ -9,11 +9,16 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic conformance serving-matrix peers dist \
+.PHONY: demo serve-demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
+	conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/research_assistant/main.py
+
+# Two instances behind a load balancer, one of them killed: docs/serving.md. Needs a Redis of its own, and no account.
+serve-demo: $(STAMP)
+	$(BIN)/python examples/serving/demo/main.py $(ARGS)
 
 test: lint types layers bare unit
 

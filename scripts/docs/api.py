@@ -35,14 +35,22 @@ def api_pages() -> dict[str, str]:
         if names
     }
     for module in public_modules():
-        names = [f"jackfield.{module}.{name}" for name in _exported(PACKAGE / f"{module}.py")]
+        names = [f"jackfield.{module}.{name}" for name in _exported(_path(module))]
         pages[f"jackfield.{module}"] = _page(f"jackfield.{module}", _about(module), names)
     return pages
 
 
 def public_modules() -> list[str]:
-    """Modules beside `jackfield` itself that users import from."""
-    return [path.stem for path in sorted(PACKAGE.glob("[a-z]*.py")) if _exported(path)]
+    """Modules and packages beside `jackfield` itself that users import from."""
+    names = [path.stem for path in PACKAGE.glob("[a-z]*.py")] + [
+        path.parent.name for path in PACKAGE.glob("*/__init__.py")
+    ]
+    return [name for name in sorted(names) if _exported(_path(name))]
+
+
+def _path(part: str) -> Path:
+    """The file with its docstring and its `__all__`."""
+    return PACKAGE / part / "__init__.py" if (PACKAGE / part).is_dir() else PACKAGE / f"{part}.py"
 
 
 def _exported(path: Path) -> list[str]:
@@ -57,8 +65,7 @@ def _exported(path: Path) -> list[str]:
 
 def _about(part: str) -> str:
     """The first line of its docstring."""
-    path = PACKAGE / part / "__init__.py" if (PACKAGE / part).is_dir() else PACKAGE / f"{part}.py"
-    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    docstring = ast.get_docstring(ast.parse(_path(part).read_text())) or ""
     return docstring.partition("\n\n")[0]
 
 

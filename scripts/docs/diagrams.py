@@ -1,6 +1,7 @@
-"""The pictures of the docs that are drawn from the source: the layers, and a session's life.
+"""The pictures of the docs that are not made by hand: the layers and a session's life, drawn from the source, and who
+sends what to whom where sessions are served from several instances.
 
-Run: python -m scripts.docs.diagrams   (writes docs/images/layers.svg and docs/images/session-life.svg)
+Run: python -m scripts.docs.diagrams   (writes docs/images/*.svg)
 """
 
 from __future__ import annotations
@@ -166,10 +167,92 @@ def life_svg() -> str:
     return svg(1040, 360, "The states of a session, what leads from one to another, and the events", "".join(parts))
 
 
+# Served sessions: sequence diagrams
+
+
+@dataclass(frozen=True)
+class Step:
+    """A message from one participant to another; to itself where something happens at it."""
+
+    source: str
+    target: str
+    words: str
+    is_answer: bool = False
+
+
+PARTICIPANTS = ["client", "instance A", "store", "instance B"]
+_BALANCED = "The balancer stands between the client and the instances, and remembers nothing."
+
+ACROSS = [
+    Step("client", "instance A", "POST initialize"),
+    Step("instance A", "store", "create: the record"),
+    Step("instance A", "client", "200, Mcp-Session-Id", is_answer=True),
+    Step("client", "instance B", "POST tools/call"),
+    Step("instance B", "store", "claim: the record; this call runs here"),
+    Step("instance B", "store", "append 2: elicitation/create"),
+    Step("instance B", "client", "event 2: elicitation/create", is_answer=True),
+    Step("client", "instance A", "POST the user's answer"),
+    Step("instance A", "instance B", "tell: the answer, by the backplane"),
+    Step("instance B", "store", "append 3, final: the result; release"),
+    Step("instance B", "client", "event 3: the result", is_answer=True),
+]
+NOTIFIED = [
+    Step("client", "instance A", "GET: read the session's stream"),
+    Step("instance A", "store", "attach as its reader; listen"),
+    Step("instance B", "store", "append 7: a notification"),
+    Step("store", "instance A", "event 7"),
+    Step("instance A", "client", "event 7", is_answer=True),
+    Step("instance A", "instance A", "killed"),
+    Step("instance B", "store", "append 8: a notification"),
+    Step("client", "instance B", "GET, Last-Event-ID 7"),
+    Step("instance B", "store", "take over as reader; read after 7"),
+    Step("instance B", "client", "event 8", is_answer=True),
+]
+KILLED = [
+    Step("client", "instance A", "POST tools/call"),
+    Step("instance A", "store", "claim; append 1: the stream begins"),
+    Step("instance A", "client", "event 1", is_answer=True),
+    Step("instance A", "instance A", "killed in mid-call"),
+    Step("client", "instance B", "GET, Last-Event-ID 1 of this call"),
+    Step("instance B", "store", "listen to the call's log"),
+    Step("instance B", "instance B", "A has not beaten for 2 s"),
+    Step("instance B", "store", 'append 2, final: "lost ..."'),
+    Step("instance B", "client", "event 2: the error", is_answer=True),
+]
+"""The log takes one final event, so that no two instances answer a call."""
+
+
+def sequence_svg(title: str, steps: list[Step]) -> str:
+    """A column for each participant, a row for each step."""
+    column, row, top = 230, 34, 92
+    width, height = column * len(PARTICIPANTS) + 20, top + row * len(steps) + 44
+    places = {name: 10 + column * (number + 0.5) for number, name in enumerate(PARTICIPANTS)}
+    parts = [text(20, 26, title, "name")]
+    for name, x in places.items():
+        kind = "strong" if name == "store" else "box"
+        parts.append(f'<path d="M{x:g} 76V{height - 34}" class="grid"/>\n')
+        parts.append(f'<rect x="{x - 60:g}" y="42" width="120" height="34" rx="7" class="{kind}"/>\n')
+        parts.append(text(x, 64, name, "name", "middle"))
+    for number, step in enumerate(steps):
+        y, source, target = top + row * (number + 0.6), places[step.source], places[step.target]
+        if source == target:
+            parts.append(f'<rect x="{source - 108:g}" y="{y - 14:g}" width="216" height="22" rx="5" class="box"/>\n')
+            parts.append(text(source, y + 1, step.words, "small", "middle"))
+            continue
+        dash = ' stroke-dasharray="4 3"' if step.is_answer else ""
+        parts.append(f'<path d="M{source:g} {y:g}H{target:g}" class="line"{dash} marker-end="url(#tip)"/>\n')
+        parts.append(text((source + target) / 2, y - 6, step.words, "small", "middle"))
+    parts.append(text(20, height - 14, _BALANCED, "quiet small"))
+    return svg(width, height, title, "".join(parts))
+
+
 def pictures() -> Iterator[tuple[Path, str]]:
     """The files and what is to be in them."""
     yield IMAGES / "layers.svg", layers_svg()
     yield IMAGES / "session-life.svg", life_svg()
+    yield IMAGES / "serving-call.svg", sequence_svg("A call that asks the user, over two instances", ACROSS)
+    yield IMAGES / "serving-stream.svg", sequence_svg("A notification, and a reader whose instance is killed", NOTIFIED)
+    yield IMAGES / "serving-killed.svg", sequence_svg("A call whose instance is killed", KILLED)
 
 
 if __name__ == "__main__":

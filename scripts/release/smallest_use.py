@@ -123,20 +123,24 @@ def embedding() -> str:
     return "3" if near > far else "no meaning"
 
 
-def postgres() -> str:
-    """Without a database: that there is none is what the driver finds out."""
-    from jackfield.serving import PostgresBackend, StoreUnavailableError
+def backend(name: str, url: str) -> Callable[[], str]:
+    """Of served sessions, without its service: that there is none is what its driver finds out."""
 
-    async def main() -> str:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        try:
-            async with PostgresBackend(f"postgresql://user@127.0.0.1:{port}/none").sessions.open(ttl=60):
-                return "a database"
-        except StoreUnavailableError:
-            return "3"
+    def use() -> str:
+        serving = importlib.import_module("jackfield.serving")
 
-    return asyncio.run(main())
+        async def main() -> str:
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = taken.getsockname()[1]
+            try:
+                async with getattr(serving, name)(url.format(port=port)).sessions.open(ttl=60):
+                    return "a service"
+            except serving.StoreUnavailableError:
+                return "3"
+
+        return asyncio.run(main())
+
+    return use
 
 
 def trio() -> str:
@@ -160,8 +164,9 @@ USES: dict[str, Callable[[], str]] = {
     "embedding": embedding,
     "langchain": of_toolkit(langchain),
     "openai-agents": of_toolkit(openai_agents),
-    "postgres": postgres,
+    "postgres": backend("PostgresBackend", "postgresql://user@127.0.0.1:{port}/none"),
     "pydantic-ai": of_toolkit(pydantic_ai),
+    "redis": backend("RedisBackend", "redis://127.0.0.1:{port}"),
     "smolagents": of_toolkit(smolagents),
     "trio": trio,
     "yaml": yaml,

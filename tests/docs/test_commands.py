@@ -28,6 +28,8 @@ NOT_RUN = {
     "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",
     "pip install ": "takes packages from the network; test_extras looks whether they are declared",
     "python3 -m venv ": "builds an environment",
+    "uvicorn ": "runs until it is stopped; test_serving.py starts the same applications",
+    "jackfield serving migrate ": "needs a database; test_serving.py has one",
     "npm install ": "takes a package from the network; `make third-party` installs the same",
 }
 """Beginnings of commands that are not run, and why."""

@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
+from examples.stateful_servers import postgres
 from mcp.types import ElicitRequestParams, ElicitResult
 from tests.conftest import MARK, TOKEN, eventually
-from tests.examples.conftest import EXAMPLES
+from tests.examples.conftest import EXAMPLES, needs
 from tests.forked import unmeasured
+from tests.serving import redis_server as redis
 
 from jackfield import HttpConfig, MCPClientSessionManager, SessionCallbacks
 
@@ -35,7 +38,7 @@ def answers(port: int) -> bool:
 
 
 @contextmanager
-def served(script: str, port: int, *, code: int | None = 0, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def served(script: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """One of the programs, until the block is left; it is stopped as a process manager does it."""
     command = [sys.executable, str(EXAMPLES / "serving" / script), str(port)]
     environ = {**unmeasured(), MARK: TOKEN, "PYTHONWARNINGS": "error::ResourceWarning", **environment}
@@ -56,6 +59,7 @@ async def agree(context: Any, params: ElicitRequestParams) -> ElicitResult:
     return ElicitResult(action="accept", content={"place_order": True})
 
 
+ACCEPT = {"accept": "application/json, text/event-stream"}
 AGREES = SessionCallbacks(elicitation=agree)
 
 
@@ -99,3 +103,65 @@ async def test_routes_of_the_application_still_work(script: str, path: str, text
 def fetched(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as response:
         return response.read().decode()
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    needs(redis.missing())
+    with redis.running_redis() as running:
+        yield running.url
+
+
+@pytest.mark.third_party
+async def test_sessions_survive_a_restart(redis_url: str) -> None:
+    port = free_port()
+    async with MCPClientSessionManager() as manager:
+        with served("persistent.py", port, REDIS_URL=redis_url):
+            async with manager.open_session(at(port), key="ada", callbacks=AGREES) as session:
+                await session.call_tool("add", {"item": "tea"})
+        with served("persistent.py", port, REDIS_URL=redis_url):
+            async with manager.open_session(at(port), key="ada", callbacks=AGREES) as session:
+                result = await session.call_tool("add", {"item": "milk"})
+                assert (result.data, result.state_lost) == (["tea", "milk"], False)
+
+
+@pytest.fixture(params=["redis", "postgresql"])
+def sessions_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "redis":
+        yield request.getfixturevalue("redis_url")
+        return
+    needs(postgres.missing())
+    with postgres.running_postgres() as running:
+        migrate = [sys.executable, "-m", "jackfield", "serving", "migrate", "--postgres", running.url]
+        subprocess.run(migrate, check=True, capture_output=True)
+        yield running.url
+
+
+@pytest.mark.third_party
+async def test_two_instances_serve_one_session(sessions_url: str) -> None:
+    environment = {"SESSIONS_URL": sessions_url, "REQUEST_STATE_KEY": "a key for this test of 32 letters"}
+    first, second = free_port(), free_port()
+    with served("distributed.py", first, **environment), served("distributed.py", second, **environment):
+        async with httpx2.AsyncClient() as client:
+            session: dict[str, str] = {}
+            for number, (port, item) in enumerate([(first, "tea"), (second, "milk"), (first, "rice")], 1):
+                if not session:
+                    session["mcp-session-id"] = await initialized(client, port)
+                call = {"name": "add", "arguments": {"item": item}}
+                answer = await post(client, port, {"id": number, "method": "tools/call", "params": call}, session)
+                assert len(answer["result"]["structuredContent"]["result"]) == number
+
+
+async def initialized(client: httpx2.AsyncClient, port: int) -> str:
+    about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about}
+    response = await client.post(f"http://127.0.0.1:{port}/mcp", json=body, headers=ACCEPT)
+    return response.raise_for_status().headers["mcp-session-id"]
+
+
+async def post(
+    client: httpx2.AsyncClient, port: int, message: dict[str, Any], session: dict[str, str]
+) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{port}/mcp"
+    response = await client.post(url, json={"jsonrpc": "2.0", **message}, headers=ACCEPT | session)
+    return response.raise_for_status().json()

@@ -1,0 +1,199 @@
+"""Two instances behind a load balancer serve one session, while one of them is killed and comes back.
+
+Everything is real: HAProxy (or a balancer of this demo, where HAProxy is not installed), Redis, two processes that
+serve with `jackfield.serving`, and Jackfield's client. All of it runs on this machine, and is gone afterwards.
+
+Run: python examples/serving/demo/main.py [--own-balancer]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import programs
+from mcp.types import ElicitRequestParams, ElicitResult, LoggingMessageNotificationParams
+from research_assistant.leftovers import descendants
+from screen import KILLED, STARTING, STOPPED, UP, Screen
+
+from jackfield import (
+    Event,
+    HttpConfig,
+    JackfieldError,
+    MCPClientSessionManager,
+    Session,
+    SessionCallbacks,
+    SessionLost,
+    StreamRenewed,
+)
+
+BREW_SECONDS = 30.0
+"""Longer than the demo: only the end of its instance ends it."""
+
+PLAN = ["add", "confirm", "add", "announce"]
+HEARD_SECONDS = 10.0
+
+
+class Play:
+    """What happens, in order."""
+
+    def __init__(self, screen: Screen, instances: dict[str, programs.Program], pace: float) -> None:
+        self._screen = screen
+        self._instances = instances
+        self._pace = pace
+        self._numbers: Iterator[int] = itertools.count(1)
+        self._brewing = asyncio.get_running_loop().create_future()
+
+    async def run(self, url: str) -> None:
+        """Play it all."""
+        config = HttpConfig(server_name="shop", url=url, protocol="handshake")
+        callbacks = SessionCallbacks(elicitation=self._agree, logging=self._hear)
+        async with MCPClientSessionManager(on_event=self._note) as manager:
+            async with manager.open_session(config, callbacks=callbacks) as session:
+                self._screen.part("Both instances are up")
+                await self._calls(session, 8)
+                killed = await self._kill_one(session)
+                await self._calls(session, 6)
+                self._screen.part(f"{killed} comes back")
+                self._screen.instance(killed, STARTING, "is started again")
+                await self._instances[killed].start()
+                self._screen.instance(killed, UP, "is up: it has every session, since it kept none")
+                await self._calls(session, 8)
+                await self._all_heard()
+
+    async def _kill_one(self, session: Session) -> str:
+        """Kill an instance in the middle of a call, and go on with the other."""
+        self._screen.part("An instance is killed in the middle of a call")
+        async with asyncio.TaskGroup() as tasks:
+            brewing = tasks.create_task(self._brew(session))
+            name = await self._brewing
+            self._screen.line(name, "brews; this takes a while")
+            self._instances[name].kill()
+            self._screen.instance(name, KILLED, "is killed (kill -9); the session goes on with the other")
+            killed_at = time.monotonic()
+            await self._calls(session, 4)
+            said = await brewing
+            self._screen.tally.lost.append(said)
+            self._screen.line("client", f"{time.monotonic() - killed_at:.1f} s after the kill: {said}", "yellow")
+        return name
+
+    async def _brew(self, session: Session) -> str:
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            if not self._brewing.done():
+                self._brewing.set_result(message)
+
+        arguments = {"number": next(self._numbers), "seconds": BREW_SECONDS}
+        try:
+            result = await session.call_tool("brew", arguments, progress_callback=on_progress)
+        except JackfieldError as error:
+            return error.message
+        return result.text
+
+    async def _calls(self, session: Session, count: int) -> None:
+        """Some calls, one after the other: the balancer takes another instance for each."""
+        for step in range(count):
+            tool, number = PLAN[step % len(PLAN)], next(self._numbers)
+            if tool == "announce":
+                self._screen.tally.sent.append(number)
+            try:
+                done: Any = (await session.call_tool(tool, {"number": number})).raise_for_error().data
+            except JackfieldError as error:
+                self._screen.tally.failed.append(f"{tool} {number}: {error.message}")
+                self._screen.line("client", f"{tool} {number}: {error.message}", "red")
+                continue
+            self._screen.tally.answered[done["instance"]] += 1
+            self._screen.line(done["instance"], f"{tool}: {done['outcome']}")
+            await asyncio.sleep(self._pace)
+
+    async def _all_heard(self) -> None:
+        """Notifications come on a stream of their own, and so may come later."""
+        tally = self._screen.tally
+        deadline = time.monotonic() + HEARD_SECONDS
+        while set(tally.heard) != set(tally.sent) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    # What comes from the server
+
+    async def _agree(self, context: object, params: ElicitRequestParams) -> ElicitResult:
+        self._screen.tally.asked += 1
+        self._screen.line("user", f'"{params.message}" Yes.', "magenta")
+        return ElicitResult(action="accept", content={"yes": True})
+
+    async def _hear(self, params: LoggingMessageNotificationParams) -> None:
+        self._screen.tally.heard.append(params.data)
+        self._screen.line("client", f"hears the notification of call {params.data}, which {params.logger} sent", "blue")
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, StreamRenewed):
+            how = "where it had ended" if event.resumed else "from now on"
+            self._screen.line("client", f"a stream broke with its instance; it is read on, {how}", "yellow")
+        elif isinstance(event, SessionLost):
+            self._screen.tally.failed.append(f"the session was lost: {event.error.message}")
+
+
+async def demo(screen: Screen, folder: Path, *, own_balancer: bool) -> bool:
+    """Start everything, play, and end everything; whether all is as it should be."""
+    ledger = folder / "ledger"
+    ledger.touch()
+    redis = programs.redis(folder)
+    started = [redis]
+    try:
+        await redis.start()
+        redis_url = f"redis://127.0.0.1:{redis.port}"
+        instances = {name: programs.instance(name, redis_url, ledger, folder) for name in screen.states}
+        balancer = programs.balancer(instances, folder, own=own_balancer)
+        started += [*instances.values(), balancer]
+        await asyncio.gather(*(program.start() for program in started[1:]))
+        screen.states = dict.fromkeys(instances, UP)
+        url = f"http://127.0.0.1:{balancer.port}/mcp"
+        screen.title("HAProxy" if balancer.is_haproxy else "of this demo", redis_url, url)
+        await Play(screen, instances, 0.25 if screen.is_live else 0.05).run(url)
+        return screen.summary([int(line) for line in ledger.read_text().split()])
+    finally:
+        for program in reversed(started):
+            program.stop()
+        screen.states = dict.fromkeys(screen.states, STOPPED)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(description="One session, two instances, one of them killed.")
+    parser.add_argument("--own-balancer", action="store_true", help="not HAProxy, also where it is installed")
+    options = parser.parse_args(arguments)
+    if shutil.which("redis-server") is None:
+        print(f"main.py: {programs.REDIS_MISSING}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))  # close as for Ctrl-C
+    code = 0
+    with Screen(["A", "B"]) as screen, tempfile.TemporaryDirectory(prefix="serve-demo-") as folder:
+        try:
+            code = 0 if asyncio.run(demo(screen, Path(folder), own_balancer=options.own_balancer)) else 1
+        except KeyboardInterrupt:
+            screen.interrupted()
+            code = 130
+        except (RuntimeError, JackfieldError) as error:
+            screen.stopped(str(error))
+            code = 1
+    left = descendants()
+    screen.left(len(left))
+    return code or (1 if left else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
