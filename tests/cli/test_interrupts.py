@@ -19,6 +19,9 @@ from jackfield.cli.exits import UsageError
 from ..conftest import eventually, strays
 from .conftest import PYTHON, Command, everything, unruly_entry
 
+SECONDS = 60
+"""For what takes two on a machine with nothing else to do."""
+
 SLEEP = ("call", "unruly.sleep", "seconds=60")
 
 
@@ -70,7 +73,7 @@ def ended(terminal: pexpect.spawn[str]) -> int:
 def test_ctrl_c_in_mid_call(jackfield: Command, log: Path, options: list[str]) -> None:
     configure(jackfield, log, *options)
     terminal = jackfield.spawn(*SLEEP)
-    assert eventually(lambda: is_running(log), 20)
+    assert eventually(lambda: is_running(log), SECONDS)
     terminal.sendintr()
     assert ended(terminal) == 130
     assert strays() == []
@@ -82,7 +85,7 @@ def test_ctrl_c_in_mid_call(jackfield: Command, log: Path, options: list[str]) -
 def test_ctrl_c_while_the_server_comes_up(jackfield: Command, log: Path) -> None:
     configure(jackfield, log, "--start-delay", "60")
     terminal = jackfield.spawn(*SLEEP)
-    assert eventually(lambda: len(strays()) == 2, 20), "the command, and the server"
+    assert eventually(lambda: len(strays()) == 2, SECONDS), "the command, and the server"
     terminal.sendintr()
     assert ended(terminal) == 130
     assert strays() == []
@@ -92,7 +95,7 @@ def test_ctrl_c_while_the_server_comes_up(jackfield: Command, log: Path) -> None
 def test_ctrl_c_again_while_a_stubborn_server_is_closed(jackfield: Command, log: Path) -> None:
     configure(jackfield, log, "--ignore-eof", "--ignore-sigterm")
     terminal = jackfield.spawn(*SLEEP)
-    assert eventually(lambda: is_running(log), 20)
+    assert eventually(lambda: is_running(log), SECONDS)
     for _ in range(3):
         terminal.sendintr()
     assert ended(terminal) == 130
@@ -158,9 +161,9 @@ def test_a_command_that_is_ended_ends_its_server(
 ) -> None:
     configure(jackfield, log, *options)
     with started(jackfield, *SLEEP) as process:
-        assert eventually(lambda: is_running(log), 20)
+        assert eventually(lambda: is_running(log), SECONDS)
         process.send_signal(number)
-        assert process.wait(20) == exit_code
+        assert process.wait(SECONDS) == exit_code
         assert process.stderr
         assert process.stderr.read() == ""
     assert strays() == []
@@ -172,9 +175,9 @@ def test_a_command_that_is_ended_while_the_server_comes_up(
 ) -> None:
     configure(jackfield, log, "--start-delay", "60", "--ignore-eof", "--ignore-sigterm")
     with started(jackfield, *SLEEP) as process:
-        assert eventually(lambda: len(strays()) == 2, 20)
+        assert eventually(lambda: len(strays()) == 2, SECONDS)
         process.send_signal(number)
-        assert process.wait(20) == 128 + number
+        assert process.wait(SECONDS) == 128 + number
     assert eventually(lambda: strays() == [])
 
 
@@ -186,10 +189,10 @@ def test_a_signal_that_is_ignored_stays_so(jackfield: Command, log: Path) -> Non
         stdout=subprocess.PIPE, text=True, env=jackfield.environment, cwd=jackfield.project,
     )  # fmt: skip
     with process:
-        assert eventually(lambda: is_running(log), 20)
+        assert eventually(lambda: is_running(log), SECONDS)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(SECONDS) == 0
         assert process.stdout
         assert process.stdout.read() == "slept\n"
 
