@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import anyio
 import pytest
-from tests.conftest import Unruly, strays
+from tests.conftest import Unruly, eventually, strays
 
 from jackfield import (
     ConfigError,
@@ -346,6 +348,22 @@ async def test_close_session_ends_one_key_only(unruly: Unruly) -> None:
         assert await manager.close_session("unruly", "a") is True
         assert await manager.close_session("unruly", "a") is False
         assert [info.key for info in manager.sessions()] == ["b"]
+
+
+async def test_a_call_of_a_session_that_is_closed_is_told_before_its_server_has_ended(
+    unruly: Unruly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackfield.transport.report._EXIT_SECONDS", 60)
+    async with MCPClientSessionManager() as manager:
+        session = await manager.open_session(unruly("--ignore-eof", "--ignore-sigterm"), key="a").__aenter__()
+        call = asyncio.create_task(session.call_tool("sleep", {"seconds": 60}))
+        await asyncio.to_thread(eventually, lambda: "run sleep" in unruly.log)
+        closing = asyncio.create_task(manager.close_session("unruly", "a"))
+        with pytest.raises(SessionTerminatedError, match="was closed"):
+            await call
+        assert strays() != []
+        os.kill(session.process_id or 0, signal.SIGKILL)
+        assert await closing
 
 
 async def test_events_tell_the_life_of_a_session(unruly: Unruly) -> None:

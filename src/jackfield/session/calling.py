@@ -292,7 +292,8 @@ class Caller:
             # So the number is the SDK's own, unless it is about another request, made before this one could be.
             if record.request_id is not None and error.code == REQUEST_TIMEOUT:
                 return self._timed_out(method, Deadline.after(None), record)
-            await connection.report.last_words()
+            if self.owner.state == "open":  # or else it is known already why it ended
+                await connection.report.last_words()
             is_lost = self.owner.connection is not connection or connection.report.lost.is_set()
             if record.request_id is not None or is_lost:
                 return self._lost(connection, record)
