@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import SecretStr
 from tests.conftest import everything
@@ -19,12 +20,14 @@ from tests.reliability.scenario import rig, settled
 from jackfield import (
     Catalog,
     CatalogChanged,
+    CatalogRefresh,
     Event,
     MCPClientSessionManager,
     MCPConfig,
     ServerUnavailableError,
     StdioConfig,
     ToolsChanged,
+    UnknownServerError,
 )
 from jackfield.catalog.store import SCHEMA_VERSION, STALE_AFTER_SECONDS
 
@@ -255,3 +258,28 @@ async def test_refreshing_tells_of_each_server(catalog: Catalog, tmp_path: Path)
             assert manager.sessions() == [], "opened for the listing only"
             assert [catalog.state(one) for one in config] == ["known", "known", "broken"]
     os.unlink(tmp_path.parent / "rig.log")
+
+
+async def test_two_refreshes_at_once_each_tell_what_changed(catalog: Catalog, tmp_path: Path) -> None:
+    with rig("stdio", tmp_path) as server:
+        catalog.record(server.config, [{"name": "gone", "inputSchema": {"type": "object"}}])
+        async with MCPClientSessionManager(MCPConfig(servers=[server.config]), catalog=catalog) as manager:
+            found: list[CatalogRefresh] = []
+
+            async def refresh() -> None:
+                found.append(await manager.refresh_catalog())
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(refresh)
+                tasks.start_soon(refresh)
+            assert [one.diffs["rig"].removed for one in found] == [["gone"], ["gone"]]
+
+
+async def test_refreshing_a_server_that_nobody_knows_opens_none(catalog: Catalog, tmp_path: Path) -> None:
+    with rig("stdio", tmp_path) as server:
+        async with MCPClientSessionManager(MCPConfig(servers=[server.config]), catalog=catalog) as manager:
+            with pytest.raises(UnknownServerError, match="No server is named 'nope'"):
+                await manager.refresh_catalog(["rig", "nope"])
+            # One name is one server.
+            assert list((await manager.refresh_catalog("rig")).diffs) == ["rig"]
+            assert len(await manager.toolkit("rig")) == len(await manager.toolkit())

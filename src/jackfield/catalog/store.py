@@ -109,6 +109,19 @@ class CatalogEntry:
         ]
 
 
+def difference(server_name: str, before: CatalogEntry | None, after: CatalogEntry | None) -> CatalogDiff:
+    """What changed in a server's tools from one listing to another; nothing where one of them is not known."""
+    if before is None or after is None or not before.fetched_at:
+        return CatalogDiff(server_name)
+    known, listed = ({str(tool["name"]): _hash(tool) for tool in entry.tools} for entry in (before, after))
+    return CatalogDiff(
+        server_name,
+        added=[name for name in listed if name not in known],
+        removed=[name for name in known if name not in listed],
+        changed=[name for name in after.changed if known.get(name) != listed[name]],
+    )
+
+
 class Catalog:
     """Remembers what servers offer.
 
@@ -245,17 +258,7 @@ class Catalog:
                 accepted={**listed, **accepted},
             )
 
-        entry = self._change(config, renewed)
-        known = {str(tool["name"]): _hash(tool) for tool in before.tools} if before is not None else {}
-        if before is None or not before.fetched_at:
-            return CatalogDiff(config.server_name)
-        newly = [name for name in entry.changed if known.get(name) != listed[name]]
-        return CatalogDiff(
-            config.server_name,
-            added=[name for name in listed if name not in known],
-            removed=[name for name in known if name not in listed],
-            changed=newly,
-        )
+        return difference(config.server_name, before, self._change(config, renewed))
 
     def record_failure(self, config: Outlined, error: JackfieldError) -> None:
         """Remember that a server could not be opened. What it offered is kept."""

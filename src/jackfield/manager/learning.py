@@ -42,8 +42,6 @@ class CatalogObserver:
         self._catalog = catalog
         self._events = events
         self._recorded: dict[str, tuple[list[Tool], float]] = {}
-        self.refresh: CatalogRefresh | None = None
-        """Takes the differences while a refresh runs."""
 
     def known_version(self, owner: SessionOwner) -> str:
         """The protocol version that a server spoke last, from the catalog; forgotten after a week."""
@@ -67,7 +65,7 @@ class CatalogObserver:
             return
         before, now = self._recorded.get(config.server_name), time.monotonic()
         is_same = before is not None and now - before[1] < _FRESH_SECONDS and before[0] == listing.tools
-        if is_same and self.refresh is None and self._catalog.state(config) == "known":
+        if is_same and self._catalog.state(config) == "known":
             return
         self._recorded[config.server_name] = listing.tools, now
         client = connection.client
@@ -80,8 +78,6 @@ class CatalogObserver:
             protocol_version=client.protocol_version,
             open_seconds=round(owner.open_seconds, 3),
         )
-        if self.refresh is not None:
-            self.refresh.diffs[config.server_name] = diff
         if diff:
             if diff.changed:
                 owner.log.warning("Tools are not as they were accepted: %s", ", ".join(diff.changed))

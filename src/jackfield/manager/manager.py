@@ -12,7 +12,7 @@ from weakref import WeakSet
 import anyio
 from anyio.from_thread import BlockingPortalProvider
 
-from ..catalog.store import Catalog
+from ..catalog.store import Catalog, CatalogEntry, difference
 from ..config.mcp_config import MCPConfig
 from ..config.seconds import SIX_HOURS, implausible
 from ..config.servers import BaseServerConfig
@@ -440,24 +440,28 @@ class MCPClientSessionManager(Live):
         Args:
             servers: Names or configurations; all of the config if omitted.
             at_once: How many are open at the same time.
+
+        Raises:
+            UnknownServerError: A name is not in the config; nothing was opened.
         """
-        refresh = self._observer.refresh = CatalogRefresh()
+        configs = self.resolve_all(servers)
+        refresh = CatalogRefresh()
         limit = anyio.CapacityLimiter(at_once)
 
-        async def one(config: BaseServerConfig) -> None:
+        async def one(config: BaseServerConfig, before: CatalogEntry | None) -> None:
             async with limit:
                 try:
                     async with self.open_session(config) as session:
                         await session.list_tools()
                 except JackfieldError as error:
                     refresh.errors[config.server_name] = error
+                else:
+                    after = self.catalog.entry(config)
+                    refresh.diffs[config.server_name] = difference(config.server_name, before, after)
 
-        try:
-            async with anyio.create_task_group() as tasks:
-                for config in self.resolve_all(servers):
-                    tasks.start_soon(one, config)
-        finally:
-            self._observer.refresh = None
+        async with anyio.create_task_group() as tasks:
+            for config in configs:
+                tasks.start_soon(one, config, self.catalog.entry(config))
         return refresh
 
     # Inside
@@ -468,7 +472,12 @@ class MCPClientSessionManager(Live):
         return registry.find(server_name, key) if registry is not None else None
 
     def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
-        """The configurations meant by names or configurations; all of the config for `None`."""
+        """The configurations meant by names or configurations; all of the config for `None`.
+
+        One name or configuration stands for a sequence of it: a name is never taken letter by letter.
+        """
+        if isinstance(servers, str | BaseServerConfig):
+            servers = [servers]
         return [self._resolve(server) for server in (self.config.names if servers is None else servers)]
 
     def _resolve(self, server: str | BaseServerConfig) -> BaseServerConfig:
