@@ -123,8 +123,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
         Where the manager is not entered, the last workbench to stop closes all that nobody has.
         """
-        await self._manager.leave(self._user)
-        await self._manager.stop_keeping_for(self._user)
+        await self._manager.end_user(self._user)
         self._forget(self.key)
 
     async def reset(self) -> None:

@@ -20,6 +20,7 @@ from ..plain import as_table
 from ..session.callbacks import SessionCallbacks
 from ..session.hooks import CallHook
 from ..session.session import Session
+from ..toolkit.create import manager_toolkit
 from .langchain import langchain_tools, load_mcp_prompt, load_mcp_resources
 
 
@@ -81,7 +82,8 @@ class MultiServerMCPClient:
         """
         names = None if server_name is None else [server_name]
         loop = self.manager.loop_thread
-        return langchain_tools(await loop.run(lambda: self.manager.toolkit(names)), loop)
+        toolkit = await loop.run(lambda: manager_toolkit(self.manager, names, keeps_sessions=False))
+        return langchain_tools(toolkit, loop)
 
     async def get_prompt(
         self, server_name: str, prompt_name: str, *, arguments: Mapping[str, str] | None = None

@@ -13,6 +13,7 @@ from ..adapters.model_schema import ModelSchema, described, model_schema, model_
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..manager.manager import MCPClientSessionManager
+from ..manager.users import SessionUser
 from ..toolkit.create import LeasedSource, server_tool
 from ..toolkit.naming import assign_names
 from ..toolkit.tool import Tool
@@ -37,7 +38,7 @@ class Offered:
 
     def called_for(self, manager: MCPClientSessionManager, key: str) -> Tool:
         """The tool, called in the sessions of that key."""
-        source = LeasedSource(manager, self.server, key)
+        source = LeasedSource(manager, self.server, key, SessionUser())
         return model_tool(server_tool(source, self.server, self.original), shown=self.shown)
 
 

@@ -54,7 +54,8 @@ class MCPClientSessionManager(Live):
     """Opens sessions on demand, shares the named ones, and leaves nothing behind.
 
     Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it is
-    left. Without entering it, every session ends with its last lease.
+    left. Without entering it, a session ends with its last lease; toolkits, routers, query tools and workbenches keep
+    theirs until they are closed themselves, or idle for the server's `idle_timeout`.
 
     Args:
         config: The servers that can be opened by name.
@@ -171,6 +172,8 @@ class MCPClientSessionManager(Live):
             registry = self._registry_here()
             if lease.user is not None and key is not None:
                 self.expect(lease.user, [config], key)
+                if self._state == "fresh":
+                    self.keep_for(lease.user)
             return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder(), lease.user)
 
         async def acquire_apart() -> tuple[LoopUse, SessionRegistry, SessionOwner]:
@@ -314,8 +317,13 @@ class MCPClientSessionManager(Live):
         if registry is not None and not registry.is_abandoned and not registry.is_of_parent:
             await self._registry_here().close_unneeded(user, places)
 
-    async def stop_keeping_for(self, user: SessionUser) -> None:
-        """The end of `keep_for`; what was kept for the last user is closed, unless the manager is entered."""
+    async def end_user(self, user: SessionUser) -> None:
+        """`user` is done: as `leave`; what was kept for the last user is closed, unless the manager is entered.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        await self.leave(user)
         is_last = set(self._keepers) == {user} and self._state == "fresh"
         self._keepers.discard(user)
         if is_last and self._registry is not None:
@@ -334,6 +342,8 @@ class MCPClientSessionManager(Live):
         max_result_chars: int | None = None,
     ) -> Toolkit:
         """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
+
+        Close the toolkit, or use it with `async with`, where this manager is not entered: it keeps its sessions.
 
         Args:
             servers: Names or configurations; all of the config if omitted.

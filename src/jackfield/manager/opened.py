@@ -64,7 +64,7 @@ class SessionGroup:
     def __init__(self, leases: Mapping[str, SessionLease]) -> None:
         self._leases = leases
 
-    def used_by(self, user: SessionUser) -> SessionGroup:
+    def used_by(self, user: SessionUser | None) -> SessionGroup:
         """The same, for somebody who comes back to the sessions."""
         for lease in self._leases.values():
             lease.user = user

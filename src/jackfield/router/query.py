@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
@@ -23,7 +24,21 @@ QueryHandler = Callable[["Session", str], Awaitable[str]]
 Permit = Callable[[str, str, Mapping[str, Any]], Awaitable[str]]
 """Given a server's name, a tool's and its arguments, returns the name of the tool that may be called; else raises."""
 
-QueryTool = Callable[..., Awaitable[str]]
+
+class QueryTool(Protocol):
+    """The function `query_mcp_server`, which agents call."""
+
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, str]:
+        """Ask a server; see `MCPClientSessionManager.query_tool`."""
+        ...
+
+    @property
+    def aclose(self) -> Callable[[], Awaitable[None]]:
+        """Closes the sessions that it opened, but for those that others use as well. A later call opens anew."""
+        ...
+
 
 _SUMMARY_CHARS = 120
 
@@ -88,7 +103,8 @@ def make_query_tool(
                 return f"{state_note(server_name)}\n{answer}"
             return answer
 
-    function: QueryTool = query_mcp_server if handler is None else ask_mcp_server
+    function: Any = query_mcp_server if handler is None else ask_mcp_server
+    function.aclose = partial(manager.end_user, comes_back)
     function.__name__ = function.__qualname__ = "query_mcp_server"
     function.__doc__ = "\n".join(
         [

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
@@ -87,12 +88,12 @@ class Router(Live):
                 )
         self._mode: Mode = mode
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
-        self._unlisted = Unlisted(manager, self._configs, self.key)
+        self._user = SessionUser()
+        self._unlisted = Unlisted(manager, self._configs, self.key, self._user)
         self._policy = policy
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars)
         self._describe = describe
-        self._user = SessionUser()
         self._known: tuple[ToolSearch, References] | None = None
 
     def __repr__(self) -> str:
@@ -113,8 +114,24 @@ class Router(Live):
         """The same, guards and all, for another user and other sessions."""
         router = copy(self)
         router.key, router._user = key, user
-        router._unlisted = Unlisted(self._manager, self._configs, key)
+        router._unlisted = Unlisted(self._manager, self._configs, key, user)
         return router
+
+    async def aclose(self) -> None:
+        """Close the sessions that it opened, but for those that others use as well. A later call opens anew.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        await self._manager.end_user(self._user)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     @property
     def mode(self) -> Mode:
@@ -233,11 +250,12 @@ class Router(Live):
         match self.mode:
             case "tools":
                 # There is no `call_tool` that would read on.
-                return with_read_on([self._direct_tool(entry) for entry in self._tools()], self._long_results)
+                tools = [self._direct_tool(entry) for entry in self._tools()]
+                return with_read_on(tools, self._long_results, [self.aclose])
             case "server":
-                return Toolkit([self._query_tool()])
+                return Toolkit([self._query_tool()], close=self.aclose)
             case _:
-                return Toolkit(self._search_tools())
+                return Toolkit(self._search_tools(), close=self.aclose)
 
     def functions(self) -> list[Callable[..., Awaitable[Any]]]:
         """The tools as plain async functions, for frameworks that make tools of functions."""

@@ -11,6 +11,7 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, SessionTimeoutError
+from ..manager.users import SessionUser
 from ..session.deadlines import Deadline
 from .render import failing, unlisted
 
@@ -33,12 +34,16 @@ class Unlisted:
         manager: Opens them; its catalog knows which they are.
         configs: The servers of the router, by name.
         key: Whose sessions are used.
+        user: Who comes back to them.
     """
 
-    def __init__(self, manager: MCPClientSessionManager, configs: Mapping[str, BaseServerConfig], key: str) -> None:
+    def __init__(
+        self, manager: MCPClientSessionManager, configs: Mapping[str, BaseServerConfig], key: str, user: SessionUser
+    ) -> None:
         self._manager = manager
         self._configs = configs
         self._key = key
+        self._user = user
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +72,7 @@ class Unlisted:
             # Finding must not pay for the SDK's import; this has to.
             from ..toolkit.create import LeasedSource
 
-            await LeasedSource(self._manager, config, self._key).list_tools(call_timeout=deadline.left)
+            await LeasedSource(self._manager, config, self._key, self._user).list_tools(call_timeout=deadline.left)
 
     async def ask_failed(self, deadline: Deadline) -> bool:
         """Ask those again that could not be opened, but for those that just failed again; whether one listed its tools.

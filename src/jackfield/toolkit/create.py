@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,7 +151,7 @@ class LeasedSource:
         manager: Opens it.
         config: The server.
         key: Whose session it is.
-        user: Who comes back to it; one of its own if omitted.
+        user: Who comes back to it; nobody if omitted, so that it may be another session for each call.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class LeasedSource:
         self._manager = manager
         self._config = config
         self._key = key
-        self._user = user or SessionUser()
+        self._user = user
 
     async def call_tool(
         self,
@@ -257,18 +258,22 @@ async def manager_toolkit(
     *,
     key: str | None = None,
     ordered: bool = False,
+    keeps_sessions: bool = True,
 ) -> Toolkit:
-    """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`."""
+    """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`.
+
+    Where it does not keep sessions, a manager that is not entered opens one for each call, as LangChain's clients do.
+    """
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
     configs = manager.resolve_all(servers)
     tools: list[Tool] = []
-    user = SessionUser()
+    user = SessionUser() if keeps_sessions else None
     async with manager.open_sessions(configs, key=own_key).used_by(user) as opened:
         for config in configs:
             session = opened[config.server_name]
             source = LeasedSource(manager, config, own_key, user)
             tools += await leased_tools(session, OrderedSource(source) if ordered else source)
-    return Toolkit(tools)
+    return Toolkit(tools, close=() if user is None else partial(manager.end_user, user))
 
 
 async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean
 from ..extras import load
@@ -23,23 +24,52 @@ if TYPE_CHECKING:
     from ..session.results import ToolResult
 
 
+Closing = Callable[[], Awaitable[None]]
+
+
 class Toolkit(Live):
     """Tools by name.
 
+    A manager's toolkit keeps the sessions that its tools use: close it, or use it with `async with`, where the manager
+    is not entered. What is derived of a toolkit closes the same sessions.
+
     Args:
         tools: In the order a model shall see them. Names are made unique and valid.
+        close: Closes what the tools keep open.
     """
 
-    def __init__(self, tools: Iterable[Tool] = ()) -> None:
+    def __init__(self, tools: Iterable[Tool] = (), *, close: Closing | Iterable[Closing] = ()) -> None:
+        self._closings: tuple[Closing, ...] = (close,) if callable(close) else tuple(close)
         given = list(tools)
         names = assign_names([(tool.server_name, tool.name) for tool in given])
         self._tools = {name: replace(tool, name=name) for name, tool in zip(names, given, strict=True)}
 
-    @classmethod
-    def _of_named(cls, tools: Iterable[Tool]) -> Toolkit:
-        toolkit = cls()
+    def _of_named(self, tools: Iterable[Tool]) -> Toolkit:
+        toolkit = Toolkit(close=self._closings)
         toolkit._tools = {tool.name: tool for tool in tools}
         return toolkit
+
+    async def aclose(self) -> None:
+        """Close the sessions that its tools opened, but for those that others use as well. A later call opens anew.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        for close in self._closings:
+            await close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def closings(self) -> tuple[Closing, ...]:
+        """What `aclose` does, for a toolkit that is made of this one."""
+        return self._closings
 
     @property
     def tools(self) -> list[Tool]:
@@ -61,7 +91,8 @@ class Toolkit(Live):
         return name in self._tools
 
     def __add__(self, other: Toolkit) -> Toolkit:
-        return Toolkit([*(_by_own_name(tool) for tool in self), *(_by_own_name(tool) for tool in other)])
+        tools = [*(_by_own_name(tool) for tool in self), *(_by_own_name(tool) for tool in other)]
+        return Toolkit(tools, close=[*self._closings, *other.closings])
 
     def __repr__(self) -> str:
         return f"<Toolkit {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''} ({len(self)} tools)>"

@@ -1,0 +1,108 @@
+"""On a manager that is not entered, all that agents are given keeps its sessions, and closes them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
+
+import pytest
+from tests.conftest import everything
+
+from jackfield import Catalog, MCPClientSessionManager, MCPConfig
+
+Count = Callable[[], Awaitable[str]]
+
+
+async def toolkit(manager: MCPClientSessionManager) -> tuple[Count, AbstractAsyncContextManager[object]]:
+    made = await manager.toolkit()
+
+    async def count() -> str:
+        return (await made.call("count")).text
+
+    return count, made
+
+
+async def derived(manager: MCPClientSessionManager) -> tuple[Count, AbstractAsyncContextManager[object]]:
+    made = (await manager.toolkit()).filtered(["count"]).bounded(1000).renamed({"count": "again"}).for_models()
+
+    async def count() -> str:
+        return (await made.call("again")).text
+
+    return count, made
+
+
+async def router(manager: MCPClientSessionManager) -> tuple[Count, AbstractAsyncContextManager[object]]:
+    made = manager.router(mode="search")
+
+    async def count() -> str:
+        return (await made.call_tool("everything.count")).text
+
+    return count, made
+
+
+async def routers_toolkit(manager: MCPClientSessionManager) -> tuple[Count, AbstractAsyncContextManager[object]]:
+    made = manager.router(mode="search").toolkit()
+
+    async def count() -> str:
+        return (await made.call("call_tool", {"tool": "everything.count"})).text
+
+    return count, made
+
+
+async def query_tool(manager: MCPClientSessionManager) -> tuple[Count, AbstractAsyncContextManager[object]]:
+    made = manager.query_tool()
+
+    async def count() -> str:
+        return await made("everything", tool_name="count")
+
+    return count, aclosing(made)
+
+
+@pytest.mark.parametrize("way", [toolkit, derived, router, routers_toolkit, query_tool])
+async def test_sessions_are_kept_until_what_uses_them_is_closed(
+    way: Callable[[MCPClientSessionManager], Awaitable[tuple[Count, AbstractAsyncContextManager[object]]]],
+    tmp_path: Path,
+) -> None:
+    manager = MCPClientSessionManager(MCPConfig(servers=[everything()]), catalog=Catalog(tmp_path))
+    count, closing = await way(manager)
+    async with closing:
+        assert [await count() for _ in range(3)] == ["1", "2", "3"]
+        assert len(manager.sessions()) == 1
+    assert manager.sessions() == []
+    # It can be used again; what was behind its session was ended on purpose.
+    async with closing:
+        assert await count() == "1"
+    assert manager.sessions() == []
+
+
+async def test_what_another_uses_is_not_closed(tmp_path: Path) -> None:
+    manager = MCPClientSessionManager(MCPConfig(servers=[everything()]), catalog=Catalog(tmp_path))
+    first, second = [await manager.toolkit(key="shared") for _ in range(2)]
+    async with second:
+        async with first:
+            assert (await first.call("count")).text == "1"
+            assert (await second.call("count")).text == "2"
+        assert (await second.call("count")).text == "3"
+    assert manager.sessions() == []
+
+
+def test_without_closing_the_servers_end_with_the_event_loop(tmp_path: Path) -> None:
+    server = everything()
+    config = {"mcpServers": {"everything": {"command": server.command, "args": server.args}}}
+    code = (
+        "import asyncio, json, os, sys\n"
+        "from jackfield import Catalog, MCPClientSessionManager\n"
+        "async def main():\n"
+        "    manager = MCPClientSessionManager(json.loads(sys.argv[1]), catalog=Catalog(sys.argv[2]))\n"
+        "    tools = await manager.toolkit()\n"
+        "    print((await tools.call('count')).text, (await tools.call('count')).text)\n"
+        "asyncio.run(main())\n"
+    )
+    line = [sys.executable, "-W", "error", "-c", code, json.dumps(config), str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 2\n", "")
+    # That no server runs on is checked after every test.
