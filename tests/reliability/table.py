@@ -274,6 +274,7 @@ def _rendered_rules() -> list[str]:
         "names the session": "the answer speaks of the session",
         "in conflict": "the answer speaks of sessions or connections, or says nothing",
         "challenge": "with `WWW-Authenticate`",
+        "says not executed": 'a JSON-RPC error whose `data` has `"executed": false`',
         "retry_on_503": "`retry_on_503=True`",
     }
     for rule in STATUS_RULES:

@@ -143,6 +143,14 @@ def test_who_knows_the_server_may_take_503_as_a_proof() -> None:
     assert failure_of(502, config=knows).sent is None
 
 
+def test_a_server_may_prove_itself_that_it_executed_nothing() -> None:
+    says = '{"jsonrpc": "2.0", "id": null, "error": {"code": -32603, "message": "m", "data": {"executed": %s}}}'
+    assert failure_of(503, says % "false").sent is False
+    assert failure_of(503, says % "true").sent is None
+    assert failure_of(503, says % "0").sent is None
+    assert failure_of(502, says % "false").sent is None
+
+
 def test_a_session_id_of_the_configuration_is_none_that_the_server_gave() -> None:
     given = HttpConfig(server_name="rig", url=CONFIG.url, headers={"Mcp-Session-Id": SecretStr("s")})
     assert failure_of(404, session=True, config=given).sent is None

@@ -29,7 +29,7 @@ from ..auth.resource import ProtectedResource
 from ..auth.tokens import TokenCheckError
 from ..masking import mask_logs
 from ..secret_values import keep_secret
-from .wire import refusal
+from .wire import NOT_RUN, refusal
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -74,7 +74,7 @@ class _Unchecked:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(scope.get("user"), _UncheckedUser):
-            response = refusal(503, INTERNAL_ERROR, _NOT_CHECKED, {"retry-after": str(_RETRY_SECONDS)})
+            response = refusal(503, INTERNAL_ERROR, _NOT_CHECKED, {"retry-after": str(_RETRY_SECONDS)}, NOT_RUN)
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)

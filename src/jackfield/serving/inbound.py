@@ -28,7 +28,8 @@ from ..errors import JackfieldError
 from .errors import RequestRunsError, ServingLimitError, StoredDataError, StoreUnavailableError, UnknownEventError
 from .limits import ServingLimits
 from .records import Principal
-from .wire import error
+from .wire import NOT_RUN
+from .wire import refusal as http_refusal
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -44,9 +45,11 @@ _STATUS_OF_BOUND = {"sessions": 503, "streams": 503, "requests": 503, "record_by
 class Refused(Exception):  # noqa: N818 - not an error of the server
     """A request that is answered by an HTTP error."""
 
-    def __init__(self, status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: int, message: str, headers: Mapping[str, str] | None = None, data: object = None
+    ) -> None:
         super().__init__(message)
-        self.response: Response = Response(error(None, code, message), status, dict(headers or {}), "application/json")
+        self.response: Response = http_refusal(status, code, message, headers, data)
 
 
 def not_found() -> Refused:
@@ -61,11 +64,11 @@ def refusal(failure: JackfieldError) -> Refused:
         case StoreUnavailableError():
             logger.warning("[MCP] %s", failure.message)
             text = "The session store cannot be reached; nothing was run. Try again."
-            return Refused(503, INTERNAL_ERROR, text, {"retry-after": "1"})
+            return Refused(503, INTERNAL_ERROR, text, {"retry-after": "1"}, NOT_RUN)
         case ServingLimitError():
             status = _STATUS_OF_BOUND.get(failure.bound, 429)
             headers = {} if status == 413 else {"retry-after": "1"}
-            return Refused(status, INVALID_REQUEST, failure.message, headers)
+            return Refused(status, INVALID_REQUEST, failure.message, headers, NOT_RUN)
         case RequestRunsError():
             return Refused(400, INVALID_REQUEST, failure.message)
         case UnknownEventError():

@@ -23,6 +23,9 @@ STORE_LOST = (
 
 _EVENT_ID = re.compile(r"(get|[0-9a-f]{32})/([0-9]{1,15})")
 
+NOT_RUN = {"executed": False}
+"""The `data` of errors that prove, against what their HTTP status leaves open, that nothing was run."""
+
 EVENT_STREAM_HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
@@ -79,9 +82,11 @@ def error_of(request_id: str | int | None, details: ErrorData) -> str:
     return error(request_id, details.code, details.message, details.data)
 
 
-def refusal(status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def refusal(
+    status: int, code: int, message: str, headers: Mapping[str, str] | None = None, data: object = None
+) -> Response:
     """The HTTP answer to a request that is not run."""
-    return Response(error(None, code, message), status, dict(headers or {}), "application/json")
+    return Response(error(None, code, message, data), status, dict(headers or {}), "application/json")
 
 
 def beginning(stream: str, number: int, retry_ms: int) -> bytes:

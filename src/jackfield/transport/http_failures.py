@@ -185,6 +185,11 @@ def _words(body: str) -> str | None:
     return mask(body if error is None else error.error.message).strip()[:_QUOTED_CHARS] or None
 
 
+def _says_not_executed(body: str) -> bool:
+    error = _rpc_error(body)
+    return error is not None and as_table(error.error.data).get("executed") is False
+
+
 def _circumstances(
     config: HttpConfig | SseConfig, request: httpx2.Request, headers: httpx2.Headers, body: str
 ) -> set[Circumstance]:
@@ -193,6 +198,7 @@ def _circumstances(
         "names the session": names_session(_words(body) or ""),
         "in conflict": request.method == "POST" and names_conflict(body),
         "challenge": "www-authenticate" in headers,
+        "says not executed": _says_not_executed(body),
         "retry_on_503": config.session.retry_on_503,
     }
     return {circumstance for circumstance, holds in known.items() if holds}

@@ -19,10 +19,13 @@ from ..errors import (
     SessionInvalidError,
 )
 
-Circumstance = Literal["session id", "names the session", "in conflict", "challenge", "retry_on_503"]
+Circumstance = Literal[
+    "session id", "names the session", "in conflict", "challenge", "says not executed", "retry_on_503"
+]
 """`session id`: the request carries one that the server gave. `names the session`: so do the words of the answer.
 `in conflict`: the words of the answer to a POST are of a session or connection, or there are none. `challenge`: the
-answer has a `WWW-Authenticate` header. `retry_on_503`: the setting is on."""
+answer has a `WWW-Authenticate` header. `says not executed`: it is a JSON-RPC error with `{"executed": false}` in its
+data. `retry_on_503`: the setting is on."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ STATUS_RULES: tuple[StatusRule, ...] = (
     _rule(413, ServerUnavailableError, "RFC 9110 15.5.14", **_BEFORE),
     _rule(415, ServerUnavailableError, "RFC 9110 15.5.16", **_BEFORE),
     _rule(429, ServerUnavailableError, "RFC 6585 4", retryable=True, **_BEFORE),
+    _rule(
+        503,
+        ServerUnavailableError,
+        "the server's own word; `jackfield.serving` gives it",
+        "says not executed",
+        retryable=True,
+        **_BEFORE,
+    ),
     _rule(503, ServerUnavailableError, "the user's word for this server", "retry_on_503", retryable=True, **_BEFORE),
     _rule(300, ServerUnavailableError, _NOT_IDEMPOTENT, all_of_them=True),
     _rule(400, ServerUnavailableError, _NOT_IDEMPOTENT, all_of_them=True),

@@ -68,6 +68,10 @@ class Client:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def heard(self, number: int) -> None:
+        """Wait until a number was told."""
+        await self.until(lambda: number in self.numbers)
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Session]:
         callbacks = SessionCallbacks(
@@ -107,11 +111,13 @@ class Served:
         self.instances.append(self._start("served.py", *self.options))
         return self.instances[-1]
 
-    def restart(self, number: int) -> None:
-        """Kill an instance, and start another one in its place, on the same port."""
-        old = self.instances[number]
-        old.stop()
-        port = httpx2.URL(old.url).port
+    def kill(self, number: int) -> None:
+        """Kill an instance (kill -9)."""
+        self.instances[number].stop()
+
+    def start_again(self, number: int) -> None:
+        """Start an instance in the place of one that was killed, on the same port."""
+        port = httpx2.URL(self.instances[number].url).port
         self.instances[number] = self._start("served.py", "--port", str(port), *self.options)
 
     def runs(self, name: str, n: int) -> int:
@@ -119,9 +125,9 @@ class Served:
         text = self._log.read_text() if self._log.exists() else ""
         return text.splitlines().count(f"run {name} {n}")
 
-    async def do(self, what: str, **params: int) -> str:
+    async def do(self, what: str, *, by: int = 0, **params: int) -> str:
         """Have an instance do something unasked; returns its words."""
-        url = httpx2.URL(self.instances[-1].url).copy_with(path=f"/{what}")
+        url = httpx2.URL(self.instances[by].url).copy_with(path=f"/{what}")
         async with httpx2.AsyncClient() as client:
             response = await client.request("GET" if what == "sessions" else "POST", url, params=params)
         response.raise_for_status()
