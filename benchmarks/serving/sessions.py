@@ -43,7 +43,7 @@ async def bounded(number: int, job: Any) -> list[Any]:
 async def settled(instance: Instance) -> dict[str, Any]:
     """What it holds once it is quiet."""
     await asyncio.sleep(1)
-    return await instance.state()
+    return await instance.state(exact=True)
 
 
 async def heard(stream: asyncio.StreamReader) -> float:

@@ -107,12 +107,13 @@ def application(options: argparse.Namespace) -> Callable[..., Any]:
             app = server.streamable_http_app(json_response=options.by == "sdk-json", max_sessions=100_000)
 
     async def ready(request: Request) -> Response:
-        return Response("ready")
+        return Response(str(os.getpid()))
 
     async def state(request: Request) -> Response:
-        gc.collect()
-        # What the allocator keeps for later is not held.
-        ctypes.CDLL(None).malloc_trim(0)
+        if "exact" in request.query_params:
+            gc.collect()
+            # What the allocator keeps for later is not held.
+            ctypes.CDLL(None).malloc_trim(0)
         held = {
             "pid": os.getpid(),
             "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),

@@ -248,7 +248,12 @@ async def run_matrix(kind: str, folder: Path, *, each: int, rounds: int, python:
     async with running_store(kind) as store:
         async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
             while matrix.least() < each and matrix.rounds < rounds:
-                await kill_round(cluster, cluster.instances[matrix.rounds % 2], matrix)
+                victim = cluster.instances[matrix.rounds % 2]
+                try:
+                    await kill_round(cluster, victim, matrix)
+                except Exception as error:
+                    matrix.faults.append(f"a client failed as a whole: {error!r}")
+                    await victim.restart()
                 await cluster.until_balanced()
                 print(f"{matrix.rounds} kills, {matrix.least()} of each, {len(matrix.faults)} faults", flush=True)
     return matrix
