@@ -51,7 +51,7 @@ AS_THE_SDK = {"server-stateless: sep-2575-server-identifies-in-result-meta"}
 """What is warned of where the SDK serves the same server alone."""
 
 
-@pytest.mark.parametrize("setting", [Setting("jackfield", "memory", 1)], ids=str)
+@pytest.mark.parametrize("setting", [Setting("jackfield", "memory", 1), Setting("jackfield", "redis", 2)], ids=str)
 async def test_served_sessions_pass(setting: Setting) -> None:
     """All scenarios, in both revisions of the protocol."""
     needs(cluster.missing())

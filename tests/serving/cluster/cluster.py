@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ START_SECONDS = 60.0
 ASK_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
-# Nothing of a request is sent twice: only a connection that was refused is tried at another instance. A connection is used
-# for one request: where an instance breaks one that was used before, HAProxy closes the client's without a word, which
-# ends a session of the SDK's client; else it answers 502.
+# Nothing of a request is sent twice: only a connection that was refused is tried at another instance. A connection is
+# used for one request: where an instance breaks one that was used before, HAProxy closes the client's without a word,
+# which ends a session of the SDK's client; else it answers 502.
 PROXY = """
 global
   maxconn 8000
@@ -146,7 +147,7 @@ async def running_store(kind: str) -> AsyncGenerator[str]:
 
 def migrate(url: str) -> None:
     """Make the tables."""
-    command = [sys.executable, "-m", "jackfield", "serving", "migrate", url]
+    command = [sys.executable, "-m", "jackfield", "serving", "migrate", "--postgres", url]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StartError(f"{command} failed: {done.stderr[-2000:]}")
@@ -161,6 +162,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.log = folder / f"{name}.log"
         self.pid = 0
+        self.started_at = 0.0
         self._command = [*command, "--name", name, "--port", str(self.port)]
         self._environment = environment
         self._stack = ExitStack()
@@ -174,6 +176,7 @@ class Instance:
         """
         self._process = self._stack.enter_context(running(self._command, self.log, self._environment))
         await until_listens(self.port, self._process, self.log)
+        self.started_at = time.monotonic()
         # The program itself: what was started may only stand for it.
         self.pid = (await self.state())["pid"]
 
@@ -182,6 +185,11 @@ class Instance:
         status, body = await get(self.port, "/state?exact" if exact else "/state")
         assert status == 200, body
         return json.loads(body)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began to serve."""
+        return time.monotonic() - self.started_at
 
     @property
     def cpu_seconds(self) -> float:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from uuid import uuid4
 import anyio
 from tests.serving.cluster.clients import KINDS, Kind, Served, connected
 from tests.serving.cluster.cluster import Cluster, Instance, missing, running_cluster, running_store
+
+from jackfield.serving.backplane import TRUSTED_AFTER_SECONDS
 
 Part = Literal["executor", "reader", "both"]
 """What was killed of a call: where it ran, or where its client read the standalone stream."""
@@ -44,7 +46,7 @@ HANG_SECONDS = 30.0
 SHORT_SECONDS, LONG_SECONDS = 0.09, 1.5
 """A short call ends before its answer becomes a stream."""
 
-SESSIONS_EACH = 3
+SESSIONS_EACH = 4
 
 
 @dataclass
@@ -149,13 +151,15 @@ async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks:
     return calls
 
 
-async def kill_round(cluster: Cluster, victim: Instance, matrix: Matrix) -> None:
+async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
     """Kill an instance while calls run, see what becomes of them and of their sessions, and start it again."""
     matrix.rounds += 1
+    await _trusted(cluster)
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(SESSIONS_EACH * len(LENGTHS))]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         calls = await started(cluster, pairs, tasks)
+        victim = max(cluster.instances, key=lambda one: _worth(one, calls, matrix, each))
         await victim.kill()
         killed_at = time.monotonic()
         for call in calls:
@@ -172,6 +176,20 @@ async def kill_round(cluster: Cluster, victim: Instance, matrix: Matrix) -> None
         tasks.cancel_scope.cancel()
     runs = Counter(tag for tag, _ in cluster.runs)
     matrix.faults += [f"{call.length} call of {call.served.kind} ran twice" for call in calls if runs[call.tag] > 1]
+
+
+async def _trusted(cluster: Cluster) -> None:
+    """Wait until each instance has heard of the others for long enough to call one of them dead."""
+    while (age := min(one.age for one in cluster.instances)) < TRUSTED_AFTER_SECONDS + 0.5:
+        await anyio.sleep(TRUSTED_AFTER_SECONDS + 0.5 - age)
+
+
+def _worth(instance: Instance, calls: Sequence[Call], matrix: Matrix, each: int) -> int:
+    """How much would be seen that was not seen often enough, if it were killed now."""
+    cells = [(part, call.length, call.served.kind) for call in calls if (part := call.killed(instance.name))]
+    return sum(matrix.seen[cell] < each for cell in cells if cell[1] != "short") + 2 * sum(
+        matrix.seen[cell] < each for cell in cells if cell[1] == "short"
+    )
 
 
 def _judge(call: Call, victim: str, killed_at: float, matrix: Matrix) -> None:
@@ -215,6 +233,7 @@ async def _see_it_go_on(call: Call, matrix: Matrix) -> None:
 async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix: Matrix) -> None:
     """Let an instance stand still while calls run on it: each is answered once, by it or by those who took over."""
     matrix.rounds += 1
+    await _trusted(cluster)
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(len(LENGTHS))]
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -242,28 +261,38 @@ async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix
     matrix.faults += [f"{call.length} call of {call.served.kind} ran twice" for call in calls if runs[call.tag] > 1]
 
 
-async def run_matrix(kind: str, folder: Path, *, each: int, rounds: int, python: str = sys.executable) -> Matrix:
+async def run_matrix(
+    kind: str,
+    folder: Path,
+    *,
+    each: int,
+    rounds: int,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> Matrix:
     """Kill until each sort of call was seen so often, or so many rounds are over."""
     matrix = Matrix()
     async with running_store(kind) as store:
-        async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
+        async with running_cluster(folder, instances=2, store=store, python=python, environment=environment) as cluster:
             while matrix.least() < each and matrix.rounds < rounds:
-                victim = cluster.instances[matrix.rounds % 2]
                 try:
-                    await kill_round(cluster, victim, matrix)
+                    await kill_round(cluster, matrix, each)
                 except Exception as error:
                     matrix.faults.append(f"a client failed as a whole: {error!r}")
-                    await victim.restart()
+                    for instance in cluster.instances:
+                        await instance.restart()
                 await cluster.until_balanced()
                 print(f"{matrix.rounds} kills, {matrix.least()} of each, {len(matrix.faults)} faults", flush=True)
     return matrix
 
 
-async def run_stalls(kind: str, folder: Path, *, rounds: int, python: str = sys.executable) -> Matrix:
+async def run_stalls(
+    kind: str, folder: Path, *, rounds: int, python: str = sys.executable, environment: Mapping[str, str] | None = None
+) -> Matrix:
     """Stalls of 3 s, which may or may not be taken for a death, and of 6 s, which are."""
     matrix = Matrix()
     async with running_store(kind) as store:
-        async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
+        async with running_cluster(folder, instances=2, store=store, python=python, environment=environment) as cluster:
             for number in range(rounds):
                 await stall_round(cluster, cluster.instances[number % 2], (3.0, 6.0)[number // 2 % 2], matrix)
                 await cluster.until_balanced()

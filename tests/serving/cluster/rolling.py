@@ -10,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,11 +85,13 @@ async def roll(cluster: Cluster, calls: int, seen: Seen) -> None:
     seen.twice = sum(runs[tag] > 1 for tag in tags)
 
 
-async def run(kind: str, folder: Path, *, calls: int, python: str = sys.executable) -> Seen:
+async def run(
+    kind: str, folder: Path, *, calls: int, python: str = sys.executable, environment: Mapping[str, str] | None = None
+) -> Seen:
     """Two instances, restarted in turns."""
     seen = Seen()
     async with running_store(kind) as store:
-        async with running_cluster(folder, instances=2, store=store, python=python) as cluster:
+        async with running_cluster(folder, instances=2, store=store, python=python, environment=environment) as cluster:
             await roll(cluster, calls, seen)
     return seen
 
