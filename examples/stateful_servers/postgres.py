@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 # Nothing in it is worth a disk's time.
-SETTINGS = ["fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=20", "autovacuum=off"]
+SETTINGS = ["fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=100", "autovacuum=off"]
 
 
 class PostgresError(RuntimeError):

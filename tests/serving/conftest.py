@@ -10,6 +10,7 @@ import pytest
 from examples.stateful_servers import postgres
 from tests.conftest import needs
 from tests.serving import redis_server as redis
+from tests.serving.postgres_server import PostgresServer, own_postgres_server
 from tests.serving.redis_server import RedisServer
 
 
@@ -36,3 +37,11 @@ def postgres_server() -> Iterator[postgres.RunningPostgres]:
     with postgres.running_postgres() as running:
         yield running
     assert not psutil.pid_exists(running.process_id)
+
+
+@pytest.fixture
+def own_postgres(nothing_left: None) -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, to pause, kill and restart."""
+    needs(postgres.missing())
+    with own_postgres_server() as server:
+        yield server
