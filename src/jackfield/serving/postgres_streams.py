@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -67,7 +68,7 @@ class PostgresStreamManager:
         self._log_events = self._log_bytes = 0
         self._heard: dict[Key, dict[object, Heard]] = {}
         self._tips: dict[Key, int] = {}
-        """Of the logs that are listened to, the newest event when that began."""
+        """Of the logs that are listened to, the newest event when that began. Nothing is fetched before it is known."""
         self._added: dict[Key, tuple[int, int]] = {}
         """The events that notifications named, and that are to be fetched."""
         self._must_fetch = anyio.Event()
@@ -173,7 +174,7 @@ class PostgresStreamManager:
         self._heard.setdefault(key, {})[token] = heard
         try:
             [log] = await self._pool.fetch(self._listen, [key[0]], [key[1]], self._ttl)
-            self._tips.setdefault(key, log["tip"])
+            self._begin(key, log["tip"])
             yield
         finally:
             del self._heard[key][token]
@@ -181,6 +182,15 @@ class PostgresStreamManager:
                 del self._heard[key]
                 self._tips.pop(key, None)
                 self._added.pop(key, None)
+
+    def _begin(self, key: Key, tip: int) -> None:
+        """Hand on what is added after an event, also what was heard of already."""
+        if key not in self._tips:
+            self._tips[key] = tip
+            first, last = self._added.pop(key, (1, 0))
+            if last > tip:
+                self._added[key] = max(first, tip + 1), last
+                self._must_fetch.set()
 
     def _hand_on(self, key: Key, events: Sequence[StreamEvent]) -> None:
         """Let the listeners of a log have events; none where they are to read it."""
@@ -202,10 +212,12 @@ class PostgresStreamManager:
     async def _fetch_forever(self) -> None:
         """Fetch events that were named by notifications: those that came during one fetch with the next one."""
         while True:
-            if not self._added:
+            await self._must_fetch.wait()
+            ready = list(islice((key for key in self._added if key in self._tips), _FETCHED_LOGS))
+            wanted = {key: self._added.pop(key) for key in ready}
+            if not wanted:
                 self._must_fetch = anyio.Event()
-                await self._must_fetch.wait()
-            wanted = {key: self._added.pop(key) for key in list(self._added)[:_FETCHED_LOGS]}
+                continue
             few = [(*key, first, last) for key, (first, last) in wanted.items() if last - first < _FETCHED_EVENTS]
             events: dict[Key, list[StreamEvent]] = {key: [] for key in wanted}
             if few:
@@ -240,7 +252,7 @@ class PostgresStreamManager:
                 for row in rows:
                     if has_missed or not row["was_marked"]:
                         key = row["session"], row["log"]
-                        self._tips.pop(key, None)
+                        self._tips[key] = 0
                         self._hand_on(key, ())
                 break
 
