@@ -188,7 +188,10 @@ def _low_level(server: MCPServer[Any] | Server[Any], path: str) -> tuple[Server[
         app = server.streamable_http_app(streamable_http_path=path)
         routes = [route for route in app.routes if getattr(route, "path", None) != path]
         return server.session_manager.app, routes, access_of(app, path)
-    raise TypeError(f"`server` must be an MCPServer or a low-level Server of the SDK, not {type(server).__name__}.")
+    hint = " It holds one, `server._mcp_server`." if isinstance(getattr(server, "_mcp_server", None), Server) else ""
+    raise TypeError(
+        f"`server` must be an MCPServer or a low-level Server of the SDK, not {type(server).__name__}.{hint}"
+    )
 
 
 def _access(

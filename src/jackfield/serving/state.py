@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import JsonValue
 from starlette.requests import Request
 
@@ -19,8 +20,11 @@ STATE_SCOPE = "jackfield.state"
 """Under this key the ASGI scope of a request has its session's state."""
 
 
-class StateError(JackfieldError):
-    """Application state cannot be had, or a value cannot be kept."""
+class StateError(JackfieldError, ToolError):
+    """Application state cannot be had, or a value cannot be kept.
+
+    It is a `ToolError` of the SDK, so that the text reaches the client of a tool that does not handle it.
+    """
 
     code: ClassVar[str] = "state"
 
