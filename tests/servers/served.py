@@ -39,6 +39,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from jackfield.serving import ServedSessions, ServingLimits, serve_sessions
+from jackfield.serving.stores import resource_topic
 
 logging.getLogger("mcp").setLevel(logging.ERROR)
 parser = argparse.ArgumentParser()
@@ -136,6 +137,14 @@ async def tell(request: Request) -> PlainTextResponse:
 async def changed(request: Request) -> PlainTextResponse:
     """Tell all sessions that the tools changed."""
     return PlainTextResponse(str(await served.notify_all("notifications/tools/list_changed")))
+
+
+@server.custom_route("/update", ["POST"])
+async def update(request: Request) -> PlainTextResponse:
+    """Tell those who subscribed to a resource that it changed."""
+    for session_id in await served.host.sessions.subscribers(resource_topic("notes://today")):
+        await served.notify(session_id, "notifications/resources/updated", {"uri": "notes://today"})
+    return PlainTextResponse("")
 
 
 @server.custom_route("/end", ["POST"])

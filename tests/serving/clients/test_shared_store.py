@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+from mcp.client.subscriptions import ResourceUpdated
 from tests.servers.balancer import Balancer
 from tests.serving.clients.conftest import Client, Served
 from tests.serving.redis_server import RedisServer
@@ -30,7 +31,19 @@ async def test_everything_that_is_said_is_heard_through_five_kills(served: Serve
         served.start("--redis", redis.url)
     async with Balancer(served.urls) as balancer:
         client = Client(balancer)
-        async with client.open() as session:
+        updated: list[str] = []
+
+        async def note_updates() -> None:
+            async with session.listen(resource_subscriptions=["notes://today"]) as changes:
+                subscribed.set()
+                async for change in changes:
+                    assert isinstance(change, ResourceUpdated)
+                    updated.append(change.uri)
+
+        async with client.open() as session, anyio.create_task_group() as tasks:
+            subscribed = anyio.Event()
+            tasks.start_soon(note_updates)
+            await subscribed.wait()
             said = 0
             for kill in range(5):
                 killed, other = kill % 2, 1 - kill % 2
@@ -38,6 +51,7 @@ async def test_everything_that_is_said_is_heard_through_five_kills(served: Serve
                 for _ in range(3):
                     said += 1
                     assert await served.do("tell", by=other, n=said) == "1"
+                await served.do("update", by=other)
                 await client.heard(said)
                 served.start_again(killed)
                 for by in (0, 1):
@@ -54,10 +68,13 @@ async def test_everything_that_is_said_is_heard_through_five_kills(served: Serve
                 assert await served.do("tell", by=by, n=said) == "1"
             await client.heard(said)
             assert client.numbers == list(range(1, said + 1))
+            assert client.told.count("notifications/resources/updated") == 5
+            assert updated == ["notes://today"] * 5
             assert session.generation == 1
             assert not (await session.call_tool("work", {"n": 1})).state_lost
             # And a request of the server.
             assert (await session.call_tool("aside", {"kind": "elicitation"})).text == "ann"
+            tasks.cancel_scope.cancel()
     assert not client.of_kind(SessionLost)
     assert all(event.resumed for event in client.of_kind(StreamRenewed))
 
