@@ -195,11 +195,14 @@ async def test_a_stream_that_another_connection_holds_is_told_of_once_and_asked_
 
 
 async def test_events_that_are_no_longer_kept_cost_these_events_alone() -> None:
+    """Also where the server, which has lost its events, counts them from one again."""
+
     async def play(standing: Standing, writer: Writer) -> bool:
         if standing.asked[-1] is not None:
             writer.write(whole(b"Event 1 is not in the log.", 400, "text/plain"))
             return True
-        writer.write(head(200, EVENTS) + b"\r\n\r\n" + events("retry: 0\n" + note(len(standing.asked))))
+        event = note(len(standing.asked)).replace("id: e/3", "id: e/1")
+        writer.write(head(200, EVENTS) + b"\r\n\r\n" + events("retry: 0\n" + event))
         return len(standing.asked) > 1
 
     heard, standing = Heard(), Standing(play)
@@ -308,8 +311,12 @@ async def test_an_answer_comes_over_any_number_of_connections() -> None:
         return True
 
     heard, standing = Heard(), answers_in_pieces(400, then=then)
-    async with opened(standing, heard, call_timeout=60, max_notifications=10_000) as (_, session):
+    async with opened(standing, heard, call_timeout=60, max_notifications=10_000) as (server, session):
+        await server.until(lambda: standing.asked == [None])
+        tasks, connections = len(asyncio.all_tasks()), server.connections
         assert (await session.call_tool("work")).text == "at last"
+        assert len(asyncio.all_tasks()) <= tasks + 2
+        assert server.connections <= connections + 2
     assert heard.notes == list(range(1, 401))
 
 

@@ -158,6 +158,7 @@ class StandingStream:
             if step == "from now on":
                 self._report.log.debug("What was said meanwhile is lost: %s", failure.message)
                 last_event_id = None
+                self.seen_ids.forget()
                 continue
             attempt += 1
             await anyio.sleep(self._pause(attempt, failure, is_slow=step == "slowly"))

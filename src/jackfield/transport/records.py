@@ -47,8 +47,9 @@ class EventIds:
             self._ids.popitem(last=False)
         return True
 
-    def __bool__(self) -> bool:
-        return bool(self._ids)
+    def forget(self) -> None:
+        """The stream begins once more, and may count from where it did."""
+        self._ids.clear()
 
 
 @dataclass(eq=False)
