@@ -285,8 +285,9 @@ class Instances:
     async def assert_idle(self) -> None:
         """Nothing runs, and no ledger or counter says otherwise."""
         for one in self.served:
-            await until(lambda one=one: one.host.instance.is_idle)
-            assert not await one.host.sessions.running_on(one.host.instance.name)
+            here = one.host.instance
+            await until(lambda here=here: here.is_idle)
+            assert not await one.host.sessions.running_on(here.name)
         assert self.gate.running == 0
 
 

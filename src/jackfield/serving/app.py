@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,6 +27,7 @@ from .access import Access, access_by, access_of
 from .backends import Backend
 from .host import SessionHost
 from .limits import ServingLimits
+from .metrics import Counted, ServingMetrics, note_outcomes, timed
 from .request_checks import BodyCheck, HostCheck, accepts_others
 from .stores import SessionStore
 from .streams import StreamManager
@@ -44,9 +47,14 @@ class ServedSessions:
         host: SessionHost | StreamableHTTPSessionManager,
         routes: Sequence[BaseRoute],
         access: Access | None,
+        metrics: ServingMetrics,
+        *,
+        counts_sessions: bool,
     ) -> None:
         self._host = host
         self._access = access
+        self.metrics: ServingMetrics = metrics
+        self._counts_sessions = counts_sessions
         middleware = [] if access is None else access.middleware
         self._app = Starlette(routes=routes, middleware=middleware, lifespan=self.lifespan)
 
@@ -62,7 +70,10 @@ class ServedSessions:
             StoreUnavailableError: The store cannot be reached.
             ConfigError: The store is set up in a way that would lose sessions, or lacks its tables.
         """
-        async with self._host.run():
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._host.run())
+            count = None if isinstance(self._host, StreamableHTTPSessionManager) else self._host.sessions.count
+            await stack.enter_async_context(self.metrics.observed(count, always=self._counts_sessions))
             if isinstance(self._host, StreamableHTTPSessionManager):
                 yield
             else:
@@ -128,6 +139,7 @@ def serve_sessions(
     allowed_hosts: Sequence[str] | None = None,
     allowed_origins: Sequence[str] | None = None,
     limits: ServingLimits | None = None,
+    metrics: bool = False,
 ) -> ServedSessions:
     """Serve an SDK server over Streamable HTTP, with sessions that live on every instance that shares the backend.
 
@@ -152,6 +164,8 @@ def serve_sessions(
         allowed_origins: Accepted `Origin` headers, written in the same way. If omitted: all where all hosts are
             accepted, otherwise those of this machine.
         limits: Bounds on what clients can make it hold.
+        metrics: Serve what is counted for Prometheus at `/metrics`, to everybody who can reach it. OpenTelemetry gets
+            the same in any case, where the program has set it up.
 
     Raises:
         TypeError: The server is neither of the two, or `auth` cannot check tokens.
@@ -163,7 +177,8 @@ def serve_sessions(
     access = _access(access, auth, allowed_hosts)
     if keys is not None:
         _share_keys(low_level, keys)
-    bounds = limits or ServingLimits()
+    bounds, counted = limits or ServingLimits(), ServingMetrics()
+    note_outcomes(low_level)
     if stateless:
         host = StreamableHTTPSessionManager(low_level, stateless=True, max_request_body_size=bounds.body_bytes)
         endpoint: ASGIApp = BodyCheck(StreamableHTTPASGIApp(host), bounds.body_bytes)
@@ -171,12 +186,31 @@ def serve_sessions(
         _accept_subscriptions(low_level)
         given = backend or Backend()
         endpoint = host = SessionHost(
-            low_level, sessions or given.sessions, streams or given.streams, session_ttl=session_ttl, limits=bounds
+            low_level,
+            timed(sessions or given.sessions, counted),
+            timed(streams or given.streams, counted),
+            session_ttl=session_ttl,
+            limits=bounds,
+            metrics=counted,
         )
     if access is not None:
         endpoint = access.required(endpoint)
         routes += access.routes
-    return ServedSessions(host, [Route(path, HostCheck(endpoint, allowed_hosts, allowed_origins)), *routes], access)
+    if metrics:
+        routes.append(Route("/metrics", _metrics_page(host, counted)))
+    endpoint = Counted(HostCheck(endpoint, allowed_hosts, allowed_origins), counted)
+    return ServedSessions(host, [Route(path, endpoint), *routes], access, counted, counts_sessions=metrics)
+
+
+def _metrics_page(
+    host: SessionHost | StreamableHTTPSessionManager, counted: ServingMetrics
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if isinstance(host, SessionHost):
+            await counted.count_sessions(host.sessions.count)
+        return Response(counted.text(), media_type="text/plain; version=0.0.4")
+
+    return answer
 
 
 def _low_level(server: MCPServer[Any] | Server[Any], path: str) -> tuple[Server[Any], list[BaseRoute], Access | None]:

@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import JackfieldError
 from .background import Background
 from .bus import BusBridge
+from .errors import ServingLimitError
 from .event_streams import EventStreams
 from .housekeeping import Housekeeping
 from .inbound import (
@@ -40,6 +41,7 @@ from .inbound import (
 )
 from .instance import Instance
 from .limits import ServingLimits
+from .metrics import RESPONSE, ServingMetrics, note_of
 from .modern import ModernRequests
 from .readers import StreamSettings
 from .records import Principal
@@ -65,6 +67,7 @@ class SessionHost:
         streams: Their streams.
         session_ttl: Seconds that a session lives without being used.
         limits: Bounds on what clients can make it hold.
+        metrics: Where it counts.
         stream_after: Seconds after which a request without an answer is answered by a stream, so that its client can
             resume. A quicker one that sends nothing on the way is answered by plain JSON.
         retry_seconds: How long a client is to wait before it comes back to a stream.
@@ -80,6 +83,7 @@ class SessionHost:
         *,
         session_ttl: float = 3600.0,
         limits: ServingLimits | None = None,
+        metrics: ServingMetrics | None = None,
         stream_after: float = 0.1,
         retry_seconds: float = 1.0,
         ping_seconds: float = 15.0,
@@ -97,6 +101,11 @@ class SessionHost:
         self._settings = StreamSettings(stream_after, round(retry_seconds * 1000), ping_seconds)
         self._drain_timeout = drain_timeout
         self._running: _Running | None = None
+        self.metrics: ServingMetrics = metrics or ServingMetrics()
+        self.metrics.watch(
+            streams=lambda: 0 if self._running is None else self._running.instance.open_streams,
+            running=lambda: 0 if self._running is None else len(self._running.instance.exchanges),
+        )
 
     # Its life
 
@@ -130,7 +139,8 @@ class SessionHost:
                 self.session_ttl,
             )
             modern = ModernRequests(instance, state)
-            running = _Running(instance, modern, self._settings, self._drain_timeout)
+            housekeeping = Housekeeping(instance, self.metrics)
+            running = _Running(instance, modern, housekeeping, self._settings, self._drain_timeout)
             try:
                 async with (
                     modern.run(),
@@ -213,6 +223,8 @@ class SessionHost:
         except Refused as refused:
             response = refused.response
         except JackfieldError as failure:
+            if isinstance(failure, ServingLimitError):
+                note_of(scope).bound = failure.bound
             response = refusal(failure).response
         except ClientDisconnect:
             return
@@ -226,6 +238,7 @@ class SessionHost:
         match request.method:
             case "POST":
                 message = await read_message(request)
+                note_of(request.scope).method = getattr(message, "method", RESPONSE)
                 if not isinstance(message, JSONRPCRequest):
                     return await running.requests.take(request, checked_id(session_id), message, principal)
                 if message.method == "initialize":
@@ -254,11 +267,16 @@ class _Running:
     """What a host has while it runs."""
 
     def __init__(
-        self, instance: Instance, modern: ModernRequests, settings: StreamSettings, drain_timeout: float
+        self,
+        instance: Instance,
+        modern: ModernRequests,
+        housekeeping: Housekeeping,
+        settings: StreamSettings,
+        drain_timeout: float,
     ) -> None:
         self.instance = instance
         self.modern = modern
-        self.housekeeping = Housekeeping(instance)
+        self.housekeeping = housekeeping
         self.requests = Requests(instance, settings)
         self.event_streams = EventStreams(instance, settings)
         self._drain_timeout = drain_timeout

@@ -11,6 +11,7 @@ from mcp_types import INTERNAL_ERROR
 from .backplane import BEAT_SECONDS
 from .errors import StoreUnavailableError
 from .instance import Instance
+from .metrics import ServingMetrics
 from .records import RunningCall
 from .wire import LOST_INSTANCE, STORE_LOST, error
 
@@ -25,10 +26,12 @@ class Housekeeping:
 
     Args:
         instance: Whose.
+        metrics: Where it counts.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, metrics: ServingMetrics) -> None:
         self._instance = instance
+        self._metrics = metrics
         self._is_due = anyio.Event()
 
     def reconnected(self) -> None:
@@ -85,11 +88,13 @@ class Housekeeping:
         here = self._instance
         for instance in await here.sessions.backplane.dead():
             for session_id, call in await here.sessions.running_on(instance):
-                await self._answer(session_id, call, LOST_INSTANCE)
+                if await self._answer(session_id, call, LOST_INSTANCE):
+                    self._metrics.orphans.add()
             await here.sessions.backplane.bury(instance)
 
-    async def _answer(self, session_id: str, call: RunningCall, words: str) -> None:
-        """Answer a request that nobody runs, unless it is answered."""
+    async def _answer(self, session_id: str, call: RunningCall, words: str) -> bool:
+        """Answer a request that nobody runs, unless it is answered; whether this did it."""
         answer = error(json.loads(call.request_id), INTERNAL_ERROR, words)
-        await self._instance.streams.append(session_id, call.stream, [answer], is_final=True)
+        number = await self._instance.streams.append(session_id, call.stream, [answer], is_final=True)
         await self._instance.sessions.release(session_id, call)
+        return number is not None

@@ -137,6 +137,11 @@ class Instance:
         """Whether nothing runs, nothing is read and nobody is asked here."""
         return not (self.exchanges or self.readers or self.notified or self.asked.session_ids or self._listens)
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams clients opened here, by GET or `subscriptions/listen`."""
+        return len(self.readers) + self._listens.total()
+
     def session_ids(self) -> set[str]:
         """The sessions that are in use here."""
         return {
@@ -152,7 +157,7 @@ class Instance:
         Raises:
             ServingLimitError: There are.
         """
-        if len(self.readers) + self._listens.total() >= self.limits.streams:
+        if self.open_streams >= self.limits.streams:
             text = "No stream was opened: this instance has too many"
             raise ServingLimitError(text, bound="streams", maximum=self.limits.streams)
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth.resource import is_loopback
 from ..errors import one_line
+from .metrics import note_of
 from .wire import refusal
 
 _PORT = re.compile(r":(\*|[0-9]+)$")
@@ -91,6 +92,7 @@ class BodyCheck:
 
         await RequestBodyLimitMiddleware(passed, self._body_bytes)(scope, receive, answered)
         if not is_passed:
+            note_of(scope).bound = "body_bytes"
             text = f"Nothing was run: the request is too large (`body_bytes` is {self._body_bytes})."
             await refusal(413, INVALID_REQUEST, text)(scope, receive, send)
 

@@ -1,0 +1,370 @@
+"""What an instance counts and measures: for OpenTelemetry where the program has set it up, and as text for Prometheus.
+
+No label names a user or a session, and each has a bounded set of values: what clients send is never one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_METHOD_HEADER
+from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METHODS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import StoreUnavailableError
+
+RESPONSE = "response"
+"""The method of a message that answers a request of the server."""
+
+_METHODS = SPEC_CLIENT_METHODS | SPEC_CLIENT_NOTIFICATION_METHODS | {RESPONSE, "GET", "DELETE"}
+_NOTE = "jackfield.note"
+_REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_STORE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_COUNT_SECONDS = 15.0
+_GAUGES = {
+    "sessions": "Sessions in the store, of all instances.",
+    "streams": "Streams on this instance that clients have open.",
+    "running": "Requests that run on this instance.",
+}
+_STATUS_OUTCOMES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "unknown_session",
+    413: "limited",
+    429: "limited",
+    503: "unavailable",
+}
+
+_Labels = tuple[str, ...]
+_T = TypeVar("_T")
+_meter = metrics.get_meter("jackfield")
+_running: dict[int, ServingMetrics] = {}
+"""Those of the instances that run in this process; usually one."""
+
+
+class Counter:
+    """A number that only grows, for each combination of labels."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, about: str, labels: _Labels = ()) -> None:
+        self.name = f"jackfield_{name}_total"
+        self.about = about
+        self._labels = labels
+        self._values: dict[_Labels, int] = {} if labels else {(): 0}
+        self._exported = _meter.create_counter(f"jackfield.{name}", description=about)
+
+    def add(self, *labels: str) -> None:
+        """Count one."""
+        self._values[labels] = self._values.get(labels, 0) + 1
+        self._exported.add(1, dict(zip(self._labels, labels, strict=True)))
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """What there is, as suffix of the name, labels and value."""
+        for labels, value in list(self._values.items()):
+            yield "", dict(zip(self._labels, labels, strict=True)), value
+
+
+class Histogram:
+    """How long something takes, for each combination of labels."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, about: str, labels: _Labels, bounds: Sequence[float]) -> None:
+        self.name = f"jackfield_{name}_seconds"
+        self.about = about
+        self._labels = labels
+        self._bounds = bounds
+        self._counts: dict[_Labels, list[int]] = {}
+        self._sums: dict[_Labels, float] = {}
+        self._exported = _meter.create_histogram(f"jackfield.{name}", "s", about)
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Note one duration."""
+        counts = self._counts.setdefault(labels, [0] * (len(self._bounds) + 1))
+        counts[bisect_left(self._bounds, seconds)] += 1
+        self._sums[labels] = self._sums.get(labels, 0.0) + seconds
+        self._exported.record(seconds, dict(zip(self._labels, labels, strict=True)))
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """See `Counter.samples`."""
+        for labels, counts in list(self._counts.items()):
+            named, total = dict(zip(self._labels, labels, strict=True)), 0
+            for bound, count in zip((*map(_number, self._bounds), "+Inf"), counts, strict=True):
+                total += count
+                yield "_bucket", {**named, "le": bound}, total
+            yield "_sum", named, self._sums[labels]
+            yield "_count", named, total
+
+
+class Gauge:
+    """A number that goes up and down, read when it is asked for; `None` while it is not known."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, value: Callable[[], int | None]) -> None:
+        self.short_name = name
+        self.name = f"jackfield_{name}"
+        self.about = _GAUGES[name]
+        self.value = value
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """See `Counter.samples`."""
+        if (value := self.value()) is not None:
+            yield "", {}, value
+
+
+class ServingMetrics:
+    """The metrics of one instance."""
+
+    def __init__(self) -> None:
+        self.requests: Counter = Counter("requests", "HTTP requests that were answered.", ("era", "method", "outcome"))
+        self.request_seconds: Histogram = Histogram(
+            "request", "From an HTTP request to the end of its answer, without GET.", ("era", "method"), _REQUEST_BOUNDS
+        )
+        self.store_seconds: Histogram = Histogram("store", "Operations of the store.", ("op",), _STORE_BOUNDS)
+        self.store_errors: Counter = Counter("store_errors", "Operations for which the store was away.", ("op",))
+        self.orphans: Counter = Counter("orphans", "Requests of dead instances that this one answered.")
+        self.limits: Counter = Counter("limits_reached", "Requests that were refused for a bound.", ("bound",))
+        self._sessions: int | None = None
+        self._is_observed = False
+        self._gauges = [Gauge("sessions", lambda: self._sessions)]
+
+    def watch(self, *, streams: Callable[[], int], running: Callable[[], int]) -> None:
+        """Read these numbers of an instance: its open streams, and the requests that it runs."""
+        self._gauges += [Gauge("streams", streams), Gauge("running", running)]
+
+    @asynccontextmanager
+    async def observed(self, count: Callable[[], Awaitable[int]] | None, *, always: bool) -> AsyncGenerator[None]:
+        """Let OpenTelemetry read the gauges for a while.
+
+        Args:
+            count: Counts the sessions.
+            always: Count them although OpenTelemetry did not ask.
+        """
+        _running[id(self)] = self
+        try:
+            async with anyio.create_task_group() as tasks:
+                if count is not None:
+                    tasks.start_soon(self._keep_counting, count, always)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            del _running[id(self)]
+
+    async def _keep_counting(self, count: Callable[[], Awaitable[int]], always: bool) -> None:
+        while True:
+            if always or self._is_observed:
+                await self.count_sessions(count)
+            await anyio.sleep(_COUNT_SECONDS)
+
+    async def count_sessions(self, count: Callable[[], Awaitable[int]]) -> None:
+        """Count the sessions now."""
+        try:
+            self._sessions = await count()
+        except StoreUnavailableError:
+            self._sessions = None
+
+    def read_gauges(self) -> Mapping[str, int]:
+        """For OpenTelemetry; what is not known is left out."""
+        self._is_observed = True
+        values = {gauge.short_name: gauge.value() for gauge in self._gauges}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def text(self) -> str:
+        """All of them in the text format of Prometheus, version 0.0.4."""
+        lines: list[str] = []
+        counted = (
+            self.requests,
+            self.request_seconds,
+            self.store_seconds,
+            self.store_errors,
+            self.orphans,
+            self.limits,
+        )
+        for one in (*counted, *self._gauges):
+            lines += [f"# HELP {one.name} {one.about}", f"# TYPE {one.name} {one.kind}"]
+            for suffix, labels, value in one.samples():
+                named = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+                lines.append(f"{one.name}{suffix}{f'{{{named}}}' if named else ''} {_number(value)}")
+        return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if value == int(value) else repr(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _export_gauge(name: str, about: str) -> None:
+    def observe(options: CallbackOptions) -> Iterable[Observation]:
+        # In a thread of the exporter.
+        values = [value for one in list(_running.values()) if (value := one.read_gauges().get(name)) is not None]
+        return [Observation(sum(values))] if values else []
+
+    _meter.create_observable_gauge(f"jackfield.{name}", [observe], description=about)
+
+
+for _name, _about in _GAUGES.items():
+    _export_gauge(_name, _about)
+
+
+# What becomes of requests
+
+
+@dataclass
+class Note:
+    """What is learned of an HTTP request on its way."""
+
+    method: str = "other"
+    outcome: str | None = None
+    bound: str | None = None
+    began_at: float = field(default_factory=time.perf_counter)
+
+
+def note_of(scope: Scope) -> Note:
+    """The note of a request; one that nobody reads where none was begun."""
+    return scope.setdefault(_NOTE, Note())
+
+
+class Counted:
+    """An ASGI application whose requests are counted.
+
+    Args:
+        app: The application.
+        counted: Where.
+    """
+
+    def __init__(self, app: ASGIApp, counted: ServingMetrics) -> None:
+        self._app = app
+        self._metrics = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, status, is_counted = Request(scope), None, False
+        is_post = request.method == "POST"
+        note = scope[_NOTE] = Note("other" if is_post else request.method)
+        version = request.headers.get("mcp-protocol-version")
+        era = LATEST_HANDSHAKE_VERSION
+        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            era = LATEST_MODERN_VERSION
+            note.method = request.headers.get(MCP_METHOD_HEADER, "other") if is_post else request.method
+
+        def count() -> None:
+            nonlocal is_counted
+            if is_counted:
+                return
+            is_counted = True
+            method = note.method if note.method in _METHODS else "other"
+            self._metrics.requests.add(era, method, _outcome(note, status, is_post=is_post))
+            if request.method != "GET":
+                self._metrics.request_seconds.observe(time.perf_counter() - note.began_at, era, method)
+            if note.bound is not None:
+                self._metrics.limits.add(note.bound)
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif not message.get("more_body", False):
+                # Before the client has the end of its answer.
+                count()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            status = status or 500
+            raise
+        finally:
+            count()
+
+
+def _outcome(note: Note, status: int | None, *, is_post: bool) -> str:
+    """In one word: ok, error, tool_error, cancelled, left (the connection ended before the answer), failed, or why it
+    was refused."""
+    if note.outcome is not None and status is not None:
+        return note.outcome
+    if status is None:
+        return "left"
+    if status >= 400:
+        return _STATUS_OUTCOMES.get(status, "refused" if status < 500 else "failed")
+    return "left" if status == 200 and is_post else "ok"
+
+
+class _Outcomes:
+    """Middleware of an SDK server: notes the method of requests, and how they end."""
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        request: object = ctx.request
+        if ctx.request_id is None or not isinstance(request, Request):
+            return await call_next(ctx)
+        note = note_of(request.scope)
+        note.method = ctx.method
+        try:
+            result = await call_next(ctx)
+        except (MCPError, Exception):
+            note.outcome = "error"
+            raise
+        except BaseException:
+            note.outcome = "cancelled"
+            raise
+        is_error = isinstance(result, Mapping) and result.get("isError") is True
+        note.outcome = "tool_error" if is_error else "ok"
+        return result
+
+
+def note_outcomes(server: Server[Any]) -> None:
+    """Have the outcomes of a server's requests noted."""
+    if not any(isinstance(one, _Outcomes) for one in server.middleware):
+        server.middleware.insert(0, _Outcomes())
+
+
+# The store
+
+
+class _Timed:
+    """Another object; calls of its coroutine functions are timed."""
+
+    def __init__(self, inner: object, counted: ServingMetrics) -> None:
+        self._inner = inner
+        self._metrics = counted
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name.startswith("_") or not inspect.iscoroutinefunction(found):
+            return found
+        seconds, errors = self._metrics.store_seconds, self._metrics.store_errors
+
+        async def timed(*given: Any, **named: Any) -> Any:
+            began_at = time.perf_counter()
+            try:
+                return await found(*given, **named)
+            except StoreUnavailableError:
+                errors.add(name)
+                raise
+            finally:
+                seconds.observe(time.perf_counter() - began_at, name)
+
+        self.__dict__[name] = timed
+        return timed
+
+
+def timed(store: _T, counted: ServingMetrics) -> _T:
+    """The same store or stream manager, with its operations timed."""
+    return cast("_T", _Timed(store, counted))

@@ -1,0 +1,187 @@
+"""Bounds on what clients can make a server hold: each over HTTP, with an answer that names it, and nothing left."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from tests.serving.authorized import INITIALIZE, Client, guarded, instances, until
+
+from jackfield.serving import ServingLimits
+
+
+def _refusal(response: httpx2.Response) -> tuple[int, str | None, str]:
+    """Status, Retry-After and text of a refused request."""
+    return response.status_code, response.headers.get("retry-after"), response.json()["error"]["message"]
+
+
+async def test_sessions() -> None:
+    async with guarded(2, limits=ServingLimits(sessions=2)) as made:
+        here, there = made.urls
+        for subject, url in (("ann", here), ("bob", there)):
+            await made.client(subject).initialize(url)
+        for url in made.urls:
+            answer = await made.client("cat").request(url, "initialize", INITIALIZE)
+            assert _refusal(answer) == (
+                503,
+                "1",
+                "No session was opened: the server has too many (`sessions` is 2).",
+            )
+        store = made.instances.served[0].host.sessions
+        assert await store.count() == 2
+
+
+async def test_sessions_of_a_user() -> None:
+    async with guarded(2, limits=ServingLimits(sessions_per_user=1)) as made:
+        here, there = made.urls
+        ann = made.client("ann")
+        await ann.initialize(here)
+        answer = await made.client("ann").request(there, "initialize", INITIALIZE)
+        assert _refusal(answer) == (
+            429,
+            "1",
+            "No session was opened: this user has too many (`sessions_per_user` is 1).",
+        )
+        await made.client("bob").initialize(there)
+        assert (await made.http.delete(there, headers=ann.headers())).status_code == 200
+        await made.client("ann").initialize(there)
+
+
+async def test_open_streams() -> None:
+    async with guarded(1, limits=ServingLimits(streams=1)) as made:
+        [url] = made.urls
+        ann, bob = made.client("ann"), made.client("bob")
+        await ann.initialize(url)
+        await bob.initialize(url)
+        async with ann.stream(url) as stream:
+            assert stream.status_code == 200
+            async with bob.stream(url) as refused:
+                await refused.aread()
+            assert _refusal(refused) == (
+                503,
+                "1",
+                "No stream was opened: this instance has too many (`streams` is 1).",
+            )
+        host = made.instances.served[0].host
+        await until(lambda: host.instance.open_streams == 0)
+        async with bob.stream(url) as stream:
+            assert stream.status_code == 200
+
+
+async def test_running_requests_of_a_session() -> None:
+    async with guarded(2, limits=ServingLimits(requests_per_session=2)) as made:
+        here, there = made.urls
+        ann, gate = made.client("ann"), made.instances.gate
+        await ann.initialize(here)
+        async with anyio.create_task_group() as tasks:
+            for number, url in ((1, here), (2, there)):
+                tasks.start_soon(ann.call, url, "wait", number)
+            await until(lambda: gate.running == 2)
+            for url in made.urls:
+                answer = await ann.request(url, "tools/call", {"name": "whoami", "arguments": {}}, number=3)
+                assert _refusal(answer) == (
+                    429,
+                    "1",
+                    "The request was not started: too many run in this session (`requests_per_session` is 2).",
+                )
+            # Another session has its own.
+            bob = made.client("bob")
+            await bob.initialize(here)
+            assert json.loads(await bob.call(here, "whoami"))[1] == "bob"
+            gate.opened.set()
+        assert json.loads(await ann.call(here, "whoami", 3))[1] == "ann"
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+@pytest.mark.parametrize("modern", [False, True])
+async def test_bodies(stateless: bool, modern: bool) -> None:
+    async with guarded(1, stateless=stateless, limits=ServingLimits(body_bytes=2_000)) as made:
+        [url], ann = made.urls, made.client("ann")
+        ask = ann.modern if modern else ann.request
+        if not stateless:
+            await ann.initialize(url)
+        params = {"name": "whoami", "arguments": {"much": "x" * 2_000}}
+        answer = await ask(url, "tools/call", params)
+        assert _refusal(answer) == (413, None, "Nothing was run: the request is too large (`body_bytes` is 2000).")
+
+        async def pieces() -> Any:
+            for _ in range(3):
+                yield b" " * 1_000
+
+        # Without a length that is said beforehand.
+        answer = await made.http.post(url, content=pieces(), headers=ann.headers())
+        assert answer.status_code == 413
+        # Who has no token learns nothing of it.
+        assert (await Client(made.http, None).request(url, "tools/call", params)).status_code == 401
+
+
+async def test_records() -> None:
+    async with guarded(1, limits=ServingLimits(record_bytes=1_000)) as made:
+        [url], ann = made.urls, made.client("ann")
+        much = {**INITIALIZE, "capabilities": {"experimental": {"much": {"text": "x" * 1_000}}}}
+        answer = await ann.request(url, "initialize", much)
+        text = "No session was opened: the `initialize` request is too large (`record_bytes` is 1000)."
+        assert _refusal(answer) == (413, None, text)
+        assert await made.instances.served[0].host.sessions.count() == 0
+
+
+async def test_listen_streams_of_a_user() -> None:
+    async with guarded(1, limits=ServingLimits(listens_per_user=2)) as made, anyio.create_task_group() as tasks:
+        [url], ann, bob = made.urls, made.client("ann"), made.client("bob")
+        host = made.instances.served[0].host
+
+        async def listen(client: Client, number: int) -> None:
+            await client.modern(url, "subscriptions/listen", LISTEN, number=number)
+
+        for number, client in enumerate((ann, ann, bob)):
+            tasks.start_soon(listen, client, number)
+        await until(lambda: host.instance.open_streams == 3)
+        answer = await ann.modern(url, "subscriptions/listen", LISTEN, number=9)
+        assert _refusal(answer) == (
+            429,
+            "1",
+            "No stream was opened: this user has too many on this instance (`listens_per_user` is 2).",
+        )
+        assert (await ann.modern(url, "tools/list")).status_code == 200
+        tasks.cancel_scope.cancel()
+
+
+LISTEN = {"notifications": {"toolsListChanged": True}}
+
+
+async def test_listen_streams_count_as_streams() -> None:
+    async with instances(1, limits=ServingLimits(streams=1)) as one, httpx2.AsyncClient(timeout=30) as http:
+        [url], nobody = one.urls, Client(http, None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(nobody.modern, url, "subscriptions/listen", LISTEN)
+            await until(lambda: one.served[0].host.instance.open_streams == 1)
+            answer = await nobody.modern(url, "subscriptions/listen", LISTEN, number=2)
+            assert _refusal(answer)[::2] == (503, "No stream was opened: this instance has too many (`streams` is 1).")
+            tasks.cancel_scope.cancel()
+        await one.assert_idle()
+
+
+async def test_a_log_keeps_no_more_than_its_bounds() -> None:
+    for limits in (ServingLimits(log_events=5), ServingLimits(log_bytes=500)):
+        async with guarded(1, limits=limits) as made:
+            [url], ann = made.urls, made.client("ann")
+            session = await ann.initialize(url)
+            for number in range(20):
+                message = {"level": "info", "data": f"{number} {'x' * 60}"}
+                await made.instances.served[0].notify(session, "notifications/message", message)
+            answer = await made.http.get(url, headers=ann.headers(accept="text/event-stream", last_event_id="get/1"))
+            assert answer.status_code == 400
+            assert answer.json()["error"]["message"] == (
+                "Event 1 is not in the log: it never was, or is no longer kept. "
+                "Begin a new stream without Last-Event-ID."
+            )
+
+
+def test_every_bound_is_a_number_of_at_least_one() -> None:
+    for name in ServingLimits.__dataclass_fields__:
+        for value in (0, -1, True, 1.5, "9"):
+            with pytest.raises(ValueError, match=f"`{name}` must be a whole number of at least 1, not {value!r}"):
+                ServingLimits(**{name: value})  # type: ignore[arg-type]
