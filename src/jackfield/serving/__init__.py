@@ -25,6 +25,7 @@ from .errors import (
 from .host import SessionHost
 from .limits import ServingLimits
 from .memory import InMemoryBackplane, InMemorySessionStore, InMemoryStreamManager
+from .metrics import ServingMetrics
 from .records import Principal, RunningCall, SessionRecord, StreamEvent
 from .state import SessionState, StateError, state
 from .stores import SessionStore
@@ -69,6 +70,7 @@ __all__ = [
     "ServedSessions",
     "ServingLimitError",
     "ServingLimits",
+    "ServingMetrics",
     "SessionHost",
     "SessionRecord",
     "SessionState",

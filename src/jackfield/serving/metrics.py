@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -59,11 +59,11 @@ _running: dict[int, ServingMetrics] = {}
 class Counter:
     """A number that only grows, for each combination of labels."""
 
-    kind = "counter"
+    kind: ClassVar[str] = "counter"
 
     def __init__(self, name: str, about: str, labels: _Labels = ()) -> None:
-        self.name = f"jackfield_{name}_total"
-        self.about = about
+        self.name: str = f"jackfield_{name}_total"
+        self.about: str = about
         self._labels = labels
         self._values: dict[_Labels, int] = {} if labels else {(): 0}
         self._exported = _meter.create_counter(f"jackfield.{name}", description=about)
@@ -82,11 +82,11 @@ class Counter:
 class Histogram:
     """How long something takes, for each combination of labels."""
 
-    kind = "histogram"
+    kind: ClassVar[str] = "histogram"
 
     def __init__(self, name: str, about: str, labels: _Labels, bounds: Sequence[float]) -> None:
-        self.name = f"jackfield_{name}_seconds"
-        self.about = about
+        self.name: str = f"jackfield_{name}_seconds"
+        self.about: str = about
         self._labels = labels
         self._bounds = bounds
         self._counts: dict[_Labels, list[int]] = {}
@@ -114,13 +114,13 @@ class Histogram:
 class Gauge:
     """A number that goes up and down, read when it is asked for; `None` while it is not known."""
 
-    kind = "gauge"
+    kind: ClassVar[str] = "gauge"
 
     def __init__(self, name: str, value: Callable[[], int | None]) -> None:
-        self.short_name = name
-        self.name = f"jackfield_{name}"
-        self.about = _GAUGES[name]
-        self.value = value
+        self.short_name: str = name
+        self.name: str = f"jackfield_{name}"
+        self.about: str = _GAUGES[name]
+        self.value: Callable[[], int | None] = value
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """See `Counter.samples`."""
@@ -142,7 +142,7 @@ class ServingMetrics:
         self.limits: Counter = Counter("limits_reached", "Requests that were refused for a bound.", ("bound",))
         self._sessions: int | None = None
         self._is_observed = False
-        self._gauges = [Gauge("sessions", lambda: self._sessions)]
+        self._gauges: list[Gauge] = [Gauge("sessions", lambda: self._sessions)]
 
     def watch(self, *, streams: Callable[[], int], running: Callable[[], int]) -> None:
         """Read these numbers of an instance: its open streams, and the requests that it runs."""
