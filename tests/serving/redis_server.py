@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from redis import Redis
+
 START_SECONDS = 30.0
 
 
@@ -86,6 +88,11 @@ class RedisServer:
         process.kill()
         process.wait()
         return False
+
+    def connections(self) -> int:
+        """How many clients are connected, this one included."""
+        with Redis.from_url(self.url) as client:
+            return len(client.client_list())
 
     def pause(self) -> None:
         """Stop it without closing anything: as a host that does not answer."""

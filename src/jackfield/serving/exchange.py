@@ -246,9 +246,11 @@ class Exchange:
             with anyio.move_on_after(WRITE_SECONDS):
                 await reader.taken()
             last = len(messages) - 1
+            # A log that the store lost begins again: its numbers are not those that the client knows.
+            is_known = bool(number) and self._next_number is not None
             reader.heard(
                 [
-                    StreamEvent(number + offset if number else 0, message, is_final and offset == last)
+                    StreamEvent(number + offset if is_known else 0, message, is_final and offset == last)
                     for offset, message in enumerate(messages)
                 ]
             )

@@ -93,7 +93,7 @@ class RedisBackplane:
 
         channels = self._client.channels
         token = object()
-        channels.on_reconnected[token] = reconnected
+        self._client.on_came_back[token] = reconnected
         try:
             async with channels.listen(self._inbox(instance), take), channels.listen(self._everybody(), take):
                 await self._beat(instance)
@@ -106,7 +106,7 @@ class RedisBackplane:
                     with suppress(StoreUnavailableError):
                         await self._client.run(_LEAVE, self._beats(), self._ledger(instance), instance)
         finally:
-            del channels.on_reconnected[token]
+            del self._client.on_came_back[token]
 
     async def _beat_on(self, instance: str) -> None:
         while True:

@@ -35,12 +35,20 @@ class RedisChannels:
 
     Args:
         connect: Makes a connection, which is not open yet.
+        came_back: Is called when there is a connection again after one was lost.
         name: Which Redis it is, for the log.
         confirm_timeout: Seconds to wait until Redis says that a channel is heard.
     """
 
-    def __init__(self, connect: Callable[[], AbstractConnection], name: str, confirm_timeout: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        came_back: Callable[[], None],
+        name: str,
+        confirm_timeout: float,
+    ) -> None:
         self._connect = connect
+        self._came_back = came_back
         self._name = name
         self._confirm_timeout = confirm_timeout
         self._heard: dict[str, dict[object, Heard]] = {}
@@ -55,8 +63,6 @@ class RedisChannels:
         self._read_at = 0.0
         self.connected_since: float | None = None
         """On the monotonic clock; `None` while there is no connection."""
-        self.on_reconnected: dict[object, Callable[[], None]] = {}
-        """Are called when the connection is back."""
 
     async def wait_until_connected(self) -> None:
         """Wait for the first connection.
@@ -135,8 +141,7 @@ class RedisChannels:
         self._has_changed.set()
         self._is_connected.set()
         if not is_first:
-            for reconnected in list(self.on_reconnected.values()):
-                reconnected()
+            self._came_back()
 
     def _end(self) -> None:
         self.connected_since = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +13,15 @@ from typing import Any, cast
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from ..errors import ConfigError, one_line
 from .errors import StoreUnavailableError
@@ -27,6 +35,13 @@ OPERATION_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
 _OLDEST = (6, 2)
+_CODES: dict[type[RedisError], str] = {
+    BusyLoadingError: "LOADING",
+    NoPermissionError: "NOPERM",
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+}
+"""Codes of errors, which redis-py takes out of their texts."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,11 @@ class RedisClient:
         self._options: dict[str, Any] = _options(url, min(_CONNECT_SECONDS, operation_timeout))
         self.name: str = _name(self._options)
         """Which Redis this is, for errors."""
-        self.channels: RedisChannels = RedisChannels(self._new_connection, self.name, operation_timeout)
+        self.channels: RedisChannels = self._new_channels()
+        self.on_came_back: dict[object, Callable[[], None]] = {}
+        """Are called when Redis answers again after it did not: what it had may be gone, and what it was asked may have
+        taken effect."""
+        self._has_failed = False
         self._users = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._queue: list[_Asked] = []
@@ -118,6 +137,8 @@ class RedisClient:
         try:
             if self._users == 1:
                 self._pool = BlockingConnectionPool(max_connections=self._connections, timeout=None, **self._options)
+                self._queue = []
+                self.channels = self._new_channels()
                 self._tasks = [asyncio.create_task(self._work()) for _ in range(self._connections)]
                 self._tasks.append(asyncio.create_task(self.channels.run()))
                 await self._check()
@@ -266,7 +287,12 @@ class RedisClient:
                 finally:
                     await self._pool.release(connection)
         except Exception as error:
+            self._has_failed = True
             replies = [error] * len(batch)
+        else:
+            if self._has_failed:
+                self._has_failed = False
+                self._came_back()
         for one, reply in zip(batch, replies, strict=True):
             if not one.reply.done():
                 one.reply.set_result(reply)
@@ -285,10 +311,17 @@ class RedisClient:
                 replies[number] = reply
         return replies
 
+    def _came_back(self) -> None:
+        for came_back in list(self.on_came_back.values()):
+            came_back()
+
     async def _connection(self) -> AbstractConnection:
         """One that is open, and has no answers of before."""
         pool: Any = self._pool
         return cast("AbstractConnection", await pool.get_connection())
+
+    def _new_channels(self) -> RedisChannels:
+        return RedisChannels(self._new_connection, self._came_back, self.name, self.operation_timeout)
 
     def _new_connection(self) -> AbstractConnection:
         return self._pool.make_connection()
@@ -334,7 +367,8 @@ def reason(error: BaseException) -> str:
     """Why something failed, in words."""
     if isinstance(error, TimeoutError) and not str(error):
         return "it did not answer in time"
-    return str(error).rstrip(".") or type(error).__name__
+    code = _CODES.get(cast("type[RedisError]", type(error)))
+    return ("" if code is None else f"{code}: ") + (str(error).rstrip(".") or type(error).__name__)
 
 
 def _options(url: str, connect_timeout: float) -> dict[str, Any]:

@@ -272,7 +272,11 @@ class RedisSessionStore:
             raise request_runs()
         if found[0] == "full":
             raise too_many_requests(limits)
-        return _record(found)
+        try:
+            return _record(found)
+        except StoredDataError:
+            await self.release(session_id, call)
+            raise
 
     async def release(self, session_id: str, call: RunningCall) -> bool:
         """See `SessionStore.release`."""

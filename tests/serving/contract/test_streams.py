@@ -208,7 +208,6 @@ async def test_gaps_are_told_by_numbers(engine: Engine) -> None:
                 return 4 in seen
 
             await until(is_heard)
-        assert 3 not in seen
 
 
 async def test_many_streams_are_heard_at_once(engine: Engine) -> None:
