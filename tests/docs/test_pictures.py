@@ -13,7 +13,7 @@ from typing import get_args
 import anyio
 import pytest
 from scripts.docs import diagrams
-from scripts.docs.recording import PICTURE
+from scripts.docs.recording import IMAGES
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly
 from tests.docs.blocks import ROOT
 
@@ -118,12 +118,27 @@ async def _crashed(call: object) -> ToolResult | None:
         return None
 
 
+def words_of(picture: Path) -> str:
+    """What a picture shows, which holds nothing of this machine and fetches nothing."""
+    text = picture.read_text()
+    assert "url(http" not in text
+    assert str(ROOT) not in text
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
 def test_the_recording_is_of_the_demo() -> None:
-    shown = " ".join(unescape(re.sub(r"<[^>]+>", " ", PICTURE.read_text())).split())
+    shown = words_of(IMAGES / "demo.svg")
     demo = (ROOT / "examples" / "research_assistant" / "questions.py").read_text()
     questions = re.findall(r'^[A-Z]+ = "(.*)"$', demo, re.MULTILINE)
     assert len(questions) == 3
     for wanted in [*questions, "ArxivServer", "WikipediaServer", "NotesServer", "Jackfield started: 0 running"]:
-        assert wanted in shown, "run: python -m scripts.docs.recording"
-    assert str(ROOT) not in shown
-    assert "url(http" not in PICTURE.read_text()
+        assert wanted in shown, "run: python -m scripts.docs.recording demo"
+
+
+def test_the_other_recording_is_of_the_demo_of_serving() -> None:
+    shown = words_of(IMAGES / "serve-demo.svg")
+    source = (ROOT / "examples" / "serving" / "demo" / "main.py").read_text()
+    parts = re.findall(r'_screen\.part\("(.*)"\)', source)
+    assert len(parts) == 2
+    for wanted in [*parts, "is killed (kill -9)", "comes back", "Calls run twice: 0 of 27", "Left running: 0 processes"]:
+        assert wanted in shown, "run: python -m scripts.docs.recording serve-demo"

@@ -161,7 +161,7 @@ async def demo(screen: Screen, folder: Path, *, own_balancer: bool) -> bool:
         screen.states = dict.fromkeys(instances, UP)
         url = f"http://127.0.0.1:{balancer.port}/mcp"
         screen.title("HAProxy" if balancer.is_haproxy else "of this demo", redis_url, url)
-        await Play(screen, instances, 0.25 if screen.is_live else 0.05).run(url)
+        await Play(screen, instances, 0.15 if screen.is_live else 0.05).run(url)
         return screen.summary([int(line) for line in ledger.read_text().split()])
     finally:
         for program in reversed(started):

@@ -56,7 +56,7 @@ class Screen:
         """Say what runs."""
         self.console.print("[bold]Jackfield serves one session from two instances[/]\n")
         for word, words in {
-            "Instances": "A and B, each a process with nothing of its own; sessions are in Redis",
+            "Instances": "A and B, two processes; what they know of sessions is in Redis",
             "Balancer": f"{balancer}: round robin, no sticky sessions; {url}",
             "Redis": redis,
             "Client": "Jackfield's own, one session for all of it",
@@ -73,11 +73,11 @@ class Screen:
 
     def line(self, who: str, words: str, style: str = "") -> None:
         """One line: when, who, what."""
-        text = Text(f"{time.monotonic() - self._began:5.1f} s  ", "dim")
-        text.append(f"{who:<9}", style or "cyan").append(" ".join(words.split()), style)
-        for number, row in enumerate(text.wrap(self.console, _WIDTH)):
+        start = Text(f"{time.monotonic() - self._began:5.1f} s  ", "dim").append(f"{who:<8}", style or "cyan")
+        for row in Text(" ".join(words.split()), style).wrap(self.console, _WIDTH - len(start)):
             row.rstrip()
-            self.console.print(Text(" " * 18 if number else "").append(row))
+            self.console.print(start.append(row))
+            start = Text(" " * (len(start) - len(row)))
 
     def instance(self, name: str, state: str, words: str) -> None:
         """An instance changes."""
