@@ -140,5 +140,11 @@ def test_the_other_recording_is_of_the_demo_of_serving() -> None:
     source = (ROOT / "examples" / "serving" / "demo" / "main.py").read_text()
     parts = re.findall(r'_screen\.part\("(.*)"\)', source)
     assert len(parts) == 2
-    for wanted in [*parts, "is killed (kill -9)", "comes back", "Calls run twice: 0 of 27", "Left running: 0 processes"]:
+    for wanted in [
+        *parts,
+        "is killed (kill -9)",
+        "comes back",
+        "Calls run twice: 0 of 27",
+        "Left running: 0 processes",
+    ]:
         assert wanted in shown, "run: python -m scripts.docs.recording serve-demo"

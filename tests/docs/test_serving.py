@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -159,23 +158,28 @@ def test_the_settings_of_haproxy(real_python: Path) -> None:
         process = subprocess.Popen([program, "-db", "-f", "haproxy.cfg"], env={**os.environ, MARK: TOKEN})
         try:
             assert eventually(lambda: answers(front), 10)
-            urls = [f"http://127.0.0.1:{front}/{number}" for number in range(4)]
-            assert sorted(fetched(url) for url in urls) == [b"one", b"one", b"two", b"two"]
-            one.is_broken = two.is_broken = True
-            with pytest.raises(urllib.error.HTTPError):
-                fetched(f"http://127.0.0.1:{front}/broken")
+            with closing(HTTPConnection("127.0.0.1", front, timeout=10)) as client:
+                assert sorted(fetched(client, f"/{number}")[1] for number in range(4)) == [
+                    b"one",
+                    b"one",
+                    b"two",
+                    b"two",
+                ]
+                one.is_broken = two.is_broken = True
+                assert fetched(client, "/broken")[0] == 502
             assert len([path for path in one.seen + two.seen if path == "/broken"]) == 1
         finally:
             process.terminate()
             process.wait(10)
 
 
-def fetched(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as response:
-        return response.read()
+def fetched(client: HTTPConnection, path: str) -> tuple[int, bytes]:
+    client.request("GET", path)
+    response = client.getresponse()
+    return response.status, response.read()
 
 
-class Answering(HTTPServer):
+class Answering(ThreadingHTTPServer):
     """An instance that answers with its name, or takes a request and ends the connection."""
 
     is_broken = False
@@ -189,10 +193,13 @@ class Answering(HTTPServer):
 
 class AnsweringHandler(BaseHTTPRequestHandler):
     server: Answering
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         self.server.seen.append(self.path)
-        if not self.server.is_broken:
+        if self.server.is_broken:
+            self.close_connection = True
+        else:
             self.send_response(200)
             self.send_header("Content-Length", str(len(self.server.name)))
             self.end_headers()

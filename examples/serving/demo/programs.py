@@ -26,6 +26,10 @@ defaults
     # Only what could not connect is tried elsewhere: a request that was sent may have been run.
     retry-on conn-failure
     option redispatch 1
+    # Each connection serves one request: if an instance breaks it, the client is answered with 502.
+    option httpclose
+    # Events of a stream go on at once, and do not wait up to 200 ms for more.
+    option http-no-delay
 frontend mcp
     bind 127.0.0.1:{port}
     default_backend instances

@@ -61,7 +61,7 @@ class Screen:
             "Redis": redis,
             "Client": "Jackfield's own, one session for all of it",
         }.items():
-            self.console.print(Text(f"{word:<11}", "bold").append(words, "default"))
+            self.console.print(Text.assemble((f"{word:<11}", "bold"), words))
         self.console.print()
         self._began = time.monotonic()
         if self.is_live:
@@ -73,11 +73,11 @@ class Screen:
 
     def line(self, who: str, words: str, style: str = "") -> None:
         """One line: when, who, what."""
-        start = Text(f"{time.monotonic() - self._began:5.1f} s  ", "dim").append(f"{who:<8}", style or "cyan")
+        start = Text.assemble((f"{time.monotonic() - self._began:5.1f} s  ", "dim"), (f"{who:<8}", style or "cyan"))
         for row in Text(" ".join(words.split()), style).wrap(self.console, _WIDTH - len(start)):
             row.rstrip()
-            self.console.print(start.append(row))
-            start = Text(" " * (len(start) - len(row)))
+            self.console.print(Text.assemble(start, row))
+            start = Text(" " * len(start))
 
     def instance(self, name: str, state: str, words: str) -> None:
         """An instance changes."""
