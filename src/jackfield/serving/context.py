@@ -71,6 +71,7 @@ class RequestContext:
         put: Put | None = None,
         request_id: RequestId | None = None,
         progress_token: ProgressToken | None = None,
+        cancel_requested: anyio.Event | None = None,
     ) -> None:
         self._record = record
         self._requests = requests
@@ -79,7 +80,7 @@ class RequestContext:
         self.transport: TransportContext = transport
         self.message_metadata: MessageMetadata = metadata
         self.request_id: RequestId | None = request_id
-        self.cancel_requested: anyio.Event = anyio.Event()
+        self.cancel_requested: anyio.Event = cancel_requested or anyio.Event()
         self.is_closed: bool = False
 
     @property

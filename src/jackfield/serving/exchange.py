@@ -66,8 +66,10 @@ class Exchange:
         self._unlogged_chars = 0
         self._next_number: int | None = 1
         """Of the next event in the log; `None` once that is not certain."""
-        self._room = anyio.Event()
-        self._changed = anyio.Event()
+        # Events are made by who waits for them: most requests are answered without.
+        self._room: anyio.Event | None = None
+        self._changed: anyio.Event | None = None
+        self._settled: anyio.Event | None = None
         self._answer: str | None = None
         self._reader: LogReader | None = None
         self._has_stream = False
@@ -76,7 +78,7 @@ class Exchange:
         self._is_deleted = False
         self.is_kept: bool = True
         """A client that comes back for the answer gets it."""
-        self._is_settled = anyio.Event()
+        self._is_settled = False
         """The answer is where the client can get it, or nobody wants it."""
         self.is_cancelled: anyio.Event = anyio.Event()
         self.has_begun: anyio.Event = anyio.Event()
@@ -89,8 +91,10 @@ class Exchange:
         try:
             with self._scope:
                 self._finish(await self._outcome(handler))
-            # It was cancelled, and is answered.
-            await self._is_settled.wait()
+            # It is answered, also where it was cancelled.
+            if not self._is_settled:
+                self._settled = anyio.Event()
+                await self._settled.wait()
         except anyio.get_cancelled_exc_class():
             # This instance is being stopped, and with it `_pump`, which would log the answer.
             self._finish(error(self._request_id, INTERNAL_ERROR, SHUT_DOWN))
@@ -120,8 +124,8 @@ class Exchange:
         if self._answer is None:
             self._answer = answer
             self._unlogged.append(answer)
-            self._changed.set()
-            self._room.set()
+            _set(self._changed)
+            _set(self._room)
             self.has_begun.set()
 
     async def put(self, message: str) -> None:
@@ -129,17 +133,19 @@ class Exchange:
         while len(self._unlogged) >= _MAX_UNLOGGED or self._unlogged_chars > _MAX_UNLOGGED_CHARS:
             if self._is_over:
                 return
+            if self._room is None or self._room.is_set():
+                self._room = anyio.Event()
             await self._room.wait()
         if not self._is_over:
             self._unlogged.append(message)
             self._unlogged_chars += len(message)
-            self._changed.set()
+            _set(self._changed)
             self.has_begun.set()
 
     @property
     def _is_over(self) -> bool:
         """What the handler sends goes nowhere."""
-        return self._answer is not None or self._is_settled.is_set()
+        return self._answer is not None or self._is_settled
 
     def cancel(self) -> None:
         """The client wants no answer any more."""
@@ -200,8 +206,9 @@ class Exchange:
             self._settle()
 
     def _settle(self) -> None:
-        self._is_settled.set()
-        self._room.set()
+        self._is_settled = True
+        _set(self._settled)
+        _set(self._room)
 
     # The stream
 
@@ -212,14 +219,13 @@ class Exchange:
                 await self._deliver([""])
             if self._wants_reconnect:
                 self.reconnect()
-            while not self._is_settled.is_set():
+            while not self._is_settled:
                 while not self._unlogged:
                     self._changed = anyio.Event()
                     await self._changed.wait()
                 batch, self._unlogged, self._unlogged_chars = self._unlogged, [], 0
                 is_final = self._answer is not None
-                self._room.set()
-                self._room = anyio.Event()
+                _set(self._room)
                 await self._deliver(batch, is_final=is_final)
                 if is_final:
                     self._settle()
@@ -279,3 +285,8 @@ class Exchange:
         if number is not None and self._next_number is not None:
             self._next_number = number + len(messages)
         return number
+
+
+def _set(event: anyio.Event | None) -> None:
+    if event is not None:
+        event.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -86,7 +87,12 @@ class Instance:
         self.late_detaches: dict[str, str] = {}
         """Readers that ended while the store could not be reached, and their sessions."""
         self._lifespan_state = lifespan_state
+        self._streams_named = itertools.count()
         self._init_options = init_options
+
+    def new_stream(self) -> str:
+        """A name for the stream of a request that no other had."""
+        return f"{self.name}{next(self._streams_named):016x}"
 
     # Its clients
 

@@ -91,7 +91,7 @@ class Requests:
         if len(here.exchanges) >= here.limits.requests:
             text = "The request was not started: too many run on this instance"
             raise ServingLimitError(text, bound="requests", maximum=here.limits.requests)
-        call = RunningCall(compact(message.id), here.name, uuid4().hex)
+        call = RunningCall(compact(message.id), here.name, here.new_stream())
         exchange = Exchange(here.streams, here.background, session_id, call, message.id)
         # Before it is claimed, since from then on it may be cancelled, and housekeeping would release it.
         here.exchanges[session_id, call.stream] = exchange
@@ -114,15 +114,22 @@ class Requests:
         here = self._instance
         try:
             await exchange.run(partial(self._result, request, record, exchange, message))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._release(record.session_id, exchange)
+            raise
+        else:
+            await self._release(record.session_id, exchange)
         finally:
-            # Where the store cannot be reached, housekeeping releases it later, and answers a client that comes back.
-            if exchange.is_kept:
-                with anyio.CancelScope(shield=True):
-                    try:
-                        await here.sessions.release(record.session_id, exchange.call)
-                    except StoreUnavailableError as failure:
-                        logger.warning("[MCP] %s", failure.message)
             del here.exchanges[record.session_id, exchange.call.stream]
+
+    async def _release(self, session_id: str, exchange: Exchange) -> None:
+        """Where the store cannot be reached, housekeeping does it later, and answers a client that comes back."""
+        if exchange.is_kept:
+            try:
+                await self._instance.sessions.release(session_id, exchange.call)
+            except StoreUnavailableError as failure:
+                logger.warning("[MCP] %s", failure.message)
 
     async def _result(
         self, request: Request, record: SessionRecord, exchange: Exchange, message: JSONRPCRequest
@@ -149,8 +156,8 @@ class Requests:
             put=exchange.put,
             request_id=message.id,
             progress_token=progress_token_from_params(message.params),
+            cancel_requested=exchange.is_cancelled,
         )
-        context.cancel_requested = exchange.is_cancelled
         runner, connection = here.runner(record)
         try:
             answer = await runner.on_request(context, message.method, message.params)
