@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
@@ -107,8 +108,14 @@ def principal_of(scope: Scope) -> Principal | None:
 
 def check_accepts_stream(request: Request) -> None:
     """Refuse a GET of a client that takes no stream."""
-    if not check_accept_headers(request)[1]:
+    if not _accepted(request.headers.get("accept", ""))[1]:
         raise Refused(406, INVALID_REQUEST, "Not Acceptable: the client must accept text/event-stream.")
+
+
+@lru_cache(128)
+def _accepted(accept: str) -> tuple[bool, bool]:
+    """Whether a client takes JSON, and streams. Clients send the same few headers again and again."""
+    return check_accept_headers(Request({"type": "http", "headers": [(b"accept", accept.encode("latin-1"))]}))
 
 
 async def read_message(request: Request) -> JSONRPCMessage:
@@ -119,7 +126,7 @@ async def read_message(request: Request) -> JSONRPCMessage:
         ServingLimitError: It is too large.
         ClientDisconnect: The client left.
     """
-    if not all(check_accept_headers(request)):
+    if not all(_accepted(request.headers.get("accept", ""))):
         text = "Not Acceptable: the client must accept both application/json and text/event-stream."
         raise Refused(406, INVALID_REQUEST, text)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
