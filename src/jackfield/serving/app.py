@@ -16,7 +16,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
-from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
+from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -140,6 +140,7 @@ def serve_sessions(
     allowed_origins: Sequence[str] | None = None,
     limits: ServingLimits | None = None,
     metrics: bool = False,
+    drain_timeout: float = 10.0,
 ) -> ServedSessions:
     """Serve an SDK server over Streamable HTTP, with sessions that live on every instance that shares the backend.
 
@@ -166,6 +167,9 @@ def serve_sessions(
         limits: Bounds on what clients can make it hold.
         metrics: Serve what is counted for Prometheus at `/metrics`, to everybody who can reach it. OpenTelemetry gets
             the same in any case, where the program has set it up.
+        drain_timeout: Seconds that requests may still run once the process is told to stop (SIGTERM, SIGINT). Streams
+            end at once, so that clients come back to another instance; a request that runs longer is answered by an
+            error which says that it may have taken effect.
 
     Raises:
         TypeError: The server is neither of the two, or `auth` cannot check tokens.
@@ -183,7 +187,7 @@ def serve_sessions(
         host = StreamableHTTPSessionManager(low_level, stateless=True, max_request_body_size=bounds.body_bytes)
         endpoint: ASGIApp = BodyCheck(StreamableHTTPASGIApp(host), bounds.body_bytes)
     else:
-        _accept_subscriptions(low_level)
+        _accept_session_settings(low_level)
         given = backend or Backend()
         endpoint = host = SessionHost(
             low_level,
@@ -192,6 +196,7 @@ def serve_sessions(
             session_ttl=session_ttl,
             limits=bounds,
             metrics=counted,
+            drain_timeout=drain_timeout,
         )
     if access is not None:
         endpoint = access.required(endpoint)
@@ -252,19 +257,19 @@ def _share_keys(server: Server[Any], keys: Sequence[bytes | str]) -> None:
         server.middleware.append(boundary)
 
 
-def _accept_subscriptions(server: Server[Any]) -> None:
-    """Let clients of 2025-11-25 subscribe to resources where the author left that out; the host keeps who did."""
+def _accept_session_settings(server: Server[Any]) -> None:
+    """Let clients of 2025-11-25 set a log level and subscribe to resources where the author left that out: the sessions
+    keep both."""
 
-    async def subscribe(ctx: object, params: SubscribeRequestParams) -> EmptyResult:
+    async def accept(ctx: object, params: object) -> EmptyResult:
         return EmptyResult()
 
-    async def unsubscribe(ctx: object, params: UnsubscribeRequestParams) -> EmptyResult:
-        return EmptyResult()
-
+    if server.get_request_handler("logging/setLevel") is None:
+        server.add_request_handler("logging/setLevel", SetLevelRequestParams, accept)
     has_resources = server.get_request_handler("resources/read") is not None
     if has_resources and server.get_request_handler("resources/subscribe") is None:
-        server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
-        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, unsubscribe)
+        server.add_request_handler("resources/subscribe", SubscribeRequestParams, accept)
+        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, accept)
 
 
 @contextlib.contextmanager
@@ -277,7 +282,9 @@ def _drained_on_signal(host: SessionHost) -> Generator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(host.drain)
+        # Another application may have put its own handler before this one, and still have it when this has ended.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(host.drain)
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
@@ -289,5 +296,5 @@ def _drained_on_signal(host: SessionHost) -> Generator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if callable(handler):
+            if callable(handler) and signal.getsignal(number) is stop:
                 signal.signal(number, handler)

@@ -26,6 +26,8 @@ _EVENT_ID = re.compile(r"(get|[0-9a-f]{32})/([0-9]{1,15})")
 NOT_RUN = {"executed": False}
 """The `data` of errors that prove, against what their HTTP status leaves open, that nothing was run."""
 
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
 EVENT_STREAM_HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
@@ -102,7 +104,12 @@ def sse(stream: str, event: StreamEvent, retry_ms: int) -> bytes:
     if not event.message:
         return beginning(stream, event.number, retry_ms)
     number = f"id: {stream}/{event.number}\n" if event.number else ""
-    return f"{number}event: message\ndata: {event.message}\n\n".encode()
+    return f"{number}event: message\ndata: {_on_one_line(event.message)}\n\n".encode()
+
+
+def _on_one_line(message: str) -> str:
+    """Without the characters at which some clients end a line, although only those of ASCII do."""
+    return message if message.isascii() else _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", message)
 
 
 def position(last_event_id: str) -> tuple[str, int] | None:
