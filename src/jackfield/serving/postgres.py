@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .backends import Backend
 from .postgres_connections import PostgresConnections
+from .postgres_pool import OPERATION_SECONDS
 from .postgres_sessions import PostgresSessionStore
 from .postgres_streams import PostgresStreamManager
 
@@ -22,6 +23,7 @@ class PostgresBackend(Backend):
         dsn: `postgresql://user:password@host:port/database`, as asyncpg takes it, with `sslmode` and several hosts.
         schema: The schema with the tables.
         pool_size: Connections for operations, at the most.
+        operation_timeout: Seconds after which an operation that has no answer is given up.
         prune_seconds: How often what has expired is removed; a quarter of the sessions' life if omitted, but at least
             every 30 seconds. It is never served, removed or not.
 
@@ -30,9 +32,15 @@ class PostgresBackend(Backend):
     """
 
     def __init__(
-        self, dsn: str, *, schema: str = "jackfield", pool_size: int = 8, prune_seconds: float | None = None
+        self,
+        dsn: str,
+        *,
+        schema: str = "jackfield",
+        pool_size: int = 8,
+        operation_timeout: float = OPERATION_SECONDS,
+        prune_seconds: float | None = None,
     ) -> None:
-        connections = PostgresConnections(dsn, schema=schema, pool_size=pool_size)
+        connections = PostgresConnections(dsn, schema=schema, pool_size=pool_size, operation_timeout=operation_timeout)
         super().__init__(
             sessions=PostgresSessionStore(connections, prune_seconds=prune_seconds),
             streams=PostgresStreamManager(connections, prune_seconds=prune_seconds),

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from .postgres_jobs import alongside
 from .postgres_listener import PostgresListener
-from .postgres_pool import PostgresPool
+from .postgres_pool import OPERATION_SECONDS, PostgresPool
 
 
 class PostgresConnections:
@@ -17,13 +17,23 @@ class PostgresConnections:
         dsn: `postgresql://user:password@host:port/database`, as asyncpg takes it.
         schema: The schema with the tables.
         pool_size: Connections for operations, at the most.
+        operation_timeout: Seconds after which an operation that has no answer is given up.
 
     Raises:
         ConfigError: asyncpg is not installed, or an argument is wrong.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "jackfield", pool_size: int = 8) -> None:
-        self.pool: PostgresPool = PostgresPool(dsn, schema=schema, pool_size=pool_size)
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "jackfield",
+        pool_size: int = 8,
+        operation_timeout: float = OPERATION_SECONDS,
+    ) -> None:
+        self.pool: PostgresPool = PostgresPool(
+            dsn, schema=schema, pool_size=pool_size, operation_timeout=operation_timeout
+        )
         self.listener: PostgresListener = PostgresListener(self.pool)
 
     @asynccontextmanager

@@ -45,11 +45,11 @@ async def migrate(
         StoreUnavailableError: The server cannot be reached.
         ConfigError: The role may not do that, or the schema is of a newer Jackfield.
     """
-    pool = PostgresPool(dsn, schema=schema)
+    pool = PostgresPool(dsn, schema=schema, operation_timeout=MIGRATE_SECONDS)
     driver = pool.driver
     try:
         with anyio.fail_after(MIGRATE_SECONDS):
-            connection = await pool.connect(statement_seconds=MIGRATE_SECONDS)
+            connection = await pool.connect()
             try:
                 await check_server(connection, pool.place)
                 async with connection.transaction():

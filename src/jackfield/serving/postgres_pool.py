@@ -1,6 +1,6 @@
 """The pool of connections to PostgreSQL that operations share.
 
-An operation is one statement, and so one round trip and one transaction. It ends within `OPERATION_SECONDS`, whatever
+An operation is one statement, and so one round trip and one transaction. It ends within `operation_timeout`, whatever
 the server does: a connection that does not answer is closed here, and its statement there by `statement_timeout`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +23,7 @@ from ..secret_values import keep_secret
 from .errors import StoreUnavailableError
 
 OPERATION_SECONDS = 2.0
-"""Bounds each operation, with the wait for a connection."""
+"""Bounds each operation, with the wait for a connection, unless another bound is given."""
 
 _AGAIN_SECONDS = 0.02
 """Between two attempts of what lost against another transaction."""
@@ -56,19 +57,30 @@ class PostgresPool:
         dsn: `postgresql://user:password@host:port/database`, as asyncpg takes it.
         schema: The schema with the tables.
         pool_size: Connections for operations, at the most.
+        operation_timeout: Seconds after which an operation that has no answer is given up.
 
     Raises:
         ConfigError: asyncpg is not installed, or an argument is none of the kind.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "jackfield", pool_size: int = 8) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "jackfield",
+        pool_size: int = 8,
+        operation_timeout: float = OPERATION_SECONDS,
+    ) -> None:
         try:
             self.driver: Any = importlib.import_module("asyncpg")
         except ModuleNotFoundError as error:
             raise missing_extra(error, "PostgresBackend") or error from error
         if pool_size < 1:
             raise ConfigError(f"`pool_size` must be at least 1, not {pool_size!r}.")
+        if not (operation_timeout > 0 and math.isfinite(operation_timeout)):
+            raise ConfigError(f"`operation_timeout` must be a positive number of seconds, not {operation_timeout!r}.")
         self.schema: str = checked_schema(schema)
+        self.operation_timeout: float = operation_timeout
         self.place: str = place_of(dsn)
         self._dsn = dsn
         keep_secret(self, [("password", urlsplit(dsn).password or "")])
@@ -82,9 +94,9 @@ class PostgresPool:
 
     # Connections
 
-    async def connect(self, *, statement_seconds: float = OPERATION_SECONDS) -> Connection:
+    async def connect(self) -> Connection:
         """A new connection. Not bounded: the caller does that."""
-        milliseconds = str(round(statement_seconds * 1000))
+        milliseconds = str(math.ceil(self.operation_timeout * 1000))
         settings = {
             "application_name": "jackfield",
             "statement_timeout": milliseconds,
@@ -109,7 +121,7 @@ class PostgresPool:
         """The rows that a statement gives.
 
         Raises:
-            StoreUnavailableError: There is no answer within `OPERATION_SECONDS`, or the server refused.
+            StoreUnavailableError: There is no answer in time, or the server refused.
         """
         return await self._run(lambda connection: connection.fetch(statement, *arguments))
 
@@ -125,7 +137,7 @@ class PostgresPool:
     async def _run(self, operation: Callable[[Connection], Awaitable[_T]]) -> _T:
         driver = self.driver
         try:
-            with anyio.fail_after(OPERATION_SECONDS):
+            with anyio.fail_after(self.operation_timeout):
                 while True:
                     try:
                         async with self._room:
@@ -166,7 +178,7 @@ class PostgresPool:
     def unavailable(self, error: BaseException) -> StoreUnavailableError:
         """What an operation raises for what went wrong."""
         if isinstance(error, TimeoutError):
-            reason = f"no answer within {OPERATION_SECONDS:g} seconds"
+            reason = f"no answer within {self.operation_timeout:g} seconds"
         else:
             reason = one_line(str(error)) or type(error).__name__
         return StoreUnavailableError(f"PostgreSQL at {self.place} is not available: {reason}.", retryable=True)

@@ -14,7 +14,7 @@ from .memory import request_runs, too_many_requests, too_many_sessions, too_many
 from .postgres_backplane import MESSAGE_SECONDS, PostgresBackplane
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
-from .postgres_pool import key_of
+from .postgres_pool import OPERATION_SECONDS, key_of
 from .records import Principal, RunningCall, SessionRecord
 
 
@@ -25,6 +25,7 @@ class PostgresSessionStore:
         connections: The DSN of the database, or connections that are shared with a `PostgresStreamManager`.
         schema: The schema with the tables; of a DSN.
         pool_size: Connections for operations, at the most; of a DSN.
+        operation_timeout: Seconds after which an operation that has no answer is given up; of a DSN.
         prune_seconds: How often what has expired is removed; a quarter of the sessions' life if omitted, but at least
             every 30 seconds.
 
@@ -38,10 +39,13 @@ class PostgresSessionStore:
         *,
         schema: str = "jackfield",
         pool_size: int = 8,
+        operation_timeout: float = OPERATION_SECONDS,
         prune_seconds: float | None = None,
     ) -> None:
         if isinstance(connections, str):
-            connections = PostgresConnections(connections, schema=schema, pool_size=pool_size)
+            connections = PostgresConnections(
+                connections, schema=schema, pool_size=pool_size, operation_timeout=operation_timeout
+            )
         self._connections = connections
         self._pool = connections.pool
         self._backplane = PostgresBackplane(connections.pool, connections.listener)

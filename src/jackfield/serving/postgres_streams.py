@@ -19,7 +19,7 @@ from .errors import StoreUnavailableError
 from .memory import not_in_log
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
-from .postgres_pool import key_of
+from .postgres_pool import OPERATION_SECONDS, key_of
 from .records import StreamEvent
 from .streams import ANSWERED_SECONDS, STANDALONE, Heard
 
@@ -44,6 +44,7 @@ class PostgresStreamManager:
         connections: The DSN of the database, or connections that are shared with a `PostgresSessionStore`.
         schema: The schema with the tables; of a DSN.
         pool_size: Connections for operations, at the most; of a DSN.
+        operation_timeout: Seconds after which an operation that has no answer is given up; of a DSN.
         prune_seconds: How often what has expired is removed; a quarter of the logs' life if omitted, but at least every
             30 seconds.
 
@@ -57,10 +58,13 @@ class PostgresStreamManager:
         *,
         schema: str = "jackfield",
         pool_size: int = 8,
+        operation_timeout: float = OPERATION_SECONDS,
         prune_seconds: float | None = None,
     ) -> None:
         if isinstance(connections, str):
-            connections = PostgresConnections(connections, schema=schema, pool_size=pool_size)
+            connections = PostgresConnections(
+                connections, schema=schema, pool_size=pool_size, operation_timeout=operation_timeout
+            )
         self._connections = connections
         self._pool = connections.pool
         self._prune_seconds = prune_seconds
