@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -292,11 +292,23 @@ class Instances:
 
 
 @asynccontextmanager
-async def instances(count: int = 2, **options: Any) -> AsyncGenerator[Instances]:
-    """Instances of one server; options of `serve_sessions`, made for each by what is callable."""
-    gate, backend = Gate(), options.pop("backend", None) or Backend()
-    make = options.pop("server", guarded_server)
-    served = [serve_sessions(make(gate), backend, **options) for _ in range(count)]
+async def instances(
+    count: int = 2,
+    *,
+    backend: Callable[[], Backend] | None = None,
+    server: Callable[[Gate], MCPServer[Any]] = guarded_server,
+    **options: Any,
+) -> AsyncGenerator[Instances]:
+    """Instances of one server.
+
+    Args:
+        count: How many.
+        backend: Makes what each of them uses; they share this process's memory if omitted.
+        server: Makes the server of each of them.
+        options: Of `serve_sessions`.
+    """
+    gate, shared = Gate(), Backend()
+    served = [serve_sessions(server(gate), backend() if backend else shared, **options) for _ in range(count)]
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(listening(one)) + "/mcp" for one in served]
         yield Instances(served, urls, gate)

@@ -16,6 +16,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
+from redis.asyncio import Redis
 from tests.serving.authorized import (
     AUDIENCE,
     INITIALIZE,
@@ -30,14 +31,23 @@ from tests.serving.authorized import (
     text_of,
     until,
 )
+from tests.serving.contract.conftest import ENGINES, Engine
+from tests.serving.redis_server import RedisServer
 
-from jackfield.serving import Backend, serve_sessions
+from jackfield.serving import RedisBackend, serve_sessions
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """What the instances of a test share."""
+    return ENGINES[request.param](request)
+
 
 NOT_FOUND = "Session not found: it expired, was ended, or is not yours. Initialize again."
 
 
-async def test_a_session_is_its_users_on_every_instance() -> None:
-    async with guarded() as made:
+async def test_a_session_is_its_users_on_every_instance(engine: Engine) -> None:
+    async with guarded(backend=engine.backend) as made:
         two, issuer, http = made.instances, made.issuer, made.http
         here, there = two.urls
         ann = Client(http, issuer.token("ann"))
@@ -64,8 +74,8 @@ async def test_a_session_is_its_users_on_every_instance() -> None:
         assert json.loads(await ann.call(here, "whoami"))[1] == "ann"
 
 
-async def test_nothing_of_a_session_can_be_changed_by_another_user() -> None:
-    async with guarded() as made:
+async def test_nothing_of_a_session_can_be_changed_by_another_user(engine: Engine) -> None:
+    async with guarded(backend=engine.backend) as made:
         two, issuer, http = made.instances, made.issuer, made.http
         here, there = two.urls
         ann, bob = Client(http, issuer.token("ann")), Client(http, issuer.token("bob"))
@@ -104,8 +114,8 @@ async def test_nothing_of_a_session_can_be_changed_by_another_user() -> None:
                     break
 
 
-async def test_an_answer_counts_only_from_whom_was_asked() -> None:
-    async with guarded() as made:
+async def test_an_answer_counts_only_from_whom_was_asked(engine: Engine) -> None:
+    async with guarded(backend=engine.backend) as made:
         two, issuer, http = made.instances, made.issuer, made.http
         here, there = two.urls
         ann, bob = Client(http, issuer.token("ann")), Client(http, issuer.token("bob"))
@@ -380,14 +390,43 @@ async def test_refused_hosts_and_origins_name_the_setting() -> None:
             assert answer.status_code == status
 
 
-async def test_records_hold_no_token() -> None:
-    backend = Backend()
-    async with guarded(2, backend=backend) as made:
+async def test_records_hold_no_token(engine: Engine) -> None:
+    async with guarded(2, backend=engine.backend) as made:
         ann = made.client()
         session = await ann.initialize(made.urls[0])
         await ann.call(made.urls[1], "whoami")
-        assert list(await backend.sessions.live()) == [session]
         host = made.instances.served[0].host
-        kept = repr(vars(backend.sessions)) + repr(vars(backend.streams)) + repr(vars(host))
+        kept = repr(await engine.contents()) + repr([await host.sessions.live(), vars(host), vars(host.instance)])
+        if engine.program == "":
+            kept += repr([vars(store) for store in (engine.backend().sessions, engine.backend().streams)])
+        assert session in kept
         assert ann.token
         assert ann.token not in kept
+
+
+async def test_nothing_that_is_written_to_redis_holds_a_token(redis_server: RedisServer) -> None:
+    written: list[str] = []
+
+    async def record(started: anyio.Event) -> None:
+        async with Redis.from_url(redis_server.url) as client, client.monitor() as monitor:
+            started.set()
+            async for command in monitor.listen():
+                written.append(str(command))  # noqa: PERF401 - it is looked at meanwhile
+
+    def backend() -> RedisBackend:
+        return RedisBackend(redis_server.url, prefix="recorded")
+
+    async with guarded(2, backend=backend) as made, anyio.create_task_group() as tasks:
+        started = anyio.Event()
+        tasks.start_soon(record, started)
+        await started.wait()
+        ann = made.client()
+        session = await ann.initialize(made.urls[0])
+        await ann.call(made.urls[1], "whoami")
+        async with ann.stream(made.urls[0]):
+            made.instances.gate.opened.set()
+            await ann.call(made.urls[1], "wait", 2)
+        await until(lambda: sum(session in command for command in written) > 5)
+        tasks.cancel_scope.cancel()
+        assert ann.token
+        assert not [command for command in written if ann.token in command or ann.token.split(".")[2] in command]

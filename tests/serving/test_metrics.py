@@ -139,7 +139,7 @@ async def test_a_store_that_is_away_is_counted() -> None:
 
 async def test_requests_of_dead_instances_are_counted() -> None:
     backend = Backend()
-    async with httpx2.AsyncClient(timeout=30) as http, instances(1, metrics=True, backend=backend) as one:
+    async with httpx2.AsyncClient(timeout=30) as http, instances(1, metrics=True, backend=lambda: backend) as one:
         [url], client, host = one.urls, Client(http, None), one.served[0].host
         session = await client.initialize(url)
         dead = RunningCall("1", "gone", "stream")
