@@ -39,6 +39,7 @@ from .http_failures import (
     answers_request,
     connection_failure,
     foreign_endpoint,
+    is_answer,
     is_followed,
     media_type,
     not_mcp,
@@ -46,7 +47,7 @@ from .http_failures import (
     status_failure,
 )
 from .http_messages import RecordingWriter, WatchedReader
-from .http_streams import EVENTS, AnswerStream, StandingStream
+from .http_streams import EVENTS, RESUME_SECONDS, AnswerStream, StandingStream, is_temporary
 from .records import CallRecord, current_call
 from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
@@ -259,10 +260,29 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
                         record.scope.cancel()
                     else:
                         self._report.give_up_opening()
+                elif is_answer(request) and is_temporary(failure):
+                    self._tasks.start_soon(self._answer_again, request, failure)
         finally:
             if cancelled is not None:
                 self.give_up(cancelled)
         return response
+
+    async def _answer_again(self, request: httpx2.Request, failure: JackfieldError) -> None:
+        """Send an answer to the server again, which takes one for each of its requests, and would wait for it."""
+        settings, attempt = self._config.session, 1
+        until = anyio.current_time() + (RESUME_SECONDS if settings.retry_attempts else 0.0)
+        while is_temporary(failure):
+            attempt += 1
+            wait = settings.wait_before(attempt, failure.retry_after)
+            if anyio.current_time() + wait > until:
+                break
+            await anyio.sleep(wait)
+            response, failed = await self._asked(_sent_again(request))
+            if failed is None:
+                await self._let_go(response)
+                return
+            failure = failed
+        self._report.log.debug("An answer to the server could not be sent: %s", failure.message)
 
     async def _let_go(self, response: httpx2.Response) -> None:
         """Read the rest of a body that says nothing, so that its connection can be used again, without waiting for it.
@@ -447,6 +467,13 @@ def _no_answer(request: httpx2.Request) -> httpx2.Response:
     """What the SDK gets where there was no answer; the client's log names it."""
     words = {"http_version": b"no answer, taken as", "reason_phrase": b"(not from the server)"}
     return httpx2.Response(503, request=request, extensions=words)
+
+
+def _sent_again(request: httpx2.Request) -> httpx2.Request:
+    timeout = {"timeout": request.extensions["timeout"]} if "timeout" in request.extensions else {}
+    return httpx2.Request(
+        request.method, request.url, headers=request.headers.raw, content=request.content, extensions=timeout
+    )
 
 
 def _may_have_answer(response: httpx2.Response) -> bool:

@@ -96,6 +96,12 @@ def request_id(request: httpx2.Request) -> str | int | None:
     return message.get("id") if "method" in message else None
 
 
+def is_answer(request: httpx2.Request) -> bool:
+    """Whether a POST carries an answer to a request of the server."""
+    message = as_table(parsed_json(request.content))
+    return "method" not in message and message.get("id") is not None
+
+
 def _is_opening(request: httpx2.Request) -> bool:
     return as_table(parsed_json(request.content)).get("method") in ("initialize", "server/discover")
 

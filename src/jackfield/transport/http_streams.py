@@ -28,6 +28,9 @@ from .report import ConnectionReport
 
 EVENTS = "text/event-stream"
 LAST_EVENT_HEADER = "last-event-id"
+RESUME_SECONDS = 10.0
+"""For so long the rest of a call's answer is asked for, and an answer to the server sent again: an instance that is
+started again takes some seconds."""
 
 # Before a stream is opened again, where the server does not say how long, and however long it says.
 _RETRY_SECONDS = 1.0
@@ -37,8 +40,6 @@ _MAX_RETRY_SECONDS = 300.0
 _FRUITLESS_SECONDS = 0.05
 # How often a server is asked for a stream that it refuses for now: seldom.
 _SLOW_SECONDS = 5.0
-# A call whose answer was cut off is not given up before that: an instance that is started again takes some seconds.
-_RESUME_SECONDS = 10.0
 
 Ask = Callable[[httpx2.Request], Awaitable[tuple[httpx2.Response, JackfieldError | None]]]
 """Sends a request; the answer, and what is wrong with it, if anything is."""
@@ -69,6 +70,11 @@ def next_step(
     if status == 400 and is_resuming:
         return "from now on"
     return "slowly" if has_stood else "over"
+
+
+def is_temporary(failure: JackfieldError) -> bool:
+    """Whether the same request may well be answered later."""
+    return failure.retryable and isinstance(failure, ServerUnavailableError | SessionConflictError)
 
 
 def pause_before(retry_seconds: float | None, fruitless: int) -> float:
@@ -209,7 +215,7 @@ class AnswerStream:
         if last_event_id is None or self._record.is_over:
             return cut_off(self._report, broken)
         settings = self._config.session
-        until = anyio.current_time() + (_RESUME_SECONDS if settings.retry_attempts else 0.0)
+        until = anyio.current_time() + (RESUME_SECONDS if settings.retry_attempts else 0.0)
         await anyio.sleep(pause_before(self._post.retry_seconds, fruitless))
         attempt = 1
         while True:
@@ -223,10 +229,9 @@ class AnswerStream:
             if failure.state_lost:
                 self._report.mark_lost(failure)
                 return not_resumed(self._config, failure)
-            is_temporary = failure.retryable and isinstance(failure, ServerUnavailableError | SessionConflictError)
             attempt += 1
             wait = settings.wait_before(attempt, min(failure.retry_after or 0.0, _MAX_RETRY_SECONDS))
-            if not is_temporary or anyio.current_time() + wait > until:
+            if not is_temporary(failure) or anyio.current_time() + wait > until:
                 return not_resumed(self._config, failure)
             await anyio.sleep(wait)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,10 @@ from jackfield import Event, HttpConfig, MCPClientSessionManager, Session, Sessi
 E = TypeVar("E", bound=Event)
 
 
+async def _at_once() -> None:
+    pass
+
+
 class Client:
     """Jackfield's client of one session, and what it heard."""
 
@@ -29,6 +33,8 @@ class Client:
         self.told: list[str] = []
         self.events: list[Event] = []
         self.changed = asyncio.Event()
+        self.before_answer: Callable[[], Awaitable[None]] = _at_once
+        """Is waited for before an elicitation is answered."""
         settings = {"retry_delay": 0.05, "max_retry_delay": 0.2, "call_timeout": 30, **session}
         self.config = HttpConfig(
             server_name="served",
@@ -52,6 +58,7 @@ class Client:
         return CreateMessageResult(role="assistant", content=TextContent(text="because"), model="none")
 
     async def _elicitation(self, *_: Any) -> ElicitResult:
+        await self.before_answer()
         return ElicitResult(action="accept", content={"name": "ann"})
 
     def _event(self, event: Event) -> None:

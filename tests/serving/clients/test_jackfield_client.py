@@ -62,6 +62,25 @@ async def test_the_server_asks_on_the_standing_stream_though_that_is_cut(
             assert result.text == answer
 
 
+async def test_an_answer_to_the_server_that_cannot_be_sent_is_sent_again(served: Served) -> None:
+    served.start()
+    async with Balancer(served.urls) as balancer:
+        client = Client(balancer)
+
+        async def close() -> None:
+            # By then the stream of the call has begun, and can be resumed.
+            await asyncio.sleep(0.3)
+            balancer.is_open = False
+            balancer.cut()
+            asyncio.get_running_loop().call_later(0.5, setattr, balancer, "is_open", True)
+
+        client.before_answer = close
+        async with client.open() as session:
+            assert (await session.call_tool("aside", {"kind": "elicitation"})).text == "ann"
+            assert (await session.call_tool("ask_user")).text == "accept: ann"
+            assert session.generation == 1
+
+
 # Answers that are cut off
 
 
