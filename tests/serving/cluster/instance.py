@@ -118,7 +118,6 @@ def application(options: argparse.Namespace) -> Callable[..., Any]:
             "pid": os.getpid(),
             "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
             "tasks": len(asyncio.all_tasks()),
-            "blocks": sys.getallocatedblocks(),
             "threads": threading.active_count(),
             "descriptors": len(os.listdir("/proc/self/fd")),
         }

@@ -282,7 +282,7 @@ async def run_matrix(
                     for instance in cluster.instances:
                         await instance.restart()
                 await cluster.until_balanced()
-                print(f"{matrix.rounds} kills, {matrix.least()} of each, {len(matrix.faults)} faults", flush=True)
+                print(f"{matrix.rounds} kills, {matrix.least()} of each, faults: {matrix.faults}", flush=True)
     return matrix
 
 
