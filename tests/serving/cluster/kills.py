@@ -46,7 +46,8 @@ HANG_SECONDS = 30.0
 SHORT_SECONDS, LONG_SECONDS = 0.09, 1.5
 """A short call ends before its answer becomes a stream."""
 
-SESSIONS_EACH = 4
+MADE: tuple[Length, ...] = ("short", "long", "short", "asking") * 3
+"""What the sessions of one client call in a round. Of the short ones, some end before the kill."""
 
 
 @dataclass
@@ -130,24 +131,25 @@ async def _readers(cluster: Cluster) -> Counter[str]:
 
 async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks: anyio.abc.TaskGroup) -> list[Call]:
     """A call in each session, all of them running."""
-    lengths = itertools.cycle(LENGTHS)
+    lengths = itertools.cycle(MADE)
     calls = [Call(uuid4().hex[:12], next(lengths), one, reader) for one, reader in served]
-    # The short ones last, so that they still run when all do.
-    for call in sorted(calls, key=lambda one: one.length == "short"):
-        if call.length == "short":
-            continue
+    # The short ones last: they end soon.
+    short = [call for call in calls if call.length == "short"]
+    others = [call for call in calls if call.length != "short"]
+    for call in others:
         tasks.start_soon(call.make)
-    for call in calls:
-        if call.length != "short":
-            call.executor = (await cluster.until_ran(call.tag)).name
+    for call in others:
+        call.executor = (await cluster.until_ran(call.tag)).name
         if call.length == "asking":
             with anyio.fail_after(HANG_SECONDS):
                 await call.served.asked.wait()
-    short = [call for call in calls if call.length == "short"]
     for call in short:
         tasks.start_soon(call.make)
-    for call in short:
-        call.executor = (await cluster.until_ran(call.tag)).name
+    with anyio.fail_after(HANG_SECONDS):
+        while len(begun := [call for call in short if cluster.ran(call.tag)]) < len(short) / 2:
+            await anyio.sleep(0.001)
+    for call in begun:
+        call.executor = cluster.ran(call.tag)[0]
     return calls
 
 
@@ -168,6 +170,7 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
             while any(call.ended_at is None for call in calls):
                 await anyio.sleep(0.01)
         for call in calls:
+            call.executor = call.executor or next(iter(cluster.ran(call.tag)), "")
             _judge(call, victim.name, killed_at, matrix)
         await victim.start()
         async with anyio.create_task_group() as going_on:
@@ -235,7 +238,7 @@ async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix
     matrix.rounds += 1
     await _trusted(cluster)
     async with AsyncExitStack() as stack:
-        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(len(LENGTHS))]
+        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE[: len(MADE) // 3]]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         calls = await started(cluster, pairs, tasks)
         victim.signal(signal.SIGSTOP)
