@@ -158,7 +158,7 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
     matrix.rounds += 1
     await _trusted(cluster)
     async with AsyncExitStack() as stack:
-        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in range(SESSIONS_EACH * len(LENGTHS))]
+        pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         calls = await started(cluster, pairs, tasks)
         victim = max(cluster.instances, key=lambda one: _worth(one, calls, matrix, each))
