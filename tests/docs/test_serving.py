@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from examples.serving.demo import programs
 from examples.stateful_servers import postgres
@@ -25,7 +26,7 @@ from tests.conftest import MARK, TOKEN, eventually, needs
 from tests.docs.blocks import DOCS, ROOT, blocks_of, write_files
 from tests.docs.test_commands import on_a_terminal
 from tests.serving import redis_server as redis
-from tests.serving.authorized import issuing
+from tests.serving.authorized import instances, issuing
 
 from jackfield.serving import ServingLimits
 
@@ -48,6 +49,19 @@ def test_the_tests_that_the_table_of_failures_names_are_there() -> None:
         for path, name in tests:
             tree = ast.walk(ast.parse((ROOT / path).read_text()))
             assert name in {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}, row
+
+
+async def test_every_metric_is_documented_with_its_labels() -> None:
+    documented = re.findall(r"^\| `(jackfield_\w+)` \| (.*?) ?\|", SERVING.read_text(), re.MULTILINE)
+    async with instances(1, metrics=True) as made, httpx2.AsyncClient() as http:
+        page = (await http.get(made.urls[0].removesuffix("/mcp") + "/metrics")).text
+        assert re.findall(r"^# TYPE (\w+)", page, re.MULTILINE) == [name for name, _ in documented]
+        counted = {
+            metric.name: metric._labels
+            for metric in vars(made.served[0].metrics).values()
+            if hasattr(metric, "_labels")
+        }
+    assert {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in documented if name in counted} == counted
 
 
 # Their servers
