@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import anyio
 import httpx2
 import pytest
+import trustme
 from redis import Redis
 from tests.serving.authorized import Client, instances
 from tests.serving.contract.conftest import LIMITS, call, record, until
@@ -454,3 +457,30 @@ async def test_loops_one_after_another(redis_server: RedisServer, caplog: pytest
     await anyio.to_thread.run_sync(anyio.run, use)
     await anyio.to_thread.run_sync(anyio.run, use)
     assert not caplog.records
+
+
+async def test_tls_by_url(tmp_path: Path, own_redis: Callable[..., RedisServer]) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = ("--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem")
+    paths = [str(tmp_path / value) if value.endswith(".pem") else value for value in files]
+    own_redis(options=("--tls-port", str(port), "--tls-auth-clients", "no", *paths))
+    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
+    async with opened(RedisBackend(url)) as backend:
+        heard: list[StreamEvent] = []
+        async with backend.streams.listen("s1", "log", heard.extend):
+            await backend.streams.append("s1", "log", ["1"])
+
+            async def is_heard() -> bool:
+                return bool(heard)
+
+            await until(is_heard)
+    with pytest.raises(StoreUnavailableError, match=r"(?i)certificate"):
+        async with opened(RedisBackend(f"rediss://127.0.0.1:{port}/0")):
+            pass

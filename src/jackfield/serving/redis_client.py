@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ OPERATION_SECONDS = 2.0
 
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
+_LATER_SECONDS = 0.005
+_CHECK_SECONDS = 1.0
+"""After so long without use, it is looked whether a connection is still open."""
+
 _OLDEST = (6, 2)
 _CODES: dict[type[RedisError], str] = {
     BusyLoadingError: "LOADING",
@@ -154,6 +159,9 @@ class RedisClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for asked in self._queue:
+            if not asked.reply.done():
+                asked.reply.set_result(ConnectionError("the store was closed"))
         with suppress(RedisError, OSError):
             await self._pool.disconnect()
 
@@ -209,11 +217,18 @@ class RedisClient:
         [reply] = await self._ask_all([(script, arguments)])
         return reply
 
+    async def run_later(self, script: Script, *arguments: str | int) -> Any:
+        """As `run`, for what nobody waits for: it goes out with the next operations, or after a few milliseconds."""
+        [reply] = await self._ask_all([(script, arguments)], is_urgent=False)
+        return reply
+
     async def run_each(self, script: Script, arguments: Sequence[Sequence[str | int]]) -> Sequence[Any]:
         """Run a script once for each of several arguments; errors as `ask`."""
         return await self._ask_all([(script, given) for given in arguments])
 
-    async def _ask_all(self, commands: Sequence[tuple[Script | None, Sequence[str | int]]]) -> Sequence[object]:
+    async def _ask_all(
+        self, commands: Sequence[tuple[Script | None, Sequence[str | int]]], *, is_urgent: bool = True
+    ) -> Sequence[object]:
         if not self._tasks:
             raise StoreUnavailableError(f"{self.name} was not asked: the store is not open.", sent=False)
         loop = asyncio.get_running_loop()
@@ -224,7 +239,10 @@ class RedisClient:
                 arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
             asked.append(_Asked(arguments, script, loop.create_future()))
         self._queue += asked
-        self._wake()
+        if is_urgent:
+            self._wake()
+        else:
+            loop.call_later(_LATER_SECONDS, self._wake)
         try:
             async with asyncio.timeout(self.operation_timeout):
                 replies = [await one.reply for one in asked]
@@ -256,37 +274,38 @@ class RedisClient:
     # The tasks that talk to Redis
 
     def _wake(self) -> None:
-        while self._idle:
+        while self._queue and self._idle:
             if not (idle := self._idle.pop()).done():
                 idle.set_result(None)
                 return
 
     async def _work(self) -> None:
-        while True:
-            if not self._queue:
-                idle = asyncio.get_running_loop().create_future()
-                self._idle.append(idle)
-                await idle
-                continue
-            batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
-            if self._queue:
+        """Run what is asked, on one connection."""
+        line = _Line(self._pool)
+        try:
+            while True:
+                if not self._queue:
+                    idle = asyncio.get_running_loop().create_future()
+                    self._idle.append(idle)
+                    await idle
+                    continue
+                batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
                 self._wake()
-            if batch := [one for one in batch if not one.reply.done()]:
-                await self._run(batch)
+                if batch := [one for one in batch if not one.reply.done()]:
+                    await self._run(line, batch)
+        finally:
+            await line.give_back()
 
-    async def _run(self, batch: Sequence[_Asked]) -> None:
+    async def _run(self, line: _Line, batch: Sequence[_Asked]) -> None:
         try:
             async with asyncio.timeout(self.operation_timeout):
-                connection = await self._connection()
-                try:
-                    replies = await self._replies(connection, batch)
-                except BaseException:
-                    # Answers may be on their way.
-                    await connection.disconnect(nowait=True)
-                    raise
-                finally:
-                    await self._pool.release(connection)
-        except Exception as error:
+                connection = await line.connection()
+                replies = await self._replies(connection, batch)
+        except BaseException as error:
+            # Answers may be on their way.
+            await line.cut()
+            if not isinstance(error, Exception):
+                raise
             self._has_failed = True
             replies = [error] * len(batch)
         else:
@@ -315,16 +334,42 @@ class RedisClient:
         for came_back in list(self.on_came_back.values()):
             came_back()
 
-    async def _connection(self) -> AbstractConnection:
-        """One that is open, and has no answers of before."""
-        pool: Any = self._pool
-        return cast("AbstractConnection", await pool.get_connection())
-
     def _new_channels(self) -> RedisChannels:
         return RedisChannels(self._new_connection, self._came_back, self.name, self.operation_timeout)
 
     def _new_connection(self) -> AbstractConnection:
         return self._pool.make_connection()
+
+
+class _Line:
+    """A connection of the pool that is kept while it is used often."""
+
+    def __init__(self, pool: BlockingConnectionPool) -> None:
+        self._pool: Any = pool
+        self._connection: AbstractConnection | None = None
+        self._used_at = 0.0
+
+    async def connection(self) -> AbstractConnection:
+        """One that is open, and has no answers of before."""
+        now = time.monotonic()
+        if self._connection is not None and now - self._used_at > _CHECK_SECONDS:
+            await self.give_back()
+        if self._connection is None:
+            self._connection = cast("AbstractConnection", await self._pool.get_connection())
+        self._used_at = now
+        return self._connection
+
+    async def cut(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+            await self.give_back()
+
+    async def give_back(self) -> None:
+        """Let the pool have it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
 
 
 class WrongTypeError(StoreUnavailableError):
