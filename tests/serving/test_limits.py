@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
-from tests.serving.authorized import INITIALIZE, Client, guarded, instances, until
+from mcp.server.mcpserver import Context, MCPServer
+from tests.serving.authorized import INITIALIZE, Client, Gate, guarded, guarded_server, instances, until
 
-from jackfield.serving import ServingLimits
+from jackfield.serving import ServingLimits, state
 
 
 def _refusal(response: httpx2.Response) -> tuple[int, str | None, str]:
@@ -185,3 +187,68 @@ def test_every_bound_is_a_number_of_at_least_one() -> None:
         for value in (0, -1, True, 1.5, "9"):
             with pytest.raises(ValueError, match=f"`{name}` must be a whole number of at least 1, not {value!r}"):
                 ServingLimits(**{name: value})  # type: ignore[arg-type]
+
+
+async def test_running_requests_of_an_instance() -> None:
+    async with guarded(2, limits=ServingLimits(requests=1)) as made:
+        here, there = made.urls
+        ann, bob, gate = made.client("ann"), made.client("bob"), made.instances.gate
+        await ann.initialize(here)
+        await bob.initialize(here)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ann.call, here, "wait", 1)
+            await until(lambda: gate.running == 1)
+            answer = await bob.request(here, "ping")
+            assert _refusal(answer) == (
+                503,
+                "1",
+                "The request was not started: too many run on this instance (`requests` is 1).",
+            )
+            assert (await bob.request(there, "ping")).status_code == 200
+            gate.opened.set()
+        assert (await bob.request(here, "ping")).status_code == 200
+
+
+def _keeping_server(gate: Gate) -> MCPServer[Any]:
+    """It has resources to subscribe to, and keeps state."""
+    server = guarded_server(gate)
+
+    @server.resource("notes://{name}")
+    async def note(name: str) -> str:
+        return name
+
+    @server.tool()
+    async def keep(ctx: Context[Any, Any], chars: int) -> str:
+        await state(ctx).set("much", "x" * chars)
+        return "kept"
+
+    return server
+
+
+async def test_subscriptions_of_a_session() -> None:
+    limits = ServingLimits(subscriptions_per_session=2)
+    async with guarded(2, server=_keeping_server, limits=limits) as made:
+        here, there = made.urls
+        ann = made.client("ann")
+        await ann.initialize(here)
+        for number, url in enumerate((here, there)):
+            assert "result" in (await ann.request(url, "resources/subscribe", {"uri": f"notes://{number}"})).text
+        answer = await ann.request(here, "resources/subscribe", {"uri": "notes://more"})
+        assert "(`subscriptions_per_session` is 2)" in answer.text
+        assert "result" in (await ann.request(there, "resources/unsubscribe", {"uri": "notes://0"})).text
+        assert "result" in (await ann.request(here, "resources/subscribe", {"uri": "notes://more"})).text
+
+
+async def test_one_value_of_state() -> None:
+    async with guarded(1, server=_keeping_server, limits=ServingLimits(state_bytes=100)) as made:
+        [url], ann = made.urls, made.client("ann")
+        await ann.initialize(url)
+        assert await ann.call(url, "keep", chars=90) == "kept"
+        said = await ann.call(url, "keep", 2, chars=100)
+        assert "State 'much' was not stored: it has 102 bytes (`state_bytes` is 100)." in said
+
+
+def test_no_bound_is_without_a_test() -> None:
+    tested = Path(__file__).read_text()
+    for name in ServingLimits.__dataclass_fields__:
+        assert f"ServingLimits({name}=" in tested, name
