@@ -139,12 +139,12 @@ def test_the_other_recording_is_of_the_demo_of_serving() -> None:
     shown = words_of(IMAGES / "serve-demo.svg")
     source = (ROOT / "examples" / "serving" / "demo" / "main.py").read_text()
     parts = re.findall(r'_screen\.part\("(.*)"\)', source)
-    assert len(parts) == 2
+    assert len(parts) == 3
     for wanted in [
         *parts,
         "is killed (kill -9)",
         "comes back",
-        "Calls run twice: 0 of 27",
+        "Calls run twice: 0 of 30",
         "Left running: 0 processes",
     ]:
         assert wanted in shown, "run: python -m scripts.docs.recording serve-demo"

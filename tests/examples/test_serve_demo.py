@@ -27,17 +27,18 @@ def runner(tmp_path: Path) -> Runner:
 def test_the_demo(runner: Runner, balancer: list[str]) -> None:
     code, output, errors = runner.run(DEMO, *balancer, timeout=100)
     assert (code, errors) == (0, ""), output
-    assert re.search(r"Calls answered: 26 \(\d+ by A, \d+ by B\), failed: 0", output)
+    assert re.search(r"Calls answered: 29 \(\d+ by A, \d+ by B\), failed: 0", output)
     assert "Calls that ran on the killed instance: 1" in output
-    assert "Calls run twice: 0 of 27" in output
-    assert "Notifications: 6 sent, 6 heard, 0 of them twice" in output
+    assert "Calls run twice: 0 of 30" in output
+    assert "Notifications: 7 sent, 7 heard, 0 of them twice" in output
     assert "may have taken effect" in " ".join(output.split())
+    assert re.search(r"is stopped \(SIGTERM\).*brew: brewed", output, re.DOTALL)
     assert "Left running: 0 processes" in output
     assert max(map(len, output.splitlines())) <= 80
     assert "\x1b" not in output
 
 
-@pytest.mark.parametrize("seen", ["Both instances are up", "brews", "comes back"])
+@pytest.mark.parametrize("seen", ["Both instances are up", "brews", "comes back", "SIGTERM"])
 def test_ctrl_c_in_the_middle(runner: Runner, seen: str) -> None:
     with runner.start(DEMO) as process:
         assert process.stdout

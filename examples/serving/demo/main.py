@@ -1,4 +1,4 @@
-"""Two instances behind a load balancer serve one session, while one of them is killed and comes back.
+"""Two instances behind a load balancer serve one session, while one of them is killed, and one is stopped.
 
 Everything is real: HAProxy (or a balancer of this demo, where HAProxy is not installed), Redis, two processes that
 serve with `jackfield.serving`, and Jackfield's client. All of it runs on this machine, and is gone afterwards.
@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ from jackfield import (
     SessionCallbacks,
     SessionLost,
     StreamRenewed,
+    ToolResult,
 )
 
-BREW_SECONDS = 30.0
-"""Longer than the demo: only the end of its instance ends it."""
+LONG_SECONDS, SHORT_SECONDS = 30.0, 2.0
+"""What a call takes that only the end of its instance ends, and one that may end while its instance is stopped."""
 
 PLAN = ["add", "confirm", "add", "announce"]
 HEARD_SECONDS = 10.0
@@ -56,7 +57,6 @@ class Play:
         self._instances = instances
         self._pace = pace
         self._numbers: Iterator[int] = itertools.count(1)
-        self._brewing = asyncio.get_running_loop().create_future()
 
     async def run(self, url: str) -> None:
         """Play it all."""
@@ -66,42 +66,63 @@ class Play:
             async with manager.open_session(config, callbacks=callbacks) as session:
                 self._screen.part("Both instances are up")
                 await self._calls(session, 8)
-                killed = await self._kill_one(session)
-                await self._calls(session, 6)
-                self._screen.part(f"{killed} comes back")
-                self._screen.instance(killed, STARTING, "is started again")
-                await self._instances[killed].start()
-                self._screen.instance(killed, UP, "is up: it has every session, since it kept none")
-                await self._calls(session, 8)
+                await self._back(await self._kill_one(session), session)
+                await self._back(await self._stop_one(session), session)
                 await self._all_heard()
 
     async def _kill_one(self, session: Session) -> str:
         """Kill an instance in the middle of a call, and go on with the other."""
         self._screen.part("An instance is killed in the middle of a call")
         async with asyncio.TaskGroup() as tasks:
-            brewing = tasks.create_task(self._brew(session))
-            name = await self._brewing
-            self._screen.line(name, "brews; this takes a while")
+            name, brewing = await self._brew(session, LONG_SECONDS, tasks)
             self._instances[name].kill()
             self._screen.instance(name, KILLED, "is killed (kill -9); the session goes on with the other")
             killed_at = time.monotonic()
             await self._calls(session, 4)
-            said = await brewing
-            self._screen.tally.lost.append(said)
-            self._screen.line("client", f"{time.monotonic() - killed_at:.1f} s after the kill: {said}", "yellow")
+            if isinstance(outcome := await brewing, JackfieldError):
+                self._screen.tally.lost.append(outcome.message)
+                words = f"{time.monotonic() - killed_at:.1f} s after the kill: {outcome.message}"
+                self._screen.line("client", words, "yellow")
+            else:
+                self._screen.tally.failed.append(f"brew: it was killed, and answered {outcome.text}")
+        await self._calls(session, 4)
         return name
 
-    async def _brew(self, session: Session) -> str:
-        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-            if not self._brewing.done():
-                self._brewing.set_result(message)
+    async def _stop_one(self, session: Session) -> str:
+        """Stop an instance in the middle of a call, which it may finish."""
+        self._screen.part("An instance is stopped in the middle of a call")
+        async with asyncio.TaskGroup() as tasks:
+            name, brewing = await self._brew(session, SHORT_SECONDS, tasks)
+            self._screen.instance(name, STOPPED, "is stopped (SIGTERM); it finishes what it runs")
+            stopping = tasks.create_task(asyncio.to_thread(self._instances[name].stop))
+            await self._calls(session, 4)
+            self._answered("brew", await brewing)
+            await stopping
+        return name
 
-        arguments = {"number": next(self._numbers), "seconds": BREW_SECONDS}
-        try:
-            result = await session.call_tool("brew", arguments, progress_callback=on_progress)
-        except JackfieldError as error:
-            return error.message
-        return result.text
+    async def _back(self, name: str, session: Session) -> None:
+        """Start an instance again."""
+        self._screen.part(f"{name} comes back")
+        self._screen.instance(name, STARTING, "is started again")
+        await self._instances[name].start()
+        self._screen.instance(name, UP, "is up: it has every session, since it kept none")
+        await self._calls(session, 4)
+
+    async def _brew(
+        self, session: Session, seconds: float, tasks: asyncio.TaskGroup
+    ) -> tuple[str, asyncio.Task[ToolResult | JackfieldError]]:
+        """Begin a call that takes a while; which instance runs it, and what will come of it."""
+        begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            if not begun.done():
+                begun.set_result(message or "")
+
+        arguments = {"number": next(self._numbers), "seconds": seconds}
+        brewing = tasks.create_task(_outcome(session.call_tool("brew", arguments, progress_callback=on_progress)))
+        name = await begun
+        self._screen.line(name, "brews; this takes a while")
+        return name, brewing
 
     async def _calls(self, session: Session, count: int) -> None:
         """Some calls, one after the other: the balancer takes another instance for each."""
@@ -109,15 +130,18 @@ class Play:
             tool, number = PLAN[step % len(PLAN)], next(self._numbers)
             if tool == "announce":
                 self._screen.tally.sent.append(number)
-            try:
-                done: Any = (await session.call_tool(tool, {"number": number})).raise_for_error().data
-            except JackfieldError as error:
-                self._screen.tally.failed.append(f"{tool} {number}: {error.message}")
-                self._screen.line("client", f"{tool} {number}: {error.message}", "red")
-                continue
-            self._screen.tally.answered[done["instance"]] += 1
-            self._screen.line(done["instance"], f"{tool}: {done['outcome']}")
+            self._answered(tool, await _outcome(session.call_tool(tool, {"number": number})))
             await asyncio.sleep(self._pace)
+
+    def _answered(self, tool: str, outcome: ToolResult | JackfieldError) -> None:
+        if isinstance(outcome, JackfieldError) or outcome.is_error:
+            words = f"{tool}: {outcome.message if isinstance(outcome, JackfieldError) else outcome.text}"
+            self._screen.tally.failed.append(words)
+            self._screen.line("client", words, "red")
+            return
+        done: Any = outcome.data
+        self._screen.tally.answered[done["instance"]] += 1
+        self._screen.line(done["instance"], f"{tool}: {done['outcome']}")
 
     async def _all_heard(self) -> None:
         """Notifications come on a stream of their own, and so may come later."""
@@ -143,6 +167,13 @@ class Play:
             self._screen.line("client", f"a stream broke with its instance; it is read on, {how}", "yellow")
         elif isinstance(event, SessionLost):
             self._screen.tally.failed.append(f"the session was lost: {event.error.message}")
+
+
+async def _outcome(call: Awaitable[ToolResult]) -> ToolResult | JackfieldError:
+    try:
+        return await call
+    except JackfieldError as error:
+        return error
 
 
 async def demo(screen: Screen, folder: Path, *, own_balancer: bool) -> bool:
