@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, cast
 
 import anyio
@@ -56,6 +57,12 @@ _running: dict[int, ServingMetrics] = {}
 """Those of the instances that run in this process; usually one."""
 
 
+@lru_cache(1024)
+def _named(names: _Labels, labels: _Labels) -> Mapping[str, str]:
+    """Labels with their names: few combinations, asked for several times in each request."""
+    return dict(zip(names, labels, strict=True))
+
+
 class Counter:
     """A number that only grows, for each combination of labels."""
 
@@ -71,12 +78,12 @@ class Counter:
     def add(self, *labels: str) -> None:
         """Count one."""
         self._values[labels] = self._values.get(labels, 0) + 1
-        self._exported.add(1, dict(zip(self._labels, labels, strict=True)))
+        self._exported.add(1, _named(self._labels, labels))
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """What there is, as suffix of the name, labels and value."""
         for labels, value in list(self._values.items()):
-            yield "", dict(zip(self._labels, labels, strict=True)), value
+            yield "", _named(self._labels, labels), value
 
 
 class Histogram:
@@ -95,15 +102,17 @@ class Histogram:
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Note one duration."""
-        counts = self._counts.setdefault(labels, [0] * (len(self._bounds) + 1))
+        if (counts := self._counts.get(labels)) is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            self._sums[labels] = 0.0
         counts[bisect_left(self._bounds, seconds)] += 1
-        self._sums[labels] = self._sums.get(labels, 0.0) + seconds
-        self._exported.record(seconds, dict(zip(self._labels, labels, strict=True)))
+        self._sums[labels] += seconds
+        self._exported.record(seconds, _named(self._labels, labels))
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """See `Counter.samples`."""
         for labels, counts in list(self._counts.items()):
-            named, total = dict(zip(self._labels, labels, strict=True)), 0
+            named, total = _named(self._labels, labels), 0
             for bound, count in zip((*map(_number, self._bounds), "+Inf"), counts, strict=True):
                 total += count
                 yield "_bucket", {**named, "le": bound}, total
@@ -240,7 +249,9 @@ class Note:
 
 def note_of(scope: Scope) -> Note:
     """The note of a request; one that nobody reads where none was begun."""
-    return scope.setdefault(_NOTE, Note())
+    if (note := scope.get(_NOTE)) is None:
+        note = scope[_NOTE] = Note()
+    return cast("Note", note)
 
 
 class Counted:
