@@ -224,7 +224,10 @@ async def test_a_replica_takes_nothing(own_redis: Callable[..., RedisServer]) ->
 @pytest.mark.parametrize("kind", ["list", "text", "not utf-8"])
 async def test_something_else_under_our_keys(redis_server: RedisServer, kind: str) -> None:
     own = prefix()
-    async with instances(backend=RedisBackend(redis_server.url, prefix=own)) as two, httpx2.AsyncClient() as http:
+    async with (
+        instances(backend=lambda: RedisBackend(redis_server.url, prefix=own)) as two,
+        httpx2.AsyncClient() as http,
+    ):
         client = Client(http, None)
         session = await client.initialize(two.urls[0])
 

@@ -17,7 +17,7 @@ from tests.serving.authorized import Client, answer_of, listening, text_of, unti
 from tests.serving.redis_server import RedisServer
 
 from jackfield.serving import RedisBackend, ServedSessions, serve_sessions
-from jackfield.serving.backplane import TRUSTED_AFTER_SECONDS
+from jackfield.serving.backplane import DEAD_AFTER_SECONDS, TRUSTED_AFTER_SECONDS
 
 OPERATION_SECONDS = 0.5
 """The bound of one operation here; 2 s as a rule."""
@@ -273,11 +273,9 @@ async def test_no_instance_answers_for_one_that_lives(own_redis: Callable[..., R
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await until(lambda: it.ran == ["steps"])
-            for _ in range(2):
-                away(how, redis)
-                await anyio.sleep(2.5)
-                back(how, redis)
-                await anyio.sleep(0.3)
+            away(how, redis)
+            await anyio.sleep(DEAD_AFTER_SECONDS + 0.5)
+            back(how, redis)
             # Long enough for everybody to trust what is heard, and to look twice.
             await anyio.sleep(TRUSTED_AFTER_SECONDS + 1.5)
             it.may_end.set()

@@ -36,6 +36,8 @@ OPERATION_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
 _LATER_SECONDS = 0.005
+"""When another connection takes what waits, and what nobody waits for goes out."""
+
 _CHECK_SECONDS = 1.0
 """After so long without use, it is looked whether a connection is still open."""
 
@@ -114,6 +116,7 @@ class RedisClient:
         self._tasks: list[asyncio.Task[None]] = []
         self._queue: list[_Asked] = []
         self._idle: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._digests: dict[Script, bytes] = {}
 
     def key(self, *parts: str) -> str:
@@ -156,6 +159,9 @@ class RedisClient:
 
     async def _close(self) -> None:
         tasks, self._tasks, self._idle = self._tasks, [], []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -239,10 +245,11 @@ class RedisClient:
                 arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
             asked.append(_Asked(arguments, script, loop.create_future()))
         self._queue += asked
-        if is_urgent:
+        if is_urgent and len(self._idle) == self._connections:
             self._wake()
-        else:
-            loop.call_later(_LATER_SECONDS, self._wake)
+        elif self._timer is None:
+            # One connection takes all that comes while it is at work; others help where that lasts.
+            self._timer = loop.call_later(_LATER_SECONDS, self._wake_late)
         try:
             async with asyncio.timeout(self.operation_timeout):
                 replies = [await one.reply for one in asked]
@@ -278,6 +285,12 @@ class RedisClient:
             if not (idle := self._idle.pop()).done():
                 idle.set_result(None)
                 return
+
+    def _wake_late(self) -> None:
+        self._timer = None
+        self._wake()
+        if self._queue:
+            self._timer = asyncio.get_running_loop().call_later(_LATER_SECONDS, self._wake_late)
 
     async def _work(self) -> None:
         """Run what is asked, on one connection."""
