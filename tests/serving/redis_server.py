@@ -67,7 +67,8 @@ class RedisServer:
         raise RuntimeError(f"redis-server did not start: {(self._folder / 'redis.log').read_text()[-500:]}")
 
     def _started(self, port: int) -> bool:
-        persistence = ["--appendonly", "yes" if self.append_only else "no", "--save", ""]
+        # Else a busy disk makes it write up to two seconds after it acknowledged.
+        persistence = ["--appendonly", "yes" if self.append_only else "no", "--appendfsync", "always", "--save", ""]
         place = ["--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(self._folder / "redis.sock")]
         # It ends with this process, also where that is killed.
         parent = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

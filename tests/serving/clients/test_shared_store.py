@@ -22,8 +22,6 @@ from jackfield import (
 )
 
 OwnRedis = Callable[..., RedisServer]
-SAFE = ("--appendfsync", "always")
-"""What Redis acknowledged is kept: else a busy disk makes it write up to two seconds later."""
 
 
 async def test_everything_that_is_said_is_heard_through_five_kills(served: Served, own_redis: OwnRedis) -> None:
@@ -142,7 +140,7 @@ async def test_a_call_whose_instance_is_killed_is_told_and_not_made_again(served
 
 @pytest.mark.parametrize("how", ["paused", "killed"])
 async def test_a_store_that_is_away_for_a_while(served: Served, own_redis: OwnRedis, how: str) -> None:
-    redis = own_redis(append_only=True, options=SAFE)
+    redis = own_redis(append_only=True)
     served.start("--redis", redis.url)
     async with Balancer(served.urls) as balancer:
         client = Client(balancer)
@@ -171,7 +169,7 @@ async def test_a_store_that_is_away_for_a_while(served: Served, own_redis: OwnRe
 async def test_a_store_that_stays_away_is_told_with_what_it_means_for_the_call(
     served: Served, own_redis: OwnRedis
 ) -> None:
-    redis = own_redis(append_only=True, options=SAFE)
+    redis = own_redis(append_only=True)
     served.start("--redis", redis.url)
     async with Balancer(served.urls) as balancer:
         client = Client(balancer, retry_attempts=1)
