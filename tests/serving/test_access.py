@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,6 +18,8 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from tests.serving.authorized import (
     AUDIENCE,
     INITIALIZE,
@@ -27,14 +30,17 @@ from tests.serving.authorized import (
     Key,
     answer_of,
     guarded,
+    guarded_server,
     instances,
+    issuing,
+    listening,
     text_of,
     until,
 )
 from tests.serving.contract.conftest import ENGINES, Engine
 from tests.serving.redis_server import RedisServer
 
-from jackfield.serving import RedisBackend, serve_sessions
+from jackfield.serving import BearerFile, JWTAuth, RedisBackend, serve_sessions
 
 
 @pytest.fixture(params=ENGINES)
@@ -430,3 +436,46 @@ async def test_nothing_that_is_written_to_redis_holds_a_token(redis_server: Redi
         tasks.cancel_scope.cancel()
         assert ann.token
         assert not [command for command in written if ann.token in command or ann.token.split(".")[2] in command]
+
+
+async def test_a_file_of_tokens_decides_at_each_request(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.touch(0o600)
+
+    def write(*subjects: str) -> None:
+        file.write_text("".join(f'[[tokens]]\nsubject = "{one}"\ntoken = "{one * 8}"\n' for one in subjects))
+
+    write("ann", "bob")
+    async with httpx2.AsyncClient(timeout=30) as http, instances(2, auth=BearerFile(file)) as two:
+        here, there = two.urls
+        ann, bob = Client(http, "ann" * 8), Client(http, "bob" * 8)
+        bob.session = await ann.initialize(here)
+        assert json.loads(await ann.call(there, "whoami"))[:2] == ["ann", "ann"]
+        assert (await bob.request(there, "ping")).status_code == 404
+        # There is no authorization server to send clients to.
+        refused = await Client(http, "eve").request(here, "ping")
+        assert "resource_metadata" not in refused.headers["www-authenticate"]
+        write("bob")
+        assert (await ann.request(there, "ping")).status_code == 401
+        write("bob", "ann", "ann")
+        assert (await ann.request(there, "ping")).status_code == 503
+        write("bob", "ann")
+        assert json.loads(await ann.call(there, "whoami"))[1] == "ann"
+        await two.assert_idle()
+
+
+async def test_a_mounted_server_is_guarded_and_found() -> None:
+    async with issuing() as issuer, httpx2.AsyncClient(timeout=30) as http:
+        audience = "https://mcp.example.com/tools/mcp"
+        served = serve_sessions(guarded_server(Gate()), auth=JWTAuth(issuer=issuer.url, audience=audience))
+        outer = Starlette(routes=[*served.well_known_routes, Mount("/tools", served)], lifespan=served.lifespan)
+        async with listening(outer) as base:
+            url = base + "/tools/mcp"
+            refused = await Client(http, None).request(url, "ping")
+            challenge = refused.headers["www-authenticate"]
+            path = "/.well-known/oauth-protected-resource/tools/mcp"
+            assert f'resource_metadata="https://mcp.example.com{path}"' in challenge
+            assert (await http.get(base + path)).json()["resource"] == audience
+            ann = Client(http, issuer.token("ann", aud=audience))
+            await ann.initialize(url)
+            assert json.loads(await ann.call(url, "whoami"))[1] == "ann"

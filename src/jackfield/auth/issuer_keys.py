@@ -129,8 +129,8 @@ class IssuerKeys:
 
     def _what_follows(self) -> str:
         if self._is_usable():
-            return f"The keys fetched {self._age():.0f} s ago are used until it can."
-        return "No token can be checked until it can."
+            return f"Meanwhile, the keys fetched {self._age():.0f} s ago are used."
+        return "Meanwhile, no token can be checked."
 
     async def _fetched(self) -> Sequence[PyJWK]:
         # Imported here: it takes long, and tests of tokens and most commands fetch none.

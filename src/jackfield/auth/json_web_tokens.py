@@ -73,8 +73,8 @@ class JWTAuth:
         named = [algorithms] if isinstance(algorithms, str) else list(algorithms)
         if not named or not set(named) <= set(ALGORITHMS):
             raise ValueError(
-                f"`algorithms` must be some of {', '.join(ALGORITHMS)}, not {named}: with any other, who can check a "
-                "token can make one, too."
+                f"`algorithms` must be some of {', '.join(ALGORITHMS)}, not {named}: the keys of other "
+                "algorithms that check a token could also make one."
             )
         if isinstance(required_scopes, str):
             raise ValueError("`required_scopes` must be a list of names, not one text.")
