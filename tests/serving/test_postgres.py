@@ -103,7 +103,13 @@ def test_without_its_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.hint == "Install it with: pip install 'jackfield[postgres]'"
 
 
-@pytest.mark.parametrize("dsn", ["", "host=localhost", "mysql://u:sup3rsecret@h/x", "postgresql://[u:sup3rsecret@h"])
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        *("", "host=localhost", "mysql://u:sup3rsecret@h/x", "postgresql://[u:sup3rsecret@h"),
+        *("postgresql://u:sup3rsecret/x@h/b", "postgresql://u:sup3rsecret#x@h/b", "postgresql://u:sup3rsecret?x@h/b"),
+    ],
+)
 def test_a_dsn_of_another_kind(dsn: str) -> None:
     with pytest.raises(ConfigError, match="DSN") as caught:
         PostgresBackend(dsn)

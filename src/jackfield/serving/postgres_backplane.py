@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from .backplane import DEAD_AFTER_SECONDS, TRUSTED_AFTER_SECONDS, Told
+from .backplane import BEAT_SECONDS, DEAD_AFTER_SECONDS, TRUSTED_AFTER_SECONDS, Told
 from .errors import StoreUnavailableError
 from .postgres_jobs import alongside
 from .postgres_listener import PostgresListener
@@ -21,8 +21,11 @@ logger: logging.Logger = logging.getLogger("jackfield")
 MESSAGE_SECONDS = 10.0
 """How long a message to all instances is kept; one to a single instance until that takes it."""
 
+_SILENT_SECONDS = 2 * BEAT_SECONDS
+"""Without a beat for so long, an instance is suspected."""
+
 _SEEN_AGAIN_SECONDS = 1.0
-"""An instance is dead if it was found dead twice, so long apart."""
+"""It is dead for certain so long after it was first seen silent, if it is late by then."""
 
 
 class PostgresBackplane:
@@ -48,7 +51,10 @@ class PostgresBackplane:
         self._is_alive = sql(
             "select exists (select from {s}.instances where instance = $1 and beat_at > {s}.in_seconds(-$2::float8))"
         )
-        self._late = sql("select instance from {s}.instances where beat_at <= {s}.in_seconds(-$1::float8)")
+        self._silent = sql(
+            "select instance, beat_at <= {s}.in_seconds(-$2::float8) as is_late "
+            "from {s}.instances where beat_at <= {s}.in_seconds(-$1::float8)"
+        )
         self._bury = sql("delete from {s}.instances where instance = $1 and beat_at <= {s}.in_seconds(-$2::float8)")
 
     @asynccontextmanager
@@ -112,13 +118,14 @@ class PostgresBackplane:
 
     async def dead(self) -> Sequence[str]:
         """See `Backplane.dead`."""
-        late = [row["instance"] for row in await self._pool.fetch(self._late, DEAD_AFTER_SECONDS)]
+        rows = await self._pool.fetch(self._silent, _SILENT_SECONDS, DEAD_AFTER_SECONDS)
         now, since = time.monotonic(), self._listener.heard_since
         if since is None or now - since < TRUSTED_AFTER_SECONDS:
             self._suspected.clear()
             return ()
-        self._suspected = {instance: self._suspected.get(instance, now) for instance in late}
-        return [instance for instance, first in self._suspected.items() if now - first >= _SEEN_AGAIN_SECONDS]
+        self._suspected = {row["instance"]: self._suspected.get(row["instance"], now) for row in rows}
+        late = [row["instance"] for row in rows if row["is_late"]]
+        return [instance for instance in late if now - self._suspected[instance] >= _SEEN_AGAIN_SECONDS]
 
     async def bury(self, instance: str) -> None:
         """See `Backplane.bury`."""

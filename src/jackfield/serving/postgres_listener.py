@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
 
-from ..errors import JackfieldError
+from ..errors import ConfigError
 from .backplane import BEAT_SECONDS
+from .errors import StoreUnavailableError
 from .postgres_pool import OPERATION_SECONDS, Connection, PostgresPool
 from .postgres_schema import check_schema, refused
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _SLOW_SECONDS = 1.0
 """A beat that takes longer is a break: those of others may be late, too."""
@@ -44,7 +48,7 @@ class PostgresListener:
         """Are called when the server is back: notifications were missed."""
 
     async def connect(self) -> None:
-        """Connect for the first time.
+        """Connect, and listen.
 
         Raises:
             StoreUnavailableError: The server cannot be reached.
@@ -107,20 +111,20 @@ class PostgresListener:
             connection.terminate()
 
     async def _connect_again(self) -> None:
-        driver = self._pool.driver
+        logger.warning(
+            "[MCP] The connection to PostgreSQL at %s that listens was lost; it is opened again", self._pool.place
+        )
+        told = ""
         while True:
             try:
-                with anyio.fail_after(OPERATION_SECONDS):
-                    await self._listen()
+                await self.connect()
                 return
-            except (
-                driver.PostgresError,
-                driver.InternalClientError,
-                driver.InterfaceError,
-                OSError,
-                JackfieldError,
-            ):
-                await anyio.sleep(_AGAIN_SECONDS)
+            except (StoreUnavailableError, ConfigError) as error:
+                # A newer schema, or rights that were taken away, are to be seen to by a person.
+                if isinstance(error, ConfigError) and str(error) != told:
+                    told = str(error)
+                    logger.error("[MCP] %s", told)
+            await anyio.sleep(_AGAIN_SECONDS)
 
     def _take(self, connection: object, process_id: int, channel: str, payload: object) -> None:
         try:

@@ -28,6 +28,7 @@ OPERATION_SECONDS = 2.0
 _AGAIN_SECONDS = 0.02
 """Between two attempts of what lost against another transaction."""
 
+_HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:]*)(:\d+)?")
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 Row = Mapping[str, Any]
@@ -83,7 +84,9 @@ class PostgresPool:
         self.operation_timeout: float = operation_timeout
         self.place: str = place_of(dsn)
         self._dsn = dsn
-        keep_secret(self, [("password", urlsplit(dsn).password or "")])
+        parts = urlsplit(dsn)
+        given = [parts.password or "", *parse_qs(parts.query).get("password", [])]
+        keep_secret(self, [("password", password) for password in given])
         self._room = anyio.Semaphore(pool_size, fast_acquire=True)
         self._idle: list[Connection] = []
         self.is_open: bool = False
@@ -212,6 +215,12 @@ def place_of(dsn: str) -> str:
     if parts.scheme not in ("postgresql", "postgres"):
         raise ConfigError("The DSN of PostgreSQL does not begin with postgresql://.", hint=hint)
     hosts = parts.netloc.rpartition("@")[2] or ",".join(query.get("host", ["localhost"]))
+    # A password with a sign that ends the host part would be taken for a port, and told.
+    if parts.fragment or "@" in parts.path or not all(map(_HOST.fullmatch, hosts.split(","))):
+        raise ConfigError(
+            "The DSN of PostgreSQL cannot be read.",
+            hint="In the password, write signs such as /, # and ? as %2F, %23 and %3F.",
+        )
     return hosts + parts.path
 
 
