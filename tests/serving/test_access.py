@@ -19,6 +19,8 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 from redis.asyncio import Redis
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount
 from tests.serving.authorized import (
     AUDIENCE,
@@ -317,6 +319,10 @@ async def test_a_server_with_auth_settings_of_its_own_keeps_them() -> None:
         async def hello() -> str:
             return "hello"
 
+        @server.custom_route("/health", ["GET"])
+        async def health(request: Request) -> Response:
+            return Response(type(request.user).__name__)
+
         return server
 
     async with httpx2.AsyncClient() as http, instances(2, server=make) as both:
@@ -328,6 +334,14 @@ async def test_a_server_with_auth_settings_of_its_own_keeps_them() -> None:
         assert (await Client(http, "eve", ann.session).request(there, "ping")).status_code == 401
         metadata = await http.get(here.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp")
         assert metadata.json()["authorization_servers"] == ["https://auth.example.com"]
+        # Routes of the author's own need no token, but learn whose it is.
+        health = here.removesuffix("/mcp") + "/health"
+        assert (await http.get(health)).text == "UnauthenticatedUser"
+        assert (await http.get(health, headers=ann.headers())).text == "AuthenticatedUser"
+        verifier.failure = OSError("away")
+        assert (await http.get(health, headers=ann.headers())).status_code == 200
+        assert (await ann.request(here, "ping")).status_code == 503
+        verifier.failure = None
     with pytest.raises(ValueError, match="The server was made with `auth` settings of its own: leave out `auth`"):
         serve_sessions(make(Gate()), auth=verifier)
 
