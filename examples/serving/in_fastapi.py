@@ -20,7 +20,7 @@ app = FastAPI(lifespan=served.lifespan)  # an application does not start what is
 @app.get("/health")
 async def health() -> dict[str, int]:
     """How many sessions there are."""
-    return {"sessions": len(await served.host.sessions.live())}
+    return {"sessions": await served.host.sessions.count()}
 
 
 app.mount("/", served)  # last: what no route above takes
