@@ -37,7 +37,9 @@ def recorded(demo: str) -> str:
         "TERM": "xterm-256color",
         "TTY_INTERACTIVE": "0",
     }
-    done = subprocess.run([sys.executable, *DEMOS[demo]], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *DEMOS[demo]], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
