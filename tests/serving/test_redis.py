@@ -487,3 +487,31 @@ async def test_tls_by_url(tmp_path: Path, own_redis: Callable[..., RedisServer])
     with pytest.raises(StoreUnavailableError, match=r"(?i)certificate"):
         async with opened(RedisBackend(f"rediss://127.0.0.1:{port}/0")):
             pass
+
+
+async def test_a_connection_that_is_lost_while_a_channel_is_asked_for(own_redis: Callable[..., RedisServer]) -> None:
+    redis = own_redis()
+    async with opened(RedisBackend(redis.url, operation_timeout=10)) as backend:
+        heard: list[Sequence[StreamEvent]] = []
+        redis.pause()
+
+        async def lose_it() -> None:
+            await anyio.sleep(0.3)
+            redis.kill()
+            redis.restart()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lose_it)
+            with anyio.fail_after(5):
+                async with backend.streams.listen("s1", "log", heard.append):
+
+                    async def has_caught_up() -> bool:
+                        return () in heard
+
+                    await until(has_caught_up)
+                    await backend.streams.append("s1", "log", ["1"])
+
+                    async def is_heard() -> bool:
+                        return [StreamEvent(1, "1")] in heard
+
+                    await until(is_heard)

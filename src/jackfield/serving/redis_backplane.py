@@ -154,7 +154,8 @@ class RedisBackplane:
         reply = await self._client.run(_DEAD, self._beats(), silent_ms, dead_ms, self._inbox(""))
         now = time.monotonic()
         since = self._client.channels.connected_since
-        if since is None or now - max(since, self._trusted_from) < TRUSTED_AFTER_SECONDS:
+        beats = now - self._beat_at <= _MISSED_BEATS * BEAT_SECONDS
+        if not beats or since is None or now - max(since, self._trusted_from) < TRUSTED_AFTER_SECONDS:
             self._suspects.clear()
             return ()
         found = cast("list[str]", reply)

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
-from ..errors import one_line
+from ..errors import one_line, root_cause
 from .errors import StoreUnavailableError
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -63,6 +62,8 @@ class RedisChannels:
         self._read_at = 0.0
         self.connected_since: float | None = None
         """On the monotonic clock; `None` while there is no connection."""
+        self.lost_at: float = 0.0
+        """When a connection was lost last."""
 
     async def wait_until_connected(self) -> None:
         """Wait for the first connection.
@@ -125,8 +126,8 @@ class RedisChannels:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection))
                     tasks.create_task(self._write(connection))
-            except* (RedisError, OSError, TimeoutError) as errors:
-                error = errors.exceptions[0]
+            except* Exception as errors:
+                error = root_cause(errors)
                 self._failure = one_line(str(error) or type(error).__name__, 200).rstrip(".")
                 if self.connected_since is not None:
                     logger.warning("[MCP] %s is not heard any more: %s", self._name, self._failure)
@@ -145,12 +146,13 @@ class RedisChannels:
 
     def _end(self) -> None:
         self.connected_since = None
+        self.lost_at = time.monotonic()
         self._is_connected.clear()
         self._sent.clear()
         self._unconfirmed.clear()
-        for waiting in self._confirmations.values():
-            for confirmed in waiting:
-                confirmed.cancel()
+        # They hear of it when the connection is back.
+        for confirmed in [one for waiting in self._confirmations.values() for one in waiting if not one.done()]:
+            confirmed.set_result(None)
         self._confirmations.clear()
 
     async def _write(self, connection: AbstractConnection) -> None:

@@ -39,7 +39,7 @@ _LATER_SECONDS = 0.005
 """When another connection takes what waits, and what nobody waits for goes out."""
 
 _CHECK_SECONDS = 1.0
-"""After so long without use, it is looked whether a connection is still open."""
+"""After so long without use, and after another connection was lost, it is looked whether one is still open."""
 
 _OLDEST = (6, 2)
 _CODES: dict[type[RedisError], str] = {
@@ -294,7 +294,7 @@ class RedisClient:
 
     async def _work(self) -> None:
         """Run what is asked, on one connection."""
-        line = _Line(self._pool)
+        line = _Line(self._pool, self.channels)
         try:
             while True:
                 if not self._queue:
@@ -357,15 +357,16 @@ class RedisClient:
 class _Line:
     """A connection of the pool that is kept while it is used often."""
 
-    def __init__(self, pool: BlockingConnectionPool) -> None:
+    def __init__(self, pool: BlockingConnectionPool, channels: RedisChannels) -> None:
         self._pool: Any = pool
+        self._channels = channels
         self._connection: AbstractConnection | None = None
         self._used_at = 0.0
 
     async def connection(self) -> AbstractConnection:
         """One that is open, and has no answers of before."""
         now = time.monotonic()
-        if self._connection is not None and now - self._used_at > _CHECK_SECONDS:
+        if now - self._used_at > _CHECK_SECONDS or self._used_at <= self._channels.lost_at:
             await self.give_back()
         if self._connection is None:
             self._connection = cast("AbstractConnection", await self._pool.get_connection())
@@ -375,14 +376,16 @@ class _Line:
     async def cut(self) -> None:
         """Close it."""
         if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
+            with suppress(RedisError, OSError):
+                await self._connection.disconnect(nowait=True)
             await self.give_back()
 
     async def give_back(self) -> None:
         """Let the pool have it."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._pool.release(connection)
+            with suppress(RedisError, OSError):
+                await self._pool.release(connection)
 
 
 class WrongTypeError(StoreUnavailableError):
