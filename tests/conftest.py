@@ -93,6 +93,7 @@ def open_descriptors() -> dict[str, str]:
 LONGEST = [
     "docs/test_benchmarks.py",
     "examples/test_demo_and_scripts.py",
+    "examples/test_serve_demo.py",
     "reliability/test_table.py",
     "docs/test_site.py",
     "examples/test_stateful_vs_stateless.py",
