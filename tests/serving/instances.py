@@ -222,6 +222,8 @@ class Stream:
                 if line.startswith("id: "):
                     self.last_id = line[4:]
                     self.ids.append(self.last_id)
+                elif line.startswith("retry: "):
+                    self.retry = line[7:]
                 if not line and self.last_id is not None:
                     return self.last_id
         raise AssertionError("The stream ended before it began.")

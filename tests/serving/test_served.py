@@ -102,6 +102,32 @@ async def test_a_low_level_server(engine: Engine) -> None:
         assert [await session.call(url, "tool") for url in both.urls] == ["tool a", "tool b"]
 
 
+async def test_a_server_of_fastmcp(engine: Engine) -> None:
+    """Its public API does not have the SDK's server that it holds."""
+    fastmcp: Any = pytest.importorskip("fastmcp")
+
+    def make(talk: Talk, name: str) -> Any:
+        server = fastmcp.FastMCP("fast")
+        with pytest.raises(TypeError, match=r"server\._mcp_server"):
+            serve_sessions(server)
+
+        async def ask(ctx: Any) -> str:
+            answer = await ctx.elicit("Which city?", response_type=str)
+            return f"{answer.data} {name}"
+
+        ask.__annotations__["ctx"] = fastmcp.Context  # names of this function are not found in texts
+        server.tool(ask)
+        return server._mcp_server
+
+    async with two(engine, make=make) as both:
+        session = await both.session()
+        async with session.calling(both.a, "ask") as call:
+            asked = await call.next()
+            assert asked is not None
+            await session.answer(both.b, asked, {"action": "accept", "content": {"value": "Bern"}})
+            assert (await call.answer())["result"]["structuredContent"] == {"result": "Bern a"}
+
+
 async def test_without_sessions() -> None:
     served = serve_sessions(talkative(Talk(), "a"), stateless=True)
     async with listening(served) as url, httpx2.AsyncClient(timeout=30) as http:

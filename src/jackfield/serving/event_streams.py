@@ -21,6 +21,8 @@ from .wire import EVENT_STREAM_HEADERS, beginning, position
 
 _LISTS = (TOOLS_CHANGED, PROMPTS_CHANGED, RESOURCES_CHANGED)
 _DETACH_SECONDS = 2.0
+_WAS_READ = "jackfield.was_read"
+"""Is set in the state of a session once its client has read the standalone stream."""
 _RESUMED = b": resumed\n\n"
 
 
@@ -50,7 +52,7 @@ class EventStreams:
             raise Refused(503, INTERNAL_ERROR, text, {"retry-after": "1"})
         last_event_id = request.headers.get("last-event-id")
         if last_event_id is None:
-            after = await here.streams.tip(session_id, STANDALONE)
+            after = await self._beginning(session_id)
             stream, first, has_all = STANDALONE, beginning(STANDALONE, after, self._settings.retry_ms), False
         else:
             found = position(last_event_id)
@@ -71,6 +73,20 @@ class EventStreams:
                 reader.end()
             headers = EVENT_STREAM_HEADERS | {SESSION_HEADER: session_id}
             await write_events(reader, request.receive, send, self._settings, headers=headers, first=first)
+
+    async def _beginning(self, session_id: str) -> int:
+        """The event after which a client begins that names none.
+
+        The first time, it reads from the beginning: what was sent while it was about to connect is not lost. Later, it
+        asks for what comes from now on; for more, it would name an event.
+        """
+        here = self._instance
+        if await here.sessions.get_state(session_id, _WAS_READ) is None:
+            await here.sessions.set_state(session_id, _WAS_READ, "true")
+            with contextlib.suppress(UnknownEventError):
+                await here.streams.read(session_id, STANDALONE, 0, max_events=1)
+                return 0
+        return await here.streams.tip(session_id, STANDALONE)
 
     async def _has_all(self, session_id: str, stream: str, after: int) -> bool:
         """Whether the event to resume after answers the request, so that nothing follows.
