@@ -13,7 +13,8 @@ class PostgresBackend(Backend):
     """Sessions and streams in PostgreSQL 13 or newer, through asyncpg (extra `postgres`).
 
     The tables are made by `jackfield serving migrate --postgres DSN`; the role of an instance needs rights on them
-    only, which `--role` gives. An instance uses at most `pool_size` connections, and one that listens.
+    only, which `--role` gives. An instance uses at most `pool_size` connections, and one that listens. asyncpg runs on
+    asyncio only.
 
     A connection must be a session of the server: connect to PostgreSQL itself, or to PgBouncer with `pool_mode =
     session` and `ignore_startup_parameters = statement_timeout, idle_in_transaction_session_timeout, jit`. With
