@@ -45,7 +45,7 @@ async def _rows(url: str) -> int:
         tables = await connection.fetch(
             "select format('%I.%I', schemaname, tablename) as name from pg_tables"
             " where schemaname not in ('pg_catalog', 'information_schema') and tablename not like '%instance%'"
-            " and tablename not like '%version%'"
+            " and tablename not in ('schema_versions', 'channel')"
         )
         return sum([int(await connection.fetchval(f"select count(*) from {table['name']}")) for table in tables])
     finally:
