@@ -33,8 +33,12 @@ STOP_SECONDS = 30.0
 PROXY = """
 global
   maxconn 8000
+  log stdout format raw local0
 defaults
   mode http
+  log global
+  option httplog
+  option dontlog-normal
   timeout connect 2s
   timeout client 120s
   timeout server 120s
@@ -50,7 +54,7 @@ frontend clients
 backend instances
   balance roundrobin
   option httpchk GET /ready
-  default-server check inter 250 fall 2 rise 1 {more}
+  default-server check inter 250 fall 2 rise 1
 {servers}
 """
 
@@ -244,9 +248,10 @@ class Instance:
 class Cluster:
     """Instances, and the address at which HAProxy takes requests for them."""
 
-    def __init__(self, instances: Sequence[Instance], port: int, log: Path) -> None:
+    def __init__(self, instances: Sequence[Instance], port: int, log: Path, proxy_log: Path) -> None:
         self.instances = instances
         self.port = port
+        self.proxy_log = proxy_log
         self.url = f"http://127.0.0.1:{port}/mcp"
         self.log = log
 
@@ -312,7 +317,6 @@ async def running_cluster(
     python: str = sys.executable,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    on_marked_down: bool = True,
 ) -> AsyncGenerator[Cluster]:
     """Run instances behind HAProxy, which sends them requests in turn.
 
@@ -323,7 +327,6 @@ async def running_cluster(
         python: What runs them.
         options: Of `instance.py`.
         environment: More variables.
-        on_marked_down: Cut the connections to an instance that does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     variables = {"PYTHONPATH": str(Path(__file__).parents[3] / "src"), **(environment or {})}
@@ -338,12 +341,11 @@ async def running_cluster(
                 tasks.start_soon(member.start)
         port, config = free_port(), folder / "haproxy.cfg"
         servers = "\n".join(f"  server {one.name} 127.0.0.1:{one.port}" for one in members)
-        more = "on-marked-down shutdown-sessions" if on_marked_down else ""
-        config.write_text(PROXY.format(port=port, servers=servers, more=more))
+        config.write_text(PROXY.format(port=port, servers=servers))
         proxy_log = folder / "haproxy.log"
-        with running([program, "-db", "-q", "-f", str(config)], proxy_log, variables) as process:
+        with running([program, "-db", "-f", str(config)], proxy_log, variables) as process:
             await until_listens(port, process, proxy_log)
-            cluster = Cluster(members, port, log)
+            cluster = Cluster(members, port, log, proxy_log)
             await cluster.until_balanced()
             yield cluster
     finally:

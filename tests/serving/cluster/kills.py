@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import random
 import signal
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from typing import Literal, get_args
 from uuid import uuid4
 
 import anyio
+from tests.conftest import quick_python
 from tests.serving.cluster.clients import KINDS, Kind, Served, connected
 from tests.serving.cluster.cluster import Cluster, Instance, missing, running_cluster, running_store
 
@@ -134,7 +136,7 @@ async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks:
     lengths = itertools.cycle(MADE)
     calls = [Call(uuid4().hex[:12], next(lengths), one, reader) for one, reader in served]
     # The short ones last: they end soon.
-    short = [call for call in calls if call.length == "short"]
+    short = [call for call in random.sample(calls, len(calls)) if call.length == "short"]
     others = [call for call in calls if call.length != "short"]
     for call in others:
         tasks.start_soon(call.make)
@@ -170,7 +172,8 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
             while any(call.ended_at is None for call in calls):
                 await anyio.sleep(0.01)
         for call in calls:
-            call.executor = call.executor or next(iter(cluster.ran(call.tag)), "")
+            # One that never ran was on its way to what was killed.
+            call.executor = call.executor or next(iter(cluster.ran(call.tag)), victim.name)
             _judge(call, victim.name, killed_at, matrix)
         await victim.start()
         async with anyio.create_task_group() as going_on:
@@ -197,7 +200,7 @@ def _worth(instance: Instance, calls: Sequence[Call], matrix: Matrix, each: int)
 
 def _judge(call: Call, victim: str, killed_at: float, matrix: Matrix) -> None:
     """Sort a call, and note what is wrong with its answer."""
-    what = f"{call.length} call of {call.served.kind}, {call.killed(victim) or 'nothing'} of it killed"
+    what = f"{call.length} call of {call.served.kind} on {call.executor}, {call.killed(victim) or 'nothing'} killed"
     if call.ended_at is None:
         matrix.faults.append(f"{what}: no answer after {HANG_SECONDS:g} s")
         return
@@ -214,7 +217,7 @@ def _judge(call: Call, victim: str, killed_at: float, matrix: Matrix) -> None:
     if seconds > ANSWER_SECONDS:
         matrix.faults.append(f"{what}: answered after {seconds:.2f} s")
     if call.error is not None and part in ("reader", None):
-        matrix.faults.append(f"{what}: {call.error}")
+        matrix.faults.append(f"{what}: {call.error} ({seconds:.2f} s after the kill)")
 
 
 async def _see_it_go_on(call: Call, matrix: Matrix) -> None:
@@ -281,11 +284,16 @@ async def run_matrix(
                 try:
                     await kill_round(cluster, matrix, each)
                 except Exception as error:
-                    matrix.faults.append(f"a client failed as a whole: {error!r}")
+                    matrix.faults.append(f"a client failed as a whole: {error!r}: {getattr(error, 'exceptions', ())!r}")
                     for instance in cluster.instances:
                         await instance.restart()
                 await cluster.until_balanced()
-                print(f"{matrix.rounds} kills, {matrix.least()} of each, faults: {matrix.faults}", flush=True)
+                if matrix.faults:
+                    print(
+                        "\n".join(line for line in cluster.proxy_log.read_text().splitlines()[-400:] if " 50" in line)
+                    )
+                counts = " ".join(f"{matrix.seen[cell]}" for cell in CELLS)
+                print(f"{matrix.rounds} kills, seen {counts}, faults: {matrix.faults}", flush=True)
     return matrix
 
 
@@ -313,11 +321,12 @@ def main() -> int:
         print(text, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        python, rounds = quick_python(), 8 * options.each
         kills = asyncio.run(
-            run_matrix(options.store, Path(folder, "kills"), each=options.each, rounds=options.each * 8)
+            run_matrix(options.store, Path(folder, "kills"), each=options.each, rounds=rounds, python=python)
         )
         print(kills.shown())
-        stalls = asyncio.run(run_stalls(options.store, Path(folder, "stalls"), rounds=options.stalls))
+        stalls = asyncio.run(run_stalls(options.store, Path(folder, "stalls"), rounds=options.stalls, python=python))
         print(f"{stalls.rounds} stalls\n" + "\n".join(f"  {n:5} {what}" for what, n in stalls.outcomes.most_common()))
         print("\n".join(f"    {fault}" for fault in stalls.faults))
     return 1 if kills.faults or stalls.faults or kills.least() < options.each else 0
