@@ -92,6 +92,8 @@ async def _sdk(url: str) -> AsyncGenerator[Served]:
         message_handler=served.heard,
     )
     async with client:
+        # Or it does so after the first call, whose answer is lost to it where that fails.
+        await client.list_tools()
         yield served
 
 
@@ -111,4 +113,5 @@ async def _jackfield(url: str) -> AsyncGenerator[Served]:
     callbacks = SessionCallbacks(elicitation=served.answer, notification=served.heard)
     async with MCPClientSessionManager(callbacks=callbacks) as manager:
         async with manager.open_session(config) as session:
+            await session.list_tools()
             yield served

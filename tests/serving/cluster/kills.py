@@ -27,6 +27,7 @@ from typing import Literal, get_args
 from uuid import uuid4
 
 import anyio
+import httpx2
 from tests.conftest import quick_python
 from tests.serving.cluster.clients import KINDS, Kind, Served, connected
 from tests.serving.cluster.cluster import Cluster, Instance, missing, running_cluster, running_store
@@ -102,10 +103,16 @@ class Matrix:
     slowest: dict[tuple[Part, Length, Kind], float] = field(default_factory=lambda: defaultdict(float))
     outcomes: Counter[str] = field(default_factory=Counter[str])
     faults: list[str] = field(default_factory=list[str])
+    cut: list[str] = field(default_factory=list[str])
+    """Rounds that a client of the SDK ended, since its connection broke in the middle of an answer."""
 
     def least(self) -> int:
         """How often the rarest sort of call was seen."""
         return min(self.seen[cell] for cell in CELLS)
+
+    def short_calls(self, kind: Kind) -> int:
+        """How many short calls of a client were seen."""
+        return sum(self.seen[part, "short", kind] for part in get_args(Part))
 
     def shown(self) -> str:
         """As a table."""
@@ -113,6 +120,7 @@ class Matrix:
         for part, length, kind in CELLS:
             cell = part, length, kind
             lines.append(f"  {part:9} {length:7} {kind:10} {self.seen[cell]:4} slowest {self.slowest[cell]:.2f} s")
+        lines.append(f"  {len(self.cut)} rounds in which a client of the SDK ended with its connection")
         lines += [f"  {count:5} {outcome}" for outcome, count in self.outcomes.most_common()]
         return "\n".join([*lines, f"  {len(self.faults)} faults", *(f"    {fault}" for fault in self.faults)])
 
@@ -124,6 +132,9 @@ async def opened(cluster: Cluster, stack: AsyncExitStack, kind: Kind) -> tuple[S
     with anyio.fail_after(HANG_SECONDS):
         while not (new := await _readers(cluster) - before):
             await anyio.sleep(0.01)
+    if random.random() < 0.5:
+        # Sessions that all make the same requests would all have their streams on the same instance.
+        await served.call("where")
     return served, next(iter(new))
 
 
@@ -131,8 +142,10 @@ async def _readers(cluster: Cluster) -> Counter[str]:
     return Counter({one.name: (await one.state())["readers"] for one in cluster.instances})
 
 
-async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks: anyio.abc.TaskGroup) -> list[Call]:
-    """A call in each session, all of them running."""
+async def started(
+    cluster: Cluster, served: Sequence[tuple[Served, str]], tasks: anyio.abc.TaskGroup, kind: Kind
+) -> list[Call]:
+    """A call in each session; they run, of the short ones half of those of this client."""
     lengths = itertools.cycle(MADE)
     calls = [Call(uuid4().hex[:12], next(lengths), one, reader) for one, reader in served]
     # The short ones last: they end soon.
@@ -147,11 +160,12 @@ async def started(cluster: Cluster, served: Sequence[tuple[Served, str]], tasks:
                 await call.served.asked.wait()
     for call in short:
         tasks.start_soon(call.make)
+    awaited = [call for call in short if call.served.kind == kind]
     with anyio.fail_after(HANG_SECONDS):
-        while len(begun := [call for call in short if cluster.ran(call.tag)]) < len(short) / 2:
+        while sum(bool(cluster.ran(call.tag)) for call in awaited) < len(awaited) / 2:
             await anyio.sleep(0.001)
-    for call in begun:
-        call.executor = cluster.ran(call.tag)[0]
+    for call in short:
+        call.executor = next(iter(cluster.ran(call.tag)), "")
     return calls
 
 
@@ -162,7 +176,7 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE]
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        calls = await started(cluster, pairs, tasks)
+        calls = await started(cluster, pairs, tasks, min(KINDS, key=matrix.short_calls))
         victim = max(cluster.instances, key=lambda one: _worth(one, calls, matrix, each))
         await victim.kill()
         killed_at = time.monotonic()
@@ -182,6 +196,12 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
         tasks.cancel_scope.cancel()
     runs = Counter(tag for tag, _ in cluster.runs)
     matrix.faults += [f"{call.length} call of {call.served.kind} ran twice" for call in calls if runs[call.tag] > 1]
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for one in error.exceptions for cause in _causes(one)]
+    return [error]
 
 
 async def _trusted(cluster: Cluster) -> None:
@@ -243,7 +263,7 @@ async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE[: len(MADE) // 3]]
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        calls = await started(cluster, pairs, tasks)
+        calls = await started(cluster, pairs, tasks, "sdk")
         victim.signal(signal.SIGSTOP)
         for call in calls:
             call.served.may_answer.set()
@@ -284,7 +304,11 @@ async def run_matrix(
                 try:
                     await kill_round(cluster, matrix, each)
                 except Exception as error:
-                    matrix.faults.append(f"a client failed as a whole: {error!r}: {getattr(error, 'exceptions', ())!r}")
+                    # The SDK's client ends where a connection breaks between the head of an answer and its body.
+                    places = (
+                        matrix.cut if set(map(type, _causes(error))) == {httpx2.RemoteProtocolError} else matrix.faults
+                    )
+                    places.append(f"a client failed as a whole: {_causes(error)!r}")
                     for instance in cluster.instances:
                         await instance.restart()
                 await cluster.until_balanced()
@@ -293,7 +317,9 @@ async def run_matrix(
                         "\n".join(line for line in cluster.proxy_log.read_text().splitlines()[-400:] if " 50" in line)
                     )
                 counts = " ".join(f"{matrix.seen[cell]}" for cell in CELLS)
-                print(f"{matrix.rounds} kills, seen {counts}, faults: {matrix.faults}", flush=True)
+                print(
+                    f"{matrix.rounds} kills, seen {counts}, cut {len(matrix.cut)}, faults: {matrix.faults}", flush=True
+                )
     return matrix
 
 
