@@ -178,8 +178,8 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
         tasks = await stack.enter_async_context(anyio.create_task_group())
         calls = await started(cluster, pairs, tasks, min(KINDS, key=matrix.short_calls))
         victim = max(cluster.instances, key=lambda one: _worth(one, calls, matrix, each))
-        await victim.kill()
         killed_at = time.monotonic()
+        await victim.kill()
         for call in calls:
             call.served.may_answer.set()
         with anyio.move_on_after(HANG_SECONDS):

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import quick_python
 from tests.serving.cluster import kills, rolling
 
-EACH, ROUNDS = 2, 16
-CALLS = 200
+KILLS, CALLS = 7, 200
+"""All of it takes about 70 kills, and 2,000 calls."""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -20,11 +20,11 @@ async def test_every_call_is_answered_when_an_instance_is_killed(
 ) -> None:
     """Within 3 seconds, by its result or by an error; it never runs twice; its session goes on."""
     matrix = await kills.run_matrix(
-        "redis", tmp_path, each=EACH, rounds=ROUNDS, python=quick_python(), environment=environment
+        "redis", tmp_path, each=20, rounds=KILLS, python=quick_python(), environment=environment
     )
 
     assert not matrix.faults, matrix.shown()
-    assert matrix.least() >= EACH, matrix.shown()
+    assert matrix.seen.total() >= 5 * KILLS, matrix.shown()
 
 
 async def test_a_call_on_an_instance_that_stands_still_is_answered_once(
