@@ -21,6 +21,7 @@ from tests.serving.cluster.clients import KINDS, Served, connected
 from tests.serving.cluster.cluster import Cluster, missing, running_cluster, running_store
 
 CLIENTS_EACH = 4
+LEAST_RESTARTS = 2
 LONG_EVERY = 10
 """One call of so many is answered by a stream."""
 
@@ -50,7 +51,7 @@ async def roll(cluster: Cluster, calls: int, seen: Seen) -> None:
         is_over = anyio.Event()
 
         async def use(served: Served) -> None:
-            while len(tags) < calls:
+            while len(tags) < calls or seen.restarts < LEAST_RESTARTS:
                 tag = uuid4().hex[:12]
                 tags.append(tag)
                 is_long = len(tags) % LONG_EVERY == 0
