@@ -303,3 +303,10 @@ async def test_fifty_clients_at_once(own_redis: Callable[..., RedisServer]) -> N
                 tasks.start_soon(client, number)
         assert statuses == [200] * 250
         assert redis.connections() - 1 <= 2 * 16
+
+
+async def test_an_id_is_free_as_soon_as_its_call_is_answered(own_redis: Callable[..., RedisServer]) -> None:
+    """Clients that are written by hand give every request the same id, whichever instance it goes to."""
+    async with pair(own_redis()) as it:
+        for number in range(100):
+            assert await it.client.call(it.urls[number % 2], "quick", number=1) == "quick"

@@ -36,7 +36,7 @@ OPERATION_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
 _LATER_SECONDS = 0.005
-"""When another connection takes what waits, and what nobody waits for goes out."""
+"""After so long, another connection takes what waits for one that is at work."""
 
 _CHECK_SECONDS = 1.0
 """After so long without use, and after another connection was lost, it is looked whether one is still open."""
@@ -223,18 +223,11 @@ class RedisClient:
         [reply] = await self._ask_all([(script, arguments)])
         return reply
 
-    async def run_later(self, script: Script, *arguments: str | int) -> Any:
-        """As `run`, for what nobody waits for: it goes out with the next operations, or after a few milliseconds."""
-        [reply] = await self._ask_all([(script, arguments)], is_urgent=False)
-        return reply
-
     async def run_each(self, script: Script, arguments: Sequence[Sequence[str | int]]) -> Sequence[Any]:
         """Run a script once for each of several arguments; errors as `ask`."""
         return await self._ask_all([(script, given) for given in arguments])
 
-    async def _ask_all(
-        self, commands: Sequence[tuple[Script | None, Sequence[str | int]]], *, is_urgent: bool = True
-    ) -> Sequence[object]:
+    async def _ask_all(self, commands: Sequence[tuple[Script | None, Sequence[str | int]]]) -> Sequence[object]:
         if not self._tasks:
             raise StoreUnavailableError(f"{self.name} was not asked: the store is not open.", sent=False)
         loop = asyncio.get_running_loop()
@@ -245,7 +238,7 @@ class RedisClient:
                 arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
             asked.append(_Asked(arguments, script, loop.create_future()))
         self._queue += asked
-        if is_urgent and len(self._idle) == self._connections:
+        if len(self._idle) == self._connections:
             self._wake()
         elif self._timer is None:
             # One connection takes all that comes while it is at work; others help where that lasts.

@@ -281,7 +281,7 @@ class RedisSessionStore:
     async def release(self, session_id: str, call: RunningCall) -> bool:
         """See `SessionStore.release`."""
         keys = (self._client.session_key(session_id, "r"), self._client.key("run", call.instance))
-        return bool(await self._client.run_later(_RELEASE, *keys, call.request_id, _text(session_id, call)))
+        return bool(await self._client.run(_RELEASE, *keys, call.request_id, _text(session_id, call)))
 
     async def running(self, session_id: str, request_id: str) -> RunningCall | None:
         """See `SessionStore.running`."""
