@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import mcp
 import pytest
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from tests.serving.authorized import Client, instances
 
+from jackfield import Catalog, HttpConfig, MCPClientSessionManager
 from jackfield.serving import serve_sessions, state
 
 
@@ -36,6 +41,22 @@ async def test_a_request_without_a_session_is_told_that_it_has_no_state(caplog: 
         await client.initialize(made.urls[0])
         assert await client.call(made.urls[0], "count") == "1"
         assert await client.call(made.urls[0], "count") == "2"
+
+
+async def test_clients_of_the_newer_protocol_fall_back_where_sessions_are_needed(tmp_path: Path) -> None:
+    async with instances(2, server=counting, sessions_only=True) as made, httpx2.AsyncClient() as http:
+        answer = await Client(http, None).modern(made.urls[0], "tools/call", {"name": "count", "arguments": {}})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, UNSUPPORTED_PROTOCOL_VERSION)
+        assert answer.json()["error"]["data"]["supported"] == list(HANDSHAKE_PROTOCOL_VERSIONS)
+        assert answer.json()["id"] is not None
+        async with mcp.Client(made.urls[0]) as client:
+            for number in (1, 2):
+                result = await client.call_tool("count")
+                assert result.structured_content == {"result": number}
+        config = HttpConfig(server_name="counting", url=made.urls[1])
+        manager = MCPClientSessionManager(catalog=Catalog(tmp_path))
+        async with manager.open_session(config) as session:
+            assert [(await session.call_tool("count")).text for _ in range(2)] == ["1", "2"]
 
 
 def test_what_is_no_server_of_the_sdk() -> None:

@@ -134,6 +134,7 @@ def serve_sessions(
     auth: TokenVerifier | Literal["none"] | None = None,
     session_ttl: float = 3600.0,
     stateless: bool = False,
+    sessions_only: bool = False,
     keys: Sequence[bytes | str] | None = None,
     path: str = "/mcp",
     allowed_hosts: Sequence[str] | None = None,
@@ -158,6 +159,8 @@ def serve_sessions(
             "none" confirms that nobody is checked although clients of other machines are accepted.
         session_ttl: Seconds that a session lives without a request or an open stream.
         stateless: No sessions: each request stands for itself, and nothing is sent to the client but answers.
+        sessions_only: Offer only protocol versions that have sessions, 2025-11-25 and older; clients of 2026-07-28 fall
+            back to them. For servers that cannot do without, such as those that use `state(ctx)`.
         keys: The keys that protect the `requestState` of MCP 2026-07-28, each of at least 32 bytes, the same on every
             instance. The first one protects, all of them are accepted, so that they can be changed one at a time.
         path: Where it is served.
@@ -177,6 +180,8 @@ def serve_sessions(
 
     Source: MCP 2025-11-25, basic/transports "Session Management", "Resumability and Redelivery"; MCP 2026-07-28.
     """
+    if stateless and sessions_only:
+        raise ValueError("`stateless` and `sessions_only` exclude each other.")
     low_level, routes, access = _low_level(server, path)
     access = _access(access, auth, allowed_hosts)
     if keys is not None:
@@ -197,6 +202,7 @@ def serve_sessions(
             limits=bounds,
             metrics=counted,
             drain_timeout=drain_timeout,
+            sessions_only=sessions_only,
         )
     if access is not None:
         endpoint = access.required(endpoint)

@@ -37,6 +37,7 @@ from .inbound import (
     principal_of,
     read_message,
     refusal,
+    version_refused,
     within_bounds,
 )
 from .instance import Instance
@@ -73,6 +74,7 @@ class SessionHost:
         retry_seconds: How long a client is to wait before it comes back to a stream.
         ping_seconds: How often a quiet stream gets a comment.
         drain_timeout: Seconds that requests may still run once the instance is to stop.
+        sessions_only: Refuse protocol versions without sessions.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class SessionHost:
         retry_seconds: float = 1.0,
         ping_seconds: float = 15.0,
         drain_timeout: float = 10.0,
+        sessions_only: bool = False,
     ) -> None:
         if not (math.isfinite(session_ttl) and session_ttl > 0):
             raise ValueError(f"`session_ttl` must be a positive, finite number of seconds, not {session_ttl!r}.")
@@ -100,6 +103,7 @@ class SessionHost:
         self._server = server
         self._settings = StreamSettings(stream_after, round(retry_seconds * 1000), ping_seconds)
         self._drain_timeout = drain_timeout
+        self._sessions_only = sessions_only
         self._running: _Running | None = None
         self.metrics: ServingMetrics = metrics or ServingMetrics()
         self.metrics.watch(
@@ -216,8 +220,10 @@ class SessionHost:
         version = next((value for name, value in scope["headers"] if name == _VERSION_HEADER), None)
         try:
             if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
-                await running.modern(scope, receive, send)
-                return
+                if not self._sessions_only:
+                    await running.modern(scope, receive, send)
+                    return
+                raise await version_refused(Request(scope, within_bounds(scope, receive, self.limits)))
             request = Request(scope, within_bounds(scope, receive, self.limits))
             response = await self._answered(running, request, send)
         except Refused as refused:

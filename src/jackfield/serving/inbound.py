@@ -13,12 +13,16 @@ from mcp_types import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     PARSE_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
+    RequestId,
+    UnsupportedProtocolVersionErrorData,
 )
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -47,10 +51,16 @@ class Refused(Exception):  # noqa: N818 - not an error of the server
     """A request that is answered by an HTTP error."""
 
     def __init__(
-        self, status: int, code: int, message: str, headers: Mapping[str, str] | None = None, data: object = None
+        self,
+        status: int,
+        code: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        data: object = None,
+        request_id: RequestId | None = None,
     ) -> None:
         super().__init__(message)
-        self.response: Response = http_refusal(status, code, message, headers, data)
+        self.response: Response = http_refusal(status, code, message, headers, data, request_id)
 
 
 def not_found() -> Refused:
@@ -146,6 +156,24 @@ async def read_message(request: Request) -> JSONRPCMessage:
         return _message(decoded)
     except ValidationError:
         raise Refused(400, INVALID_REQUEST, "The body is not one JSON-RPC message; there are no batches.") from None
+
+
+async def version_refused(request: Request) -> Refused:
+    """The refusal of a request in a protocol version without sessions, from which clients fall back to the handshake.
+
+    Source: MCP 2026-07-28, basic/versioning, `UnsupportedProtocolVersionError`.
+    """
+    message = await read_message(request) if request.method == "POST" else None
+    details = UnsupportedProtocolVersionErrorData(
+        supported=list(HANDSHAKE_PROTOCOL_VERSIONS), requested=request.headers.get("mcp-protocol-version", "")
+    )
+    return Refused(
+        400,
+        UNSUPPORTED_PROTOCOL_VERSION,
+        "This server keeps sessions, which that protocol version does not have.",
+        data=details.model_dump(mode="json"),
+        request_id=message.id if isinstance(message, JSONRPCRequest) else None,
+    )
 
 
 def _message(decoded: object) -> JSONRPCMessage:

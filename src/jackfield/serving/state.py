@@ -102,6 +102,7 @@ def state(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> SessionSta
     if kept is None:
         raise StateError(
             "This request has no session, so that it has no state.",
-            hint="MCP 2026-07-28 has no sessions: keep state under a handle that your tool returns and takes.",
+            hint="MCP 2026-07-28 has no sessions: keep state under a handle that your tool returns and takes, or let "
+            "clients fall back to 2025-11-25 by serve_sessions(sessions_only=True).",
         )
     return cast("SessionState", kept)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from mcp_types import ErrorData
+from mcp_types import ErrorData, RequestId
 from pydantic_core import PydanticSerializationError, to_json
 from starlette.responses import Response
 
@@ -85,10 +85,15 @@ def error_of(request_id: str | int | None, details: ErrorData) -> str:
 
 
 def refusal(
-    status: int, code: int, message: str, headers: Mapping[str, str] | None = None, data: object = None
+    status: int,
+    code: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    data: object = None,
+    request_id: RequestId | None = None,
 ) -> Response:
     """The HTTP answer to a request that is not run."""
-    return Response(error(None, code, message, data), status, dict(headers or {}), "application/json")
+    return Response(error(request_id, code, message, data), status, dict(headers or {}), "application/json")
 
 
 def beginning(stream: str, number: int, retry_ms: int) -> bytes:
