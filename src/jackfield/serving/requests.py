@@ -23,7 +23,7 @@ from starlette.types import Send
 
 from .asking import instance_of
 from .context import RequestContext
-from .errors import ServingLimitError, StoreUnavailableError
+from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
@@ -40,6 +40,9 @@ _RESUMABLE_FROM = "2025-11-25"
 """Older clients fail on an event without data, with which a stream must begin so that it can be resumed at once."""
 
 _MAX_URI_CHARS = 4096
+
+_PAUSES = (0.01, 0.03, 0.1)
+"""Seconds after which a request whose id is in use is looked at again."""
 
 
 class Requests:
@@ -97,7 +100,7 @@ class Requests:
         here.exchanges[session_id, call.stream] = exchange
         record = None
         try:
-            record = await here.sessions.claim(session_id, principal, call, here.limits)
+            record = await self._claimed(session_id, principal, call)
         finally:
             if record is None:
                 del here.exchanges[session_id, call.stream]
@@ -108,6 +111,17 @@ class Requests:
             return await self._answer(request, send, record, exchange)
         finally:
             exchange.leave()
+
+    async def _claimed(self, session_id: str, principal: Principal | None, call: RunningCall) -> SessionRecord | None:
+        """Claim a call. A client has an answer a moment before the store knows that its request has ended, and may use
+        the same id again at once."""
+        sessions, limits = self._instance.sessions, self._instance.limits
+        for pause in _PAUSES:
+            try:
+                return await sessions.claim(session_id, principal, call, limits)
+            except RequestRunsError:
+                await anyio.sleep(pause)
+        return await sessions.claim(session_id, principal, call, limits)
 
     async def _work(self, request: Request, record: SessionRecord, exchange: Exchange, message: JSONRPCRequest) -> None:
         """Run a request to its end, also when its client has left."""
