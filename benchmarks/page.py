@@ -13,6 +13,7 @@ from .tables import RAW_1, ahead, ahead_of, duration, noted, short, table, times
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
+SERVING = Path(__file__).parent / "serving" / "results.md"
 PICTURES = DOCS / "images" / "benchmarks"
 CONTESTANTS = [OURS, *PEERS]
 
@@ -329,4 +330,19 @@ made a tool by the framework's own means.
 """
 
 
-PARTS: tuple[Callable[[Results], str], ...] = (head, warm, opening, whole, ending, finding, adapters, growth)
+def serving(results: Results) -> str:
+    """Served sessions: each figure by a command of its own, which takes services."""
+    return SERVING.read_text()
+
+
+PARTS: tuple[Callable[[Results], str], ...] = (
+    head,
+    warm,
+    opening,
+    whole,
+    ending,
+    finding,
+    adapters,
+    growth,
+    serving,
+)

@@ -159,9 +159,9 @@ async def spread(rounds: int, stores: Sequence[str], folder: Path) -> None:
     """One and two instances, through HAProxy."""
     for store in stores:
         async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(running_store(store))
             contestants: list[Contestant] = []
             for instances in (1, 2):
+                url = await stack.enter_async_context(running_store(store))
                 place = folder / f"{store}-{instances}"
                 cluster = await stack.enter_async_context(running_cluster(place, instances=instances, store=url))
                 contestants.append(Contestant(f"{store}, {instances} behind HAProxy", cluster, cluster.url))
