@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    serving = typer.Typer(rich_markup_mode=None, help="Prepare what served sessions are kept in.")
-    serving.callback(invoke_without_command=True, help="Prepare what served sessions are kept in.")(only_help)
+    serving = typer.Typer(rich_markup_mode=None, help="Prepare the database of served MCP sessions.")
+    serving.callback(invoke_without_command=True, help="Prepare the database of served MCP sessions.")(only_help)
     serving.command("migrate")(migrate)
     app.add_typer(serving, name="serving")
 
