@@ -7,28 +7,19 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import asyncpg
 import httpx2
 import pytest
-from mcp.server.mcpserver import Context, MCPServer
 from tests.serving.authorized import Client, listening, until
+from tests.serving.outages import Stepped, make_server
 from tests.serving.postgres_server import PostgresServer
 
 from jackfield.serving import PostgresBackend, serve_sessions
 from jackfield.serving.postgres_migration import migrate
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@dataclass
-class Stepped:
-    """What came of a call of `steps`."""
-
-    progress: list[float] = field(default_factory=list[float])
-    answer: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass
@@ -45,17 +36,7 @@ class Pair:
 
     async def steps(self, stepped: Stepped, count: int) -> None:
         """Call a tool of the first instance that reports progress."""
-        arguments = {"name": "steps", "arguments": {"count": count}, "_meta": {"progressToken": "t"}}
-        message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": arguments}
-        async with self.http.stream("POST", self.urls[0], json=message, headers=self.client.headers()) as response:
-            assert response.status_code == 200
-            async for line in response.aiter_lines():
-                if line.startswith("data:") and line[5:].strip():
-                    read = json.loads(line[5:])
-                    if read.get("method") == "notifications/progress":
-                        stepped.progress.append(read["params"]["progress"])
-                    else:
-                        stepped.answer = read
+        await stepped.call(self.http, self.client, self.urls[0], count=count)
 
     async def listen(self, is_open: anyio.Event) -> None:
         headers = self.client.headers() | {"accept": "text/event-stream"}
@@ -69,34 +50,6 @@ class Pair:
 
     async def quick(self, url: str, number: str) -> httpx2.Response:
         return await self.client.request(url, "tools/call", {"name": "quick", "arguments": {}}, number=number)
-
-
-def make_server(ran: list[str], may_end: anyio.Event) -> MCPServer[Any]:
-    server: MCPServer[Any] = MCPServer("outages", log_level="ERROR")
-
-    @server.tool()
-    async def steps(ctx: Context[Any, Any], count: int) -> str:
-        """Report progress, then wait until it may end."""
-        ran.append("steps")
-        for number in range(count):
-            await ctx.report_progress(number, count)
-            await anyio.sleep(0.05)
-        await may_end.wait()
-        return "done"
-
-    @server.tool()
-    async def quick() -> str:
-        """Answer at once."""
-        ran.append("quick")
-        return "quick"
-
-    @server.tool()
-    async def change(ctx: Context[Any, Any]) -> str:
-        """Tell the client that the tools have changed."""
-        await ctx.session.send_tool_list_changed()
-        return "told"
-
-    return server
 
 
 @asynccontextmanager

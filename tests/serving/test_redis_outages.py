@@ -6,14 +6,13 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import anyio
 import httpx2
 import pytest
-from mcp.server.mcpserver import Context, MCPServer
 from tests.serving.authorized import Client, answer_of, listening, text_of, until
+from tests.serving.outages import Stepped, make_server
 from tests.serving.redis_server import RedisServer
 
 from jackfield.serving import RedisBackend, ServedSessions, serve_sessions
@@ -40,63 +39,8 @@ class Pair:
     async def steps(self, count: int, seconds: float = 0.05) -> Stepped:
         """Call a tool of the first instance that reports progress."""
         stepped = Stepped()
-        message = {
-            "id": 7,
-            "method": "tools/call",
-            "params": {
-                "name": "steps",
-                "arguments": {"count": count, "seconds": seconds},
-                "_meta": {"progressToken": "t"},
-            },
-        }
-        async with self.http.stream(
-            "POST", self.urls[0], json={"jsonrpc": "2.0", **message}, headers=self.client.headers()
-        ) as response:
-            assert response.status_code == 200
-            async for line in response.aiter_lines():
-                if line.startswith("data:") and line[5:].strip():
-                    read = json.loads(line[5:])
-                    if read.get("method") == "notifications/progress":
-                        stepped.progress.append(read["params"]["progress"])
-                    else:
-                        stepped.answer = read
+        await stepped.call(self.http, self.client, self.urls[0], count=count, seconds=seconds)
         return stepped
-
-
-@dataclass
-class Stepped:
-    """What came of a call of `steps`."""
-
-    progress: list[float] = field(default_factory=list[float])
-    answer: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def make_server(ran: list[str], may_end: anyio.Event) -> MCPServer[Any]:
-    server: MCPServer[Any] = MCPServer("outages", log_level="ERROR")
-
-    @server.tool()
-    async def steps(ctx: Context[Any, Any], count: int, seconds: float) -> str:
-        """Report progress, then wait until it may end."""
-        ran.append("steps")
-        for number in range(count):
-            await ctx.report_progress(number, count)
-            await anyio.sleep(seconds)
-        await may_end.wait()
-        return "done"
-
-    @server.tool()
-    async def quick() -> str:
-        """Answer at once."""
-        ran.append("quick")
-        return "quick"
-
-    @server.tool()
-    async def change(ctx: Context[Any, Any]) -> str:
-        """Tell the client that the tools have changed."""
-        await ctx.session.send_tool_list_changed()
-        return "told"
-
-    return server
 
 
 @asynccontextmanager
