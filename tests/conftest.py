@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -123,6 +124,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.freeze()
     descriptors = open_descriptors()
     threads = set(threading.enumerate())
+    device = sys.platform == "linux" and is_device(os.devnull)
     yield
     gc.collect()
     if request.node.get_closest_marker("leaves_things"):
@@ -141,6 +143,22 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         if (fd not in descriptors and "pipe:" in name) or ("socket:" in name and fd not in descriptors)
     }
     assert not extra, f"descriptors left: {extra}"
+    # As root, a program that writes a file whole and renames it can do this; it breaks the whole machine.
+    device_gone = device and not is_device(os.devnull)
+    if device_gone:
+        restore_null_device()
+    assert not device_gone, f"{os.devnull} was replaced by a file (a test of this or another worker did it)"
+
+
+def is_device(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISCHR(os.stat(path).st_mode)
+
+
+def restore_null_device() -> None:
+    new = f"{os.devnull}.restored"
+    os.mknod(new, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.chmod(new, 0o666)
+    os.rename(new, os.devnull)
 
 
 def quick_python() -> str:

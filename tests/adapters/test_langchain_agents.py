@@ -638,7 +638,7 @@ async def test_a_session_that_cannot_move_says_why(unruly: Unruly, impatient: No
         assert await echo.ainvoke({"text": "x"}) == "x"
 
 
-async def test_a_session_is_used_from_another_loop() -> None:
+async def test_a_session_is_used_from_another_loop(tmp_path: Path) -> None:
     """Progress is told where it was asked for; a cancelled call is cancelled."""
     async with MCPClientSessionManager().open_session(everything()) as session:
 
@@ -654,7 +654,7 @@ async def test_a_session_is_used_from_another_loop() -> None:
             await session.call_tool("steps", {"count": 3}, progress_callback=on_progress)
             names = [one.name for one in (await session.list_tools()).tools]
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(session.call_tool("slow", {"seconds": 60, "log": os.devnull}), 0.2)
+                await asyncio.wait_for(session.call_tool("slow", {"seconds": 60, "log": str(tmp_path / "log")}), 0.2)
             return names, steps, all(loops)
 
         names, steps, is_here = await asyncio.to_thread(lambda: asyncio.run(elsewhere()))

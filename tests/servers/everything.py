@@ -204,6 +204,8 @@ def fail(why: str = "on purpose") -> str:
 
 def write_whole(log: str, text: str) -> None:
     """Write it so that who waits for the file finds it whole."""
+    if Path(log).exists() and not Path(log).is_file():
+        raise ToolError(f"{log} is no file")  # root would replace even /dev/null
     Path(f"{log}.new").write_text(text)
     Path(f"{log}.new").rename(log)
 
