@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo test lint types layers unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo test lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -20,7 +20,7 @@ demo: $(STAMP)
 serve-demo: $(STAMP)
 	$(BIN)/python examples/serving/demo/main.py $(ARGS)
 
-test: lint types layers bare unit
+test: lint types layers walks bare unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,6 +32,10 @@ types: $(STAMP)
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+# Through how many files a call, an opening, a loss and an entry of a configuration lead; ARGS=--files names them.
+walks: $(STAMP)
+	$(BIN)/python scripts/walks.py $(ARGS)
 
 unit: $(STAMP) third-party
 	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
