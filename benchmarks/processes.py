@@ -20,7 +20,7 @@ from .figures import Row, row_of
 
 SERVER = {"name": "quick", "command": sys.executable, "args": ["-S", QUICK, "stdio", "--log", os.devnull]}
 PASS = [sys.executable, "-c", "pass"]
-SESSION_NEEDS = "import jackfield.manager.manager, jackfield.session.session, jackfield.transport.connection"
+SESSION_NEEDS = "import jackfield.pool.session_manager, jackfield.session.session, jackfield.transport.connection"
 COMMANDS = {
     "`jackfield --help`": ["--help"],
     "`jackfield list`": ["list"],

@@ -20,7 +20,7 @@ def killed_and_all(results: str) -> tuple[Counter[str], Counter[str]]:
     Those that were not tried, because others were named on the command line, do not count.
 
     Args:
-        results: Lines of `mutmut results`, such as `jackfield.manager.pool.x_decide__mutmut_1: survived`.
+        results: Lines of `mutmut results`, such as `jackfield.pool.decisions.x_decide__mutmut_1: survived`.
     """
     killed: Counter[str] = Counter()
     every: Counter[str] = Counter()

@@ -42,7 +42,7 @@ IMPORTED = [
     "cryptography.fernet",
     "filelock",
     "httpx2",
-    "jackfield.manager.manager",
+    "jackfield.pool.session_manager",
     "jackfield.session.session",
     "jackfield.toolkit.create",
     "jackfield.transport.connection",

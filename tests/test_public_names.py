@@ -23,7 +23,9 @@ def test_the_import_loads_neither_the_sdk_nor_a_framework() -> None:
     code = "import sys, jackfield; print(' '.join(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "jackfield" in modules
-    assert not {"mcp", "pydantic", "anyio", "httpx2", "autogen_core", "jackfield.manager"} & set(modules)
+    assert not {"mcp", "pydantic", "anyio", "httpx2", "autogen_core", "jackfield.manager", "jackfield.pool"} & set(
+        modules
+    )
 
 
 def test_a_config_can_be_read_and_a_manager_made_without_the_sdk() -> None:

@@ -61,10 +61,10 @@ _HOMES = {
         "StreamRenewed",
         "ToolsChanged",
     ),
-    "manager.blocking": ("BlockingSession",),
-    "manager.learning": ("CatalogRefresh",),
-    "manager.manager": ("MCPClientSessionManager",),
-    "router.router": ("Router",),
+    "pool.blocking": ("BlockingSession",),
+    "pool.catalog_observer": ("CatalogRefresh",),
+    "pool.session_manager": ("MCPClientSessionManager",),
+    "routing.router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
     "session.info": ("SessionInfo",),
@@ -128,10 +128,10 @@ if TYPE_CHECKING:
         StreamRenewed,
         ToolsChanged,
     )
-    from .manager.blocking import BlockingSession
-    from .manager.learning import CatalogRefresh
-    from .manager.manager import MCPClientSessionManager
-    from .router.router import Router
+    from .pool.blocking import BlockingSession
+    from .pool.catalog_observer import CatalogRefresh
+    from .pool.session_manager import MCPClientSessionManager
+    from .routing.router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
     from .session.info import SessionInfo

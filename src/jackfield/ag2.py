@@ -18,8 +18,8 @@ from .config.mcp_config import MCPConfig
 from .config.servers import HttpConfig, SseConfig, StdioConfig
 from .errors import ConfigError
 from .extras import load
-from .manager import manager
-from .manager.lease import SessionLease
+from .pool import session_manager
+from .pool.lease import SessionLease
 from .session.session import Session as BaseSession
 from .toolkit import create
 from .toolkit.toolkit import Toolkit
@@ -37,7 +37,7 @@ __all__ = [
 Line = Literal["1.x", "0.x"]
 
 
-class MCPClientSessionManager(manager.MCPClientSessionManager):
+class MCPClientSessionManager(session_manager.MCPClientSessionManager):
     """Jackfield's manager, whose sessions take and give what code written for AG2's expects."""
 
     _lease_type: ClassVar[type[SessionLease]] = AG2Lease

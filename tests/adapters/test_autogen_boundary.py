@@ -24,7 +24,7 @@ from tests.conftest import Scripted, Unruly
 
 from jackfield import CallHook, MCPClientSessionManager, MCPConfig, ToolCall, Toolkit
 from jackfield.adapters.autogen import JackfieldWorkbench, WorkbenchConfig
-from jackfield.router.router import Router
+from jackfield.routing.router import Router
 
 SECONDS = 20
 

@@ -13,7 +13,7 @@ from tests.conftest import Unruly, eventually, strays
 
 from jackfield import ConfigError, Session, SessionConfig
 from jackfield.adapters.autogen import JackfieldWorkbench
-from jackfield.manager.manager import MCPClientSessionManager
+from jackfield.pool.session_manager import MCPClientSessionManager
 
 LOST = "was lost and opened again"
 

@@ -426,7 +426,7 @@ def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(shared: Home, 
         "assert found.call_tool('count').result['content'][0]['text'] == '1'\n"
         "try: found.call_tool('nothing')\n"
         "except Exception as error: assert error.code == 'unknown_tool', error\n"
-        "heavy = {'mcp', 'pydantic', 'asyncio', 'anyio', 'httpx2', 'subprocess', 'inspect', 'jackfield.manager'}\n"
+        "heavy = {'mcp', 'pydantic', 'asyncio', 'anyio', 'httpx2', 'subprocess', 'inspect', 'jackfield.pool'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     # Measuring coverage imports much itself.

@@ -21,7 +21,7 @@ from tests.conftest import MARK, TOKEN, eventually, strays
 from tests.reliability.scenario import rig
 
 from jackfield import JackfieldError, MCPClientSessionManager, Session
-from jackfield.manager.lease import SessionLease
+from jackfield.pool.lease import SessionLease
 
 IDLE_SECONDS = 0.1
 MAX_SESSIONS = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.manager.pool import Evict, Open, Reuse, Wait, decide, stuck
+from jackfield.pool.decisions import Evict, Open, Reuse, Wait, decide, stuck
 
 
 @dataclass(frozen=True)

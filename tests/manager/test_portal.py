@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from jackfield.manager.portal import run_there
+from jackfield.pool.portal import run_there
 
 
 class Interrupted:

@@ -8,7 +8,7 @@ import re
 from mcp.types import ImageContent, TextContent
 
 from jackfield import ToolResult
-from jackfield.router.long_results import LongResults
+from jackfield.routing.long_results import LongResults
 
 
 def result_of(*texts: str) -> ToolResult:

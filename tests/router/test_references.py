@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import ToolEntry, UnknownServerError, UnknownToolError
-from jackfield.router.references import References
+from jackfield.routing.references import References
 
 SERVERS = ["files", "Web-Search", "a.b", "empty"]
 TOOLS = [

@@ -9,7 +9,7 @@ import pytest
 
 from jackfield import ToolEntry
 from jackfield.catalog.store import CatalogEntry
-from jackfield.router.render import answer_to, tool_line, unlisted
+from jackfield.routing.render import answer_to, tool_line, unlisted
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 

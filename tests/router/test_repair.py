@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.router.repair import converted, repaired_call
+from jackfield.routing.repair import converted, repaired_call
 
 NO_NAMES: frozenset[str] = frozenset()
 AS_TEXT = "arguments were given as a JSON string"

@@ -59,7 +59,7 @@ async def test_a_search_without_an_answer_asks_again_but_not_each_time(
     pushy: Pushy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jackfield.router.unlisted._PAUSE_FACTOR", 1e6)
+    monkeypatch.setattr("jackfield.routing.unlisted._PAUSE_FACTOR", 1e6)
     seen: list[Event] = []
     async with manager(pushy(), seen=seen) as opened:
         router = opened.router()
@@ -114,7 +114,7 @@ async def test_it_is_found_again_once_it_is_well(
 
 
 async def test_asking_has_a_deadline(tmp_path: Path, pushy: Pushy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jackfield.router.unlisted.ASK_SECONDS", 0.2)
+    monkeypatch.setattr("jackfield.routing.unlisted.ASK_SECONDS", 0.2)
     silent = pushy(silent=True)
     catalog = Catalog(tmp_path / "catalog")
     catalog.record_failure(silent, ServerStartError("It was not there."))

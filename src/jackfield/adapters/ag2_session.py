@@ -22,7 +22,7 @@ from mcp.types import (
 )
 
 from ..errors import InvalidArgumentsError
-from ..manager.lease import SessionLease
+from ..pool.lease import SessionLease
 from ..session.results import ToolResult
 from ..session.session import Session
 from .camel_case import with_camel_case

@@ -12,8 +12,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..manager.loop_thread import LoopUse
-from ..manager.manager import MCPClientSessionManager
+from ..pool.loop_thread import LoopUse
+from ..pool.session_manager import MCPClientSessionManager
 from ..session.home import Home, wait_blocking, wait_uncancelled
 from ..session.session import Session
 from ..toolkit.create import create_toolkit

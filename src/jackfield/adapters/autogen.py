@@ -23,9 +23,9 @@ from autogen_core.tools import ToolSchema, Workbench
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
-from ..manager.users import SessionUser
-from ..router.bounded import bounded
-from ..router.long_results import LongResults
+from ..pool.users import SessionUser
+from ..routing.bounded import bounded
+from ..routing.long_results import LongResults
 from ..session.boundary import as_error
 from ..session.detached import LockHere
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
@@ -38,8 +38,8 @@ from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 from .autogen_unopened import none_opened, opening_tool
 
 if TYPE_CHECKING:
-    from ..manager.manager import MCPClientSessionManager
-    from ..router.router import Router
+    from ..pool.session_manager import MCPClientSessionManager
+    from ..routing.router import Router
     from ..session.session import Session
 
 __all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "WorkbenchConfig"]

@@ -18,8 +18,8 @@ from ..session.callbacks import SessionCallbacks
 if TYPE_CHECKING:
     from mcp.types import LoggingLevel
 
-    from ..manager.manager import MCPClientSessionManager
-    from ..router.router import Router
+    from ..pool.session_manager import MCPClientSessionManager
+    from ..routing.router import Router
 
 STATE_TYPE = "JackfieldWorkbenchState"
 
@@ -91,7 +91,7 @@ def options_of(config: WorkbenchConfig) -> WorkbenchOptions:
 
 def manager_of(config: WorkbenchConfig) -> MCPClientSessionManager:
     """A manager by stored settings."""
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
 
     level: LoggingLevel | None = config.log_level  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     return MCPClientSessionManager(

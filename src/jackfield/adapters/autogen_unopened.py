@@ -11,8 +11,8 @@ from copy import copy
 from typing import Any
 
 from ..errors import JackfieldError, one_line
-from ..router.long_results import text_result
-from ..router.own_tools import own_tool
+from ..routing.long_results import text_result
+from ..routing.own_tools import own_tool
 from ..session.results import ToolResult
 from ..toolkit.tool import CallOptions, Tool
 

@@ -20,8 +20,8 @@ from langgraph.types import Command
 from mcp.types import ListToolsResult
 
 from ..errors import ConfigError
-from ..manager.manager import MCPClientSessionManager
 from ..plain import as_table
+from ..pool.session_manager import MCPClientSessionManager
 from ..session.detached import current_task
 from ..session.results import ToolResult
 from ..session.session import Session

@@ -15,8 +15,8 @@ from langchain_core.tools import BaseTool
 from ..config.discover import user_file
 from ..config.mcp_config import MCPConfig
 from ..errors import ConfigError
-from ..manager.manager import MCPClientSessionManager
 from ..plain import as_table
+from ..pool.session_manager import MCPClientSessionManager
 from ..session.callbacks import SessionCallbacks
 from ..session.hooks import CallHook
 from ..session.session import Session

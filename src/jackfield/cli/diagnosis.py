@@ -24,7 +24,7 @@ from ..config.mcp_config import MCPConfig
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
-from ..manager.manager import MCPClientSessionManager
+from ..pool.session_manager import MCPClientSessionManager
 from .output import shown_path
 from .wording import count
 

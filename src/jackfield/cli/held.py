@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
-from ..manager.portal import run_there
+from ..pool.portal import run_there
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
 from .wording import state_lost
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ..config.servers import ServerConfig
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
 
 _T = TypeVar("_T")
 
@@ -165,7 +165,7 @@ class HeldSession:
 
 
 async def _new_manager() -> MCPClientSessionManager:
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
     from ..session import requests  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     return MCPClientSessionManager()

@@ -115,7 +115,7 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
         UnknownToolError: There is none, or its server was never listed; the hint says what to do.
         UnknownServerError: It names no server.
     """
-    from ..router.references import References
+    from ..routing.references import References
 
     outlines = servers.outlines()
     tools = [tool for outline in outlines for tool in servers.catalog.tools(outline)]

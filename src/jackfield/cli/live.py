@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 0.001
 
-_NEEDED = ("..manager.manager", "..session.requests", "..session.session", "..transport.connection")
+_NEEDED = ("..pool.session_manager", "..session.requests", "..session.session", "..transport.connection")
 
 
 def run_live(
@@ -92,7 +92,7 @@ async def _made(
     on_progress: ProgressListener | None,
 ) -> Result:
     from ..errors import JackfieldError
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
     from ..session.requests import as_json, make_request
 
     async with MCPClientSessionManager().open_session(config) as session:

@@ -111,7 +111,7 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
 
     from ..gateway.gateway import Gateway
     from ..gateway.stdio import serve_stdio
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
 
     if is_terminal(sys.stdin):
         invocation.output.note(
@@ -139,7 +139,7 @@ def _serve_http(
 
     from ..gateway.gateway import Gateway
     from ..gateway.http import RECONNECT_SECONDS, listen, serve_http
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
 
     output = invocation.output
     listener, url = listen(address)

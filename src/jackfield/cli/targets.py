@@ -245,7 +245,7 @@ def find_tool(target: Target, tools: Sequence[ToolEntry], *, is_fresh: bool = Fa
     Raises:
         UnknownToolError: There is none, or more than one; the hint has the nearest names.
     """
-    from ..router.references import References
+    from ..routing.references import References
 
     exact = next((tool for tool in tools if tool.name == target.name), None)
     if exact is not None:

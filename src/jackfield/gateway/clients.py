@@ -12,12 +12,12 @@ from anyio.abc import TaskGroup
 
 from ..config.servers import BaseServerConfig
 from ..errors import SessionExpiredError
-from ..manager.manager import MCPClientSessionManager
+from ..pool.session_manager import MCPClientSessionManager
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
 
-    from ..router.router import Router
+    from ..routing.router import Router
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""

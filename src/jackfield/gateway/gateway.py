@@ -36,7 +36,7 @@ from .. import __version__
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError, did_you_mean
 from ..events import CatalogChanged
-from ..manager.manager import MCPClientSessionManager
+from ..pool.session_manager import MCPClientSessionManager
 from ..toolkit.tool import Tool
 from .clients import KEEP, Client, Clients
 from .listing import AllTools

@@ -12,8 +12,8 @@ from anyio.abc import TaskGroup
 from ..adapters.model_schema import ModelSchema, described, model_schema, model_tool
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
-from ..manager.manager import MCPClientSessionManager
-from ..manager.users import SessionUser
+from ..pool.session_manager import MCPClientSessionManager
+from ..pool.users import SessionUser
 from ..toolkit.create import LeasedSource, server_tool
 from ..toolkit.naming import assign_names
 from ..toolkit.tool import Tool

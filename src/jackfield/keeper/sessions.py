@@ -20,7 +20,7 @@ import anyio
 
 from ..errors import KeeperError
 from ..events import Event, SessionClosed
-from ..manager.manager import MCPClientSessionManager
+from ..pool.session_manager import MCPClientSessionManager
 from .configs import from_wire
 
 if TYPE_CHECKING:

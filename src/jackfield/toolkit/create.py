@@ -17,7 +17,7 @@ from mcp.types import Tool as ListedTool
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..events import SessionLog
-from ..manager.users import SessionUser
+from ..pool.users import SessionUser
 from ..session.deadlines import Deadline
 from ..session.detached import LockHere
 from ..session.results import ToolResult
@@ -29,7 +29,7 @@ from .toolkit import Toolkit, is_wanted
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
     from ..session.listing import ToolListing
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)

@@ -178,8 +178,8 @@ class Toolkit(Live):
         Raises:
             ConfigError: That is less than 1.
         """
-        results = load("jackfield.router.long_results", "LongResults")(max_result_chars)
-        return load("jackfield.router.bounded", "bounded")(self, results)
+        results = load("jackfield.routing.long_results", "LongResults")(max_result_chars)
+        return load("jackfield.routing.bounded", "bounded")(self, results)
 
     def for_models(self) -> Toolkit:
         """The same tools with schemas that model APIs take, for frameworks without an adapter here.

@@ -11,11 +11,11 @@ from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
 from ..live import without_source
-from ..manager.users import SessionUser
+from ..pool.users import SessionUser
 
 if TYPE_CHECKING:
-    from ..manager.lease import SessionLease
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.lease import SessionLease
+    from ..pool.session_manager import MCPClientSessionManager
     from ..session.session import Session
 
 QueryHandler = Callable[["Session", str], Awaitable[str]]

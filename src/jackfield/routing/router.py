@@ -14,7 +14,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownToolError
 from ..extras import load
 from ..live import Live, without_source
-from ..manager.users import SessionUser
+from ..pool.users import SessionUser
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.tool import CallOptions, Tool
@@ -41,7 +41,7 @@ from .unlisted import Unlisted
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
     from ..session.results import ToolResult
 
 Mode = Literal["auto", "tools", "search", "server"]

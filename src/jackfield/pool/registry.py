@@ -24,7 +24,7 @@ from ..session.info import SessionInfo
 from ..session.owner import SessionObserver, SessionOwner
 from ..session.rivals import Rivals
 from ..session.statistics import Totals
-from .pool import Decision, Evict, Open, Reuse, Wait, decide, stuck
+from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
 from .users import SessionUser
 
 _REMEMBERED_LOSSES = 10_000

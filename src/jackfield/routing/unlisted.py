@@ -11,12 +11,12 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, SessionTimeoutError
-from ..manager.users import SessionUser
+from ..pool.users import SessionUser
 from ..session.deadlines import Deadline
 from .render import failing, unlisted
 
 if TYPE_CHECKING:
-    from ..manager.manager import MCPClientSessionManager
+    from ..pool.session_manager import MCPClientSessionManager
 
 ASK_SECONDS = 10.0
 """How long a search without an answer waits for servers that it asks again."""

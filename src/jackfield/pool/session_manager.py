@@ -27,7 +27,7 @@ from ..session.info import SessionInfo
 from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
-from .learning import CatalogObserver, CatalogRefresh
+from .catalog_observer import CatalogObserver, CatalogRefresh
 from .lease import SessionLease
 from .loop_thread import LoopThread, LoopUse
 from .opened import SessionGroup
@@ -36,9 +36,9 @@ from .users import SessionUser
 
 if TYPE_CHECKING:
     from ..adapters.autogen import JackfieldWorkbench
-    from ..router.policy import Ask, Policy
-    from ..router.query import QueryHandler, QueryTool
-    from ..router.router import Mode, Router
+    from ..routing.policy import Ask, Policy
+    from ..routing.query import QueryHandler, QueryTool
+    from ..routing.router import Mode, Router
     from ..toolkit.toolkit import Toolkit
 
 DEFAULT_MAX_SESSIONS = 100
@@ -402,7 +402,7 @@ class MCPClientSessionManager(Live):
             key: Whose sessions it uses; one of the function's own if omitted.
             handler: `async (session, query) -> str`, to answer queries with an agent or code of your own.
         """
-        return load("jackfield.router.query", "make_query_tool")(self, servers, key=key, handler=handler)
+        return load("jackfield.routing.query", "make_query_tool")(self, servers, key=key, handler=handler)
 
     def router(
         self,
@@ -431,7 +431,7 @@ class MCPClientSessionManager(Live):
         Raises:
             ConfigError: There is no such mode, or `policy` or `on_ask` is no function.
         """
-        return load("jackfield.router.router", "Router")(
+        return load("jackfield.routing.router", "Router")(
             self,
             servers,
             mode=mode,
