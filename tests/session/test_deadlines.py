@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.conftest import Pushy
 
@@ -20,6 +21,7 @@ from jackfield import (
     ToolCall,
     create_toolkit,
 )
+from jackfield.session.deadlines import Deadline
 from jackfield.toolkit.create import LeasedSource
 
 
@@ -120,3 +122,23 @@ async def test_opening_for_a_call_counts_where_the_call_is_given_a_bound(pushy: 
         assert caught.value.sent is False
         working = LeasedSource(manager, pushy(), "eve")
         assert (await working.call_tool("work", call_timeout=30)).text == "done"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_deadline_that_is_extended_moves_the_end_of_waits_that_have_begun(backend: str) -> None:
+    async def wait() -> None:
+        deadline = Deadline.after(0.05)
+        started = anyio.current_time()
+        with deadline.scope() as waiting, anyio.CancelScope(deadline=started + 0.02) as shorter:
+            deadline.extend(started + 0.3)
+            deadline.extend(started)  # an earlier time changes nothing
+            await anyio.sleep_forever()
+        assert shorter.cancelled_caught
+        with deadline.scope() as waiting:
+            await anyio.sleep_forever()
+        assert waiting.cancelled_caught
+        assert deadline.has_passed
+        assert anyio.current_time() - started >= 0.3
+        assert deadline.seconds == pytest.approx(0.3, abs=0.02)
+
+    anyio.run(wait, backend=backend)

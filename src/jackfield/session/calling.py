@@ -137,7 +137,7 @@ class Caller:
         Raises:
             SessionTimeoutError: Out of time.
         """
-        with anyio.CancelScope(deadline=deadline.at) as scope:
+        with deadline.scope() as scope:
             await event.wait()
         if scope.cancelled_caught:
             raise self._timed_out(method, deadline, CallRecord(method))
@@ -171,11 +171,11 @@ class Caller:
         attempt, wait, known = 1, 0.0, self.known_generation
         sent: bool | None = False
         while True:
-            scope = anyio.CancelScope(deadline=deadline.at)
-            record = CallRecord(method, scope=scope, headers=headers or {})
             is_late = False  # Whether the server had no more time for this attempt, but there is time for another.
+            record = CallRecord(method, headers=headers or {})
             try:
-                with scope:
+                with deadline.scope() as scope:
+                    record.scope = scope
                     if wait:
                         await anyio.sleep(wait)
                     connection = owner.connection or await owner.ready()

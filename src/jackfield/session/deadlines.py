@@ -1,11 +1,12 @@
-"""`Deadline`: when all of a call must be done; and `asked`, which runs a user's own code under it."""
+"""`Deadline`: the time by which a request must be done; and `asked`, which runs a user's own code until then."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -13,14 +14,52 @@ import anyio
 from .boundary import NOT_SENT, ends_caller, in_words
 
 
-@dataclass(frozen=True)
-class Deadline:
-    """When all that somebody asked for must be done, however many requests it takes."""
+class DeadlineScope:
+    """Enters a cancel scope that ends at a deadline.
 
-    seconds: float | None
-    """How long that is, for errors; `None`: for ever."""
-    at: float
-    """In the event loop's time."""
+    Args:
+        scopes: Those that have been entered and not been left.
+        at: The deadline.
+    """
+
+    __slots__: tuple[str, ...] = ("_scope", "_scopes")
+
+    def __init__(self, scopes: list[anyio.CancelScope], at: float) -> None:
+        self._scopes = scopes
+        self._scope = anyio.CancelScope(deadline=at)
+
+    def __enter__(self) -> anyio.CancelScope:
+        self._scope.__enter__()
+        self._scopes.append(self._scope)
+        return self._scope
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._scopes.remove(self._scope)
+        return self._scope.__exit__(exc_type, exc, traceback)
+
+
+class Deadline:
+    """The time by which a request must be done, however many steps it takes.
+
+    Every step is handed the same object, so no step can start a bound of its own. A step waits inside of `scope()`:
+    extending the deadline then also moves the end of waits that have begun.
+
+    Args:
+        seconds: How long the request may take in all, for errors; `None`: without end.
+        at: The time in the event loop's clock.
+    """
+
+    __slots__: tuple[str, ...] = ("_scopes", "at", "seconds")
+
+    def __init__(self, seconds: float | None, at: float) -> None:
+        self.seconds: float | None = seconds
+        self.at: float = at
+        self._scopes: list[anyio.CancelScope] = []
+
+    def __repr__(self) -> str:
+        return f"<Deadline seconds={self.seconds} at={self.at:g}>"
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
@@ -28,8 +67,21 @@ class Deadline:
         return cls(seconds, math.inf if seconds is None else anyio.current_time() + seconds)
 
     def not_before(self, seconds: float) -> Deadline:
-        """The same, or that many seconds from now if that is later."""
-        return replace(self, at=max(self.at, anyio.current_time() + seconds))
+        """A deadline of its own at the same time, or that many seconds from now if that is later."""
+        return Deadline(self.seconds, max(self.at, anyio.current_time() + seconds))
+
+    def extend(self, at: float) -> None:
+        """Move the deadline to a later time, also for the waits that have begun; an earlier time changes nothing."""
+        before, self.at = self.at, max(self.at, at)
+        if self.seconds is not None:
+            self.seconds = None if self.at == math.inf else self.seconds + self.at - before
+        for scope in self._scopes:
+            if scope.deadline == before:  # one that ends earlier has a bound of its own
+                scope.deadline = self.at
+
+    def scope(self) -> DeadlineScope:
+        """A cancel scope that ends at the deadline, wherever that is moved to."""
+        return DeadlineScope(self._scopes, self.at)
 
     @property
     def seconds_left(self) -> float:
@@ -97,7 +149,7 @@ async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
     """
     value: object = None
     failure: BaseException | None = None
-    with anyio.CancelScope(deadline=deadline.at) as scope:
+    with deadline.scope() as scope:
         try:
             returned = function()
             value = await returned if inspect.isawaitable(returned) else returned

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 from mcp import InvalidUriTemplate
 from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ResourceTemplate
 from mcp.types import Tool as ListedTool
@@ -192,7 +191,7 @@ class LeasedSource:
         lease.user = self._user
         deadline = Deadline.after(call_timeout)
         session = None
-        with anyio.CancelScope(deadline=deadline.at):
+        with deadline.scope():
             session = await lease.__aenter__()
         if session is None:
             name = self._config.server_name
@@ -235,7 +234,7 @@ class OrderedSource:
             JackfieldError: As `Session.call_tool` does.
         """
         turn, deadline = self._turn.get(), Deadline.after(call_timeout)
-        with anyio.CancelScope(deadline=deadline.at) as waiting:
+        with deadline.scope() as waiting:
             await turn.acquire()
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
