@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, eventually, strays
 
 from jackfield.transport import guard
-from jackfield.transport.tree import StartedProgram
+from jackfield.transport.program import StartedProgram
 
 IN_A_SESSION = """
 import sys, anyio
@@ -31,7 +31,7 @@ anyio.run(main)
 AHEAD = """
 import os, sys, time
 from jackfield.config.launch import Launch
-from jackfield.transport.start import started_ahead
+from jackfield.transport.program import started_ahead
 
 with started_ahead(Launch("s", sys.executable, sys.argv[2:], {mark})):
     if sys.argv[1] == "forks" and os.fork() == 0:

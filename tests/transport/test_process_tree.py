@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from tests.conftest import MARK, TOKEN, Unruly, eventually, strays
 
 from jackfield import JackfieldError, MCPClientSessionManager, SessionConfig
-from jackfield.transport import tree
+from jackfield.transport import procfs
+from jackfield.transport.program import StartedProgram
 
 BACKENDS = ["asyncio", "trio"]
 QUICK = SessionConfig(close_timeout=1.0)
@@ -130,10 +131,10 @@ async def test_an_error_names_what_was_not_handed_on(
 
 
 def test_what_is_started_while_the_tree_is_killed_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, late = tree._Tree.running, list[subprocess.Popen[bytes]]()
+    running, late = procfs.Tree.running, list[subprocess.Popen[bytes]]()
     environment = {"PATH": os.environ["PATH"], MARK: TOKEN}
 
-    def overtaken(self: tree._Tree) -> list[int]:
+    def overtaken(self: procfs.Tree) -> list[int]:
         found = running(self)
         if not late:
             # As by a daemon that forks in a session of its own just before it is killed.
@@ -141,8 +142,8 @@ def test_what_is_started_while_the_tree_is_killed_is_killed_too(monkeypatch: pyt
             late.append(subprocess.Popen(["sleep", "1000"], env={**environment, name: mark}, start_new_session=True))
         return found
 
-    monkeypatch.setattr(tree._Tree, "running", overtaken)
-    program = tree.StartedProgram.start("sleep", ["1000"], environment, None)
+    monkeypatch.setattr(procfs.Tree, "running", overtaken)
+    program = StartedProgram.start("sleep", ["1000"], environment, None)
     try:
         program.kill()
         assert late[0].wait(5) == -signal.SIGKILL

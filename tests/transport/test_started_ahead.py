@@ -18,8 +18,8 @@ from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
 from jackfield.config.inherited import inherited_environment
 from jackfield.config.launch import Launch
-from jackfield.transport import start
-from jackfield.transport.start import end_started, started_ahead, take_started
+from jackfield.transport import program
+from jackfield.transport.program import end_started, started_ahead, take_started
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -142,7 +142,7 @@ def test_starting_imports_neither_the_sdk_nor_an_event_loop() -> None:
     code = """
     import sys
     from jackfield.config.launch import Launch
-    from jackfield.transport.start import started_ahead
+    from jackfield.transport.program import started_ahead
     with started_ahead(Launch("x", "cat")):
         pass
     print([name for name in ("mcp", "pydantic", "anyio", "asyncio", "httpx2") if name in sys.modules])
@@ -156,14 +156,14 @@ INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
 from jackfield.config.launch import Launch
-from jackfield.transport import proc, start, tree
+from jackfield.transport import procfs, program
 
 launch = Launch("x", sys.executable, ("-S", "{server}", "--ignore-eof", "--ignore-sigterm"), {{"{mark}": "{token}"}})
 at, seen = int(sys.argv[1]), 0
 
 def count(frame, event, argument):
     global seen
-    if frame.f_code.co_filename in (start.__file__, tree.__file__, proc.__file__, tree.subprocess.__file__):
+    if frame.f_code.co_filename in (program.__file__, procfs.__file__, program.subprocess.__file__):
         if event == "line":
             seen += 1
             if seen == at:
@@ -174,7 +174,7 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 try:
     sys.settrace(count)
-    with start.started_ahead(launch):
+    with program.started_ahead(launch):
         sys.settrace(None)
         print("started", seen, flush=True)
         if at == 0:
@@ -215,4 +215,4 @@ def test_a_signal_that_is_ignored_stays_so(unruly: Unruly) -> None:
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert not start._waiting
+    assert not program._waiting

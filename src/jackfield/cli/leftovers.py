@@ -23,8 +23,8 @@ def leftovers() -> Iterator[Leftover]:
     """Servers of this user that still run although who started them is gone. Linux only; elsewhere none is seen."""
     if sys.platform != "linux":
         return
-    from ..transport.proc import environment_of, process_ids, status_of
-    from ..transport.tree import MARK
+    from ..transport.procfs import environment_of, process_ids, status_of
+    from ..transport.program import MARK
 
     for pid in process_ids():
         try:

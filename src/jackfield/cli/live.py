@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..config.launch import Launch
-from ..transport.start import ENDING, end_started, started_ahead
+from ..transport.program import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result, Steps
 

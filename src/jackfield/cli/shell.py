@@ -13,7 +13,7 @@ from typing import Protocol
 import typer
 
 from ..errors import JackfieldError
-from ..transport.start import ENDING
+from ..transport.program import ENDING
 from . import exits
 from .invocation import Invocation
 from .output import Output, is_terminal

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from ..transport.proc import environment_of, process_ids
+from ..transport.procfs import environment_of, process_ids
 from .configs import KEEPER_MARK
 
 # For leaving by itself after SIGTERM.

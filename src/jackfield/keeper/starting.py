@@ -10,7 +10,7 @@ import sys
 import time
 
 from ..errors import JackfieldError, KeeperError
-from ..transport.tree import MARK
+from ..transport.program import MARK
 from .configs import KEEPER_MARK, SETTINGS
 from .place import Place
 from .protocol import error_from_wire

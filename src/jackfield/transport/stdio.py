@@ -25,11 +25,11 @@ from ..config.inherited import inherited_environment
 from ..config.launch import Launch
 from ..config.servers import StdioConfig
 from ..secret_values import inherited_secrets, keep_secret
-from .process import ChildProcess, read_some
+from .child import ChildProcess, read_some
+from .program import start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
 from .sdk_streams import MessageReader, MessageWriter, is_cancellation, read_message, sendable
-from .start import start_program, take_started
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5

@@ -1,6 +1,6 @@
 """A child process in the event loop: waiting for it, and ending it with everything it started.
 
-Stopping ends the whole tree, also helpers that the child left behind when it exited; see `tree`.
+Stopping ends the whole tree, also helpers that the child left behind when it exited; see `program`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .tree import REAP_SECONDS, StartedProgram
+from .program import REAP_SECONDS, StartedProgram
 
 # Where there is no process descriptor to wait on (macOS), exits are noticed this often.
 _POLL_SECONDS = 0.02

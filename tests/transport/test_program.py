@@ -12,8 +12,9 @@ import psutil
 import pytest
 from tests.conftest import MARK, TOKEN, eventually
 
-from jackfield.transport import proc, tree
-from jackfield.transport.tree import StartedProgram
+from jackfield.transport import procfs
+from jackfield.transport import program as programs
+from jackfield.transport.program import StartedProgram
 
 Start = Callable[[str], StartedProgram]
 
@@ -94,7 +95,7 @@ def test_one_that_was_started_by_another_that_ended_while_they_were_listed_is_fo
     if is_reaped:
         ended.wait()
     looks = iter([[str(ended.pid)], os.listdir("/proc")])
-    monkeypatch.setattr(proc.os, "listdir", lambda path: next(looks))
+    monkeypatch.setattr(procfs.os, "listdir", lambda path: next(looks))
     assert program.survivors() == [helper]
     ended.wait()
 
@@ -110,10 +111,10 @@ def test_where_processes_end_all_the_time_it_is_not_looked_for_ever(
         looks.append(path)
         return [str(NO_PROCESS + len(looks))]
 
-    monkeypatch.setattr(proc.os, "listdir", listdir)
+    monkeypatch.setattr(procfs.os, "listdir", listdir)
     assert program.survivors() == []
     assert 1 < len(looks) < 10
-    monkeypatch.setattr(proc.os, "listdir", lambda path: [str(program.pid)])
+    monkeypatch.setattr(procfs.os, "listdir", lambda path: [str(program.pid)])
     assert program.survivors() == [], "its own zombie is none"
 
 
@@ -121,13 +122,13 @@ def test_a_tree_that_is_gone_is_not_looked_for_again(start: Start, monkeypatch: 
     program = start("exit 0")
     assert eventually(lambda: program.exit_code == 0)
     # Of all that there are, some may end just now, and it would not be sure yet.
-    monkeypatch.setattr(proc.os, "listdir", lambda path: [str(program.pid)])
+    monkeypatch.setattr(procfs.os, "listdir", lambda path: [str(program.pid)])
     assert program.survivors() == []
 
     def refused(path: str) -> list[str]:
         raise AssertionError(f"{path} is listed")
 
-    monkeypatch.setattr(proc.os, "listdir", refused)
+    monkeypatch.setattr(procfs.os, "listdir", refused)
     assert program.survivors() == []
     assert not program.signal_tree(signal.SIGTERM)
     program.kill()
@@ -139,13 +140,13 @@ def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(
     program = start("setsid sleep 60 & echo $!")
     helper = helper_of(program)
     assert eventually(lambda: program.exit_code == 0 and os.getsid(helper) == helper)
-    environment_of, read = tree.environment_of, list[int]()
+    environment_of, read = procfs.environment_of, list[int]()
 
     def recorded(pid: int) -> list[bytes]:
         read.append(pid)
         return environment_of(pid)
 
-    monkeypatch.setattr(tree, "environment_of", recorded)
+    monkeypatch.setattr(procfs, "environment_of", recorded)
     assert program.survivors() == [helper]
     assert helper in read
     assert os.getpid() not in read, "what is older than the program cannot be of its tree"
@@ -154,7 +155,8 @@ def test_a_helper_in_a_session_of_its_own_is_found_by_its_mark_alone(
 def test_where_there_is_no_proc_the_whole_group_is_ended_all_the_same(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "sys", SimpleNamespace(platform="darwin"))
+    for module in (programs, procfs):
+        monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
     program = start(WITH_HELPER)
     helper = helper_of(program)
     assert program.descriptor is None
@@ -173,7 +175,7 @@ def test_a_kernel_that_gives_no_descriptor_of_a_process(start: Start, monkeypatc
     def refused(pid: int) -> int:
         raise PermissionError("as some containers do")
 
-    monkeypatch.setattr(tree.os, "pidfd_open", refused)
+    monkeypatch.setattr(programs.os, "pidfd_open", refused)
     program = start("sleep 60")
     assert program.descriptor is None
     program.kill()
@@ -183,7 +185,7 @@ def test_a_kernel_that_gives_no_descriptor_of_a_process(start: Start, monkeypatc
 def test_a_fork_of_this_process_ends_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     program = start("sleep 60")
     with monkeypatch.context() as patch:
-        patch.setattr(tree.os, "getpid", lambda: 1)
+        patch.setattr(programs.os, "getpid", lambda: 1)
         program.kill_forgotten()
     assert is_running(program.pid)
 

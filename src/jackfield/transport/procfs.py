@@ -1,0 +1,112 @@
+"""Processes as Linux shows them in /proc: proc(5); and the tree of those that one of them started.
+
+Any may be gone by the time it is asked about: `OSError`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+_LOOKS = 3
+
+
+class Status(NamedTuple):
+    """What a process is to others."""
+
+    has_ended: bool
+    """It is a zombie."""
+    parent: int
+    group: int
+    session: int
+    started: int
+    """In ticks of the kernel's clock."""
+
+
+def process_ids() -> list[int]:
+    """All there are."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def status_of(pid: int) -> Status:
+    """How a process stands."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        # The command's name may hold anything, so count fields from its closing bracket.
+        fields = file.read().rpartition(b")")[2].split()
+    return Status(fields[0] in (b"Z", b"X"), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """`NAME=value` of each variable; none where it is a thread of the kernel's, or is in the middle of `exec`."""
+    with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+        return file.read().split(b"\0")[:-1]
+
+
+class Tree:
+    """A process and all that it started, found in /proc.
+
+    Args:
+        leader: The process. It is not reaped before its tree is gone.
+        mark: `NAME=value` in the environment of all of them.
+        has_exited: Whether the leader has.
+    """
+
+    def __init__(self, leader: int, mark: str, has_exited: Callable[[], bool]) -> None:
+        self.leader: int = leader
+        self._has_exited = has_exited
+        self.is_gone: bool = False
+        """Nothing of it runs, so nothing of it ever will: it need not be looked for again."""
+        self._wanted = mark.encode()
+        try:
+            # What is older is no descendant, and its environment need not be read.
+            self._since = status_of(leader).started
+        except OSError:
+            self._since = 0
+
+    def running(self) -> list[int]:
+        """Its processes that still run.
+
+        Where there is no /proc only the leader can be seen; signals reach its whole group all the same.
+        """
+        if self.is_gone:
+            return []
+        if sys.platform != "linux":
+            return [] if self._has_exited() else [self.leader]
+        # One that ended after it was listed may have started another before, which only another look can find.
+        seen: set[int] = set()
+        for _ in range(_LOOKS):
+            has_exited = self._has_exited()
+            found, unclear = self._look()
+            if found:
+                return found
+            if unclear <= seen:
+                self.is_gone = has_exited
+                break
+            seen |= unclear
+        return []
+
+    def _look(self) -> tuple[list[int], set[int]]:
+        """What runs, and of which it cannot be said: they have ended, or are just becoming another program."""
+        found: list[int] = []
+        unclear: set[int] = set()
+        for pid in process_ids():
+            try:
+                status = status_of(pid)
+                if status.started < self._since:
+                    continue
+                if status.has_ended:
+                    unclear.add(pid)
+                elif self.leader in (status.group, status.session):
+                    found.append(pid)
+                elif not (environment := environment_of(pid)):
+                    unclear.add(pid)
+                elif self._wanted in environment:
+                    found.append(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                unclear.add(pid)
+            except OSError:
+                continue  # another user's
+        unclear.discard(self.leader)
+        return found, unclear
