@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,10 @@ from jackfield import (
     MCPClientSessionManager,
     MCPConfig,
     SessionConfig,
+    SessionTerminatedError,
     SessionTimeoutError,
     ToolCall,
+    UnknownToolError,
     create_toolkit,
 )
 from jackfield.session.deadlines import Deadline
@@ -49,16 +53,69 @@ async def test_a_caller_waits_for_no_other_callers_listing(pushy: Pushy) -> None
         patient.cancel()
 
 
-async def test_a_listing_that_was_given_up_is_made_by_the_next_who_waits(pushy: Pushy) -> None:
-    async with MCPClientSessionManager().open_session(pushy("--unanswered-lists", "1")) as session:
-        first = asyncio.create_task(session.call_tool("work"))
+async def test_a_caller_waits_for_no_other_callers_listing_that_has_no_bound(pushy: Pushy) -> None:
+    config = pushy("--unanswered-lists", "1000", session=SessionConfig(call_timeout=None))
+    async with MCPClientSessionManager().open_session(config) as session:
+        endless = asyncio.create_task(session.call_tool("work"))
         while not pushy.log("tools/list"):
             await asyncio.sleep(0.01)
-        others = [asyncio.create_task(session.call_tool("work")) for _ in range(5)]
-        await asyncio.sleep(0)
-        first.cancel()
-        assert [(await other).text for other in others] == ["done"] * 5
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s; others still wait for its answer"):
+            await session.tool_listing(call_timeout=0.2)
+        assert not endless.done()
+        endless.cancel()
+
+
+async def test_a_listing_goes_on_without_the_caller_who_began_it(pushy: Pushy) -> None:
+    async with (
+        MCPClientSessionManager() as manager,
+        manager.open_session(pushy("--pages", "4", "--page-delay", "0.2"), key="k") as mine,
+    ):
+        async with manager.open_session(mine.config, key="k") as others:
+            first = asyncio.create_task(others.call_tool("work"))
+            while not pushy.log("tools/list"):
+                await asyncio.sleep(0.01)
+            calls = [asyncio.create_task(mine.call_tool("work")) for _ in range(5)]
+            await asyncio.sleep(0)
+            first.cancel()
+        assert [(await call).text for call in calls] == ["done"] * 5
+        assert len(pushy.log("tools/list")) == 4
+
+
+async def test_a_listing_that_nobody_waits_for_is_cancelled_and_the_next_caller_begins_another(pushy: Pushy) -> None:
+    async with MCPClientSessionManager().open_session(pushy("--unanswered-lists", "1")) as session:
+        callers = [asyncio.create_task(session.call_tool("work")) for _ in range(3)]
+        while not pushy.log("tools/list"):
+            await asyncio.sleep(0.01)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        assert (await session.call_tool("work")).text == "done"
         assert len(pushy.log("tools/list")) == 2
+        assert len(pushy.log("notifications/cancelled")) == 1
+
+
+async def test_calls_that_do_not_fit_share_the_listing_that_is_fetched_for_them(pushy: Pushy) -> None:
+    async with MCPClientSessionManager().open_session(pushy("--page-delay", "0.2")) as session:
+        listing = await session.tool_listing()
+        assert listing
+        listing.fetched_at -= 10
+        calls = await asyncio.gather(*(session.call_tool("misfit") for _ in range(5)), return_exceptions=True)
+        assert [type(call) for call in calls] == [UnknownToolError] * 5
+        assert len(pushy.log("tools/list")) == 2
+
+
+async def test_those_who_share_a_listing_have_errors_of_their_own(pushy: Pushy) -> None:
+    config = pushy("--unanswered-lists", "1", session=SessionConfig(retry_attempts=0))
+    async with MCPClientSessionManager().open_session(config) as session:
+        calls = [asyncio.create_task(session.call_tool("work")) for _ in range(3)]
+        while not pushy.log("tools/list"):
+            await asyncio.sleep(0.01)
+        assert session.process_id
+        os.kill(session.process_id, signal.SIGKILL)
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(error) for error in errors] == [SessionTerminatedError] * 3
+        assert [error.sent for error in errors] == [False] * 3  # type: ignore[union-attr]
+        assert len({id(error) for error in errors}) == 3
 
 
 class Waits(CallHook):

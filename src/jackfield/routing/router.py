@@ -303,7 +303,7 @@ class Router(Live):
             try:
                 await self._unlisted.list(server, deadline)
             except JackfieldError as error:
-                from ..session.session import not_made
+                from ..session.tool_calls import not_made
 
                 raise error if error.sent is False else not_made(reference, error) from None
         try:

@@ -31,7 +31,8 @@ from ..errors import (
 )
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
-from .deadlines import Deadline
+from .deadlines import Bound, Deadline
+from .listing import PageT, all_pages
 from .losses import forked, refused
 from .owner import SessionOwner
 from .retry import may_call_again
@@ -53,10 +54,6 @@ _CARRIED_OUT = {
 }
 
 
-Bound = float | Deadline | None
-"""Seconds for what is asked for here, or the deadline of what it is a part of; `None`: the server's setting."""
-
-
 class Caller:
     """Makes requests on a session.
 
@@ -72,7 +69,9 @@ class Caller:
         self.known_generation: int = owner.known_generation
         """The generation whose state the user counts on."""
         self._name = owner.config.server_name
-        self._on_idle = on_idle
+        self.on_idle: Callable[[SessionOwner], None] = on_idle
+        self.last_record: CallRecord = CallRecord("")
+        """What became of the last request that was begun."""
 
     def usable(self) -> SessionOwner:
         """The session, while requests may be made on it.
@@ -126,21 +125,23 @@ class Caller:
 
     def deadline(self, bound: Bound) -> Deadline:
         """When what is asked for now must be done."""
-        if isinstance(bound, Deadline):
-            return bound
         self.usable()
-        return Deadline.after(self.owner.config.session.call_timeout if bound is None else bound)
+        return Deadline.of(bound, self.owner.config.session.call_timeout)
 
-    async def wait(self, event: anyio.Event, method: str, deadline: Deadline) -> None:
-        """Wait for the end of somebody else's request.
+    def noted(self, error: JackfieldError) -> JackfieldError:
+        """An error that the user is about to be given, and knows then what state it says is gone."""
+        if error.state_lost and error.generation is not None:
+            self.is_told(error.generation + 1)
+        return error
 
-        Raises:
-            SessionTimeoutError: Out of time.
-        """
-        with deadline.scope() as scope:
-            await event.wait()
-        if scope.cancelled_caught:
-            raise self._timed_out(method, deadline, CallRecord(method))
+    async def pages(
+        self, method: str, deadline: Deadline, fetch: Callable[[Client, str | None], Awaitable[PageT]]
+    ) -> tuple[list[PageT], list[str]]:
+        """All pages of a listing, and what was wrong with them; see `all_pages`."""
+        return await all_pages(
+            self.owner.config,
+            lambda cursor: self.request(method, deadline, lambda client: fetch(client, cursor)),
+        )
 
     async def request(
         self,
@@ -172,7 +173,7 @@ class Caller:
         sent: bool | None = False
         while True:
             is_late = False  # Whether the server had no more time for this attempt, but there is time for another.
-            record = CallRecord(method, headers=headers or {})
+            record = self.last_record = CallRecord(method, headers=headers or {})
             try:
                 with deadline.scope() as scope:
                     record.scope = scope
@@ -189,7 +190,7 @@ class Caller:
                     raise failure
                 is_late = attempt_timeout is not None and anyio.current_time() < deadline.at
                 missed = Deadline(attempt_timeout, scope.deadline) if is_late else deadline
-                raise self._timed_out(method, missed, last, attempt)
+                raise self.timed_out(method, missed, last, attempt)
             except JackfieldError as error:
                 attempt += 1
                 ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe, is_late)
@@ -200,9 +201,7 @@ class Caller:
                     if method == "tools/call" and known < record.generation and not error.state_lost:
                         # The first that the user hears of the session after it was opened again.
                         error.state_lost, error.generation = True, record.generation - 1
-                    if error.state_lost and error.generation is not None:
-                        self.is_told(error.generation + 1)
-                    error.without_trace(context)
+                    self.noted(error).without_trace(context)
                     raise
                 sent = error.sent if sent is False else sent
                 if on_retry is not None:
@@ -256,13 +255,27 @@ class Caller:
                 connection.drained.set()
             owner.last_used_at = time.time()
             if owner.in_flight == 0:
-                self._on_idle(owner)
+                self.on_idle(owner)
 
-    def _timed_out(self, method: str, deadline: Deadline, record: CallRecord, attempt: int = 1) -> SessionTimeoutError:
+    def timed_out(
+        self, method: str, deadline: Deadline, record: CallRecord, attempt: int = 1, *, is_cancelled: bool = True
+    ) -> SessionTimeoutError:
+        """The error for a request without an answer in time.
+
+        Args:
+            method: Its name.
+            deadline: That has passed.
+            record: What became of the request.
+            attempt: How often it was made.
+            is_cancelled: Whether it is given up; false where others wait for the same answer.
+        """
+        record = record.latest
         if record.sent is False and self.owner.state == "recovering":
             happened = "the request was not sent, because the session was still being opened again"
         elif record.sent is False:
             happened = "the request was not sent"
+        elif not is_cancelled:
+            happened = "others still wait for its answer"
         elif method.endswith("/list"):
             happened = "the server was told to cancel it"
         else:
@@ -291,7 +304,7 @@ class Caller:
         if not record.is_answered:
             # So the number is the SDK's own, unless it is about another request, made before this one could be.
             if record.request_id is not None and error.code == REQUEST_TIMEOUT:
-                return self._timed_out(method, Deadline.after(None), record)
+                return self.timed_out(method, Deadline.after(None), record)
             if self.owner.state == "open":  # or else it is known already why it ended
                 await connection.report.last_words()
             is_lost = self.owner.connection is not connection or connection.report.lost.is_set()

@@ -66,6 +66,13 @@ class Deadline:
         """That many seconds from now."""
         return cls(seconds, math.inf if seconds is None else anyio.current_time() + seconds)
 
+    @classmethod
+    def of(cls, bound: Bound, setting: float | None) -> Deadline:
+        """The deadline that a bound stands for, where it is omitted that of the server's setting."""
+        if isinstance(bound, Deadline):
+            return bound
+        return cls.after(setting if bound is None else bound)
+
     def not_before(self, seconds: float) -> Deadline:
         """A deadline of its own at the same time, or that many seconds from now if that is later."""
         return Deadline(self.seconds, max(self.at, anyio.current_time() + seconds))
@@ -97,6 +104,10 @@ class Deadline:
     def has_passed(self) -> bool:
         """Whether no time is left."""
         return anyio.current_time() >= self.at
+
+
+Bound = float | Deadline | None
+"""Seconds for what is asked for here, or the deadline of what it is a part of; `None`: the server's setting."""
 
 
 @dataclass(frozen=True)

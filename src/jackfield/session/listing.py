@@ -6,15 +6,13 @@ import copy
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-import anyio
 from mcp.types import Tool, ToolAnnotations
 
 from ..config.outline import CheckMode
 from ..config.servers import BaseServerConfig
-from ..errors import RequestError, ServerLimitError, UnknownToolError, did_you_mean
+from ..errors import ServerLimitError, UnknownToolError, did_you_mean
 from ..transport.repairs import take_flaws
 from ..transport.report import limit_error
 from .arguments import ArgumentCheck, OutputCheck
@@ -62,19 +60,6 @@ async def all_pages(
         if len(pages) >= settings.max_pages:
             raise limit_error(config, "max_pages", f"has a listing of more than {settings.max_pages} pages")
         seen.add(cursor)
-
-
-@dataclass
-class SharedListing:
-    """One listing of tools that several callers wait for."""
-
-    done: anyio.Event = field(default_factory=anyio.Event)
-    is_answered: bool = False
-    """False when it is done: its maker ran out of time or was cancelled, and another may try."""
-    listing: ToolListing | None = None
-    """`None`: the server lists no tools, or answered with an error."""
-    error: RequestError | None = None
-    """Which error."""
 
 
 class ToolListing:

@@ -41,9 +41,12 @@ from .statistics import Totals
 from .telling import Teller
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
-    from .listing import SharedListing, ToolListing
+    from .listing import ToolListing
+    from .server_tools import SharedListing
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
@@ -151,7 +154,9 @@ class SessionOwner:
         self.last_listing: ToolListing | None = None
         """The same, kept for as long as the server cannot be asked."""
         self.shared_listing: SharedListing | None = None
-        """Being made by one caller; others who want one wait for it."""
+        """One that is being fetched, if any, for all callers who wait for it."""
+        self.tasks: TaskGroup | None = None
+        """For what the session does for several of its callers; `None` before it begins and once it has ended."""
         self.tool_changes: int = 0
         """How often the server said that its tools changed: a listing begun before that is out of date."""
         self.listeners: list[Callable[[Any], None]] = []
@@ -371,13 +376,18 @@ class SessionOwner:
         current_call.set(None)
         self.tell.opening()
         try:
-            await self._live()
-        except Exception as error:
-            # A task nobody awaits must not raise; the callers learn of it by `error`.
-            self.log.exception("Session task failed")
-            self.error = self.error or SessionTerminatedError(
-                f"Session task failed: {error}", server_name=self.config.server_name
-            )
+            async with anyio.create_task_group() as self.tasks:
+                try:
+                    await self._live()
+                except Exception as error:
+                    # A task nobody awaits must not raise; the callers learn of it by `error`.
+                    self.log.exception("Session task failed")
+                    self.error = self.error or SessionTerminatedError(
+                        f"Session task failed: {error}", server_name=self.config.server_name
+                    )
+                self.tasks.cancel_scope.cancel()
+        finally:
+            self.tasks = None
 
     def _ended(self) -> None:
         """The task is over, or was cancelled before it began, or its event loop is gone."""

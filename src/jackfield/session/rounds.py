@@ -52,7 +52,7 @@ def _answers() -> TypeAdapter[_Answer | InputRequiredResult]:
     return TypeAdapter(_Answer | InputRequiredResult)
 
 
-async def call_tool(
+async def send_tool_call(
     client: Client,
     name: str,
     arguments: Mapping[str, Any],

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from functools import wraps
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -35,31 +32,23 @@ from mcp.types import (
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
-    InvalidArgumentsError,
-    JackfieldError,
     RequestError,
-    ServerLimitError,
-    SessionTimeoutError,
-    ToolError,
-    UnknownToolError,
 )
-from ..events import CallFinished, CallRetried, CallStarted
-from ..masking import HiddenValues, mask
 from ..transport.repairs import take_flaws
 from .callbacks import hearing
-from .calling import Bound, Caller
-from .deadlines import Deadline
+from .calling import Caller
+from .deadlines import Bound
 from .eras import is_modern, ping, set_logging_level
 from .home import BlockedLoopError, Home
-from .hooks import CallHook, ToolCall, call_with_hooks
+from .hooks import CallHook
 from .info import SessionInfo
-from .listing import SharedListing, ToolListing, all_pages
+from .listing import ToolListing
 from .notified import notified
 from .owner import SessionOwner
 from .results import ToolResult
-from .rounds import call_tool
 from .sendable import require_json
-from .tracing import span
+from .server_tools import fetch_tools, known_tools, offered_tools
+from .tool_calls import Call, call_tool
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
@@ -71,9 +60,6 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _ResultT = TypeVar("_ResultT", ReadResourceResult, GetPromptResult, CompleteResult)
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
-
-# A listing younger than this is not fetched again to see whether a call that does not fit it now does.
-_FRESH_SECONDS = 1.0
 
 
 def _on_its_loop(
@@ -258,7 +244,7 @@ class Session:
         Raises:
             RequestError: The server has no tools.
         """
-        return (await self._fetch_listing(call_timeout))[1]
+        return (await fetch_tools(self._caller, self._caller.deadline(call_timeout)))[1]
 
     @_on_its_loop
     async def call_tool(
@@ -303,121 +289,18 @@ class Session:
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
         self._caller.usable()
-        deadline = self._caller.deadline(call_timeout)
         progress = progress_callback and hearing(progress_callback, "progress")
-        call = _Call(name, dict(arguments) if arguments else {}, deadline, progress, dict(meta) if meta else None)
-        if not self._hooks:
-            return await self._call(call)
-        return await self._call_with_hooks(call)
-
-    async def _call_with_hooks(self, call: _Call) -> ToolResult:
-        listing = await self._listing_for(call)
-        about = ToolCall(
-            self.server_name, self.key, call.tool, call.arguments, listing.annotations(call.tool) if listing else None
+        return await call_tool(
+            self._caller,
+            self._hooks,
+            Call(
+                name,
+                dict(arguments) if arguments else {},
+                self._caller.deadline(call_timeout),
+                progress,
+                dict(meta) if meta else None,
+            ),
         )
-
-        async def proceed(about: ToolCall) -> ToolResult:
-            given, headers = dict(about.arguments), HiddenValues(about.headers)
-            return await self._call(replace(call, arguments=given, headers=headers))
-
-        return await call_with_hooks(self._hooks, about, proceed, call.deadline)
-
-    async def _call(self, call: _Call) -> ToolResult:
-        owner, name = self._owner, call.tool
-        require_json(self.server_name, f"tool {name!r}", {"name": name, "arguments": call.arguments, "meta": call.meta})
-        listing = owner.listing or await self._listing_for(call)
-        if listing is not None:
-            try:
-                call = replace(call, arguments=listing.check(name).check(call.arguments))
-            except (UnknownToolError, InvalidArgumentsError):
-                # The server may have changed the tool without saying so.
-                if time.monotonic() - listing.fetched_at < _FRESH_SECONDS:
-                    raise
-                listing = await self._listing_for(call, again=True)
-                assert listing is not None
-                call = replace(call, arguments=listing.check(name).check(call.arguments))
-        owner.calls += 1
-        number, started, totals = owner.calls, time.monotonic(), owner.totals
-        totals.calls += 1
-        heard = owner.events.is_heard
-        if heard:
-            owner.events.emit(CallStarted(**owner.tell.about, tool=name, call_number=number))
-        failure: JackfieldError | None = None
-        generation = self._caller.known_generation
-        try:
-            with span(f"call_tool {name}", self.server_name):
-                answer = await self._caller.request(
-                    "tools/call",
-                    call.deadline,
-                    lambda client: call_tool(
-                        client,
-                        name,
-                        call.arguments,
-                        progress_callback=call.progress_callback,
-                        meta=call.meta,
-                        max_requests=owner.config.session.max_server_requests,
-                    ),
-                    is_safe=listing is not None and listing.is_safe_to_repeat(name),
-                    refuses=self._refuses(name, listing),
-                    headers=call.headers,
-                    on_retry=lambda error: self._note_retry(name, number, error),
-                )
-            result = ToolResult.of(answer, server_name=self.server_name, tool_name=name)
-            result.generation = owner.generation
-            if owner.generation > generation:
-                result.state_lost = True
-                self._caller.is_told(owner.generation)
-            if listing is not None and not result.is_error:
-                is_given = "structured_content" in result.model_fields_set
-                problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)
-                result.problems += [mask(problem)] if problem else []
-            if result.problems:
-                self._note_problems(name, result)
-            if result.is_error:
-                failure = result.tool_error()
-            return result
-        except JackfieldError as error:
-            failure = error
-            raise
-        finally:
-            seconds = time.monotonic() - started
-            totals.call_times.add(seconds)
-            if failure is not None:
-                owner.errors += 1
-                totals.errors += 1
-            if heard:
-                owner.events.emit(
-                    CallFinished(**owner.tell.about, tool=name, call_number=number, seconds=seconds, error=failure)
-                )
-            if owner.log.isEnabledFor(logging.DEBUG):
-                end = f"failed: {failure.code}" if failure else "done"
-                owner.log.debug("Call %d of %s %s in %.3f s", number, name, end, seconds)
-
-    def _note_problems(self, tool: str, result: ToolResult) -> None:
-        name, problems = self.server_name, "; ".join(result.problems)
-        self._owner.log.warning("The result of %s is not as the protocol has it: %s", tool, problems)
-        if self.config.session.strict_output:
-            raise ToolError(
-                f"The result of tool {tool!r} of server {name!r} is not as the protocol has it: {problems}. "
-                "The call took effect.",
-                content=result.content,
-                server_name=name,
-                sent=True,
-                state_lost=result.state_lost,
-                server_output=result.text or None,
-                hint="strict_output=False gives such results, with their problems.",
-            )
-
-    def _refuses(self, tool: str, listing: ToolListing | None) -> str | None:
-        """The tool, if it is not to be called where the user counts on state that is gone."""
-        is_read_only = listing is not None and listing.is_read_only(tool)
-        return tool if self.config.session.on_state_lost == "refuse" and not is_read_only else None
-
-    def _note_retry(self, tool: str, number: int, error: JackfieldError) -> None:
-        owner = self._owner
-        owner.totals.retries += 1
-        owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
-        owner.events.emit(CallRetried(**owner.tell.about, tool=tool, call_number=number, error=error))
 
     @_on_its_loop
     async def tool_listing(self, *, call_timeout: Bound = None) -> ToolListing | None:
@@ -425,7 +308,7 @@ class Session:
 
         Callers who want it at once share one request, each bounded by its own `call_timeout`.
         """
-        return (await self._listed(call_timeout))[0]
+        return (await known_tools(self._caller, self._caller.deadline(call_timeout)))[0]
 
     async def offered_tools(self, *, call_timeout: Bound = None) -> ToolListing | None:
         """The tools to offer to a model: as `tool_listing`, but a server that cannot be asked is not one without tools.
@@ -435,70 +318,7 @@ class Session:
         Raises:
             JackfieldError: The server cannot be asked, and never could.
         """
-        owner = self._caller.usable()
-        try:
-            listing, answered = await self._listed(call_timeout)
-            if answered is None or _has_none(answered, self.server_capabilities):
-                return listing
-            error: JackfieldError = answered
-        except (SessionTimeoutError, ServerLimitError) as failure:
-            error = failure
-        owner.tell.listing_failed("tools/list", error)
-        if owner.last_listing is None:
-            raise error
-        return owner.last_listing
-
-    async def _listed(self, bound: Bound) -> tuple[ToolListing | None, RequestError | None]:
-        """The tools as last listed, or the error that the server answered with."""
-        owner, deadline = self._caller.usable(), self._caller.deadline(bound)
-        while owner.listing is None:
-            shared = owner.shared_listing
-            if shared is None:
-                shared = await self._share_listing(owner, deadline)
-            else:
-                await self._caller.wait(shared.done, "tools/list", deadline)
-            if shared.is_answered:
-                return shared.listing, shared.error
-            self._caller.usable()
-        return owner.listing, None
-
-    async def _share_listing(self, owner: SessionOwner, deadline: Deadline) -> SharedListing:
-        shared = owner.shared_listing = SharedListing()
-        try:
-            shared.listing, _ = await self._fetch_listing(deadline)
-            shared.is_answered = True
-        except RequestError as error:
-            shared.is_answered, shared.error = True, error
-        finally:
-            if owner.shared_listing is shared:
-                owner.shared_listing = None
-            shared.done.set()
-        return shared
-
-    async def _listing_for(self, call: _Call, *, again: bool = False) -> ToolListing | None:
-        """The listing that a call is checked by. An error of it says that the call was not made."""
-        try:
-            if again:
-                return (await self._fetch_listing(call.deadline))[0]
-            return await self.tool_listing(call_timeout=call.deadline)
-        except JackfieldError as error:
-            raise error if error.sent is False else not_made(call.tool, error) from None
-
-    async def _fetch_listing(self, bound: Bound) -> tuple[ToolListing, ListToolsResult]:
-        changes = self._owner.tool_changes
-        pages, problems = await self._pages(
-            "tools/list", bound, lambda client, cursor: client.list_tools(cursor=cursor)
-        )
-        listing = ToolListing(
-            self.config, [tool for page in pages for tool in page.tools], self._owner.on_limit, problems
-        )
-        tools = listing.tools
-        self._owner.last_listing = listing
-        if self._owner.tool_changes == changes:
-            self._owner.listing = listing
-        self._owner.note_listing_problems("tools/list", listing.problems)
-        self._owner.observer.listed(self._owner, listing)
-        return listing, pages[0].model_copy(update={"tools": tools, "next_cursor": None})
+        return await offered_tools(self._caller, self._caller.deadline(call_timeout))
 
     # Resources and prompts
 
@@ -694,21 +514,12 @@ class Session:
             raise self._owner.ended(sent=False)
         return connection.client
 
-    async def _pages(
-        self, method: str, bound: Bound, fetch: Callable[[Client, str | None], Awaitable[Any]]
-    ) -> tuple[list[Any], list[str]]:
-        deadline = self._caller.deadline(bound)
-        return await all_pages(
-            self.config,
-            lambda cursor: self._caller.request(method, deadline, lambda client: fetch(client, cursor)),
-        )
-
     async def _optional_pages(
         self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
     ) -> list[Any]:
         """The pages of a listing that a server need not have, even where it declares the capability."""
         try:
-            pages, problems = await self._pages(method, call_timeout, fetch)
+            pages, problems = await self._caller.pages(method, self._caller.deadline(call_timeout), fetch)
         except RequestError as error:
             if error.rpc_code != METHOD_NOT_FOUND:
                 raise
@@ -724,35 +535,9 @@ class Session:
         return result
 
 
-def _has_none(error: RequestError, capabilities: ServerCapabilities) -> bool:
-    """Whether an error in the place of a listing says that there are no tools."""
-    return capabilities.tools is None or error.rpc_code == METHOD_NOT_FOUND
-
-
 def _joined(pages: Sequence[Any], listing: _ListingT) -> _ListingT:
     """One listing of all pages, with what else the first of them says."""
     if not pages:
         return listing
     entries = {name: getattr(listing, name) for name in listing.model_fields_set}
     return pages[0].model_copy(update={**entries, "next_cursor": None})
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What `call_tool` was asked for."""
-
-    tool: str
-    arguments: dict[str, Any]
-    deadline: Deadline
-    progress_callback: ProgressFnT | None
-    meta: Mapping[str, Any] | None
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-
-
-def not_made(tool: str, error: JackfieldError) -> JackfieldError:
-    """The error of a listing, as that of a call that could not be made for it."""
-    error = copy.copy(error)
-    error.message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
-    error.args = (error.message,)
-    error.sent = False
-    return error

@@ -1,0 +1,180 @@
+"""A call of a tool from its arguments to its result: hooks, checks, counting, and events."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownToolError
+from ..events import CallFinished, CallRetried, CallStarted
+from ..masking import HiddenValues, mask
+from .hooks import CallHook, ToolCall, call_with_hooks
+from .results import ToolResult
+from .rounds import send_tool_call
+from .sendable import require_json
+from .server_tools import known_tools
+from .tracing import span
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+
+    from .calling import Caller
+    from .deadlines import Deadline
+    from .listing import ToolListing
+    from .owner import SessionOwner
+
+# A listing younger than this is not fetched again to see whether a call that does not fit it now does.
+_FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """What `Session.call_tool` was asked for."""
+
+    tool: str
+    arguments: dict[str, Any]
+    deadline: Deadline
+    progress_callback: ProgressFnT | None
+    meta: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+async def call_tool(caller: Caller, hooks: Sequence[CallHook], call: Call) -> ToolResult:
+    """Make a call, with hooks around it; see `Session.call_tool`."""
+    if not hooks:
+        return await _call(caller, call)
+    listing = await _listing_for(caller, call)
+    config = caller.owner.config
+    annotations = listing.annotations(call.tool) if listing else None
+    about = ToolCall(config.server_name, caller.owner.key, call.tool, call.arguments, annotations)
+
+    async def proceed(about: ToolCall) -> ToolResult:
+        given, headers = dict(about.arguments), HiddenValues(about.headers)
+        return await _call(caller, replace(call, arguments=given, headers=headers))
+
+    return await call_with_hooks(hooks, about, proceed, call.deadline)
+
+
+async def _call(caller: Caller, call: Call) -> ToolResult:
+    owner, name, server_name = caller.owner, call.tool, caller.owner.config.server_name
+    require_json(server_name, f"tool {name!r}", {"name": name, "arguments": call.arguments, "meta": call.meta})
+    listing = owner.listing or await _listing_for(caller, call)
+    arguments = call.arguments
+    if listing is not None:
+        try:
+            arguments = listing.check(name).check(arguments)
+        except (UnknownToolError, InvalidArgumentsError):
+            # The server may have changed the tool without saying so.
+            if time.monotonic() - listing.fetched_at < _FRESH_SECONDS:
+                raise
+            listing = await _listing_for(caller, call, outdated=listing)
+            assert listing is not None
+            arguments = listing.check(name).check(arguments)
+    owner.calls += 1
+    number, started, totals = owner.calls, time.monotonic(), owner.totals
+    totals.calls += 1
+    heard = owner.events.is_heard
+    if heard:
+        owner.events.emit(CallStarted(**owner.tell.about, tool=name, call_number=number))
+    failure: JackfieldError | None = None
+    generation = caller.known_generation
+    try:
+        with span(f"call_tool {name}", server_name):
+            answer = await caller.request(
+                "tools/call",
+                call.deadline,
+                lambda client: send_tool_call(
+                    client,
+                    name,
+                    arguments,
+                    progress_callback=call.progress_callback,
+                    meta=call.meta,
+                    max_requests=owner.config.session.max_server_requests,
+                ),
+                is_safe=listing is not None and listing.is_safe_to_repeat(name),
+                refuses=_refused(owner, name, listing),
+                headers=call.headers,
+                on_retry=lambda error: _note_retry(owner, name, number, error),
+            )
+        result = ToolResult.of(answer, server_name=server_name, tool_name=name)
+        result.generation = owner.generation
+        if owner.generation > generation:
+            result.state_lost = True
+            caller.is_told(owner.generation)
+        if listing is not None and not result.is_error:
+            is_given = "structured_content" in result.model_fields_set
+            problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)
+            result.problems += [mask(problem)] if problem else []
+        if result.problems:
+            _note_problems(owner, name, result)
+        if result.is_error:
+            failure = result.tool_error()
+        return result
+    except JackfieldError as error:
+        failure = error
+        raise
+    finally:
+        seconds = time.monotonic() - started
+        totals.call_times.add(seconds)
+        if failure is not None:
+            owner.errors += 1
+            totals.errors += 1
+        if heard:
+            owner.events.emit(
+                CallFinished(**owner.tell.about, tool=name, call_number=number, seconds=seconds, error=failure)
+            )
+        if owner.log.isEnabledFor(logging.DEBUG):
+            end = f"failed: {failure.code}" if failure else "done"
+            owner.log.debug("Call %d of %s %s in %.3f s", number, name, end, seconds)
+
+
+def _note_problems(owner: SessionOwner, tool: str, result: ToolResult) -> None:
+    name, problems = owner.config.server_name, "; ".join(result.problems)
+    owner.log.warning("The result of %s is not as the protocol has it: %s", tool, problems)
+    if owner.config.session.strict_output:
+        raise ToolError(
+            f"The result of tool {tool!r} of server {name!r} is not as the protocol has it: {problems}. "
+            "The call took effect.",
+            content=result.content,
+            server_name=name,
+            sent=True,
+            state_lost=result.state_lost,
+            server_output=result.text or None,
+            hint="strict_output=False gives such results, with their problems.",
+        )
+
+
+def _refused(owner: SessionOwner, tool: str, listing: ToolListing | None) -> str | None:
+    """The tool, if it is not to be called where the user counts on state that is gone."""
+    is_read_only = listing is not None and listing.is_read_only(tool)
+    return tool if owner.config.session.on_state_lost == "refuse" and not is_read_only else None
+
+
+def _note_retry(owner: SessionOwner, tool: str, number: int, error: JackfieldError) -> None:
+    owner.totals.retries += 1
+    owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
+    owner.events.emit(CallRetried(**owner.tell.about, tool=tool, call_number=number, error=error))
+
+
+async def _listing_for(caller: Caller, call: Call, *, outdated: ToolListing | None = None) -> ToolListing | None:
+    """The listing that a call is checked by. An error of it says that the call was not made."""
+    try:
+        listing, answered = await known_tools(caller, call.deadline, outdated=outdated)
+        if outdated is not None and answered is not None:
+            raise answered
+        return listing
+    except JackfieldError as error:
+        raise error if error.sent is False else not_made(call.tool, error) from None
+
+
+def not_made(tool: str, error: JackfieldError) -> JackfieldError:
+    """The error of a listing, as that of a call that could not be made for it."""
+    error = copy.copy(error)
+    error.message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
+    error.args = (error.message,)
+    error.sent = False
+    return error
