@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import os
 import secrets
@@ -24,7 +25,7 @@ from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
 from tests.run_guard import pytest_runtest_teardown as pytest_runtest_teardown
 from tests.run_guard import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
-from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
+from jackfield import HttpConfig, InProcessConfig, SessionConfig, SseConfig, StdioConfig
 
 # A background job ignores SIGINT, one under nohup SIGHUP, and so would the programs that tests start and send these to.
 # A handler is not inherited.
@@ -177,6 +178,20 @@ def everything(
         environment={MARK: TOKEN, **(environment or {})},
         **more,
     )
+
+
+def everything_in_process(**more: Any) -> InProcessConfig:
+    """The server of `servers/everything.py` as an object of this process, new with each call."""
+    spec = importlib.util.spec_from_file_location("everything_in_process", SERVERS / "everything.py")
+    assert spec
+    assert spec.loader
+    path = sys.path.copy()
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path[:] = path
+    return InProcessConfig(server_name="everything", server=module.server, **more)
 
 
 def ledger(folder: Path, *, on_state_lost: str = "tell", **session: Any) -> StdioConfig:

@@ -16,7 +16,7 @@ _HOMES = {
     "catalog.vectors": ("offline_embedder",),
     "config.mcp_config": ("MCPConfig",),
     "config.oauth": ("OAuthConfig",),
-    "config.servers": ("HttpConfig", "ServerConfig", "SseConfig", "StdioConfig"),
+    "config.servers": ("HttpConfig", "InProcessConfig", "ServerConfig", "SseConfig", "StdioConfig"),
     "config.settings": ("SessionConfig",),
     "errors": (
         "AuthenticationError",
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .catalog.vectors import offline_embedder
     from .config.mcp_config import MCPConfig
     from .config.oauth import OAuthConfig
-    from .config.servers import HttpConfig, ServerConfig, SseConfig, StdioConfig
+    from .config.servers import HttpConfig, InProcessConfig, ServerConfig, SseConfig, StdioConfig
     from .config.settings import SessionConfig
     from .errors import (
         AuthenticationError,
@@ -160,6 +160,7 @@ __all__ = [
     "EventsDropped",
     "HookError",
     "HttpConfig",
+    "InProcessConfig",
     "InvalidArgumentsError",
     "JackfieldError",
     "KeeperError",

@@ -69,6 +69,7 @@ def test_the_mark_is_found_while_a_server_runs(runner: Runner) -> None:
     ("script", "lines"),
     [
         ("one_off_research.py", ["3 papers for", "sessions open: 0"]),
+        ("in_process_server.py", ["Emma is lent to Ada.", "2 sessions"]),
         ("multi_source_routing.py", ["Open: none.", "Open:     ArxivServer\n", "Afterwards open: none"]),
         (
             "routing_agent/main.py",

@@ -18,7 +18,7 @@ from mcp.types import (
     PromptReference,
     ResourceTemplateReference,
 )
-from tests.conftest import Listening, everything
+from tests.conftest import Listening, everything, everything_in_process
 
 from jackfield import (
     MCPClientSessionManager,
@@ -36,6 +36,8 @@ CASES = [
     ("streamable-http", "auto", "2026-07-28"),
     ("streamable-http", "handshake", "2025-11-25"),
     ("sse", "auto", "2025-11-25"),
+    ("in-process", "auto", "2026-07-28"),
+    ("in-process", "handshake", "2025-11-25"),
 ]
 
 
@@ -45,6 +47,8 @@ def config(request: pytest.FixtureRequest, listening: Callable[..., Listening]) 
     transport, protocol, _ = request.param
     if transport == "stdio":
         return everything(protocol=protocol)
+    if transport == "in-process":
+        return everything_in_process(protocol=protocol)
     server = listening("everything.py", transport)
     return server.sse("everything") if transport == "sse" else server.http("everything", protocol=protocol)
 

@@ -29,8 +29,8 @@ async def test_what_is_no_server_is_not_connected_to() -> None:
     with pytest.raises(ConfigError) as caught:
         async with connect(config, ConnectionReport(config), {}):
             pass
-    assert caught.value.message == "BaseServerConfig is no server configuration."
-    assert caught.value.hint == "Use StdioConfig, SseConfig or HttpConfig."
+    assert caught.value.message == "BaseServerConfig is not a server configuration."
+    assert caught.value.hint == "Use StdioConfig, SseConfig, HttpConfig or InProcessConfig."
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from ..catalog.store import Catalog
 from ..config.mcp_config import MCPConfig
 from ..config.oauth import OAuthConfig
-from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
+from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError
 from ..plain import as_table
 from ..session.callbacks import SessionCallbacks
@@ -139,6 +139,8 @@ def _code_of(manager: MCPClientSessionManager) -> list[str]:
 
 def _own_of(server: BaseServerConfig) -> str | None:
     """What a server's configuration has that is no plain setting."""
+    if isinstance(server, InProcessConfig):
+        return f"the server object of {server.server_name!r}"
     if type(server) not in (StdioConfig, SseConfig, HttpConfig):
         return f"the class of server {server.server_name!r}"
     auth = getattr(server, "auth", None)

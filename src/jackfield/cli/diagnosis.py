@@ -134,7 +134,7 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     except JackfieldError as error:
         seconds = time.monotonic() - begun
         hint = _install_hint(config, error)
-        if hint is None and step == "connect" and not isinstance(config, StdioConfig):
+        if hint is None and step == "connect" and isinstance(config, HttpConfig | SseConfig):
             tell("trying other addresses")
             hint = await _elsewhere(config, error)
         diagnosis.failed(step, error, seconds, hint)
@@ -155,8 +155,9 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
 
 def _stray_volatile(config: ServerConfig) -> list[str]:
     """What `volatile` names and the entry does not have, so that it changes nothing."""
-    given = config.environment if isinstance(config, StdioConfig) else config.headers
-    query = "" if isinstance(config, StdioConfig) else urlsplit(config.url).query
+    remote = config if isinstance(config, RemoteConfig) else None
+    query = "" if remote is None else urlsplit(remote.url).query
+    given = config.environment if isinstance(config, StdioConfig) else {} if remote is None else remote.headers
     written = json.dumps(MCPConfig(servers=[config]).to_portable())
     names = {*given, *(part.partition("=")[0] for part in query.split("&")), *VARIABLE.findall(written)}
     known = {name.lower() for name in names}

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from ..private_files import user_state_folder, write_private
 from .expand import Expanded, ExpandedPath
@@ -31,6 +32,8 @@ VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)")
 
 _keys: dict[Path, tuple[bytes, str]] = {}
 """By file: the key, and how names made with it begin."""
+
+_object_keys: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
 
 def catalog_key(
@@ -67,6 +70,12 @@ def catalog_key(
 
     counting = {name: None if name.lower() in ignored else counted(value) for name, value in sorted(values.items())}
     return f"{prefix}{digest([address, list(counting)], 8)}-{digest([*map(counted, parts), counting], 16)}"
+
+
+def object_key(transport: str, protocol: str, server: object) -> str:
+    """The same for two entries that have the same object of this process; no other process can find it."""
+    token = _object_keys.setdefault(server, secrets.token_hex(16))
+    return f"{TEMPORARY}{transport}-{protocol}-{token}"
 
 
 def _user_key() -> tuple[bytes, str]:

@@ -219,7 +219,12 @@ def checked_server(name: str, prepared: Mapping[str, Any], source: str) -> Serve
         ConfigError: The entry is wrong; names source, server and key.
     """
     # The model that is meant, not the union of all: only what is used is built.
-    model = _MODELS.get(transport_of(prepared))
+    transport = transport_of(prepared)
+    if transport == "in-process":
+        problem = "'in-process' is for server objects in code; a file cannot hold one."
+        hint = "Give InProcessConfig(server_name=..., server=...) to MCPConfig or open_session()."
+        raise entry_error(source, name, "transport", problem, hint)
+    model = _MODELS.get(transport)
     if model is None:
         raise entry_error(source, name, "transport", WHAT_TO_GIVE + ".")
     try:

@@ -1,4 +1,4 @@
-"""How to reach one server: `StdioConfig`, `SseConfig` and `HttpConfig`.
+"""How to reach one server: `StdioConfig`, `SseConfig`, `HttpConfig` and `InProcessConfig`.
 
 Field names are those of AG2's documentation, with the aliases other programs use (`env`, `cwd`).
 What may be a secret (header and variable values, expanded `${VAR}`s, credentials in a URL) is shown
@@ -31,7 +31,7 @@ from pydantic import (
 from ..secret_values import NamedValue, keep_secret
 from .dialects import session_in_our_words
 from .expand import Expanded
-from .identity import catalog_key
+from .identity import catalog_key, object_key
 from .inherited import withheld_variables
 from .oauth import AuthSetting, OAuthConfig
 from .outline import (
@@ -45,6 +45,7 @@ from .outline import (
 )
 from .seconds import WEEK, implausible
 from .sent_values import of_child, of_remote
+from .server_objects import described, kind_of
 from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
 from .texts import FilePath, KeepsExpanded, Secrets, Text
 
@@ -71,6 +72,14 @@ Url = Annotated[str, KeepsExpanded, AfterValidator(_hide_credentials)]
 def _plausible_keep_alive(value: object) -> object:
     if isinstance(value, int | float) and (problem := implausible(value, WEEK)):
         raise ValueError(problem)
+    return value
+
+
+def _server_object(value: object) -> object:
+    if kind_of(value) is None:
+        raise ValueError(
+            f"must be an MCPServer or a low-level Server of the SDK, or a FastMCP of fastmcp, not {described(value)}"
+        )
     return value
 
 
@@ -295,6 +304,28 @@ class HttpConfig(RemoteConfig):
     """Tell the server by DELETE that its session ended."""
 
 
+class InProcessConfig(BaseServerConfig):
+    """A server object of this program, served in its process: for tests, and for servers that are part of the program.
+
+    Each session has its own run of the server: its lifespan is entered when the session opens, and left when it closes.
+    What the object itself holds, such as a closure's variables, is shared by all sessions and outlives them.
+    """
+
+    transport: Literal["in-process"] = "in-process"
+
+    server: Annotated[object, AfterValidator(_server_object)] = Field(exclude=True, repr=False)
+    """An `MCPServer` or a low-level `Server` of the SDK, or a `FastMCP` of the package fastmcp."""
+
+    @property
+    def address(self) -> str:
+        return f"{described(self.server)} in this process"
+
+    @property
+    def catalog_key(self) -> str:
+        """What the catalog remembers it by, as long as the object lives: another program cannot have this server."""
+        return object_key(self.transport, self.protocol, self.server)
+
+
 def transport_of(data: object) -> str | None:
     """The transport of a configuration entry: as named, else as its keys tell."""
     if isinstance(data, BaseServerConfig):
@@ -307,11 +338,12 @@ WHAT_TO_GIVE = "give a command (stdio), a url (http), or transport: stdio, sse o
 ServerConfig = Annotated[
     Annotated[StdioConfig, Tag("stdio")]
     | Annotated[SseConfig, Tag("sse")]
-    | Annotated[HttpConfig, Tag("streamable-http")],
+    | Annotated[HttpConfig, Tag("streamable-http")]
+    | Annotated[InProcessConfig, Tag("in-process")],
     Discriminator(
         transport_of,
         custom_error_type="transport",
         custom_error_message=WHAT_TO_GIVE,
     ),
 ]
-"""Any of the three, told apart by `transport`, or by their keys where that is not given."""
+"""Any of the four, told apart by `transport`, or by their keys where that is not given."""

@@ -504,7 +504,7 @@ class MCPClientSessionManager(Live):
             return self.config[server]
         raise ConfigError(
             f"open_session takes a server's name or configuration, not {type(server).__name__}.",
-            hint="Give a name of the config, or a StdioConfig, SseConfig or HttpConfig.",
+            hint="Give a name of the config, or a StdioConfig, SseConfig, HttpConfig or InProcessConfig.",
         )
 
     @property

@@ -15,11 +15,12 @@ from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from ..config.inherited import withheld_text
-from ..config.servers import BaseServerConfig, HttpConfig, SseConfig, StdioConfig
+from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
 from ..masking import mask_logs
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
+from .in_process import in_process_transport
 from .probe import EraProbe
 from .report import ConnectionReport
 from .server_requests import AdmittingReader, AnsweringWriter, bounded_requests
@@ -156,8 +157,11 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
         return cast("Transport", sse_transport(config, report))
     if isinstance(config, HttpConfig):
         return cast("Transport", http_transport(config, report))
+    if isinstance(config, InProcessConfig):
+        return cast("Transport", in_process_transport(config, report))
     raise ConfigError(
-        f"{type(config).__name__} is no server configuration.", hint="Use StdioConfig, SseConfig or HttpConfig."
+        f"{type(config).__name__} is not a server configuration.",
+        hint="Use StdioConfig, SseConfig, HttpConfig or InProcessConfig.",
     )
 
 

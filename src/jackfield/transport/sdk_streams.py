@@ -15,6 +15,7 @@ from mcp.types import (
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
+    JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
@@ -120,6 +121,21 @@ def sendable(item: SessionMessage) -> SessionMessage:
             hint="Give dictionaries with text keys, lists, texts, finite numbers, booleans and None only.",
         ) from None
     return item
+
+
+def message_text(item: SessionMessage) -> str:
+    """The message as JSON; an error in the place of an answer that is not JSON.
+
+    Raises:
+        RequestError: A request or a notification is not JSON.
+    """
+    if not isinstance(item.message, JSONRPCRequest):
+        item = sendable(item)
+    try:
+        return item.message.model_dump_json(by_alias=True, exclude_unset=True)
+    except ValueError:
+        sendable(item)  # It says what is wrong.
+        raise
 
 
 def is_cancellation(item: SessionMessage) -> bool:

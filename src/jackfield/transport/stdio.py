@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification, JSONRPCRequest
+from mcp.types import JSONRPCNotification
 
 from ..config.inherited import inherited_environment
 from ..config.launch import Launch
@@ -29,7 +29,7 @@ from .child import ChildProcess, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation, read_message, sendable
+from .sdk_streams import MessageReader, MessageWriter, is_cancellation, message_text, read_message
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5
@@ -237,13 +237,7 @@ class _LineWriter(MessageWriter):
             record.became(True)
 
     def _line(self, item: SessionMessage) -> bytes:
-        if not isinstance(item.message, JSONRPCRequest):
-            item = sendable(item)
-        try:
-            text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-        except ValueError:
-            sendable(item)  # It says what is wrong.
-            raise
+        text = message_text(item)
         try:
             return f"{text}\n".encode(self._encoding, self._errors)
         except UnicodeEncodeError:
