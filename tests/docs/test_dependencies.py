@@ -40,7 +40,7 @@ def in_cell(cell: str) -> set[str]:
 
 
 def test_each_dependency_has_a_reason() -> None:
-    assert set().union(*(in_cell(row[0]) for row in rows("# Dependencies, and why"))) == names(PROJECT["dependencies"])
+    assert set().union(*(in_cell(row[0]) for row in rows("# Dependencies"))) == names(PROJECT["dependencies"])
 
 
 @pytest.mark.parametrize(("section", "declared"), [("## Extras", EXTRAS), ("## Groups", GROUPS)])
