@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jackfield
-from jackfield import JackfieldError, ServerStartError, ToolError
+from jackfield import JackfieldError, PoolTimeoutError, ServerStartError, SessionTimeoutError, ToolError, errors
 from jackfield.errors import did_you_mean, nearest, one_line
 
 CODES = {
@@ -24,13 +24,23 @@ CODES = {
     "SessionInvalidError": "session_invalid",
     "SessionConflictError": "session_conflict",
     "SessionTimeoutError": "session_timeout",
+    "PoolTimeoutError": "pool_timeout",
     "UnknownToolError": "unknown_tool",
     "InvalidArgumentsError": "invalid_arguments",
     "RequestError": "request_failed",
     "ToolError": "tool_error",
     "CallDeniedError": "call_denied",
     "HookError": "hook_failed",
+    "StateLostError": "state_lost",
+    "ServerLimitError": "limit_exceeded",
+    "KeeperError": "keeper_failed",
 }
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JackfieldError)]
+
+
+def test_every_error_is_public_and_has_a_code_of_its_own() -> None:
+    assert {kind.__name__ for kind in KINDS} == {*CODES, "JackfieldError"}
+    assert len({kind.code for kind in KINDS}) == len(KINDS)
 
 
 @pytest.mark.parametrize(("name", "code"), CODES.items())
@@ -71,6 +81,52 @@ def test_copies_keep_everything(again: object) -> None:
         assert type(twin) is type(error)
         assert twin.__dict__ == error.__dict__
         assert str(twin) == str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_told_of_another_call_is_a_copy(kind: type[JackfieldError]) -> None:
+    error, cause = kind("It broke.", server_name="s", sent=False, retryable=True, hint="Try.", generation=1), OSError()
+    error.add_note("Said by the caller.")
+    try:
+        raise error from cause
+    except JackfieldError:
+        before = dict(vars(error))
+    told = error.told(message="It broke; the call was sent.", sent=True, generation=2, hint=None)
+    assert type(told) is kind
+    assert vars(told) == {
+        **before,
+        "message": "It broke; the call was sent.",
+        "sent": True,
+        "generation": 2,
+        "hint": None,
+    }
+    assert told.args == ("It broke; the call was sent.",)
+    assert (told.__cause__, told.__suppress_context__, told.__traceback__) == (cause, True, None)
+    assert vars(error) == before
+    assert error.__traceback__ is not None
+    again = pickle.loads(pickle.dumps(told))
+    assert (type(again), again.args, vars(again)) == (kind, told.args, vars(told))
+
+
+def test_copies_share_no_notes() -> None:
+    error = JackfieldError("It broke.")
+    error.add_note("one")
+    told = error.told()
+    told.add_note("two")
+    assert (error.__notes__, told.__notes__) == (["one"], ["one", "two"])
+
+
+@pytest.mark.parametrize("name", ["message", "sent", "hint", "args", "exit_code"])
+def test_an_error_cannot_be_changed(name: str) -> None:
+    error = ServerStartError("It broke.", exit_code=3)
+    with pytest.raises(AttributeError, match=rf"{name} of ServerStartError is set already.*told\(\)"):
+        setattr(error, name, None)
+    assert (error.exit_code, error.args) == (3, ("It broke.",))
+
+
+def test_no_room_is_a_timeout_of_its_own() -> None:
+    assert issubclass(PoolTimeoutError, SessionTimeoutError)
+    assert PoolTimeoutError("x", seconds=2.5).told(sent=False).seconds == 2.5
 
 
 def test_long_output_keeps_its_end() -> None:

@@ -7,8 +7,8 @@ such and bounded), and a hint. Programs read `code`, `sent`, `state_lost` and `r
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, Unpack, cast
 
 from .masking import mask, masked
 
@@ -57,6 +57,12 @@ def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
     return f"Known {what}s: {shown}."
 
 
+def in_short(problems: Sequence[str], count: int = 3) -> str:
+    """The first of several problems, in one line."""
+    more = f" (and {len(problems) - count} more)" if len(problems) > count else ""
+    return "; ".join(problems[:count]) + more
+
+
 def how_ended(exit_code: int) -> str:
     """How a process ended, in words."""
     return f"exited with code {exit_code}" if exit_code >= 0 else f"was ended by signal {-exit_code}"
@@ -71,7 +77,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 class Details(TypedDict, total=False):
-    """What every error can be given beside its message; see `JackfieldError`."""
+    """What every error can be given in addition to its message; see `JackfieldError`."""
 
     server_name: str | None
     sent: bool | None
@@ -83,8 +89,16 @@ class Details(TypedDict, total=False):
     generation: int | None
 
 
+class Changes(Details, total=False):
+    """What `JackfieldError.told` can change."""
+
+    message: str
+
+
 class JackfieldError(Exception):
     """The root of all errors of this library.
+
+    An error is a value: each of its fields is set once, and `told` makes a copy that says something else.
 
     Args:
         message: What happened, in one line.
@@ -126,19 +140,34 @@ class JackfieldError(Exception):
         self.generation = generation
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Whoever writes into an error, and whatever a server said, no secret gets into it.
+        if name.startswith("__"):  # Python's own, such as the traceback
+            super().__setattr__(name, value)
+            return
+        if name in vars(self) or name == "args":
+            raise AttributeError(
+                f"{name} of {type(self).__name__} is set already: others may hold this error. Use told() for a copy."
+            )
+        # Whoever makes an error, and whatever a server said, no secret gets into it.
         super().__setattr__(name, value if name in ("server_name", "content") else masked(value))
 
-    def without_trace(self, context: BaseException | None = None) -> Self:
-        """Forget where it was raised and what it was raised from, which may show what a server was sent.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return error_of, (type(self), vars(self))
+
+    def told(self, **changes: Unpack[Changes]) -> Self:
+        """A copy with other details, such as `sent` for the call that it is raised from.
+
+        It has the same cause, and its own traceback: raising it leaves this error, which others may hold, as it is.
 
         Args:
-            context: What was being handled when the failed request was made.
+            changes: The message, or details as `JackfieldError` takes them.
         """
-        error: BaseException = self
-        error.__cause__ = error.__traceback__ = None
-        error.__context__, error.__suppress_context__ = context, False
-        return self
+        copied = error_of(type(self), {**vars(self), **changes})
+        copied.__cause__, copied.__suppress_context__ = self.__cause__, self.__suppress_context__
+        return copied
+
+    def without_cause(self) -> Self:
+        """A copy that does not lead to what it was raised from, which may show what a server was sent."""
+        return error_of(type(self), vars(self))
 
     @property
     def headline(self) -> str:
@@ -153,6 +182,18 @@ class JackfieldError(Exception):
         if self.hint:
             lines.append(one_line(self.hint, 600))
         return "\n".join(lines)
+
+
+_ErrorT = TypeVar("_ErrorT", bound=JackfieldError)
+
+
+def error_of(kind: type[_ErrorT], fields: Mapping[str, Any]) -> _ErrorT:
+    """An error with these fields, whatever its class takes to be made."""
+    error = kind.__new__(kind)
+    BaseException.__init__(error, mask(fields["message"]))
+    for name, value in fields.items():
+        setattr(error, name, list(value) if name == "__notes__" else value)
+    return error
 
 
 class ConfigError(JackfieldError, ValueError):
@@ -221,21 +262,39 @@ class SessionConflictError(JackfieldError):
 
 
 class SessionTimeoutError(JackfieldError, TimeoutError):
-    """Opening, a call, or closing ran out of time."""
+    """Opening, a call, or closing ran out of time: `seconds`, where that is known."""
 
     code = "session_timeout"
 
+    def __init__(self, message: str, *, seconds: float | None = None, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.seconds = seconds
+
+
+class PoolTimeoutError(SessionTimeoutError):
+    """No room for another session within `acquire_timeout`; nothing is wrong with the server."""
+
+    code = "pool_timeout"
+
 
 class UnknownToolError(JackfieldError, LookupError):
-    """The server has no tool of that name."""
+    """The server has no tool of that name, or several servers do: `candidates` are the names that would be unique."""
 
     code = "unknown_tool"
 
+    def __init__(self, message: str, *, candidates: Sequence[str] = (), **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.candidates: list[str] = list(candidates)
+
 
 class InvalidArgumentsError(JackfieldError, ValueError):
-    """The arguments do not fit the tool's schema; nothing was sent."""
+    """The arguments do not fit the tool's schema; nothing was sent. `problems` says of each what is wrong."""
 
     code = "invalid_arguments"
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.problems: list[str] = list(problems)
 
 
 class ToolError(JackfieldError):

@@ -16,12 +16,12 @@ from jackfield import (
     JackfieldError,
     MCPClientSessionManager,
     MCPConfig,
+    PoolTimeoutError,
     SessionClosed,
     SessionConfig,
     SessionOpened,
     SessionOpening,
     SessionTerminatedError,
-    SessionTimeoutError,
     StdioConfig,
     UnknownServerError,
 )
@@ -170,12 +170,18 @@ async def test_the_least_recently_used_idle_session_makes_room(unruly: Unruly) -
 
 
 async def test_waiting_for_room_is_bounded_and_says_what_to_do(unruly: Unruly) -> None:
+    async def ask() -> PoolTimeoutError:
+        with pytest.raises(PoolTimeoutError) as caught:
+            await manager.open_session(unruly()).__aenter__()
+        return caught.value
+
     async with MCPClientSessionManager(max_sessions=1, acquire_timeout=0.1) as manager, manager.open_session(unruly()):
-        with pytest.raises(SessionTimeoutError, match="max_sessions=1") as caught:
-            async with manager.open_session(unruly()):
-                pass
-        assert caught.value.sent is False
-        assert caught.value.hint
+        error = await asyncio.create_task(ask())
+    assert str(error) == (
+        "No room for a session of server 'unruly' within 0.1 s: 1 of max_sessions=1 are open, 1 in use.\n"
+        "Close sessions earlier, or raise acquire_timeout, or max_sessions of the manager."
+    )
+    assert (error.sent, error.retryable, error.seconds) == (False, True, 0.1)
 
 
 async def test_a_waiter_that_gives_up_does_not_block_the_next(unruly: Unruly) -> None:
@@ -199,7 +205,7 @@ def test_those_who_hold_a_session_and_wait_for_another_do_not_wait_for_ever(unru
                 await one.call_tool("count")
                 async with manager.open_session(unruly(name="b")) as other:
                     ends.append((await other.call_tool("count")).text)
-        except SessionTimeoutError as error:
+        except PoolTimeoutError as error:
             ends.append(f"{error} sent={error.sent}")
 
     async def main() -> None:
@@ -217,7 +223,7 @@ def test_those_who_hold_a_session_and_wait_for_another_do_not_wait_for_ever(unru
         assert (
             "can ever be free: 2 of max_sessions=2 are open, 2 in use. The caller itself holds a session of 'a'" in text
         )
-        assert "Leave that session before you open another, or raise max_sessions" in text
+        assert "Close that session before you open another, or raise max_sessions" in text
 
 
 async def test_a_holder_waits_for_who_does_not_wait(unruly: Unruly) -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from tests.reliability.scenario import Line, rig
 
-from jackfield import MCPClientSessionManager, SessionTimeoutError
+from jackfield import MCPClientSessionManager, PoolTimeoutError
 
 USERS = 50
 
@@ -37,7 +37,7 @@ async def test_a_limit_for_one_server_leaves_room_for_others(tmp_path: Path) -> 
         other = server.config.model_copy(update={"server_name": "other"})
         async with MCPClientSessionManager(max_sessions=4, acquire_timeout=0.2) as manager:
             async with manager.open_session(server.config, key="a"), manager.open_session(server.config, key="b"):
-                with pytest.raises(SessionTimeoutError, match=r"of this server 2 of 2.*2 in use"):
+                with pytest.raises(PoolTimeoutError, match=r"of this server 2 of 2.*2 in use.*\n.*settings of 'rig'"):
                     await manager.open_session(server.config, key="c").__aenter__()
                 async with manager.open_session(other, key="c") as session:
                     await session.call_tool("work", {"n": 1})

@@ -8,7 +8,14 @@ from jackfield import errors
 from jackfield.errors import JackfieldError
 from jackfield.session.retry import may_call_again, may_open_again, says_later
 
-NEVER_CALLED_AGAIN = {"AuthenticationError", "RequestError", "ServerLimitError", "SessionTimeoutError", "ToolError"}
+NEVER_CALLED_AGAIN = {
+    "AuthenticationError",
+    "PoolTimeoutError",
+    "RequestError",
+    "ServerLimitError",
+    "SessionTimeoutError",
+    "ToolError",
+}
 NEVER_OPENED_AGAIN = {"AuthenticationError", "ConfigError"}
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JackfieldError)]
 

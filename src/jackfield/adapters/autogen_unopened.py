@@ -7,7 +7,6 @@ tools at all makes an answer up.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import copy
 from typing import Any
 
 from ..errors import JackfieldError, one_line
@@ -33,7 +32,7 @@ def none_opened(errors: Mapping[str, JackfieldError]) -> JackfieldError:
     """
     if len(errors) == 1:
         [error] = errors.values()
-        return copy(error)  # Raised again and again, one and the same would note each time where.
+        return error.told()  # Raised again and again, one and the same would note each time where.
     reasons = [f"{name}: {one_line(error.message, _ONE_REASON_CHARS)}" for name, error in errors.items()]
     more = f" And {len(reasons) - _SHOWN_SERVERS} more." if len(reasons) > _SHOWN_SERVERS else ""
     return JackfieldError(

@@ -162,6 +162,7 @@ class _SignIn(AuthorizationFlow):
             raise SessionTimeoutError(
                 f"The sign-in to server {name!r} was not completed within {self._sign_in_timeout:g} s.",
                 server_name=name,
+                seconds=self._sign_in_timeout,
                 sent=False,
                 retryable=True,
                 hint=sign_in_hint(name, "to begin again"),

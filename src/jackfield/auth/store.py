@@ -174,6 +174,7 @@ class CredentialStore:
             raise SessionTimeoutError(
                 f"The tokens of server {name!r} are being renewed by another process for more than {LOCK_SECONDS:g} s.",
                 server_name=name,
+                seconds=LOCK_SECONDS,
                 sent=False,
                 retryable=True,
                 hint="See what that process does; the tokens are free again when it ends.",

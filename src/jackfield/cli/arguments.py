@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgumentsError, nearest
+from ..errors import InvalidArgumentsError, in_short, nearest
 from ..plain import as_list, as_table
 from .conversion import MisfitError, Schema, alternatives, converted
 from .wording import ago
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
     from ..config.outline import CheckMode
 
-_MAX_PROBLEMS = 3
 _SIGNATURE_CHARS = 250
 _FRESH_SECONDS = 60.0
 
@@ -72,8 +71,7 @@ def arguments_for(
     unknown = [name for name in names if not _may_be_given(name, schema) or (problems and name in slips)]
     problems = [*(_unknown(name, properties) for name in unknown), *problems]
     if problems and mode != "off":
-        more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
-        raise _misfit(tool, f"{'; '.join(problems[:_MAX_PROBLEMS])}{more}", listed_at)
+        raise _misfit(tool, problems, listed_at)
     if mode != "off" and (unsure or not _is_settled(given, schema)):
         arguments = _checked_whole(tool, arguments, listed_at, mode)
     for name in slips:
@@ -92,9 +90,10 @@ def signature_of(tool: ToolEntry) -> str:
     return shown if len(shown) <= _SIGNATURE_CHARS else f"{shown[: _SIGNATURE_CHARS - 4]}...)"
 
 
-def _misfit(tool: ToolEntry, problems: str, listed_at: float | None) -> InvalidArgumentsError:
+def _misfit(tool: ToolEntry, problems: Sequence[str], listed_at: float | None) -> InvalidArgumentsError:
     return InvalidArgumentsError(
-        f"Arguments of {tool.reference!r} do not fit: {problems}. Nothing was sent.",
+        f"Arguments of {tool.reference!r} do not fit: {in_short(problems)}. Nothing was sent.",
+        problems=problems,
         server_name=tool.server_name,
         sent=False,
         hint=f"Call it as {signature_of(tool)}{listing_age(tool.server_name, listed_at)}",
@@ -160,8 +159,7 @@ def _checked_whole(
     try:
         return ArgumentCheck(tool.server_name, tool.reference, tool.input_schema, mode).check(arguments)
     except InvalidArgumentsError as error:
-        problems = error.message.partition(" do not fit: ")[2].removesuffix(". Nothing was sent.")
-        raise _misfit(tool, problems, listed_at) from None
+        raise _misfit(tool, error.problems, listed_at) from None
 
 
 def _type_name(schema: object, root: Schema) -> str:

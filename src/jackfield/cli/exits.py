@@ -42,6 +42,7 @@ _OF_CODE = {
     "store_unavailable": CONNECTION,
     "auth_required": AUTHENTICATION,
     "session_timeout": TIMEOUT,
+    "pool_timeout": TIMEOUT,
     "not_trusted": NOT_TRUSTED,
     "output_failed": OUTPUT,
     "internal": INTERNAL,

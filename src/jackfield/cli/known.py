@@ -138,7 +138,7 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
     try:
         return references.tool(reference)
     except UnknownToolError as error:
-        if "no tool" not in error.message:  # it is the name of several
+        if error.candidates:
             raise
         what = "tool" if "." in reference else "server or tool"
         hint = did_you_mean(reference, names, "name") if is_near else "Look for it: jackfield find WORDS"

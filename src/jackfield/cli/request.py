@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 import typer
 
 from ..config.seconds import SIX_HOURS, implausible
-from ..errors import Details, JackfieldError, SessionTerminatedError, SessionTimeoutError, ToolError
+from ..errors import Details, JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError, ToolError
 from .exits import UsageError
 from .output import Output
 from .rendering import STYLES, Style, shown
@@ -101,21 +101,20 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             from .live import run_live
 
             return run_live(target, steps, timeout=wishes.timeout, on_progress=progress, output=output)
-        except SessionTimeoutError as error:
-            if wishes.timeout is not None:
-                # What is left for the answer is less by what opening took; the user knows only the whole.
-                error.message = re.sub(r"within [0-9.e-]+ s", f"within {wishes.timeout:g} s", error.message)
-            error.hint = "Give it more time with --timeout SECONDS."
+        except PoolTimeoutError:
             raise
+        except SessionTimeoutError as error:
+            message = error.message
+            if wishes.timeout is not None and error.seconds != wishes.timeout:
+                # What is left for the answer is less by what opening took; the user knows only the whole.
+                message = f"Not done within {wishes.timeout:g} s: {message}"
+            raise error.told(message=message, hint="Give it more time with --timeout SECONDS.") from None
         except SessionTerminatedError as error:
             # What the library advises is for whoever goes on with the session; here only a kept one does.
-            if kept is None:
-                error.hint = (
-                    f"To see what is wrong with it: jackfield doctor {target.server_name}"
-                    if target.is_configured
-                    else "Run it by hand to see why."
-                )
-            raise
+            if kept is not None:
+                raise
+            doctor = f"To see what is wrong with it: jackfield doctor {target.server_name}"
+            raise error.told(hint=doctor if target.is_configured else "Run it by hand to see why.") from None
 
 
 def show(result: Result, target: Target, wishes: Wishes) -> None:

@@ -97,8 +97,8 @@ def read_steps(target: Target) -> Steps:
         if target.name in uris:
             raise
         templates = yield from _listed("resources/templates/list", "resourceTemplates")
-        error.hint = _which(target.name, [*uris, *(str(template.get("uriTemplate")) for template in templates)])
-        raise
+        hint = _which(target.name, [*uris, *(str(template.get("uriTemplate")) for template in templates)])
+        raise error.told(hint=hint) from None
 
 
 def _which(uri: str, known: list[str]) -> str:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..errors import JackfieldError, KeeperError
+from ..errors import JackfieldError, KeeperError, error_of
 
 PROTOCOL = 1
 
@@ -31,21 +31,6 @@ ALIVE_SECONDS = 5.0
 
 SILENCE_SECONDS = 30.0
 """A process that said nothing for so long counts as hung; importing the SDK on a slow machine must fit in."""
-
-_ERROR_FIELDS = (
-    "server_name",
-    "sent",
-    "state_lost",
-    "retryable",
-    "hint",
-    "server_output",
-    "retry_after",
-    "generation",
-    "exit_code",
-    "rpc_code",
-    "limit",
-    "required_scopes",
-)
 
 
 def packed(message: Mapping[str, Any]) -> bytes:
@@ -94,31 +79,24 @@ def check_length(length: int) -> None:
 
 
 def error_to_wire(error: JackfieldError) -> dict[str, Any]:
-    """An error with all it tells."""
-    data: dict[str, Any] = {"code": error.code, "message": error.message}
-    for name in _ERROR_FIELDS:
-        value = getattr(error, name, None)
-        if value is not None:
-            data[name] = value
+    """An error with all its fields."""
+    fields = {name: value for name, value in vars(error).items() if value is not None and not name.startswith("__")}
     if content := getattr(error, "content", None):
-        data["content"] = [
+        fields["content"] = [
             block.model_dump(mode="json", by_alias=True, exclude_none=True) if hasattr(block, "model_dump") else block
             for block in content
         ]
-    return data
+    return {"code": error.code, **fields}
 
 
 def error_from_wire(data: Mapping[str, Any]) -> JackfieldError:
     """The error as it was raised in the background process; one of a kind that is not known here keeps its code."""
     code = str(data.get("code"))
-    kind = _kinds().get(code, JackfieldError)
-    error = kind(str(data.get("message", "The background process reported an error.")))
-    if error.code != code:
-        error.code = code  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
-    for name in (*_ERROR_FIELDS, "content"):
-        if name in data and hasattr(error, name):
-            setattr(error, name, data[name])
-    return error
+    kinds = _kinds()
+    kind = kinds.get(code, JackfieldError)
+    fields = vars(kind(str(data.get("message", "The background process reported an error."))))
+    fields |= {name: data[name] for name in fields if name in data and name != "message"}
+    return error_of(kind, fields if code in kinds else {**fields, "code": code})
 
 
 def _kinds() -> dict[str, type[JackfieldError]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections import OrderedDict
@@ -15,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import anyio
 
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError
+from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
 from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
 from ..session.circuit import CircuitBreaker
@@ -171,7 +170,8 @@ class SessionRegistry:
 
         Raises:
             JackfieldError: It could not be opened.
-            SessionTimeoutError: No room within `acquire_timeout` seconds, or ever.
+            PoolTimeoutError: No room within `acquire_timeout` seconds, or ever.
+            SessionTimeoutError: There was room, but the session did not open in time.
         """
         wanted = None if key is None else (config.server_name, key)
         # Room and the opening each have a bound; together they are that of acquiring, recovery included.
@@ -202,7 +202,7 @@ class SessionRegistry:
         if slot.opened_at is None:
             assert slot.error
             # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
-            raise copy.copy(slot.error)
+            raise slot.error.told()
         silent_for, silent_limit = time.monotonic() - slot.last_heard_at, slot.config.session.liveness_after
         if silent_limit is not None and silent_for >= silent_limit:
             await slot.check_alive()
@@ -340,28 +340,34 @@ class SessionRegistry:
             waiter.scope.cancel()
 
     def _no_room(self, config: BaseServerConfig, acquire_timeout: float, waiter: Waiter) -> SessionTimeoutError:
+        name, of_server = config.server_name, config.session.max_sessions
+        if waiter.because == "closing":
+            return SessionTimeoutError(
+                f"The last session of server {name!r} with this key is still closing after {acquire_timeout:g} s.",
+                server_name=name,
+                seconds=acquire_timeout,
+                sent=False,
+                retryable=True,
+                hint="Raise acquire_timeout, or lower close_timeout in the server's session settings.",
+            )
         busy = sum(slot.leases > 0 for slot in self._slots)
         count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
-        if (of_server := config.session.max_sessions) is not None:
-            mine = sum(slot.server_name == config.server_name for slot in self._slots)
+        if of_server is not None:
+            mine = sum(slot.server_name == name for slot in self._slots)
             count += f" (of this server {mine} of {of_server})"
+        count += f", {busy} in use"
         held = ", ".join(sorted({repr(slot.server_name) for slot in self._held_by(waiter.holder)}))
-        within = f"within {acquire_timeout:g} s"
-        hint = "Leave sessions earlier, or raise max_sessions or acquire_timeout of the manager."
+        what = f"No room for a session of server {name!r} within {acquire_timeout:g} s"
+        whose = "the manager" if waiter.because != "server" else f"the session settings of {name!r}"
+        hint = f"Close sessions earlier, or raise acquire_timeout, or max_sessions of {whose}."
         if held:
-            busy_with = f" The caller itself holds a session of {held} while it waits."
-            hint = "Leave that session before you open another, or raise max_sessions of the manager."
-        else:
-            busy_with = ""
+            count += f". The caller itself holds a session of {held} while it waits"
+            hint = f"Close that session before you open another, or raise max_sessions of {whose}."
         if waiter.is_stuck:
-            within = "can ever be free"
-            busy_with += " So does everybody who holds one."
-        return SessionTimeoutError(
-            f"No session of server {config.server_name!r} {within}: {count}, {busy} in use.{busy_with}",
-            server_name=config.server_name,
-            sent=False,
-            retryable=True,
-            hint=hint,
+            what = f"No session of server {name!r} can ever be free"
+            count += ", as does every other caller that waits"
+        return PoolTimeoutError(
+            f"{what}: {count}.", server_name=name, seconds=acquire_timeout, sent=False, retryable=True, hint=hint
         )
 
     def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:

@@ -48,6 +48,7 @@ class References:
                 f"{reference!r} is the name of {len(found)} tools. Nothing was sent.",
                 sent=False,
                 hint=f"Name one: {', '.join(tool.reference for tool in found[:6])}.",
+                candidates=[tool.reference for tool in found],
             )
         server = self.server_of(reference)
         known = [

@@ -309,13 +309,14 @@ class Router(Live):
         try:
             return self._references().tool(reference)
         except UnknownToolError as error:
-            if server is not None or "no tool" not in error.message:  # it is the name of several
+            if server is not None or error.candidates:
                 raise
             if await self._unlisted.ask_failed(deadline):
                 return self._references().tool(reference)
-            if names := self._unlisted.names:
-                error.hint = f"{error.hint} Not listed yet: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
-            raise
+            if not (names := self._unlisted.names):
+                raise
+            more = ", ..." if len(names) > 5 else ""
+            raise error.told(hint=f"{error.hint} Not listed yet: {', '.join(names[:5])}{more}.") from None
 
     def _line(self, tool: ToolEntry, detail: Detail) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])

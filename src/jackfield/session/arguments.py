@@ -16,10 +16,8 @@ from referencing import Registry
 
 from ..catalog.signature import signature
 from ..config.outline import CheckMode
-from ..errors import InvalidArgumentsError, nearest
+from ..errors import InvalidArgumentsError, in_short, nearest
 from .leniency import relaxed, without_refused_nulls
-
-_MAX_PROBLEMS = 3
 
 
 class ArgumentCheck:
@@ -69,10 +67,9 @@ class ArgumentCheck:
             problems = [_problem(error, self._schema) for error in errors(given)]
         except Exception:  # the schema cannot be applied, in one of many ways
             return dict(arguments)
-        more = f" (and {len(problems) - _MAX_PROBLEMS} more)" if len(problems) > _MAX_PROBLEMS else ""
-        shown = "; ".join(problems[:_MAX_PROBLEMS]) + more
         raise InvalidArgumentsError(
-            f"Arguments of {self._tool_name!r} do not fit: {shown}. Nothing was sent.",
+            f"Arguments of {self._tool_name!r} do not fit: {in_short(problems)}. Nothing was sent.",
+            problems=problems,
             server_name=self._server_name,
             sent=False,
             hint=f"Call it as {signature(self._tool_name, self._schema)}",

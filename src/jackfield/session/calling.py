@@ -6,9 +6,7 @@ Each is counted, bounded, and made again where that does no harm; what became of
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -165,7 +163,7 @@ class Caller:
             headers: Sent with it over HTTP.
             on_retry: Called before it is made again.
         """
-        owner, context = self.usable(), sys.exception()
+        owner = self.usable()
         settings = owner.config.session
         deadline = self.deadline(bound)
         attempt_timeout = settings.attempt_timeout if is_safe else None
@@ -195,17 +193,19 @@ class Caller:
                 attempt += 1
                 ends = attempt > settings.retry_attempts + 1 or not self._may_send_again(error, is_safe, is_late)
                 wait = 0.0 if owner.state != "open" else settings.wait_before(attempt, error.retry_after)
+                failure = error if method != "tools/call" else _with_outcome(error, record.latest, sent)
                 if ends or anyio.current_time() + wait >= deadline.at:
-                    if sent is not False and error.sent is False:
-                        _note_earlier_attempt(error, method, sent)
-                    if method == "tools/call" and known < record.generation and not error.state_lost:
-                        # The first that the user hears of the session after it was opened again.
-                        error.state_lost, error.generation = True, record.generation - 1
-                    self.noted(error).without_trace(context)
-                    raise
+                    break
                 sent = error.sent if sent is False else sent
                 if on_retry is not None:
-                    on_retry(error)
+                    on_retry(failure)
+        if sent is not False and failure.sent is False:
+            failure = failure.told(sent=sent)
+        if method == "tools/call" and known < record.generation and not failure.state_lost:
+            # The first that the user hears of the session after it was opened again.
+            failure = failure.told(state_lost=True, generation=record.generation - 1)
+        # Out of the block that handles the failed attempt, to which it shall not lead.
+        raise self.noted(failure).without_cause()
 
     def _may_send_again(self, error: JackfieldError, is_safe: bool, is_late: bool) -> bool:
         if self.is_released or not self.owner.is_usable or self.owner.state == "lost":
@@ -290,6 +290,7 @@ class Caller:
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} {within}; {happened}.",
             server_name=self._name,
+            seconds=deadline.seconds,
             sent=record.sent,
             retryable=record.sent is False,
             hint=f"Raise {bound} for slow work; session.refresh() closes a hanging session and opens another.",
@@ -326,10 +327,7 @@ class Caller:
         if record.failure is None:
             return None
         # What is said of this call must not be said of others that end with the same connection.
-        failure = copy.copy(record.failure)
-        failure.generation = record.generation
-        if record.method == "tools/call" and not isinstance(failure, RequestError):
-            _add_to_message(failure, _CARRIED_OUT[failure.sent])
+        failure = record.failure.told(generation=record.generation)
         if isinstance(failure, SessionExpiredError | SessionInvalidError):
             self.owner.report_forgotten(record.generation, record.failure)
         elif isinstance(failure, SessionConflictError) and failure.state_lost:
@@ -343,27 +341,24 @@ class Caller:
         if owner.connection is connection:
             # The call learned of it before the owner did.
             owner.report_lost(owner.generation, owner.loss(connection.report))
-        error = owner.ended(sent=record.sent)
-        error.generation = record.generation
-        return error
+        return owner.ended(sent=record.sent).told(generation=record.generation)
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         return bad_answer(self.owner.config, method, problem)
 
 
-def _add_to_message(error: JackfieldError, words: str) -> None:
-    if error.message.endswith(f"; {words}."):
-        return
-    error.message = f"{error.message.rstrip('.')}; {words}."
-    error.args = (error.message,)
+def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | None) -> JackfieldError:
+    """The error of an attempt at a call, with what it says of the call as a whole.
 
-
-def _note_earlier_attempt(error: JackfieldError, method: str, sent: bool | None) -> None:
-    """The last attempt at a request was not carried out, but one before it may have been."""
-    error.sent = sent
-    if method != "tools/call":
-        return  # A listing has no effect that its error could deny.
-    carried_out = _CARRIED_OUT[False]
-    if error.message.endswith(f"; {carried_out}."):
-        error.message = error.message.removesuffix(f"; {carried_out}.")
-    _add_to_message(error, f"{carried_out} this time, but an earlier attempt may have taken effect")
+    Args:
+        error: Of the last attempt.
+        record: Of its last request.
+        earlier: Whether earlier attempts were sent.
+    """
+    if earlier is not False and error.sent is False:
+        outcome = f"{_CARRIED_OUT[False]} this time, but an earlier attempt may have taken effect"
+    elif record.failure is not None and not isinstance(error, RequestError):
+        outcome = _CARRIED_OUT[error.sent]
+    else:
+        return error
+    return error.told(message=f"{error.message.rstrip('.')}; {outcome}.")

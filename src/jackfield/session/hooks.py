@@ -143,8 +143,7 @@ async def call_with_hooks(
     for hook in reversed(passed):
         outcome = await _ended(hook, call, outcome, deadline.not_before(_ENDS_SECONDS))
     if isinstance(outcome, JackfieldError):
-        outcome.state_lost = outcome.state_lost or state_lost
-        raise outcome
+        raise outcome.told(state_lost=True) if state_lost and not outcome.state_lost else outcome
     return _telling(outcome, call, state_lost)
 
 
@@ -163,6 +162,7 @@ async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> To
         raise SessionTimeoutError(
             failed_before("hook", hook, f"it did not answer within {deadline.seconds:g} s"),
             server_name=call.server_name,
+            seconds=deadline.seconds,
             sent=False,
             hint=f"{not_made}. Hooks count for call_timeout: where a person is asked, give the call, or the server, a "
             "longer one.",

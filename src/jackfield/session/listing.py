@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -110,7 +109,7 @@ class ToolListing:
         check = self._checks.get(name)
         if check is None:
             if name in self._left_out:
-                raise copy.copy(self._left_out[name])
+                raise self._left_out[name].told()
             tool = self._by_name.get(name)
             if tool is None:
                 raise UnknownToolError(
@@ -157,5 +156,4 @@ def _schema_error(config: BaseServerConfig, tool: Tool) -> ServerLimitError | No
         if size <= limit:
             return None
         error = limit_error(config, "max_schema_bytes", f"{what} has {size:,} bytes")
-    error.sent = False
-    return error
+    return error.told(sent=False)

@@ -97,8 +97,7 @@ def loss(
 def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> JackfieldError:
     """The error for an opening that ran out of time."""
     if report.failure is not None:
-        report.failure.sent = False
-        return report.failure
+        return report.failure.told(sent=False)
     name, seconds = config.server_name, config.session.timeout
     noise = " | ".join(report.noise)
     withheld = withheld_text(config.withheld()) if isinstance(config, StdioConfig) else ""
@@ -107,6 +106,7 @@ def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> Jackfiel
         server_name=name,
         sent=False,
         retryable=True,
+        seconds=seconds,
         server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
         hint=(
             "Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start. "

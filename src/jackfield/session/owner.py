@@ -8,7 +8,6 @@ own tasks; the owner only counts them, and opens the line again when it breaks.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import os
 import secrets
@@ -353,14 +352,15 @@ class SessionOwner:
             message += " The call may have been sent."
         elif sent:
             message += " The call was sent and may have taken effect."
-        error = copy.copy(reason) if reason else SessionTerminatedError(message, hint="Open the session again.")
-        error.args, error.message = (message,), message
-        error.server_name = self.config.server_name
-        error.sent = sent
-        error.state_lost = self.opened_at is not None
-        error.retryable = sent is False
-        error.generation = self.generation
-        return error
+        reason = reason or SessionTerminatedError(message, hint="Open the session again.")
+        return reason.told(
+            message=message,
+            server_name=self.config.server_name,
+            sent=sent,
+            state_lost=self.opened_at is not None,
+            retryable=sent is False,
+            generation=self.generation,
+        )
 
     # The task
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import anyio
@@ -55,9 +54,9 @@ async def known_tools(
         if shared.listing is not None:
             return shared.listing, None
         if isinstance(shared.error, RequestError):
-            return None, copy.copy(shared.error)
+            return None, shared.error.told()
         if shared.error is not None:
-            raise caller.noted(copy.copy(shared.error))
+            raise caller.noted(shared.error.told())
         caller.usable()
     return owner.listing, None
 

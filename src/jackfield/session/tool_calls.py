@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -173,8 +172,5 @@ async def _listing_for(caller: Caller, call: Call, *, outdated: ToolListing | No
 
 def not_made(tool: str, error: JackfieldError) -> JackfieldError:
     """The error of a listing, as that of a call that could not be made for it."""
-    error = copy.copy(error)
-    error.message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
-    error.args = (error.message,)
-    error.sent = False
-    return error
+    message = f"Tool {tool!r} was not called, because the tools could not be listed: {error.message}"
+    return error.told(message=message, sent=False)

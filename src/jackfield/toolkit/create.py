@@ -198,6 +198,7 @@ class LeasedSource:
             raise SessionTimeoutError(
                 f"Server {name!r} was not open within {call_timeout:.3g} s; the call was not made.",
                 server_name=name,
+                seconds=call_timeout,
                 sent=False,
                 retryable=True,
                 hint="Raise call_timeout, or open the session before the call.",
@@ -239,6 +240,7 @@ class OrderedSource:
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
                 f"The calls before this one of {name!r} did not end within {call_timeout:g} s. Nothing was sent.",
+                seconds=call_timeout,
                 sent=False,
                 retryable=True,
                 hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",

@@ -167,9 +167,9 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
 
 def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
     """Explain why a connection could not be opened."""
-    failure = _explained(config, report, error).without_trace()
+    failure = _explained(config, report, error).without_cause()
     if report.advice and report.advice not in (failure.hint or ""):
-        failure.hint = " ".join(filter(None, (failure.hint, report.advice)))
+        failure = failure.told(hint=" ".join(filter(None, (failure.hint, report.advice))))
     return failure
 
 
@@ -179,8 +179,7 @@ def _explained(config: BaseServerConfig, report: ConnectionReport, error: Except
         return cause
     if (failure := report.failure or report.first_failure) is not None:
         # Whatever became of the handshake, no call of the user's was sent.
-        failure.sent = False
-        return failure
+        return failure.told(sent=False)
     if isinstance(config, StdioConfig):
         return _start_failure(config, report, cause)
     return ServerUnavailableError(

@@ -323,11 +323,11 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         except JackfieldError as failure:
             # There was no token to send it with.
-            return _no_answer(request), failure.without_trace()
+            return _no_answer(request), failure.without_cause()
         except Exception as error:
             failure = connection_failure(self._config, error)
             if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
-                failure.sent = False
+                failure = failure.told(sent=False)
             return _no_answer(request), failure
         try:
             return await self._received(request, response)

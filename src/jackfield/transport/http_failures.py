@@ -16,6 +16,7 @@ from ..config.proxies import proxy_for
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import (
     AuthenticationError,
+    Details,
     JackfieldError,
     RequestError,
     ServerUnavailableError,
@@ -247,19 +248,18 @@ def status_failure(
         hint = "Try again; look at the server's log." if wait is None else f"Try again in {wait:g} s."
     else:
         problem, hint = f"{say}.", None
-    failure = rule.error(
-        problem,
-        server_name=config.server_name,
-        sent=rule.sent,
-        retryable=rule.retryable,
-        state_lost=rule.state_lost,
-        server_output=_words(body),
-        hint=hint,
-        retry_after=wait,
-    )
-    if isinstance(failure, AuthenticationError):
-        failure.required_scopes = list(challenge.scopes)
-    return failure
+    details: Details = {
+        "server_name": config.server_name,
+        "sent": rule.sent,
+        "retryable": rule.retryable,
+        "state_lost": rule.state_lost,
+        "server_output": _words(body),
+        "hint": hint,
+        "retry_after": wait,
+    }
+    if rule.error is AuthenticationError:
+        return AuthenticationError(problem, required_scopes=challenge.scopes, **details)
+    return rule.error(problem, **details)
 
 
 def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response, challenge: Challenge) -> str:

@@ -10,7 +10,6 @@ Source: MCP 2025-11-25, basic/transports "Resumability and Redelivery"; WHATWG H
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -249,11 +248,8 @@ def stream_request(request: httpx2.Request, last_event_id: str | None) -> httpx2
 
 def not_resumed(config: HttpConfig | SseConfig, failure: JackfieldError) -> JackfieldError:
     """The error of a request whose answer was cut off and could not be asked for again."""
-    error = copy.copy(failure)
-    error.message = (
+    message = (
         f"The stream from server {config.server_name!r} broke before the answer came, and the rest of it could not be "
-        f"had ({failure.message.rstrip('.')}); the call may have taken effect."
+        f"had ({failure.message.rstrip('.')})."
     )
-    error.args = (error.message,)
-    error.sent = True
-    return error
+    return failure.told(message=message, sent=True)

@@ -100,7 +100,7 @@ class CallRecord:
         if sent is False and self.is_continuation:
             sent = None
             if failure is not None:
-                failure.sent = None
+                failure = failure.told(sent=None)
         self.sent, self.failure = sent, failure
 
     @property

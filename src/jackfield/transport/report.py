@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import deque
 from collections.abc import Callable
@@ -159,7 +158,7 @@ class ConnectionReport:
     def limit_exceeded(self, total_bytes: int | None) -> ServerLimitError:
         """Note a message beyond `max_message_bytes`; returns the error of the call that it was meant for."""
         # The event's error is one, each call's is its own.
-        return copy.copy(self.reach_limit("max_message_bytes", f"sent a message {self._size(total_bytes)}"))
+        return self.reach_limit("max_message_bytes", f"sent a message {self._size(total_bytes)}").told()
 
     def _size(self, total_bytes: int | None) -> str:
         limit = self.config.session.max_message_bytes
@@ -191,8 +190,8 @@ class ConnectionReport:
     def unreadable_answer(self, message: bytes | bytearray, record: CallRecord) -> SessionMessage:
         """Give up a request whose answer no parser accepts; returns what to deliver in its place."""
         problem = "the answer is no valid message"
-        failure = bad_answer(self.config, record.method, problem)
-        failure.server_output = mask(bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace"), is_cut=True) or None
+        quoted = mask(bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace"), is_cut=True) or None
+        failure = bad_answer(self.config, record.method, problem, server_output=quoted)
         return self.requests.fail(record, failure, problem)
 
     def _answered_by(self, message: MessageScanner, what: str, record: CallRecord | None) -> CallRecord | None:
@@ -218,12 +217,15 @@ def limit_error(config: BaseServerConfig, limit: str, what: str) -> ServerLimitE
     )
 
 
-def bad_answer(config: BaseServerConfig, method: str, problem: str) -> ToolError | RequestError:
+def bad_answer(
+    config: BaseServerConfig, method: str, problem: str, *, server_output: str | None = None
+) -> ToolError | RequestError:
     """The error for an answer that cannot be used."""
     kind = ToolError if method == "tools/call" else RequestError
     return kind(
         f"Server {config.server_name!r} answered {method} with what the protocol does not allow: {problem}",
         server_name=config.server_name,
         sent=True,
+        server_output=server_output,
         hint="The request was carried out; report this to the server's author.",
     )
