@@ -352,13 +352,14 @@ class SessionRegistry:
             )
         busy = sum(slot.leases > 0 for slot in self._slots)
         count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
+        whose = "the manager"
         if of_server is not None:
             mine = sum(slot.server_name == name for slot in self._slots)
             count += f" (of this server {mine} of {of_server})"
+            whose = whose if mine < of_server else f"the session settings of {name!r}"
         count += f", {busy} in use"
         held = ", ".join(sorted({repr(slot.server_name) for slot in self._held_by(waiter.holder)}))
         what = f"No room for a session of server {name!r} within {acquire_timeout:g} s"
-        whose = "the manager" if waiter.because != "server" else f"the session settings of {name!r}"
         hint = f"Close sessions earlier, or raise acquire_timeout, or max_sessions of {whose}."
         if held:
             count += f". The caller itself holds a session of {held} while it waits"
