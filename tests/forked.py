@@ -1,7 +1,8 @@
 """A `python3` that starts at once, for programs of which most of the start is importing libraries.
 
 This program imports them once and then waits. A *launcher* is a few lines which hand their arguments, folder,
-environment, descriptors and terminal over to it; it forks, and the child runs the script or module as any Python would.
+environment, descriptors and terminal over to it; it forks, and the child runs the script, module or text (`-c`) as any
+Python would, with the same warnings.
 What a test starts is still a process of its own, with pipes and a session of its own, that imports Jackfield itself;
 the launcher passes signals on to it. It is no child of its launcher, though, and does not take itself apart at its
 end: what looks at process ids, at children or at what the end of the interpreter says starts a real Python.
@@ -33,6 +34,8 @@ import tempfile
 import termios
 import threading
 import traceback
+import types
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,8 +71,11 @@ LAUNCHER = """\
 #!{python} -IS
 import _signal, _socket, fcntl, marshal, os, sys
 arguments = sys.argv[1:]
-run = [argument for argument in arguments if argument != "-P"]
-if not run or not (run[0] == "-m" or run[0].endswith(".py")):
+run, options = arguments, []
+while run and run[0] in ("-B", "-P", "-W"):
+    count = 2 if run[0] == "-W" else 1
+    options, run = options + run[:count], run[count:]
+if not run or not (run[0] in ("-c", "-m") or run[0].endswith(".py")):
     os.execv({python!r}, ["python3", *arguments])
 ignored = [number for number in {signals} if _signal.getsignal(number) == _signal.SIG_IGN]
 for number in {signals}:
@@ -92,7 +98,7 @@ if leader:
         terminal = True
 line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 line.connect({address!r})
-request = marshal.dumps((run, os.getcwd(), dict(os.environ), streams, leader, terminal, ignored))
+request = marshal.dumps((run, os.getcwd(), dict(os.environ), options, streams, leader, terminal, ignored))
 passed = b"".join(number.to_bytes(4, sys.byteorder) for number in streams)
 line.sendmsg([len(request).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, passed)])
 while request:
@@ -249,10 +255,17 @@ def become(
         ctypes.memmove(start, block, len(block))
 
 
-def run(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], *more: Any) -> NoReturn:
+def run(
+    streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], options: list[str], *more: Any
+) -> NoReturn:
     """Be `python3 ARGUMENTS`; at the end, do not take apart what was imported, which would take long."""
     code: Any = 0
     become(streams, arguments, environment, *more)
+    sys.dont_write_bytecode |= "-B" in options
+    warned = [option for option in environment.get("PYTHONWARNINGS", "").split(",") if option]
+    warned += [options[number + 1] for number, option in enumerate(options) if option == "-W"]
+    sys.warnoptions[:] = warned
+    warnings._processoptions(warned)  # type: ignore[attr-defined]
     try:
         run_script(arguments, folder, environment)
     except SystemExit as ended:
@@ -267,6 +280,8 @@ def run(streams: list[int], arguments: list[str], folder: str, environment: dict
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    if warned:
+        gc.collect()  # of what was not closed, as the end of the interpreter would warn
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -323,7 +338,12 @@ def run_script(arguments: list[str], folder: str, environment: dict[str, str]) -
         measure()
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     globals_: dict[str, Any] = {}
-    if arguments[0] == "-m":
+    if arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path[0] = ""
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(arguments[1], "<string>", "exec"), main.__dict__)
+    elif arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path[0] = folder
         runpy.run_module(arguments[1], globals_, "__main__", alter_sys=True)

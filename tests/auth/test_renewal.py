@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +16,7 @@ import pytest
 from anyio.abc import SocketStream
 from tests.auth.conftest import Protected, answering, signed_in
 from tests.config.test_secrets import assert_hidden, texts
-from tests.conftest import MARK, TOKEN, eventually
+from tests.conftest import MARK, TOKEN, eventually, quick_python
 
 from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError
 from jackfield.auth.account import sign_in_status, sign_out
@@ -134,7 +133,7 @@ class Caller:
     """A process of its own that calls a tool of the server, when it is told to."""
 
     def __init__(self, server: Protected, calls: int = 1) -> None:
-        command = [sys.executable, "-c", AT_ONCE, server.url, server.issuer, str(calls)]
+        command = [quick_python(), "-c", AT_ONCE, server.url, server.issuer, str(calls)]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -381,7 +380,7 @@ async def test_a_store_that_cannot_be_written_does_not_cost_the_refresh_token(
     )
     ended = subprocess.run(
         # -B: no half of a compiled module is to be left behind.
-        [sys.executable, "-B", "-c", code, server.url, server.issuer],
+        [quick_python(), "-B", "-c", code, server.url, server.issuer],
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,6 @@ import random
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 from benchmarks.fuzzing.leaks import Exits, Secrets
 from tests.auth.conftest import Protected, browse, redirect_of, signed_in, status_of
 from tests.config.test_secrets import assert_hidden, texts
-from tests.conftest import Listening
+from tests.conftest import Listening, quick_python
 
 from jackfield import (
     AuthenticationError,
@@ -137,7 +136,7 @@ anyio.run(run, backend="trio")
 def test_on_trio_as_well(protected: Start) -> None:
     # In a process of its own: trio keeps its threads for a while.
     server = protected()
-    command = [sys.executable, "-c", ON_TRIO, server.url, server.issuer]
+    command = [quick_python(), "-c", ON_TRIO, server.url, server.issuer]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout.strip(), ended.returncode) == ("ada's, by Bearer access", 0), ended.stderr
     assert server.log()["refreshes"] == 1

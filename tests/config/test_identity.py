@@ -6,11 +6,11 @@ import json
 import logging
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import quick_python
 
 from jackfield import Catalog, StdioConfig
 from jackfield.config.mcp_config import read_server
@@ -115,7 +115,7 @@ print(read_server("s", entry, "f", Path("/project"), variables).catalog_key)
 
 def in_another_process(number: int = 1) -> set[str]:
     """The names that so many processes say at the same time."""
-    command = [sys.executable, "-c", CODE, json.dumps(STDIO), json.dumps(VARIABLES)]
+    command = [quick_python(), "-c", CODE, json.dumps(STDIO), json.dumps(VARIABLES)]
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for _ in range(number)]
     for process in processes:

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -22,7 +21,7 @@ import httpx2
 import pytest
 from examples.serving.demo import programs
 from examples.stateful_servers import postgres
-from tests.conftest import MARK, TOKEN, eventually, needs
+from tests.conftest import MARK, TOKEN, eventually, needs, quick_python
 from tests.docs.blocks import DOCS, ROOT, blocks_of, write_files
 from tests.docs.test_commands import on_a_terminal
 from tests.serving import redis_server as redis
@@ -70,7 +69,7 @@ async def test_every_metric_is_documented_with_its_labels() -> None:
 @contextmanager
 def uvicorn(application: str, port: int, **environment: str) -> Iterator[None]:
     """As the pages start it, in this folder."""
-    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port)]
+    command = [quick_python(), "-m", "uvicorn", application, "--port", str(port)]
     environ = {**os.environ, MARK: TOKEN, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), "."]), **environment}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ)
     try:
@@ -109,30 +108,21 @@ def printed(script: str, ports: dict[str, int]) -> str:
     return on_a_terminal(f"python3 {script}").strip()
 
 
-@pytest.fixture
-def real_python(reader: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The reader's folder, where `python3` and `sys.executable` are this environment's own."""
-    folder = Path(sys.prefix) / "bin"
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(sys, "executable", str(folder / "python3"))
-    return reader
-
-
 @pytest.mark.parametrize(
     ("page", "server", "outcome"),
     [("serving.md", "shop.py", "['tea', 'milk']"), ("serve-in-fastapi.md", "app.py", "3")],
 )
-def test_one_instance(real_python: Path, page: str, server: str, outcome: str) -> None:
-    write_files(next(DOCS.glob(f"**/{page}")), real_python)
+def test_one_instance(reader: Path, page: str, server: str, outcome: str) -> None:
+    write_files(next(DOCS.glob(f"**/{page}")), reader)
     [port] = free_ports(1)
     with uvicorn(f"{Path(server).stem}:app", port):
         assert printed("client.py", {"8000": port}) == outcome
 
 
 @pytest.mark.third_party
-def test_with_redis(real_python: Path) -> None:
+def test_with_redis(reader: Path) -> None:
     needs(redis.missing())
-    write_files(HOW_TO / "serve-with-redis.md", real_python)
+    write_files(HOW_TO / "serve-with-redis.md", reader)
     first, second = free_ports(2)
     with redis.running_redis() as running:
         with uvicorn("app:app", first, REDIS_URL=running.url), uvicorn("app:app", second, REDIS_URL=running.url):
@@ -141,7 +131,7 @@ def test_with_redis(real_python: Path) -> None:
 
 
 @pytest.mark.third_party
-def test_with_postgresql(real_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_postgresql(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the client of the page about Redis, which it refers to."""
     needs(postgres.missing())
     for page in ("serve-with-redis.md", "serve-with-postgresql.md"):
@@ -159,12 +149,12 @@ def test_with_postgresql(real_python: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.third_party
-def test_the_settings_of_haproxy(real_python: Path) -> None:
+def test_the_settings_of_haproxy(reader: Path) -> None:
     """Round robin, and what reached an instance is not sent again."""
     program = programs.haproxy()
     needs(None if program else "haproxy is not installed: scripts/services.sh")
     assert program
-    write_files(HOW_TO / "serve-with-redis.md", real_python)
+    write_files(HOW_TO / "serve-with-redis.md", reader)
     front, first, second = free_ports(3)
     settings = Path("haproxy.cfg").read_text().replace("bind :8000", f"bind 127.0.0.1:{front}")
     Path("haproxy.cfg").write_text(settings.replace(":8001", f":{first}").replace(":8002", f":{second}"))
@@ -235,8 +225,8 @@ def answering(port: int, name: bytes) -> Iterator[Answering]:
             thread.join()
 
 
-async def test_with_json_web_tokens(real_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_files(HOW_TO / "serve-with-jwt.md", real_python)
+async def test_with_json_web_tokens(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(HOW_TO / "serve-with-jwt.md", reader)
     [port] = free_ports(1)
     text = Path("app.py").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     Path("app.py").write_text(text)

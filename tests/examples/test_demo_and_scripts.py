@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.conftest import quick_python
 from tests.forked import unmeasured
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -22,14 +22,15 @@ class Runner:
     The mark is a folder on PATH: of the environment only a few variables reach a server over stdio, and PATH does.
     """
 
-    def __init__(self, mark: Path) -> None:
+    def __init__(self, mark: Path, python: str | None = None) -> None:
         self.mark = str(mark)
+        self.python = python or quick_python()
 
     def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
         keyless = {name: value for name, value in unmeasured().items() if not name.endswith("_API_KEY")}
         path = f"{os.environ['PATH']}{os.pathsep}{self.mark}"
         environment = {**keyless, "PATH": path, "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-        command = [sys.executable, "-W", "error::ResourceWarning", str(EXAMPLES / script), *arguments]
+        command = [self.python, "-W", "error::ResourceWarning", str(EXAMPLES / script), *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 

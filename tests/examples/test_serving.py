@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import httpx2
 import pytest
 from examples.stateful_servers import postgres
 from mcp.types import ElicitRequestParams, ElicitResult
-from tests.conftest import MARK, TOKEN, eventually
+from tests.conftest import MARK, TOKEN, eventually, quick_python
 from tests.examples.conftest import EXAMPLES, needs
 from tests.forked import unmeasured
 from tests.serving import redis_server as redis
@@ -40,7 +39,7 @@ def answers(port: int) -> bool:
 @contextmanager
 def served(script: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """One of the programs, until the block is left; it is stopped as a process manager does it."""
-    command = [sys.executable, str(EXAMPLES / "serving" / script), str(port)]
+    command = [quick_python(), str(EXAMPLES / "serving" / script), str(port)]
     environ = {**unmeasured(), MARK: TOKEN, "PYTHONWARNINGS": "error::ResourceWarning", **environment}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ)
     try:
@@ -132,7 +131,7 @@ def sessions_url(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     needs(postgres.missing())
     with postgres.running_postgres() as running:
-        migrate = [sys.executable, "-m", "jackfield", "serving", "migrate", "--postgres", running.url]
+        migrate = [quick_python(), "-m", "jackfield", "serving", "migrate", "--postgres", running.url]
         subprocess.run(migrate, check=True, capture_output=True)
         yield running.url
 

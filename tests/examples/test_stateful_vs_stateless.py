@@ -49,7 +49,7 @@ def test_the_comparison(
     assert max(map(len, output.splitlines())) <= 80
 
 
-def test_the_comparison_without_browser_and_database() -> None:
+def test_the_comparison_without_browser_and_database(runner: Runner) -> None:
     """What is missing is said, and the rest is done."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -59,7 +59,7 @@ def test_the_comparison_without_browser_and_database() -> None:
         "example.postgres.programs = lambda: None\n"
         "sys.exit(example.main(['shell', 'postgresql', 'browser']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(EXAMPLES)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([runner.python, "-c", code, str(EXAMPLES)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     skipped = done.stdout.partition("Skipped:")[2]
     assert "postgresql: PostgreSQL is not installed: apt-get install postgresql" in skipped
@@ -91,8 +91,9 @@ def is_postgres(process: psutil.Process) -> bool:
 
 @pytest.mark.third_party
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_nothing(runner: Runner, number: int) -> None:
+def test_ctrl_c_leaves_nothing(tmp_path: Path, number: int) -> None:
     needs(browser.missing() or postgres.missing())
+    runner = Runner(tmp_path, sys.executable)  # whose servers are its children
     with runner.start(EXAMPLE, "postgresql", "browser") as process:
         family: set[psutil.Process] = set()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -14,12 +13,13 @@ import anyio
 import httpx2
 import pytest
 from tests.cli.conftest import Command
+from tests.conftest import quick_python
 from tests.gateway.conftest import behind, jackfield, unruly_entry
 
 __all__ = ["jackfield"]
 
 SERVE = """
-import asyncio, json, sys, threading
+import asyncio, json, os, sys, threading
 from jackfield import MCPClientSessionManager, MCPConfig
 from jackfield.gateway.gateway import Gateway
 from jackfield.gateway.http import listen, serve_http
@@ -39,7 +39,7 @@ async def run():
                 print(*asyncio.run_coroutine_threadsafe(look(), loop).result(), flush=True)
 
         def say():
-            print(url, flush=True)
+            print(url, os.getpid(), flush=True)
             threading.Thread(target=answer, daemon=True).start()
 
         await serve_http(gateway, listener, on_listening=say, **json.loads(sys.argv[2]))
@@ -56,14 +56,15 @@ class Gateway:
     def __init__(self, command: Command, **settings: float) -> None:
         file = command.configure(one=unruly_entry())
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(file), json.dumps(settings)],
+            [quick_python(), "-c", SERVE, str(file), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=command.environment,
         )
         assert self.process.stdout
-        self.url = self.process.stdout.readline().strip()
+        self.url, pid = self.process.stdout.readline().split()
+        self._pid = int(pid)
 
     def tasks_clients_sessions(self) -> list[int]:
         """How many there are in it."""
@@ -74,7 +75,7 @@ class Gateway:
 
     def servers(self) -> int:
         """How many processes of servers it has."""
-        return len(behind(self.process.pid))
+        return len(behind(self._pid))
 
 
 @pytest.fixture

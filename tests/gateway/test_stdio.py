@@ -7,7 +7,6 @@ import json
 import signal
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,7 +90,7 @@ async def test_our_own_client_with_two_servers(protocol: str, jackfield: Command
 async def test_the_raw_client_of_the_sdk_with_two_servers(mode: str, jackfield: Command) -> None:
     jackfield.configure_user(one=unruly_entry(), two=unruly_entry())
     parameters = StdioServerParameters(
-        command=sys.executable,
+        command=jackfield.python,
         args=["-m", "jackfield", "serve", "--stdio"],
         env=jackfield.environment,
         cwd=jackfield.project,

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.conftest import MARK, SERVERS, TOKEN, Listening, Unruly, eventually, strays
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, Unruly, eventually, quick_python, strays
 
 from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, SessionConfig
 
@@ -192,12 +192,18 @@ SCRIPT = """
 """
 
 
-def script(action: str, *options: str, run: str = "asyncio.run(main())") -> subprocess.Popen[str]:
+def script(
+    action: str, *options: str, run: str = "asyncio.run(main())", python: str | None = None
+) -> subprocess.Popen[str]:
     text = textwrap.dedent(SCRIPT).format(
         server=str(SERVERS / "unruly.py"), options=list(options), mark=MARK, token=TOKEN, action=action, run=run
     )
     return subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [python or quick_python(), "-c", text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -229,7 +235,7 @@ def test_ctrl_c_twice_while_a_stubborn_server_is_being_closed() -> None:
 
 @pytest.mark.parametrize("action", ["sys.exit(3)", "raise RuntimeError('boom')"])
 def test_the_program_ends_in_the_block(action: str) -> None:
-    with script(action) as process:
+    with script(action, python=sys.executable) as process:
         process.communicate(timeout=20)
     assert process.returncode in (1, 3)
     assert strays() == []
@@ -237,7 +243,7 @@ def test_the_program_ends_in_the_block(action: str) -> None:
 
 def test_the_interpreter_ends_without_the_block_being_left() -> None:
     run = "loop = asyncio.new_event_loop(); task = loop.create_task(main()); loop.run_until_complete(asyncio.sleep(1))"
-    with script(SLEEP, "--ignore-eof", "--ignore-sigterm", run=run) as process:
+    with script(SLEEP, "--ignore-eof", "--ignore-sigterm", run=run, python=sys.executable) as process:
         process.communicate(timeout=20)
     assert process.returncode == 0
     assert eventually(lambda: strays() == [])

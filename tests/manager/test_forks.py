@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import MARK, TOKEN, Listening, Pushy
+from tests.conftest import MARK, TOKEN, Listening, Pushy, quick_python
 
 from jackfield import HttpConfig, StdioConfig
 
@@ -129,7 +128,7 @@ def test_a_fork_cannot_use_what_its_parent_opened(
         text = f"HttpConfig(server_name='x', url={server.url!r}, protocol='handshake')"
     source, expected = PROGRAMS[program]
     run = subprocess.run(
-        [sys.executable, "-c", START.format(config=text) + source],
+        [quick_python(), "-c", START.format(config=text) + source],
         env={**os.environ, MARK: TOKEN},
         capture_output=True,
         text=True,

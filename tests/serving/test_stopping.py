@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +18,7 @@ import httpx2
 import pytest
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
-from tests.conftest import MARK, TOKEN
+from tests.conftest import MARK, TOKEN, quick_python
 from tests.forked import unmeasured
 from tests.serving.authorized import INITIALIZE, MODERN_META, modern_headers, until
 from tests.serving.contract.conftest import ENGINES, Engine, memory
@@ -199,7 +198,7 @@ def process() -> Generator[tuple[subprocess.Popen[str], str]]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         program = SERVER.format(root=str(Path(__file__).parents[2]))
         started = subprocess.Popen(
-            [sys.executable, "-c", program, str(listener.fileno())],
+            [quick_python(), "-c", program, str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

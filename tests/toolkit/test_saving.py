@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import quick_python
 
 from jackfield.toolkit import saving
 from jackfield.toolkit.saving import safe_name, write_new
@@ -59,7 +59,7 @@ except OSError as error:
 
 def test_no_part_of_a_file_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-B", "-c", ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60
+        [quick_python(), "-B", "-c", ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("File too large [] a.bin\n", "")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import pytest
+from tests.conftest import quick_python
 from tests.serving.contract.conftest import LIMITS, Engine, call, record, until
 
 from jackfield.serving.backplane import DEAD_AFTER_SECONDS, TRUSTED_AFTER_SECONDS
@@ -84,7 +84,7 @@ async def test_who_is_alive(engine: Engine) -> None:
 def killed_instance(shared_engine: Engine, nothing_left: None) -> Iterator[subprocess.Popen[str]]:
     """An instance in a process of its own."""
     program = INSTANCE.format(program=shared_engine.program)
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([quick_python(), "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "joined\n"
     yield process
