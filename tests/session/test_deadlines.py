@@ -9,13 +9,18 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import anyio
 import pytest
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.types import ToolAnnotations
 from tests.conftest import Pushy
 
 from jackfield import (
     CallHook,
+    InProcessConfig,
     MCPClientSessionManager,
     MCPConfig,
     SessionConfig,
@@ -199,3 +204,60 @@ def test_a_deadline_that_is_extended_moves_the_end_of_waits_that_have_begun(back
         assert deadline.seconds == pytest.approx(0.3, abs=0.02)
 
     anyio.run(wait, backend=backend)
+
+
+def working(steps: int, seconds: float) -> InProcessConfig:
+    """A server whose tool reports progress that often."""
+    server: MCPServer[Any] = MCPServer("works")
+
+    @server.tool(annotations=ToolAnnotations(idempotent_hint=True))
+    async def work(context: Context) -> str:
+        for step in range(steps):
+            await anyio.sleep(seconds)
+            await context.report_progress(step + 1, steps)
+        if steps < 3:
+            await anyio.sleep_forever()
+        return "done"
+
+    return InProcessConfig(server_name="works", server=server)
+
+
+@pytest.mark.parametrize("protocol", ["auto", "handshake"])
+async def test_progress_starts_the_time_of_a_call_again(protocol: Literal["auto", "handshake"]) -> None:
+    """Of each attempt, too."""
+    settings = SessionConfig(attempt_timeout=1.4)
+    config = working(8, 0.25).model_copy(update={"protocol": protocol, "session": settings})
+    seen: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append(progress)
+
+    async with MCPClientSessionManager() as manager, manager.open_session(config) as session:
+        await session.list_tools()
+        result = await session.call_tool(
+            "work", call_timeout=1.5, reset_timeout_on_progress=True, progress_callback=on_progress
+        )
+        assert result.text == "done"
+        assert seen == list(range(1, 9))
+        assert manager.stats().retries == 0
+
+
+async def test_a_call_that_reports_progress_no_more_is_given_up() -> None:
+    config = working(2, 0.1)
+    async with MCPClientSessionManager().open_session(config) as session:
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.5 s after its last progress") as caught:
+            await session.call_tool("work", call_timeout=0.5, reset_timeout_on_progress=True)
+        assert "Raise call_timeout" in (caught.value.hint or "")
+
+
+async def test_a_call_that_never_ends_has_a_maximum() -> None:
+    settings = SessionConfig(call_timeout=0.3, reset_timeout_on_progress=True, max_total_timeout=0.7)
+    config = working(10_000, 0.05).model_copy(update={"session": settings})
+    async with MCPClientSessionManager().open_session(config) as session:
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.7 s in all, though it reported progress") as caught:
+            await session.call_tool("work")
+        assert "Raise max_total_timeout" in (caught.value.hint or "")
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.4 s in all"):
+            await session.call_tool("work", max_total_timeout=0.4)
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.3 s; "):
+            await session.call_tool("work", reset_timeout_on_progress=False)

@@ -56,6 +56,8 @@ class AG2Session(Session):
         *,
         call_timeout: float | None = None,
         meta: Mapping[str, Any] | None = None,
+        reset_timeout_on_progress: bool | None = None,
+        max_total_timeout: float | None = None,
     ) -> ToolResult:
         """Call one tool; `read_timeout_seconds` is another name of `call_timeout`, and may be a `timedelta`.
 
@@ -74,7 +76,13 @@ class AG2Session(Session):
             given = read_timeout_seconds
             call_timeout = given.total_seconds() if isinstance(given, timedelta) else given
         result = await super().call_tool(
-            name, arguments, call_timeout=call_timeout, progress_callback=progress_callback, meta=meta
+            name,
+            arguments,
+            call_timeout=call_timeout,
+            progress_callback=progress_callback,
+            meta=meta,
+            reset_timeout_on_progress=reset_timeout_on_progress,
+            max_total_timeout=max_total_timeout,
         )
         return with_camel_case(result)
 

@@ -44,6 +44,7 @@ KEYS = {
 SESSION_SETTINGS = frozenset(
     {
         *("timeout", "probe_timeout", "call_timeout", "attempt_timeout", "close_timeout", "idle_timeout"),
+        *("reset_timeout_on_progress", "max_total_timeout"),
         *("max_concurrency", "max_sessions", "retry_attempts", "retry_on_503", "retry_delay", "max_retry_delay"),
         *("failure_threshold", "on_state_lost", "liveness_interval", "liveness_after", "liveness_timeout"),
         *("max_message_bytes", "max_notifications", "max_server_requests", "max_pages", "max_tools"),
@@ -51,7 +52,7 @@ SESSION_SETTINGS = frozenset(
     }
 )
 """What `session` in an entry may have."""
-_NO_NUMBERS = {"retry_on_503", "on_state_lost", "check_arguments", "strict_output"}
+_NO_NUMBERS = {"reset_timeout_on_progress", "retry_on_503", "on_state_lost", "check_arguments", "strict_output"}
 _PLAIN_SECONDS = {"call_timeout": 6 * HOUR, "idle_timeout": WEEK}
 
 CheckMode = Literal["lenient", "strict", "off"]

@@ -212,6 +212,13 @@ class SessionConfig(StrictModel):
     again after `retry_delay`, up to `retry_attempts` times and within `call_timeout`. `None`: what timed out is not
     made again."""
 
+    reset_timeout_on_progress: bool = Field(default_factory=_switch("reset_timeout_on_progress"))
+    """Whether `call_timeout` and `attempt_timeout` of a tool call start again whenever the server reports progress, so
+    that slow work may go on while a server that hangs is given up soon. `max_total_timeout` bounds the whole call."""
+
+    max_total_timeout: UpToSixHours = Field(default_factory=_setting("max_total_timeout", 3600.0, longest=SIX_HOURS))
+    """Seconds a call may take in all where `reset_timeout_on_progress` is on."""
+
     close_timeout: UpToAnHour = Field(default_factory=_setting("close_timeout", 5.0, longest=HOUR))
     """Seconds for a whole closing: a child gets two fifths of it to leave by itself once its stdin
     is closed, two fifths after SIGTERM, and is killed then."""

@@ -282,11 +282,15 @@ class Caller:
             happened = "the server was told to cancel it, but it may have taken effect"
         if record.unclaimed is not None:
             happened += f". Meanwhile it sent {record.unclaimed}"
-        within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
-        if attempt > 1:
-            within += f" at attempt {attempt}"
         settings = self.owner.config.session
         bound = "attempt_timeout or call_timeout" if settings.attempt_timeout is not None else "call_timeout"
+        within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
+        if (reset := deadline.on_progress) is not None and reset.is_at_total:
+            within, bound = f"within {reset.total_seconds:g} s in all, though it reported progress", "max_total_timeout"
+        elif reset is not None and reset.has_reset:
+            within = f"within {reset.seconds:g} s after its last progress"
+        if attempt > 1:
+            within += f" at attempt {attempt}"
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} {within}; {happened}.",
             server_name=self._name,

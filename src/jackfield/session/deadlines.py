@@ -51,11 +51,13 @@ class Deadline:
         at: The time in the event loop's clock.
     """
 
-    __slots__: tuple[str, ...] = ("_scopes", "at", "seconds")
+    __slots__: tuple[str, ...] = ("_scopes", "at", "on_progress", "seconds")
 
     def __init__(self, seconds: float | None, at: float) -> None:
         self.seconds: float | None = seconds
         self.at: float = at
+        self.on_progress: ProgressReset | None = None
+        """Moves it whenever the server reports progress, where the call has that."""
         self._scopes: list[anyio.CancelScope] = []
 
     def __repr__(self) -> str:
@@ -104,6 +106,42 @@ class Deadline:
     def has_passed(self) -> bool:
         """Whether no time is left."""
         return anyio.current_time() >= self.at
+
+
+class ProgressReset:
+    """Starts the time of a call again whenever the server reports progress, up to a maximum in all.
+
+    Args:
+        deadline: Of the call, before the call begins.
+        total_seconds: How long the call may take in all. A longer `call_timeout` counts all the same.
+
+    Source: MCP 2025-11-25, basic/lifecycle "Timeouts".
+    """
+
+    __slots__: tuple[str, ...] = ("_deadline", "_latest", "_seconds", "has_reset", "total_seconds")
+
+    def __init__(self, deadline: Deadline, total_seconds: float) -> None:
+        self.total_seconds: float = max(total_seconds, deadline.seconds or 0.0)
+        self.has_reset: bool = False
+        self._deadline = deadline
+        self._seconds = deadline.seconds
+        self._latest = anyio.current_time() + self.total_seconds
+
+    def reset(self) -> None:
+        """The server reported progress."""
+        if self._seconds is not None:
+            self.has_reset = True
+            self._deadline.extend(min(anyio.current_time() + self._seconds, self._latest))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the call may take without progress."""
+        return self._seconds
+
+    @property
+    def is_at_total(self) -> bool:
+        """Whether no further progress can move the deadline."""
+        return self.has_reset and self._deadline.at >= self._latest
 
 
 Bound = float | Deadline | None

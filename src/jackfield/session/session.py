@@ -37,7 +37,7 @@ from ..errors import (
 from ..transport.repairs import take_flaws
 from .callbacks import hearing
 from .calling import Caller
-from .deadlines import Bound
+from .deadlines import Bound, ProgressReset
 from .eras import is_modern, ping, set_logging_level
 from .home import BlockedLoopError, Home
 from .hooks import CallHook
@@ -255,6 +255,8 @@ class Session:
         call_timeout: float | None = None,
         progress_callback: ProgressFnT | None = None,
         meta: Mapping[str, Any] | None = None,
+        reset_timeout_on_progress: bool | None = None,
+        max_total_timeout: float | None = None,
     ) -> ToolResult:
         """Call one tool of this session's server.
 
@@ -269,6 +271,10 @@ class Session:
                 if omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
+            reset_timeout_on_progress: Whether `call_timeout` starts again whenever the server reports progress; the
+                server's setting if omitted.
+            max_total_timeout: Seconds that the call may take in all, however much progress the server reports; the
+                server's setting if omitted.
 
         Returns:
             The result; `is_error` is set where the tool itself reported an error, and `state_lost` where
@@ -290,13 +296,17 @@ class Session:
         """
         self._caller.usable()
         progress = progress_callback and hearing(progress_callback, "progress")
+        deadline, settings = self._caller.deadline(call_timeout), self.config.session
+        if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
+            total = settings.max_total_timeout if max_total_timeout is None else max_total_timeout
+            deadline.on_progress = ProgressReset(deadline, total)
         return await call_tool(
             self._caller,
             self._hooks,
             Call(
                 name,
                 dict(arguments) if arguments else {},
-                self._caller.deadline(call_timeout),
+                deadline,
                 progress,
                 dict(meta) if meta else None,
             ),

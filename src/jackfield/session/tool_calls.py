@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownToolError
 from ..events import CallFinished, CallRetried, CallStarted
 from ..masking import HiddenValues, mask
+from ..transport.records import current_call
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .results import ToolResult
 from .rounds import send_tool_call
@@ -58,6 +61,23 @@ async def call_tool(caller: Caller, hooks: Sequence[CallHook], call: Call) -> To
     return await call_with_hooks(hooks, about, proceed, call.deadline)
 
 
+def _progress_callback(caller: Caller, call: Call) -> ProgressFnT | None:
+    """What the progress of one attempt is reported to; made within that attempt."""
+    reset, record = call.deadline.on_progress, current_call.get()
+    if reset is None:
+        return call.progress_callback
+    attempt_timeout = caller.owner.config.session.attempt_timeout
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        reset.reset()
+        if attempt_timeout is not None and record is not None and record.scope is not None:
+            record.scope.deadline = min(call.deadline.at, anyio.current_time() + attempt_timeout)
+        if call.progress_callback is not None:
+            await call.progress_callback(progress, total, message)
+
+    return on_progress
+
+
 async def _call(caller: Caller, call: Call) -> ToolResult:
     owner, name, server_name = caller.owner, call.tool, caller.owner.config.server_name
     require_json(server_name, f"tool {name!r}", {"name": name, "arguments": call.arguments, "meta": call.meta})
@@ -90,7 +110,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
                     client,
                     name,
                     arguments,
-                    progress_callback=call.progress_callback,
+                    progress_callback=_progress_callback(caller, call),
                     meta=call.meta,
                     max_requests=owner.config.session.max_server_requests,
                 ),
