@@ -20,7 +20,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_what_is_there_is_loaded() -> None:
-    assert load("jackfield.errors", "ConfigError") is ConfigError
+    assert load("jsonschema.validators", "Draft7Validator").__name__ == "Draft7Validator"
+
+
+@pytest.mark.parametrize("module", ["jackfield", "jackfield.errors", "jackfield.adapters.definitions"])
+def test_modules_of_ours_are_refused(module: str) -> None:
+    """In a string, an import is not seen by what checks the layers."""
+    with pytest.raises(ValueError, match=f"{module} is part of jackfield; import it"):
+        load(module, "ConfigError")
 
 
 def test_a_package_of_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

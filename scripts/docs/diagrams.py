@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from html import escape
 from pathlib import Path
 
@@ -46,19 +47,26 @@ def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") 
 # The layers
 
 
-def layers() -> list[str]:
-    """Their names, highest first, as import-linter's contract has them."""
+def contract() -> dict[str, list[str]]:
+    """import-linter's contract of the layers."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    contract = next(table for table in tables if table["type"] == "layers")
-    return [name.removeprefix("jackfield.") for layer in contract["layers"] for name in re.split(r" *[|:] *", layer)]
+    return next(table for table in tables if table["type"] == "layers")
+
+
+def layers() -> list[str]:
+    """Their names, highest first."""
+    return [name.removeprefix("jackfield.") for layer in contract()["layers"] for name in re.split(r" *[|:] *", layer)]
 
 
 def imports() -> set[tuple[str, str]]:
-    """Which part of the package imports which other, at run time."""
-    graph = grimp.build_graph("jackfield", exclude_type_checking_imports=True, cache_dir=None)
+    """Which part of the package imports which other, without the exception that the contract names."""
+    graph = grimp.build_graph("jackfield", exclude_type_checking_imports=False, cache_dir=None)
+    exceptions = [exception.split(" -> ") for exception in contract()["ignore_imports"]]
     found: set[tuple[str, str]] = set()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
+            if any(fnmatchcase(module, one) and fnmatchcase(imported, other) for one, other in exceptions):
+                continue
             pair = [name.split(".")[1] for name in (module, imported) if name.startswith("jackfield.")]
             if len(set(pair)) == 2:
                 found.add((pair[0], pair[1]))
@@ -101,7 +109,9 @@ def layers_svg() -> str:
             y = top + row * (names.index(importing) + 0.5)
             hint = f"<title>{importing} imports {imported}</title>"
             parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot">{hint}</circle>\n')
-    words = "Drawn from import-linter's contract in pyproject.toml and from the imports themselves."
+    words = (
+        "Drawn from pyproject.toml and the imports. Left out is the one exception: Toolkit.<framework>() -> adapters."
+    )
     parts.append(text(left, height - 18, words, "quiet small"))
     return svg(width, height, "The layers of Jackfield and their imports", "".join(parts))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.2.0"
+from ._version import __version__ as __version__
 
 _HOMES = {
     "catalog.search": ("ToolEntry",),
@@ -62,10 +62,10 @@ _HOMES = {
         "StreamRenewed",
         "ToolsChanged",
     ),
+    "manager": ("CatalogRefresh", "MCPClientSessionManager"),
     "pool.blocking": ("BlockingSession",),
-    "pool.catalog_observer": ("CatalogRefresh",),
-    "pool.session_manager": ("MCPClientSessionManager",),
-    "routing.router": ("Router",),
+    "pool.session_manager": ("SessionManager",),
+    "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
     "session.info": ("SessionInfo",),
@@ -130,10 +130,10 @@ if TYPE_CHECKING:
         StreamRenewed,
         ToolsChanged,
     )
+    from .manager import CatalogRefresh, MCPClientSessionManager
     from .pool.blocking import BlockingSession
-    from .pool.catalog_observer import CatalogRefresh
-    from .pool.session_manager import MCPClientSessionManager
-    from .routing.router import Router
+    from .pool.session_manager import SessionManager
+    from .router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
     from .session.info import SessionInfo
@@ -192,6 +192,7 @@ __all__ = [
     "SessionInfo",
     "SessionInvalidError",
     "SessionLost",
+    "SessionManager",
     "SessionOpened",
     "SessionOpening",
     "SessionRecovered",

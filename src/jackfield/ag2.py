@@ -8,21 +8,18 @@ had before its version 2 (`result.isError`, `tool.inputSchema`), next to those t
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from . import manager
+from .adapters.ag2_lines import Line, own_toolkit
 from .adapters.ag2_session import AG2Lease
 from .adapters.ag2_session import AG2Session as Session
 from .config.mcp_config import MCPConfig
 from .config.servers import HttpConfig, SseConfig, StdioConfig
-from .errors import ConfigError
-from .extras import load
-from .pool import session_manager
 from .pool.lease import SessionLease
 from .session.session import Session as BaseSession
 from .toolkit import create
-from .toolkit.toolkit import Toolkit
 
 __all__ = [
     "HttpConfig",
@@ -34,10 +31,8 @@ __all__ = [
     "create_toolkit",
 ]
 
-Line = Literal["1.x", "0.x"]
 
-
-class MCPClientSessionManager(session_manager.MCPClientSessionManager):
+class MCPClientSessionManager(manager.MCPClientSessionManager):
     """Jackfield's manager, whose sessions take and give what code written for AG2's expects."""
 
     _lease_type: ClassVar[type[SessionLease]] = AG2Lease
@@ -71,14 +66,3 @@ async def create_toolkit(
         resource_download_folder=resource_download_folder,
     )
     return own_toolkit(toolkit, line=line)
-
-
-def own_toolkit(toolkit: Toolkit, *, line: Line | None = None, images: bool = True) -> Any:
-    """All tools of a toolkit as AG2's own; see `Toolkit.ag2`."""
-    if line not in (None, "1.x", "0.x"):
-        raise ConfigError(f"There is no line {line!r} of AG2.", hint="Give '1.x' or '0.x', or leave it out.")
-    if line is None:
-        line = "0.x" if find_spec("ag2") is None and find_spec("autogen") is not None else "1.x"
-    if line == "1.x":
-        return load("jackfield.adapters.ag2", "ag2_toolkit")(toolkit, images=images)
-    return load("jackfield.adapters.ag2_classic", "ag2_classic_toolkit")(toolkit)

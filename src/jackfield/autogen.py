@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .extras import load
+from .extras import extra_needed
 
 if TYPE_CHECKING:
     from .adapters.autogen import JackfieldTool, JackfieldToolResult, JackfieldWorkbench
@@ -23,4 +24,5 @@ __all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "Vision
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'jackfield.autogen' has no attribute {name!r}")
-    return load(f"jackfield.adapters.{_HOMES[name]}", name)
+    with extra_needed(name):
+        return getattr(import_module(f".adapters.{_HOMES[name]}", __package__), name)

@@ -1,12 +1,10 @@
-"""Reaches an upper layer or an optional package by name, when it is first used.
-
-A manager offers `workbench()` and a toolkit offers `autogen()`, although adapters lie above both:
-naming the module here keeps the import graph pointing down and `import jackfield` cheap.
-"""
+"""Optional packages: which extra of jackfield installs each, and the error where one is missing."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from .errors import ConfigError
@@ -36,15 +34,32 @@ _MODEL_CLIENTS = "pip install 'autogen-ext[openai]', or with the extra of anothe
 
 
 def load(module: str, name: str) -> Any:
-    """Return `name` of `module`.
+    """Return `name` of a module of an optional package.
+
+    Raises:
+        ConfigError: A package that an extra of jackfield installs is missing.
+        ValueError: The module is part of jackfield. Import it: what checks the layers does not see names in strings.
+    """
+    if module.partition(".")[0] == "jackfield":
+        raise ValueError(f"{module} is part of jackfield; import it.")
+    with extra_needed(name):
+        return getattr(importlib.import_module(module), name)
+
+
+@contextmanager
+def extra_needed(who: str) -> Generator[None]:
+    """Around an import that needs an optional package.
+
+    Args:
+        who: What needs the package, for the error.
 
     Raises:
         ConfigError: A package that an extra of jackfield installs is missing.
     """
     try:
-        return getattr(importlib.import_module(module), name)
+        yield
     except ModuleNotFoundError as error:
-        if (missing := missing_extra(error, name)) is None:
+        if (missing := missing_extra(error, who)) is None:
             raise
         raise missing from error
 

@@ -11,9 +11,8 @@ from autogen_agentchat.agents import AssistantAgent
 from tests.adapters.test_autogen import executions, replay
 from tests.conftest import Unruly, eventually, strays
 
-from jackfield import ConfigError, Session, SessionConfig
+from jackfield import ConfigError, MCPClientSessionManager, Session, SessionConfig
 from jackfield.adapters.autogen import JackfieldWorkbench
-from jackfield.pool.session_manager import MCPClientSessionManager
 
 LOST = "was lost and opened again"
 

@@ -447,9 +447,9 @@ def test_it_gives_signs_of_life(home: Home, kept: KeptSession, monkeypatch: pyte
 
 OLDER = """
 from jackfield.keeper import protocol
-import jackfield
+from jackfield import _version
 protocol.PROTOCOL = 0
-jackfield.__version__ = "0.0.9"
+_version.__version__ = "0.0.9"
 """
 
 

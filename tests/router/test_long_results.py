@@ -8,7 +8,8 @@ import re
 from mcp.types import ImageContent, TextContent
 
 from jackfield import ToolResult
-from jackfield.routing.long_results import LongResults
+from jackfield.routing.router import BY_CALL_TOOL
+from jackfield.toolkit.long_results import LongResults
 
 
 def result_of(*texts: str) -> ToolResult:
@@ -24,11 +25,11 @@ def said_to_give(text: str) -> dict[str, object]:
 
 def test_what_is_short_enough_is_left_as_it_is() -> None:
     result = result_of("0123456789")
-    assert LongResults(10).shortened(result, []) is result
+    assert LongResults(10, BY_CALL_TOOL).shortened(result, []) is result
 
 
 def test_reading_on_brings_all_of_it_and_ends() -> None:
-    long = LongResults(10)
+    long = LongResults(10, BY_CALL_TOOL)
     text = "".join(chr(ord("a") + index % 26) for index in range(25))
     parts = [long.shortened(result_of(text), []).text]
     while "To read on" in parts[-1]:
@@ -40,14 +41,14 @@ def test_reading_on_brings_all_of_it_and_ends() -> None:
 def test_what_is_no_text_is_kept_beside_it() -> None:
     picture = ImageContent(type="image", data="AAAA", mime_type="image/png")
     whole = ToolResult(content=[TextContent(type="text", text="x" * 20), picture])
-    short = LongResults(10).shortened(whole, ["'txt' became 'text'"])
+    short = LongResults(10, BY_CALL_TOOL).shortened(whole, ["'txt' became 'text'"])
     assert short.content[1] == picture
     assert short.text.endswith("(Corrected in your call: 'txt' became 'text'.)")
     assert whole.text.startswith("x" * 20), "the result itself is not changed"
 
 
 def test_the_last_twenty_are_kept() -> None:
-    long = LongResults(10)
+    long = LongResults(10, BY_CALL_TOOL)
     given = [said_to_give(long.shortened(result_of(f"{index:02}" * 10), []).text) for index in range(21)]
     assert long.read_on(given[0]).is_error
     assert long.read_on(given[1]).text == "01" * 5
@@ -55,7 +56,7 @@ def test_the_last_twenty_are_kept() -> None:
 
 
 def test_reading_on_in_what_is_not_there() -> None:
-    long = LongResults(10)
+    long = LongResults(10, BY_CALL_TOOL)
     handle = said_to_give(long.shortened(result_of("x" * 20), []).text)["handle"]
     for arguments in ({"handle": "ffff"}, {"handle": handle, "offset": "10"}, {}, None, "handle"):
         answer = long.read_on(arguments)

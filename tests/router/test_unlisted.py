@@ -20,6 +20,7 @@ from jackfield import (
     StdioConfig,
     UnknownToolError,
 )
+from jackfield.routing.unlisted import ask_again_at
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_a_search_without_an_answer_asks_again_but_not_each_time(
             await router.call_tool("hammer")
 
         install(flaky)
-        opened.asked_again_at.clear()
+        ask_again_at[opened].clear()
         assert "flaky.work(" in await router.find_tools(["nothing at all", "flaky work"])
         assert "not listed yet" not in await router.find_tools(["nothing at all"])
         assert (await router.call_tool("flaky.work")).text == "done"

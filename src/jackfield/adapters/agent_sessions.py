@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..pool.loop_thread import LoopUse
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from ..session.home import Home, wait_blocking, wait_uncancelled
 from ..session.session import Session
 from ..toolkit.create import create_toolkit
@@ -38,7 +38,7 @@ class AgentSessions(Generic[_ToolT]):
 
     def __init__(
         self,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         server_names: Sequence[str],
         make_tools: Callable[[Toolkit, Home], list[_ToolT]],
         *,

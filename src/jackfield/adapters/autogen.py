@@ -24,13 +24,12 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
 from ..pool.users import SessionUser
-from ..routing.bounded import bounded
-from ..routing.long_results import LongResults
 from ..session.boundary import as_error
 from ..session.detached import LockHere
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
+from ..toolkit.long_results import LongResults
 from ..toolkit.tool import Tool, ToolSource
-from ..toolkit.toolkit import Toolkit
+from ..toolkit.toolkit import Toolkit, bounded
 from .autogen_component import STATE_TYPE, WorkbenchConfig, WorkbenchOptions, key_of, manager_of, options_of, to_config
 from .autogen_duplicates import begin_listing, end_listing
 from .autogen_result import JackfieldToolResult
@@ -38,8 +37,8 @@ from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 from .autogen_unopened import none_opened, opening_tool
 
 if TYPE_CHECKING:
-    from ..pool.session_manager import MCPClientSessionManager
-    from ..routing.router import Router
+    from ..pool.session_manager import SessionManager
+    from ..routing.router import ToolRouter
     from ..session.session import Session
 
 __all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "WorkbenchConfig"]
@@ -62,10 +61,10 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     def __init__(
         self,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         servers: Sequence[BaseServerConfig],
         key: str,
-        router: Router | None = None,
+        router: ToolRouter | None = None,
         options: WorkbenchOptions | None = None,
     ) -> None:
         self._manager = manager
@@ -103,7 +102,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     @classmethod
     def of_manager(
         cls,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         servers: Sequence[str | BaseServerConfig] | None,
         *,
         key: str | None,
@@ -295,5 +294,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     def _from_config(cls, config: WorkbenchConfig) -> Self:
         manager, router = manager_of(config), None
         if config.router is not None:
-            router = manager.router(key=config.key, **config.router.model_dump())
+            from ..routing.router import ToolRouter
+
+            router = ToolRouter(manager, key=config.key, **config.router.model_dump())
         return cls(manager, manager.resolve_all(None), config.key, router, options_of(config))

@@ -18,8 +18,8 @@ from ..session.callbacks import SessionCallbacks
 if TYPE_CHECKING:
     from mcp.types import LoggingLevel
 
-    from ..pool.session_manager import MCPClientSessionManager
-    from ..routing.router import Router
+    from ..pool.session_manager import SessionManager
+    from ..routing.router import ToolRouter
 
 STATE_TYPE = "JackfieldWorkbenchState"
 
@@ -55,10 +55,10 @@ class WorkbenchConfig(WorkbenchOptions):
 
 
 def to_config(
-    manager: MCPClientSessionManager,
+    manager: SessionManager,
     servers: Sequence[BaseServerConfig],
     key: str,
-    router: Router | None,
+    router: ToolRouter | None,
     options: WorkbenchOptions,
 ) -> WorkbenchConfig:
     """The settings of a workbench.
@@ -89,12 +89,12 @@ def options_of(config: WorkbenchConfig) -> WorkbenchOptions:
     return WorkbenchOptions.model_validate({name: getattr(config, name) for name in WorkbenchOptions.model_fields})
 
 
-def manager_of(config: WorkbenchConfig) -> MCPClientSessionManager:
+def manager_of(config: WorkbenchConfig) -> SessionManager:
     """A manager by stored settings."""
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
 
     level: LoggingLevel | None = config.log_level  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    return MCPClientSessionManager(
+    return SessionManager(
         MCPConfig.from_dict({"servers": config.servers}, source="workbench component"),
         max_sessions=config.max_sessions,
         acquire_timeout=config.acquire_timeout,
@@ -120,7 +120,7 @@ def key_of(state: object) -> str:
     )
 
 
-def _code_of(manager: MCPClientSessionManager) -> list[str]:
+def _code_of(manager: SessionManager) -> list[str]:
     """What a manager has that is no plain setting."""
     callbacks, catalog = manager.callbacks, manager.catalog
     given: dict[str, object] = {

@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import JackfieldError, one_line
-from ..routing.long_results import text_result
-from ..routing.own_tools import own_tool
 from ..session.results import ToolResult
+from ..toolkit.own_tool import own_tool, text_result
 from ..toolkit.tool import CallOptions, Tool
 
 # Some model APIs take 1,024 characters of a tool's description.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
 from langchain_core.documents.base import Blob
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import BaseTool as BaseTool
+from langchain_core.tools import StructuredTool, ToolException
 from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextContent
 from pydantic import PrivateAttr
 

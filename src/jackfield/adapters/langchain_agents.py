@@ -21,7 +21,7 @@ from mcp.types import ListToolsResult
 
 from ..errors import ConfigError
 from ..plain import as_table
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from ..session.detached import current_task
 from ..session.results import ToolResult
 from ..session.session import Session
@@ -57,7 +57,7 @@ def _sessions_of(client: Client, server_name: _Servers, *, auto_cleanup: bool = 
         manager_of(client),
         server_names_of(server_name),
         langchain_tools,
-        lives_apart=not isinstance(client, MCPClientSessionManager),
+        lives_apart=not isinstance(client, SessionManager),
         auto_cleanup=auto_cleanup,
     )
 

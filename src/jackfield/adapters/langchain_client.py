@@ -16,7 +16,7 @@ from ..config.discover import user_file
 from ..config.mcp_config import MCPConfig
 from ..errors import ConfigError
 from ..plain import as_table
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from ..session.callbacks import SessionCallbacks
 from ..session.hooks import CallHook
 from ..session.session import Session
@@ -31,7 +31,7 @@ class HasConnections(Protocol):
     def connections(self) -> Mapping[str, Any]: ...
 
 
-Client = MCPClientSessionManager | MCPConfig | Mapping[str, Any] | HasConnections
+Client = SessionManager | MCPConfig | Mapping[str, Any] | HasConnections
 """Where the servers are: a manager, a config, a mapping of connections, or a client that has one."""
 
 
@@ -62,7 +62,7 @@ class MultiServerMCPClient:
         is_of_file = connections is None and file.exists()
         config = MCPConfig.load(file) if is_of_file else config_of(connections or {})
         self.connections: dict[str, Any] = dict(connections or {})
-        self.manager: MCPClientSessionManager = MCPClientSessionManager(config, callbacks=callbacks, hooks=hooks)
+        self.manager: SessionManager = SessionManager(config, callbacks=callbacks, hooks=hooks)
         """Opens its sessions, each private and on `manager.loop_thread`."""
 
     def session(self, server_name: str) -> AbstractAsyncContextManager[Session]:
@@ -100,21 +100,21 @@ class MultiServerMCPClient:
 
 _WHAT_TO_GIVE = (
     'Give connections, such as {"notes": {"transport": "stdio", "command": "python", "args": ["notes.py"]}}, '
-    "a MultiServerMCPClient, an MCPConfig or an MCPClientSessionManager."
+    "a MultiServerMCPClient, an MCPConfig or an SessionManager."
 )
 _OF_FILES = ("mcpServers", "servers", "mcp_servers")
 
 
-def manager_of(client: Client) -> MCPClientSessionManager:
+def manager_of(client: Client) -> SessionManager:
     """A manager of the servers that `client` names.
 
     Raises:
         ConfigError: It names none, or one in a way that Jackfield does not know.
     """
-    if isinstance(client, MCPClientSessionManager):
+    if isinstance(client, SessionManager):
         return client
     if isinstance(client, MCPConfig):
-        return MCPClientSessionManager(client)
+        return SessionManager(client)
     if isinstance(client, MultiServerMCPClient):
         return client.manager
     connections = client if isinstance(client, Mapping) else getattr(client, "connections", None)
@@ -123,7 +123,7 @@ def manager_of(client: Client) -> MCPClientSessionManager:
             f"client= must say which servers there are; an object of type {type(client).__name__!r} does not.",
             hint=_WHAT_TO_GIVE,
         )
-    return MCPClientSessionManager(config_of(cast("Mapping[str, Any]", connections)))
+    return SessionManager(config_of(cast("Mapping[str, Any]", connections)))
 
 
 def config_of(connections: Mapping[str, Any]) -> MCPConfig:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from agents import FunctionTool, ToolOutputImage, ToolOutputText
+from agents import FunctionTool as FunctionTool
+from agents import ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
 from ..session.boundary import as_error

@@ -7,7 +7,8 @@ from typing import Any
 
 from mcp.types import TextContent
 from pydantic_ai import BinaryContent, RunContext, ToolDefinition, ToolFailed
-from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
+from pydantic_ai.toolsets import AbstractToolset as AbstractToolset
+from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from ..session.boundary import as_error

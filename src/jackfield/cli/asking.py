@@ -71,7 +71,7 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
 
 def _ask(invocation: Invocation, asked: Asked) -> None:
     from ..events import SessionClosed, SessionFailed, SessionOpened, SessionOpening
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..manager import MCPClientSessionManager
     from .running import run
 
     silence_libraries(invocation.output)

@@ -24,7 +24,7 @@ from ..config.mcp_config import MCPConfig
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from .output import shown_path
 from .wording import count
 
@@ -107,7 +107,7 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
         if text := withheld_text(diagnosis.withheld, _WITHHELD_NAMES):
             diagnosis.steps.append(Step("withheld", "ok", text))
     flaws: list[ListingProblem] = []
-    manager = MCPClientSessionManager(
+    manager = SessionManager(
         catalog=catalog, on_event=lambda event: flaws.append(event) if isinstance(event, ListingProblem) else None
     )
     report: ConnectionReport | None = None
@@ -313,7 +313,7 @@ async def _answers(config: HttpConfig | SseConfig, model: type[HttpConfig | SseC
     with anyio.move_on_after(_PROBE_SECONDS + 2):
         try:
             # What is learnt there is not to be remembered.
-            async with MCPClientSessionManager(catalog=Catalog(os.devnull)).open_session(probe):
+            async with SessionManager(catalog=Catalog(os.devnull)).open_session(probe):
                 return True
         except JackfieldError:
             pass

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ..config.servers import ServerConfig
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
 
 _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ class HeldSessions:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
-        self._manager: MCPClientSessionManager | None = None
+        self._manager: SessionManager | None = None
         self._configs: dict[str, ServerConfig] = {}
         self._generations: dict[str, int] = {}
 
@@ -64,7 +64,7 @@ class HeldSessions:
         self.run(self._manager.close_session, name, _KEY)
         return True
 
-    def manager_for(self, config: ServerConfig, output: Output) -> MCPClientSessionManager:
+    def manager_for(self, config: ServerConfig, output: Output) -> SessionManager:
         """The manager; closes a session that was opened by a configuration that has changed since."""
         name = config.server_name
         if name in self._configs and self._configs[name] != config:
@@ -89,7 +89,7 @@ class HeldSessions:
         assert self._portal
         return run_there(self._portal, function, *args)
 
-    def _start(self, output: Output) -> MCPClientSessionManager:
+    def _start(self, output: Output) -> SessionManager:
         silence_libraries(output)
         from anyio.from_thread import start_blocking_portal
 
@@ -164,11 +164,11 @@ class HeldSession:
         return json.loads(answer)
 
 
-async def _new_manager() -> MCPClientSessionManager:
-    from ..pool.session_manager import MCPClientSessionManager
+async def _new_manager() -> SessionManager:
+    from ..pool.session_manager import SessionManager
     from ..session import requests  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    return MCPClientSessionManager()
+    return SessionManager()
 
 
 held_sessions: ContextVar[HeldSessions | None] = ContextVar("held_sessions", default=None)

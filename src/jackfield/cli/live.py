@@ -92,10 +92,10 @@ async def _made(
     on_progress: ProgressListener | None,
 ) -> Result:
     from ..errors import JackfieldError
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
     from ..session.requests import as_json, make_request
 
-    async with MCPClientSessionManager().open_session(config) as session:
+    async with SessionManager().open_session(config) as session:
         try:
             request = next(steps)
             while True:

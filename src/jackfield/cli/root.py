@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from .. import __version__
+from .._version import __version__
 from .coercion import make_cheap
 from .invocation import Invocation
 from .output import Output

@@ -111,7 +111,7 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
 
     from ..gateway.gateway import Gateway
     from ..gateway.stdio import serve_stdio
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
 
     if is_terminal(sys.stdin):
         invocation.output.note(
@@ -119,7 +119,7 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
         )
 
     async def run() -> int | None:
-        async with MCPClientSessionManager(catalog=invocation.servers.catalog) as manager:
+        async with SessionManager(catalog=invocation.servers.catalog) as manager:
             async with Gateway(manager, configs, all_tools=all_tools) as gateway:
                 return await serve_stdio(gateway)
 
@@ -139,7 +139,7 @@ def _serve_http(
 
     from ..gateway.gateway import Gateway
     from ..gateway.http import RECONNECT_SECONDS, listen, serve_http
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
 
     output = invocation.output
     listener, url = listen(address)
@@ -154,7 +154,7 @@ def _serve_http(
         output.note(f"Serving {count(len(configs), 'server')}, {guard}. Ctrl-C ends it.")
 
     async def run() -> int | None:
-        async with MCPClientSessionManager(catalog=invocation.servers.catalog) as manager:
+        async with SessionManager(catalog=invocation.servers.catalog) as manager:
             async with Gateway(manager, configs, all_tools=all_tools) as gateway:
                 return await serve_http(
                     gateway,

@@ -55,7 +55,7 @@ def definition(tool: ToolEntry) -> Mapping[str, Any]:
 
 def routed_definitions(servers: list[str]) -> list[Mapping[str, Any]]:
     """The router's tools as a model API is given them."""
-    from ..routing.offered import CALL_DESCRIPTION, CALL_SCHEMA, FIND_SCHEMA, find_description
+    from ..routing.own_tools import CALL_DESCRIPTION, CALL_SCHEMA, FIND_SCHEMA, find_description
 
     return [
         {"name": "find_tools", "description": find_description(servers), "parameters": FIND_SCHEMA},

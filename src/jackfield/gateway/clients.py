@@ -12,12 +12,11 @@ from anyio.abc import TaskGroup
 
 from ..config.servers import BaseServerConfig
 from ..errors import SessionExpiredError
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
+from ..routing.router import ToolRouter
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
-
-    from ..routing.router import Router
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""
@@ -30,7 +29,7 @@ class Client:
         router: Makes its calls; the router's key is that of its sessions.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: ToolRouter) -> None:
         self.router = router
         self.session: ServerSession | None = None
         """Of its last request; notifications go out by it."""
@@ -52,7 +51,7 @@ class Clients:
         tasks: Closes sessions while others go on.
     """
 
-    def __init__(self, manager: MCPClientSessionManager, configs: Sequence[BaseServerConfig], tasks: TaskGroup) -> None:
+    def __init__(self, manager: SessionManager, configs: Sequence[BaseServerConfig], tasks: TaskGroup) -> None:
         self._manager = manager
         self._configs = configs
         self._tasks = tasks
@@ -114,8 +113,12 @@ class Clients:
 
     def _new(self) -> Client:
         return Client(
-            self._manager.router(
-                list(self._configs), mode="search", key=f"client-{uuid.uuid4().hex[:8]}", max_result_chars=_NO_LIMIT
+            ToolRouter(
+                self._manager,
+                self._configs,
+                mode="search",
+                key=f"client-{uuid.uuid4().hex[:8]}",
+                max_result_chars=_NO_LIMIT,
             )
         )
 

@@ -32,11 +32,12 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
-from .. import __version__
+from .._version import __version__
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError, did_you_mean
 from ..events import CatalogChanged
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
+from ..routing.router import ToolRouter
 from ..toolkit.tool import Tool
 from .clients import KEEP, Client, Clients
 from .listing import AllTools
@@ -71,7 +72,7 @@ class Gateway:
 
     def __init__(
         self,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         servers: Sequence[str | BaseServerConfig] | None = None,
         *,
         all_tools: bool = False,
@@ -121,7 +122,7 @@ class Gateway:
                 self._noted(ctx)
             assert self._listing is not None
             return ListToolsResult(tools=[offered.listed for offered in (await self._listing.known()).values()])
-        own = self._manager.router(list(self._configs), mode="search").toolkit()
+        own = ToolRouter(self._manager, list(self._configs), mode="search").toolkit()
         return ListToolsResult(tools=[_listed(tool, takes_handle=_is_sessionless(ctx)) for tool in own])
 
     async def _on_call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from ..adapters.model_schema import ModelSchema, described, model_schema, model_tool
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from ..pool.users import SessionUser
 from ..toolkit.create import LeasedSource, server_tool
 from ..toolkit.naming import assign_names
@@ -36,7 +36,7 @@ class Offered:
     shown: ModelSchema
     server: BaseServerConfig
 
-    def called_for(self, manager: MCPClientSessionManager, key: str) -> Tool:
+    def called_for(self, manager: SessionManager, key: str) -> Tool:
         """The tool, called in the sessions of that key."""
         source = LeasedSource(manager, self.server, key, SessionUser())
         return model_tool(server_tool(source, self.server, self.original), shown=self.shown)
@@ -61,7 +61,7 @@ class AllTools:
 
     def __init__(
         self,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
         on_late: Callable[[], Awaitable[None]],

@@ -14,7 +14,7 @@ import secrets
 import socket
 import sys
 
-from .. import __version__
+from .._version import __version__
 from ..errors import JackfieldError, KeeperError
 from .place import Place
 from .protocol import error_to_wire

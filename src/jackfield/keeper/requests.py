@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from .._version import __version__
 from ..errors import JackfieldError, KeeperError
 from ..session.requests import as_json, make_request
 from .protocol import HEADER, PROTOCOL, framed, packed

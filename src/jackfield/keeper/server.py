@@ -20,7 +20,7 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from .. import __version__
+from .._version import __version__
 from ..errors import JackfieldError, KeeperError, SessionTerminatedError
 from .leftovers import end_leftovers
 from .log import log_path

@@ -20,7 +20,7 @@ import anyio
 
 from ..errors import KeeperError
 from ..events import Event, SessionClosed
-from ..pool.session_manager import MCPClientSessionManager
+from ..pool.session_manager import SessionManager
 from .configs import from_wire
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class KeptSessions:
         self.keeper_id = keeper_id
         self._on_change = on_change
         self._kept: list[KeptEntry] = []
-        self._manager = MCPClientSessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
+        self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
         self._changed = anyio.Event()
         self._opened = 0
 

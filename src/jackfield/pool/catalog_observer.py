@@ -1,13 +1,12 @@
-"""Keeps the catalog up to date with what sessions learn, and fills it on demand."""
+"""`CatalogObserver`: keeps the catalog up to date with what sessions learn of their servers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..catalog.store import Catalog, CatalogDiff
+from ..catalog.store import Catalog
 from ..errors import JackfieldError
 from ..events import CatalogChanged, EventHub
 
@@ -18,16 +17,6 @@ if TYPE_CHECKING:
     from ..session.owner import SessionOwner
 
 _FRESH_SECONDS = 60.0
-
-
-@dataclass
-class CatalogRefresh:
-    """What `manager.refresh_catalog()` found."""
-
-    diffs: dict[str, CatalogDiff] = field(default_factory=dict[str, CatalogDiff])
-    """What changed, by server."""
-    errors: dict[str, JackfieldError] = field(default_factory=dict[str, JackfieldError])
-    """Servers that could not be listed, and why."""
 
 
 class CatalogObserver:

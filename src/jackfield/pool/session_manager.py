@@ -1,4 +1,4 @@
-"""`MCPClientSessionManager`: sessions with many servers, each opened when it is needed."""
+"""`SessionManager`: sessions with many servers, each opened when it is needed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from weakref import WeakSet
 
-import anyio
 from anyio.from_thread import BlockingPortalProvider
 
-from ..catalog.store import Catalog, CatalogEntry, difference
+from ..catalog.store import Catalog
 from ..config.mcp_config import MCPConfig
 from ..config.seconds import SIX_HOURS, implausible
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, UnknownServerError
+from ..errors import ConfigError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
-from ..extras import load
 from ..live import Live
 from ..session.callbacks import SessionCallbacks
 from ..session.home import wait_uncancelled
@@ -27,19 +25,12 @@ from ..session.info import SessionInfo
 from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
-from .catalog_observer import CatalogObserver, CatalogRefresh
+from .catalog_observer import CatalogObserver
 from .lease import SessionLease
 from .loop_thread import LoopThread, LoopUse
 from .opened import SessionGroup
 from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
 from .users import SessionUser
-
-if TYPE_CHECKING:
-    from ..adapters.autogen import JackfieldWorkbench
-    from ..routing.policy import Ask, Policy
-    from ..routing.query import QueryHandler, QueryTool
-    from ..routing.router import Mode, Router
-    from ..toolkit.toolkit import Toolkit
 
 DEFAULT_MAX_SESSIONS = 100
 
@@ -50,12 +41,13 @@ def _plausible(acquire_timeout: float) -> float:
     return acquire_timeout
 
 
-class MCPClientSessionManager(Live):
+class SessionManager(Live):
     """Opens sessions on demand, shares the named ones, and leaves nothing behind.
 
+    `MCPClientSessionManager` is the same with ways for agents to use the sessions.
+
     Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it is
-    left. Without entering it, a session ends with its last lease; toolkits, routers, query tools and workbenches keep
-    theirs until they are closed themselves, or idle for the server's `idle_timeout`.
+    left. Without entering it, a session ends with its last lease.
 
     Args:
         config: The servers that can be opened by name.
@@ -101,8 +93,6 @@ class MCPClientSessionManager(Live):
         self.catalog: Catalog = catalog or Catalog()
         self._observer = CatalogObserver(self.catalog, self._events)
         self._registry: SessionRegistry | None = None
-        self.asked_again_at: dict[str, float] = {}
-        """When searches may ask servers again that were never listed: by name, in seconds of `time.monotonic()`."""
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._users: WeakSet[SessionUser] = WeakSet()
         self._keepers: WeakSet[SessionUser] = WeakSet()
@@ -114,12 +104,12 @@ class MCPClientSessionManager(Live):
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
-        return f"<MCPClientSessionManager servers={self.config.names} open={count}>"
+        return f"<{type(self).__name__} servers={self.config.names} open={count}>"
 
     def __copy__(self) -> Self:
         return self  # Whatever is made of it works with the same sessions, hooks and limits.
 
-    async def __aenter__(self) -> MCPClientSessionManager:
+    async def __aenter__(self) -> Self:
         is_over = self._registry is not None and self._registry.is_over
         if self._state == "entered" and not is_over:
             raise RuntimeError("This manager is entered already; it can be entered again once it was left.")
@@ -330,149 +320,6 @@ class MCPClientSessionManager(Live):
             self._registry.keeps_idle = False
             await self.close_idle()
             self._events.close()
-
-    # Ways in for agents
-
-    async def toolkit(
-        self,
-        servers: Sequence[str | BaseServerConfig] | None = None,
-        *,
-        key: str | None = None,
-        ordered: bool = False,
-        max_result_chars: int | None = None,
-    ) -> Toolkit:
-        """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
-
-        Close the toolkit, or use it with `async with`, where this manager is not entered: it keeps its sessions.
-
-        Args:
-            servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions the tools use; one of the toolkit's own if omitted.
-            ordered: Make the calls of one server one after another, in the order in which they are asked for.
-            max_result_chars: As for `Toolkit.bounded`; results are not cut if omitted.
-
-        Raises:
-            JackfieldError: A server could not be opened.
-        """
-        toolkit: Toolkit = await load("jackfield.toolkit.create", "manager_toolkit")(
-            self, servers, key=key, ordered=ordered
-        )
-        return toolkit if max_result_chars is None else toolkit.bounded(max_result_chars)
-
-    def workbench(
-        self,
-        servers: Sequence[str | BaseServerConfig] | None = None,
-        *,
-        key: str | None = None,
-        ordered: bool = False,
-        max_result_chars: int | None = None,
-        use_mcp_prompts: bool = False,
-    ) -> JackfieldWorkbench:
-        """An AutoGen workbench over several servers; nothing is opened before an agent asks for its tools.
-
-        Args:
-            servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions the tools use; one of the workbench's own if omitted.
-            ordered: Make the calls of one server one after another, in the order in which they are asked for; wanted
-                where a server keeps state and a model asks for several calls in one turn.
-            max_result_chars: The longest text of a result that is shown at once, with a tool `read_on` for the rest.
-            use_mcp_prompts: Add a tool for each prompt.
-
-        Raises:
-            ConfigError: AutoGen is not installed, or `max_result_chars` is less than 1.
-        """
-        workbench = load("jackfield.adapters.autogen", "JackfieldWorkbench")
-        options = {"ordered": ordered, "max_result_chars": max_result_chars, "use_mcp_prompts": use_mcp_prompts}
-        return workbench.of_manager(self, servers, key=key, options=options)
-
-    def query_tool(
-        self,
-        servers: Sequence[str | BaseServerConfig] | None = None,
-        *,
-        key: str | None = None,
-        handler: QueryHandler | None = None,
-    ) -> QueryTool:
-        """The function `query_mcp_server(server_name, ...)`: an agent picks the server, and only that is opened.
-
-        Hand it to any framework that takes functions as tools. Without a handler it has `tool_name` and
-        `arguments`, and lists the server's tools where no tool is named.
-
-        Args:
-            servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions it uses; one of the function's own if omitted.
-            handler: `async (session, query) -> str`, to answer queries with an agent or code of your own.
-        """
-        return load("jackfield.routing.query", "make_query_tool")(self, servers, key=key, handler=handler)
-
-    def router(
-        self,
-        servers: Sequence[str | BaseServerConfig] | None = None,
-        *,
-        mode: Mode = "auto",
-        key: str | None = None,
-        policy: Policy | None = None,
-        on_ask: Ask | None = None,
-        max_result_chars: int = 20_000,
-        describe: bool = False,
-    ) -> Router:
-        """Two tools that reach all servers': `find_tools` searches the catalog, `call_tool` opens what it needs.
-
-        Args:
-            servers: Names or configurations; all of the config if omitted.
-            mode: `auto` gives the tools themselves where they are few, else the two; `tools`, `search` and
-                `server` (the single tool `query_mcp_server`) do one of these whatever there is.
-            key: Whose sessions it uses; one of the router's own if omitted.
-            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; asked before each call. Where it
-                fails, answers something else or takes longer than `call_timeout`, the call is not made.
-            on_ask: `(tool, arguments) -> bool`, also async; answers where the policy says `ask`, like the policy.
-            max_result_chars: The longest text one answer brings; the rest can be read on.
-            describe: Offer `describe_tools` (whole schemas), too.
-
-        Raises:
-            ConfigError: There is no such mode, or `policy` or `on_ask` is no function.
-        """
-        return load("jackfield.routing.router", "Router")(
-            self,
-            servers,
-            mode=mode,
-            key=key,
-            policy=policy,
-            on_ask=on_ask,
-            max_result_chars=max_result_chars,
-            describe=describe,
-        )
-
-    async def refresh_catalog(
-        self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
-    ) -> CatalogRefresh:
-        """Open servers, list their tools for the catalog, and close them; one that fails does not stop the others.
-
-        Args:
-            servers: Names or configurations; all of the config if omitted.
-            at_once: How many are open at the same time.
-
-        Raises:
-            UnknownServerError: A name is not in the config; nothing was opened.
-        """
-        configs = self.resolve_all(servers)
-        refresh = CatalogRefresh()
-        limit = anyio.CapacityLimiter(at_once)
-
-        async def one(config: BaseServerConfig, before: CatalogEntry | None) -> None:
-            async with limit:
-                try:
-                    async with self.open_session(config) as session:
-                        await session.list_tools()
-                except JackfieldError as error:
-                    refresh.errors[config.server_name] = error
-                else:
-                    after = self.catalog.entry(config)
-                    refresh.diffs[config.server_name] = difference(config.server_name, before, after)
-
-        async with anyio.create_task_group() as tasks:
-            for config in configs:
-                tasks.start_soon(one, config, self.catalog.entry(config))
-        return refresh
 
     # Inside
 

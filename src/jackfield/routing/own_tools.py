@@ -1,52 +1,83 @@
-"""The router's own tools, as an agent is given them: whatever goes wrong is text that says what to do."""
+"""The router's own tools: what a model is told of them, and how their arguments are read."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..plain import as_table
 from ..session.arguments import ArgumentCheck
-from ..session.boundary import as_error
-from ..toolkit.tool import CallOptions, Tool
-from .long_results import error_result, text_result
+from ..toolkit.own_tool import Answer, text_result
+from ..toolkit.tool import CallOptions
 from .repair import converted
 
 if TYPE_CHECKING:
     from ..session.results import ToolResult
 
-Answer = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]]
+MAX_QUERIES = 6
+_LISTED_SERVERS = 80
 
 
-def own_tool(
-    name: str, description: str, schema: Mapping[str, Any], answer: Answer, *, is_read_only: bool | None = None
-) -> Tool:
-    """A tool of the router's own.
-
-    Args:
-        name: Its name.
-        description: For models.
-        schema: Of its arguments.
-        answer: Makes the call.
-        is_read_only: What is said of it, if anything.
-    """
-    from mcp.types import ToolAnnotations
-
-    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        try:
-            return await answer(arguments, options)
-        except BaseException as error:
-            return error_result(as_error(error, f"The call of {name!r}"))
-
-    return Tool(
-        name=name,
-        original_name=name,
-        server_name="jackfield",
-        description=description,
-        input_schema=schema,
-        annotations=None if is_read_only is None else ToolAnnotations(read_only_hint=is_read_only),
-        handler=handler,
+def find_description(servers: Sequence[str]) -> str:
+    """The description of `find_tools`; the same from turn to turn for the same servers."""
+    shown = ", ".join(servers[:_LISTED_SERVERS]) + (
+        f", ... ({len(servers)} in all)" if len(servers) > _LISTED_SERVERS else ""
     )
+    return (
+        "Search tools on all servers, before call_tool. Give what is to be done, in a few words; several things at "
+        f"once if need be. Servers: {shown}."
+    )
+
+
+CALL_DESCRIPTION = (
+    "Call a tool found by find_tools. Its server is started if need be. "
+    'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
+)
+
+FIND_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "queries": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": MAX_QUERIES,
+            "description": "What is to be done, each in a few words.",
+        },
+        "server": {"type": "string", "description": "Search this server only."},
+        "limit": {"type": "integer", "default": 5},
+        "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
+    },
+    "required": ["queries"],
+}
+
+CALL_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "tool": {"type": "string", "description": "server.tool"},
+        "arguments": {"type": "object", "additionalProperties": True},
+    },
+    "required": ["tool"],
+}
+
+DESCRIBE_DESCRIPTION = "The whole schemas of tools."
+
+DESCRIBE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"tools": {"type": "array", "items": {"type": "string"}}},
+    "required": ["tools"],
+}
+
+
+def query_schema(servers: Sequence[str]) -> Mapping[str, Any]:
+    """The schema of `query_mcp_server`."""
+    properties = {
+        "server_name": {"type": "string", "enum": list(servers), "description": "The server to use."},
+        "query": {"type": "string", "description": "What you want to know."},
+        "tool_name": {"type": "string", "description": "A tool of it; leave it out to see its tools."},
+        "arguments": {"type": "object", "description": "The tool's arguments."},
+    }
+    return {"type": "object", "properties": properties, "required": ["server_name"]}
 
 
 def in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping[str, Any]) -> Answer:

@@ -15,7 +15,7 @@ from ..pool.users import SessionUser
 
 if TYPE_CHECKING:
     from ..pool.lease import SessionLease
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
     from ..session.session import Session
 
 QueryHandler = Callable[["Session", str], Awaitable[str]]
@@ -49,7 +49,7 @@ _OF_CALLS = (
 
 
 def make_query_tool(
-    manager: MCPClientSessionManager,
+    manager: SessionManager,
     servers: Sequence[str | BaseServerConfig] | None,
     *,
     key: str | None = None,

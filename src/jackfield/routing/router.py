@@ -1,4 +1,4 @@
-"""`Router`: two tools that reach all others. A server is opened when a tool of it is called."""
+"""`ToolRouter`: two tools that reach all others. A server is opened when a tool of it is called."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownToolError
-from ..extras import load
 from ..live import Live, without_source
 from ..pool.users import SessionUser
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
+from ..toolkit.long_results import LongResults
+from ..toolkit.own_tool import Answer, own_tool
 from ..toolkit.tool import CallOptions, Tool
-from ..toolkit.toolkit import Toolkit
-from .bounded import with_read_on
-from .long_results import READ_ON, LongResults
-from .offered import (
+from ..toolkit.toolkit import Toolkit, with_read_on
+from .own_tools import (
     CALL_DESCRIPTION,
     CALL_SCHEMA,
     DESCRIBE_DESCRIPTION,
@@ -29,9 +28,9 @@ from .offered import (
     FIND_SCHEMA,
     MAX_QUERIES,
     find_description,
+    in_words,
     query_schema,
 )
-from .own_tools import Answer, in_words, own_tool
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool, query_description
 from .references import References
@@ -40,17 +39,23 @@ from .repair import converted, repaired_call
 from .unlisted import Unlisted
 
 if TYPE_CHECKING:
-    from ..adapters.autogen import JackfieldWorkbench
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
     from ..session.results import ToolResult
+
+READ_ON = "jackfield.read_on"
+"""What `call_tool` is given to read on in a long result."""
+
+BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}", "offset": {{offset}}}}}})'
 
 Mode = Literal["auto", "tools", "search", "server"]
 DIRECT_TOOLS = 16
 """With so many tools or fewer, `auto` gives them directly."""
 
 
-class Router(Live):
-    """Made by `manager.router()`.
+class ToolRouter(Live):
+    """Searches the tools of several servers, and calls them.
+
+    `Router`, which `manager.router()` returns, is the same with an AutoGen workbench.
 
     Args:
         manager: Opens the sessions.
@@ -66,7 +71,7 @@ class Router(Live):
 
     def __init__(
         self,
-        manager: MCPClientSessionManager,
+        manager: SessionManager,
         servers: Sequence[str | BaseServerConfig] | None = None,
         *,
         mode: Mode = "auto",
@@ -92,12 +97,12 @@ class Router(Live):
         self._unlisted = Unlisted(manager, self._configs, self.key, self._user)
         self._policy = policy
         self._on_ask = on_ask
-        self._long_results = LongResults(max_result_chars)
+        self._long_results = LongResults(max_result_chars, BY_CALL_TOOL)
         self._describe = describe
         self._known: tuple[ToolSearch, References] | None = None
 
     def __repr__(self) -> str:
-        return f"<Router {self.mode} servers={len(self._configs)}>"
+        return f"<{type(self).__name__} {self.mode} servers={len(self._configs)}>"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -110,7 +115,7 @@ class Router(Live):
         """The names of the functions that calls are asked for."""
         return [name for name, given in (("policy", self._policy), ("on_ask", self._on_ask)) if given is not None]
 
-    def used_by(self, user: SessionUser, key: str) -> Router:
+    def used_by(self, user: SessionUser, key: str) -> Self:
         """The same, guards and all, for another user and other sessions."""
         router = copy(self)
         router.key, router._user = key, user
@@ -271,14 +276,6 @@ class Router(Live):
         without_source(find_tools)
         without_source(call_tool)
         return [find_tools, call_tool]
-
-    def workbench(self) -> JackfieldWorkbench:
-        """An AutoGen workbench of these tools: `AssistantAgent(workbench=router.workbench(), max_tool_iterations=10)`.
-
-        Finding and then calling takes an agent two rounds at least, and AgentChat makes one by default.
-        """
-        workbench = load("jackfield.adapters.autogen", "JackfieldWorkbench")
-        return workbench(self._manager, list(self._configs.values()), self.key, self)
 
     # Inside
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -16,7 +17,7 @@ from ..session.deadlines import Deadline
 from .render import failing, unlisted
 
 if TYPE_CHECKING:
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
 
 ASK_SECONDS = 10.0
 """How long a search without an answer waits for servers that it asks again."""
@@ -25,6 +26,9 @@ _AT_ONCE = 8
 _PAUSE_FACTOR = 10.0
 """A server that failed again is left alone by searches for that many times as long as it took to fail, so that it costs
 them little."""
+
+ask_again_at: WeakKeyDictionary[SessionManager, dict[str, float]] = WeakKeyDictionary()
+"""When searches may ask a manager's servers again that were never listed: by name, in seconds of `time.monotonic()`."""
 
 
 class Unlisted:
@@ -38,12 +42,13 @@ class Unlisted:
     """
 
     def __init__(
-        self, manager: MCPClientSessionManager, configs: Mapping[str, BaseServerConfig], key: str, user: SessionUser
+        self, manager: SessionManager, configs: Mapping[str, BaseServerConfig], key: str, user: SessionUser
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._key = key
         self._user = user
+        self._ask_again_at = ask_again_at.setdefault(manager, {})
 
     @property
     def names(self) -> list[str]:
@@ -94,7 +99,7 @@ class Unlisted:
                     pending.discard(name)
                 finally:
                     took = time.monotonic() - started
-                    self._manager.asked_again_at[name] = time.monotonic() + _PAUSE_FACTOR * took
+                    self._ask_again_at[name] = time.monotonic() + _PAUSE_FACTOR * took
 
         if asked:
             with anyio.move_on_after(min(ASK_SECONDS, deadline.seconds_left)):
@@ -108,4 +113,4 @@ class Unlisted:
 
     def _wait(self, name: str) -> float:
         """Seconds until a search may ask a server again."""
-        return self._manager.asked_again_at.get(name, 0.0) - time.monotonic()
+        return self._ask_again_at.get(name, 0.0) - time.monotonic()

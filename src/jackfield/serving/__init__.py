@@ -6,12 +6,13 @@ memory, Redis (extra `redis`) or PostgreSQL (extra `postgres`).
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..auth.json_web_tokens import JWTAuth
 from ..auth.resource import ProtectedResource
 from ..auth.tokens import BearerFile, TokenCheckError
-from ..extras import load
+from ..extras import extra_needed
 from .app import ServedSessions, serve_sessions
 from .backends import Backend
 from .backplane import Backplane
@@ -90,5 +91,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = load(f"{__name__}.{home}", name)
+    with extra_needed(name):
+        found = globals()[name] = getattr(import_module(f".{home}", __name__), name)
     return found

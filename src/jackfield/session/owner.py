@@ -536,7 +536,7 @@ class SessionOwner:
     def _client_options(self) -> dict[str, Any]:
         from mcp.types import Implementation
 
-        from .. import __version__
+        from .._version import __version__
 
         options = self.callbacks.client_options()
         options["client_info"] = Implementation(name="jackfield", version=__version__)

@@ -28,7 +28,7 @@ from .toolkit import Toolkit, is_wanted
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
-    from ..pool.session_manager import MCPClientSessionManager
+    from ..pool.session_manager import SessionManager
     from ..session.listing import ToolListing
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
@@ -154,7 +154,7 @@ class LeasedSource:
     """
 
     def __init__(
-        self, manager: MCPClientSessionManager, config: BaseServerConfig, key: str, user: SessionUser | None = None
+        self, manager: SessionManager, config: BaseServerConfig, key: str, user: SessionUser | None = None
     ) -> None:
         self._manager = manager
         self._config = config
@@ -254,7 +254,7 @@ class OrderedSource:
 
 
 async def manager_toolkit(
-    manager: MCPClientSessionManager,
+    manager: SessionManager,
     servers: Sequence[str | BaseServerConfig] | None,
     *,
     key: str | None = None,

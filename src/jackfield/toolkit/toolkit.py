@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean
-from ..extras import load
+from ..extras import extra_needed
 from ..live import Live
 from ..session.hooks import CallHook
+from .long_results import LongResults
 from .naming import VALID_NAME, assign_names
 from .tool import Tool
 
 if TYPE_CHECKING:
-    from agents import FunctionTool
-    from langchain_core.tools import BaseTool
-    from pydantic_ai.toolsets import AbstractToolset
-    from smolagents import Tool as SmolagentsTool  # pyright: ignore[reportMissingTypeStubs]
-
+    from ..adapters.langchain import BaseTool
+    from ..adapters.openai_agents import FunctionTool
+    from ..adapters.pydantic_ai import AbstractToolset
+    from ..adapters.smolagents import SmolagentsTool
     from ..session.results import ToolResult
 
 
@@ -178,8 +178,7 @@ class Toolkit(Live):
         Raises:
             ConfigError: That is less than 1.
         """
-        results = load("jackfield.routing.long_results", "LongResults")(max_result_chars)
-        return load("jackfield.routing.bounded", "bounded")(self, results)
+        return bounded(self, LongResults(max_result_chars))
 
     def for_models(self) -> Toolkit:
         """The same tools with schemas that model APIs take, for frameworks without an adapter here.
@@ -187,7 +186,9 @@ class Toolkit(Live):
         A schema's root is one object, its keywords are valid, and property names that an API would refuse have another
         name. Calls take arguments by the names in it, or by the server's.
         """
-        return self._of_named(map(load("jackfield.adapters.model_schema", "model_tool"), self))
+        from ..adapters.model_schema import model_tool
+
+        return self._of_named(map(model_tool, self))
 
     # `Any`: to a type checker a list of our tools is no list of `BaseTool | Callable`, which `AssistantAgent` takes.
     def autogen(self) -> list[Any]:
@@ -196,8 +197,10 @@ class Toolkit(Live):
         Raises:
             ConfigError: AutoGen is not installed.
         """
-        make = load("jackfield.adapters.autogen", "JackfieldTool")
-        return [make(tool) for tool in self]
+        with extra_needed("toolkit.autogen()"):
+            from ..adapters.autogen_tool import JackfieldTool
+
+        return [JackfieldTool(tool) for tool in self]
 
     def langchain(self) -> list[BaseTool]:
         """The tools as LangChain `StructuredTool`s, for the event loop that runs here and for other threads.
@@ -205,7 +208,10 @@ class Toolkit(Live):
         Raises:
             ConfigError: LangChain is not installed.
         """
-        return load("jackfield.adapters.langchain", "langchain_tools")(self)
+        with extra_needed("toolkit.langchain()"):
+            from ..adapters.langchain import langchain_tools
+
+        return langchain_tools(self)
 
     def ag2(self, *, line: Literal["1.x", "0.x"] | None = None, images: bool = True) -> Any:
         """The tools as AG2's own kind of toolkit, for the event loop that runs here and for other threads.
@@ -221,7 +227,9 @@ class Toolkit(Live):
         Raises:
             ConfigError: That AG2 is not installed.
         """
-        return load("jackfield.ag2", "own_toolkit")(self, line=line, images=images)
+        from ..adapters.ag2_lines import own_toolkit
+
+        return own_toolkit(self, line=line, images=images)
 
     def openai_agents(self) -> list[FunctionTool]:
         """The tools as `FunctionTool`s of OpenAI's Agents SDK: `Agent(..., tools=toolkit.openai_agents())`.
@@ -229,7 +237,10 @@ class Toolkit(Live):
         Raises:
             ConfigError: The SDK is not installed.
         """
-        return load("jackfield.adapters.openai_agents", "function_tools")(self)
+        with extra_needed("toolkit.openai_agents()"):
+            from ..adapters.openai_agents import function_tools
+
+        return function_tools(self)
 
     def pydantic_ai(self, *, id: str | None = None) -> AbstractToolset[Any]:  # noqa: A002 - as in Pydantic AI
         """The tools as a toolset of Pydantic AI: `Agent(..., toolsets=[toolkit.pydantic_ai()])`.
@@ -240,7 +251,10 @@ class Toolkit(Live):
         Raises:
             ConfigError: Pydantic AI is not installed.
         """
-        return load("jackfield.adapters.pydantic_ai", "toolset")(self, id=id)
+        with extra_needed("toolkit.pydantic_ai()"):
+            from ..adapters.pydantic_ai import toolset
+
+        return toolset(self, id=id)
 
     def smolagents(self) -> list[SmolagentsTool]:
         """The tools as smolagents' `Tool`s. Its agents are synchronous: `await asyncio.to_thread(agent.run, ...)`.
@@ -250,7 +264,10 @@ class Toolkit(Live):
         Raises:
             ConfigError: smolagents is not installed.
         """
-        return load("jackfield.adapters.smolagents", "smolagents_tools")(self)
+        with extra_needed("toolkit.smolagents()"):
+            from ..adapters.smolagents import smolagents_tools
+
+        return smolagents_tools(self)
 
     def openai(
         self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False, strict: bool = False
@@ -263,8 +280,9 @@ class Toolkit(Live):
             strict: Strict mode for the tools whose schemas can be expressed in it: the API then makes sure that
                 arguments fit. The others stay as they are.
         """
-        make = load("jackfield.adapters.definitions", "openai_tools")
-        return make(self, api=api, deferred=deferred, strict=strict)
+        from ..adapters.definitions import openai_tools
+
+        return openai_tools(self, api=api, deferred=deferred, strict=strict)
 
     def anthropic(self, *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
         """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `dispatch(call)`.
@@ -273,14 +291,18 @@ class Toolkit(Live):
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search.
             strict: As for `openai`.
         """
-        return load("jackfield.adapters.definitions", "anthropic_tools")(self, deferred=deferred, strict=strict)
+        from ..adapters.definitions import anthropic_tools
+
+        return anthropic_tools(self, deferred=deferred, strict=strict)
 
     def gemini(self) -> list[dict[str, Any]]:
         """The tools for the Gemini API: `GenerateContentConfig(tools=toolkit.gemini())`.
 
         Make the calls that come back with `dispatch(call)`.
         """
-        return load("jackfield.adapters.definitions", "gemini_tools")(self)
+        from ..adapters.definitions import gemini_tools
+
+        return gemini_tools(self)
 
     async def dispatch(self, call: object) -> dict[str, Any]:
         """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
@@ -295,7 +317,23 @@ class Toolkit(Live):
         Raises:
             ConfigError: It is none of these.
         """
-        return await load("jackfield.adapters.dispatch", "dispatch")(self, call)
+        from ..adapters.dispatch import dispatch
+
+        return await dispatch(self, call)
+
+
+def bounded(toolkit: Toolkit, results: LongResults) -> Toolkit:
+    """The same tools with results shortened, and `read_on`; see `Toolkit.bounded`."""
+    return with_read_on([results.bound(tool) for tool in toolkit], results, toolkit.closings)
+
+
+def with_read_on(tools: list[Tool], results: LongResults, closings: Sequence[Closing] = ()) -> Toolkit:
+    """A toolkit of tools whose results are shortened already, and of the tool that reads on."""
+    if not tools:
+        return Toolkit(close=closings)
+    made = Toolkit([*tools, results.read_on_tool()], close=closings)
+    results.how = f'{made.tools[-1].name}(handle="{{handle}}", offset={{offset}})'
+    return made
 
 
 def is_wanted(tool: Tool, include: list[str], exclude: list[str]) -> bool:

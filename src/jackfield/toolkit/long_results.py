@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..plain import as_table
+from .own_tool import own_tool, text_result
+from .tool import CallOptions, Tool
 
 if TYPE_CHECKING:
-    from ..errors import JackfieldError
     from ..session.results import ToolResult
 
-READ_ON = "jackfield.read_on"
-"""What `call_tool` is given to read on in a long result."""
-
-BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}", "offset": {{offset}}}}}})'
-
 _MAX_KEPT_RESULTS = 20
+
+_READ_ON_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "handle": {"type": "string", "description": "As the shortened result says."},
+        "offset": {"type": "integer", "description": "The character to go on from.", "minimum": 0},
+    },
+    "required": ["handle"],
+}
 
 
 class LongResults:
@@ -27,10 +33,10 @@ class LongResults:
 
     Args:
         max_chars: The longest text that one answer brings.
-        how: The call that reads on, with `{handle}` and `{offset}`.
+        how: The call that reads on, with `{handle}` and `{offset}`; `with_read_on` sets it.
     """
 
-    def __init__(self, max_chars: int, how: str = BY_CALL_TOOL) -> None:
+    def __init__(self, max_chars: int, how: str = "") -> None:
         if max_chars < 1:
             raise ConfigError(f"max_result_chars={max_chars} would leave nothing of a result.", hint="Give 1 or more.")
         self.how: str = how
@@ -77,17 +83,19 @@ class LongResults:
         more = self.how.format(handle=handle, offset=end)
         return f"{part}\n(Characters {offset} to {end} of {len(text)}. To read on: {more})"
 
+    def bound(self, tool: Tool) -> Tool:
+        """The same tool with its results shortened."""
 
-def text_result(text: str, *, is_error: bool = False) -> ToolResult:
-    """A result of the router's own."""
-    from mcp.types import TextContent
+        async def shortening(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            return self.shortened((await tool.handler(arguments, options)).for_model(), ())
 
-    from ..session.results import ToolResult
+        return replace(tool, handler=shortening)
 
-    return ToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+    def read_on_tool(self) -> Tool:
+        """The tool that reads on."""
 
+        async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            return self.read_on(arguments)
 
-def error_result(error: JackfieldError) -> ToolResult:
-    """An error as a result, whose text says all that the error does."""
-    result = text_result(str(error), is_error=True)
-    return result.model_copy(update={"state_lost": error.state_lost, "server_content": list(result.content)})
+        about = "Read on in a result that was too long to be shown at once. It says which handle and offset to give."
+        return own_tool("read_on", about, _READ_ON_SCHEMA, answer, is_read_only=True)
