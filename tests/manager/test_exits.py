@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, Unruly, eventually, quick_python, strays
 
-from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, SessionConfig
+from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, SessionConfig, SessionLost
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -290,13 +290,28 @@ async def test_a_session_used_after_its_block_says_so(unruly: Unruly) -> None:
         await session.call_tool("count")
 
 
-async def test_a_dying_server_says_so_and_leaves_nothing(unruly: Unruly) -> None:
+@pytest.mark.parametrize(("last_words", "quote"), [("about to die", "about to die"), ("", None)])
+async def test_a_dying_server_is_quoted_with_what_it_wrote_during_the_call(
+    unruly: Unruly, last_words: str, quote: str | None
+) -> None:
+    config = unruly("--stderr", "INFO: cache warmed", "--last-words", last_words)
     with pytest.raises(JackfieldError) as caught:
-        async with MCPClientSessionManager().open_session(unruly("--stderr", "about to die")) as session:
+        async with MCPClientSessionManager().open_session(config) as session:
             await session.call_tool("crash", {"code": 7})
     assert caught.value.code == "session_terminated"
     assert caught.value.sent is True
-    assert "about to die" in str(caught.value)
+    assert caught.value.server_output == quote
+    assert "cache" not in str(caught.value)
+
+
+async def test_a_server_that_dies_between_calls_is_quoted_with_what_it_wrote_since_it_answered(unruly: Unruly) -> None:
+    events: list[object] = []
+    config = unruly("--stderr", "INFO: cache warmed", "--last-words", "out of memory")
+    async with MCPClientSessionManager(on_event=events.append).open_session(config) as session:
+        os.kill(int((await session.call_tool("pid")).text), signal.SIGTERM)
+        await eventually(lambda: any(isinstance(event, SessionLost) for event in events))
+        assert (await session.call_tool("count")).state_lost
+    assert [event.error.server_output for event in events if isinstance(event, SessionLost)] == ["out of memory"]
 
 
 def test_a_session_in_a_forked_child_is_not_killed_by_it(unruly: Unruly) -> None:

@@ -33,6 +33,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--exit", type=int, help="exit with this code before the handshake")
     parser.add_argument("--stderr", default="", help="text written to stderr at the start")
+    parser.add_argument("--last-words", default="", help="text written to stderr by a crash or SIGTERM")
     parser.add_argument("--stderr-bytes", type=int, default=0)
     parser.add_argument("--stdout", default="", help="lines printed on stdout before anything else")
     parser.add_argument("--silent", action="store_true", help="never answer")
@@ -141,6 +142,7 @@ class Server:
                 time.sleep(arguments["seconds"])
                 text = "slept"
             case "crash":
+                print(self.options.last_words, end="", file=sys.stderr, flush=True)
                 if self.options.exit_delay:
                     os.close(1)
                     os.close(2)
@@ -157,6 +159,8 @@ class Server:
 
 def main() -> None:
     options = parse()
+    if options.last_words:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(os.write(2, options.last_words.encode()) and 1))
     if options.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if options.stdout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from mcp.types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
@@ -84,7 +85,27 @@ def test_a_call_that_was_answered_by_a_question_goes_on_as_perhaps_sent(call: Ca
     assert second.headers == call.headers
     failure = ServerUnavailableError("refused", sent=False)
     second.became(False, failure)
-    assert (second.sent, failure.sent, call.sent) == (None, None, True)
+    assert second.failure is not None
+    assert (second.sent, second.failure.sent, call.sent) == (None, None, True)
+    assert failure.sent is False, "others may hold it"
+
+
+async def test_what_was_written_to_stderr_counts_from_the_first_call_without_an_answer(call: CallRecord) -> None:
+    written = 10
+    requests = Requests(lambda: written)
+    requests.begin(request(1, "subscriptions/listen"))
+    written = 20
+    requests.arrived(result(7))
+    assert requests.stderr_bytes == 20
+    call.scope = anyio.CancelScope()
+    requests.begin(request(2))
+    written = 30
+    assert (call.stderr_bytes, requests.stderr_bytes) == (20, 20)
+    requests.arrived(result(2))
+    assert requests.stderr_bytes == 30
+    written = 40
+    requests.begin(request(3))
+    assert (call.latest.stderr_bytes, requests.stderr_bytes) == (20, 20), "a question does not end the call"
 
 
 def test_a_ping_is_made_by_either_request() -> None:

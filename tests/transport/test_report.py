@@ -37,6 +37,18 @@ def test_a_quote_says_of_how_much_it_is_the_end() -> None:
     assert report.stderr_quote() == f"{'x' * 1024} | (the end of 2,004 bytes; max_stderr_bytes=1,024)"
 
 
+def test_what_was_written_before_is_left_out() -> None:
+    report = report_of(max_stderr_bytes=1024)
+    report.stderr.add(b"at the start\n")
+    before = report.stderr.total_bytes
+    assert report.stderr_quote(before) is None
+    report.stderr.add(b"at the end")
+    assert report.stderr_quote(before) == "at the end"
+    report.stderr.add(b"x" * 2000)
+    assert report.stderr_quote(before) == f"{'x' * 1024} | (the end of 2,010 bytes; max_stderr_bytes=1,024)"
+    assert report.stderr_quote(report.stderr.total_bytes) is None
+
+
 def test_the_last_event_ids_are_known() -> None:
     ids = EventIds()
     assert all(ids.is_new(str(number)) for number in range(1024))

@@ -345,7 +345,10 @@ class Caller:
         if owner.connection is connection:
             # The call learned of it before the owner did.
             owner.report_lost(owner.generation, owner.loss(connection.report))
-        return owner.ended(sent=record.sent).told(generation=record.generation)
+        error = owner.ended(sent=record.sent).told(generation=record.generation)
+        if isinstance(error, SessionTerminatedError) and error.server_output:
+            error = error.told(server_output=connection.report.stderr_quote(record.stderr_bytes))
+        return error
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         return bad_answer(self.owner.config, method, problem)

@@ -91,7 +91,8 @@ def loss(
         problem = "was lost: its stream ended"
     if error is not None:
         problem += f" ({root_cause(error)!r})"
-    return terminated(config, generation, problem, state_lost=True, server_output=report.stderr_quote())
+    quote = report.stderr_quote(report.requests.stderr_bytes)
+    return terminated(config, generation, problem, state_lost=True, server_output=quote)
 
 
 def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> JackfieldError:

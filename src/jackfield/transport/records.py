@@ -8,7 +8,7 @@ record of its own, or none. What the transport finds out later is noted for that
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -84,6 +84,9 @@ class CallRecord:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Sent with this request where it goes over HTTP."""
 
+    stderr_bytes: int = 0
+    """How much a child had written to stderr when the call was sent: what came later may say why it got no answer."""
+
     unclaimed: str | None = None
     """The last answer that came in the meantime and named no request."""
 
@@ -117,6 +120,7 @@ class CallRecord:
             scope=self.scope,
             headers=self.headers,
             is_continuation=True,
+            stderr_bytes=self.stderr_bytes,
         )
         return self.next
 
@@ -126,9 +130,15 @@ current_call: ContextVar[CallRecord | None] = ContextVar("jackfield_current_call
 
 
 class Requests:
-    """The requests of one connection that wait for their answers."""
+    """The requests of one connection that wait for their answers.
 
-    def __init__(self) -> None:
+    Args:
+        stderr_bytes: How much a child has written to stderr.
+    """
+
+    def __init__(self, stderr_bytes: Callable[[], int] = lambda: 0) -> None:
+        self._stderr_bytes = stderr_bytes
+        self._stderr_bytes_at_answer = 0
         self._waiting: dict[RequestId, CallRecord] = {}
         self._ended: OrderedDict[RequestId, None] = OrderedDict()
         self.last: CallRecord | None = None
@@ -146,6 +156,8 @@ class Requests:
         elif record.request_id is not None:
             record = record.following() if record.is_answered else CallRecord(message.method)
         record.request_id = message.id
+        if not record.is_continuation:
+            record.stderr_bytes = self._stderr_bytes()
         self._waiting[coerce_request_id(message.id)] = self.last = record
         return record
 
@@ -153,10 +165,21 @@ class Requests:
         """The request of that id, if it waits for its answer."""
         return None if request_id is None else self._waiting.get(coerce_request_id(request_id))
 
+    @property
+    def stderr_bytes(self) -> int:
+        """How much a child had written to stderr when the first call was sent that has no answer yet.
+
+        Where there is none, when it answered last. Requests that nobody waits for, such as one for notifications, may
+        stand as long as the session: they do not count.
+        """
+        sent = [record.stderr_bytes for record in self._waiting.values() if record.scope is not None]
+        return min(sent, default=self._stderr_bytes_at_answer)
+
     def arrived(self, message: JSONRPCMessage) -> None:
         """Note whose answer a message is, before it is delivered."""
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return
+        self._stderr_bytes_at_answer = self._stderr_bytes()
         record = self.waiting(message.id)
         if record is None:
             self.unclaimed(message.id, _described(message))

@@ -41,9 +41,15 @@ class OutputTail:
         while self._held - len(self._chunks[0]) >= self._limit:
             self._held -= len(self._chunks.popleft())
 
-    def text(self) -> str:
-        """What is kept, as text without secrets."""
-        return mask(b"".join(self._chunks)[-self._limit :].decode("utf-8", "replace"), is_cut=True)
+    def text(self, since: int = 0) -> str:
+        """What is kept, as text without secrets.
+
+        Args:
+            since: Leave out as many bytes from the very beginning on.
+        """
+        kept = b"".join(self._chunks)[-self._limit :]
+        kept = kept[max(since - (self.total_bytes - len(kept)), 0) :]
+        return mask(kept.decode("utf-8", "replace"), is_cut=True)
 
 
 class ConnectionReport:
@@ -67,7 +73,6 @@ class ConnectionReport:
         self.log: SessionLog = log or SessionLog(config.server_name)
         self.on_renewed = on_renewed
         self.on_limit = on_limit
-        self.requests: Requests = Requests()
         self.process_id: int | None = None
         self.exit_code: int | None = None
         self.exit_code_now: Callable[[], int | None] = lambda: self.exit_code
@@ -79,6 +84,7 @@ class ConnectionReport:
         self.left_behind = 0
         """How many processes a server that had left still had running; they were ended."""
         self.stderr: OutputTail = OutputTail(config.session.max_stderr_bytes)
+        self.requests: Requests = Requests(lambda: self.stderr.total_bytes)
         self.stderr_ended: anyio.Event = anyio.Event()
         """Set once a child wrote the last of it."""
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
@@ -119,12 +125,16 @@ class ConnectionReport:
         with anyio.move_on_after(_STDERR_SECONDS):
             await self.stderr_ended.wait()
 
-    def stderr_quote(self) -> str | None:
-        """The end of what the server wrote to stderr, saying so where that was more than is kept."""
-        text = self.stderr.text()
+    def stderr_quote(self, since: int = 0) -> str | None:
+        """The end of what the server wrote to stderr, saying so where that was more than is kept.
+
+        Args:
+            since: Where the part of it begins that may explain what is to be explained; see `CallRecord.stderr_bytes`.
+        """
+        text, written = self.stderr.text(since), self.stderr.total_bytes - since
         kept = self.config.session.max_stderr_bytes
-        if self.stderr.total_bytes > kept:
-            text = f"{text} | (the end of {self.stderr.total_bytes:,} bytes; max_stderr_bytes={kept:,})"
+        if written > kept:
+            text = f"{text} | (the end of {written:,} bytes; max_stderr_bytes={kept:,})"
         return text or None
 
     def mark_lost(self, why: JackfieldError | None = None) -> None:
