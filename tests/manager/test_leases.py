@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Unruly, eventually, strays
 
 from jackfield import (
+    CallHook,
     ConfigError,
     Event,
     JackfieldError,
@@ -23,6 +24,7 @@ from jackfield import (
     SessionOpening,
     SessionTerminatedError,
     StdioConfig,
+    ToolCall,
     UnknownServerError,
 )
 
@@ -485,3 +487,20 @@ async def test_a_manager_can_be_entered_again_once_left(unruly: Unruly) -> None:
                 await manager.__aenter__()
             async with manager.open_session(unruly(), key="k") as session:
                 assert (await session.call_tool("count")).text == "1"
+
+
+async def test_several_sessions_take_hooks_and_a_time_to_wait_for_room(unruly: Unruly) -> None:
+    called: list[str] = []
+
+    class Hook(CallHook):
+        async def before(self, call: ToolCall) -> None:
+            called.append(f"{call.server_name}.{call.tool}")
+
+    servers = [unruly(name=name) for name in "ab"]
+    async with MCPClientSessionManager(max_sessions=2, acquire_timeout=1000) as manager:
+        async with manager.open_sessions(servers, hooks=[Hook()], acquire_timeout=0.1) as opened:
+            for session in opened.values():
+                await session.call_tool("echo", {"text": "x"})
+            async with manager.open_sessions([unruly(name="c")], acquire_timeout=0.1) as more:
+                assert isinstance(more.errors["c"], PoolTimeoutError)
+    assert sorted(called) == ["a.echo", "b.echo"]

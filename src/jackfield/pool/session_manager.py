@@ -178,6 +178,8 @@ class SessionManager(Live):
         *,
         key: str | None = None,
         callbacks: SessionCallbacks | None = None,
+        hooks: Sequence[CallHook] = (),
+        acquire_timeout: float | None = None,
     ) -> SessionGroup:
         """Open several sessions side by side; one that fails does not take the others down.
 
@@ -188,6 +190,8 @@ class SessionManager(Live):
             servers: Names or configurations; all of the config if omitted.
             key: As for `open_session`.
             callbacks: As for `open_session`.
+            hooks: As for `open_session`.
+            acquire_timeout: As for `open_session`, for each of them.
         """
         configs = self.resolve_all(servers)
         names = [config.server_name for config in configs]
@@ -195,9 +199,11 @@ class SessionManager(Live):
             raise ConfigError(
                 f"open_sessions was given a server twice: {', '.join(names)}.", hint="Name each server once."
             )
-        return SessionGroup(
-            {config.server_name: self.open_session(config, key=key, callbacks=callbacks) for config in configs}
-        )
+        leases = [
+            self.open_session(config, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
+            for config in configs
+        ]
+        return SessionGroup(dict(zip(names, leases, strict=True)))
 
     def open_session_sync(
         self, server: str | BaseServerConfig, *, key: str | None = None, callbacks: SessionCallbacks | None = None
