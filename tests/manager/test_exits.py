@@ -305,13 +305,18 @@ async def test_a_dying_server_is_quoted_with_what_it_wrote_during_the_call(
 
 
 async def test_a_server_that_dies_between_calls_is_quoted_with_what_it_wrote_since_it_answered(unruly: Unruly) -> None:
-    events: list[object] = []
+    told = asyncio.Queue[SessionLost]()
+
+    def listen(event: object) -> None:
+        if isinstance(event, SessionLost):
+            told.put_nowait(event)
+
     config = unruly("--stderr", "INFO: cache warmed", "--last-words", "out of memory")
-    async with MCPClientSessionManager(on_event=events.append).open_session(config) as session:
+    async with MCPClientSessionManager(on_event=listen).open_session(config) as session:
         os.kill(int((await session.call_tool("pid")).text), signal.SIGTERM)
-        await eventually(lambda: any(isinstance(event, SessionLost) for event in events))
+        lost = await asyncio.wait_for(told.get(), 10)
         assert (await session.call_tool("count")).state_lost
-    assert [event.error.server_output for event in events if isinstance(event, SessionLost)] == ["out of memory"]
+    assert lost.error.server_output == "out of memory"
 
 
 def test_a_session_in_a_forked_child_is_not_killed_by_it(unruly: Unruly) -> None:
