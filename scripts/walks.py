@@ -27,10 +27,10 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 33,
-    "a warm AutoGen call and its result": 32,
-    "a call whose server is killed, to the text for the model": 37,
-    "an entry of a file to its `StdioConfig`": 15,
+    "`server`, from `open_session` to the start of its program": 32,
+    "a warm AutoGen call and its result": 34,
+    "a call whose server is killed, to the text for the model": 39,
+    "an entry of a file to its `StdioConfig`": 8,
 }
 
 _PACKAGE = str(Path(jackfield.__file__).parent) + "/"
@@ -147,7 +147,12 @@ async def losing() -> Walk:
 
 def reading() -> Walk:
     """Read a file with one server."""
-    entry = {"command": sys.executable, "args": ["${UNSET:-a}"], "env": {"A": "b"}, "session": {"call_timeout": 5}}
+    entry = {
+        "command": sys.executable,
+        "args": ["${UNSET:-a}"],
+        "env": {"TOKEN": "s3cret-word"},
+        "session": {"call_timeout": 5},
+    }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mcp.json"
         file.write_text(json.dumps({"mcpServers": {"server": entry}}))

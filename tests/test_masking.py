@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackfield import HttpConfig, JackfieldError, StdioConfig, ToolError
-from jackfield.masking import MASK, HiddenValues, mask, mask_logs, masked
-from jackfield.secret_values import keep_secret
+from jackfield.log_masking import mask_logs
+from jackfield.masking import MASK, HiddenValues, keep_secret, mask, masked
 
 
 class Owner:

@@ -1,19 +1,19 @@
 """Masks secrets wherever text leaves: in errors, logs, spans and quotes of a server's words.
 
-The values that are sent to servers are known (see `secret_values`), each in every form that it is usually quoted in,
-for as long as the object that holds them lives and a while longer. `mask` replaces them in any text. What a tool
-returns is data, and never goes through here.
+The values that are sent to servers are known (`keep_secret`), each in every form that it is usually quoted in, for as
+long as the object that holds them lives and a while longer. `mask` replaces them in any text. What a tool returns is
+data, and never goes through here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import sys
+import json
+import os
+import re
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 MASK = "**********"
@@ -69,10 +69,9 @@ class _Known:
 _known = _Known()
 
 
-def keep_forms(owner: object, forms: frozenset[str]) -> None:
-    """Mask these texts from now on; they are forgotten some time after their owner is gone."""
-    if forms:
-        _known.keep(owner, forms)
+def knows_secrets() -> bool:
+    """Whether there is anything to mask."""
+    return bool(_known.starts)
 
 
 def mask(text: str, *, is_cut: bool = False) -> str:
@@ -133,64 +132,218 @@ class HiddenValues(dict[str, str]):
         return repr(dict.fromkeys(self, MASK))
 
 
-# Logs of libraries
+# Which values are secrets, what else in them is one, and in which forms they are quoted.
 
-_LIBRARIES = frozenset(
+SECRET_NAME: re.Pattern[str] = re.compile(
+    r"auth(?!ors?(?![a-z]))|key|token|secret|passw|pwd|pass$|credential|cookie|session|private|signature|\bsig\b|\bpat\b|dsn|jwt",
+    re.IGNORECASE,
+)
+"""Names of variables, headers, options and parameters whose values are secrets."""
+
+_AMOUNT_NAME = re.compile(r"max|min|limit|count|budget|timeout|ttl|age|size|length|port", re.IGNORECASE)
+"""Of `MAX_TOKENS=100000`."""
+
+_SHORTEST_VALUE_CHARS = 8
+_LONGEST_WORD_CHARS = 16
+_WORDS = frozenset(
     {
-        *("anyio", "asyncio", "client", "h11", "h2", "hpack", "httpcore", "httpcore2", "httpx", "httpx2", "jackfield"),
-        *("keyring", "mcp", "sse_starlette", "urllib3", "uvicorn"),
+        *("basic", "bearer", "default", "development", "disabled", "enabled", "localhost", "passwd", "password"),
+        *("production", "secret", "staging", "testing", "undefined", "warning"),
     }
 )
-# Made by their libraries only when they have something to do.
-_LATE_LOGGERS = (
-    *("anyio.streams.tls", "asyncio", "client", "jackfield", "jackfield.stdio"),
-    *("httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy", "httpcore2.socks"),
+# Numbers, dates, addresses, regions, locales, media types: `10.0.0.1`, `us-east-1`, `en_US.UTF-8`, `text/plain`.
+_PLAIN = re.compile(
+    r"[\d\W_]+|[a-z]{2}(-[a-z]{2,12}){1,2}-\d|[a-z]{2}_[A-Z]{2}(\.[\w-]+)?|[a-z]+/[a-z*.+-]+|https?://[\w.-]+(:\d+)?/?"
 )
+# Of variables and headers.
+_PLAIN_NAMES = frozenset(
+    {
+        *("home", "lang", "logname", "path", "pwd", "shell", "term", "tmpdir", "tz", "user"),
+        *("accept", "accept-encoding", "accept-language", "content-type", "host", "user-agent"),
+    }
+)
+_PAIR = re.compile(r"([\w.-]+)=[\"']?(.*?)[\"']?")
+_NAMED_ARGUMENT = re.compile(r"([\w.-]+)(?:=|:\s*)(.+)")
+
+# In a part of a URL, in a path, and in a query by httpx2 and browsers.
+_UNQUOTED = ("", "/", "!$&'()*+,;=:@/?", "!$'()*,:@/?")
+
+NamedValue = tuple[str, str]
+"""A value and its name, such as that of a variable or a header."""
 
 
-class _MaskingFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        if sys.is_finalizing():
-            # Nothing can be imported any more, and what an exception holds cannot be looked at: it is not shown.
-            record.exc_info = None
-        if _known.starts:
-            try:
-                text = record.getMessage()
-            except Exception:  # The handler says what is wrong with it.
-                return True
-            if (shown := mask(text)) != text:
-                record.msg, record.args = shown, None
-            if record.exc_info and record.exc_info[1] is not None:
-                _mask_exception(record)
+def keep_secret(owner: object, values: Iterable[NamedValue]) -> None:
+    """Mask these values in all texts from now on.
+
+    Args:
+        owner: Holds them; they are forgotten some time after it is gone.
+        values: A name that says so makes a value a secret from 6 characters on. Under any other name it takes 8, and
+            what is plain is none: words, numbers, regions, media types, paths that exist.
+    """
+    forms = frozenset(form for name, value in values for part in _parts(name, value) for form in _forms(part))
+    if forms:
+        _known.keep(owner, forms)
+
+
+def argument_secrets(args: Sequence[str]) -> Iterator[NamedValue]:
+    """What is secret in a command line: `--token X`, `--token=X`, `-e TOKEN=X`, `--header "X-Key: X"`, passwords in
+    URLs."""
+    for index, text in enumerate(args):
+        if "${" in text:
+            continue
+        if (named := _NAMED_ARGUMENT.fullmatch(text)) and SECRET_NAME.search(named[1]):
+            yield named[1], named[2]
+        before = args[index - 1] if index else ""
+        if before.startswith("-") and "=" not in before and SECRET_NAME.search(before) and not text.startswith("-"):
+            yield before, text
+        yield from (("password", part) for part in secrets_within("", text))
+
+
+def without_secrets(args: Sequence[str]) -> list[str]:
+    """A command line for people."""
+    hidden = {part for name, value in argument_secrets(args) for part in _parts(name, value)}
+    for secret in sorted(hidden, key=len, reverse=True):
+        args = [text.replace(secret, MASK) for text in args]
+    return list(args)
+
+
+def inherited_secrets(environment: Mapping[str, str]) -> Iterator[NamedValue]:
+    """What is secret in variables that are handed on: values whose name says so, and credentials in URLs, such as those
+    of proxies."""
+    for name, value in environment.items():
+        if SECRET_NAME.search(name):
+            yield name, value
+        elif "://" in value:
+            yield from (("password", part) for part in secrets_within(name, value))
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a value is nothing that needs to be masked, or would be found everywhere."""
+    if len(value) < SHORTEST_SECRET_CHARS or value.lower() in _WORDS or name.lower() in _PLAIN_NAMES or _is_path(value):
         return True
+    if value.isdigit() and _AMOUNT_NAME.search(name):
+        return True
+    if SECRET_NAME.search(name):
+        return False
+    is_word = value.isalpha() and len(value) <= _LONGEST_WORD_CHARS
+    is_plain = is_word or _PLAIN.fullmatch(value) is not None
+    return is_plain or len(value) < _SHORTEST_VALUE_CHARS
 
 
-def _mask_exception(record: logging.LogRecord) -> None:
-    """Turn an exception that shows a secret, be it in the variables of its frames, into text without it."""
-    import traceback
-
-    kind, error, trace = cast("tuple[Any, BaseException, Any]", record.exc_info)
-    with contextlib.suppress(Exception):  # of the repr of some variable
-        everything = "".join(traceback.TracebackException(kind, error, trace, capture_locals=True).format())
-        if mask(everything) == everything:
-            return
-    record.exc_text = mask("".join(traceback.format_exception(kind, error, trace)))
-    record.exc_info = None
+def _is_path(value: str) -> bool:
+    paths = [path for path in value.split(os.pathsep) if path]
+    if not paths or not all(os.path.isabs(path) for path in paths):
+        return False
+    try:
+        return os.path.exists(paths[0])
+    except ValueError:
+        return False
 
 
-_filter = _MaskingFilter()
-_guarded = 0
+def _parts(name: str, value: str) -> Iterator[str]:
+    """A value, and what in it is a secret of its own: a token after its scheme, a password in a URL, ..."""
+    value = value.strip()
+    if not _is_plain(name, value):
+        yield value
+        lines = value.splitlines() if "\n" in value else ()
+        yield from (line.strip() for line in lines if not _is_plain(name, line.strip()))
+    yield from secrets_within(name, value)
 
 
-def mask_logs() -> None:
-    """Mask secrets in what the libraries below log, on all loggers that they have by now. Costs little if repeated."""
-    global _guarded
-    loggers = logging.root.manager.loggerDict
-    if len(loggers) == _guarded:
+def secrets_within(name: str, value: str) -> Iterator[str]:
+    """The secrets that are part of a value."""
+    found: list[tuple[str, str]] = []
+    scheme, _, rest = value.partition(" ")
+    if rest and SECRET_NAME.search(name) and scheme.isalnum():
+        found.append((name, rest.strip()))
+        if scheme.lower() == "basic":
+            found += _of_basic(rest.strip())
+    if "://" in value:
+        found += _of_url(value)
+    is_cookie = name.lower() == "cookie"
+    found += [(key, part) for key, part in _pairs(rest) or _pairs(value) if is_cookie or SECRET_NAME.search(key)]
+    if value[:1] in ("{", "["):
+        found += _of_json(value)
+    yield from (part for key, part in found if part != value and not _is_plain(key, part))
+
+
+def _pairs(value: str) -> list[tuple[str, str]]:
+    """What `a=b; c=d` and `a="b", c="d"` consist of; nothing of any other text."""
+    words = [_PAIR.fullmatch(word) for word in re.split(r"[\s;,&]+", value) if word]
+    return [(word[1], word[2]) for word in words if word] if all(words) else []
+
+
+def _of_basic(credentials: str) -> Iterator[tuple[str, str]]:
+    import base64
+
+    try:
+        text = base64.b64decode(credentials, validate=True).decode()
+    except ValueError:
         return
-    for name in _LATE_LOGGERS:
-        logging.getLogger(name)
-    for name, logger in list(loggers.items()):
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
-            logger.addFilter(_filter)  # the same filter is added once only
-    _guarded = len(loggers)
+    yield "password", text
+    yield "password", text.partition(":")[2]
+
+
+def _of_url(value: str) -> Iterator[tuple[str, str]]:
+    from base64 import b64encode
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    try:
+        parts = urlsplit(value)
+        user, password = parts.username, parts.password
+    except ValueError:
+        return
+    if password is not None:
+        both = f"{unquote(user or '')}:{unquote(password)}"
+        yield from (("password", text) for text in (password, unquote(password), b64encode(both.encode()).decode()))
+    elif user is not None:
+        yield from (("token", text) for text in (user, unquote(user)))
+    for pair in parts.query.split("&"):
+        yield pair.partition("=")[0], pair.partition("=")[2] or pair
+    yield from parse_qsl(parts.query)
+    yield from (("fragment", text) for text in (parts.fragment, unquote(parts.fragment)))
+    yield from parse_qsl(parts.fragment)
+
+
+def _of_json(value: str) -> Iterator[tuple[str, str]]:
+    try:
+        pending: list[tuple[str, Any]] = [("", json.loads(value))]
+    except (ValueError, RecursionError):
+        return
+    while pending:
+        key, item = pending.pop()
+        if isinstance(item, str) and SECRET_NAME.search(key):
+            yield key, item
+            pending += [(key, line) for line in item.splitlines() if line != item]
+        elif isinstance(item, dict):
+            pending += [(str(inner), held) for inner, held in cast("dict[Any, Any]", item).items()]
+        elif isinstance(item, list):
+            pending += [(key, held) for held in cast("list[Any]", item)]
+
+
+def _forms(value: str) -> set[str]:
+    """How a value is quoted: as it is, escaped for JSON, Python, URLs and HTML, in base64."""
+    import base64
+    import html
+    from urllib.parse import quote, quote_plus
+
+    data = value.encode("utf-8", "surrogateescape")
+    plain = {value, data.decode("latin-1"), "".join(char if char.isprintable() else "?" for char in value)}
+    forms = {*_either_quotes(repr(b'"' + data)[3:-1]), *plain, *map(html.escape, plain)}
+    # Twice, for what was quoted is quoted again.
+    for _ in range(2):
+        forms |= {escaped for form in forms for escaped in _escaped(form)}
+    for quoted in (quote_plus(data), *(quote(data, safe=safe) for safe in _UNQUOTED)):
+        forms |= {quoted, re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)}
+    forms |= {base64.b64encode(data).decode().rstrip("="), base64.urlsafe_b64encode(data).decode().rstrip("=")}
+    return {form for form in forms if len(form) >= SHORTEST_SECRET_CHARS}
+
+
+def _escaped(text: str) -> set[str]:
+    """A text as it stands in a JSON string, and in the repr of a longer string."""
+    return {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *_either_quotes(repr(f'"{text}')[2:-1])}
+
+
+def _either_quotes(text: str) -> tuple[str, str]:
+    """A repr escapes single quotes or does not, by what else is in it."""
+    return text, text.replace("\\'", "'")

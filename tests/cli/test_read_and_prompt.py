@@ -15,7 +15,7 @@ from jackfield.cli.rendering import shown
 from jackfield.cli.steps import ProgressListener, Result, call_steps, prompt_steps, read_steps
 from jackfield.cli.targets import Target
 from jackfield.cli.words import read_words
-from jackfield.config.outline import ServerOutline
+from jackfield.config.servers import outline_of_config
 
 from ..conftest import Listening
 from .conftest import Command, everything, golden, unruly_entry
@@ -127,7 +127,7 @@ def test_the_same_steps_on_a_kept_session(listening: Callable[..., Listening]) -
         kept = SessionAsKept(session)
 
         def of_server(name: str) -> Target:
-            return Target(ServerOutline.of(config), name, lambda: None, lambda: config)
+            return Target(outline_of_config(config), name, lambda: None, lambda: config)
 
         def run(steps: Any) -> Result:
             return run_kept(kept, steps, call_timeout=5, on_progress=None)

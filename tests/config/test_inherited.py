@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from jackfield.config.inherited import inherited_environment, withheld_text, withheld_variables
+from jackfield.config.launch import inherited_environment, withheld_text, withheld_variables
 
 NETWORK = [
     *("HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jackfield import ConfigError, StdioConfig
 from jackfield.config.discover import FoundServer, Source
 from jackfield.config.launch import Launch, launch_of
+from jackfield.config.servers import launch_of_config
 
 VARIABLES = {"SECRET": "s3cret", "FOLDER": "/data", "EMPTY": ""}
 
@@ -51,7 +52,7 @@ def test_both_say_the_same_or_only_the_configuration_knows(entry: dict[str, Any]
     if launch is not None:
         config = server.config(VARIABLES)
         assert isinstance(config, StdioConfig)
-        assert Launch.of(config) == launch
+        assert launch_of_config(config) == launch
 
 
 def test_it_is_told_of_what_people_write() -> None:
@@ -63,7 +64,7 @@ def test_it_is_told_of_what_people_write() -> None:
         launch = found(entry).launch(VARIABLES)
         config = found(entry).config(VARIABLES)
         assert isinstance(config, StdioConfig)
-        assert launch == Launch.of(config), entry
+        assert launch == launch_of_config(config), entry
 
 
 def test_it_shows_no_secret() -> None:

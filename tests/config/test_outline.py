@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
-from jackfield.config.entries import prepare
+from jackfield.config.entry import prepare
+from jackfield.config.keys import KEYS, SESSION_SETTINGS
 from jackfield.config.mcp_config import read_server
-from jackfield.config.outline import KEYS, SESSION_SETTINGS, ServerOutline, outlined
+from jackfield.config.outline import ServerOutline, outlined
+from jackfield.config.servers import outline_of_config
 from jackfield.errors import ConfigError
 
 FOLDER = Path("/project")
@@ -90,7 +92,7 @@ def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> Non
     config = read_server("s", entry, "f", FOLDER, VARIABLES)
     seen = outline(entry)
     assert seen is not None, "the models were needed"
-    assert seen == ServerOutline.of(config)
+    assert seen == outline_of_config(config)
     for tool in ("a", "abc", "x"):
         assert seen.lets_in(tool) == config.lets_in(tool)
     assert "s3cret" not in repr(seen)
@@ -141,7 +143,7 @@ def test_an_unset_variable_is_no_error_where_the_entry_is_only_looked_at(volatil
         prepare("s", entry, "f", FOLDER, os.environ)
     seen = outlined(prepare("s", entry, "f", FOLDER, None))
     assert seen is not None
-    set_now = ServerOutline.of(read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"}))
+    set_now = outline_of_config(read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"}))
     assert seen.address == set_now.address
     assert (seen.catalog_key == set_now.catalog_key) is bool(volatile), "its value tells servers apart unless volatile"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jackfield import Catalog, ConfigError, MCPConfig, SessionConfig, StdioConfig
-from jackfield.config.expand import Expanded
+from jackfield.config.templates import Expanded
 from jackfield.keeper.configs import KEEPER_MARK, from_wire, to_wire
 
 SECRET = "s3cr3t-value"

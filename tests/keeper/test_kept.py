@@ -27,7 +27,7 @@ from jackfield import (
     StdioConfig,
     UnknownToolError,
 )
-from jackfield.config.expand import Expanded
+from jackfield.config.templates import Expanded
 from jackfield.keeper import lookup
 from jackfield.keeper.ending import end_process
 from jackfield.keeper.kept import KeptSession, close_sessions, processes

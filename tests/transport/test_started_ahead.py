@@ -16,8 +16,8 @@ from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS, get_default_environment
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
-from jackfield.config.inherited import inherited_environment
-from jackfield.config.launch import Launch
+from jackfield.config.launch import inherited_environment
+from jackfield.config.servers import launch_of_config
 from jackfield.transport import program
 from jackfield.transport.program import end_started, started_ahead, take_started
 
@@ -39,7 +39,7 @@ def test_the_session_takes_over_what_runs_already(unruly: Unruly, backend: str) 
             assert (await session.call_tool("add", {"a": 1, "b": 2})).text == "3"
             return session.process_id
 
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         started = the_started()
         assert anyio.run(main, backend=backend) == started.pid
         assert strays() == [], "closing the session ended it"
@@ -53,7 +53,7 @@ def test_only_the_first_session_takes_it_over(unruly: Unruly) -> None:
         async with manager.open_session(config) as first, manager.open_session(config) as second:
             return [first.process_id, second.process_id]
 
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         started = the_started()
         first, second = anyio.run(main)
     assert started.pid in (first, second)
@@ -68,7 +68,7 @@ def test_a_session_with_another_server_leaves_it_alone(unruly: Unruly) -> None:
         async with MCPClientSessionManager().open_session(unruly("--pages", "2")) as session:
             await session.call_tool("count")
 
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         started = the_started()
         anyio.run(main)
         assert [process.pid for process in strays()] == [started.pid]
@@ -78,20 +78,20 @@ def test_a_session_with_another_server_leaves_it_alone(unruly: Unruly) -> None:
 @pytest.mark.parametrize("helper", ["group", "session", "daemon"])
 def test_what_nobody_took_over_is_ended_with_all_it_started(unruly: Unruly, helper: str) -> None:
     config = unruly("--helper", helper, "--helper-ignores-sigterm", "--ignore-eof", "--ignore-sigterm")
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         assert eventually(lambda: len(strays()) == 2)
     assert eventually(lambda: strays() == [])
-    assert take_started(Launch.of(config)) is None
+    assert take_started(launch_of_config(config)) is None
 
 
 def test_it_is_ended_when_the_block_raises(unruly: Unruly) -> None:
-    with pytest.raises(RuntimeError, match="boom"), started_ahead(Launch.of(unruly())):
+    with pytest.raises(RuntimeError, match="boom"), started_ahead(launch_of_config(unruly())):
         raise RuntimeError("boom")
     assert strays() == []
 
 
 def test_end_started_ends_it_at_once(unruly: Unruly) -> None:
-    with started_ahead(Launch.of(unruly())):
+    with started_ahead(launch_of_config(unruly())):
         end_started()
         assert strays() == []
 
@@ -103,7 +103,7 @@ def test_a_program_that_died_before_it_was_taken_over_says_why(unruly: Unruly) -
         async with MCPClientSessionManager().open_session(config):
             pytest.fail("it cannot open")
 
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         assert eventually(lambda: strays() == [])
         with pytest.raises(ServerStartError, match="exited with code 3") as caught:
             anyio.run(main)
@@ -119,13 +119,13 @@ def test_what_it_wrote_before_it_was_taken_over_is_kept(unruly: Unruly) -> None:
         async with MCPClientSessionManager().open_session(config) as session:
             return (await session.call_tool("echo", {"text": "well"})).text
 
-    with started_ahead(Launch.of(config)):
+    with started_ahead(launch_of_config(config)):
         assert anyio.run(main) == "well"
 
 
 def test_a_command_that_cannot_start_says_so_at_once(tmp_path: Path) -> None:
     config = StdioConfig(server_name="gone", command=str(tmp_path / "gone"))
-    with pytest.raises(ServerStartError, match="was not found"), started_ahead(Launch.of(config)):
+    with pytest.raises(ServerStartError, match="was not found"), started_ahead(launch_of_config(config)):
         pytest.fail("it cannot start")
 
 
@@ -210,7 +210,7 @@ def test_ctrl_c_at_any_line_of_starting() -> None:
 def test_a_signal_that_is_ignored_stays_so(unruly: Unruly) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with started_ahead(Launch.of(unruly())):
+        with started_ahead(launch_of_config(unruly())):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             os.kill(os.getpid(), signal.SIGHUP)
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..secret_values import keep_secret
+from ..masking import keep_secret
 from .challenge import Challenge, united
 
 _MAX_EARLY_SECONDS = 30.0

@@ -19,9 +19,9 @@ from ..config.proxies import proxy_for
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 from ..http_content import ACCEPTED_ENCODINGS, content_headers, decoded
-from ..masking import mask, mask_logs
+from ..log_masking import mask_logs
+from ..masking import NamedValue, keep_secret, mask
 from ..plain import as_table, parsed_json
-from ..secret_values import NamedValue, keep_secret
 
 REQUEST_SECONDS = 20.0
 _MAX_BODY_BYTES = 1024 * 1024

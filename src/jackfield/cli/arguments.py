@@ -14,7 +14,7 @@ from .words import Given
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
-    from ..config.outline import CheckMode
+    from ..config.keys import CheckMode
 
 _SIGNATURE_CHARS = 250
 _FRESH_SECONDS = 60.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.seconds import HOUR, implausible
+from ..config.keys import HOUR, implausible
 from ..errors import JackfieldError
 from . import exits
 from .invocation import Invocation

@@ -42,8 +42,8 @@ def import_servers(
     force: Annotated[bool, _FORCE] = False,
 ) -> None:
     """Copy servers of other programs' files into your own."""
-    from ..config.dialects import in_our_words
     from ..config.discover import FoundServer
+    from ..config.keys import in_our_words
 
     invocation = Invocation.of(context)
     output = invocation.output
@@ -150,7 +150,7 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
 
 
 def _absolute_path(key: str, text: str, folder: Path) -> str:
-    from ..config.entries import is_place
+    from ..config.entry import is_place
 
     return str(folder / text) if is_place(key, text) and not text.startswith(("/", "~", "${")) else text
 

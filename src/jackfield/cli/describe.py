@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from ..config.dialects import in_our_words
 from ..config.discover import FoundServer
+from ..config.keys import in_our_words
 from ..config.outline import redact_url
-from ..masking import MASK
+from ..masking import MASK, SECRET_NAME, secrets_within, without_secrets
 from ..plain import as_list
-from ..secret_values import SECRET_NAME, secrets_within, without_secrets
 from .output import Output, printable, shown_path
 
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 
 from ..catalog.store import Catalog
-from ..config.expand import Expanded
 from ..config.identity import VARIABLE
-from ..config.inherited import withheld_text
+from ..config.launch import withheld_text
 from ..config.mcp_config import MCPConfig
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
+from ..config.templates import Expanded
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
 from ..pool.session_manager import SessionManager

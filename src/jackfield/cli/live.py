@@ -18,7 +18,6 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..config.launch import Launch
 from ..transport.program import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result, Steps
@@ -58,7 +57,10 @@ def run_live(
     launch, config = target.load_launch(), None
     if launch is None:
         config = target.load_config()
-        launch = Launch.of(config) if config.transport == "stdio" else None
+        if config.transport == "stdio":
+            from ..config.servers import launch_of_config
+
+            launch = launch_of_config(config)
     deadline = None if timeout is None else time.monotonic() + timeout
     with _interrupts_held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
         with _uncollected():

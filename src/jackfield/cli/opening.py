@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config.seconds import WEEK, implausible
+from ..config.keys import WEEK, implausible
 from ..errors import ConfigError
 from ..keeper import DEFAULT_KEY
 from .exits import UsageError

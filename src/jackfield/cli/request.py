@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
 import typer
 
-from ..config.seconds import SIX_HOURS, implausible
+from ..config.keys import SIX_HOURS, implausible
 from ..errors import Details, JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError, ToolError
 from .exits import UsageError
 from .output import Output

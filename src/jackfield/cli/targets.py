@@ -112,7 +112,7 @@ def _command(name: str, line: str) -> Target:
 
 def _address(name: str, option: str, url: str, headers: Sequence[str]) -> Target:
     from ..config.mcp_config import MCPConfig
-    from ..config.outline import ServerOutline
+    from ..config.servers import outline_of_config
 
     entry = {"url": url, "transport": option.removeprefix("--"), "headers": _headers(headers)}
     try:
@@ -122,7 +122,7 @@ def _address(name: str, option: str, url: str, headers: Sequence[str]) -> Target
             f"server {AD_HOC_NAME!r}, ", ""
         )
         raise UsageError(problem, hint=error.hint) from None
-    return Target(ServerOutline.of(config), name, lambda: None, lambda: config, is_configured=False)
+    return Target(outline_of_config(config), name, lambda: None, lambda: config, is_configured=False)
 
 
 def _headers(headers: Sequence[str]) -> dict[str, Any]:

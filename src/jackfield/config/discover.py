@@ -20,24 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from ..plain import as_table
-from .entries import prepare
-from .files import TABLES, is_disabled, parse_file, server_entries
+from .entry import entry_error, misplaced_key, prepare
+from .files import OF_PROJECTS, TABLES, is_disabled, parse_file, program_of, server_entries, starting_folder
+from .keys import KEYS, transport_of_entry
 from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
-
-_OF_PROJECTS = {
-    "jackfield.json": "Jackfield",
-    ".mcp.json": "Claude Code",
-    ".vscode/mcp.json": "VS Code",
-    ".cursor/mcp.json": "Cursor",
-    ".codex/config.toml": "Codex",
-    ".gemini/settings.json": "Gemini",
-    ".zed/settings.json": "Zed",
-}
-"""The files of a project, and whose they are."""
 
 Scope = Literal["given", "project", "user"]
 """Where a file lies decides who may have written it: a project's files may come from anybody."""
@@ -88,7 +78,12 @@ class FoundServer:
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
         """
-        return outlined(self.prepared(variables)) or ServerOutline.of(self.config(variables))
+        prepared = self.prepared(variables)
+        if (outline := outlined(prepared)) is not None:
+            return outline
+        from .servers import outline_of_config
+
+        return outline_of_config(self.config(variables))
 
     def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
         """How its program is started, where it has one and that can be told without the models.
@@ -102,10 +97,10 @@ class FoundServer:
         """Its entry as the models take it, but not checked by them. Variables are as for `config()`.
 
         Raises:
-            ConfigError: A variable is not set, or it has neither a command nor a url.
+            ConfigError: A variable is not set, a key is not known, or it has neither a command nor a url.
         """
         source = self.source
-        return prepare(
+        prepared = prepare(
             self.name,
             self.entry,
             str(source.path),
@@ -114,6 +109,10 @@ class FoundServer:
             program=source.dialect,
             is_foreign=source.is_foreign,
         )
+        transport = transport_of_entry(prepared)
+        if transport in KEYS and (problem := misplaced_key(prepared, transport)) is not None:
+            raise entry_error(str(source.path), self.name, "", problem)
+        return prepared
 
     def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
         """Its configuration, checked.
@@ -158,31 +157,6 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
     own = {source.path for source in user}
     project = [source for folder in _folders(cwd) for source in _of_project(folder) if source.path not in own]
     return [*project, *user]
-
-
-def starting_folder(file: Path) -> Path:
-    """Where relative paths in a file start: its folder, or the project where that is a program's own in it (`.vscode`).
-
-    In the home folder it is the user's own, and no project's.
-    """
-    project, _ = _kept_at(file)
-    return file.absolute().parent if project is None or str(project) == os.path.expanduser("~") else project
-
-
-def program_of(file: Path) -> str:
-    """Whose file it is, by the place at which a program keeps its own, or by its name; empty if that tells nothing."""
-    return _kept_at(file)[1] or ("LibreChat" if file.name in ("librechat.yaml", "librechat.yml") else "")
-
-
-def _kept_at(file: Path) -> tuple[Path | None, str]:
-    """The folder in which a program keeps such a file for a project, and the program."""
-    path = file.absolute()
-    for name, program in _OF_PROJECTS.items():
-        parts = Path(name).parts
-        project = path.parents[min(len(parts), len(path.parents)) - 1]
-        if project / name == path:
-            return project, program
-    return None, ""
 
 
 def user_file(environment: Mapping[str, str]) -> Path:
@@ -239,7 +213,7 @@ def _folders(cwd: Path) -> list[Path]:
 
 
 def _of_project(folder: Path) -> Iterator[Source]:
-    for name, program in _OF_PROJECTS.items():
+    for name, program in OF_PROJECTS.items():
         yield Source(folder / name, program, "project", folder)
 
 

@@ -1,14 +1,27 @@
-"""Reads configuration files: JSON, TOML and YAML to plain data, and the servers in it. Knows no models."""
+"""Reads configuration files: JSON, TOML and YAML to plain data, and the servers in it; whose file it is, and where its
+relative paths start. Knows no models."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from ..errors import ConfigError, did_you_mean
+
+OF_PROJECTS = {
+    "jackfield.json": "Jackfield",
+    ".mcp.json": "Claude Code",
+    ".vscode/mcp.json": "VS Code",
+    ".cursor/mcp.json": "Cursor",
+    ".codex/config.toml": "Codex",
+    ".gemini/settings.json": "Gemini",
+    ".zed/settings.json": "Zed",
+}
+"""The files of a project, and whose they are."""
 
 TABLES = ("mcpServers", "servers", "mcp_servers", "context_servers")
 """Claude, Cursor and most others; VS Code and AG2; Codex; Zed."""
@@ -163,3 +176,28 @@ def _listed_name(entry: Any, index: int, source: str, table: str) -> str:
     if not isinstance(name, str):
         raise ConfigError(f"{source}: entry {index + 1} of {table} has no server_name.")
     return name
+
+
+def starting_folder(file: Path) -> Path:
+    """Where relative paths in a file start: its folder, or the project where that is a program's own in it (`.vscode`).
+
+    In the home folder it is the user's own, and no project's.
+    """
+    project, _ = _kept_at(file)
+    return file.absolute().parent if project is None or str(project) == os.path.expanduser("~") else project
+
+
+def program_of(file: Path) -> str:
+    """Whose file it is, by the place at which a program keeps its own, or by its name; empty if that tells nothing."""
+    return _kept_at(file)[1] or ("LibreChat" if file.name in ("librechat.yaml", "librechat.yml") else "")
+
+
+def _kept_at(file: Path) -> tuple[Path | None, str]:
+    """The folder in which a program keeps such a file for a project, and the program."""
+    path = file.absolute()
+    for name, program in OF_PROJECTS.items():
+        parts = Path(name).parts
+        project = path.parents[min(len(parts), len(path.parents)) - 1]
+        if project / name == path:
+            return project, program
+    return None, ""

@@ -18,7 +18,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ..private_files import user_state_folder, write_private
-from .expand import Expanded, ExpandedPath
+from .templates import Expanded, ExpandedPath
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

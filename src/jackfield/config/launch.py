@@ -1,19 +1,19 @@
-"""`Launch`: what is needed to start the program of a stdio server, and no more.
+"""`Launch`: what is needed to start the program of a stdio server; and what it gets of this process's variables.
 
-It can be told from an entry without building the models, so that a program may be started before they are imported.
+A launch can be told from an entry without building the models, so that a program may be started before they are
+imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ..plain import as_strings
-
-if TYPE_CHECKING:
-    from .servers import StdioConfig
 
 _UNDERSTOOD = {
     *("server_name", "transport", "command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
@@ -34,20 +34,6 @@ class Launch:
     inherit_environment: bool = False
     inherits_nothing: bool = False
     """It gets nothing of this process's variables: all that it is to have is in `environment`."""
-
-    @classmethod
-    def of(cls, config: StdioConfig) -> Launch:
-        """That of a whole configuration."""
-        folder = None if config.working_dir is None else Path(config.working_dir)
-        return cls(
-            config.server_name,
-            config.command,
-            tuple(config.args),
-            config.environment_values(),
-            folder,
-            config.inherit_environment,
-            config.inherits_nothing,
-        )
 
 
 def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
@@ -77,3 +63,109 @@ def _texts(value: object) -> dict[str, str] | None:
     if not all(isinstance(word, str) for pair in table.items() for word in pair):
         return None
     return cast("dict[str, str]", dict(table))
+
+
+_INHERITED = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"})
+"""What any program needs. Source: MCP Python SDK, `get_default_environment`."""
+
+_OF_LAUNCHERS = re.compile(
+    r"(?i:https?_proxy|all_proxy|no_proxy|npm_config_.+)"
+    r"|SSL_CERT_DIR|(\w+_)?(SSL_CERT_FILE|SSL_CAINFO|CA_BUNDLE|CA_CERTS(_FILE)?)|NODE_EXTRA_CA_CERTS|NODE_USE_(ENV_PROXY|SYSTEM_CA)"
+    r"|(UV|PIP|PIPX|BUN_CONFIG|DENO)_.+|DENO_CERT|DOCKER_(HOST|CONTEXT|CONFIG|CERT_PATH|TLS|TLS_VERIFY)"
+)
+"""How the network is reached, and where packages come from. A launcher that lacks these hangs, or finds nothing."""
+
+_CREDENTIALS = re.compile(r"(?i)auth|token|passw|secret|username|_key$")
+"""Of a package registry: only programs that are known to fetch packages get them."""
+
+_LAUNCHERS = frozenset(
+    {
+        *("npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "deno"),
+        *("uv", "uvx", "pip", "pip3", "pipx", "poetry", "pdm", "hatch", "docker", "podman", "nerdctl"),
+    }
+)
+_INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|php|java)[\d.]*")
+"""Their arguments are a program's own, but for `python -m pip`."""
+
+_WORDS_APART = re.compile(r"[\s'\"`()$;&|]+")
+_FIRST_WORDS = 6
+
+_OF_THE_SHELL = re.compile(
+    r"_|PWD|OLDPWD|SHLVL|PS\d|LINES|COLUMNS|COLORTERM|MAIL|EDITOR|VISUAL|PAGER|HOSTNAME|DISPLAY|WINDOWID"
+    r"|(PROMPT|HIST|LS_|LESS|TERM_|BASH|ZSH|WAYLAND_|DESKTOP|GNOME_|KDE_|GTK_|QT_|DBUS_|VSCODE_|ITERM_|SSH_(CON|CLI|TTY)).*"
+    r"|LANG|LANGUAGE|LC_.*|XDG_(?!CONFIG_HOME|CACHE_HOME|DATA_HOME).*|(JACKFIELD|MCP_SESSION|PYTEST|COVERAGE)_.*"
+)
+"""No server ever misses these."""
+
+_LIKELY = re.compile(r"(?i)proxy|cert|ssl|registry|index|token|key|docker|node|python|java|config|cache|_home$|_path$")
+"""What a server that does not start may well miss."""
+
+
+def inherited_environment(
+    command: str = "", args: Sequence[str] = (), given: Collection[str] = (), *, whole: bool = False
+) -> dict[str, str]:
+    """What is handed on of this process's variables: the few that any program needs, how the network is reached and
+    where packages come from; or the whole. Of the few no exported functions.
+
+    Args:
+        command: The program.
+        args: Its arguments.
+        given: Names of the variables that its entry gives it, which win, be they in capitals or small letters.
+        whole: All of them.
+    """
+    if whole:
+        return dict(os.environ)
+    is_launcher = _starts_launcher(command, args)
+    own = {name.lower() for name in given}
+
+    def is_handed_on(name: str) -> bool:
+        if name in _INHERITED:
+            return True
+        is_allowed = is_launcher or not _CREDENTIALS.search(name)
+        return is_allowed and name.lower() not in own and _OF_LAUNCHERS.fullmatch(name) is not None
+
+    return {name: value for name, value in os.environ.items() if not value.startswith("()") and is_handed_on(name)}
+
+
+def _starts_launcher(command: str, args: Sequence[str]) -> bool:
+    """Whether a program fetches packages, be it started by `env`, `sh -c` or the like."""
+    words = [word for text in (command, *args) for word in _WORDS_APART.split(text)]
+    for number, word in enumerate(words):
+        if _INTERPRETERS.fullmatch(os.path.basename(word)):
+            words[number + 1 :] = words[number + 2 : number + 3] if words[number + 1 : number + 2] == ["-m"] else []
+            break
+    # Options and variables of `env` come before what is started.
+    first = [os.path.basename(word) for word in words if not re.match(r"-|\w+=", word)]
+    return not _LAUNCHERS.isdisjoint(first[:_FIRST_WORDS])
+
+
+def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
+    """Names of this process's variables that a program does not get, first those that it is likely to miss.
+
+    Args:
+        command: The program.
+        args: Its arguments.
+        given: Names of the variables that its entry gives it.
+    """
+    handed_on = inherited_environment(command, args, given)
+    names = (name for name in os.environ if name not in handed_on and name not in given)
+    return sorted(
+        (name for name in names if not _OF_THE_SHELL.fullmatch(name)),
+        key=lambda name: (_LIKELY.search(name) is None, name),
+    )
+
+
+def withheld_text(names: Sequence[str], limit: int = 6) -> str:
+    """Says what a program does not get, and how it does; empty where that is nothing.
+
+    Args:
+        names: Of the variables.
+        limit: How many of them to name.
+    """
+    if not names:
+        return ""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (
+        f"Not handed on from your environment: {', '.join(names[:limit])}{more}; "
+        'to hand on NAME, add "NAME": "${NAME}" to env.'
+    )

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
-from .dialects import session_key_as_written
-from .discover import program_of, starting_folder
-from .entries import entry_error, prepare
-from .expand import Expanded, template_of
-from .files import is_disabled, parse_file, server_entries
+from .entry import entry_error, misplaced_key, prepare
+from .files import is_disabled, parse_file, program_of, server_entries, starting_folder
+from .keys import session_key_as_written, transport_of_entry
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url, shown_arguments
 from .servers import (
@@ -27,10 +25,10 @@ from .servers import (
     StdioConfig,
     transport_of,
 )
-from .settings import StrictModel
-from .texts import SecretText
+from .settings import SecretText, StrictModel
+from .templates import Expanded, template_of
 
-_MODELS: dict[str | None, type[StdioConfig | SseConfig | HttpConfig]] = {
+_MODELS: dict[str, type[StdioConfig | SseConfig | HttpConfig]] = {
     "stdio": StdioConfig,
     "sse": SseConfig,
     "streamable-http": HttpConfig,
@@ -219,17 +217,18 @@ def checked_server(name: str, prepared: Mapping[str, Any], source: str) -> Serve
         ConfigError: The entry is wrong; names source, server and key.
     """
     # The model that is meant, not the union of all: only what is used is built.
-    transport = transport_of(prepared)
+    transport = transport_of_entry(prepared)
     if transport == "in-process":
         problem = "'in-process' is for server objects in code; a file cannot hold one."
         hint = "Give InProcessConfig(server_name=..., server=...) to MCPConfig or open_session()."
         raise entry_error(source, name, "transport", problem, hint)
-    model = _MODELS.get(transport)
-    if model is None:
+    if transport is None or (model := _MODELS.get(transport)) is None:
         raise entry_error(source, name, "transport", WHAT_TO_GIVE + ".")
     try:
         return model.model_validate(prepared)
     except ValidationError as error:
+        if (problem := misplaced_key(prepared, transport)) is not None:
+            raise entry_error(source, name, "", problem) from None
         key, problem = _first_key_and_problem(error)
         key = session_key_as_written(key, prepared)
         if key.startswith("sessionConfig"):

@@ -19,8 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from .settings import StrictModel
-from .texts import FilePath, SecretText, Text
+from .settings import FilePath, SecretText, StrictModel, Text
 
 DEFAULT_REDIRECT_URI = "http://127.0.0.1/callback"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

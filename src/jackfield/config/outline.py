@@ -12,52 +12,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
-from ..masking import MASK
+from ..masking import MASK, without_secrets
 from ..plain import as_strings, as_table
-from ..secret_values import without_secrets
-from .dialects import session_in_our_words
-from .expand import Expanded, ExpandedPath
 from .identity import catalog_key
-from .seconds import FIVE_MINUTES, HOUR, WEEK
-
-if TYPE_CHECKING:
-    from .servers import ServerConfig
-
-_COMMON = {
-    *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
-    *("keep_alive", "keepAlive", "volatile"),
-}
-_REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
-KEYS = {
-    "stdio": {
-        *_COMMON,
-        *("command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
-        *("encoding", "encoding_error_handler"),
-    },
-    "sse": _REMOTE,
-    "streamable-http": {*_REMOTE, "terminate_on_close"},
-}
-"""What an entry may have, by transport."""
-
-SESSION_SETTINGS = frozenset(
-    {
-        *("timeout", "probe_timeout", "call_timeout", "attempt_timeout", "close_timeout", "idle_timeout"),
-        *("reset_timeout_on_progress", "max_total_timeout"),
-        *("max_concurrency", "max_sessions", "retry_attempts", "retry_on_503", "retry_delay", "max_retry_delay"),
-        *("failure_threshold", "on_state_lost", "liveness_interval", "liveness_after", "liveness_timeout"),
-        *("max_message_bytes", "max_notifications", "max_server_requests", "max_pages", "max_tools"),
-        *("max_schema_bytes", "max_stderr_bytes", "check_arguments", "strict_output"),
-    }
+from .keys import (
+    CHECK_MODES,
+    FIVE_MINUTES,
+    HOUR,
+    KEYS,
+    SESSION_SETTINGS,
+    WEEK,
+    CheckMode,
+    session_in_our_words,
+    transport_of_entry,
 )
-"""What `session` in an entry may have."""
+from .templates import Expanded, ExpandedPath, shown, text_of
+
 _NO_NUMBERS = {"reset_timeout_on_progress", "retry_on_503", "on_state_lost", "check_arguments", "strict_output"}
 _PLAIN_SECONDS = {"call_timeout": 6 * HOUR, "idle_timeout": WEEK}
-
-CheckMode = Literal["lenient", "strict", "off"]
-CHECK_MODES: tuple[CheckMode, ...] = ("lenient", "strict", "off")
-"""How closely arguments are checked before a call is sent; the first is the default. See `SessionConfig`."""
 
 
 class Outlined(Protocol):
@@ -86,48 +60,9 @@ class ServerOutline:
     exclude: Sequence[str] = ()
     check_arguments: CheckMode = CHECK_MODES[0]
 
-    @classmethod
-    def of(cls, config: ServerConfig) -> ServerOutline:
-        """The outline of a whole configuration."""
-        return cls(
-            config.server_name,
-            config.transport,
-            config.address,
-            config.catalog_key,
-            config.include,
-            config.exclude,
-            config.session.check_arguments,
-        )
-
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""
         return lets_in(tool_name, self.include, self.exclude)
-
-
-def one_spelling(transport: object) -> object:
-    """The transport by the name it has here."""
-    return (
-        "streamable-http" if transport in ("http", "streamable_http", "streamableHttp", "streamablehttp") else transport
-    )
-
-
-def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
-    """The transport of an entry: as named, else as its keys tell."""
-    named = one_spelling(entry.get("transport"))
-    if named is not None:
-        return str(named)
-    if "command" in entry:
-        return "stdio"
-    if "url" not in entry:
-        return None
-    from urllib.parse import urlsplit
-
-    try:
-        # The path is the only sign there is; the field's programs read it the same way.
-        path = urlsplit(str(entry["url"])).path
-    except ValueError:
-        path = ""  # The model says what is wrong with it.
-    return "sse" if path.rstrip("/").endswith("/sse") else "streamable-http"
 
 
 def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
@@ -209,11 +144,6 @@ def lets_in(tool_name: str, include: Sequence[str], exclude: Sequence[str]) -> b
     return (not include or matches(include)) and not matches(exclude)
 
 
-def shown(value: str | Path) -> str:
-    """The value, or its template where `${VAR}` was expanded in it."""
-    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
-
-
 def stdio_address(command: str, args: Iterable[str]) -> str:
     """A command line for people, without the values of variables and what is secret in it."""
     return shlex.join(shown_arguments([command, *args]))
@@ -244,13 +174,6 @@ def identifying_url(url: str, volatile: Collection[str]) -> str:
     address, mark, query = url.partition("#")[0].partition("?")
     counting = f"{address}{mark}{re.sub(r'([^&=]*=)[^&]+', counted, query)}"
     return Expanded(counting, url.template) if isinstance(url, Expanded) else counting
-
-
-def text_of(value: object) -> str | None:
-    """A variable's or header's value: numbers become text as they would in a shell. `None` for any other kind."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else None
 
 
 def _as_texts(value: object) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import ConfigError
-from ..secret_values import keep_secret, secrets_within
+from ..masking import keep_secret, secrets_within
 
 _SCHEMES = ("http", "https", "all", "no")
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -8,7 +8,9 @@ and `url`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
@@ -28,26 +30,22 @@ from pydantic import (
     model_validator,
 )
 
-from ..secret_values import NamedValue, keep_secret
-from .dialects import session_in_our_words
-from .expand import Expanded
+from ..masking import NamedValue, argument_secrets, keep_secret, secrets_within
 from .identity import catalog_key, object_key
-from .inherited import withheld_variables
+from .keys import WEEK, implausible, one_spelling, session_in_our_words, transport_of_entry
+from .launch import Launch, withheld_variables
 from .oauth import AuthSetting, OAuthConfig
 from .outline import (
+    ServerOutline,
     identifying_url,
     lets_in,
-    one_spelling,
     redact_url,
     shown_arguments,
     stdio_address,
-    transport_of_entry,
 )
-from .seconds import WEEK, implausible
-from .sent_values import of_child, of_remote
 from .server_objects import described, kind_of
-from .settings import SessionConfig, StrictModel, UpToAnHour, UpToSixHours
-from .texts import FilePath, KeepsExpanded, Secrets, Text
+from .settings import FilePath, KeepsExpanded, Secrets, SessionConfig, StrictModel, Text, UpToAnHour, UpToSixHours
+from .templates import Expanded, ExpandedPath
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
 """`auto` takes the newest both sides speak; `handshake` the stateful protocol of 2025-11-25 and older."""
@@ -193,7 +191,7 @@ class StdioConfig(BaseServerConfig):
 
     def sent_values(self) -> Iterable[NamedValue]:
         """Variables, and what is secret in the command line."""
-        return of_child(self)
+        return _sent_to_child(self)
 
     @property
     def address(self) -> str:
@@ -256,7 +254,7 @@ class RemoteConfig(BaseServerConfig):
 
     def sent_values(self) -> Iterable[NamedValue]:
         """Headers, what is secret in the URL, and the secret of an OAuth client."""
-        return of_remote(self)
+        return _sent_over_http(self)
 
     @property
     def address(self) -> str:
@@ -347,3 +345,70 @@ ServerConfig = Annotated[
     ),
 ]
 """Any of the four, told apart by `transport`, or by their keys where that is not given."""
+
+
+def outline_of_config(config: ServerConfig) -> ServerOutline:
+    """The outline of a whole configuration."""
+    return ServerOutline(
+        config.server_name,
+        config.transport,
+        config.address,
+        config.catalog_key,
+        config.include,
+        config.exclude,
+        config.session.check_arguments,
+    )
+
+
+def launch_of_config(config: StdioConfig) -> Launch:
+    """How the program of a whole configuration is started."""
+    return Launch(
+        config.server_name,
+        config.command,
+        tuple(config.args),
+        config.environment_values(),
+        None if config.working_dir is None else Path(config.working_dir),
+        config.inherit_environment,
+        config.inherits_nothing,
+    )
+
+
+# In the template of a value: the name of a variable.
+_REFERENCE = re.compile(r"\$\{(?:env:)?([^{}:]*)[^{}]*\}")
+
+
+def _sent_to_child(config: StdioConfig) -> Iterator[NamedValue]:
+    """Variables, and what is secret in the command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
+    yield from config.environment_values().items()
+    for value in (config.command, config.working_dir, *config.args):
+        if isinstance(value, Expanded | ExpandedPath):
+            yield from _expanded(str.__str__(value) if isinstance(value, str) else str(value), value.template)
+    yield from argument_secrets(config.args)
+
+
+def _sent_over_http(config: RemoteConfig) -> Iterator[NamedValue]:
+    """Headers, what is secret in the URL, and the secret of an OAuth client."""
+    yield from config.header_values().items()
+    url = str.__str__(config.url)
+    yield from (("password", part) for part in secrets_within("url", url))
+    if isinstance(config.url, Expanded):
+        yield from _expanded(url, config.url.template)
+    if isinstance(config.verify, ExpandedPath):
+        yield from _expanded(str(config.verify), config.verify.template)
+    for name in ("client_secret", "private_key"):
+        if (secret := getattr(config.auth, name, None)) is not None:
+            value = secret.get_secret_value()
+            # A variable may hold a key with its line ends escaped.
+            yield from ((name, text) for text in (value, value.replace("\\n", "\n")))
+
+
+def _expanded(text: str, template: str) -> Iterator[NamedValue]:
+    """What variables were replaced by, each with its variable's name."""
+    names = _REFERENCE.findall(template)
+    pattern = "(.+?)".join(re.escape(part.replace("$${", "${")) for part in _between(template))
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    yield from zip(names, found.groups(), strict=False) if found else [(" ".join(names), text)]
+
+
+def _between(template: str) -> list[str]:
+    return re.split(r"(?<!\$)\$\{[^{}]*\}", template)

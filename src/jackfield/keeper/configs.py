@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..config.expand import Expanded, ExpandedPath
-from ..config.inherited import inherited_environment, withheld_variables
+from ..config.launch import inherited_environment, withheld_variables
+from ..config.templates import Expanded, ExpandedPath
 from ..errors import ConfigError
 from ..plain import as_list, as_table
 

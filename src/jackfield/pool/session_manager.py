@@ -12,8 +12,8 @@ from weakref import WeakSet
 from anyio.from_thread import BlockingPortalProvider
 
 from ..catalog.store import Catalog
+from ..config.keys import SIX_HOURS, implausible
 from ..config.mcp_config import MCPConfig
-from ..config.seconds import SIX_HOURS, implausible
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log

@@ -27,8 +27,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth.resource import ProtectedResource
 from ..auth.tokens import TokenCheckError
-from ..masking import mask_logs
-from ..secret_values import keep_secret
+from ..log_masking import mask_logs
+from ..masking import keep_secret
 from .wire import NOT_RUN, refusal
 
 logger: logging.Logger = logging.getLogger("jackfield")

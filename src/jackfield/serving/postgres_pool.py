@@ -19,7 +19,7 @@ import anyio
 
 from ..errors import ConfigError, one_line
 from ..extras import missing_extra
-from ..secret_values import keep_secret
+from ..masking import keep_secret
 from .errors import StoreUnavailableError
 
 OPERATION_SECONDS = 2.0

@@ -15,7 +15,7 @@ from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 
 from ..catalog.signature import signature
-from ..config.outline import CheckMode
+from ..config.keys import CheckMode
 from ..errors import InvalidArgumentsError, in_short, nearest
 from .leniency import relaxed, without_refused_nulls
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from mcp.types import Tool, ToolAnnotations
 
-from ..config.outline import CheckMode
+from ..config.keys import CheckMode
 from ..config.servers import BaseServerConfig
 from ..errors import ServerLimitError, UnknownToolError, did_you_mean
 from ..transport.repairs import take_flaws

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..config.inherited import withheld_text
+from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, how_ended, root_cause
 

@@ -26,7 +26,7 @@ from ..errors import (
     SessionTerminatedError,
 )
 from ..events import EventHub, SessionLog
-from ..secret_values import keep_secret
+from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
 from .circuit import CircuitBreaker
 from .detached import spawn

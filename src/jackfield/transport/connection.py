@@ -14,10 +14,10 @@ from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
-from ..config.inherited import withheld_text
+from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
-from ..masking import mask_logs
+from ..log_masking import mask_logs
 from .answers import Answers, NotingWriter, RepairingReader
 from .http import http_transport, sse_transport
 from .in_process import in_process_transport

@@ -29,8 +29,8 @@ from ..config.servers import HttpConfig, SseConfig
 from ..errors import JackfieldError, SessionExpiredError
 from ..events import SessionLog
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
+from ..masking import keep_secret
 from ..plain import as_table, parsed_json, readable_json
-from ..secret_values import keep_secret
 from .framing import event_data
 from .http_bodies import BoundedBody, EventStream, Post, Resume, as_answer, cut_off
 from .http_failures import (

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..config.inherited import inherited_environment
+from ..config.launch import inherited_environment
 from ..errors import ConfigError, ServerStartError
 from .guard import Guard
 from .procfs import Tree

@@ -21,10 +21,9 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
 
-from ..config.inherited import inherited_environment
-from ..config.launch import Launch
-from ..config.servers import StdioConfig
-from ..secret_values import inherited_secrets, keep_secret
+from ..config.launch import inherited_environment
+from ..config.servers import StdioConfig, launch_of_config
+from ..masking import inherited_secrets, keep_secret
 from .child import ChildProcess, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
@@ -45,7 +44,7 @@ async def stdio_transport(
     Raises:
         ServerStartError: The command cannot be started.
     """
-    launch = Launch.of(config)
+    launch = launch_of_config(config)
     handed_on = inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
     keep_secret(report, inherited_secrets(handed_on))
     child = ChildProcess(take_started(launch) or start_program(launch))

@@ -107,3 +107,15 @@ def expand(text: str, variables: Mapping[str, str], folders: Mapping[str, str] |
 
     value = _REFERENCE.sub(replace, text)
     return Expanded(value, text) if value != text else text
+
+
+def shown(value: str | Path) -> str:
+    """The value, or its template where `${VAR}` was expanded in it."""
+    return value.template if isinstance(value, Expanded | ExpandedPath) else str(value)
+
+
+def text_of(value: object) -> str | None:
+    """A variable's or header's value: numbers become text as they would in a shell. `None` for any other kind."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from ..errors import ConfigError, did_you_mean, nearest
 from ..masking import MASK
-from .dialects import in_our_words
-from .expand import Expanded, ExpansionError, expand, template_of
-from .outline import KEYS, SESSION_SETTINGS, transport_of_entry
+from .keys import KEYS, SESSION_SETTINGS, in_our_words, transport_of_entry, unknown_key
+from .templates import Expanded, ExpansionError, expand, template_of
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
 _TYPO = 0.8
@@ -88,24 +87,19 @@ def prepare(
         unknown = next((key for key in data if key not in _ALL_KEYS), "")
         hint = did_you_mean(unknown, _ALL_KEYS, "key") if nearest(unknown, _ALL_KEYS) else None
         raise entry_error(source, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
-    if transport in KEYS and (problem := unknown_key(data, KEYS[transport])):
-        unknown = next(key for key in data if key not in KEYS[transport])
-        if {"command", "url"} <= set(data):
-            problem = "it has both a command (stdio) and a url (sse, http); leave one out."
-        elif unknown in SESSION_SETTINGS:
-            problem = f'{unknown!r} is a setting of its session: write "session": {{"{unknown}": ...}}.'
-        raise entry_error(source, name, "", problem)
     return data
 
 
-def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
-    """What is wrong with the first key that is not known, if there is one."""
-    for key in keys:
-        if key not in known:
-            close = nearest(key, known, 1)
-            meant = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-            return f"unknown key {key!r}; {meant}"
-    return None
+def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
+    """What is wrong with the first key of an entry that its transport does not have, if there is one."""
+    unknown = next((key for key in prepared if key not in KEYS[transport]), None)
+    if unknown is None:
+        return None
+    if {"command", "url"} <= set(prepared):
+        return "it has both a command (stdio) and a url (sse, http); leave one out."
+    if unknown in SESSION_SETTINGS:
+        return f'{unknown!r} is a setting of its session: write "session": {{"{unknown}": ...}}.'
+    return unknown_key([unknown], KEYS[transport])
 
 
 def _is_slip(key: str) -> bool:

@@ -1,13 +1,55 @@
-"""Entries as other programs write them, in Jackfield's words."""
+"""The keys of an entry: those that are known here, those of other programs in our words, and times by their units.
+
+Knows no models.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from ..errors import nearest
 from ..plain import as_table
-from .seconds import from_milliseconds
+
+_COMMON = {
+    *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
+    *("keep_alive", "keepAlive", "volatile"),
+}
+_REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
+KEYS = {
+    "stdio": {
+        *_COMMON,
+        *("command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
+        *("encoding", "encoding_error_handler"),
+    },
+    "sse": _REMOTE,
+    "streamable-http": {*_REMOTE, "terminate_on_close"},
+}
+"""What an entry may have, by transport."""
+
+SESSION_SETTINGS = frozenset(
+    {
+        *("timeout", "probe_timeout", "call_timeout", "attempt_timeout", "close_timeout", "idle_timeout"),
+        *("reset_timeout_on_progress", "max_total_timeout"),
+        *("max_concurrency", "max_sessions", "retry_attempts", "retry_on_503", "retry_delay", "max_retry_delay"),
+        *("failure_threshold", "on_state_lost", "liveness_interval", "liveness_after", "liveness_timeout"),
+        *("max_message_bytes", "max_notifications", "max_server_requests", "max_pages", "max_tools"),
+        *("max_schema_bytes", "max_stderr_bytes", "check_arguments", "strict_output"),
+    }
+)
+"""What `session` in an entry may have."""
+
+CheckMode = Literal["lenient", "strict", "off"]
+CHECK_MODES: tuple[CheckMode, ...] = ("lenient", "strict", "off")
+"""How closely arguments are checked before a call is sent; the first is the default. See `SessionConfig`."""
+
+FIVE_MINUTES = 300.0
+HOUR = 3600.0
+SIX_HOURS = 6 * HOUR
+WEEK = 7 * 24 * HOUR
+
+_IN_WORDS = {FIVE_MINUTES: "five minutes", HOUR: "an hour", SIX_HOURS: "six hours", WEEK: "a week"}
 
 IGNORED = frozenset(
     {
@@ -64,6 +106,57 @@ _LIBRECHATS_SESSION = {"timeout": "idle_timeout", "retryAttempts": "retry_attemp
 _AG2S_OPTIONS = {"read_timeout_seconds": "call_timeout"}
 
 
+def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
+    """What is wrong with the first key that is not known, if there is one."""
+    for key in keys:
+        if key not in known:
+            close = nearest(key, known, 1)
+            meant = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+            return f"unknown key {key!r}; {meant}"
+    return None
+
+
+def one_spelling(transport: object) -> object:
+    """The transport by the name it has here."""
+    return (
+        "streamable-http" if transport in ("http", "streamable_http", "streamableHttp", "streamablehttp") else transport
+    )
+
+
+def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
+    """The transport of an entry: as named, else as its keys tell."""
+    named = one_spelling(entry.get("transport"))
+    if named is not None:
+        return str(named)
+    if "command" in entry:
+        return "stdio"
+    if "url" not in entry:
+        return None
+    from urllib.parse import urlsplit
+
+    try:
+        # The path is the only sign there is; the field's programs read it the same way.
+        path = urlsplit(str(entry["url"])).path
+    except ValueError:
+        path = ""  # The model says what is wrong with it.
+    return "sse" if path.rstrip("/").endswith("/sse") else "streamable-http"
+
+
+def implausible(seconds: float, longest: float) -> str | None:
+    """What is odd about a time in seconds; `None` if it is at most `longest`, which is one of those above."""
+    return f"{seconds:.12g} s is over {_IN_WORDS[longest]}: is it milliseconds?" if seconds > longest else None
+
+
+def from_milliseconds(value: object) -> object:
+    """A number of milliseconds, perhaps as text, in seconds; anything else as it is, for the models to refuse."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    try:
+        return float(value) / 1000
+    except (ValueError, OverflowError):
+        return value
+
+
 def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
     """The entry with Jackfield's names; what only means something to its own program is left out.
 
@@ -79,12 +172,13 @@ def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
     if "httpUrl" in ours:  # Gemini
         ours["url"] = ours.pop("httpUrl")
         ours.setdefault("transport", "http")
-    if nested := as_table(ours.get("command")):  # Zed, of old
+    if isinstance(ours.get("command"), Mapping):  # Zed, of old
+        nested = as_table(ours["command"])
         ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
     if "timeout" in ours and (seconds := _call_timeout(entry, program)) is not None:
         del ours["timeout"]
         _set(ours, "session", {"call_timeout": seconds})
-    if theirs := _oauth(entry.get("oauth")):
+    if "oauth" in entry and (theirs := _oauth(entry["oauth"])):
         ours.setdefault("auth", theirs)
     _forward_variables(ours)
     for theirs, name in _SECONDS.items():
@@ -176,7 +270,7 @@ def _forward_variables(ours: dict[str, Any]) -> None:
     if isinstance(variable := ours.get("bearer_token_env_var"), str):
         del ours["bearer_token_env_var"]
         _set(ours, "headers", {"Authorization": f"Bearer ${{{variable}}}"})
-    if headers := as_table(ours.get("env_http_headers")):
+    if "env_http_headers" in ours and (headers := as_table(ours["env_http_headers"])):
         del ours["env_http_headers"]
         _set(ours, "headers", {name: f"${{{variable}}}" for name, variable in headers.items()})
     if isinstance(names := ours.get("env_vars"), list):
