@@ -174,10 +174,10 @@ async def test_the_least_recently_used_idle_session_makes_room(unruly: Unruly) -
 async def test_waiting_for_room_is_bounded_and_says_what_to_do(unruly: Unruly) -> None:
     async def ask() -> PoolTimeoutError:
         with pytest.raises(PoolTimeoutError) as caught:
-            await manager.open_session(unruly()).__aenter__()
+            await manager.open_session(unruly(), acquire_timeout=0.1).__aenter__()
         return caught.value
 
-    async with MCPClientSessionManager(max_sessions=1, acquire_timeout=0.1) as manager, manager.open_session(unruly()):
+    async with MCPClientSessionManager(max_sessions=1) as manager, manager.open_session(unruly()):
         error = await asyncio.create_task(ask())
     assert str(error) == (
         "No room for a session of server 'unruly' within 0.1 s: 1 of max_sessions=1 are open, 1 in use.\n"

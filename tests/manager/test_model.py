@@ -53,7 +53,7 @@ class Manager(RuleBasedStateMachine):
         self.server = self.stack.enter_context(
             rig("stdio", folder, idle_timeout=IDLE_SECONDS, retry_delay=0.01, close_timeout=1)
         )
-        self.manager = MCPClientSessionManager(max_sessions=MAX_SESSIONS, acquire_timeout=0.05)
+        self.manager = MCPClientSessionManager(max_sessions=MAX_SESSIONS)
         self.runner.run(self.manager.__aenter__())
         self.held: list[Held] = []
         self.number = 0
@@ -83,9 +83,15 @@ class Manager(RuleBasedStateMachine):
             case "close":
                 self.close_unleased(key)
 
+    def opening(self, key: str | None) -> SessionLease:
+        """A lease; where nobody will make room for it, one that does not wait for long."""
+        infos = self.manager.sessions()
+        is_full = len(infos) == MAX_SESSIONS and all(info.leases for info in infos)
+        return self.manager.open_session(self.server.config, key=key, acquire_timeout=0.05 if is_full else None)
+
     def lease(self, key: str | None) -> None:
         for _ in range(100):
-            lease = self.manager.open_session(self.server.config, key=key)
+            lease = self.opening(key)
             try:
                 session = self.runner.run(lease.__aenter__())
                 break
@@ -140,7 +146,7 @@ class Manager(RuleBasedStateMachine):
             await held.session.call_tool("sleep", {"seconds": 0.1})
 
     async def cancel_opening(self, key: str | None, seconds: float) -> None:
-        lease = self.manager.open_session(self.server.config, key=key)
+        lease = self.opening(key)
         with anyio.move_on_after(seconds):
             try:
                 await lease.__aenter__()

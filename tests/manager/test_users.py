@@ -35,10 +35,10 @@ async def test_fifty_users_at_once_each_have_their_own_state(line: Line, tmp_pat
 async def test_a_limit_for_one_server_leaves_room_for_others(tmp_path: Path) -> None:
     with rig("stdio", tmp_path, max_sessions=2) as server:
         other = server.config.model_copy(update={"server_name": "other"})
-        async with MCPClientSessionManager(max_sessions=4, acquire_timeout=0.2) as manager:
+        async with MCPClientSessionManager(max_sessions=4) as manager:
             async with manager.open_session(server.config, key="a"), manager.open_session(server.config, key="b"):
                 with pytest.raises(PoolTimeoutError, match=r"of this server 2 of 2.*2 in use.*\n.*settings of 'rig'"):
-                    await manager.open_session(server.config, key="c").__aenter__()
+                    await manager.open_session(server.config, key="c", acquire_timeout=0.2).__aenter__()
                 async with manager.open_session(other, key="c") as session:
                     await session.call_tool("work", {"n": 1})
             async with manager.open_session(server.config, key="c"):

@@ -42,6 +42,7 @@ class Pushy:
 
     def result(self, method: str, params: dict) -> dict | None:
         if method == "initialize":
+            time.sleep(self.options.start_delay)
             about = {"protocolVersion": "2025-11-25", "serverInfo": {"name": "pushy", "version": "1"}}
             return {**about, "capabilities": {"tools": {"listChanged": True}, "logging": {}}}
         if method == "tools/list":
@@ -54,6 +55,7 @@ class Pushy:
             more = {"nextCursor": str(page + 1)} if page + 1 < self.options.pages else {}
             return {"tools": tools, **more}
         if method == "tools/call":
+            time.sleep(self.options.call_delay)
             return {"content": [{"type": "text", "text": "done"}]}
         return {}
 
@@ -109,6 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--http", action="store_true")
     parser.add_argument("--page-delay", type=float, default=0.0, help="seconds before each page of tools")
+    parser.add_argument("--start-delay", type=float, default=0.0, help="seconds before the handshake is answered")
+    parser.add_argument("--call-delay", type=float, default=0.0, help="seconds before each call is answered")
     parser.add_argument("--pages", type=int, default=1)
     parser.add_argument("--unanswered-lists", type=int, default=0, help="so many tools/list get no answer")
     parser.add_argument("--asks", type=int, default=0, help="requests that each call sends before it is answered")

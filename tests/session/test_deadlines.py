@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import anyio
 import pytest
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp.types import ToolAnnotations
+from mcp.types import Tool, ToolAnnotations
 from tests.conftest import Pushy
 
 from jackfield import (
@@ -23,6 +24,7 @@ from jackfield import (
     InProcessConfig,
     MCPClientSessionManager,
     MCPConfig,
+    Session,
     SessionConfig,
     SessionTerminatedError,
     SessionTimeoutError,
@@ -30,8 +32,9 @@ from jackfield import (
     UnknownToolError,
     create_toolkit,
 )
+from jackfield import Tool as JackfieldTool
 from jackfield.session.deadlines import Deadline
-from jackfield.toolkit.create import LeasedSource
+from jackfield.toolkit.create import LeasedSource, OrderedSource, server_tool
 
 
 @pytest.mark.parametrize("hooks", [[], [CallHook()]])
@@ -162,6 +165,28 @@ async def test_hooks_count_for_the_call(pushy: Pushy, hook: CallHook) -> None:
     assert not pushy.log("tools/call")
 
 
+def _work(session: Session, seconds: float) -> JackfieldTool:
+    config = session.config.model_copy(update={"session": SessionConfig(call_timeout=seconds)})
+    return server_tool(session, config, Tool(name="work", input_schema={}))
+
+
+@pytest.mark.parametrize(("setting", "given"), [(1.0, None), (30, 1.0)], ids=["of the server", "given"])
+async def test_hooks_of_a_tool_and_its_call_share_one_deadline(
+    pushy: Pushy, setting: float, given: float | None
+) -> None:
+    class Slow(CallHook):
+        async def before(self, call: ToolCall) -> None:
+            await asyncio.sleep(0.8)
+
+    config = pushy("--unanswered-lists", "1000")
+    async with MCPClientSessionManager().open_session(config) as session:
+        started = time.monotonic()
+        tool = replace(_work(session, setting), call_timeout=setting).hooked(Slow())
+        with pytest.raises(SessionTimeoutError, match=r"tools/list within 1 s"):
+            await tool.call({}, call_timeout=given)
+        assert time.monotonic() - started < 1.7  # with a bound for each step it would take 1.8
+
+
 async def test_hooks_of_a_tool_have_the_servers_own_bound(pushy: Pushy) -> None:
     config = pushy(session=SessionConfig(call_timeout=30))
     async with MCPClientSessionManager().open_session(config) as session:
@@ -175,15 +200,114 @@ async def test_hooks_of_a_tool_have_the_servers_own_bound(pushy: Pushy) -> None:
     assert not pushy.log("tools/call")
 
 
-async def test_opening_for_a_call_counts_where_the_call_is_given_a_bound(pushy: Pushy, tmp_path: Path) -> None:
-    silent = pushy(silent=True)
+@pytest.mark.parametrize("bound", [0.3, None], ids=["given", "of the server"])
+@pytest.mark.parametrize("ordered", [False, True], ids=["side by side", "ordered"])
+async def test_opening_counts_for_the_call(pushy: Pushy, bound: float | None, ordered: bool) -> None:
+    silent = pushy(silent=True, session=SessionConfig(call_timeout=0.3 if bound is None else 30))
     async with MCPClientSessionManager() as manager:
-        source = LeasedSource(manager, silent, "ada")
+        leased = LeasedSource(manager, silent, "ada")
+        source = OrderedSource(leased) if ordered else leased
         with pytest.raises(SessionTimeoutError, match=r"was not open within 0\.3 s; the call was not made") as caught:
-            await source.call_tool("work", call_timeout=0.3)
+            await server_tool(source, silent, Tool(name="work", input_schema={})).call({}, call_timeout=bound)
         assert caught.value.sent is False
         working = LeasedSource(manager, pushy(), "eve")
         assert (await working.call_tool("work", call_timeout=30)).text == "done"
+
+
+async def test_opening_and_listing_share_the_deadline_of_a_call(pushy: Pushy) -> None:
+    config = pushy("--start-delay", "0.5", "--pages", "1000", "--page-delay", "0.1")
+    async with MCPClientSessionManager() as manager:
+        deadline = Deadline.after(1.0)
+        with pytest.raises(SessionTimeoutError, match=r"tools/list within 1 s"):
+            await LeasedSource(manager, config, "ada").call_tool("work", call_timeout=deadline)
+        assert anyio.current_time() - deadline.at < 0.4
+        assert len(pushy.log("tools/list")) <= 6
+
+
+async def test_waiting_for_a_turn_counts_for_the_call(pushy: Pushy) -> None:
+    config = pushy("--unanswered-lists", "1000", session=SessionConfig(call_timeout=0.3))
+    async with MCPClientSessionManager().open_session(config) as session:
+        tool = server_tool(OrderedSource(session), config, Tool(name="work", input_schema={}))
+        first = asyncio.create_task(tool.call({}, call_timeout=30))
+        await asyncio.sleep(0)
+        with pytest.raises(SessionTimeoutError, match=r"calls before this one.*within 0\.3 s"):
+            await tool.call({})
+        first.cancel()
+
+
+async def test_waiting_for_a_slot_counts_for_the_call(pushy: Pushy) -> None:
+    config = pushy("--call-delay", "30", session=SessionConfig(max_concurrency=1, close_timeout=0.5))
+    async with MCPClientSessionManager().open_session(config) as session:
+        first = asyncio.create_task(session.call_tool("work"))
+        while not pushy.log("tools/call"):
+            await asyncio.sleep(0.01)
+        with pytest.raises(SessionTimeoutError, match=r"tools/call within 0\.2 s; the request was not sent") as caught:
+            await session.call_tool("work", call_timeout=0.2)
+        assert caught.value.sent is False
+        first.cancel()
+
+
+@pytest.mark.parametrize("private", [True, False])
+async def test_acquire_timeout_covers_opening(pushy: Pushy, private: bool) -> None:
+    silent = pushy(silent=True, session=SessionConfig(timeout=1000, close_timeout=0.5))
+    async with MCPClientSessionManager(acquire_timeout=0.3) as manager:
+        for given, seconds in ((None, 0.3), (0.2, 0.2)):
+            lease = manager.open_session(silent, key=None if private else "k", acquire_timeout=given)
+            started = time.monotonic()
+            with pytest.raises(SessionTimeoutError, match=rf"was not open within {seconds:g} s") as caught:
+                await lease.__aenter__()
+            assert time.monotonic() - started < 5
+            assert caught.value.sent is False
+
+
+async def test_room_and_opening_share_acquire_timeout(pushy: Pushy) -> None:
+    silent = pushy(silent=True, session=SessionConfig(timeout=1000, close_timeout=0.5))
+    async with MCPClientSessionManager(max_sessions=1) as manager:
+        held = manager.open_session(pushy())
+        await held.__aenter__()
+        started = time.monotonic()
+        waiting = asyncio.create_task(manager.open_session(silent, key="k", acquire_timeout=1.0).__aenter__())
+        await asyncio.sleep(0.8)
+        await held.__aexit__(None, None, None)
+        with pytest.raises(SessionTimeoutError, match=r"was not open within 1 s"):
+            await waiting
+        assert time.monotonic() - started < 1.7
+
+
+async def test_recovery_counts_for_acquire_timeout(pushy: Pushy, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    config = pushy(session=SessionConfig(timeout=1000, close_timeout=0.5)).model_copy(update={"command": str(program)})
+    async with MCPClientSessionManager() as manager, manager.open_session(config, key="k") as session:
+        assert session.process_id
+        program.write_text("#!/bin/sh\nexec sleep 1000\n")
+        os.kill(session.process_id, signal.SIGKILL)
+        while session.info().state == "open":
+            await asyncio.sleep(0.01)
+        with pytest.raises(SessionTimeoutError, match=r"was not open within 0\.3 s"):
+            await manager.open_session(config, key="k", acquire_timeout=0.3).__aenter__()
+
+
+async def test_a_slow_server_has_its_timeout_where_acquire_timeout_is_omitted(
+    pushy: Pushy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackfield.pool.session_manager._ACQUIRE_SECONDS", 0.05)
+    config = pushy("--start-delay", "0.3")
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("work")).text == "done"
+    quick = config.model_copy(update={"session": SessionConfig(timeout=0.05)})
+    with pytest.raises(SessionTimeoutError, match=r"within 0\.05 s"):
+        await MCPClientSessionManager().open_session(quick).__aenter__()
+
+
+def test_the_blocking_twin_has_the_same_deadline(pushy: Pushy) -> None:
+    config = pushy("--pages", "1000", "--page-delay", "0.1")
+    with MCPClientSessionManager().open_session_sync(config) as session:
+        started = time.monotonic()
+        with pytest.raises(SessionTimeoutError, match=r"tools/list within 0\.5 s"):
+            session.call_tool("work", call_timeout=0.5)
+        assert time.monotonic() - started < 1.5
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

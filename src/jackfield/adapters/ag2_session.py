@@ -23,6 +23,7 @@ from mcp.types import (
 
 from ..errors import InvalidArgumentsError
 from ..pool.lease import SessionLease
+from ..session.deadlines import Bound
 from ..session.results import ToolResult
 from ..session.session import Session
 from .camel_case import with_camel_case
@@ -43,7 +44,7 @@ class AG2Session(Session):
         """What the server says it can do."""
         return with_camel_case(super().server_capabilities)
 
-    async def list_tools(self, cursor: str | None = None, *, call_timeout: float | None = None) -> ListToolsResult:
+    async def list_tools(self, cursor: str | None = None, *, call_timeout: Bound = None) -> ListToolsResult:
         """List all tools. There is one page, so that `nextCursor` is `None`; `cursor` is not used."""
         return with_camel_case(await super().list_tools(call_timeout=call_timeout))
 
@@ -98,7 +99,7 @@ class AG2Session(Session):
         """List all resource templates; `cursor` is not used."""
         return with_camel_case(await super().list_resource_templates(call_timeout=call_timeout))
 
-    async def read_resource(self, uri: Any, *, call_timeout: float | None = None) -> ReadResourceResult:
+    async def read_resource(self, uri: Any, *, call_timeout: Bound = None) -> ReadResourceResult:
         """Read one resource, by a text or pydantic's `AnyUrl`."""
         return with_camel_case(await super().read_resource(str(uri), call_timeout=call_timeout))
 
@@ -107,7 +108,7 @@ class AG2Session(Session):
         return with_camel_case(await super().list_prompts(call_timeout=call_timeout))
 
     async def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
+        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: Bound = None
     ) -> GetPromptResult:
         """Fill in one prompt."""
         return with_camel_case(await super().get_prompt(name, arguments, call_timeout=call_timeout))

@@ -46,7 +46,7 @@ class WorkbenchConfig(WorkbenchOptions):
     servers: list[dict[str, Any]]
     key: str
     max_sessions: int = Field(default=100, ge=1)
-    acquire_timeout: float = 60.0
+    acquire_timeout: float | None = None
     catalog: str | None = None
     """The catalog's folder, where it is not the default one."""
     roots: list[str] | None = None

@@ -252,7 +252,8 @@ class SessionConfig(StrictModel):
     `timeout`; then it gets the older handshake, on the same connection."""
 
     call_timeout: UpToSixHours | None = Field(default_factory=_setting("call_timeout", 120.0, longest=SIX_HOURS))
-    """Seconds to wait for one answer; `None` waits without end."""
+    """Seconds for a whole request: hooks, opening or recovering the session, listing the tools, and the call; `None`
+    waits without end."""
 
     attempt_timeout: UpToSixHours | None = Field(default_factory=_setting("attempt_timeout", None, longest=SIX_HOURS))
     """Seconds the server has to answer a request that does no harm when it is made again: a call of a tool that

@@ -18,6 +18,7 @@ from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, S
 from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
 from ..session.circuit import CircuitBreaker
+from ..session.deadlines import Deadline
 from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
 from ..session.owner import SessionObserver, SessionOwner
@@ -82,7 +83,7 @@ class Waiter:
 
     holder: object
     server_name: str
-    scope: anyio.CancelScope
+    scope: anyio.CancelScope | None = None
     because: str | None = None
     is_stuck: bool = False
 
@@ -154,7 +155,7 @@ class SessionRegistry:
         config: BaseServerConfig,
         key: str | None,
         callbacks: SessionCallbacks,
-        acquire_timeout: float,
+        deadline: Deadline,
         holder: object,
         user: SessionUser | None = None,
     ) -> SessionOwner:
@@ -164,32 +165,30 @@ class SessionRegistry:
             config: The server.
             key: Whose session; `None` for a private one.
             callbacks: For what the server asks.
-            acquire_timeout: Seconds to wait for room.
+            deadline: For all of it: waiting for room, and for the session to be open.
             holder: Who holds the lease then, such as a task.
             user: Who comes back to the session after the lease, if anybody does.
 
         Raises:
             JackfieldError: It could not be opened.
-            PoolTimeoutError: No room within `acquire_timeout` seconds, or ever.
-            SessionTimeoutError: There was room, but the session did not open in time.
+            PoolTimeoutError: There was no room by the deadline, or never will be.
+            SessionTimeoutError: There was room, but the session was not open by the deadline.
         """
         wanted = None if key is None else (config.server_name, key)
-        # Room and the opening each have a bound; together they are that of acquiring, recovery included.
-        deadline = anyio.current_time() + acquire_timeout + config.session.timeout
-        slot = await self._claim(config, wanted, callbacks, acquire_timeout, holder)
+        slot = await self._claim(config, wanted, callbacks, deadline, holder)
         if user is not None:
             slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
         try:
-            with anyio.CancelScope(deadline=deadline) as scope:
+            with deadline.scope() as scope:
                 await self._wait_until_open(slot)
             if scope.cancelled_caught:
                 raise SessionTimeoutError(
-                    f"Server {config.server_name!r} was not open within {acquire_timeout:g} s for room and "
-                    f"{config.session.timeout:g} s for opening it.",
+                    f"Server {config.server_name!r} was not open within {deadline.seconds:g} s.",
                     server_name=config.server_name,
+                    seconds=deadline.seconds,
                     sent=False,
                     retryable=True,
-                    hint="Raise acquire_timeout of the manager, or timeout of the server.",
+                    hint="Raise acquire_timeout, which covers waiting for room, opening and recovery.",
                 )
         except BaseException:
             await self.release(slot, holder, user)
@@ -261,12 +260,11 @@ class SessionRegistry:
         config: BaseServerConfig,
         wanted: tuple[str, str] | None,
         callbacks: SessionCallbacks,
-        acquire_timeout: float,
+        deadline: Deadline,
         holder: object,
     ) -> SessionSlot:
-        scope = anyio.CancelScope(deadline=anyio.current_time() + acquire_timeout)
-        waiter = Waiter(holder, config.server_name, scope)
-        with scope:
+        waiter = Waiter(holder, config.server_name)
+        with deadline.scope() as waiter.scope:
             self._waiters.append(waiter)
             try:
                 while True:
@@ -286,7 +284,7 @@ class SessionRegistry:
                 self._waiters.remove(waiter)
                 if waiter.because is not None:
                     self._notify()
-        raise self._no_room(config, acquire_timeout, waiter)
+        raise self._no_room(config, deadline, waiter)
 
     async def _claim_in_turn(
         self,
@@ -336,16 +334,17 @@ class SessionRegistry:
         """Send somebody away if all wait for each other; that one's sessions are room for the others."""
         waiter = stuck(self._slots, self._waiters)
         if waiter is not None:
+            assert waiter.scope
             waiter.is_stuck, waiter.because = True, "given up"
             waiter.scope.cancel()
 
-    def _no_room(self, config: BaseServerConfig, acquire_timeout: float, waiter: Waiter) -> SessionTimeoutError:
+    def _no_room(self, config: BaseServerConfig, deadline: Deadline, waiter: Waiter) -> SessionTimeoutError:
         name, of_server = config.server_name, config.session.max_sessions
         if waiter.because == "closing":
             return SessionTimeoutError(
-                f"The last session of server {name!r} with this key is still closing after {acquire_timeout:g} s.",
+                f"The last session of server {name!r} with this key is still closing after {deadline.seconds:g} s.",
                 server_name=name,
-                seconds=acquire_timeout,
+                seconds=deadline.seconds,
                 sent=False,
                 retryable=True,
                 hint="Raise acquire_timeout, or lower close_timeout in the server's session settings.",
@@ -359,7 +358,7 @@ class SessionRegistry:
             whose = whose if mine < of_server else f"the session settings of {name!r}"
         count += f", {busy} in use"
         held = ", ".join(sorted({repr(slot.server_name) for slot in self._held_by(waiter.holder)}))
-        what = f"No room for a session of server {name!r} within {acquire_timeout:g} s"
+        what = f"No room for a session of server {name!r} within {deadline.seconds:g} s"
         hint = f"Close sessions earlier, or raise acquire_timeout, or max_sessions of {whose}."
         if held:
             count += f". The caller itself holds a session of {held} while it waits"
@@ -368,7 +367,7 @@ class SessionRegistry:
             what = f"No session of server {name!r} can ever be free"
             count += ", as does every other caller that waits"
         return PoolTimeoutError(
-            f"{what}: {count}.", server_name=name, seconds=acquire_timeout, sent=False, retryable=True, hint=hint
+            f"{what}: {count}.", server_name=name, seconds=deadline.seconds, sent=False, retryable=True, hint=hint
         )
 
     def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:

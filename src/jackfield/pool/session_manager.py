@@ -19,6 +19,7 @@ from ..errors import ConfigError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, configure_debug_log
 from ..live import Live
 from ..session.callbacks import SessionCallbacks
+from ..session.deadlines import Deadline
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.info import SessionInfo
@@ -35,8 +36,13 @@ from .users import SessionUser
 DEFAULT_MAX_SESSIONS = 100
 
 
-def _plausible(acquire_timeout: float) -> float:
-    if acquire_timeout < math.inf and (problem := implausible(acquire_timeout, SIX_HOURS)):
+_ACQUIRE_SECONDS = 60.0
+
+
+def _plausible(acquire_timeout: float | None) -> float | None:
+    if acquire_timeout is None or acquire_timeout == math.inf:
+        return acquire_timeout
+    if problem := implausible(acquire_timeout, SIX_HOURS):
         raise ConfigError(f"acquire_timeout is in seconds, and {problem}")
     return acquire_timeout
 
@@ -53,7 +59,8 @@ class SessionManager(Live):
         config: The servers that can be opened by name.
         max_sessions: How many sessions may be open at once. At the limit the least recently used idle
             one is closed; if all are in use, the caller waits.
-        acquire_timeout: Seconds a caller waits for room.
+        acquire_timeout: Seconds to acquire a session in all: waiting for room, and opening or recovering it. If
+            omitted, 60, or the `timeout` of the server where that is longer.
         callbacks: For what servers ask; `open_session` can give others.
         on_event: Called with every event, on the event loop; it must not block. See also `events()`.
         hooks: Around every tool call of every session.
@@ -67,7 +74,7 @@ class SessionManager(Live):
         config: MCPConfig | Mapping[str, Any] | None = None,
         *,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
-        acquire_timeout: float = 60.0,
+        acquire_timeout: float | None = None,
         callbacks: SessionCallbacks | None = None,
         on_event: EventListener | None = None,
         hooks: Sequence[CallHook] = (),
@@ -84,7 +91,7 @@ class SessionManager(Live):
             else MCPConfig(servers=[])
         )
         self.max_sessions = max_sessions
-        self.acquire_timeout: float = _plausible(acquire_timeout)
+        self.acquire_timeout: float | None = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
         self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
         self.on_event: EventListener | None = on_event
@@ -148,7 +155,7 @@ class SessionManager(Live):
                 session it is (a user, a conversation): all leases of one key share one live session.
             callbacks: Over those of the manager; where a named session is open already, its own stay.
             hooks: Around the tool calls made here, inside those of the manager. They count for `call_timeout`.
-            acquire_timeout: Seconds to wait for room at `max_sessions`; the manager's if omitted.
+            acquire_timeout: Seconds to acquire the session in all; the manager's if omitted.
 
         Raises:
             UnknownServerError: No server has this name; the hint has the nearest names.
@@ -156,15 +163,16 @@ class SessionManager(Live):
         """
         config = self._resolve(server)
         asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
-        seconds = self.acquire_timeout if acquire_timeout is None else _plausible(acquire_timeout)
+        asked_seconds = self.acquire_timeout if acquire_timeout is None else _plausible(acquire_timeout)
+        seconds = max(_ACQUIRE_SECONDS, config.session.timeout) if asked_seconds is None else asked_seconds
 
         async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
-            registry = self._registry_here()
+            deadline, registry = Deadline.after(seconds), self._registry_here()
             if lease.user is not None and key is not None:
                 self.expect(lease.user, [config], key)
                 if self._state == "fresh":
                     self.keep_for(lease.user)
-            return registry, await registry.acquire(config, key, asked, seconds, lease.known_holder(), lease.user)
+            return registry, await registry.acquire(config, key, asked, deadline, lease.known_holder(), lease.user)
 
         async def acquire_apart() -> tuple[LoopUse, SessionRegistry, SessionOwner]:
             return await self._acquire_apart(config, asked, seconds)
@@ -397,8 +405,8 @@ class SessionManager(Live):
         """Open a private session on a loop of its own. It is closed when that use of the loop is given back."""
 
         async def acquire(use: LoopUse) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
-            registry = self._new_registry(keeps_idle=False)
-            return use, registry, await registry.acquire(config, None, callbacks, acquire_timeout, object())
+            deadline, registry = Deadline.after(acquire_timeout), self._new_registry(keeps_idle=False)
+            return use, registry, await registry.acquire(config, None, callbacks, deadline, object())
 
         use, registry, owner = await self.loop_thread.begin(acquire)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import SessionTimeoutError
 from ..plain import as_table
 from ..session.arguments import ArgumentCheck
 from ..toolkit.own_tool import Answer, text_result
@@ -84,7 +85,14 @@ def in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping
     """Answers with what a function says, once its arguments fit."""
 
     async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        return text_result(await function(**fitted(name, arguments, schema)))
+        given = fitted(name, arguments, schema)
+        if options.given is None:
+            return text_result(await function(**given))
+        with options.given.scope():
+            return text_result(await function(**given))
+        raise SessionTimeoutError(
+            f"{name} did not end within {options.given.seconds:g} s. What it asks servers may have been sent."
+        )
 
     return answer
 

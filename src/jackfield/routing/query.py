@@ -12,17 +12,18 @@ from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
 from ..live import without_source
 from ..pool.users import SessionUser
+from ..session.deadlines import Deadline
 
 if TYPE_CHECKING:
-    from ..pool.lease import SessionLease
     from ..pool.session_manager import SessionManager
     from ..session.session import Session
 
 QueryHandler = Callable[["Session", str], Awaitable[str]]
 """Answers a query with an open session: your own agent, or plain code."""
 
-Permit = Callable[[str, str, Mapping[str, Any]], Awaitable[str]]
-"""Given a server's name, a tool's and its arguments, returns the name of the tool that may be called; else raises."""
+Permit = Callable[[str, str, Mapping[str, Any], Deadline], Awaitable[str]]
+"""Given a server's name, a tool's, its arguments and the call's deadline, returns the name of the tool that may be
+called; else raises."""
 
 
 class QueryTool(Protocol):
@@ -71,28 +72,32 @@ def make_query_tool(
     configs = {config.server_name: config for config in manager.resolve_all(servers)}
     own_key = key or f"query-{uuid.uuid4().hex[:8]}"
 
-    def opened(server_name: str) -> SessionLease:
+    def named(server_name: str) -> BaseServerConfig:
         if server_name not in configs:
             hint = did_you_mean(server_name, configs, "server")
             raise UnknownServerError(
                 f"No server is named {server_name!r}.", server_name=server_name, sent=False, hint=hint
             )
-        lease = manager.open_session(configs[server_name], key=own_key)
-        lease.user = comes_back
-        return lease
+        return configs[server_name]
 
     async def query_mcp_server(server_name: str, query: str = "", tool_name: str = "", arguments: Any = None) -> str:
-        lease = opened(server_name)
+        config = named(server_name)
+        deadline = Deadline.after(config.session.call_timeout)
         if tool_name and permit is not None:
-            tool_name = await permit(server_name, tool_name, arguments or {})
-        async with lease as session:
+            tool_name = await permit(server_name, tool_name, arguments or {}, deadline)
+        # Finding must not pay for the SDK's import; this has to.
+        from ..toolkit.create import LeasedSource
+
+        async with LeasedSource(manager, config, own_key, comes_back).opened(deadline) as session:
             if tool_name:
-                result = await session.call_tool(tool_name, arguments or {})
+                result = await session.call_tool(tool_name, arguments or {}, call_timeout=deadline)
                 return result.raise_for_error().for_model().text
-            return await _tools_of(session)
+            return await _tools_of(session, deadline)
 
     async def ask_mcp_server(server_name: str, query: str) -> str:
-        async with opened(server_name) as session:
+        lease = manager.open_session(named(server_name), key=own_key)
+        lease.user = comes_back
+        async with lease as session:
             assert handler is not None
             generation, lost = session.generation, session.state_lost
             answer = await handler(session, query)
@@ -137,8 +142,8 @@ def query_description(servers: list[str], *, with_handler: bool) -> str:
     return f"Query an MCP server by name; it is started only for that. {use} Servers: {', '.join(servers)}."
 
 
-async def _tools_of(session: Session) -> str:
-    listing = await session.offered_tools()
+async def _tools_of(session: Session, deadline: Deadline) -> str:
+    listing = await session.offered_tools(call_timeout=deadline)
     tools = listing.tools if listing is not None else []
     lines = [f"{signature(tool.name, tool.input_schema)}: {_summary(tool.description)}" for tool in tools]
     return "\n".join([f"Tools of {session.server_name} (call again with tool_name and arguments):", *lines])

@@ -175,9 +175,9 @@ class ToolRouter(Live):
         only = None if not server else self._references().server(server)
         most = max(1, min(int(limit), 50))
         if only is not None:
-            await self._unlisted.list(only, Deadline.after(None))
+            await self._unlisted.list(only, CallOptions())
         found = self.search(asked, only, most)
-        if only is None and not all(found.values()) and await self._unlisted.ask_failed(Deadline.after(None)):
+        if only is None and not all(found.values()) and await self._unlisted.ask_failed(CallOptions()):
             found = self.search(asked, only, most)
         note = self._unlisted.note() if only is None else None
         if note and not self._tools():
@@ -204,7 +204,7 @@ class ToolRouter(Live):
             JackfieldError: Its server could not be asked.
         """
         named = [tools] if isinstance(tools, str) else list(tools)
-        return "\n\n".join([self._line(await self._entry(name, Deadline.after(None)), "schema") for name in named])
+        return "\n\n".join([self._line(await self._entry(name, CallOptions()), "schema") for name in named])
 
     async def call_tool(self, tool: str, arguments: Any = None, **beside: Any) -> ToolResult:
         """Call a tool by its reference, opening its server if need be.
@@ -226,8 +226,7 @@ class ToolRouter(Live):
         if tool == READ_ON:
             return self._long_results.read_on(arguments or beside)
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
-        deadline = Deadline.after(options.call_timeout)
-        entry = await self._entry(tool, deadline)
+        entry = await self._entry(tool, options)
         own = frozenset(entry.input_schema.get("properties") or ())
         if own & {"tool", "name", "arguments", "args"}:
             # What looks like a nested call may be what this tool takes.
@@ -236,15 +235,14 @@ class ToolRouter(Live):
         config = self._configs[entry.server_name]
         mode = config.session.check_arguments
         values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
-        is_own = options.call_timeout is None
-        bound = Deadline.after(config.session.call_timeout) if is_own else deadline
-        await self._require_allowed(entry, values, bound)
+        deadline = options.deadline(config.session.call_timeout)
+        await self._require_allowed(entry, values, deadline)
         # Finding must not pay for the SDK's import; calling has to.
         from ..toolkit.create import LeasedSource
 
         source = LeasedSource(self._manager, config, self.key, self._user)
         result = await source.call_tool(
-            entry.name, values, call_timeout=deadline.left, progress_callback=options.progress_callback
+            entry.name, values, call_timeout=deadline, progress_callback=options.progress_callback
         )
         return self._long_results.shortened(result.for_model(), [*notes, *more])
 
@@ -288,7 +286,7 @@ class ToolRouter(Live):
             self._known = index, References(index.tools, list(self._configs))
         return self._known[1]
 
-    async def _entry(self, reference: str, deadline: Deadline) -> ToolEntry:
+    async def _entry(self, reference: str, options: CallOptions) -> ToolEntry:
         """The tool of that name. What a server has that was never listed, only it can say.
 
         Raises:
@@ -298,7 +296,7 @@ class ToolRouter(Live):
         server = self._references().server_of(reference)
         if server is not None:
             try:
-                await self._unlisted.list(server, deadline)
+                await self._unlisted.list(server, options)
             except JackfieldError as error:
                 from ..session.tool_calls import not_made
 
@@ -308,7 +306,7 @@ class ToolRouter(Live):
         except UnknownToolError as error:
             if server is not None or error.candidates:
                 raise
-            if await self._unlisted.ask_failed(deadline):
+            if await self._unlisted.ask_failed(options):
                 return self._references().tool(reference)
             if not (names := self._unlisted.names):
                 raise
@@ -355,11 +353,11 @@ class ToolRouter(Live):
         description = query_description(list(self._configs), with_handler=False)
         return self._own_tool(name, description, schema, answer, is_read_only=None)
 
-    async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any]) -> str:
+    async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> str:
         config = self._configs[server]
-        await self._unlisted.list(server, Deadline.after(None))
+        await self._unlisted.list(server, CallOptions(deadline))
         entry = References(self._manager.catalog.tools(config), [server], advice="Ask without tool_name.").tool(tool)
-        await self._require_allowed(entry, arguments, Deadline.after(config.session.call_timeout))
+        await self._require_allowed(entry, arguments, deadline)
         return entry.name
 
     async def _require_allowed(self, tool: ToolEntry, arguments: Mapping[str, Any], deadline: Deadline) -> None:

@@ -13,7 +13,7 @@ import anyio
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, SessionTimeoutError
 from ..pool.users import SessionUser
-from ..session.deadlines import Deadline
+from ..toolkit.tool import CallOptions
 from .render import failing, unlisted
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Unlisted:
         notes += [failing(failed, min(waits) if len(waits) == len(failed) else 0.0)] if failed else []
         return "\n".join(notes) or None
 
-    async def list(self, server: str, deadline: Deadline) -> None:
-        """Have one list its tools, if it never did.
+    async def list(self, server: str, options: CallOptions) -> None:
+        """Have one list its tools, if it never did; that counts for the call that needs them.
 
         Raises:
             JackfieldError: It could not; why.
@@ -77,12 +77,15 @@ class Unlisted:
             # Finding must not pay for the SDK's import; this has to.
             from ..toolkit.create import LeasedSource
 
-            await LeasedSource(self._manager, config, self._key, self._user).list_tools(call_timeout=deadline.left)
+            await LeasedSource(self._manager, config, self._key, self._user).list_tools(
+                call_timeout=options.deadline(config.session.call_timeout)
+            )
 
-    async def ask_failed(self, deadline: Deadline) -> bool:
+    async def ask_failed(self, options: CallOptions) -> bool:
         """Ask those again that could not be opened, but for those that just failed again; whether one listed its tools.
 
-        They have `ASK_SECONDS` in all, and no longer than the deadline. What goes wrong is told by `note`.
+        They have `ASK_SECONDS` in all, and no longer than a deadline that the call was given. What goes wrong is told
+        by `note`.
         """
         catalog, pending = self._manager.catalog, set[str]()
         entries = [(name, catalog.entry(self._configs[name])) for name in self.names]
@@ -95,14 +98,15 @@ class Unlisted:
                 pending.add(name)
                 try:
                     with contextlib.suppress(JackfieldError):  # the catalog has it
-                        await self.list(name, Deadline.after(None))
+                        await self.list(name, CallOptions())
                     pending.discard(name)
                 finally:
                     took = time.monotonic() - started
                     self._ask_again_at[name] = time.monotonic() + _PAUSE_FACTOR * took
 
         if asked:
-            with anyio.move_on_after(min(ASK_SECONDS, deadline.seconds_left)):
+            seconds = ASK_SECONDS if options.given is None else min(ASK_SECONDS, options.given.seconds_left)
+            with anyio.move_on_after(seconds):
                 async with anyio.create_task_group() as tasks:
                     for name in asked:
                         tasks.start_soon(ask, name)

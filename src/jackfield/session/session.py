@@ -238,7 +238,7 @@ class Session:
     # Tools
 
     @_on_its_loop
-    async def list_tools(self, *, call_timeout: float | None = None) -> ListToolsResult:
+    async def list_tools(self, *, call_timeout: Bound = None) -> ListToolsResult:
         """List all tools, over all pages. Always asks the server.
 
         Raises:
@@ -252,7 +252,7 @@ class Session:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        call_timeout: float | None = None,
+        call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
         meta: Mapping[str, Any] | None = None,
         reset_timeout_on_progress: bool | None = None,
@@ -353,7 +353,7 @@ class Session:
         return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
 
     @_on_its_loop
-    async def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
+    async def read_resource(self, uri: str, *, call_timeout: Bound = None) -> ReadResourceResult:
         """Read one resource.
 
         Raises:
@@ -376,7 +376,7 @@ class Session:
 
     @_on_its_loop
     async def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
+        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: Bound = None
     ) -> GetPromptResult:
         """Fill in one prompt.
 

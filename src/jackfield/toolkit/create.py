@@ -17,11 +17,11 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..events import SessionLog
 from ..pool.users import SessionUser
-from ..session.deadlines import Deadline
+from ..session.deadlines import Bound, Deadline
 from ..session.detached import LockHere
 from ..session.results import ToolResult
 from ..session.session import Session
-from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool
+from .resources import Opened, deadline_of, download_folder, prompt_tool, resource_tool, template_tool
 from .tool import CallOptions, Tool, ToolSource
 from .toolkit import Toolkit, is_wanted
 
@@ -84,8 +84,8 @@ async def create_toolkit(
     if use_mcp_prompts:
 
         @asynccontextmanager
-        async def opened(seconds: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
-            yield session, seconds
+        async def opened(deadline: Deadline) -> AsyncGenerator[Session]:
+            yield session
 
         tools += await prompt_tools(session, opened)
     let_in = list(config.include if include is None else include)
@@ -127,7 +127,10 @@ def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) 
 
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         return await source.call_tool(
-            tool.name, arguments, call_timeout=options.call_timeout, progress_callback=options.progress_callback
+            tool.name,
+            arguments,
+            call_timeout=deadline_of(config, options),
+            progress_callback=options.progress_callback,
         )
 
     return Tool(
@@ -166,45 +169,44 @@ class LeasedSource:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        call_timeout: float | None = None,
+        call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult:
-        """As `Session.call_tool`, opening the session first where it is not open.
+        """As `Session.call_tool`, opening the session first where it is not open. One deadline is for both."""
+        deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
+        async with self.opened(deadline) as session:
+            return await session.call_tool(name, arguments, call_timeout=deadline, progress_callback=progress_callback)
 
-        A `call_timeout` that is given covers the opening, too; the server's own begins once the session is open.
-        """
-        async with self.opened(call_timeout) as (session, seconds):
-            return await session.call_tool(name, arguments, call_timeout=seconds, progress_callback=progress_callback)
-
-    async def list_tools(self, *, call_timeout: float | None = None) -> None:
-        """Open the session, and have its server list its tools; the catalog remembers them.
-
-        A `call_timeout` that is given covers both.
-        """
-        async with self.opened(call_timeout) as (session, seconds):
-            await session.list_tools(call_timeout=seconds)
+    async def list_tools(self, *, call_timeout: Bound = None) -> None:
+        """Open the session, and have its server list its tools; the catalog remembers them, by one deadline."""
+        deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
+        async with self.opened(deadline) as session:
+            await session.list_tools(call_timeout=deadline)
 
     @asynccontextmanager
-    async def opened(self, call_timeout: float | None) -> AsyncGenerator[tuple[Session, float | None]]:
-        """The session, and what is left of `call_timeout`."""
+    async def opened(self, deadline: Deadline) -> AsyncGenerator[Session]:
+        """The session, for a call with that deadline.
+
+        Raises:
+            SessionTimeoutError: It was not open in time; nothing was sent.
+        """
         lease = self._manager.open_session(self._config, key=self._key)
         lease.user = self._user
-        deadline = Deadline.after(call_timeout)
         session = None
         with deadline.scope():
             session = await lease.__aenter__()
         if session is None:
             name = self._config.server_name
             raise SessionTimeoutError(
-                f"Server {name!r} was not open within {call_timeout:.3g} s; the call was not made.",
+                f"Server {name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
                 server_name=name,
-                seconds=call_timeout,
+                seconds=deadline.seconds,
                 sent=False,
                 retryable=True,
                 hint="Raise call_timeout, or open the session before the call.",
             )
         try:
-            yield session, deadline.left
+            yield session
         finally:
             await lease.__aexit__(None, None, None)
 
@@ -225,29 +227,32 @@ class OrderedSource:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        call_timeout: float | None = None,
+        call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult:
-        """Make the call once those before it have ended. A `call_timeout` that is given covers the wait, too.
+        """Make the call once those before it have ended, which counts for its deadline.
 
         Raises:
             SessionTimeoutError: Its turn did not come in time; nothing was sent.
             JackfieldError: As `Session.call_tool` does.
         """
-        turn, deadline = self._turn.get(), Deadline.after(call_timeout)
+        turn, deadline = self._turn.get(), Deadline.of(call_timeout, None)
         with deadline.scope() as waiting:
             await turn.acquire()
         if waiting.cancelled_caught:
             raise SessionTimeoutError(
-                f"The calls before this one of {name!r} did not end within {call_timeout:g} s. Nothing was sent.",
-                seconds=call_timeout,
+                f"The calls before this one of {name!r} did not end within {deadline.seconds:g} s. Nothing was sent.",
+                seconds=deadline.seconds,
                 sent=False,
                 retryable=True,
                 hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",
             )
         try:
             return await self._source.call_tool(
-                name, arguments, call_timeout=deadline.left, progress_callback=progress_callback
+                name,
+                arguments,
+                call_timeout=None if call_timeout is None else deadline,
+                progress_callback=progress_callback,
             )
         finally:
             turn.release()

@@ -23,6 +23,7 @@ from mcp.types import (
 
 from ..config.servers import BaseServerConfig
 from ..errors import InvalidArgumentsError
+from ..session.deadlines import Deadline
 from ..session.results import ToolResult, decode
 from .saving import safe_name, write_new
 from .tool import CallOptions, Tool
@@ -40,7 +41,7 @@ def resource_tool(session: Session, resources: Sequence[Resource], folder: Path 
     more = f"\n... and {len(resources) - len(listed)} more" if len(resources) > len(listed) else ""
 
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        result = await session.read_resource(str(arguments["uri"]), call_timeout=options.call_timeout)
+        result = await session.read_resource(str(arguments["uri"]), call_timeout=deadline_of(session.config, options))
         return _as_result(result, session, "read_resource", folder)
 
     return Tool(
@@ -74,7 +75,7 @@ def template_tool(session: Session, template: ResourceTemplate, folder: Path | N
                 hint=f"It fills in {template.uri_template}",
             )
         uri = parsed.expand({name: _uri_value(arguments[name]) for name in variables})
-        result = await session.read_resource(uri, call_timeout=options.call_timeout)
+        result = await session.read_resource(uri, call_timeout=deadline_of(session.config, options))
         return _as_result(result, session, template.name, folder)
 
     return Tool(
@@ -94,8 +95,13 @@ def template_tool(session: Session, template: ResourceTemplate, folder: Path | N
     )
 
 
-Opened = Callable[[float | None], AbstractAsyncContextManager[tuple["Session", float | None]]]
-"""Gives a session for a call of so many seconds, and what is then left of these."""
+Opened = Callable[[Deadline], AbstractAsyncContextManager["Session"]]
+"""Gives a session for a call, open before the call's deadline."""
+
+
+def deadline_of(config: BaseServerConfig, options: CallOptions) -> Deadline:
+    """The deadline of a call to a server."""
+    return options.deadline(config.session.call_timeout)
 
 
 def prompt_tool(config: BaseServerConfig, prompt: Prompt, opened: Opened) -> Tool:
@@ -104,8 +110,9 @@ def prompt_tool(config: BaseServerConfig, prompt: Prompt, opened: Opened) -> Too
 
     async def handler(given: Mapping[str, Any], options: CallOptions) -> ToolResult:
         texts = {name: str(value) for name, value in given.items()}
-        async with opened(options.call_timeout) as (session, seconds):
-            result = await session.get_prompt(prompt.name, texts, call_timeout=seconds)
+        deadline = deadline_of(config, options)
+        async with opened(deadline) as session:
+            result = await session.get_prompt(prompt.name, texts, call_timeout=deadline)
             return _result([message.content for message in result.messages], session, prompt.name)
 
     return Tool(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import anyio
+
 from ..catalog.signature import signature
 from ..live import Live
 from ..session.arguments import not_by_name
 from ..session.boundary import as_error
-from ..session.deadlines import Deadline
+from ..session.deadlines import Bound, Deadline
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 
 if TYPE_CHECKING:
@@ -29,17 +32,28 @@ class ToolSource(Protocol):
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        call_timeout: float | None = None,
+        call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult: ...
 
 
 @dataclass(frozen=True)
 class CallOptions:
-    """What goes with a call beside its arguments."""
+    """What goes with a call in addition to its arguments."""
 
-    call_timeout: float | None = None
+    given: Deadline | None = None
+    """The deadline that the call was given; a server's own setting counts from `started`."""
     progress_callback: ProgressFnT | None = None
+    started: float = field(default_factory=anyio.current_time)
+    """When the call was asked for, in the event loop's clock."""
+
+    def deadline(self, setting: float | None) -> Deadline:
+        """The one deadline of the whole call.
+
+        Args:
+            setting: Seconds that the server's setting allows, where the call was given no deadline.
+        """
+        return self.given or Deadline(setting, math.inf if setting is None else self.started + setting)
 
 
 CallHandler = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]]
@@ -86,8 +100,8 @@ class Tool(Live):
 
         Args:
             arguments: By the names in `input_schema`.
-            call_timeout: Seconds to wait, opening a session included; the server's setting, for the call alone, if
-                omitted.
+            call_timeout: Seconds for all of it: hooks, waiting for a turn, opening a session, and the call; the
+                server's setting if omitted.
             progress_callback: Awaited with `(progress, total, message)`.
 
         Returns:
@@ -102,7 +116,8 @@ class Tool(Live):
         if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a model wrote them
             raise not_by_name(self.name, given, server_name=self.server_name)
         try:
-            return (await self.handler(given, CallOptions(call_timeout, progress_callback))).for_model()
+            bound = None if call_timeout is None else Deadline.after(call_timeout)
+            return (await self.handler(given, CallOptions(bound, progress_callback))).for_model()
         except BaseException as error:
             raised = as_error(error, f"The call of {self.name!r}", server_name=self.server_name)
             if raised is error:
@@ -135,7 +150,7 @@ class Tool(Live):
     def hooked(self, hook: CallHook) -> Tool:
         """The same tool with a hook around its calls. Only a manager's hooks can set headers.
 
-        A `call_timeout` that a call is given covers the hook, too; the server's own is a limit for each of the two.
+        The hook counts for the call's deadline.
 
         Raises:
             ConfigError: That is no hook.
@@ -144,13 +159,10 @@ class Tool(Live):
 
         async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
             call = ToolCall(self.server_name, None, self.original_name, arguments, self.annotations)
-            seconds = self.call_timeout if options.call_timeout is None else options.call_timeout
-            deadline = Deadline.after(seconds)
 
             async def proceed(changed: ToolCall) -> ToolResult:
-                left = None if options.call_timeout is None else deadline.seconds_left
-                return await inner(changed.arguments, replace(options, call_timeout=left))
+                return await inner(changed.arguments, options)
 
-            return await call_with_hooks(hooks, call, proceed, deadline)
+            return await call_with_hooks(hooks, call, proceed, options.deadline(self.call_timeout))
 
         return replace(self, handler=handler)
