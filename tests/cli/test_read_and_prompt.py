@@ -130,7 +130,7 @@ def test_the_same_steps_on_a_kept_session(listening: Callable[..., Listening]) -
             return Target(outline_of_config(config), name, lambda: None, lambda: config)
 
         def run(steps: Any) -> Result:
-            return run_kept(kept, steps, call_timeout=5, on_progress=None)
+            return run_kept(kept, steps, timeout=5, on_progress=None)
 
         add = of_server("add")
         assert shown(run(call_steps(add, read_words(["a=1", "b=2"]))), "text") == "3"

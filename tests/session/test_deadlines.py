@@ -33,6 +33,9 @@ from jackfield import (
     create_toolkit,
 )
 from jackfield import Tool as JackfieldTool
+from jackfield.cli.kept import run_kept
+from jackfield.cli.steps import Request
+from jackfield.keeper.sessions import KeptSessions, Wanted
 from jackfield.session.deadlines import Deadline
 from jackfield.toolkit.create import LeasedSource, OrderedSource, server_tool
 
@@ -385,3 +388,40 @@ async def test_a_call_that_never_ends_has_a_maximum() -> None:
             await session.call_tool("work", max_total_timeout=0.4)
         with pytest.raises(SessionTimeoutError, match=r"within 0\.3 s; "):
             await session.call_tool("work", reset_timeout_on_progress=False)
+
+
+async def test_opening_a_kept_session_counts_for_its_request(pushy: Pushy) -> None:
+    silent = pushy(silent=True, session=SessionConfig(call_timeout=0.3, close_timeout=0.5))
+    async with KeptSessions("test", lambda: None) as sessions:
+        kept = sessions.keep(Wanted(silent, "k", None, "fingerprint", None))
+        for bound in (None, 0.2):
+            deadline = Deadline.of(bound, silent.session.call_timeout)
+            with pytest.raises(SessionTimeoutError, match=rf"not open within {bound or 0.3} s"):
+                async with sessions.use(kept, deadline):
+                    raise AssertionError("it is never open")
+
+
+def test_the_steps_of_a_command_share_its_timeout() -> None:
+    given: list[float | None] = []
+
+    class Slow:
+        def request(self, method: str, params: Any, *, call_timeout: float | None, on_progress: Any) -> Any:
+            given.append(call_timeout)
+            time.sleep(0.1)
+            return {}
+
+    def steps() -> Any:
+        yield Request("tools/list")
+        yield Request("tools/call")
+        return (yield Request("tools/call"))
+
+    run_kept(Slow(), steps(), timeout=0.15, on_progress=None)
+    first, second, third = given
+    assert first
+    assert second
+    assert third
+    assert first <= 0.15
+    assert second <= 0.05
+    assert third <= 0.001
+    run_kept(Slow(), steps(), timeout=None, on_progress=None)
+    assert given[3:] == [None] * 3

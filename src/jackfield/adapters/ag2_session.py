@@ -87,14 +87,12 @@ class AG2Session(Session):
         )
         return with_camel_case(result)
 
-    async def list_resources(
-        self, cursor: str | None = None, *, call_timeout: float | None = None
-    ) -> ListResourcesResult:
+    async def list_resources(self, cursor: str | None = None, *, call_timeout: Bound = None) -> ListResourcesResult:
         """List all resources; `cursor` is not used."""
         return with_camel_case(await super().list_resources(call_timeout=call_timeout))
 
     async def list_resource_templates(
-        self, cursor: str | None = None, *, call_timeout: float | None = None
+        self, cursor: str | None = None, *, call_timeout: Bound = None
     ) -> ListResourceTemplatesResult:
         """List all resource templates; `cursor` is not used."""
         return with_camel_case(await super().list_resource_templates(call_timeout=call_timeout))
@@ -103,7 +101,7 @@ class AG2Session(Session):
         """Read one resource, by a text or pydantic's `AnyUrl`."""
         return with_camel_case(await super().read_resource(str(uri), call_timeout=call_timeout))
 
-    async def list_prompts(self, cursor: str | None = None, *, call_timeout: float | None = None) -> ListPromptsResult:
+    async def list_prompts(self, cursor: str | None = None, *, call_timeout: Bound = None) -> ListPromptsResult:
         """List all prompts; `cursor` is not used."""
         return with_camel_case(await super().list_prompts(call_timeout=call_timeout))
 

@@ -135,12 +135,15 @@ class HeldSession:
         async def make() -> tuple[str, int]:
             from anyio import CancelScope
 
+            from ..pool.lease import open_by
+            from ..session.deadlines import Deadline
             from ..session.requests import as_json, make_request
 
+            deadline = Deadline.of(call_timeout, lasting.session.call_timeout)
             try:
-                async with manager.open_session(lasting, key=_KEY) as session:
+                async with open_by(manager.open_session(lasting, key=_KEY), deadline, config.server_name) as session:
                     answer = await make_request(
-                        session, method, params, call_timeout=call_timeout, progress_callback=report
+                        session, method, params, call_timeout=deadline, progress_callback=report
                     )
                     return as_json(answer), session.generation
             finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, JackfieldError, KeeperError
 from .exits import UsageError
 from .output import Output
-from .steps import ProgressListener, Result, Steps
+from .steps import ProgressListener, Result, Steps, seconds_left
 from .targets import Target
 from .wording import state_lost
 
@@ -100,21 +101,25 @@ class KeptRequests:
         return answer.result
 
 
-def run_kept(
-    session: Requests, steps: Steps, *, call_timeout: float | None, on_progress: ProgressListener | None
-) -> Result:
+def run_kept(session: Requests, steps: Steps, *, timeout: float | None, on_progress: ProgressListener | None) -> Result:
     """Make the steps on an open session; returns what they come to.
+
+    Args:
+        session: Makes the requests.
+        steps: What to ask.
+        timeout: Seconds for all steps; the server's own setting for each if omitted.
+        on_progress: Gets the progress of tool calls.
 
     Raises:
         JackfieldError: As the steps, and as `Requests.request`.
     """
+    deadline = None if timeout is None else time.monotonic() + timeout
     try:
         request = next(steps)
         while True:
             try:
-                result = session.request(
-                    request.method, request.params, call_timeout=call_timeout, on_progress=on_progress
-                )
+                left = None if deadline is None else seconds_left(deadline)
+                result = session.request(request.method, request.params, call_timeout=left, on_progress=on_progress)
             except JackfieldError as error:
                 request = steps.throw(error)
             else:

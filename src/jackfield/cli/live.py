@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..transport.program import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
-from .steps import ProgressListener, Result, Steps
+from .steps import ProgressListener, Result, Steps, seconds_left
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from .targets import Target
-
-_LEAST_SECONDS = 0.001
 
 _NEEDED = ("..pool.session_manager", "..session.requests", "..session.session", "..transport.connection")
 
@@ -71,8 +69,9 @@ def run_live(
         silence_libraries(output)
         if output.verbose:
             logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-        if timeout is not None:
-            config = config.model_copy(update={"session": config.session.model_copy(update={"timeout": timeout})})
+        if deadline is not None:
+            session = config.session.model_copy(update={"timeout": seconds_left(deadline)})
+            config = config.model_copy(update={"session": session})
         return run(lambda: _made(config, steps, deadline, on_progress))
 
 
@@ -101,13 +100,12 @@ async def _made(
         try:
             request = next(steps)
             while True:
-                seconds = None if deadline is None else max(_LEAST_SECONDS, deadline - time.monotonic())
                 try:
                     answer = await make_request(
                         session,
                         request.method,
                         request.params,
-                        call_timeout=seconds,
+                        call_timeout=None if deadline is None else seconds_left(deadline),
                         progress_callback=_awaited(on_progress) if on_progress else None,
                     )
                 except JackfieldError as error:

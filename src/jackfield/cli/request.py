@@ -97,7 +97,7 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             kept = held.session(target.load_config(), output)
         try:
             if kept is not None:
-                return run_kept(kept, steps, call_timeout=wishes.timeout, on_progress=progress)
+                return run_kept(kept, steps, timeout=wishes.timeout, on_progress=progress)
             from .live import run_live
 
             return run_live(target, steps, timeout=wishes.timeout, on_progress=progress, output=output)

@@ -5,6 +5,7 @@ So the same steps are made on a session of this process (`live`) and on a kept o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,13 @@ class Request:
 
 
 Steps = Generator[Request, Result, Result]
+
+_LEAST_SECONDS = 0.001
+
+
+def seconds_left(deadline: float) -> float:
+    """Seconds for the next step, by a deadline on the monotonic clock that all steps share; never none at all."""
+    return max(_LEAST_SECONDS, deadline - time.monotonic())
 
 
 def call_steps(

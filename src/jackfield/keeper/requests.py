@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import JackfieldError, KeeperError
+from ..session.deadlines import Deadline
 from ..session.requests import as_json, make_request
 from .protocol import HEADER, PROTOCOL, framed, packed
 from .sessions import KeptEntry, KeptSessions, Wanted
@@ -95,7 +96,7 @@ class Requests:
         assert kept
         was_open = kept.opened_at is not None
         started = time.monotonic()
-        async with self._sessions.use(kept) as session:
+        async with self._sessions.use(kept, Deadline.after(None)) as session:
             if request.get("idle") is not None:
                 kept.idle_timeout = wanted.idle_timeout
             listing = await session.tool_listing()
@@ -115,14 +116,15 @@ class Requests:
         kept, note = self._chosen(wanted, keep=request.get("keep") is True)
         if kept is None:
             return packed({"result": None, "kept": False})
-        async with self._sessions.use(kept) as session:
+        deadline = Deadline.of(request.get("timeout"), kept.config.session.call_timeout)
+        async with self._sessions.use(kept, deadline) as session:
             kept.calls += not str(request.get("method")).endswith("/list")
             try:
                 result = await make_request(
                     session,
                     str(request.get("method")),
                     request.get("params") or {},
-                    call_timeout=request.get("timeout"),
+                    call_timeout=deadline,
                     progress_callback=on_progress,
                 )
             except JackfieldError as error:

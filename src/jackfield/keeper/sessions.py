@@ -20,11 +20,13 @@ import anyio
 
 from ..errors import KeeperError
 from ..events import Event, SessionClosed
+from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
 from .configs import from_wire
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
+    from ..session.deadlines import Deadline
     from ..session.session import Session
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -177,15 +179,17 @@ class KeptSessions:
         return kept
 
     @asynccontextmanager
-    async def use(self, kept: KeptEntry) -> AsyncGenerator[Session]:
-        """The session, opened where it is not. One that cannot be opened for the first time is forgotten.
+    async def use(self, kept: KeptEntry, deadline: Deadline) -> AsyncGenerator[Session]:
+        """The session, opened by the deadline where it is not. One that cannot be opened for the first time is
+        forgotten.
 
         Raises:
             JackfieldError: It could not be opened.
         """
         kept.users += 1
         try:
-            async with self._manager.open_session(kept.config, key=kept.manager_key) as session:
+            lease = self._manager.open_session(kept.config, key=kept.manager_key)
+            async with open_by(lease, deadline, kept.server_name) as session:
                 if kept.opened_at is None:
                     kept.opened_at = time.monotonic()
                 yield session

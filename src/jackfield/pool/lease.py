@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
 
+from ..errors import SessionTimeoutError
 from ..session.detached import current_task
 from ..session.home import wait_uncancelled
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
+    from ..session.deadlines import Deadline
     from ..session.hooks import CallHook
     from ..session.session import Session
     from .loop_thread import LoopUse
     from .registry import SessionRegistry
     from .users import SessionUser
+
+
+@asynccontextmanager
+async def open_by(lease: SessionLease, deadline: Deadline, server_name: str) -> AsyncGenerator[Session]:
+    """Enter a lease for one request, whose deadline opening the session counts for, and leave it.
+
+    Args:
+        lease: Not entered yet.
+        deadline: Of the request.
+        server_name: The server, for the error.
+
+    Raises:
+        SessionTimeoutError: The session was not open in time; nothing was sent.
+        JackfieldError: As on entering the lease.
+    """
+    session = None
+    with deadline.scope():
+        session = await lease.__aenter__()
+    if session is None:
+        raise SessionTimeoutError(
+            f"Server {server_name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
+            server_name=server_name,
+            seconds=deadline.seconds,
+            sent=False,
+            retryable=True,
+            hint="Raise call_timeout, or open the session before the call.",
+        )
+    try:
+        yield session
+    finally:
+        await lease.__aexit__(None, None, None)
 
 
 class SessionLease:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
     from pydantic import BaseModel
 
+    from .deadlines import Bound
     from .session import Session
 
 
@@ -21,7 +22,7 @@ async def make_request(
     method: str,
     params: Mapping[str, Any],
     *,
-    call_timeout: float | None = None,
+    call_timeout: Bound = None,
     progress_callback: ProgressFnT | None = None,
 ) -> BaseModel:
     """Make one request on a session. Listings are whole: all pages; that of tools is the one that calls are checked by.

@@ -333,7 +333,7 @@ class Session:
     # Resources and prompts
 
     @_on_its_loop
-    async def list_resources(self, *, call_timeout: float | None = None) -> ListResourcesResult:
+    async def list_resources(self, *, call_timeout: Bound = None) -> ListResourcesResult:
         """List all resources, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
             "resources/list", call_timeout, lambda client, cursor: client.list_resources(cursor=cursor)
@@ -342,7 +342,7 @@ class Session:
         return _joined(pages, ListResourcesResult(resources=resources))
 
     @_on_its_loop
-    async def list_resource_templates(self, *, call_timeout: float | None = None) -> ListResourceTemplatesResult:
+    async def list_resource_templates(self, *, call_timeout: Bound = None) -> ListResourceTemplatesResult:
         """List all resource templates, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
             "resources/templates/list",
@@ -366,7 +366,7 @@ class Session:
         )
 
     @_on_its_loop
-    async def list_prompts(self, *, call_timeout: float | None = None) -> ListPromptsResult:
+    async def list_prompts(self, *, call_timeout: Bound = None) -> ListPromptsResult:
         """List all prompts, over all pages; none where the server does not know the request."""
         pages = await self._optional_pages(
             "prompts/list", call_timeout, lambda client, cursor: client.list_prompts(cursor=cursor)
@@ -397,7 +397,7 @@ class Session:
         argument: Mapping[str, str],
         context_arguments: Mapping[str, str] | None = None,
         *,
-        call_timeout: float | None = None,
+        call_timeout: Bound = None,
     ) -> CompleteResult:
         """Ask the server how an argument of a prompt or a resource template may go on.
 
@@ -419,7 +419,7 @@ class Session:
     # The server's side
 
     @_on_its_loop
-    async def ping(self, *, call_timeout: float | None = None) -> float:
+    async def ping(self, *, call_timeout: Bound = None) -> float:
         """Make one round trip that changes nothing; returns its seconds.
 
         Source: MCP 2025-11-25, basic/utilities/ping; 2026-07-28 has no ping, `server/discover` serves.
@@ -443,7 +443,7 @@ class Session:
         self._caller.acknowledge()
 
     @_on_its_loop
-    async def set_logging_level(self, level: LoggingLevel, *, call_timeout: float | None = None) -> None:
+    async def set_logging_level(self, level: LoggingLevel, *, call_timeout: Bound = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
 
         In that of 2026-07-28 the level goes with every request: give `SessionCallbacks(log_level=...)`.
@@ -525,7 +525,7 @@ class Session:
         return connection.client
 
     async def _optional_pages(
-        self, method: str, call_timeout: float | None, fetch: Callable[[Client, str | None], Awaitable[Any]]
+        self, method: str, call_timeout: Bound, fetch: Callable[[Client, str | None], Awaitable[Any]]
     ) -> list[Any]:
         """The pages of a listing that a server need not have, even where it declares the capability."""
         try:

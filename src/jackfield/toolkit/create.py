@@ -16,6 +16,7 @@ from mcp.types import Tool as ListedTool
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, RequestError, SessionTimeoutError
 from ..events import SessionLog
+from ..pool.lease import open_by
 from ..pool.users import SessionUser
 from ..session.deadlines import Bound, Deadline
 from ..session.detached import LockHere
@@ -192,23 +193,8 @@ class LeasedSource:
         """
         lease = self._manager.open_session(self._config, key=self._key)
         lease.user = self._user
-        session = None
-        with deadline.scope():
-            session = await lease.__aenter__()
-        if session is None:
-            name = self._config.server_name
-            raise SessionTimeoutError(
-                f"Server {name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
-                server_name=name,
-                seconds=deadline.seconds,
-                sent=False,
-                retryable=True,
-                hint="Raise call_timeout, or open the session before the call.",
-            )
-        try:
+        async with open_by(lease, deadline, self._config.server_name) as session:
             yield session
-        finally:
-            await lease.__aexit__(None, None, None)
 
 
 class OrderedSource:
