@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from html import escape
 from pathlib import Path
 
 import grimp
+
+from jackfield.session.lifecycle import TRANSITIONS, Cause
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -122,59 +125,95 @@ def _cut(words: str, limit: int = 76) -> str:
 
 # A session's life
 
-
-@dataclass(frozen=True)
-class Change:
-    """What leads from one state of a session to another, and how it is drawn."""
-
-    path: str
-    label: tuple[float, float, str]
-    """Where its words stand, and their anchor."""
-    why: str
-    event: str = ""
-    """The event that tells of it."""
-
-
-LIFE = {
-    ("opening", "open"): Change("M165 100H335", (250, 74, "middle"), "handshake done", "SessionOpened"),
-    ("opening", "closed"): Change("M95 78V40H945V178", (700, 56, "middle"), "could not be opened", "SessionFailed"),
-    ("opening", "closing"): Change("M95 122V200H628", (112, 190, "start"), "closed while it was opening"),
-    ("open", "recovering"): Change(
-        "M385 122V278", (376, 142, "end"), "process died, stream broke, id forgotten, silent", "SessionLost"
-    ),
-    ("recovering", "open"): Change("M425 278V122", (434, 250, "start"), "opened again", "SessionRecovered"),
-    ("recovering", "lost"): Change("M335 292H165", (250, 264, "middle"), "retry_attempts used up", "RecoveryFailed"),
-    ("lost", "recovering"): Change("M165 312H335", (250, 334, "middle"), "somebody calls, or refresh()"),
-    ("open", "closing"): Change("M475 100H695V178", (488, 92, "start"), "left, idle, evicted, manager left"),
-    ("recovering", "closing"): Change("M475 300H695V222", (488, 320, "start"), "nobody has it, or it is closed"),
-    ("lost", "closing"): Change("M95 278V210H628", (112, 226, "start"), "closed while it was lost"),
-    ("closing", "closed"): Change("M765 200H875", (820, 224, "middle"), "nothing is left", "SessionClosed"),
+CAUSES = {
+    Cause.OPENED: "handshake done",
+    Cause.RETRIED: "tried again",
+    Cause.OPENING_FAILED: "could not be opened",
+    Cause.RECOVERY_FAILED: "could not be reopened",
+    Cause.DISCONNECTED: "process or stream ended",
+    Cause.FORGOTTEN: "id forgotten",
+    Cause.CONFLICTED: "conflict (409)",
+    Cause.UNRESPONSIVE: "no answer to a check",
+    Cause.CALLED: "next call",
+    Cause.REFRESHED: "refresh()",
+    Cause.RELEASED: "released",
+    Cause.IDLE: "idle",
+    Cause.EVICTED: "evicted",
+    Cause.MANAGER: "manager exits",
+    Cause.UNNEEDED: "nobody has it",
+    Cause.ENDED: "all is closed",
+    Cause.CUT_OFF: "cancelled",
 }
-"""All changes there are: tests/docs/test_pictures.py watches sessions make them, and no others."""
+"""What the picture says of each cause."""
+
+EVENTS = {
+    ("opening", "open"): "SessionOpened",
+    ("opening", "closed"): "SessionFailed",
+    ("open", "recovering"): "SessionLost",
+    ("recovering", "open"): "SessionRecovered",
+    ("recovering", "lost"): "RecoveryFailed",
+    ("closing", "closed"): "SessionClosed",
+}
+"""The events that tell of a change of state."""
 
 _PLACES = {
-    "opening": (95, 100),
-    "open": (405, 100),
-    "recovering": (405, 300),
-    "lost": (95, 300),
-    "closing": (695, 200),
-    "closed": (945, 200),
+    "opening": (155, 100),
+    "open": (465, 100),
+    "recovering": (465, 300),
+    "lost": (155, 300),
+    "closing": (755, 200),
+    "closed": (1005, 200),
 }
+
+_ARROWS: dict[tuple[str, str], tuple[str, float, float, str]] = {
+    ("opening", "open"): ("M225 100H395", 310, 74, "middle"),
+    ("opening", "opening"): ("M87 92C47 84 47 116 87 108", 54, 136, "middle"),
+    ("opening", "closed"): ("M155 78V40H1005V178", 760, 56, "middle"),
+    ("opening", "closing"): ("M155 122V200H688", 172, 192, "start"),
+    ("open", "recovering"): ("M445 122V278", 436, 138, "end"),
+    ("recovering", "open"): ("M485 278V122", 494, 250, "start"),
+    ("recovering", "recovering"): ("M445 322C437 356 493 356 485 322", 465, 364, "middle"),
+    ("recovering", "lost"): ("M395 292H225", 310, 268, "middle"),
+    ("lost", "recovering"): ("M225 312H395", 310, 332, "middle"),
+    ("open", "closing"): ("M535 100H755V178", 548, 92, "start"),
+    ("recovering", "closing"): ("M535 300H755V222", 548, 320, "start"),
+    ("lost", "closing"): ("M155 278V210H688", 172, 226, "start"),
+    ("closing", "closed"): ("M825 200H935", 880, 224, "middle"),
+}
+"""Of each change of state: its line, where its words stand, and how these are aligned."""
+
+_LABEL_CHARS = 44
+_LIFE_NOTE = (
+    "Drawn from the table in session/lifecycle.py. Where its task is cancelled, a session is closed at once, "
+    "unless it is closing."
+)
+
+
+def life_causes() -> dict[tuple[str, str], list[Cause]]:
+    """What leads from one state of a session to another, from the table in `session/lifecycle.py`."""
+    found: dict[tuple[str, str], list[Cause]] = {}
+    for (before, cause), after in TRANSITIONS.items():
+        if cause is not Cause.CUT_OFF:
+            found.setdefault((before.value, after.value), []).append(cause)
+    return found
 
 
 def life_svg() -> str:
     """States as boxes, and what leads from one to the other."""
-    parts = [f'<path d="{change.path}" class="line" marker-end="url(#tip)"/>\n' for change in LIFE.values()]
-    for change in LIFE.values():
-        x, y, anchor = change.label
-        parts.append(text(x, y, change.why, "small", anchor))
-        if change.event:
-            parts.append(text(x, y + 16, change.event, "small quiet", anchor))
+    causes = life_causes()
+    parts = [f'<path d="{_ARROWS[pair][0]}" class="line" marker-end="url(#tip)"/>\n' for pair in causes]
+    for pair, those in causes.items():
+        _, x, y, anchor = _ARROWS[pair]
+        lines = textwrap.wrap(", ".join(CAUSES[cause] for cause in those), _LABEL_CHARS)
+        parts += [text(x, y + 16 * number, words, "small", anchor) for number, words in enumerate(lines)]
+        if pair in EVENTS:
+            parts.append(text(x, y + 16 * len(lines), EVENTS[pair], "small quiet", anchor))
     for name, (x, y) in _PLACES.items():
         kind = "strong" if name == "open" else "box"
         parts.append(f'<rect x="{x - 68}" y="{y - 20}" width="136" height="40" rx="7" class="{kind}"/>\n')
         parts.append(text(x, y + 5, name, "name", "middle"))
-    return svg(1040, 360, "The states of a session, what leads from one to another, and the events", "".join(parts))
+    parts.append(text(20, 392, _LIFE_NOTE, "quiet small"))
+    return svg(1100, 410, "The states of a session, what leads from one to another, and the events", "".join(parts))
 
 
 # Served sessions: sequence diagrams

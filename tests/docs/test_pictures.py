@@ -8,7 +8,6 @@ import signal
 import sys
 from html import unescape
 from pathlib import Path
-from typing import get_args
 
 import anyio
 import pytest
@@ -19,7 +18,7 @@ from tests.docs.blocks import ROOT
 
 from jackfield import MCPClientSessionManager, SessionConfig, StdioConfig, ToolResult
 from jackfield.errors import JackfieldError
-from jackfield.session.owner import SessionOwner, State
+from jackfield.session.lifecycle import TRANSITIONS, Cause, Lifecycle, State
 
 QUICK = SessionConfig(timeout=5, retry_attempts=1, retry_delay=0.01, failure_threshold=100)
 
@@ -41,28 +40,35 @@ def test_every_part_of_the_package_is_a_layer() -> None:
     assert importing - set(diagrams.layers()) <= {"__main__", "cli"}, "it would be missing from the picture"
 
 
-def test_the_states_are_those_of_the_source() -> None:
-    assert {state for change in diagrams.LIFE for state in change} == set(get_args(State))
+def test_the_diagram_has_a_word_for_every_cause_and_a_line_for_every_change() -> None:
+    assert set(diagrams.CAUSES) == set(Cause)
+    assert set(diagrams.life_causes()) == set(diagrams._ARROWS)
+    assert set(diagrams.EVENTS) <= set(diagrams._ARROWS)
+    from_all = {before for before, cause in TRANSITIONS if cause is Cause.CUT_OFF}
+    assert from_all == set(State) - {State.CLOSING, State.CLOSED}, "the picture says so in words"
 
 
 async def test_sessions_change_as_the_diagram_says(
     unruly: Unruly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[tuple[str, str]] = set()
-    change = SessionOwner._set_state
+    fire = Lifecycle.fire
 
-    def watched(owner: SessionOwner, state: State) -> None:
-        seen.add((owner.state, state))
-        change(owner, state)
+    def watched(life: Lifecycle, cause: Cause, error: JackfieldError | None = None) -> State:
+        before = life.state
+        after = fire(life, cause, error)
+        seen.add((before, after))
+        return after
 
-    monkeypatch.setattr(SessionOwner, "_set_state", watched)
+    monkeypatch.setattr(Lifecycle, "fire", watched)
     async with MCPClientSessionManager() as manager:
         await _fails_to_open(manager, unruly)
         await _is_given_up_while_opening(manager, unruly)
         await _is_lost_while_somebody_has_it(manager, unruly)
         await _is_lost_while_nobody_has_it(manager, unruly)
         await _cannot_be_opened_again(manager, tmp_path)
-    assert seen == set(diagrams.LIFE)
+    again = {("opening", "opening"), ("recovering", "recovering")}
+    assert seen | again == set(diagrams.life_causes())
 
 
 async def _fails_to_open(manager: MCPClientSessionManager, unruly: Unruly) -> None:

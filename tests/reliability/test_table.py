@@ -10,7 +10,7 @@ from tests.conftest import eventually, strays
 from tests.reliability.scenario import Line, Outcome, play
 from tests.reliability.table import CELLS, FAULTS, PAGE, TABLE, Row, rendered
 
-from jackfield.session import owner
+from jackfield.session import task
 
 _AT_ONCE = 4
 _CELL_SECONDS = 40
@@ -44,7 +44,7 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     outcomes: Played = {}
     with pytest.MonkeyPatch.context() as patched:
         # How long answers of a session that was lost are waited for must not decide, however busy the machine is.
-        patched.setattr(owner, "_DRAIN_SECONDS", 10.0)
+        patched.setattr(task, "_DRAIN_SECONDS", 10.0)
         anyio.run(play_all, sorted(wanted), outcomes, tmp_path_factory)
     assert eventually(lambda: not strays()), strays()
     return outcomes

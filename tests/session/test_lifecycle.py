@@ -58,7 +58,9 @@ def test_every_state_is_reached_and_leads_to_the_end() -> None:
 
 def test_nothing_leads_out_of_closed_and_only_the_end_out_of_closing() -> None:
     assert not [before for before, _ in STEPS if before is State.CLOSED]
-    assert {after for before, after in STEPS if before is State.CLOSING} == {State.CLOSED}
+    assert [(cause, after) for (state, cause), after in TRANSITIONS.items() if state is State.CLOSING] == [
+        (Cause.ENDED, State.CLOSED)
+    ]
 
 
 def test_every_cause_is_of_use_and_most_lead_to_one_state() -> None:
@@ -68,8 +70,8 @@ def test_every_cause_is_of_use_and_most_lead_to_one_state() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_session_can_be_cut_off_at_any_moment(state: State) -> None:
-    assert at(state).allows(Cause.CUT_OFF) is (state is not State.CLOSED)
+def test_a_session_can_be_cut_off_until_it_closes(state: State) -> None:
+    assert at(state).allows(Cause.CUT_OFF) is (state not in (State.CLOSING, State.CLOSED))
 
 
 @pytest.mark.parametrize(("state", "cause"), PAIRS)
@@ -119,7 +121,8 @@ class Walk(RuleBasedStateMachine):
     def it_knows_its_past(self) -> None:
         life = self.life
         assert life.generation == 3 + self.opened
-        assert life.was_open is (self.opened > 0)
+        assert life.was_open is (life.opened_at is not None) is (self.opened > 0)
+        assert life.opened_at is None or life.opened_at <= life.since
         assert life.error is self.error
         assert life.closed_by == self.closed_by
         assert life.is_usable is (life.state not in (State.CLOSING, State.CLOSED))

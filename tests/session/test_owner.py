@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from jackfield import (
 )
 from jackfield.events import EventHub
 from jackfield.session.circuit import CircuitBreaker
+from jackfield.session.lifecycle import Cause, State
 from jackfield.session.listing import ToolListing
 from jackfield.session.owner import SessionOwner
 from jackfield.session.rivals import Rivals
@@ -74,8 +75,15 @@ QUICK: dict[str, Any] = {
 class Watched:
     """An owner, and all that it tells."""
 
-    def __init__(self, config: ServerConfig, callbacks: SessionCallbacks | None, key: str | None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        callbacks: SessionCallbacks | None,
+        key: str | None,
+        end_others: Callable[[SessionOwner], Awaitable[int]] | None,
+    ) -> None:
         self.seen: list[Event] = []
+        self.is_started = False
         self.may_expire = True
         self.on_failed: Callable[[], None] = lambda: None
         self.on_change: Callable[[], Any] = lambda: anyio.sleep(0)
@@ -86,7 +94,7 @@ class Watched:
             events=EventHub(self.seen.append),
             totals=Totals(),
             circuit=CircuitBreaker("rig", config.session),
-            rivals=Rivals(self.no_idle_ones),
+            rivals=Rivals(end_others or self.no_idle_ones),
             observer=self,
             generation=0,
             may_expire=lambda: self.may_expire,
@@ -120,13 +128,14 @@ class Watched:
 
     async def opened(self) -> SessionOwner:
         """Start it and wait until it is open, or has failed to be."""
+        self.is_started = True
         self.owner.start()
-        await self.owner.opened.wait()
+        await self.owner.lifecycle.until_not(State.OPENING)
         return self.owner
 
     async def closed(self) -> None:
         with anyio.fail_after(20):
-            await self.owner.closed.wait()
+            await self.owner.closed()
 
 
 Start = Callable[..., Watched]
@@ -138,7 +147,7 @@ async def watch(tmp_path: Path, nothing_left: None) -> AsyncIterator[Start]:
     made: list[Watched] = []
 
     def make(says: dict[str, Any] | ServerConfig = HANDSHAKE, *, modern: bool = False, **more: Any) -> Watched:
-        callbacks, key = more.pop("callbacks", None), more.pop("key", None)
+        callbacks, key, end_others = (more.pop(name, None) for name in ("callbacks", "key", "end_others"))
         config = says
         if isinstance(says, dict):
             config = StdioConfig(
@@ -149,14 +158,14 @@ async def watch(tmp_path: Path, nothing_left: None) -> AsyncIterator[Start]:
                 protocol="auto" if modern else "handshake",
                 session=SessionConfig(**{**QUICK, **more}),
             )
-        made.append(Watched(config, callbacks, key))
+        made.append(Watched(config, callbacks, key, end_others))
         return made[-1]
 
     (tmp_path / "program").symlink_to(sys.executable)
     yield make
     for one in made:
-        one.owner.request_close("the test is over")
-        if one.owner._task is not None:
+        one.owner.request_close(Cause.MANAGER)
+        if one.is_started:
             await one.closed()
 
 
@@ -172,10 +181,10 @@ async def test_what_a_person_sees_of_it(watch: Start) -> None:
 async def test_it_is_closed_once_and_for_the_first_reason(watch: Start) -> None:
     watched = watch()
     owner = await watched.opened()
-    owner.request_close("idle")
-    owner.request_close("manager")
+    owner.request_close(Cause.IDLE)
+    owner.request_close(Cause.MANAGER)
     await watched.closed()
-    owner.request_close("manager")
+    owner.request_close(Cause.MANAGER)
     assert owner.state == "closed"
     assert [event.reason for event in watched.of_kind(SessionClosed)] == ["idle"]
 
@@ -201,12 +210,57 @@ async def test_what_an_observer_raises_ends_the_session_and_no_more(watch: Start
         await owner.ready()
 
 
+async def test_one_that_is_closed_after_a_recovery_does_not_say_that_it_was_lost(watch: Start) -> None:
+    watched = watch()
+    owner = await watched.opened()
+    owner.leases = 1
+    kill(owner)
+    assert await settled(lambda: owner.generation == 2)
+    assert owner.error is None
+    owner.request_close(Cause.RELEASED)
+    assert owner.ended(sent=False).message == "Session of server 'rig' was closed."
+    await watched.closed()
+    assert owner.ended(sent=False).message == "Session of server 'rig' was closed."
+
+
+async def test_one_that_is_closed_while_others_make_way_for_it_is_closed(watch: Start) -> None:
+    """The server refuses a second session (409); what nobody needs is being ended when the session itself is closed."""
+    is_making_way = anyio.Event()
+
+    async def busy(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def end_others(owner: SessionOwner) -> int:
+        is_making_way.set()
+        await anyio.sleep_forever()
+        return 0
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, busy)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        url = f"http://127.0.0.1:{port}/mcp"
+        watched = watch(
+            HttpConfig(server_name="rig", url=url, protocol="handshake", session=SessionConfig(**QUICK)),
+            end_others=end_others,
+        )
+        watched.is_started = True
+        watched.owner.start()
+        with anyio.fail_after(20):
+            await is_making_way.wait()
+        watched.owner.request_close(Cause.RELEASED)
+        await watched.closed()
+        tasks.cancel_scope.cancel()
+    assert not watched.of_kind(RecoveryFailed)
+
+
 async def test_one_that_is_lost_while_nobody_has_it_is_closed(watch: Start) -> None:
     watched = watch(key="ada")
     owner = await watched.opened()
     kill(owner)
     await watched.closed()
-    assert owner.was_lost
+    assert owner.lifecycle.closed_by is Cause.UNNEEDED
     assert owner.generation == 1
     assert not watched.of_kind(RecoveryFailed)
 
@@ -219,7 +273,7 @@ async def test_one_that_is_left_while_it_is_recovered_in_vain_is_closed(watch: S
     (tmp_path / "program").unlink()
     kill(owner)
     await watched.closed()
-    assert owner.was_lost
+    assert owner.lifecycle.closed_by is Cause.UNNEEDED
     assert len(watched.of_kind(RecoveryFailed)) == 1
 
 
@@ -304,7 +358,7 @@ async def test_a_closing_that_is_not_clean_is_a_closing_all_the_same(watch: Star
     owner = await watched.opened()
     await owner.check_alive()
     await begun.wait()
-    owner.request_close("idle")
+    owner.request_close(Cause.IDLE)
     await watched.closed()
     assert [event.reason for event in watched.of_kind(SessionClosed)] == ["idle"]
     assert not watched.of_kind(SessionLost)

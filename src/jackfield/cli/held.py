@@ -148,7 +148,7 @@ class HeldSession:
                     return as_json(answer), session.generation
             finally:
                 owner = manager.find(config.server_name, _KEY)
-                if owner is not None and owner.opened_at is None:
+                if owner is not None and not owner.was_open:
                     # Nobody waits any more for it to open.
                     with CancelScope(shield=True):
                         await manager.close_session(config.server_name, _KEY)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import SessionTimeoutError
 from ..session.detached import current_task
 from ..session.home import wait_uncancelled
+from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class SessionLease:
         _, here, _ = self._held
         self._apart, registry, owner = await self._acquire_apart()
         if here.home is not None:
-            here.home.begin(lambda: close_all([here], "released"))
+            here.home.begin(lambda: close_all([here], Cause.RELEASED))
         return Session(owner, registry.became_idle)
 
     async def __aexit__(

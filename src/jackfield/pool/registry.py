@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 
+from ..changed import Changed
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
 from ..events import EventHub
@@ -21,6 +22,7 @@ from ..session.circuit import CircuitBreaker
 from ..session.deadlines import Deadline
 from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
+from ..session.lifecycle import Cause, State
 from ..session.owner import SessionObserver, SessionOwner
 from ..session.rivals import Rivals
 from ..session.statistics import Totals
@@ -49,7 +51,7 @@ class SessionSlot(SessionOwner):
 
     @property
     def is_settled(self) -> bool:
-        return self.is_usable and self.opened.is_set()
+        return self.state in (State.OPEN, State.RECOVERING, State.LOST)
 
     @cached_property
     def _holders(self) -> list[object]:
@@ -118,7 +120,7 @@ class SessionRegistry:
         # But who holds a session already goes first: it gives two back the sooner.
         self._holders_turn = anyio.Lock()
         self._waiters: list[Waiter] = []
-        self._changed = anyio.Event()
+        self._changed = Changed()
         self._closing = False
         self._rivals = Rivals(self._close_idle_rivals)
 
@@ -197,8 +199,9 @@ class SessionRegistry:
         return slot
 
     async def _wait_until_open(self, slot: SessionSlot) -> None:
-        await slot.opened.wait()
-        if slot.opened_at is None:
+        await slot.lifecycle.until_not(State.OPENING)
+        if not slot.was_open:
+            await slot.closed()
             assert slot.error
             # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
             raise slot.error.told()
@@ -216,7 +219,7 @@ class SessionRegistry:
             slot.leases_of[user] -= 1
         self._unlease(slot, holder)
         if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
-            await close_all([slot], "released")
+            await close_all([slot], Cause.RELEASED)
 
     def became_idle(self, slot: SessionOwner) -> None:
         """Start the idle clock if nobody has the session and no call is under way."""
@@ -232,7 +235,7 @@ class SessionRegistry:
     async def close_unneeded(self, user: SessionUser, places: Collection[tuple[str, str]]) -> None:
         """Close named sessions, but for those that others than `user` have leased."""
         slots = [slot for slot in self._slots if slot.slot_key in places]
-        await close_all([slot for slot in slots if slot.leases <= slot.leases_of.get(user, 0)], "released")
+        await close_all([slot for slot in slots if slot.leases <= slot.leases_of.get(user, 0)], Cause.RELEASED)
 
     async def close(self) -> None:
         """Close everything, and let nobody in any more."""
@@ -240,7 +243,7 @@ class SessionRegistry:
             return
         self._closing = True
         self._notify()
-        await close_all(list(self._slots), "manager")
+        await close_all(list(self._slots), Cause.MANAGER)
 
     def _unlease(self, slot: SessionSlot, holder: object) -> None:
         slot.leases -= 1
@@ -305,7 +308,7 @@ class SessionRegistry:
                         return self._open(config, wanted, callbacks)
                     case Evict(index):
                         slot = self._slots[index]
-                        slot.request_close("evicted")
+                        slot.request_close(Cause.EVICTED)
                         slot.tell.evicted(config.server_name, wanted[1] if wanted else None, slot.leaves_news)
                     case Wait("closing" | "server"):
                         # Others need not wait for room at this server.
@@ -402,10 +405,10 @@ class SessionRegistry:
         return slot
 
     def _slot_changed(self, slot: SessionSlot) -> None:
-        if slot.state == "closed":
+        if slot.state is State.CLOSED:
             self._slots.remove(slot)
             self._remember(slot)
-        elif slot.state == "open":
+        elif slot.state is State.OPEN:
             # Whoever asked for it may have been cancelled meanwhile.
             self.became_idle(slot)
         self._notify()
@@ -424,28 +427,27 @@ class SessionRegistry:
     async def close_idle(self) -> int:
         """Close what nobody has; returns how many that were."""
         idle = [slot for slot in self._slots if slot.is_idle]
-        await close_all(idle, "idle")
+        await close_all(idle, Cause.IDLE)
         return len(idle)
 
     async def _close_idle_rivals(self, of: SessionOwner) -> int:
         """Close what nobody has of those that reach the same server in the same way, and wait for what is closing."""
         same = [slot for slot in self._slots if slot is not of and slot.config.catalog_key == of.config.catalog_key]
         ended = [slot for slot in same if slot.is_idle or not slot.is_usable]
-        await close_all(ended, "evicted")
+        await close_all(ended, Cause.EVICTED)
         return len(ended)
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._changed.set()
 
 
-async def close_all(slots: list[SessionOwner] | list[SessionSlot], reason: str) -> None:
+async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause) -> None:
     """Close sessions side by side; returns when nothing of them is left, also when cancelled."""
     for slot in slots:
-        slot.request_close(reason)
+        slot.request_close(cause)
     with anyio.CancelScope(shield=True):
         for slot in slots:
-            await slot.closed.wait()
+            await slot.closed()
 
 
 def closed_error(server_name: str | None = None) -> SessionTerminatedError:

@@ -23,6 +23,7 @@ from ..session.deadlines import Deadline
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.info import SessionInfo
+from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
@@ -286,7 +287,7 @@ class SessionManager(Live):
         for user in self._users:
             user.forget_state(server_name, key)
         if owner is not None:
-            await close_all([owner], "released")
+            await close_all([owner], Cause.RELEASED)
         return owner is not None
 
     # For workbenches and others that come back to their sessions

@@ -30,6 +30,7 @@ from ..errors import (
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
 from .deadlines import Bound, Deadline
+from .lifecycle import Cause
 from .listing import PageT, all_pages
 from .losses import forked, refused
 from .owner import SessionOwner
@@ -336,7 +337,7 @@ class Caller:
             self.owner.report_forgotten(record.generation, record.failure)
         elif isinstance(failure, SessionConflictError) and failure.state_lost:
             # The server still knows it: closing the connection ends it there, too, before another is opened.
-            self.owner.report_lost(record.generation, record.failure, drains=True)
+            self.owner.report_lost(record.generation, record.failure, Cause.CONFLICTED)
         return failure
 
     def _lost(self, connection: Connection, record: CallRecord) -> JackfieldError:
@@ -344,7 +345,7 @@ class Caller:
         owner = self.owner
         if owner.connection is connection:
             # The call learned of it before the owner did.
-            owner.report_lost(owner.generation, owner.loss(connection.report))
+            owner.report_lost(owner.generation, owner.loss(connection.report), Cause.DISCONNECTED)
         error = owner.ended(sent=record.sent).told(generation=record.generation)
         if isinstance(error, SessionTerminatedError) and error.server_output:
             error = error.told(server_output=connection.report.stderr_quote(record.stderr_bytes))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-State = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
+from .lifecycle import StateName
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class SessionInfo:
     server_name: str
     key: str | None
     """Whose session it is; `None` for a private one."""
-    state: State
+    state: StateName
     """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries once more."""
     state_since: float
     """When it came into this state, in seconds since the epoch."""

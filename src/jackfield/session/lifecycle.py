@@ -108,7 +108,6 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.LOST, Cause.MANAGER): State.CLOSING,
     (State.LOST, Cause.CUT_OFF): State.CLOSED,
     (State.CLOSING, Cause.ENDED): State.CLOSED,
-    (State.CLOSING, Cause.CUT_OFF): State.CLOSED,
 }
 
 
@@ -136,14 +135,15 @@ class Lifecycle:
         """What has gone wrong since it was open last: why it failed to open, or how it was lost."""
         self.generation: int = generation
         """How often the session was opened: 1, and one more for each recovery."""
-        self._generations_before = generation
+        self.opened_at: float | None = None
+        """When it was open for the first time, in seconds since the epoch."""
         self._on_change = on_change
         self._changed = Changed()
 
     @property
     def was_open(self) -> bool:
         """Whether it has been open, now or earlier."""
-        return self.generation > self._generations_before
+        return self.opened_at is not None
 
     @property
     def is_usable(self) -> bool:
@@ -167,11 +167,14 @@ class Lifecycle:
         after = TRANSITIONS.get((self.state, cause))
         if after is None:
             raise UnexpectedCauseError(f"A session that is {self.state} cannot be {cause}.")
-        self.state, self.cause, self.since = after, cause, time.time()
+        if after is not self.state:
+            self.since = time.time()
+        self.state, self.cause = after, cause
         if not self.is_usable and self.closed_by is None:
             self.closed_by = cause
         if cause is Cause.OPENED:
             self.generation += 1
+            self.opened_at = self.opened_at or self.since
             self.error = None
         elif error is not None:
             self.error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class Teller:
         """How often it could not be opened, was lost, or could not be opened again."""
         self._events = events
         self._totals = totals
+        self._started = self._lost_at = time.monotonic()
 
     def _count_error(self) -> None:
         self.session_errors += 1
@@ -61,8 +63,9 @@ class Teller:
         """It is being opened for the first time."""
         self._events.emit(SessionOpening(**self.about))
 
-    def failed(self, error: JackfieldError, seconds: float) -> None:
+    def failed(self, error: JackfieldError) -> None:
         """It could not be opened at all."""
+        seconds = time.monotonic() - self._started
         self._totals.failed += 1
         self._count_error()
         self._events.emit(SessionFailed(**self.about, seconds=seconds, error=error))
@@ -77,20 +80,20 @@ class Teller:
 
     def lost(self, error: JackfieldError, generation: int) -> None:
         """It ended without being closed here."""
+        self._lost_at = time.monotonic()
         self._totals.lost += 1
         self._count_error()
         self._life.warning("Session lost: %s: %s", self.session_id, error.message)
         self._events.emit(SessionLost(**self.about, error=error, generation=generation))
 
-    def recovered(
-        self, connection: Connection, *, generation: int, attempts: int, open_seconds: float, lost_seconds: float
-    ) -> None:
+    def recovered(self, connection: Connection, *, generation: int, attempts: int, open_seconds: float) -> None:
         """It is open again."""
+        seconds = time.monotonic() - self._lost_at
         self._totals.recoveries += 1
         self._totals.open_times.add(open_seconds)
         self._events.emit(
             SessionRecovered(
-                **self.about, **_details(connection), generation=generation, attempts=attempts, seconds=lost_seconds
+                **self.about, **_details(connection), generation=generation, attempts=attempts, seconds=seconds
             )
         )
         self._life.info("Session recovered: %s (generation %d)%s", self.session_id, generation, _http_id(connection))
@@ -102,7 +105,7 @@ class Teller:
         self._events.emit(RecoveryFailed(**self.about, error=error, attempts=attempts))
 
     def closed(self, reason: str, *, seconds_open: float, generation: int) -> None:
-        """Nothing is left of it."""
+        """It is fully closed."""
         self._totals.closed += 1
         self._events.emit(SessionClosed(**self.about, reason=reason, seconds_open=seconds_open, generation=generation))
         self._life.info("Session closed: %s (%s)", self.session_id, reason)

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import anyio
 from mcp import Client, MCPError
 from mcp.client import Transport
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from ..changed import Changed
 from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
@@ -44,8 +44,8 @@ class Connection:
     """Whether it cost more than a round trip to find out its server's era."""
     in_flight: int = 0
     """Requests under way on it."""
-    drained: anyio.Event = field(default_factory=anyio.Event)
-    """Set when the last of them ended."""
+    drained: Changed = field(default_factory=Changed)
+    """Set when the last of them ends."""
 
 
 @asynccontextmanager

@@ -1,0 +1,274 @@
+"""`SessionTask`: the one task in which a session is opened, held, recovered and closed.
+
+The SDK's context managers and cancel scopes stay inside this task, so a lease may be entered in one task and left in
+another, and a caller may be cancelled at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ..config.servers import HttpConfig
+from ..errors import JackfieldError, SessionConflictError, SessionTerminatedError
+from .detached import spawn
+from .eras import ask_for_log, watch_tools
+from .lifecycle import Cause, State
+from .losses import open_timeout, terminated
+from .retry import wait_before_next
+from .watches import watch_liveness, watch_loss
+
+if TYPE_CHECKING:
+    from ..transport.connection import Connection
+    from .owner import SessionOwner
+
+# What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
+_CLOSE_SLACK_SECONDS = 3.0
+
+# How long other calls on a session that the server forgot may take to get their answers all the same.
+_DRAIN_SECONDS = 1.0
+
+_DRAINED = {Cause.FORGOTTEN, Cause.CONFLICTED}
+"""How a session is lost whose connection still works: other calls may get their answers on it."""
+
+
+class SessionTask:
+    """Opens a session, holds it, and reopens it where it is lost, until it is to be closed.
+
+    Args:
+        owner: The session.
+    """
+
+    def __init__(self, owner: SessionOwner) -> None:
+        self._owner = owner
+        self._life = owner.lifecycle
+        self._opening = anyio.CancelScope()
+        """What is under way while the session is not open."""
+        self._is_entering = False
+        self._opened_at = 0.0
+        self._handle: object = None
+
+    def start(self) -> None:
+        """Begin to open."""
+        self._handle = spawn(
+            self._run,
+            f"jackfield {self._owner.config.server_name}",
+            ended=self.finish,
+            is_entering=lambda: self._is_entering,
+        )
+
+    def stop_opening(self) -> None:
+        """Stop what is under way: the session is to be closed before it is open."""
+        self._opening.cancel()
+
+    def finish(self, cause: Cause | None = None, error: JackfieldError | None = None) -> None:
+        """The session is fully closed: the task is over, or was cancelled before it began, or its event loop is gone.
+
+        Args:
+            cause: Why, unless its closing was requested; if omitted, it was cut off.
+            error: What went wrong, if anything did.
+        """
+        owner, life = self._owner, self._life
+        if life.state is State.CLOSED:
+            return
+        owner.circuit.left()
+        owner.connection = None
+        cause = Cause.ENDED if life.state is State.CLOSING else cause or Cause.CUT_OFF
+        error = error or life.error
+        if error is None and not life.was_open:
+            error = self._terminated("was closed before it was open")
+        try:
+            if life.opened_at is not None:
+                reason, seconds_open = (life.closed_by or cause).value, time.time() - life.opened_at
+                owner.tell.closed(reason, seconds_open=seconds_open, generation=life.generation)
+            elif error is not None:
+                owner.tell.failed(error)
+        finally:
+            # Also where a listener raised what ends the program: callers wait for this.
+            life.fire(cause, error)
+
+    async def _run(self) -> None:
+        # Imported here so that a manager can be made, and a config read, without the SDK.
+        from ..transport.records import current_call
+
+        # Opened from within a call, it is no part of that call.
+        current_call.set(None)
+        owner = self._owner
+        owner.tell.opening()
+        cause: Cause | None = None
+        failure: JackfieldError | None = None
+        try:
+            async with anyio.create_task_group() as owner.tasks:
+                try:
+                    failure = await self._live()
+                    cause = Cause.OPENING_FAILED if failure is not None else None
+                except Exception as error:
+                    # A task nobody awaits must not raise; the callers learn of it by the error.
+                    owner.log.exception("Session task failed")
+                    message = f"Session task failed: {error}"
+                    failure = owner.error or SessionTerminatedError(message, server_name=owner.config.server_name)
+                    cause = Cause.CUT_OFF
+                owner.tasks.cancel_scope.cancel()
+        finally:
+            owner.tasks = None
+        self.finish(cause, failure)
+
+    async def _live(self) -> JackfieldError | None:
+        """Open, hold, and open again what was lost, until it is to be closed; returns why it could not be opened."""
+        owner, life, settings = self._owner, self._life, self._owner.config.session
+        failures = 0  # openings in a row that failed, or were lost again before anything was answered
+        made_way = False
+        while life.is_usable:
+            before = life.generation
+            error = await self._open_and_hold(failures + 1)
+            if not life.is_usable:
+                break
+            is_lost = life.generation > before
+            if is_lost and owner.leases == 0 and owner.in_flight == 0:
+                owner.request_close(Cause.UNNEEDED)  # Its next user opens another.
+                break
+            has_answered = owner.last_heard_at > self._opened_at
+            failures = 0 if is_lost and has_answered else failures + 1
+            if isinstance(error, SessionConflictError) and not made_way:
+                made_way, has_ended_some = True, await self._make_way()
+                if not life.is_usable:
+                    break
+                if has_ended_some:
+                    life.fire(Cause.RETRIED)
+                    continue
+            made_way = made_way and not is_lost
+            error = error or life.error or self._terminated("was lost")
+            wait = wait_before_next(
+                settings,
+                error,
+                failures,
+                was_open=life.was_open,
+                is_lost=is_lost,
+                is_asked_for=life.cause is Cause.REFRESHED,
+            )
+            if wait is not None:
+                if not is_lost:
+                    life.fire(Cause.RETRIED)
+                if wait:
+                    await self._pause(wait)
+            elif life.was_open:
+                await self._rest(error, failures)
+                failures = 0
+            else:
+                return error
+        return None
+
+    async def _make_way(self) -> bool:
+        """The server has another session in the way of this one: end what nobody needs; whether there was anything."""
+        with anyio.CancelScope() as self._opening:
+            return await self._owner.rivals.end(self._owner)
+        return False
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._life.until_not(State.OPENING, State.RECOVERING)
+
+    async def _rest(self, error: JackfieldError, attempts: int) -> None:
+        """Recovery failed: rest until a caller wants to try again, or the session is to be closed."""
+        owner = self._owner
+        self._life.fire(Cause.RECOVERY_FAILED, error)
+        owner.tell.recovery_failed(error, attempts)
+        if owner.leases == 0:
+            owner.request_close(Cause.UNNEEDED)
+        await self._life.until_not(State.LOST)
+
+    async def _open_and_hold(self, attempt: int) -> JackfieldError | None:
+        """One connection, from opening to its end; returns why it could not be opened."""
+        from ..transport.connection import connect, open_failure
+        from ..transport.report import ConnectionReport
+        from .tracing import mark_failed, span
+
+        owner, life, config = self._owner, self._life, self._owner.config
+        report = ConnectionReport(config, owner.log, owner.stream_renewed, owner.on_limit)
+        generation, error, version, started = life.generation, None, "", time.monotonic()
+        # One scope around all: the deadline moves from opening to closing, because a scope of their
+        # own for either could not be left while the SDK's task groups inside are entered.
+        with contextlib.ExitStack() as opening, anyio.CancelScope() as scope:
+            self._opening = scope
+            scope.deadline = anyio.current_time() + config.session.timeout
+            report.give_up_opening = scope.cancel
+            trace = opening.enter_context(span(f"open_session {config.server_name}", config.server_name))
+            self._is_entering = True
+            try:
+                version_before = owner.observer.known_version(owner)
+                async with connect(config, report, self._client_options(), version_before) as connection:
+                    self._is_entering = False
+                    await ask_for_log(connection.client, owner.callbacks.wanted_log_level)
+                    opening.close()
+                    report.give_up_opening = lambda: None
+                    if life.is_usable:
+                        scope.deadline = math.inf
+                        version = connection.client.protocol_version
+                        self._became_open(connection, started, attempt)
+                        await self._hold(connection)
+                    scope.deadline = anyio.current_time() + config.session.close_timeout + _CLOSE_SLACK_SECONDS
+            except Exception as exc:
+                if life.generation == generation:
+                    error = open_failure(config, report, exc)
+                    mark_failed(trace, error)
+                elif life.state is State.OPEN:
+                    owner.lose(Cause.DISCONNECTED, owner.loss(report, exc))
+                else:
+                    owner.log.debug("Closing was not clean: %r", exc)
+        if life.generation > generation:
+            owner.rivals.note_end(owner, report, version)
+        if scope.cancelled_caught and life.generation == generation and life.is_usable:
+            error = open_timeout(config, report)
+        if error is not None and life.is_usable:
+            owner.circuit.failed(error)
+            owner.observer.failed(owner, error)
+        return error
+
+    def _client_options(self) -> dict[str, Any]:
+        from mcp.types import Implementation
+
+        from .._version import __version__
+
+        options = self._owner.callbacks.client_options()
+        options["client_info"] = Implementation(name="jackfield", version=__version__)
+        options["message_handler"] = self._owner.on_notification
+        return options
+
+    def _became_open(self, connection: Connection, started: float, attempt: int) -> None:
+        owner = self._owner
+        # Over HTTP a server knows its callers by the session id that it gave them.
+        keeps_state = not isinstance(owner.config, HttpConfig) or connection.report.http_session_id is not None
+        owner.became_open(
+            connection, keeps_state=keeps_state, open_seconds=time.monotonic() - started, attempts=attempt
+        )
+        self._opened_at = owner.last_heard_at
+
+    async def _hold(self, connection: Connection) -> None:
+        """Return when the connection is to be closed, or is lost."""
+        owner, interval = self._owner, self._owner.config.session.liveness_interval
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_loss, owner, connection.report)
+            tasks.start_soon(
+                watch_tools, connection.client, connection.report, owner.tools_changed, owner.stream_renewed
+            )
+            tasks.start_soon(owner.changed_tools.relist_forever, owner)
+            tasks.start_soon(owner.idle_clock.run, self._expire)
+            if interval is not None:
+                tasks.start_soon(watch_liveness, owner, interval)
+            await self._life.until_not(State.OPEN)
+            tasks.cancel_scope.cancel()
+        if self._life.state is State.RECOVERING and self._life.cause in _DRAINED:
+            with anyio.move_on_after(_DRAIN_SECONDS):
+                await connection.drained.until(lambda: connection.in_flight == 0)
+
+    def _expire(self) -> None:
+        # Somebody may have leased it between the deadline and now.
+        if self._life.state is State.OPEN and self._owner.may_expire():
+            self._owner.request_close(Cause.IDLE)
+
+    def _terminated(self, what: str) -> SessionTerminatedError:
+        return terminated(self._owner.config, self._life.generation, what)
