@@ -12,7 +12,7 @@ from typing import Any
 from scripts.docs.tables import table
 
 from jackfield.cli import exits
-from jackfield.cli.app import COMMANDS
+from jackfield.cli.commands import COMMANDS
 from jackfield.cli.root import command_of
 
 

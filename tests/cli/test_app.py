@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from jackfield.cli.app import COMMANDS, hoisted
+from jackfield.cli.commands import COMMANDS, hoisted
 
 from ..conftest import MARK, SERVERS, TOKEN, eventually
 from .conftest import PYTHON, Command, golden

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.cli.app import COMMANDS
+from jackfield.cli.commands import COMMANDS
 from jackfield.cli.completing import split
 
 from .conftest import Command

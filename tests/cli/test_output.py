@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from jackfield.cli.output import Output, one_cell, printable, shown_path
+from jackfield.cli.output import Output, shown_path
 from jackfield.cli.table import drawn
-from jackfield.cli.wording import ago, count, duration
+from jackfield.cli.text import ago, count, duration, one_cell, printable
 
 cells = st.text(max_size=60)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jackfield.cli import exits
-from jackfield.cli.app import COMMANDS, hoisted
+from jackfield.cli.commands import COMMANDS, hoisted
 from jackfield.cli.root import command_of
 from jackfield.config.discover import sources
 

@@ -1,7 +1,7 @@
 """The command `jackfield`.
 
 **To add a command**, write a module here with a function `register(app)` that adds it to the typer app, and name the
-module in `COMMANDS`, in the order of the help. It looks like this (`src/jackfield/cli/hello.py`):
+module in `COMMANDS` (`commands.py`), in the order of the help. It looks like this (`src/jackfield/cli/hello.py`):
 
     def register(app: typer.Typer) -> None:
         app.command("hello")(hello)
@@ -30,54 +30,6 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from ..errors import JackfieldError
-
-COMMANDS = {
-    "list": "listing",
-    "find": "find",
-    "show": "show",
-    "call": "call",
-    "read": "read",
-    "prompt": "prompt",
-    "open": "opening",
-    "close": "closing",
-    "ps": "ps",
-    "shell": "shell",
-    "refresh": "refresh",
-    "tokens": "tokens",
-    "doctor": "doctor",
-    "config": "config",
-    "auth": "auth",
-    "serve": "serve",
-    "serving": "serving",
-    "completion": "completion",
-}
-"""Each command and its module, in the order of the help."""
-
-_FLAGS = {"--json", "--no-color", "--quiet", "--verbose"}
-_TAKES_VALUE = "--config"
-
-
-def hoisted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options that all commands share, wherever they stand, and the other arguments.
-
-    Nothing behind `--` is looked at. An option's value that looks like one of them is written with `=`.
-    """
-    shared: list[str] = []
-    others: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument == "--":
-            return shared, [*others, argument, *rest]
-        if argument in _FLAGS or argument.startswith(f"{_TAKES_VALUE}="):
-            shared.append(argument)
-        elif argument == _TAKES_VALUE:
-            value = next(rest, None)
-            if value is None:
-                return [*shared, argument], []  # alone, so that it does not take the command for its value
-            shared += [argument, value]
-        else:
-            others.append(argument)
-    return shared, others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,6 +64,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is heeded as early as can be.
     from ..errors import JackfieldError
     from . import exits
+    from .commands import hoisted
     from .output import Output
 
     shared, others = hoisted(arguments)
@@ -162,6 +115,7 @@ def _run(shared: list[str], others: list[str]) -> int:
     import typer
 
     from . import exits
+    from .commands import COMMANDS
     from .root import command_of
 
     command = next((argument for argument in others if not argument.startswith("-")), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidArgumentsError, in_short, nearest
 from ..plain import as_list, as_table
 from .conversion import MisfitError, Schema, alternatives, converted
-from .wording import ago
+from .text import ago
 from .words import Given
 
 if TYPE_CHECKING:

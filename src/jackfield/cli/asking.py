@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import JackfieldError
 from .invocation import Invocation
-from .output import Output, printable, silence_libraries
+from .output import Output, silence_libraries
+from .text import printable
 
 if TYPE_CHECKING:
     from ..catalog.store import CatalogDiff

@@ -17,7 +17,7 @@ from . import exits
 from .invocation import Invocation
 from .output import Output, is_terminal, shown_path
 from .targets import AD_HOC_NAME
-from .wording import span
+from .text import span
 
 if TYPE_CHECKING:
     from ..auth.account import SignInStatus

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..plain import as_list, as_table
-from .output import Output, one_cell
+from .output import Output
+from .text import one_cell
 
 if TYPE_CHECKING:
     from .servers import Servers
@@ -74,7 +75,7 @@ def split(line: str) -> Asked | None:
 
 def complete(asked: Asked) -> Iterator[Candidate]:
     """What the word may be."""
-    from .app import COMMANDS, hoisted
+    from .commands import COMMANDS, hoisted
     from .root import command_of
 
     shared, words = hoisted(asked.before)

@@ -14,8 +14,8 @@ from . import config_edit
 from .invocation import Invocation
 from .known import problem_text, server_facts, short_transport
 from .output import current_folder, is_terminal, shown_path
+from .text import count
 from .trust import NotTrustedError
-from .wording import count
 
 if TYPE_CHECKING:
     from ..config.discover import FoundServer

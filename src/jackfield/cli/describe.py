@@ -12,7 +12,8 @@ from ..config.keys import in_our_words
 from ..config.outline import redact_url
 from ..masking import MASK, SECRET_NAME, secrets_within, without_secrets
 from ..plain import as_list
-from .output import Output, printable, shown_path
+from .output import Output, shown_path
+from .text import printable
 
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
 from ..pool.session_manager import SessionManager
 from .output import shown_path
-from .wording import count
+from .text import count
 
 if TYPE_CHECKING:
     from ..session.session import Session

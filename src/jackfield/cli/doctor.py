@@ -12,7 +12,7 @@ from .invocation import Invocation
 from .known import problem_text
 from .leftovers import leftovers
 from .output import NO_SERVER, error_facts, shown_path, silence_libraries
-from .wording import count, duration
+from .text import count, duration
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig

@@ -16,7 +16,7 @@ from ..errors import JackfieldError
 from ..pool.portal import run_there
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
-from .wording import state_lost
+from .text import state_lost
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal

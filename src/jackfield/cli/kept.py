@@ -11,7 +11,7 @@ from .exits import UsageError
 from .output import Output
 from .steps import ProgressListener, Result, Steps, seconds_left
 from .targets import Target
-from .wording import state_lost
+from .text import state_lost
 
 if TYPE_CHECKING:
     from ..keeper.kept import KeptSession

@@ -97,7 +97,7 @@ def server_marks(entry: CatalogEntry | None) -> list[str]:
     if entry is None:
         return []
     if entry.failure is not None:
-        from .wording import ago
+        from .text import ago
 
         return [f"failed {ago(time.time() - entry.failed_at)}: {entry.failure}"]
     return []

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..keeper import DEFAULT_KEY
 from .exits import UsageError
 from .invocation import Invocation
-from .wording import count, duration, span
+from .text import count, duration, span
 
 
 def register(app: typer.Typer) -> None:

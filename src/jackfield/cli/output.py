@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from ..errors import JackfieldError, one_line
 from .exits import OK, OutputError, ReaderGoneError, exit_code
+from .text import one_cell, printable
 
 NO_SERVER = (
     "No server is configured. To add one: jackfield config add. Where Jackfield looks: jackfield config path --all"
@@ -216,21 +217,6 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
         return False
-
-
-def printable(text: str, keep: str = "") -> str:
-    """The text with control characters replaced: what a server wrote must not steer the terminal.
-
-    Args:
-        text: Anything.
-        keep: Characters that may stay, such as line ends.
-    """
-    return "".join(char if char.isprintable() or char in keep else "?" for char in text)
-
-
-def one_cell(text: str) -> str:
-    """The text in one line without tabs, so that a line stays a row."""
-    return printable(" ".join(text.split()))
 
 
 def silence_libraries(output: Output) -> None:

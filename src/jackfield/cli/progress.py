@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from .output import printable
+from .text import printable
 
 _EVERY_SECONDS = 0.05
 

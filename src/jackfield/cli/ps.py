@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from .invocation import Invocation
-from .wording import span
+from .text import span
 
 
 def register(app: typer.Typer) -> None:

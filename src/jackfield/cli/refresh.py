@@ -9,7 +9,7 @@ import typer
 from .asking import Asked, ask_servers
 from .invocation import Invocation
 from .output import NO_SERVER, error_facts
-from .wording import duration
+from .text import duration
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ from ..errors import ConfigError, JackfieldError
 from . import exits
 from .invocation import Invocation
 from .output import is_terminal
-from .wording import count
+from .text import count
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig

@@ -52,7 +52,7 @@ class _Lines:
     """Runs lines, each as the command that it stands for."""
 
     def __init__(self, output: Output) -> None:
-        from .app import COMMANDS, hoisted
+        from .commands import COMMANDS, hoisted
 
         self._output = output
         self.shared = hoisted(sys.argv[1:])[0]

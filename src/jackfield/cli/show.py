@@ -10,7 +10,7 @@ import typer
 from ..plain import as_list, as_table
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
-from .wording import ago, count, duration
+from .text import ago, count, duration
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .output import one_cell
+from .text import one_cell
 
 _GAP = "  "
 _LEAST = 12

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .protocol import DEFAULT_KEY as DEFAULT_KEY
+
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
     from .kept import KeptSession
-
-DEFAULT_KEY = "default"
 
 
 def lookup(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
 from ..session.sendable import require_json
-from . import DEFAULT_KEY
 from .client import ProgressListener, ask
 from .configs import to_wire
+from .protocol import DEFAULT_KEY
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig

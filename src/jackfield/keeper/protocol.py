@@ -19,6 +19,9 @@ from ..errors import JackfieldError, KeeperError, error_of
 
 PROTOCOL = 1
 
+DEFAULT_KEY = "default"
+"""Of a kept session that no key was given for."""
+
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 HEADER = struct.Struct(">I")

@@ -1,8 +1,23 @@
-"""Times, counts, and what several commands say in the same words."""
+"""Text for people: what a terminal may show; times, counts, and what several commands say in the same words."""
 
 from __future__ import annotations
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters replaced: what a server wrote must not steer the terminal.
+
+    Args:
+        text: Anything.
+        keep: Characters that may stay, such as line ends.
+    """
+    return "".join(char if char.isprintable() or char in keep else "?" for char in text)
+
+
+def one_cell(text: str) -> str:
+    """The text in one line without tabs, so that a line stays a row."""
+    return printable(" ".join(text.split()))
 
 
 def ago(seconds: float) -> str:
