@@ -1,19 +1,9 @@
-"""The router's own tools: what a model is told of them, and how their arguments are read."""
+"""What a model is told of the router's own tools. Light: `jackfield tokens` counts it without the SDK."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from ..errors import SessionTimeoutError
-from ..plain import as_table
-from ..session.arguments import ArgumentCheck
-from ..toolkit.own_tool import Answer, text_result
-from ..toolkit.tool import CallOptions
-from .repair import converted
-
-if TYPE_CHECKING:
-    from ..session.results import ToolResult
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MAX_QUERIES = 6
 _LISTED_SERVERS = 80
@@ -79,44 +69,3 @@ def query_schema(servers: Sequence[str]) -> Mapping[str, Any]:
         "arguments": {"type": "object", "description": "The tool's arguments."},
     }
     return {"type": "object", "properties": properties, "required": ["server_name"]}
-
-
-def in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping[str, Any]) -> Answer:
-    """Answers with what a function says, once its arguments fit."""
-
-    async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        given = fitted(name, arguments, schema)
-        if options.given is None:
-            return text_result(await function(**given))
-        with options.given.scope():
-            return text_result(await function(**given))
-        raise SessionTimeoutError(
-            f"{name} did not end within {options.given.seconds:g} s. What it asks servers may have been sent."
-        )
-
-    return answer
-
-
-def fitted(name: str, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the schema asks for them, where they were only written wrongly.
-
-    Args:
-        name: The tool's, for errors.
-        arguments: As a model gave them.
-        schema: What they have to fit, but for values that are one of few: whoever takes these knows more to say.
-
-    Raises:
-        InvalidArgumentsError: They do not fit.
-    """
-    # Models write null for what they have nothing to say to.
-    given = {key: value for key, value in arguments.items() if value is not None}
-    values, _ = converted(given, schema)
-    properties = {
-        key: {word: part for word, part in as_table(one).items() if word not in ("enum", "maxItems")}
-        for key, one in as_table(schema.get("properties")).items()
-    }
-    for key, one in properties.items():
-        if one.get("type") == "array" and isinstance(values.get(key), str):
-            values[key] = [values[key]]
-    closed = {**schema, "properties": properties, "additionalProperties": False}
-    return ArgumentCheck("jackfield", name, closed, "strict").check(values)

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ..plain import as_table
+from ..session.arguments import ArgumentCheck
+
 _NUMBERS = {"integer": int, "number": float}
 _TRUTH = {"true": True, "false": False}
 
@@ -92,3 +95,28 @@ def _converted(text: str, kind: object) -> Any:
             return None
         return value if isinstance(value, dict if kind == "object" else list) else None  # pyright: ignore
     return None
+
+
+def fitted(name: str, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the schema asks for them, where they were only written wrongly.
+
+    Args:
+        name: The tool's, for errors.
+        arguments: As a model gave them.
+        schema: What they have to fit, but for values that are one of few: whoever takes these knows more to say.
+
+    Raises:
+        InvalidArgumentsError: They do not fit.
+    """
+    # Models write null for what they have nothing to say to.
+    given = {key: value for key, value in arguments.items() if value is not None}
+    values, _ = converted(given, schema)
+    properties = {
+        key: {word: part for word, part in as_table(one).items() if word not in ("enum", "maxItems")}
+        for key, one in as_table(schema.get("properties")).items()
+    }
+    for key, one in properties.items():
+        if one.get("type") == "array" and isinstance(values.get(key), str):
+            values[key] = [values[key]]
+    closed = {**schema, "properties": properties, "additionalProperties": False}
+    return ArgumentCheck("jackfield", name, closed, "strict").check(values)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, UnknownToolError
+from ..errors import ConfigError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source
 from ..pool.users import SessionUser
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults
-from ..toolkit.own_tool import Answer, own_tool
+from ..toolkit.own_tool import Answer, own_tool, text_result
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
 from .own_tools import (
@@ -28,14 +28,13 @@ from .own_tools import (
     FIND_SCHEMA,
     MAX_QUERIES,
     find_description,
-    in_words,
     query_schema,
 )
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool, query_description
 from .references import References
 from .render import Detail, answer_to, tool_line
-from .repair import converted, repaired_call
+from .repair import converted, fitted, repaired_call
 from .unlisted import Unlisted
 
 if TYPE_CHECKING:
@@ -323,13 +322,13 @@ class ToolRouter(Live):
         return await self._routed(str(given.pop("tool", "")), given.pop("arguments", None), given, options)
 
     def _search_tools(self) -> list[Tool]:
-        find = in_words(self.find_tools, "find_tools", FIND_SCHEMA)
+        find = _in_words(self.find_tools, "find_tools", FIND_SCHEMA)
         tools = [
             self._own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, find, is_read_only=True),
             self._own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call, is_read_only=False),
         ]
         if self._describe:
-            describe = in_words(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
+            describe = _in_words(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
             tools.append(
                 self._own_tool("describe_tools", DESCRIBE_DESCRIPTION, DESCRIBE_SCHEMA, describe, is_read_only=True)
             )
@@ -349,7 +348,7 @@ class ToolRouter(Live):
         servers = list(self._configs.values())
         function = make_query_tool(self._manager, servers, key=self.key, permit=permit, user=self._user)
         name, schema = function.__name__, query_schema(list(self._configs))
-        answer = in_words(function, name, schema)
+        answer = _in_words(function, name, schema)
         description = query_description(list(self._configs), with_handler=False)
         return self._own_tool(name, description, schema, answer, is_read_only=None)
 
@@ -381,3 +380,19 @@ class ToolRouter(Live):
             call_timeout=self._configs[entry.server_name].session.call_timeout,
             handler=handler,
         )
+
+
+def _in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping[str, Any]) -> Answer:
+    """Answers with what a function says, once its arguments fit."""
+
+    async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        given = fitted(name, arguments, schema)
+        if options.given is None:
+            return text_result(await function(**given))
+        with options.given.scope():
+            return text_result(await function(**given))
+        raise SessionTimeoutError(
+            f"{name} did not end within {options.given.seconds:g} s. What it asks servers may have been sent."
+        )
+
+    return answer
