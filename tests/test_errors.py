@@ -33,9 +33,12 @@ CODES = {
     "HookError": "hook_failed",
     "StateLostError": "state_lost",
     "ServerLimitError": "limit_exceeded",
-    "KeeperError": "keeper_failed",
+    "DaemonError": "keeper_failed",
 }
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JackfieldError)]
+KINDS = sorted(
+    {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JackfieldError)},
+    key=lambda kind: kind.__name__,
+)
 
 
 def test_every_error_is_public_and_has_a_code_of_its_own() -> None:

@@ -345,7 +345,11 @@ class ServerLimitError(JackfieldError):
         self.limit = limit
 
 
-class KeeperError(JackfieldError):
+class DaemonError(JackfieldError):
     """The background process of kept sessions cannot be reached, started or trusted."""
 
     code = "keeper_failed"
+
+
+KeeperError = DaemonError
+"""The name of `DaemonError` before 0.2."""

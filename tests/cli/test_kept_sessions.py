@@ -268,7 +268,7 @@ def test_no_secret_in_what_is_shown(kept: Command) -> None:
     secret = {"SECRET": "s3cr3t-value"}
     opened = kept("open", "plain", "--json", env=secret)
     assert kept("call", "plain.environment", "name=API_KEY", env=secret).stdout == "s3cr3t-value\n"
-    shown = opened.stdout + kept("ps", "--json").stdout + (kept.home / ".state/jackfield/keeper.log").read_text()
+    shown = opened.stdout + kept("ps", "--json").stdout + (kept.home / ".state/jackfield/daemon.log").read_text()
     assert "s3cr3t" not in shown
     # With another value it is another session: the two do not disturb each other.
     other = kept("call", "plain.environment", "name=API_KEY", env={"SECRET": "another"})

@@ -100,7 +100,7 @@ def test_librechats_timeouts_of_a_server(tmp_path: Path) -> None:
 def test_librechats_variables_are_told_by_their_size(
     variables: dict[str, str], seconds: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jackfield.keeper.configs import from_wire, to_wire
+    from jackfield.daemon.configs import from_wire, to_wire
 
     for name, text in variables.items():
         monkeypatch.setenv(f"MCP_SESSION_{name}", text)

@@ -35,7 +35,7 @@ from jackfield import (
 from jackfield import Tool as JackfieldTool
 from jackfield.cli.kept import run_kept
 from jackfield.cli.steps import Request
-from jackfield.keeper.sessions import KeptSessions, Wanted
+from jackfield.daemon.sessions import KeptSessions, Wanted
 from jackfield.session.deadlines import Deadline
 from jackfield.toolkit.create import LeasedSource, OrderedSource, server_tool
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..keeper import DEFAULT_KEY
+from ..daemon import DEFAULT_KEY
 from .exits import UsageError
 from .invocation import Invocation
 from .output import Output
@@ -33,14 +33,14 @@ def close(
     if everything:
         if server is not None or key is not None:
             raise UsageError("--all closes the sessions of all servers and keys: give it alone.")
-        from ..keeper.ending import end_process
+        from ..daemon.ending import end_process
 
         closed = [*_close_held(None), *(end_process() or [])]
         _tell(invocation.output, closed, "No session is kept.")
         return
     if server is None:
         raise UsageError("Say which server, or --all.", hint="See what is open: jackfield ps")
-    from ..keeper.kept import close_sessions
+    from ..daemon.kept import close_sessions
 
     closed = [*([] if key else _close_held(server)), *close_sessions(server, key)]
     if not closed:

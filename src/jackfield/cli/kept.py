@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ConfigError, JackfieldError, KeeperError
+from ..errors import ConfigError, DaemonError, JackfieldError
 from .exits import UsageError
 from .output import Output
 from .steps import ProgressListener, Result, Steps, seconds_left
@@ -14,7 +14,7 @@ from .targets import Target
 from .text import state_lost
 
 if TYPE_CHECKING:
-    from ..keeper.kept import KeptSession
+    from ..daemon.kept import KeptSession
 
 
 def kept_session(target: Target, key: str | None, output: Output) -> KeptRequests | None:
@@ -26,11 +26,11 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
         output: Gets what the user should know of it.
 
     Raises:
-        KeeperError: There is none of that key; or the background process cannot be trusted, or does not answer.
+        DaemonError: There is none of that key; or the background process cannot be trusted, or does not answer.
         ConfigError: The server's entry is wrong.
         NotTrustedError: The user has not accepted the server.
     """
-    from ..keeper import lookup
+    from ..daemon import lookup
 
     if target.load_fields is None:
         if key is not None:
@@ -45,7 +45,7 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
     if session is not None:
         return KeptRequests(session, output)
     if key is not None:
-        raise KeeperError(
+        raise DaemonError(
             f"No session of server {target.server_name!r} is kept under the key {key!r}.",
             server_name=target.server_name,
             sent=False,

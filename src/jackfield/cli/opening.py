@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ..config.keys import WEEK, implausible
+from ..daemon import DEFAULT_KEY
 from ..errors import ConfigError
-from ..keeper import DEFAULT_KEY
 from .exits import UsageError
 from .invocation import Invocation
 from .text import count, duration, span
@@ -32,7 +32,7 @@ def open_session(
     ] = None,
 ) -> None:
     """Keep a server open between commands."""
-    from ..keeper.kept import KeptSession
+    from ..daemon.kept import KeptSession
 
     if idle is not None and not 0 < idle < float("inf"):
         raise UsageError(f"--idle: {idle:g} is no positive number of seconds.")

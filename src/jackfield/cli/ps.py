@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def ps(context: typer.Context) -> None:
     """Show the sessions that are kept open."""
-    from ..keeper.kept import processes
+    from ..daemon.kept import processes
     from .held import held_sessions
 
     output = Invocation.of(context).output

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-from ..errors import JackfieldError, KeeperError
+from ..errors import DaemonError, JackfieldError
 from ..transport.program import MARK
-from .configs import KEEPER_MARK, SETTINGS
+from .configs import DAEMON_MARK, SETTINGS
 from .place import Place
 from .protocol import error_from_wire
 
@@ -24,7 +24,7 @@ def start_process(place: Place) -> None:
     """Start the background process, unless somebody else is at it; returns when it listens.
 
     Raises:
-        KeeperError: It could not be started.
+        DaemonError: It could not be started.
     """
     lock = place.take_lock()
     if lock is None:
@@ -43,11 +43,11 @@ def start_process(place: Place) -> None:
 
 def _launch(lock: int, ready: int) -> None:
     if not sys.executable:
-        raise KeeperError("The background process cannot be started: this Python does not know its own path.")
+        raise DaemonError("The background process cannot be started: this Python does not know its own path.")
     try:
         # Its first act is to fork and exit, so that this waits for no longer than a Python takes to start.
         subprocess.run(
-            [sys.executable, "-P", "-m", "jackfield.keeper", str(lock), str(ready)],
+            [sys.executable, "-P", "-m", "jackfield.daemon", str(lock), str(ready)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -59,7 +59,7 @@ def _launch(lock: int, ready: int) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise KeeperError(f"The background process cannot be started: {error}.", sent=False) from None
+        raise DaemonError(f"The background process cannot be started: {error}.", sent=False) from None
 
 
 def _environment() -> dict[str, str]:
@@ -70,7 +70,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in (MARK, KEEPER_MARK) and (not name.startswith(SETTINGS) or name == _KEPT_SETTING)
+        if name not in (MARK, DAEMON_MARK) and (not name.startswith(SETTINGS) or name == _KEPT_SETTING)
     }
 
 
@@ -79,7 +79,7 @@ def _wait_ready(ready: int) -> None:
     said = b""
     while said != b"ok":
         if not select.select([ready], [], [], max(deadline - time.monotonic(), 0))[0]:
-            raise KeeperError(f"The background process did not start within {_READY_SECONDS:g} s.", sent=False)
+            raise DaemonError(f"The background process did not start within {_READY_SECONDS:g} s.", sent=False)
         data = os.read(ready, 65536)
         if not data:
             break
@@ -92,8 +92,8 @@ def _start_error(said: bytes) -> JackfieldError:
     try:
         return error_from_wire(json.loads(said))
     except ValueError:
-        return KeeperError(
+        return DaemonError(
             "The background process ended while it started.",
             sent=False,
-            hint=f"Try: {sys.executable} -P -c 'import jackfield.keeper.server'",
+            hint=f"Try: {sys.executable} -P -c 'import jackfield.daemon.server'",
         )

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, eventually, quick_python
 
-from jackfield.keeper.ending import end_process
-from jackfield.keeper.kept import KeptSession, close_sessions, processes
-from jackfield.keeper.place import runtime_dir
+from jackfield.daemon.ending import end_process
+from jackfield.daemon.kept import KeptSession, close_sessions, processes
+from jackfield.daemon.place import runtime_dir
 
 PYTHON = sys.executable
 
@@ -28,7 +28,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.log_file = folder / "state" / "keeper.log"
+        self.log_file = folder / "state" / "daemon.log"
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make it the home of this process."""
@@ -57,8 +57,8 @@ class Home:
         found = []
         for process in psutil.process_iter():
             try:
-                is_keeper = "jackfield.keeper" in process.cmdline() and process.environ().get(MARK) == TOKEN
-                if is_keeper and process.status() != psutil.STATUS_ZOMBIE:
+                is_daemon = "jackfield.daemon" in process.cmdline() and process.environ().get(MARK) == TOKEN
+                if is_daemon and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except (psutil.Error, OSError):
                 continue
@@ -77,7 +77,7 @@ class Home:
         """A Python program that runs `code`, with `session` made of `config`."""
         lines = [
             "import json, os, sys, time",
-            "from jackfield.keeper.kept import KeptSession, close_sessions, processes",
+            "from jackfield.daemon.kept import KeptSession, close_sessions, processes",
             f"config = json.loads({json.dumps(json.dumps(config))})",
             "session = KeptSession(config, origin='test', keep=True) if config else None",
             textwrap.dedent(code),
@@ -115,7 +115,7 @@ def lasting_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def shared(lasting_home: Home, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> Iterator[Home]:
     """A background process that all tests of a module use, each leaving it as it was found: with no session."""
     lasting_home.enter(monkeypatch)
-    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "600")
+    monkeypatch.setenv("JACKFIELD_DAEMON_LINGER", "600")
     yield lasting_home
     found = processes()
     for info in found["sessions"] if found else ():

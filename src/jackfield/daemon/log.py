@@ -14,12 +14,12 @@ MAX_LOG_BYTES = 512 * 1024
 
 def log_path() -> Path:
     """Where the log is."""
-    return user_state_folder() / "keeper.log"
+    return user_state_folder() / "daemon.log"
 
 
 def open_log() -> None:
     """Send the logger `jackfield`, stdout and stderr to the log; nowhere, if it cannot be written."""
-    handler = _KeeperLog(log_path())
+    handler = _DaemonLog(log_path())
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logging.captureWarnings(True)
     # What others log may hold what is secret; without this Python would print it.
@@ -30,8 +30,8 @@ def open_log() -> None:
         logger.addHandler(handler)
 
 
-class _KeeperLog(logging.Handler):
-    """Appends to stderr, which is the file; past the limit the file becomes `keeper.log.1`, and a new one begins."""
+class _DaemonLog(logging.Handler):
+    """Appends to stderr, which is the file; past the limit the file becomes `daemon.log.1`, and a new one begins."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

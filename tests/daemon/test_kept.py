@@ -11,15 +11,15 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, quick_python
+from tests.daemon.conftest import PYTHON, Home, Unruly, fields_of, is_running, text
 from tests.forked import unmeasured
-from tests.keeper.conftest import PYTHON, Home, Unruly, fields_of, is_running, text
 
 from jackfield import (
     AuthenticationError,
     Catalog,
     ConfigError,
+    DaemonError,
     InvalidArgumentsError,
-    KeeperError,
     RequestError,
     ServerStartError,
     SessionTerminatedError,
@@ -28,9 +28,9 @@ from jackfield import (
     UnknownToolError,
 )
 from jackfield.config.templates import Expanded
-from jackfield.keeper import lookup
-from jackfield.keeper.ending import end_process
-from jackfield.keeper.kept import KeptSession, close_sessions, processes
+from jackfield.daemon import lookup
+from jackfield.daemon.ending import end_process
+from jackfield.daemon.kept import KeptSession, close_sessions, processes
 
 
 def sessions() -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ def test_a_large_result(shared: Home, kept: KeptSession) -> None:
 
 def test_a_result_beyond_what_can_be_carried(shared: Home, unruly_fields: Unruly) -> None:
     session = KeptSession(unruly_fields(session={"max_message_bytes": 200_000_000}), keep=True)
-    with pytest.raises(KeeperError, match="beyond"):
+    with pytest.raises(DaemonError, match="beyond"):
         session.call_tool("flood", {"bytes": 70_000_000})
     assert text(session.call_tool("echo", {"text": "goes on"})) == "goes on"
 
@@ -267,7 +267,7 @@ def test_no_secret_is_shown_anywhere(home: Home, unruly_fields: Unruly) -> None:
 def test_it_is_closed_when_it_was_idle_for_too_long(
     home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "0.2")
+    monkeypatch.setenv("JACKFIELD_DAEMON_LINGER", "0.2")
     short, long = (KeptSession(unruly_fields(name=name), keep=True) for name in ("short", "long"))
     long.open()
     pid = short.open(idle_timeout=0.2)["session"]["pid"]
@@ -326,7 +326,7 @@ def test_a_stubborn_server_is_shown_while_it_is_closed(shared: Home, unruly_fiel
 
 
 def test_there_is_a_limit(shared: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jackfield.keeper import sessions as module
+    from jackfield.daemon import sessions as module
 
     async def run() -> None:
         table = module.KeptSessions("id", lambda: None)
@@ -334,7 +334,7 @@ def test_there_is_a_limit(shared: Home, kept: KeptSession, monkeypatch: pytest.M
         monkeypatch.setattr(module, "MAX_KEPT", 2)
         table.keep(wanted)
         table.keep(wanted)
-        with pytest.raises(KeeperError, match="2 sessions are kept already"):
+        with pytest.raises(DaemonError, match="2 sessions are kept already"):
             table.keep(wanted)
 
     import anyio
@@ -411,17 +411,17 @@ def test_keep_alive_starts_everything_with_the_first_call(home: Home, unruly_fie
 
 def test_where_there_are_no_unix_sockets(home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("jackfield.keeper.place.is_supported", lambda: False)
+        patch.setattr("jackfield.daemon.place.is_supported", lambda: False)
         assert lookup(unruly_fields()) is None
         for use in (lambda: lookup(unruly_fields(keep_alive=True)), lambda: KeptSession(unruly_fields()).open()):
-            with pytest.raises(KeeperError, match="Unix sockets"):
+            with pytest.raises(DaemonError, match="Unix sockets"):
                 use()
 
 
 def test_a_command_needs_neither_the_sdk_nor_pydantic_nor_asyncio(shared: Home, kept: KeptSession) -> None:
     kept.open()
     code = (
-        "from jackfield.keeper import lookup\n"
+        "from jackfield.daemon import lookup\n"
         "found = lookup(config, origin='test')\n"
         "assert found.call_tool('count').result['content'][0]['text'] == '1'\n"
         "try: found.call_tool('nothing')\n"

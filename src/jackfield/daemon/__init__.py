@@ -32,7 +32,7 @@ def lookup(
         session, and the background process, are started by the first request.
 
     Raises:
-        KeeperError: The background process cannot be trusted, does not answer, or is of another version and keeps a
+        DaemonError: The background process cannot be trusted, does not answer, or is of another version and keeps a
             session of this server; with `keep_alive` also where the platform has no Unix sockets.
     """
     from .kept import KeptSession

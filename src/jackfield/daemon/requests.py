@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..errors import JackfieldError, KeeperError
+from ..errors import DaemonError, JackfieldError
 from ..session.deadlines import Deadline
 from ..session.requests import as_json, make_request
 from .protocol import HEADER, PROTOCOL, framed, packed
@@ -43,7 +43,7 @@ class Requests:
         """
         do = request.get("do")
         if do not in ("ps", "end") and request.get("protocol") != PROTOCOL:
-            raise KeeperError(
+            raise DaemonError(
                 f"The background process speaks version {PROTOCOL} of its protocol, the command another.",
                 sent=False,
                 hint="End it, and the sessions it keeps, with: jackfield close --all",
@@ -54,7 +54,7 @@ class Requests:
             case "end":
                 return packed({"result": await self._end_all(request.get("if_empty") is True)})
             case "find":
-                return packed({"result": self._find(Wanted.of(request, self._sessions.keeper_id))})
+                return packed({"result": self._find(Wanted.of(request, self._sessions.daemon_id))})
             case "open":
                 return packed({"result": await self._open(request)})
             case "close":
@@ -63,7 +63,7 @@ class Requests:
             case "request":
                 return await self._request(request, on_progress)
             case _:
-                raise KeeperError(f"The background process does not know the request {do!r}.", sent=False)
+                raise DaemonError(f"The background process does not know the request {do!r}.", sent=False)
 
     def _ps(self) -> dict[str, Any]:
         return {
@@ -91,7 +91,7 @@ class Requests:
         return {"ended": True, "closed": _named(closed)}
 
     async def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = Wanted.of(request, self._sessions.keeper_id)
+        wanted = Wanted.of(request, self._sessions.daemon_id)
         kept, note = self._chosen(wanted, keep=True)
         assert kept
         was_open = kept.opened_at is not None
@@ -112,7 +112,7 @@ class Requests:
         }
 
     async def _request(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
-        wanted = Wanted.of(request, self._sessions.keeper_id)
+        wanted = Wanted.of(request, self._sessions.daemon_id)
         kept, note = self._chosen(wanted, keep=request.get("keep") is True)
         if kept is None:
             return packed({"result": None, "kept": False})

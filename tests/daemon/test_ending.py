@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import MARK, TOKEN
-from tests.keeper.conftest import is_running
+from tests.daemon.conftest import is_running
 
-from jackfield import KeeperError
-from jackfield.keeper import ending
-from jackfield.keeper.client import HungError
-from jackfield.keeper.ending import end_process
-from jackfield.keeper.place import Place
+from jackfield import DaemonError
+from jackfield.daemon import ending
+from jackfield.daemon.client import HungError
+from jackfield.daemon.ending import end_process
+from jackfield.daemon.place import Place
 
 HANGS = """
 import os, signal, socket, sys
@@ -95,7 +95,7 @@ def test_one_that_does_not_end_in_time_is_told(place: Place, monkeypatch: pytest
     monkeypatch.setattr(ending, "_CLOSE_SECONDS", 0.02)
     lock = place.take_lock()
     assert lock is not None
-    with pytest.raises(KeeperError, match="did not end"):
+    with pytest.raises(DaemonError, match="did not end"):
         end_process()
     os.close(lock)
     assert end_process() == []

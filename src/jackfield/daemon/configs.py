@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
     from ..config.settings import SessionConfig
 
-KEEPER_MARK = "JACKFIELD_KEPT_BY"
+DAEMON_MARK = "JACKFIELD_KEPT_BY"
 """Carries the id of a background process in the environment of all it starts, to find what a killed one left."""
 
 SETTINGS = "MCP_SESSION_"
@@ -108,7 +108,7 @@ def _plain(value: Any, *, templates: bool = True) -> Any:
 # In the background process.
 
 
-def from_wire(message: Mapping[str, Any], keeper_id: str) -> tuple[BaseServerConfig, str]:
+def from_wire(message: Mapping[str, Any], daemon_id: str) -> tuple[BaseServerConfig, str]:
     """The configuration to open, and a fingerprint that is the same for the same configuration.
 
     Raises:
@@ -127,7 +127,7 @@ def from_wire(message: Mapping[str, Any], keeper_id: str) -> tuple[BaseServerCon
         raise ConfigError(f"Server {name!r}: {first_problem(error)}.", server_name=name) from None
     config = given.model_copy(update={"session": _settings(given.session, message["settings"])})
     if isinstance(config, StdioConfig):
-        config = _surrounded(config, message, keeper_id)
+        config = _surrounded(config, message, daemon_id)
     return config, _fingerprint(given)
 
 
@@ -166,12 +166,12 @@ def _adapter() -> TypeAdapter[BaseServerConfig]:
     return TypeAdapter(ServerConfig)
 
 
-def _surrounded(config: Any, message: Mapping[str, Any], keeper_id: str) -> BaseServerConfig:
+def _surrounded(config: Any, message: Mapping[str, Any], daemon_id: str) -> BaseServerConfig:
     from .started import StartedConfig
 
     folder = message.get("folder")
     update: dict[str, Any] = {
-        "environment": {**message["environment"], **config.environment, KEEPER_MARK: keeper_id},
+        "environment": {**message["environment"], **config.environment, DAEMON_MARK: daemon_id},
         "inherit_environment": False,
         "working_dir": config.working_dir or (Path(folder) if folder else None),
     }

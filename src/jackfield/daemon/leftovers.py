@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from ..transport.procfs import environment_of, process_ids
-from .configs import KEEPER_MARK
+from .configs import DAEMON_MARK
 
 # For leaving by itself after SIGTERM.
 _GRACE_SECONDS = 2.0
@@ -24,9 +24,9 @@ _REAP_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 
 
-def end_leftovers(keeper_id: str) -> int:
+def end_leftovers(daemon_id: str) -> int:
     """End what the background process of that id left; only once it is gone. Returns how many that were."""
-    wanted = f"{KEEPER_MARK}={keeper_id}".encode()
+    wanted = f"{DAEMON_MARK}={daemon_id}".encode()
     found = list(_marked(wanted))
     _signal_all(found, wanted, signal.SIGTERM)
     _signal_all(_left_after(_GRACE_SECONDS, wanted), wanted, signal.SIGKILL)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ..errors import KeeperError
+from ..errors import DaemonError
 from ..events import Event, SessionClosed
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
@@ -87,14 +87,14 @@ class Wanted:
     idle_timeout: float | None
 
     @classmethod
-    def of(cls, request: Mapping[str, Any], keeper_id: str) -> Wanted:
+    def of(cls, request: Mapping[str, Any], daemon_id: str) -> Wanted:
         """Read it from a request.
 
         Raises:
             ConfigError: The configuration is wrong.
         """
         server = request["server"]
-        config, fingerprint = from_wire(server, keeper_id)
+        config, fingerprint = from_wire(server, daemon_id)
         idle: float | None = request.get("idle")
         if idle is None:
             kept = config.keep_alive
@@ -109,12 +109,12 @@ class KeptSessions:
     """All kept sessions. Enter it: it closes all of them when it is left.
 
     Args:
-        keeper_id: Marks what is started.
+        daemon_id: Marks what is started.
         on_change: Called when a session came or went.
     """
 
-    def __init__(self, keeper_id: str, on_change: Callable[[], None]) -> None:
-        self.keeper_id = keeper_id
+    def __init__(self, daemon_id: str, on_change: Callable[[], None]) -> None:
+        self.daemon_id = daemon_id
         self._on_change = on_change
         self._kept: list[KeptEntry] = []
         self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
@@ -160,10 +160,10 @@ class KeptSessions:
         """Make an entry for a session that is about to be opened by `use`.
 
         Raises:
-            KeeperError: There are too many.
+            DaemonError: There are too many.
         """
         if len(self._kept) >= MAX_KEPT:
-            raise KeeperError(
+            raise DaemonError(
                 f"{MAX_KEPT} sessions are kept already.",
                 server_name=wanted.config.server_name,
                 sent=False,

@@ -1,4 +1,4 @@
-"""Becomes the background process: `python -m jackfield.keeper LOCK READY`, started by a command that holds the lock.
+"""Becomes the background process: `python -m jackfield.daemon LOCK READY`, started by a command that holds the lock.
 
 LOCK is the descriptor of the locked lock file, READY that of a pipe: `ok`, or an error as JSON, is written to it. The
 file holds the id of the process until it ends in good order, so that the next one can end what a killed one left.
@@ -15,13 +15,14 @@ import socket
 import sys
 
 from .._version import __version__
-from ..errors import JackfieldError, KeeperError
+from ..errors import DaemonError, JackfieldError
 from .place import Place
 from .protocol import error_to_wire
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
-LINGER = "JACKFIELD_KEEPER_LINGER"
+LINGER = "JACKFIELD_DAEMON_LINGER"
+FORMER_LINGER = "JACKFIELD_KEEPER_LINGER"
 DEFAULT_LINGER_SECONDS = 10.0
 
 
@@ -36,10 +37,10 @@ def main(lock: int, ready: int) -> None:
     try:
         place = Place.find(create=False)
         if place is None or not place.has_lock(lock):
-            raise KeeperError("The directory of the background process was removed while it started.", sent=False)
+            raise DaemonError("The directory of the background process was removed while it started.", sent=False)
         listener = place.listen()
     except (JackfieldError, OSError) as error:
-        failure = error if isinstance(error, JackfieldError) else KeeperError(f"No socket: {error}.", sent=False)
+        failure = error if isinstance(error, JackfieldError) else DaemonError(f"No socket: {error}.", sent=False)
         os.write(ready, json.dumps(error_to_wire(failure)).encode())
         return
     os.write(ready, b"ok")
@@ -56,16 +57,16 @@ def _serve(place: Place, lock: int, listener: socket.socket) -> None:
 
     open_log()
     earlier = os.pread(lock, 64, 0).decode("ascii", "replace")
-    keeper_id = secrets.token_hex(16)
+    daemon_id = secrets.token_hex(16)
     os.ftruncate(lock, 0)
-    os.pwrite(lock, keeper_id.encode(), 0)
+    os.pwrite(lock, daemon_id.encode(), 0)
     logger.info("Background process of jackfield %s started in %s", __version__, place.path)
     try:
         import anyio
 
-        from .server import KeeperServer
+        from .server import DaemonServer
 
-        server = KeeperServer(place, lock, keeper_id, earlier, _linger())
+        server = DaemonServer(place, lock, daemon_id, earlier, _linger())
         anyio.run(server.run, listener)
     except BaseException:
         logger.exception("Background process failed")
@@ -76,7 +77,7 @@ def _serve(place: Place, lock: int, listener: socket.socket) -> None:
 
 def _linger() -> float:
     with contextlib.suppress(ValueError):
-        return max(float(os.environ.get(LINGER, "")), 0.0)
+        return max(float(os.environ.get(LINGER) or os.environ.get(FORMER_LINGER, "")), 0.0)
     return DEFAULT_LINGER_SECONDS
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from ..errors import KeeperError
+from ..errors import DaemonError
 from .client import HungError, ask, wait_until_gone
 from .leftovers import end_leftovers
 from .place import Place
@@ -26,7 +26,7 @@ def end_process() -> list[dict[str, Any]] | None:
         What was closed, as `{"server", "key"}`; `None` where no process ran.
 
     Raises:
-        KeeperError: It could not be ended.
+        DaemonError: It could not be ended.
     """
     place = Place.find(create=False)
     if place is None:
@@ -38,7 +38,7 @@ def end_process() -> list[dict[str, Any]] | None:
             _end_by_force(place, error)
             return []
         if not wait_until_gone(place, _CLOSE_SECONDS):
-            raise KeeperError("The background process did not end.", hint="Try again in a moment.")
+            raise DaemonError("The background process did not end.", hint="Try again in a moment.")
         return answer["result"]["closed"] if answer else None
 
 
@@ -48,12 +48,12 @@ def _end_by_force(place: Place, error: HungError) -> None:
     Its id comes from the kernel, of the connection to the socket in a directory that only we can write to, while the
     lock is held: a number in a file would prove nothing.
     """
-    keeper_id = place.keeper_id()
+    daemon_id = place.daemon_id()
     for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _TERM_SECONDS)):
         _signal(place, error, number)
         if wait_until_gone(place, seconds):
-            if keeper_id:
-                end_leftovers(keeper_id)
+            if daemon_id:
+                end_leftovers(daemon_id)
             return
     raise error
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from jackfield.keeper import __main__ as keeper
-from jackfield.keeper import log
-from jackfield.keeper.place import LOCK, SOCKET, Place
+from jackfield.daemon import __main__ as daemon
+from jackfield.daemon import log
+from jackfield.daemon.place import LOCK, SOCKET, Place
 
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv(keeper.LINGER, "0")
+    monkeypatch.setenv(daemon.LINGER, "0")
     monkeypatch.setattr(os, "fork", lambda: 0)
     # It would take stdout and stderr of the tests away.
     monkeypatch.setattr(log, "open_log", lambda: None)
@@ -41,7 +41,7 @@ def said_by(lock: int) -> bytes:
     """What it tells whoever started it."""
     ready, written = os.pipe()
     try:
-        keeper.main(lock, written)
+        daemon.main(lock, written)
     finally:
         with os.fdopen(ready, "rb", buffering=0) as file:
             said = file.read(65536)
@@ -72,7 +72,7 @@ def test_one_that_cannot_listen_says_so(directory: Path, lock: int) -> None:
 def test_one_that_fails_leaves_its_id_to_clean_up_by(
     directory: Path, lock: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jackfield.keeper.server", None)
+    monkeypatch.setitem(sys.modules, "jackfield.daemon.server", None)
     with pytest.raises(ImportError):
         said_by(lock)
     assert "Background process failed" in caplog.text
@@ -82,5 +82,11 @@ def test_one_that_fails_leaves_its_id_to_clean_up_by(
 
 @pytest.mark.parametrize(("given", "seconds"), [("", 10.0), ("x", 10.0), ("0", 0.0), ("-3", 0.0), ("2.5", 2.5)])
 def test_how_long_it_lingers(given: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(keeper.LINGER, given)
-    assert keeper._linger() == seconds
+    monkeypatch.setenv(daemon.LINGER, given)
+    assert daemon._linger() == seconds
+
+
+def test_the_former_variable_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(daemon.LINGER, raising=False)
+    monkeypatch.setenv(daemon.FORMER_LINGER, "2.5")
+    assert daemon._linger() == 2.5

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 import jackfield
 from jackfield import (
     AuthenticationError,
+    DaemonError,
     JackfieldError,
-    KeeperError,
     RequestError,
     ServerLimitError,
     ServerStartError,
     ToolError,
 )
-from jackfield.keeper import protocol
-from jackfield.keeper.protocol import HEADER, error_from_wire, error_to_wire, packed, unpacked
+from jackfield.daemon import protocol
+from jackfield.daemon.protocol import HEADER, error_from_wire, error_to_wire, packed, unpacked
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -41,14 +41,14 @@ def test_half_a_character_is_carried() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff\xfe", b'{"a":' * 100_000])
 def test_what_is_no_message(data: bytes) -> None:
-    with pytest.raises(KeeperError):
+    with pytest.raises(DaemonError):
         unpacked(data)
 
 
 def test_a_message_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_FRAME_BYTES", 100)
     packed({"a": "x" * 80})
-    with pytest.raises(KeeperError, match="beyond"):
+    with pytest.raises(DaemonError, match="beyond"):
         packed({"a": "x" * 100})
 
 

@@ -21,7 +21,7 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .._version import __version__
-from ..errors import JackfieldError, KeeperError, SessionTerminatedError
+from ..errors import DaemonError, JackfieldError, SessionTerminatedError
 from .leftovers import end_leftovers
 from .log import log_path
 from .place import Place, peer
@@ -49,21 +49,21 @@ _WAITING_FRAMES = 100
 _ALIVE = packed({"alive": True})
 
 
-class KeeperServer:
+class DaemonServer:
     """The background process.
 
     Args:
         place: Where it is found.
         lock: The locked file, as a descriptor.
-        keeper_id: Marks what it starts.
+        daemon_id: Marks what it starts.
         earlier: The id of one before it that was killed, or nothing.
         linger: Seconds it stays without a session and a client.
     """
 
-    def __init__(self, place: Place, lock: int, keeper_id: str, earlier: str, linger: float) -> None:
+    def __init__(self, place: Place, lock: int, daemon_id: str, earlier: str, linger: float) -> None:
         self._place = place
         self._lock = lock
-        self._keeper_id = keeper_id
+        self._daemon_id = daemon_id
         self._earlier = earlier
         self._linger = linger
         self._started_at = time.monotonic()
@@ -83,9 +83,9 @@ class KeeperServer:
             tasks.start_soon(self._watch_place)
             tasks.start_soon(self._clean_up)
             # Importing the SDK takes a second, in which commands can connect already.
-            requests = await anyio.to_thread.run_sync(importlib.import_module, "jackfield.keeper.requests")
-            sessions = importlib.import_module("jackfield.keeper.sessions")
-            async with sessions.KeptSessions(self._keeper_id, self._note_change) as kept:
+            requests = await anyio.to_thread.run_sync(importlib.import_module, "jackfield.daemon.requests")
+            sessions = importlib.import_module("jackfield.daemon.sessions")
+            async with sessions.KeptSessions(self._daemon_id, self._note_change) as kept:
                 self._is_empty = lambda: not len(kept)
                 self._requests = requests.Requests(kept, self._end, self._started_at)
                 self._loaded.set()
@@ -180,7 +180,7 @@ class KeeperServer:
         try:
             with anyio.fail_after(_REQUEST_SECONDS):
                 request = await _read(stream)
-        except KeeperError as error:
+        except DaemonError as error:
             await stream.send(packed({"error": error_to_wire(error)}))
             return
         await self._loaded.wait()
@@ -269,7 +269,7 @@ async def _read(stream: anyio.abc.SocketStream) -> dict[str, Any]:
     """A client's request.
 
     Raises:
-        KeeperError: It is no request.
+        DaemonError: It is no request.
     """
     incoming = BufferedByteReceiveStream(stream)
     (length,) = HEADER.unpack(await incoming.receive_exactly(HEADER.size))
@@ -293,7 +293,7 @@ def _ended() -> SessionTerminatedError:
     )
 
 
-def _fault(error: Exception) -> KeeperError:
-    return KeeperError(
+def _fault(error: Exception) -> DaemonError:
+    return DaemonError(
         f"A fault of Jackfield's background process: {type(error).__name__}.", hint=f"Its log says more: {log_path()}"
     )

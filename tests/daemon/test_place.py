@@ -15,11 +15,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.keeper.conftest import others_id
+from tests.daemon.conftest import others_id
 
-from jackfield import KeeperError
-from jackfield.keeper import place as place_module
-from jackfield.keeper.place import LOCK, SOCKET, Place, peer, runtime_dir
+from jackfield import DaemonError
+from jackfield.daemon import place as place_module
+from jackfield.daemon.place import LOCK, SOCKET, Place, peer, runtime_dir
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_directory_that_others_may_use_is_not_trusted(directory: Path, mode: i
     directory.mkdir(parents=True)
     directory.chmod(mode)
     for create in (False, True):
-        with pytest.raises(KeeperError, match="others may use it") as caught:
+        with pytest.raises(DaemonError, match="others may use it") as caught:
             Place.find(create=create)
     assert caught.value.hint is not None
     assert "chmod 700" in caught.value.hint
@@ -72,7 +72,7 @@ def test_a_directory_that_others_may_use_is_not_trusted(directory: Path, mode: i
 def test_a_directory_of_another_user_is_not_trusted(directory: Path) -> None:
     directory.mkdir(parents=True, mode=0o700)
     os.chown(directory, others_id(), -1)
-    with pytest.raises(KeeperError, match="another user"):
+    with pytest.raises(DaemonError, match="another user"):
         Place.find(create=False)
 
 
@@ -80,7 +80,7 @@ def test_a_link_is_not_followed(directory: Path, tmp_path: Path) -> None:
     directory.parent.mkdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     directory.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(KeeperError):
+    with pytest.raises(DaemonError):
         Place.find(create=True)
 
 
@@ -90,7 +90,7 @@ def test_a_lock_that_is_a_link_is_not_followed(directory: Path, tmp_path: Path) 
     (directory / LOCK).symlink_to(tmp_path / "precious")
     place = Place.find(create=True)
     assert place
-    with place, pytest.raises(KeeperError):
+    with place, pytest.raises(DaemonError):
         place.take_lock()
 
 
@@ -98,7 +98,7 @@ def test_a_lock_that_is_a_link_is_not_followed(directory: Path, tmp_path: Path) 
 def test_where_nothing_can_be_created(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", where)
     assert Place.find(create=False) is None
-    with pytest.raises(KeeperError, match="Kept sessions need the directory") as caught:
+    with pytest.raises(DaemonError, match="Kept sessions need the directory") as caught:
         Place.find(create=True)
     assert caught.value.hint is not None
     assert "XDG_RUNTIME_DIR" in caught.value.hint
@@ -107,9 +107,9 @@ def test_where_nothing_can_be_created(where: str, monkeypatch: pytest.MonkeyPatc
 def test_a_file_in_its_place(directory: Path) -> None:
     directory.parent.mkdir()
     directory.write_text("")
-    with pytest.raises(KeeperError):
+    with pytest.raises(DaemonError):
         Place.find(create=True)
-    with pytest.raises(KeeperError):
+    with pytest.raises(DaemonError):
         Place.find(create=False)
 
 
@@ -160,7 +160,7 @@ def test_a_long_path_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 120)))
     place = Place.find(create=True)
     assert place
-    with place, pytest.raises(KeeperError, match="too long"):
+    with place, pytest.raises(DaemonError, match="too long"):
         place.listen()
 
 
@@ -209,7 +209,7 @@ def test_where_it_is_elsewhere(
 
 def test_a_platform_without_unix_sockets(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="win32"))
-    with pytest.raises(KeeperError, match="Unix sockets") as caught:
+    with pytest.raises(DaemonError, match="Unix sockets") as caught:
         Place.find(create=True)
     assert caught.value.sent is False
     assert not directory.parent.exists()
@@ -219,15 +219,15 @@ def test_a_file_where_its_parent_should_be(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
     assert Place.find(create=False) is None
-    with pytest.raises(KeeperError, match="Kept sessions need the directory"):
+    with pytest.raises(DaemonError, match="Kept sessions need the directory"):
         Place.find(create=True)
 
 
 def test_the_id_in_the_lock(directory: Path) -> None:
     with found() as place:
-        assert place.keeper_id() == ""
+        assert place.daemon_id() == ""
         (directory / LOCK).write_bytes(b"0123\xff")
-        assert place.keeper_id() == "0123\ufffd"
+        assert place.daemon_id() == "0123\ufffd"
 
 
 def test_a_file_system_without_locks_is_told_and_nothing_is_left_open(
@@ -255,7 +255,7 @@ def test_another_users_socket_is_not_spoken_to(directory: Path) -> None:
             listener.listen()
         finally:
             os.seteuid(own)
-        with pytest.raises(KeeperError, match="another user") as caught:
+        with pytest.raises(DaemonError, match="another user") as caught:
             place.connect(1.0)
         assert caught.value.sent is False
 

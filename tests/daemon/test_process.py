@@ -16,17 +16,17 @@ from typing import Any
 import psutil
 import pytest
 from tests.conftest import eventually, strays
-from tests.keeper.conftest import Home, Unruly, fields_of, is_running, text
+from tests.daemon.conftest import Home, Unruly, fields_of, is_running, text
 
-from jackfield import JackfieldError, KeeperError
-from jackfield.keeper import client, ending, lookup, protocol
-from jackfield.keeper.client import HungError, ask
-from jackfield.keeper.configs import KEEPER_MARK
-from jackfield.keeper.ending import end_process
-from jackfield.keeper.kept import KeptSession, close_sessions, processes
-from jackfield.keeper.log import MAX_LOG_BYTES
-from jackfield.keeper.place import Place
-from jackfield.keeper.protocol import PROTOCOL
+from jackfield import DaemonError, JackfieldError
+from jackfield.daemon import client, ending, lookup, protocol
+from jackfield.daemon.client import HungError, ask
+from jackfield.daemon.configs import DAEMON_MARK
+from jackfield.daemon.ending import end_process
+from jackfield.daemon.kept import KeptSession, close_sessions, processes
+from jackfield.daemon.log import MAX_LOG_BYTES
+from jackfield.daemon.place import Place
+from jackfield.daemon.protocol import PROTOCOL
 
 Tweaked = Callable[[str], AbstractContextManager[None]]
 
@@ -38,10 +38,10 @@ def tweaked(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Twea
     @contextmanager
     def tweak(code: str) -> Iterator[None]:
         script, launcher = tmp_path / "tweaked.py", tmp_path / "launcher"
-        start = "from jackfield.keeper.__main__ import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+        start = "from jackfield.daemon.__main__ import main; main(int(sys.argv[1]), int(sys.argv[2]))"
         script.write_text(f"{code}\nimport sys\n{start}\n")
-        # It is called as Python is: -P -m jackfield.keeper LOCK READY
-        launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$4" "$5" jackfield.keeper\n')
+        # It is called as Python is: -P -m jackfield.daemon LOCK READY
+        launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$4" "$5" jackfield.daemon\n')
         launcher.chmod(0o755)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", str(launcher))
@@ -86,11 +86,11 @@ def test_it_is_detached(home: Home, kept: KeptSession) -> None:
 def test_it_does_not_belong_to_what_started_it(home: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a command that a coding agent runs, which itself is a server of Jackfield's.
     monkeypatch.setenv("JACKFIELD_CHILD", "of-the-agent")
-    monkeypatch.setenv(KEEPER_MARK, "of-another-process")
+    monkeypatch.setenv(DAEMON_MARK, "of-another-process")
     monkeypatch.setenv("MCP_SESSION_TIMEOUT", "17")
     kept.open()
     environment = home.process.environ()
-    assert not {"JACKFIELD_CHILD", KEEPER_MARK, "MCP_SESSION_TIMEOUT"} & set(environment)
+    assert not {"JACKFIELD_CHILD", DAEMON_MARK, "MCP_SESSION_TIMEOUT"} & set(environment)
 
 
 def test_it_leaves_no_zombie_to_a_command_that_lives_on(home: Home, kept: KeptSession) -> None:
@@ -102,15 +102,15 @@ def test_it_leaves_no_zombie_to_a_command_that_lives_on(home: Home, kept: KeptSe
 def test_where_it_cannot_be_started(home: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", "/sys")
-        with pytest.raises(KeeperError, match="Kept sessions need the directory /sys/jackfield"):
+        with pytest.raises(DaemonError, match="Kept sessions need the directory /sys/jackfield"):
             kept.open()
         assert lookup({**fields_of(kept)}) is None  # a plain call does not need it
         patch.setenv("XDG_RUNTIME_DIR", str(home.folder / "run"))
         patch.setattr(sys, "executable", "/no/such/python")
-        with pytest.raises(KeeperError, match="cannot be started"):
+        with pytest.raises(DaemonError, match="cannot be started"):
             kept.open()
         patch.setattr(sys, "executable", "/bin/false")
-        with pytest.raises(KeeperError, match="ended while it started"):
+        with pytest.raises(DaemonError, match="ended while it started"):
             kept.open()
     assert text(kept.call_tool("count")) == "1"
 
@@ -176,11 +176,11 @@ def test_another_program_on_the_socket(home: Home, kept: KeptSession, says: byte
         lock = place.take_lock()
         assert lock is not None
         with home.client(
-            "from jackfield.keeper import client\n"
-            "from jackfield import KeeperError\n"
+            "from jackfield.daemon import client\n"
+            "from jackfield import DaemonError\n"
             "client._HELLO_SECONDS = 0.3\n"
             "try: processes()\n"
-            "except KeeperError as error: print(error)"
+            "except DaemonError as error: print(error)"
         ) as other:
             accepted, _ = stranger.accept()
             with accepted:
@@ -192,7 +192,7 @@ def test_another_program_on_the_socket(home: Home, kept: KeptSession, says: byte
 
 
 def test_its_lock_file_is_removed(home: Home, kept: KeptSession, tweaked: Tweaked) -> None:
-    with tweaked("import jackfield.keeper.server as server; server._PLACE_SECONDS = 2"):
+    with tweaked("import jackfield.daemon.server as server; server._PLACE_SECONDS = 2"):
         pid = kept.open()["session"]["pid"]
     first = home.process
     (home.directory / "keeper.lock").unlink()
@@ -259,7 +259,7 @@ def test_what_a_killed_one_left_is_ended_by_the_next(home: Home, unruly_fields: 
     stubborn = unruly_fields("--ignore-eof", "--ignore-sigterm", "--helper", "daemon", name="stubborn")
     pid = KeptSession(stubborn, keep=True).open()["session"]["pid"]
     with subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={KEEPER_MARK: "x"}
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={DAEMON_MARK: "x"}
     ) as bystander:
         home.process.kill()
         assert home.is_gone()
@@ -274,7 +274,7 @@ def test_what_a_killed_one_left_is_ended_by_the_next(home: Home, unruly_fields: 
 
 
 def test_it_ends_when_nothing_is_kept(home: Home, kept: KeptSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "0.3")
+    monkeypatch.setenv("JACKFIELD_DAEMON_LINGER", "0.3")
     kept.open()
     close_sessions("unruly")
     assert processes() is not None  # for a moment, should somebody come back
@@ -284,7 +284,7 @@ def test_it_ends_when_nothing_is_kept(home: Home, kept: KeptSession, monkeypatch
 
 
 def test_it_ends_when_opening_failed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "0.1")
+    monkeypatch.setenv("JACKFIELD_DAEMON_LINGER", "0.1")
     with pytest.raises(JackfieldError):
         KeptSession({"server_name": "x", "command": "no-such-command"}).open()
     assert home.is_gone()
@@ -304,7 +304,7 @@ def test_opening_while_it_ends_gets_a_new_one(home: Home, unruly_fields: Unruly)
 
 def test_many_commands_around_its_end(home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends the very moment nobody is connected, again and again; no command may notice."""
-    monkeypatch.setenv("JACKFIELD_KEEPER_LINGER", "0")
+    monkeypatch.setenv("JACKFIELD_DAEMON_LINGER", "0")
     session = KeptSession(unruly_fields(), keep=True)
     for _ in range(5):
         assert text(session.call_tool("count")) == "1"
@@ -354,9 +354,9 @@ def test_bad_clients_disturb_nobody(home: Home, kept: KeptSession) -> None:
             with place.connect(5.0) as connection:
                 connection.sendall(data)
         for request in ({}, {"do": "open"}, {"do": "request", "protocol": PROTOCOL}, {"do": "burn"}):
-            with client.Connection(place) as connection, pytest.raises(KeeperError):
+            with client.Connection(place) as connection, pytest.raises(DaemonError):
                 connection.ask(request)
-        with client.Connection(place) as connection, pytest.raises(KeeperError, match="does not know"):
+        with client.Connection(place) as connection, pytest.raises(DaemonError, match="does not know"):
             connection.ask({"do": "burn", "protocol": PROTOCOL})
     assert text(kept.call_tool("count")) == "1"
 
@@ -446,7 +446,7 @@ def test_it_gives_signs_of_life(home: Home, kept: KeptSession, monkeypatch: pyte
 
 
 OLDER = """
-from jackfield.keeper import protocol
+from jackfield.daemon import protocol
 from jackfield import _version
 protocol.PROTOCOL = 0
 _version.__version__ = "0.0.9"
@@ -473,11 +473,11 @@ def test_an_older_one_can_be_seen_and_ended(older: int) -> None:
 
 
 def test_an_older_one_that_keeps_sessions_is_said_to(older: int, unruly_fields: Unruly) -> None:
-    with pytest.raises(KeeperError, match=r"of jackfield 0\.0\.9") as caught:
+    with pytest.raises(DaemonError, match=r"of jackfield 0\.0\.9") as caught:
         KeptSession(unruly_fields(), keep=True).open()
     assert caught.value.hint is not None
     assert "jackfield close --all" in caught.value.hint
-    with pytest.raises(KeeperError, match=r"of jackfield 0\.0\.9"):
+    with pytest.raises(DaemonError, match=r"of jackfield 0\.0\.9"):
         lookup(unruly_fields(name="old"))
     # A call that has nothing to do with what it keeps goes its own way.
     assert lookup(unruly_fields()) is None
@@ -499,5 +499,5 @@ def test_a_request_of_another_version_is_refused_there_too(home: Home, kept: Kep
     kept.open()
     place = Place.find(create=False)
     assert place
-    with place, client.Connection(place) as connection, pytest.raises(KeeperError, match="close --all"):
+    with place, client.Connection(place) as connection, pytest.raises(DaemonError, match="close --all"):
         connection.ask({"do": "find", "protocol": PROTOCOL + 1})

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..errors import JackfieldError, KeeperError, error_of
+from ..errors import DaemonError, JackfieldError, error_of
 
 PROTOCOL = 1
 
@@ -27,7 +27,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 HEADER = struct.Struct(">I")
 
 HELLO = "jackfield keeper"
-"""What a hello says under `i_am`, so that another program on the socket is not taken for ours."""
+"""What a hello says under `i_am`, so that no other program is mistaken for the daemon; the same in all versions."""
 
 ALIVE_SECONDS = 5.0
 """How often the process says that it still works on a request."""
@@ -40,7 +40,7 @@ def packed(message: Mapping[str, Any]) -> bytes:
     """A message as a frame.
 
     Raises:
-        KeeperError: It is too long.
+        DaemonError: It is too long.
     """
     return framed(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
@@ -49,7 +49,7 @@ def framed(data: bytes) -> bytes:
     """JSON as a frame.
 
     Raises:
-        KeeperError: It is too long.
+        DaemonError: It is too long.
     """
     check_length(len(data))
     return HEADER.pack(len(data)) + data
@@ -59,23 +59,23 @@ def unpacked(data: bytes | bytearray) -> dict[str, Any]:
     """The message in a frame, without its length.
 
     Raises:
-        KeeperError: It is no JSON object.
+        DaemonError: It is no JSON object.
     """
     try:
         message: object = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise KeeperError("A frame on the socket of kept sessions is no JSON object.")
+        raise DaemonError("A frame on the socket of kept sessions is no JSON object.")
     return cast("dict[str, Any]", message)
 
 
 def check_length(length: int) -> None:
     """Raises:
-    KeeperError: A frame may not be so long.
+    DaemonError: A frame may not be so long.
     """
     if length > MAX_FRAME_BYTES:
-        raise KeeperError(
+        raise DaemonError(
             f"A message of {length:,} bytes is beyond the {MAX_FRAME_BYTES:,} that kept sessions can carry.",
             hint="Ask the tool for less, or call it without a kept session.",
         )

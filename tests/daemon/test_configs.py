@@ -11,7 +11,7 @@ import pytest
 
 from jackfield import Catalog, ConfigError, MCPConfig, SessionConfig, StdioConfig
 from jackfield.config.templates import Expanded
-from jackfield.keeper.configs import KEEPER_MARK, from_wire, to_wire
+from jackfield.daemon.configs import DAEMON_MARK, from_wire, to_wire
 
 SECRET = "s3cr3t-value"
 
@@ -37,7 +37,7 @@ def test_a_stdio_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert values["A"] == SECRET
     assert values["B"] == "1"
     assert values["PATH"] == "/mine:/bin"
-    assert values[KEEPER_MARK] == "the-id"
+    assert values[DAEMON_MARK] == "the-id"
     assert values["UV_INDEX_URL"] == "http://mirror.example"
     assert not {"OTHER", "TERM"} & set(values)
     monkeypatch.delenv("OTHER")

@@ -67,7 +67,7 @@ class KeptSession:
         `changed` says that it was opened by another configuration: the next request opens another one for this.
 
         Raises:
-            KeeperError: The background process cannot be trusted, or does not answer.
+            DaemonError: The background process cannot be trusted, or does not answer.
         """
         answer = ask({"do": "find", "server": self._server, "key": self.key})
         return answer["result"] if answer else None
@@ -131,7 +131,7 @@ class KeptSession:
         Raises:
             JackfieldError: As `Session` raises it.
             SessionTerminatedError: Also where the session is not kept any more; nothing was sent.
-            KeeperError: The background process cannot be started, trusted or reached.
+            DaemonError: The background process cannot be started, trusted or reached.
         """
         require_json(self.server_name, method, params or {})
         answer = ask(
@@ -163,7 +163,7 @@ def processes() -> dict[str, Any] | None:
     """The background process and what it keeps, as `ps` shows it; `None` where none runs.
 
     Raises:
-        KeeperError: It cannot be trusted, or does not answer.
+        DaemonError: It cannot be trusted, or does not answer.
     """
     answer = ask({"do": "ps"})
     return answer["result"] if answer else None
@@ -173,7 +173,7 @@ def close_sessions(server_name: str, key: str | None = None) -> list[dict[str, A
     """Close the kept sessions of a server, with that key or any; returns what was closed, when nothing is left of it.
 
     Raises:
-        KeeperError: The background process cannot be trusted, or does not answer.
+        DaemonError: The background process cannot be trusted, or does not answer.
     """
     answer = ask({"do": "close", "server_name": server_name, "key": key})
     return answer["result"] if answer else []

@@ -16,8 +16,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import KeeperError
+from ..errors import DaemonError
 
+# Commands and daemons of different versions meet by these names, so they stay.
 LOCK = "keeper.lock"
 SOCKET = "keeper.sock"
 
@@ -30,9 +31,9 @@ def is_supported() -> bool:
     return sys.platform != "win32" and hasattr(socket, "AF_UNIX")
 
 
-def not_supported() -> KeeperError:
+def not_supported() -> DaemonError:
     """What to say where it cannot."""
-    return KeeperError(
+    return DaemonError(
         "Kept sessions need Unix sockets, which Python does not have on Windows.",
         sent=False,
         hint="Use `jackfield shell` to keep sessions within one command, or WSL.",
@@ -74,7 +75,7 @@ class Place:
         """The directory; `None` where there is none and it is not to be created.
 
         Raises:
-            KeeperError: It cannot be created, or others could have put something into it.
+            DaemonError: It cannot be created, or others could have put something into it.
         """
         if not is_supported():
             raise not_supported()
@@ -96,7 +97,7 @@ class Place:
         problem = _problem(os.fstat(descriptor))
         if problem is not None:
             os.close(descriptor)
-            raise KeeperError(
+            raise DaemonError(
                 f"The directory {path} is not trusted with kept sessions: {problem}.",
                 sent=False,
                 hint=f"Look into it, then remove it or: chmod 700 {path}",
@@ -109,7 +110,7 @@ class Place:
         """The locked file, as a descriptor to close; `None` where somebody else holds it.
 
         Raises:
-            KeeperError: The file cannot be opened.
+            DaemonError: The file cannot be opened.
         """
         return self._locked(os.O_RDWR | os.O_CREAT)
 
@@ -117,7 +118,7 @@ class Place:
         """Whether a background process is there, if only just starting or ending.
 
         Raises:
-            KeeperError: The file cannot be opened.
+            DaemonError: The file cannot be opened.
         """
         try:
             descriptor = self._locked(os.O_RDONLY)
@@ -137,7 +138,7 @@ class Place:
         except OSError:
             return False
 
-    def keeper_id(self) -> str:
+    def daemon_id(self) -> str:
         """The id that the holder of the lock wrote into it, or one that was killed; never a reason to signal a process.
 
         It marks what that process started.
@@ -177,7 +178,7 @@ class Place:
 
         Raises:
             OSError: Nobody listens.
-            KeeperError: Another user's process listens.
+            DaemonError: Another user's process listens.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -185,7 +186,7 @@ class Place:
             connection.connect(self._address())
             user, _ = peer(connection)
             if user is not None and user != os.geteuid():
-                raise KeeperError(
+                raise DaemonError(
                     f"The socket {self.path / SOCKET} belongs to a process of another user.",
                     sent=False,
                     hint="Find out who put it there, then remove it.",
@@ -237,7 +238,7 @@ class Place:
             return f"/proc/self/fd/{self._descriptor}/{SOCKET}"
         path = str(self.path / SOCKET)
         if len(os.fsencode(path)) > _MAX_PATH_BYTES:
-            raise KeeperError(
+            raise DaemonError(
                 f"The path of the socket is too long for this platform: {path}",
                 sent=False,
                 hint="Set XDG_RUNTIME_DIR to a directory with a shorter path.",
@@ -253,8 +254,8 @@ def _problem(status: os.stat_result) -> str | None:
     return None
 
 
-def _not_usable(path: Path, problem: str) -> KeeperError:
-    return KeeperError(
+def _not_usable(path: Path, problem: str) -> DaemonError:
+    return DaemonError(
         f"Kept sessions need the directory {path}, but {problem}.",
         sent=False,
         hint="Set XDG_RUNTIME_DIR to a directory of yours that can be written.",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from ..errors import KeeperError
+from ..errors import DaemonError
 from .place import Place, peer
 from .protocol import HEADER, HELLO, PROTOCOL, SILENCE_SECONDS, check_length, error_from_wire, packed, unpacked
 
@@ -33,7 +33,7 @@ class Connection:
 
     Raises:
         OSError: Nobody listens, or it ended at once.
-        KeeperError: What listens is not ours, or hangs.
+        DaemonError: What listens is not ours, or hangs.
     """
 
     def __init__(self, place: Place) -> None:
@@ -61,10 +61,10 @@ class Connection:
             hello = self._read(HEADER.size + 1000)
         except TimeoutError:
             raise HungError(self.process_id) from None
-        except KeeperError:
+        except DaemonError:
             hello = {}
         if hello.get("i_am") != HELLO:
-            raise KeeperError(
+            raise DaemonError(
                 "Something other than Jackfield's background process answers on the socket of kept sessions.",
                 sent=False,
                 hint=_END_IT,
@@ -76,7 +76,7 @@ class Connection:
 
         Raises:
             JackfieldError: As it was raised in the background process.
-            KeeperError: It hangs, or ended without an answer; `sent` is `None`.
+            DaemonError: It hangs, or ended without an answer; `sent` is `None`.
         """
         frame = packed(request)
         try:
@@ -91,7 +91,7 @@ class Connection:
         except TimeoutError:
             raise HungError(self.process_id, sent=None) from None
         except OSError:
-            raise KeeperError(
+            raise DaemonError(
                 "The background process ended without an answer; what was asked of it may have taken effect.",
                 state_lost=True,
                 hint="Open the session again: jackfield open SERVER.",
@@ -103,7 +103,7 @@ class Connection:
     def _read(self, limit: int | None = None) -> dict[str, Any]:
         (length,) = HEADER.unpack(self._exactly(HEADER.size))
         if limit is not None and length > limit:
-            raise KeeperError("This is no hello.")
+            raise DaemonError("This is no hello.")
         check_length(length)
         return unpacked(self._exactly(length))
 
@@ -118,7 +118,7 @@ class Connection:
         return data
 
 
-class HungError(KeeperError):
+class HungError(DaemonError):
     """The background process is there, but does not answer."""
 
     def __init__(self, process_id: int | None, sent: bool | None = False) -> None:
@@ -142,7 +142,7 @@ def ask(
 
     Raises:
         JackfieldError: As it was raised there.
-        KeeperError: It cannot be started, reached or trusted.
+        DaemonError: It cannot be started, reached or trusted.
     """
     place = Place.find(create=start)
     if place is None:
@@ -195,7 +195,7 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
     """Whether a process of another version makes room for one of this. It does so where it keeps no session.
 
     Raises:
-        KeeperError: It keeps sessions that matter here.
+        DaemonError: It keeps sessions that matter here.
     """
     if start:
         if connection.ask({"do": "end", "if_empty": True})["result"]["ended"]:
@@ -206,7 +206,7 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
         sessions = connection.ask({"do": "ps"})["result"]["sessions"]
         if not any(one["server"] == name and request["key"] in (None, one["key"]) for one in sessions):
             return False
-    raise KeeperError(
+    raise DaemonError(
         f"Sessions are kept by a background process (pid {connection.process_id}) of jackfield {connection.version}, "
         "with which this version cannot speak.",
         sent=False,
@@ -214,9 +214,9 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
     )
 
 
-def _unsettled(process_id: int | None) -> KeeperError:
+def _unsettled(process_id: int | None) -> DaemonError:
     shown = f" (pid {process_id})" if process_id else ""
-    return KeeperError(
+    return DaemonError(
         f"The background process{shown} has been starting or ending for {_SETTLE_SECONDS:g} s.",
         sent=False,
         retryable=True,
