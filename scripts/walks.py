@@ -27,9 +27,9 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 32,
-    "a warm AutoGen call and its result": 34,
-    "a call whose server is killed, to the text for the model": 39,
+    "`server`, from `open_session` to the start of its program": 33,
+    "a warm AutoGen call and its result": 32,
+    "a call whose server is killed, to the text for the model": 38,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

@@ -18,12 +18,11 @@ from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
 from ..log_masking import mask_logs
-from .answers import Answers, NotingWriter, RepairingReader
+from .exchange import Answers, ServerReader, ServerWriter, exchange
 from .http import http_transport, sse_transport
 from .in_process import in_process_transport
 from .probe import EraProbe
 from .report import ConnectionReport
-from .server_requests import AdmittingReader, AnsweringWriter, bounded_requests
 from .stdio import stdio_transport
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
@@ -142,11 +141,9 @@ async def _discover(client: Client, version: str) -> None:
 @asynccontextmanager
 async def _watched(
     transport: Transport, answers: Answers, probe: EraProbe, report: ConnectionReport
-) -> AsyncGenerator[tuple[AdmittingReader, AnsweringWriter]]:
-    async with transport as (reader, writer):
-        repairing = RepairingReader(reader, answers, probe), NotingWriter(writer, answers, probe)
-        async with bounded_requests(*repairing, report) as streams:
-            yield streams
+) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
+    async with transport as (reader, writer), exchange(reader, writer, answers, probe, report) as streams:
+        yield streams
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:

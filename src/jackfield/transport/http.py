@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -51,6 +50,7 @@ from .http_streams import EVENTS, RESUME_SECONDS, AnswerStream, StandingStream, 
 from .records import CallRecord, current_call
 from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
+from .sdk import SSE_EVENT_BYTES
 
 _SESSION_HEADER = SESSION_HEADER.encode()
 _ANSWER_TYPES = ("application/json", EVENTS)
@@ -66,11 +66,6 @@ _CANCELLATION_SECONDS = 2.0
 _FAILURE = "jackfield_failure"
 """An extension of requests that are made here rather than by the SDK, and of their responses: what went wrong."""
 
-# The length of an event is bounded below the SDK, where a call can be told why it failed; the SDK bounds it since 2.3.
-_NO_BOUND_OF_THE_SDK: dict[str, Any] = (
-    {"max_sse_event_size": None} if "max_sse_event_size" in signature(streamable_http_client).parameters else {}
-)
-
 
 @asynccontextmanager
 async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncGenerator[tuple[WatchedReader, Any]]:
@@ -83,7 +78,8 @@ async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncG
                 config.url,
                 http_client=client,
                 terminate_on_close=config.terminate_on_close,
-                **_NO_BOUND_OF_THE_SDK,
+                # Bounded here instead, where a call can be told why it failed.
+                max_sse_event_size=None,
             ) as (reader, writer),
         ):
             yield WatchedReader(reader, report, tasks), RecordingWriter(writer, report, tasks, transport.give_up)
@@ -136,10 +132,6 @@ async def end_session(config: HttpConfig, log: SessionLog, session_id: str, vers
                 await client.request("DELETE", config.url, headers=headers)
             tasks.cancel_scope.cancel()
     return report.is_ended_at_server
-
-
-# The SDK's limit for one event over SSE, which cannot be set, less what our own answer needs.
-_SSE_EVENT_BYTES = 1024 * 1024 - 4096
 
 
 def _http_client(config: HttpConfig | SseConfig, transport: _ReportingTransport) -> httpx2.AsyncClient:
@@ -384,7 +376,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if media_type(response) != EVENTS:
             return self._with_body(response, stream=BoundedBody(response, self._report, limit, record, post))
         if self._is_sse:
-            limit = min(limit, _SSE_EVENT_BYTES)
+            limit = min(limit, SSE_EVENT_BYTES)
         seen = self._standing.seen_ids if record is None else record.seen_ids
         on_event = self._admits if self._is_sse else None
         stream = EventStream(response, self._report, limit, record, seen, post, resume, on_event)

@@ -24,7 +24,7 @@ from ..plain import as_table, parsed_json
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
-from .sdk_streams import read_message
+from .sdk import read_message
 
 _BOM = b"\xef\xbb\xbf"
 _RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")

@@ -14,7 +14,7 @@ from mcp.types import JSONRPCNotification
 from ..plain import as_table
 from .records import CallRecord, current_call
 from .report import ConnectionReport
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation, sendable
+from .sdk import MessageReader, MessageWriter, is_cancellation, sendable
 
 _SEND_SECONDS = 0.5
 
@@ -23,20 +23,15 @@ class WatchedReader(MessageReader):
     """The SDK's read stream; tells the report when it ends."""
 
     def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:
-        self._inner = inner
+        self.inner = inner
         self._report = report
         self._tasks = tasks
         self._closed = False
 
-    @property
-    def last_context(self) -> Any:
-        """The context of the task that put the last message in; the SDK's receive loop looks for it."""
-        return self._inner.last_context
-
     async def receive(self) -> SessionMessage | Exception:
         while True:
             try:
-                item = await self._inner.receive()
+                item = await self.inner.receive()
             except anyio.EndOfStream:
                 self._report.mark_lost()
                 raise
@@ -57,7 +52,7 @@ class WatchedReader(MessageReader):
     async def _pass_over(self) -> None:
         with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError):
             while True:
-                await self._inner.receive()
+                await self.inner.receive()
 
 
 class RecordingWriter(MessageWriter):

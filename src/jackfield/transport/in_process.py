@@ -24,7 +24,7 @@ from ..config.servers import InProcessConfig
 from ..errors import JackfieldError, ServerStartError, SessionTerminatedError, root_cause
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageWriter, message_text, read_message
+from .sdk import MessageReader, MessageWriter, message_text, read_message
 
 # How many messages a server may be ahead of its reader before it waits.
 _UNREAD_MESSAGES = 16

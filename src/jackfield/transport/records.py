@@ -27,7 +27,7 @@ from mcp.types import (
 
 from ..errors import JackfieldError
 from ..masking import mask
-from .sdk_streams import cancelled_id
+from .sdk import cancelled_id
 
 _REMEMBERED_IDS = 1024
 

@@ -82,31 +82,12 @@ def repaired(method: str, version: str, result: dict[str, Any], *, uri: str = ""
         result: As it came; not changed.
         uri: Of the resource that was asked for.
     """
-    if method == "tools/call" and _is_plain(result) and ("resultType" in result or version not in _TYPED_VERSIONS):
-        return result
     repair = _Repair(method, version, uri)
     try:
         is_fine = repair.misfit(result) is None and not (method == "tools/list" and _has_odd_schema(result))
         return result if is_fine else repair.of(result)
     except (RecursionError, ValueError):
         return result  # Nested too deep to be looked at: the SDK says so.
-
-
-def _is_plain(result: Mapping[str, Any]) -> bool:
-    """Whether a result is obviously right, as nearly all are: text, and what goes with it."""
-    content = result.get("content")
-    if not isinstance(content, list):
-        return False
-    for block in cast("list[Any]", content):
-        parts = as_table(block)
-        if len(parts) != 2 or parts.get("type") != "text" or not isinstance(parts.get("text"), str):
-            return False
-    return (
-        isinstance(result.get("structuredContent", {}), dict)
-        and isinstance(result.get("isError", False), bool)
-        and result.get("resultType", "complete") == "complete"
-        and "_meta" not in result
-    )
 
 
 class _Repair:

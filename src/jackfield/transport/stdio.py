@@ -28,7 +28,7 @@ from .child import ChildProcess, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk_streams import MessageReader, MessageWriter, is_cancellation, message_text, read_message
+from .sdk import MessageReader, MessageWriter, is_cancellation, message_text, read_message
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5

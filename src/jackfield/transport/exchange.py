@@ -1,0 +1,235 @@
+"""What stands between a transport and the SDK: answers are repaired before the SDK checks them, and requests of the
+server beyond `max_server_requests` are refused at once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.shared.message import SessionMessage
+from mcp.types import URL_ELICITATION_REQUIRED, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+
+from ..events import SessionLog
+from ..masking import mask, masked
+from .probe import EraProbe
+from .repairs import REPAIRED_METHODS, repaired
+from .report import ConnectionReport
+from .sdk import MessageReader, MessageWriter, cancelled_id
+
+REFUSED_CODE = -32000
+"""The JSON-RPC code of a refusal; the range is for errors of an implementation's own."""
+
+# How long reading stops for a server that sends requests quicker than it takes their refusals.
+_STALL_SECONDS = 1.0
+
+
+class ServerRequests:
+    """The server's requests on one connection that are not answered yet.
+
+    Args:
+        report: Names the limit, and hears when it is reached.
+        tasks: In which refusals are sent.
+        writer: Where they go.
+    """
+
+    def __init__(self, report: ConnectionReport, tasks: TaskGroup, writer: MessageWriter) -> None:
+        self._report = report
+        self._limit = report.config.session.max_server_requests
+        self._tasks = tasks
+        self._writer = writer
+        self._under_way: Counter[str | int] = Counter()
+        self._count = 0
+        self._told_at = -1.0
+        self._refusals, self._to_send = anyio.create_memory_object_stream[SessionMessage](self._limit)
+        self._is_sending = False
+        self._is_stalled = False
+
+    async def admits(self, message: object) -> bool:
+        """Whether a message that came is handed on; a request that is not is refused here."""
+        # Nothing is written for a request that its sender gave up.
+        self._ended(cancelled_id(message))
+        if not isinstance(message, JSONRPCRequest):
+            return True
+        if self._count < self._limit:
+            self._count += 1
+            self._under_way[message.id] += 1
+            return True
+        await self._refuse(message)
+        return False
+
+    def answered(self, message: object) -> None:
+        """An answer to the server was written, or could not be."""
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            self._ended(message.id)
+
+    def _ended(self, request_id: Any) -> None:
+        if isinstance(request_id, str | int) and self._under_way[request_id] > 0:
+            self._count -= 1
+            self._under_way[request_id] -= 1
+        if isinstance(request_id, str | int) and self._under_way[request_id] == 0:
+            del self._under_way[request_id]
+
+    async def _refuse(self, request: JSONRPCRequest) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= 1 or self._told_at < 0:
+            self._told_at = now
+            self._report.reach_limit("max_server_requests", f"has {self._limit} requests of its own under way")
+        if not self._is_sending:
+            self._is_sending = True
+            self._tasks.start_soon(self._send_refusals)
+        text = f"The client has {self._limit} requests of this server under way already; ask again later."
+        error = ErrorData(code=REFUSED_CODE, message=text)
+        refusal = SessionMessage(JSONRPCError(jsonrpc="2.0", id=request.id, error=error))
+        # A server that does not take them must not stop what else it says from being read.
+        with anyio.move_on_after(0 if self._is_stalled else _STALL_SECONDS) as scope:
+            await self._refusals.send(refusal)
+        self._is_stalled = scope.cancelled_caught
+
+    async def _send_refusals(self) -> None:
+        async for refusal in self._to_send:
+            try:
+                await self._writer.send(refusal)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
+
+    def close(self) -> None:
+        """Nothing more is refused."""
+        self._refusals.close()
+        self._to_send.close()
+
+
+class Answers:
+    """The requests of one connection whose answers may need repair.
+
+    Args:
+        log: Of the session.
+    """
+
+    def __init__(self, log: SessionLog) -> None:
+        self.version: str | None = None
+        """The protocol version, once it is negotiated."""
+        self._log = log
+        self._asked: dict[str, tuple[str, str]] = {}
+
+    def asked(self, message: object) -> None:
+        """Note a message that is sent."""
+        if isinstance(message, JSONRPCRequest) and message.method in REPAIRED_METHODS:
+            uri = (message.params or {}).get("uri")
+            self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
+        elif (cancelled := cancelled_id(message)) is not None:
+            self._asked.pop(str(cancelled), None)
+
+    def answered(self, message: object) -> None:
+        """Repair an answer that came, where it needs that."""
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return
+        method, uri = self._asked.pop(str(message.id), ("", ""))
+        if isinstance(message, JSONRPCError):
+            # Before the SDK has it in exceptions, spans and its log.
+            message.error.message = mask(message.error.message)
+            if message.error.code != URL_ELICITATION_REQUIRED:
+                message.error.data = masked(message.error.data)
+        if method and self.version is not None and isinstance(message, JSONRPCResponse):
+            if method == "tools/call" and _is_plain(message.result, self.version):
+                return
+            try:
+                message.result = repaired(method, self.version, message.result, uri=uri)
+            except Exception:
+                # Never at the cost of the connection; the SDK says what is wrong with it.
+                self._log.exception("An answer to %s could not be repaired", method)
+
+
+def _is_plain(result: Mapping[str, Any], version: str) -> bool:
+    """Whether the result of a call is obviously right, as nearly all are: text, and what goes with it."""
+    content = result.get("content")
+    if not isinstance(content, list):
+        return False
+    for block in cast("list[Any]", content):
+        if not isinstance(block, dict):
+            return False
+        parts = cast("dict[str, Any]", block)
+        if len(parts) != 2 or parts.get("type") != "text" or not isinstance(parts.get("text"), str):
+            return False
+    return (
+        isinstance(result.get("structuredContent", {}), dict)
+        and isinstance(result.get("isError", False), bool)
+        and result.get("resultType", "complete") == "complete"
+        and "_meta" not in result
+        and ("resultType" in result or version not in MODERN_PROTOCOL_VERSIONS)
+    )
+
+
+class ServerReader(MessageReader):
+    """What the server says: answers are repaired, requests beyond the limit are left out."""
+
+    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
+        self.inner = inner
+        self._answers = answers
+        self._requests = requests
+        self._probe = probe
+
+    async def receive(self) -> SessionMessage | Exception:
+        while True:
+            item = await (self.inner.receive() if self._probe.is_over else self._receive_at_opening())
+            if not isinstance(item, SessionMessage):
+                return item
+            self._answers.answered(item.message)
+            if await self._requests.admits(item.message):
+                return item
+
+    async def _receive_at_opening(self) -> SessionMessage | Exception:
+        while True:
+            item: SessionMessage | Exception | None = None
+            with self._probe.waiting():
+                item = await self.inner.receive()
+            if item is None:
+                return self._probe.overdue()
+            if isinstance(item, Exception):
+                return item
+            if (taken := self._probe.came(item)) is not None:
+                return taken
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+class ServerWriter(MessageWriter):
+    """What is said to the server."""
+
+    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
+        self._inner = inner
+        self._answers = answers
+        self._requests = requests
+        self._probe = probe
+
+    async def send(self, item: SessionMessage, /) -> None:
+        self._answers.asked(item.message)
+        if not self._probe.is_over:
+            self._probe.sent(item.message)
+        try:
+            await self._inner.send(item)
+        finally:
+            self._requests.answered(item.message)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def exchange(
+    reader: Any, writer: Any, answers: Answers, probe: EraProbe, report: ConnectionReport
+) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
+    """The two streams of a transport, with what stands between it and the SDK."""
+    async with anyio.create_task_group() as tasks:
+        requests = ServerRequests(report, tasks, writer)
+        try:
+            yield ServerReader(reader, answers, requests, probe), ServerWriter(writer, answers, requests, probe)
+        finally:
+            tasks.cancel_scope.cancel()
+            requests.close()

@@ -1,0 +1,74 @@
+"""What transports use of the SDK without its promise: each test here fails when that moves."""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import ContextVar, copy_context
+from types import SimpleNamespace
+
+import anyio
+import httpx2
+import pytest
+from mcp.client import ClientRequestContext, ClientSession
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCRequest, ListRootsResult
+
+from jackfield.transport.sdk import SSE_EVENT_BYTES, MessageReader, MessageWriter
+
+trace: ContextVar[str] = ContextVar("trace", default="lost")
+
+
+class OneRequest(MessageReader):
+    """A server that asks for roots once, in a context of the transport's."""
+
+    def __init__(self) -> None:
+        context = copy_context()
+        context.run(trace.set, "kept")
+        self.inner = SimpleNamespace(last_context=context)
+        self._to_come = [SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=1, method="roots/list"))]
+        self.answered = anyio.Event()
+
+    async def receive(self) -> SessionMessage:
+        if not self._to_come:
+            await self.answered.wait()
+            raise anyio.EndOfStream
+        return self._to_come.pop()
+
+    async def aclose(self) -> None: ...
+
+
+class Answers(MessageWriter):
+    def __init__(self, answered: anyio.Event) -> None:
+        self._answered = answered
+
+    async def send(self, item: SessionMessage, /) -> None:
+        self._answered.set()
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.anyio
+async def test_the_receive_loop_looks_for_the_context_of_the_last_message() -> None:
+    seen: list[str] = []
+
+    async def roots(context: ClientRequestContext) -> ListRootsResult:
+        seen.append(trace.get())
+        return ListRootsResult(roots=[])
+
+    reader = OneRequest()
+    with anyio.fail_after(10):
+        async with ClientSession(reader, Answers(reader.answered), list_roots_callback=roots):
+            await reader.answered.wait()
+    assert seen == ["kept"]
+
+
+def test_the_bound_of_events_over_sse_is_httpx2s_and_cannot_be_set() -> None:
+    assert "max_sse_event_size" not in inspect.signature(sse_client).parameters
+    default = inspect.signature(httpx2.EventSource).parameters["max_event_size"].default
+    assert default == 1024 * 1024 > SSE_EVENT_BYTES
+
+
+def test_the_bound_of_events_over_streamable_http_can_be_lifted() -> None:
+    assert "max_sse_event_size" in inspect.signature(streamable_http_client).parameters
