@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
+from mcp.types import CallToolResult
 from tests.conftest import Scripted
 
 from jackfield import MCPClientSessionManager, SessionConfig, ToolError, ToolResult
+from jackfield.session.rounds import _Answer
 
 LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
 ROWS = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
@@ -154,3 +159,56 @@ async def test_a_server_that_asks_to_be_asked_again(scripted: Scripted, rounds: 
         with pytest.raises(ToolError, match="more than 10 rounds"):
             await called(scripted, results, "stdio modern")
     assert scripted.asked.count("tools/call") == rounds + (rounds < 10)
+
+
+PIXEL = "iVBORw0KGgo="
+CORPUS: list[dict[str, object]] = [
+    {"content": []},
+    answer(),
+    answer(isError=True),
+    answer(structuredContent={"rows": 3, "deep": [{"a": None}]}),
+    answer(_meta={"io.example/trace": [1, 2]}, extra={"kept": True}),
+    {"content": [{"type": "text", "text": "é", "annotations": {"audience": ["user"], "priority": 0.5}}]},
+    {
+        "content": [
+            {"type": "image", "data": PIXEL, "mimeType": "image/png"},
+            {"type": "audio", "data": PIXEL, "mimeType": "audio/wav", "_meta": {"a": 1}},
+            {"type": "resource_link", "uri": "file:///a", "name": "a"},
+            {"type": "resource", "resource": {"uri": "file:///a", "text": "words", "mimeType": "text/plain"}},
+            {"type": "resource", "resource": {"uri": "file:///b", "blob": PIXEL}},
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("wire", CORPUS, ids=range(len(CORPUS)))
+def test_a_result_is_what_the_sdk_makes_of_it_and_who_gave_it(wire: dict[str, object]) -> None:
+    sdk = CallToolResult.model_validate(wire, by_name=False)
+    result = ToolResult.of(_Answer.model_validate(wire, by_name=False), server_name="s", tool_name="t")
+    assert (result.server_name, result.tool_name, result.generation) == ("s", "t", 1)
+    assert (result.state_lost, result.problems, result.server_content) == (False, [], None)
+    assert {name: getattr(result, name) for name in CallToolResult.model_fields} == {
+        name: getattr(sdk, name) for name in CallToolResult.model_fields
+    }
+    assert result.model_fields_set == sdk.model_fields_set
+    assert result.model_dump(by_alias=True, exclude_unset=True, mode="json") == wire
+    same = [
+        ToolResult.model_validate_json(result.model_dump_json(by_alias=True), by_name=False),
+        result.model_copy(),
+        copy.copy(result),
+        copy.deepcopy(result),
+        pickle.loads(pickle.dumps(result)),
+    ]
+    for other in same:
+        assert [block.model_dump() for block in other.content] == [block.model_dump() for block in result.content]
+        assert other.model_dump(by_alias=True) == result.model_dump(by_alias=True)
+    assert same[1:] == [result] * 4
+    assert repr(same[1]) == repr(result)
+    result.structured_content, result.generation = {"changed": 1}, 2
+    assert same[2].structured_content == sdk.structured_content
+
+
+def test_a_server_cannot_say_what_is_ours_to_say() -> None:
+    forged = {"state_lost": True, "stateLost": True, "serverName": "mine", "problems": ["none"], "generation": 7}
+    result = ToolResult.of(_Answer.model_validate(answer(**forged)), server_name="s", tool_name="t")
+    assert (result.server_name, result.generation, result.state_lost, result.problems) == ("s", 1, False, [])

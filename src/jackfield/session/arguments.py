@@ -18,6 +18,7 @@ from ..catalog.signature import signature
 from ..config.keys import CheckMode
 from ..errors import InvalidArgumentsError, in_short, nearest
 from .leniency import relaxed, without_refused_nulls
+from .quick_checks import quick_check
 
 
 class ArgumentCheck:
@@ -39,8 +40,8 @@ class ArgumentCheck:
         self._server_name = server_name
         self._tool_name = tool_name
         self._schema = schema
-        self._is_lenient = mode == "lenient"
-        self._validator = None if mode == "off" else _compile(schema)
+        self._mode = mode
+        self._quick = quick_check(schema)
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments to send: those given, if they fit.
@@ -52,13 +53,13 @@ class ArgumentCheck:
             InvalidArgumentsError: They do not fit; the hint is the tool's signature.
         """
         given = dict(arguments)
-        if self._validator is None:
+        if self._mode == "off" or (self._quick is not None and self._quick(given)) or self._validator is None:
             return given
         try:
             if self._validator.is_valid(given):
                 return given
             errors = self._validator.iter_errors
-            if self._is_lenient:
+            if self._mode == "lenient":
                 errors = self._lax.iter_errors
                 pruned = without_refused_nulls(given, errors)
                 if self._lax.is_valid(pruned):
@@ -74,6 +75,10 @@ class ArgumentCheck:
             sent=False,
             hint=f"Call it as {signature(self._tool_name, self._schema)}",
         )
+
+    @cached_property
+    def _validator(self) -> Validator | None:
+        return _compile(self._schema)
 
     @cached_property
     def _lax(self) -> Validator:
@@ -111,7 +116,11 @@ class OutputCheck:
 
     def __init__(self, schema: Mapping[str, Any] | None) -> None:
         self._schema = schema
-        self._validator = None if schema is None else _compile(schema)
+        self._quick = None if schema is None else quick_check(schema)
+
+    @cached_property
+    def _validator(self) -> Validator | None:
+        return None if self._schema is None else _compile(self._schema)
 
     def problem(self, structured: Any, *, is_given: bool) -> str | None:
         """What is wrong with structured content, in words.
@@ -122,7 +131,7 @@ class OutputCheck:
 
         Source: MCP 2025-11-25, server/tools "Output Schema": servers MUST conform, clients SHOULD validate.
         """
-        if self._schema is None:
+        if self._schema is None or (is_given and self._quick is not None and self._quick(structured)):
             return None
         if self._validator is None:
             return "the tool's outputSchema is no valid JSON Schema, so structuredContent was not checked"

@@ -43,13 +43,26 @@ class ToolResult(CallToolResult):
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
         """Wrap a result of the SDK without validating it once more."""
         flaws = take_flaws(result)
-        values = {**result.__dict__, **(result.model_extra or {})}
+        values = {
+            **result.__dict__,
+            "server_name": server_name,
+            "tool_name": tool_name,
+            "generation": 1,
+            "state_lost": False,
+            "problems": list(flaws.problems),
+            "server_content": None,
+        }
         given = set(result.model_fields_set)
         if flaws.structured:
             values["structured_content"] = flaws.structured[0]
             given.add("structured_content")
-        values |= {"server_name": server_name, "tool_name": tool_name, "problems": list(flaws.problems)}
-        return cls.model_construct(_fields_set=given, **values)
+        # What `model_construct` does, without looking for each field by each of its names: a call's own cost.
+        made = cls.__new__(cls)
+        object.__setattr__(made, "__dict__", values)
+        object.__setattr__(made, "__pydantic_fields_set__", given)
+        object.__setattr__(made, "__pydantic_extra__", dict(result.model_extra or {}))
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ Source: SEP-414 (trace context in `_meta`); OpenTelemetry semantic conventions f
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import trace
 
@@ -18,9 +18,18 @@ from ..errors import JackfieldError
 _tracer = trace.get_tracer("jackfield")
 
 
+_NO_SPAN = nullcontext(trace.INVALID_SPAN)
+
+
+def span(name: str, server_name: str) -> AbstractContextManager[trace.Span]:
+    """A span around the block; an exception ends it with an error status. Nothing where no tracing is set up."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return _NO_SPAN
+    return _span(name, server_name)
+
+
 @contextmanager
-def span(name: str, server_name: str) -> Generator[trace.Span]:
-    """A span around the block; an exception ends it with an error status."""
+def _span(name: str, server_name: str) -> Generator[trace.Span]:
     with _tracer.start_as_current_span(name, attributes={"mcp.server.name": server_name}) as current:
         try:
             yield current
