@@ -63,7 +63,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def without_values(query: str) -> str:
-    """A query in which paths and addresses stand as what they are: what they are called tells of no tool."""
+    """A query in which paths and addresses are replaced by their kind, since their names do not describe a tool."""
 
     def kind(match: re.Match[str]) -> str:
         name = re.split(r"[/\\]", match[0])[-1]
@@ -151,7 +151,7 @@ class WordIndex:
 
     @cached_property
     def _near(self) -> Mapping[str, Sequence[str]]:
-        """The words by what is left of them without one letter; made when a query has a word that no document has."""
+        """The words by their form without one letter; built when a query has a word that no document has."""
         near: dict[str, list[str]] = {}
         for token in self._scores:
             if len(token) >= _TYPO_LENGTH:
@@ -177,7 +177,7 @@ class WordIndex:
         return found
 
     def best_possible(self, asked: Sequence[str]) -> float:
-        """About what a document would score that had every word of the query."""
+        """Approximate score of a document that has every word of the query."""
         unknown = math.log(1 + (self.size + 0.5) / 0.5) / 2
         return sum(max(self._scores[word].values()) if word in self._scores else unknown for word in asked)
 
@@ -199,7 +199,7 @@ def _without_one(word: str) -> list[str]:
 
 
 def parameters(schema: object) -> Iterator[tuple[str, str]]:
-    """Name and description of a tool's parameters, with those of nested objects."""
+    """Names and descriptions of a tool's parameters, including nested objects."""
     for name, inner in as_table(as_table(schema).get("properties")).items():
         about = as_table(inner).get("description")
         yield name, about if isinstance(about, str) else ""

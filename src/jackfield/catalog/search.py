@@ -24,10 +24,10 @@ Embedder = Callable[[list[str]], Sequence[Sequence[float]]]
 """Vectors of texts, of length 1: their dot product says how alike they are."""
 
 ABSTAIN_BELOW = 0.1
-"""The share of what a tool could score at best, below which it is no answer."""
+"""Fraction of the best possible score below which a tool is not returned."""
 
 EMBEDDING_SHARE = 1.0
-"""How much likeness of meaning counts beside words."""
+"""Weight of semantic similarity relative to words."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ToolEntry:
 
 @dataclass(frozen=True)
 class ServerEntry:
-    """What is known of one server for searching."""
+    """Searchable data of one server."""
 
     name: str
     about: str
@@ -77,15 +77,15 @@ class Hit:
 
     tool: ToolEntry
     score: float
-    """0 to about 1: which share of what is possible for this query."""
+    """Fraction of the best possible score for this query, 0 to about 1."""
 
 
 class ToolSearch:
     """An index over the tools of some servers.
 
     Args:
-        servers: What they offer.
-        vectors: The tools' vectors in order, where an embedder is used.
+        servers: Their tools.
+        vectors: The tools' vectors in order, if an embedder is used.
     """
 
     def __init__(self, servers: Sequence[ServerEntry], vectors: Sequence[Sequence[float]] | None = None) -> None:
@@ -116,14 +116,14 @@ class ToolSearch:
         query_vector: Sequence[float] | None = None,
         abstain_below: float = ABSTAIN_BELOW,
     ) -> list[Hit]:
-        """The best tools for a query, best first; none where nothing fits.
+        """The best tools for a query, best first; empty if nothing matches.
 
         Args:
-            query: A tool's name or reference in any spelling, or what is to be done, in words.
-            limit: How many at most.
-            servers: Search these only.
-            query_vector: The query's vector, where the tools have some.
-            abstain_below: The least score of a hit.
+            query: A tool's name or reference in any spelling, or a task in words.
+            limit: Maximum number of tools.
+            servers: Search only these.
+            query_vector: The query's vector, if the tools have vectors.
+            abstain_below: Minimum score of a match.
         """
         wanted = None if servers is None else set(servers)
         scores = self._scores(query, query_vector)
@@ -158,7 +158,7 @@ class ToolSearch:
 
 
 def embedded_texts(server: ServerEntry, tool: ToolEntry) -> tuple[str, str]:
-    """What an embedder is given of a tool: what it is, and what it takes."""
+    """The texts of a tool for an embedder: its description and its parameters."""
     name = spelled_out(tool.name)
     takes = joined(part for pair in parameters(tool.input_schema) for part in (spelled_out(pair[0]), pair[1]))
     return (

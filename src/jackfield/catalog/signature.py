@@ -27,7 +27,7 @@ def _parameter(name: str, schema: Any, required: bool) -> str:
 
 
 def type_name(schema: Any) -> str:
-    """What a schema allows, in a word or two: `integer|null`, `string[]`."""
+    """The type that a schema allows, in short: `integer|null`, `string[]`."""
     parts = as_table(schema)
     if isinstance(values := parts.get("enum"), list):
         some = cast("list[Any]", values)

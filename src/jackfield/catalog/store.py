@@ -35,13 +35,13 @@ STALE_AFTER_SECONDS = 7 * 24 * 3600.0
 _LOCK_SECONDS = 0.5
 
 _KEPT_VARIANTS = 16
-"""So many entries are kept, however old, that differ from each other in values only."""
+"""Number of entries that differ only in values and are kept regardless of age."""
 
 _OF_0_1 = re.compile(r"[0-9a-f]{32}\.(json|lock)")
 """Files of Jackfield 0.1, which took entries that differ in values for one server."""
 
 _UNWRITTEN = (0, 0)
-"""In the place of a file's stamp: what is held is in no file."""
+"""Stands for a file's stamp if the entry is only in memory."""
 
 CatalogState = Literal["cold", "known", "stale", "broken"]
 
@@ -54,7 +54,7 @@ class CatalogDiff:
     added: Sequence[str] = ()
     removed: Sequence[str] = ()
     changed: Sequence[str] = ()
-    """Tools whose description or schema is not the one that was accepted: a changed tool can be an attack."""
+    """Tools whose description or schema differs from the accepted one: a changed tool can be an attack."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
@@ -62,7 +62,7 @@ class CatalogDiff:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What is known of one server."""
+    """Cached data of one server."""
 
     schema_version: int = SCHEMA_VERSION
     server_name: str = ""
@@ -90,7 +90,7 @@ class CatalogEntry:
 
     @property
     def known_version(self) -> str:
-        """The protocol version that the server spoke last; empty where that is not known, or too long ago."""
+        """The protocol version that the server last spoke; empty if unknown or too old."""
         return self.protocol_version if time.time() - self.version_learnt_at < STALE_AFTER_SECONDS else ""
 
     @property
@@ -110,7 +110,7 @@ class CatalogEntry:
 
 
 def difference(server_name: str, before: CatalogEntry | None, after: CatalogEntry | None) -> CatalogDiff:
-    """What changed in a server's tools from one listing to another; nothing where one of them is not known."""
+    """Changes in a server's tools between two listings; empty if one of them is unknown."""
     if before is None or after is None or not before.fetched_at:
         return CatalogDiff(server_name)
     known, listed = ({str(tool["name"]): _hash(tool) for tool in entry.tools} for entry in (before, after))
@@ -123,11 +123,11 @@ def difference(server_name: str, before: CatalogEntry | None, after: CatalogEntr
 
 
 class Catalog:
-    """Remembers what servers offer.
+    """Stores on disk what servers offer.
 
     Args:
         folder: Where the files are; `JACKFIELD_CACHE_DIR`, or else the user's cache directory, if omitted.
-        embedder: Gives texts vectors, so that search goes by meaning as well as by words.
+        embedder: Maps texts to vectors, for semantic search in addition to words.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, embedder: Embedder | None = None) -> None:
@@ -143,7 +143,7 @@ class Catalog:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         if self._folder is None:
             if given := os.environ.get("JACKFIELD_CACHE_DIR"):
                 self._folder = Path(given) / "catalog"
@@ -156,7 +156,7 @@ class Catalog:
     # Reading
 
     def entry(self, config: Outlined) -> CatalogEntry | None:
-        """What is known of a server; `None` where nothing is, or where the file cannot be read."""
+        """The entry of a server; `None` if there is none or its file cannot be read."""
         path = self._path(config)
         try:
             status = path.stat()
@@ -184,7 +184,7 @@ class Catalog:
         return "stale" if entry.is_outdated or time.time() - entry.fetched_at > STALE_AFTER_SECONDS else "known"
 
     def is_listed(self, config: Outlined) -> bool:
-        """Whether the server's tools were ever listed; one that failed before is not."""
+        """Whether the server's tools were ever listed successfully."""
         entry = self.entry(config)
         return entry is not None and entry.fetched_at > 0
 
@@ -194,7 +194,7 @@ class Catalog:
         return [] if entry is None else [tool for tool in _tools(entry) if config.lets_in(tool.name)]
 
     def search(self, configs: Sequence[Outlined]) -> ToolSearch:
-        """An index over the tools of these servers; made anew only where a listing changed."""
+        """An index over the tools of these servers; rebuilt only if a listing changed."""
         entries = [(config, entry) for config in configs if (entry := self.entry(config)) is not None]
         key = tuple(
             (config.server_name, f"{entry.listing_hash}{config.include}{config.exclude}") for config, entry in entries
@@ -215,7 +215,7 @@ class Catalog:
         return search
 
     def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
-        """The vectors of some queries, where there is an embedder."""
+        """The vectors of some queries, if there is an embedder."""
         if self.embedder is None or not queries:
             return None
         return self.embedder([without_values(query) for query in queries])
@@ -233,7 +233,7 @@ class Catalog:
         protocol_version: str = "",
         open_seconds: float | None = None,
     ) -> CatalogDiff:
-        """Remember a listing; returns what changed. Where the disk does not let it, nothing is remembered."""
+        """Store a listing; returns the changes. If it cannot be written to disk, it is not stored."""
         before = self.entry(config)
         tools, server_info, instructions = _without_secrets([list(tools), dict(server_info or {}), instructions])
         listed = {str(tool["name"]): _hash(tool) for tool in tools}
@@ -261,7 +261,7 @@ class Catalog:
         return difference(config.server_name, before, self._change(config, renewed))
 
     def record_failure(self, config: Outlined, error: JackfieldError) -> None:
-        """Remember that a server could not be opened. What it offered is kept."""
+        """Record that a server could not be opened. Its last listing is kept."""
         self._change(
             config,
             lambda entry: replace(
@@ -286,7 +286,7 @@ class Catalog:
             self._change(config, lambda entry: replace(entry or CatalogEntry(), is_outdated=True))
 
     def accept(self, config: Outlined) -> list[str]:
-        """Take the server's tools as they are now; returns the names of those that had changed."""
+        """Accept the server's current tools; returns the names of those that had changed."""
         entry = self.entry(config)
         changed = entry.changed if entry is not None else []
         if changed:
@@ -300,7 +300,7 @@ class Catalog:
         return changed
 
     def forget(self, config: Outlined) -> None:
-        """Remove what is known of a server."""
+        """Remove a server's entry."""
         self._loaded.pop(path := self._path(config), None)
         with contextlib.suppress(OSError):
             path.unlink()
@@ -331,7 +331,7 @@ class Catalog:
             return change(self.entry(config))
 
     def _make_room(self, new: Path) -> None:
-        """Remove what a new file makes useless: older values of the same entry, and files of Jackfield 0.1."""
+        """Remove files that a new one makes obsolete: older values of the same entry, and files of Jackfield 0.1."""
         variants: list[tuple[float, Path]] = []
         for path in self.folder.iterdir():
             with contextlib.suppress(OSError):  # gone meanwhile
@@ -350,7 +350,7 @@ def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
 
 
 def _without_secrets(said: list[Any]) -> list[Any]:
-    """What a server says of itself, without what it quotes of what it was sent."""
+    """A server's description of itself, without quoted secrets."""
     text = json.dumps(said)
     return said if mask(text) == text else masked(said)
 
@@ -360,7 +360,7 @@ def _hash(value: object) -> str:
 
 
 def _read(path: Path) -> CatalogEntry | None:
-    """An entry, or `None` where the file is cut off, garbage, or of another version."""
+    """An entry, or `None` if the file is truncated, corrupt or of another version."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from ..private_files import write_private
 from .search import Embedder
 
 VIEW_WEIGHTS = (0.6, 0.4)
-"""How much what a tool is, and what it takes, count in its vector."""
+"""Weights of a tool's description and parameters in its vector."""
 
 
 class VectorCache:
@@ -30,7 +30,7 @@ class VectorCache:
         self._embedder = embedder
 
     def of_tools(self, views: Iterable[Sequence[str]]) -> list[list[float]]:
-        """A vector for each tool, of the texts that tell of it."""
+        """A vector for each tool, from the texts that describe it."""
         texts = list(views)
         known = self._read()
         hashes = {text: self._hash(text) for view in texts for text in view}
@@ -61,7 +61,7 @@ class VectorCache:
 
 
 def mixed(vectors: Sequence[Sequence[float]]) -> list[float]:
-    """One vector of those of a tool's texts."""
+    """Combine the vectors of a tool's texts."""
     return [
         sum(weight * part for weight, part in zip(VIEW_WEIGHTS, parts, strict=True))
         for parts in zip(*vectors, strict=True)
@@ -90,7 +90,7 @@ def offline_embedder() -> Embedder:
 
 @contextlib.contextmanager
 def _logging_as_it_is() -> Generator[None]:
-    """Imports what would set up logging for the whole program: `logging.basicConfig` does nothing where there is a
+    """Keep imports from configuring logging for the whole program: `logging.basicConfig` does nothing if there is a
     handler."""
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)

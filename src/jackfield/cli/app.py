@@ -60,7 +60,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def _guarded(arguments: Sequence[str]) -> int:
-    """Run the command, and tell of the error that ends it."""
+    """Run the command and report the error that ends it."""
     # Imported here, so that Ctrl-C is heeded as early as can be.
     from ..errors import JackfieldError
     from . import exits
@@ -85,7 +85,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 
 def _unexpected(error: Exception, *, verbose: bool) -> JackfieldError:
-    """The error for an exception that nobody thought of."""
+    """The error for an unexpected exception."""
     from ..extras import missing_extra
     from . import exits
 

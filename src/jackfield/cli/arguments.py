@@ -37,10 +37,10 @@ def arguments_for(
 
     Args:
         tool: With its schema.
-        given: As they stand on the command line.
-        listed_at: When the tool was listed (seconds since the epoch), where that was not just now.
+        given: As written on the command line.
+        listed_at: When the tool was listed (seconds since the epoch), unless that was just now.
         mode: How closely they are checked, as the server's `check_arguments` has it.
-        warn: Told of arguments that are sent although they look like a slip.
+        warn: Called for arguments that are sent although they look like a mistake.
 
     Raises:
         InvalidArgumentsError: They do not fit; nothing was sent. Names each, its type and the tool's signature.
@@ -101,7 +101,7 @@ def _misfit(tool: ToolEntry, problems: Sequence[str], listed_at: float | None) -
 
 
 def listing_age(server_name: str, listed_at: float | None) -> str:
-    """Where the catalog and not the server had the word: when it was told, and how to have it told anew."""
+    """If the arguments were checked against the catalog: how old its listing is, and how to refresh it."""
     seconds = 0.0 if listed_at is None else time.time() - listed_at
     if seconds < _FRESH_SECONDS:
         return ""
@@ -109,7 +109,7 @@ def listing_age(server_name: str, listed_at: float | None) -> str:
 
 
 def _may_be_given(name: str, schema: Schema) -> bool:
-    """Whether the schema lets an argument of that name in; what it says of patterns is checked as a whole."""
+    """Whether the schema allows an argument of that name; patterns are checked with the whole schema."""
     properties = as_table(schema.get("properties"))
     return name in properties or schema.get("additionalProperties") is not False or "patternProperties" in schema
 
@@ -163,7 +163,7 @@ def _checked_whole(
 
 
 def _type_name(schema: object, root: Schema) -> str:
-    """What may be written, with references followed: their names say nothing to whoever does not see the schema."""
+    """The accepted values, with references resolved: their names mean nothing without the schema."""
     from ..catalog.signature import type_name
 
     return "|".join(dict.fromkeys(type_name(part) for part in alternatives(schema, root)))

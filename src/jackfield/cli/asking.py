@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Asked:
-    """What came of it."""
+    """Result of asking the servers."""
 
     configs: dict[str, ServerConfig] = field(default_factory=dict[str, "ServerConfig"])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
@@ -35,7 +35,7 @@ class Asked:
 
 
 def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> Asked:
-    """Open servers, list their tools for the catalog, and close them; tells of those that failed.
+    """Open servers, list their tools for the catalog, and close them; reports those that failed.
 
     Args:
         invocation: Where the servers are.
@@ -104,7 +104,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
 
 
 class Progress:
-    """One line for each server on the terminal while they are asked, gone afterwards; nothing where there is none.
+    """Shows one line for each server on the terminal while they are asked, and removes them afterwards.
 
     Args:
         output: Says whether there is a terminal.
@@ -150,6 +150,6 @@ class Progress:
         self._stack.close()
 
     def show(self, name: str, state: str, *, is_done: bool = False) -> None:
-        """Say where a server stands."""
+        """Show the state of a server."""
         if self._show is not None:
             self._show(name, state, is_done)

@@ -81,7 +81,7 @@ def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConf
     Args:
         invocation: Where the servers are.
         server: Its name, or a URL.
-        trusted: Ask whether it is accepted; not to be left out where it is to be reached.
+        trusted: Ask the user to accept it if necessary; required before it is contacted.
     """
     from ..config.servers import HttpConfig, RemoteConfig, SseConfig, transport_of
 
@@ -144,7 +144,7 @@ def _sign_in(
 
 
 class _Person:
-    """Whoever sits at the terminal, or works it by a pipe."""
+    """The user at the terminal or at the other end of a pipe."""
 
     def __init__(self, output: Output, address: str, *, opens_browser: bool) -> None:
         self._output = output

@@ -1,4 +1,4 @@
-"""Takes plain values from the command line without pydantic.
+"""Converts plain values from the command line without pydantic.
 
 Typer (0.29) converts every value, texts too, by pydantic, whose import takes longer than all else that a short command
 does. This gives the parameters whose values are texts, numbers and paths a converter of their own through the method
@@ -48,7 +48,7 @@ class _Plain:
 
 
 def make_cheap(command: Any) -> None:
-    """Give the plain parameters of a command, and of those below it, converters that need no pydantic."""
+    """Give the plain parameters of a command and its subcommands converters that need no pydantic."""
     its_own: Callable[[Any], list[Any]] = command.get_params
 
     def get_params(context: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The commands, and what all of them share on the command line. Imports nothing, so that Ctrl-C is heeded early."""
+"""The commands, and what all of them share on the command line. Imports nothing, so that Ctrl-C works early."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Completes a command line: commands, options, servers, tools, and a tool's arguments by its schema in the catalog.
 
 The shells' scripts (`completion.py`) call `jackfield __complete SHELL LINE`. It starts no server and never fails: what
-cannot be told is not offered. What a command takes is told by the metavars of its arguments and options: `SERVER`,
+cannot be told is not offered. The metavars of a command's arguments and options say what they accept: `SERVER`,
 `SERVER.TOOL`, `SERVER[.TOOL]`, `KEY=VALUE` (after a tool), `FILE`, `FOLDER`, or the words themselves, as in `bash|zsh`.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .servers import Servers
 
 Candidate = tuple[str, str]
-"""What a word may be, and what that is."""
+"""A candidate and its description."""
 
 _WORDS = re.compile(r"[a-z]+(\|[a-z]+)+")
 _BREAKS = "=:"
@@ -34,16 +34,16 @@ _BREAKS = "=:"
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be completed."""
+    """The position to complete."""
 
     before: list[str]
     """The words before, without the program's name."""
     word: str
-    """What is there of the word."""
+    """The part of the word that is already typed."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print what the last word of a line may be: one candidate a line, with a tab before what it is."""
+    """Print the candidates for the last word of a line: one per line, with a tab before its description."""
     shell, line = (*arguments, "", "")[:2]
     candidates: list[Candidate] = []
     with contextlib.suppress(Exception):
@@ -217,7 +217,7 @@ def _tools(word: str, servers: Servers, *, also_servers: bool) -> Iterator[Candi
 
 
 def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> Iterator[Candidate]:
-    """`name=` for the arguments that are not given yet; behind it what it may be, where the schema tells."""
+    """`name=` for the arguments that are missing so far; after it, the values that the schema allows."""
     from .known import resolve_tool
 
     schema = resolve_tool(servers, positional[0]).input_schema
@@ -254,7 +254,7 @@ def _possible(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference within the tool's schema stands for."""
+    """The target of a reference within the tool's schema."""
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
         return schema

@@ -1,4 +1,4 @@
-"""`jackfield completion`: the shells' scripts. What is completed is decided in `completing.py`."""
+"""`jackfield completion`: the shells' scripts. `completing.py` decides on the candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`jackfield config`: where servers come from, what is wrong with them, and which are accepted."""
+"""`jackfield config`: the sources of servers, errors in their entries, and which are trusted."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _problem(found: FoundServer) -> ConfigError | None:
 
 
 def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="Its name.", metavar="SERVER")]) -> None:
-    """Say where a server comes from, what it is, and what it shadows."""
+    """Show where a server comes from, what it is, and what it shadows."""
     from .describe import described
 
     invocation = Invocation.of(context)

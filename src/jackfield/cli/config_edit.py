@@ -1,4 +1,4 @@
-"""`jackfield config import|add|remove`: change Jackfield's own files; those of other programs are never written."""
+"""`jackfield config import|add|remove`: change Jackfield's own files. Files of other programs are never written."""
 
 from __future__ import annotations
 

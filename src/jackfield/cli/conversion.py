@@ -33,7 +33,7 @@ _TYPES = {
     "items": "array",
     "prefixItems": "array",
 }
-"""What a schema without `type` is for, told by its other keywords."""
+"""The type of a schema without `type`, inferred from its other keywords."""
 
 
 class MisfitError(ValueError):
@@ -41,7 +41,7 @@ class MisfitError(ValueError):
 
 
 def converted(texts: Sequence[str], schema: object, root: Schema) -> Any:
-    """The value that is meant.
+    """Convert a text from the command line to the value that the schema expects.
 
     Args:
         texts: The text, or several where the argument was given several times.
@@ -69,9 +69,9 @@ def converted(texts: Sequence[str], schema: object, root: Schema) -> Any:
 
 
 def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schema]:
-    """The schemas of which a value has to fit one: references followed, unions and lists of types taken apart.
+    """The alternatives of a schema: references resolved, unions and lists of types expanded.
 
-    What it cannot take apart is given as it is; the whole schema is checked later all the same.
+    A schema that cannot be expanded is returned unchanged; the value is later checked against the whole schema.
     """
     if schema is False:
         return
@@ -100,7 +100,7 @@ def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schem
 
 
 def _referred(reference: str, root: Schema) -> object:
-    """The schema behind a reference into the same document; anything goes where there is none."""
+    """The target of a reference into the same document; a schema that allows anything if there is none."""
     found: object = root
     if not reference.startswith("#"):
         return True

@@ -1,4 +1,4 @@
-"""Says what a server's entry is, for people: before they accept it, and to explain it."""
+"""Describes a server's entry for people: before they accept it, and to explain it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .text import printable
 
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:
-    """What an entry says, in full but for its secrets: pairs of what it is about, and what it says."""
+    """The content of an entry, complete except for its secrets, as pairs of label and value."""
     entry = in_our_words(found.entry, found.source.dialect)
     for key, value in entry.items():
         match key:

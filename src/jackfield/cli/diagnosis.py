@@ -64,12 +64,12 @@ class Step:
 
 @dataclass
 class Diagnosis:
-    """What was found out about a server."""
+    """Findings about a server."""
 
     server_name: str
     steps: list[Step] = field(default_factory=list[Step])
     withheld: Sequence[str] = ()
-    """Variables that are set here and not handed on to it."""
+    """Variables that are set here and not passed on to it."""
     error: JackfieldError | None = None
     """Why it cannot be used, if it cannot."""
     stderr: str = ""
@@ -91,7 +91,7 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     Args:
         config: The server.
         catalog: Remembers what it lists.
-        tell: Called with each step as it begins.
+        tell: Called at the beginning of each step.
     """
     diagnosis = Diagnosis(config.server_name)
     if isinstance(config, StdioConfig) and (found := _found_command(config)):
@@ -165,7 +165,7 @@ def _stray_volatile(config: ServerConfig) -> list[str]:
 
 
 def _credentials_advice(config: RemoteConfig) -> Step | None:
-    """Whether the server itself tells where the client's credentials go to."""
+    """Whether the server itself names the authorization server that gets the client's credentials."""
     oauth = config.oauth
     if oauth is None or not oauth.is_automatic or oauth.issuer is not None:
         return None
@@ -182,7 +182,7 @@ def _path_of(config: StdioConfig) -> str | None:
 
 
 def _found_command(config: StdioConfig) -> str | None:
-    """Where the program is that will be started, if it is found."""
+    """The path of the program that will be started, if it is found."""
     found = shutil.which(config.command, path=_path_of(config))
     if found is None:
         return None

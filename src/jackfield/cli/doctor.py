@@ -1,4 +1,4 @@
-"""`jackfield doctor`: says what is wrong with servers, and how to fix it."""
+"""`jackfield doctor`: finds out what is wrong with servers and how to fix it."""
 
 from __future__ import annotations
 

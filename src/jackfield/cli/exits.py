@@ -1,4 +1,4 @@
-"""Exit codes: one table from an error's code to what the shell is told."""
+"""Exit codes: one table from error codes to exit codes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NOT_TRUSTED = 7
 INTERNAL = 70
 """A fault of Jackfield itself (`EX_SOFTWARE`)."""
 OUTPUT = 74
-"""What was asked for could not be written (`EX_IOERR`)."""
+"""The output could not be written (`EX_IOERR`)."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-"""Whoever read our output went away; what the shell says of programs that die of SIGPIPE."""
+"""The reader of the output is gone; the shell reports the same for programs that die of SIGPIPE."""
 
 _OF_CODE = {
     "tool_error": TOOL_ERROR,
@@ -50,7 +50,7 @@ _OF_CODE = {
 
 
 class ReaderGoneError(Exception):
-    """Whoever read stdout went away; not an `OSError`, of which typer would make an exit code of its own."""
+    """The reader of stdout is gone; not an `OSError`, which typer would turn into its own exit code."""
 
 
 class UsageError(JackfieldError, ValueError):
@@ -60,7 +60,7 @@ class UsageError(JackfieldError, ValueError):
 
 
 class OutputError(JackfieldError):
-    """What was asked for could not be written."""
+    """The output could not be written."""
 
     code = "output_failed"
 

@@ -1,6 +1,6 @@
-"""Sessions that `jackfield shell` holds between its lines, on an event loop in a thread of its own.
+"""Sessions that `jackfield shell` holds between its lines, on an event loop in a separate thread.
 
-Each command of a line runs as it would by itself; where it would open a server and close it again (`request.make`), it
+Each command of a line runs as usual; where it would open a server and close it again (`request.make`), it
 finds these sessions here, and uses them instead.
 """
 
@@ -30,7 +30,7 @@ _KEY = "shell"
 
 
 class HeldSessions:
-    """Sessions that stay open until this is left. Use it as a context manager; nothing is left of them afterwards."""
+    """Sessions that stay open until this context manager exits, which closes them completely."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -76,7 +76,7 @@ class HeldSessions:
         return self._manager
 
     def is_news(self, name: str, generation: int) -> bool:
-        """Whether the user was not told yet that the state of the sessions before this one is gone; told now."""
+        """Whether the loss of the previous session's state has not been reported yet; marks it as reported."""
         known, self._generations[name] = self._generations.get(name, 1), generation
         return generation > known
 
@@ -175,4 +175,4 @@ async def _new_manager() -> SessionManager:
 
 
 held_sessions: ContextVar[HeldSessions | None] = ContextVar("held_sessions", default=None)
-"""Those of the shell that runs the command, if one does."""
+"""The sessions of the shell that runs the command, if any."""

@@ -21,11 +21,11 @@ class Invocation:
 
     output: Output
     config_files: list[Path] = field(default_factory=list[Path])
-    """Given by `--config`; taken instead of what is discovered."""
+    """Files given by `--config`; used instead of discovered ones."""
 
     @classmethod
     def of(cls, context: typer.Context) -> Invocation:
-        """The one that a command's context carries."""
+        """The invocation in a command's context."""
         return cast("Invocation", context.obj)
 
     @cached_property

@@ -102,7 +102,7 @@ class KeptRequests:
 
 
 def run_kept(session: Requests, steps: Steps, *, timeout: float | None, on_progress: ProgressListener | None) -> Result:
-    """Make the steps on an open session; returns what they come to.
+    """Make the steps on an open session and return their results.
 
     Args:
         session: Makes the requests.

@@ -1,4 +1,4 @@
-"""What is known of servers and tools without asking them, as data and for people."""
+"""Cached knowledge about servers and tools, as data and for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def server_facts(servers: Servers, name: str) -> dict[str, Any]:
-    """What is known of a server.
+    """Cached knowledge about a server.
 
     `state` is that of the catalog (`cold`, `known`, `stale`, `broken`), or `untrusted`, or `invalid`.
     """
@@ -54,7 +54,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
 
 
 def problem_text(found: FoundServer, error: ConfigError) -> str:
-    """What is wrong with an entry, without the file and the server, which are told beside it."""
+    """The error in an entry, without file and server, which are shown next to it."""
     text = error.message.removeprefix(f"{found.source.path}: ").removeprefix(f"server {found.name!r}")
     return text.removeprefix(", ").removeprefix(": ")
 
@@ -65,7 +65,7 @@ def short_transport(transport: str | None) -> str:
 
 
 def tool_facts(tool: ToolEntry, entry: CatalogEntry | None) -> dict[str, Any]:
-    """What is known of a tool, without its schemas."""
+    """Cached knowledge about a tool, without its schemas."""
     from ..catalog.signature import signature
 
     return {
@@ -158,7 +158,7 @@ def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
 
 
 def where(facts: Mapping[str, Any]) -> str:
-    """Where a server stands, for people."""
+    """The state of a server, for people."""
     from pathlib import Path
 
     return shown_path(Path(facts["file"]))

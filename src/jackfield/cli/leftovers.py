@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _ADOPTERS = frozenset({"systemd", "init", "tini", "dumb-init", "docker-init", "launchd", "sh", "bash", "catatonit"})
-"""Who becomes the parent of a process whose own is gone; any other parent started it."""
+"""Processes that adopt orphans; any other parent started the process itself."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A process that nobody owns any more."""
+    """An orphaned server process."""
 
     pid: int
     command: str
 
 
 def leftovers() -> Iterator[Leftover]:
-    """Servers of this user that still run although who started them is gone. Linux only; elsewhere none is seen."""
+    """This user's servers that outlived the process that started them. Linux only; elsewhere empty."""
     if sys.platform != "linux":
         return
     from ..transport.procfs import environment_of, process_ids, status_of

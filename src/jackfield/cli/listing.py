@@ -23,7 +23,7 @@ def list_servers(
 ) -> int:
     """List the servers, or one server's tools.
 
-    From the catalog, at once; --live asks the servers.
+    Reads the catalog; --live asks the servers.
     """
     invocation = Invocation.of(context)
     failure = None

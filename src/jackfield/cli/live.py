@@ -37,7 +37,7 @@ def run_live(
     on_progress: ProgressListener | None = None,
     output: Output,
 ) -> Result:
-    """Open the server, make the steps, close it; returns what they come to.
+    """Open the server, make the steps, close it; returns their results.
 
     Args:
         target: The server.
@@ -48,7 +48,7 @@ def run_live(
 
     Raises:
         JackfieldError: It could not be opened, or as the steps.
-        KeyboardInterrupt: By Ctrl-C, once nothing is left of the server.
+        KeyboardInterrupt: By Ctrl-C, after the server is fully closed.
         SystemExit: By SIGTERM and SIGHUP, likewise.
     """
     # On a terminal this asks whether an untrusted server is accepted, so it comes before the clock and the signals.
@@ -77,7 +77,7 @@ def run_live(
 
 @contextlib.contextmanager
 def _uncollected() -> Generator[None]:
-    """Keep the garbage collector from going through what is imported again and again: all of it stays to the end."""
+    """Exclude imported modules from garbage collection: they stay until the end anyway."""
     gc.disable()
     try:
         yield
@@ -125,9 +125,9 @@ def _awaited(listener: ProgressListener) -> Any:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Generator[None]:
-    """While imports run, a signal ends server and process at once; later `run` takes them.
+    """While imports run, a signal ends server and process immediately; later `run` handles it.
 
-    An exception could come up anywhere in other people's code, where it may be taken for something else.
+    An exception could surface anywhere in third-party code, where it may be misinterpreted.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     # One that is ignored, such as by nohup, stays so.

@@ -25,7 +25,7 @@ _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34
 
 
 class Output:
-    """Where a command writes to.
+    """Writes a command's output.
 
     Args:
         as_json: Data, and errors, are JSON.
@@ -55,7 +55,7 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 80 where there is none."""
+        """Columns of the terminal; 80 without a terminal."""
         import shutil
 
         return shutil.get_terminal_size((80, 24)).columns
@@ -67,7 +67,7 @@ class Output:
 
         Raises:
             OutputError: It cannot be written, as on a full disk.
-            ReaderGoneError: Nobody reads it any more.
+            ReaderGoneError: The reader is gone.
         """
         try:
             sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
@@ -83,12 +83,12 @@ class Output:
     def write_table(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, squeeze: int = -1, right: Sequence[int] = ()
     ) -> None:
-        """Rows of data: a table for people, else one line each with tabs between, without headings.
+        """Rows of data: a table for people, otherwise one line per row with tabs and without headings.
 
         Args:
             columns: The headings.
             rows: Plain text; may carry what a server wrote.
-            squeeze: The column that is cut where the terminal is too narrow.
+            squeeze: The column that is truncated if the terminal is too narrow.
             right: The columns of numbers.
         """
         if self.for_people:
@@ -106,13 +106,13 @@ class Output:
     def write_wrapped(
         self, pieces: Sequence[tuple[str, str]], *, indent: int = 0, continued: int = 0, lines: int = 0
     ) -> None:
-        """A line of text for people; on a terminal it is wrapped at words, elsewhere left whole.
+        """A line of text for people; on a terminal it is wrapped at words, elsewhere not wrapped.
 
         Args:
             pieces: Texts, which may carry what a server wrote, each with the name of its style or nothing.
             indent: Columns before the first line.
             continued: Columns before the others.
-            lines: How many to write at most; the rest is left out. 0: all.
+            lines: Maximum number of lines; the rest is omitted. 0: all.
         """
         pieces = [(printable(text), style) for text, style in pieces]
         whole = "".join(text for text, _ in pieces)
@@ -156,7 +156,7 @@ class Output:
             self._tell(printable(text, "\n"))
 
     def ask(self, text: str, end: str = "\n") -> None:
-        """Tell the person what a question is about."""
+        """Explain what a question is about."""
         self._tell(printable(text, "\n"), end)
 
     def detail(self, text: str) -> None:
@@ -169,7 +169,7 @@ class Output:
         self._tell(f"{self.styled('Warning:', 'yellow', 'bold', stream=sys.stderr)} {printable(text)}")
 
     def error(self, error: JackfieldError) -> None:
-        """Tell of the error that ends the command; with `--json` as `{"code", "message", "hint"}`."""
+        """Report the error that ends the command; with `--json` as `{"code", "message", "hint"}`."""
         if self.as_json:
             self._tell(json.dumps(error_facts(error), ensure_ascii=False))
         else:
@@ -177,7 +177,7 @@ class Output:
             self._tell(f"{self.styled('Error:', 'red', 'bold', stream=sys.stderr)} {text}")
 
     def failed(self, error: JackfieldError | None) -> int:
-        """The exit code for an error that was told already, or is in the data; with `--json` it is told once more."""
+        """The exit code for an error that was already reported; with `--json` it is reported again."""
         if error is None:
             return OK
         if self.as_json:
@@ -212,7 +212,7 @@ def error_facts(error: JackfieldError) -> dict[str, str | None]:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal; one that is closed is none."""
+    """Whether a stream is an open terminal."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -232,7 +232,7 @@ def silence_libraries(output: Output) -> None:
 
 
 def current_folder() -> Path:
-    """Where the command runs; the root where that was deleted."""
+    """The current directory; the root if it was deleted."""
     try:
         return Path.cwd()
     except OSError:

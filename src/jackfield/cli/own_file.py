@@ -18,7 +18,7 @@ TABLE = "mcpServers"
 
 
 def file_to_write(invocation: Invocation, *, is_project: bool) -> Path:
-    """Where servers are added: the file given by `--config`, the project's, or the user's.
+    """The file that servers are added to: the one given by `--config`, the project's, or the user's.
 
     Raises:
         ConfigError: More than one file is given, or one that is not JSON.
@@ -46,7 +46,7 @@ def project_file(cwd: Path) -> Path:
 
 
 def read_table(file: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """The whole of a file that is to be written anew, the key of its servers, and these.
+    """The content of a file that will be rewritten, the key of its servers, and the servers.
 
     Raises:
         ConfigError: It cannot be read, or has comments, which writing would lose.

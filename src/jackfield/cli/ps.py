@@ -1,4 +1,4 @@
-"""`jackfield ps`: what is kept open between commands, and by which process."""
+"""`jackfield ps`: the sessions that are kept open between commands, and the process that keeps them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _ENCODED = {ord(char): f"%{ord(char):02X}" for char in "<>\\"}
 
 
 def blocks_of(result: Json) -> list[Json]:
-    """What a result consists of, each as a content block: of a tool, of a resource, or of a prompt."""
+    """The content blocks of the result of a tool, a resource or a prompt."""
     if isinstance(result.get("contents"), list):
         return [{"type": "resource", "resource": item} for item in _tables(result["contents"])]
     if isinstance(result.get("messages"), list):
@@ -54,7 +54,7 @@ def shown(result: Json, style: Style) -> str:
 
 
 def data_of(result: Json) -> Any:
-    """What a program wants of a result.
+    """The data of a result, for programs.
 
     Of a tool: its structured content (a single value that the server wrapped as `result` is unwrapped), else what its
     blocks hold. Text that is a JSON object or array is taken as such. One block stands for itself, more are a list.
@@ -109,7 +109,7 @@ def _roles(result: Json) -> list[str]:
 
 
 def words_of(block: Json) -> str:
-    """One content block in words; what is no text is named, or its path given where it was saved."""
+    """One content block as text; other content is described, or replaced by its path if it was saved."""
     if (path := path_of(block)) is not None:
         return path
     match kind_of(block):
@@ -128,7 +128,7 @@ def words_of(block: Json) -> str:
 
 
 def kind_of(block: Json) -> str:
-    """What a block is: `text`, `image`, `audio`, `blob`, `resource_link`, or what the server calls it."""
+    """The kind of a block: `text`, `image`, `audio`, `blob`, `resource_link`, or the server's own name for it."""
     kind = str(block.get("type", "?"))
     if kind == "resource":
         resource = as_table(block.get("resource"))
@@ -137,7 +137,7 @@ def kind_of(block: Json) -> str:
 
 
 def path_of(block: Json) -> str | None:
-    """Where a block was saved, if it was."""
+    """The path of a saved block, if it was saved."""
     path = block.get(SAVED_AS, as_table(block.get("resource")).get(SAVED_AS))
     return None if path is None else str(path)
 

@@ -1,4 +1,4 @@
-"""What `call`, `read` and `prompt` have in common: making the request, and showing what came of it."""
+"""Shared by `call`, `read` and `prompt`: make the request and show the result."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Wishes:
     def of(
         cls, output: Output, style: str | None, folder: Path | None, timeout: float | None, key: str | None = None
     ) -> Wishes:
-        """Check what was given, before anything is started.
+        """Check the options before anything is started.
 
         Raises:
             UsageError: One of them is wrong.
@@ -77,7 +77,7 @@ class Wishes:
 
 
 def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
-    """Make the steps: on the kept session where there is one, or that the shell holds, else on one for these alone.
+    """Make the steps: on the kept session or the shell's session if there is one, otherwise on a new session.
 
     Raises:
         JackfieldError: They could not be made.

@@ -52,7 +52,7 @@ def jackfield(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Use MCP servers from the command line: each is opened when it is needed, and gone afterwards."""
+    """Use MCP servers from the command line. Each is opened when it is needed and closed afterwards."""
     output = Output(as_json=as_json, color=False if no_color else None, quiet=quiet, verbose=verbose)
     context.obj = Invocation(output, list(config or []))
     if context.invoked_subcommand is None:

@@ -13,10 +13,10 @@ _T = TypeVar("_T")
 
 
 def run(job: Callable[[], Awaitable[_T]]) -> _T:
-    """Run a job on an event loop of its own.
+    """Run a job on a new event loop.
 
     Raises:
-        KeyboardInterrupt: By Ctrl-C, once what the job opened is closed.
+        KeyboardInterrupt: By Ctrl-C, after everything that the job opened is closed.
         SystemExit: By SIGTERM and SIGHUP, likewise.
     """
     came: list[int] = []

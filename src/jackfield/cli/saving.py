@@ -1,4 +1,4 @@
-"""`--save DIR`: writes what is no text to files."""
+"""`--save DIR`: writes non-text content to files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDINGS = {
     "image/jpg": ".jpg",
     "image/webp": ".webp",
 }
-"""Those that `mimetypes` does not know, or gives a rare one for."""
+"""Extensions that `mimetypes` does not know, or maps to a rare one."""
 
 
 def save_folder(folder: Path) -> Path:
@@ -45,14 +45,14 @@ def save_folder(folder: Path) -> Path:
 
 
 def saved(result: Mapping[str, Any], folder: Path, name: str) -> tuple[dict[str, Any], OutputError | None]:
-    """The result with paths in the place of what was written to files; and why one could not be written.
+    """The result with paths instead of the content that was written to files; and why writing failed, if it did.
 
-    Written are images, audio and binary resources, and resources in text where a resource was read.
+    Images, audio and binary resources are written, and text resources if a resource was read.
 
     Args:
         result: As the protocol has it.
-        folder: Where to.
-        name: What files are called that have no name of their own.
+        folder: The target folder.
+        name: Name of files whose content has no name.
     """
     failure: OutputError | None = None
     blocks: list[Mapping[str, Any]] = []
@@ -74,7 +74,7 @@ def saved(result: Mapping[str, Any], folder: Path, name: str) -> tuple[dict[str,
 
 
 def _data(block: Mapping[str, Any], *, also_text: bool) -> bytes | None:
-    """What is to be written of a block, if anything is. What is no base64 stays as it is."""
+    """The bytes to write for a block, if any. Invalid base64 stays unchanged."""
     kind = kind_of(block)
     if kind == "text" and also_text:
         return str(block["resource"].get("text", "")).encode("utf-8", "surrogatepass")

@@ -89,7 +89,7 @@ def _token(file: Path | None) -> str | None:
 
 
 def _usable(invocation: Invocation, names: Sequence[str] | None) -> list[ServerConfig]:
-    """The servers to serve; of those that nobody named, what cannot be used is left out."""
+    """The servers to serve; unusable servers are skipped unless they were named."""
     servers, output = invocation.servers, invocation.output
     if names:
         return [servers.config(name) for name in dict.fromkeys(names)]

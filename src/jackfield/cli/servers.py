@@ -41,7 +41,7 @@ class Servers:
         return list(self.discovery.servers)
 
     def found(self, name: str) -> FoundServer:
-        """Where a server stands.
+        """The entry of a server.
 
         Raises:
             UnknownServerError: There is none of that name; the hint has the nearest.
@@ -67,7 +67,7 @@ class Servers:
         raise UnknownServerError(f"There is no server {name!r}.", server_name=name, sent=False, hint=hint)
 
     def outline(self, name: str) -> ServerOutline:
-        """What a server is, to look at: it may come from a file that is not trusted. A variable may be unset.
+        """The outline of a server, for display: it may come from an untrusted file, and a variable may be unset.
 
         Raises:
             UnknownServerError: There is none of that name.
@@ -90,24 +90,24 @@ class Servers:
         return self.store.trust(self.found(name))
 
     def config(self, name: str) -> ServerConfig:
-        """A server's configuration to start or reach it by. On a terminal, asks whether an untrusted one is accepted.
+        """A server's configuration for use. On a terminal, asks the user to accept an untrusted one.
 
         Raises:
             UnknownServerError: There is none of that name.
             ConfigError: Its entry is wrong; names file, server and key.
-            NotTrustedError: It stands in a project's file, and the user has not accepted it.
+            NotTrustedError: It is in a project's file that the user has not accepted.
         """
         return self._admitted(name).config(os.environ)
 
     def launch(self, name: str) -> Launch | None:
-        """How to start a server's program, where that can be told sooner than its whole configuration; as `config()`.
+        """How to start a server's program, if that is known before its whole configuration is read; as `config()`.
 
-        What is started by it is not checked yet: read `config()` at once, and end the program if that fails.
+        The program is started unchecked: call `config()` immediately, and end the program if that fails.
         """
         return self._admitted(name).launch(os.environ)
 
     def fields(self, name: str) -> tuple[dict[str, Any], str]:
-        """A server's entry for the background process, which checks it, and where it stands; as `config()`."""
+        """A server's entry for the daemon, which checks it, and its source; as `config()`."""
         found = self._admitted(name)
         return found.prepared(os.environ), " ".join((str(found.source.path), *found.source.under))
 
@@ -121,7 +121,7 @@ class Servers:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """What is remembered of what they offer."""
+        """The catalog of their tools."""
         from ..catalog.store import Catalog
 
         return Catalog()
@@ -152,7 +152,7 @@ def load_servers(config_files: Sequence[Path], output: Output) -> Servers:
     """Find the servers; warns of files that cannot be read.
 
     Args:
-        config_files: Taken instead of what is discovered. Whoever names a file trusts it.
+        config_files: Used instead of discovered files. Naming a file means trusting it.
         output: Gets the warnings.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`jackfield shell`: a prompt that holds sessions, so that one line goes on where the last one stopped."""
+"""`jackfield shell`: a prompt that holds sessions, so that each line continues with the state of the previous one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Prompt(Protocol):
 
 
 class _PlainPrompt:
-    """Asks for lines where the terminal can do nothing, or the package for more is not installed."""
+    """Reads lines if the terminal has no features or `prompt-toolkit` is not installed."""
 
     def __init__(self, lines: _Lines) -> None:
         self._commands = lines.commands

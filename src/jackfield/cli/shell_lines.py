@@ -1,4 +1,4 @@
-"""The lines of `jackfield shell`: where one ends, and what it means. Pure."""
+"""The lines of `jackfield shell`: their ends and their meaning. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELP = "help"
 
 
 def is_complete(text: str, commands: Collection[str]) -> bool:
-    """Whether a line is whole; an empty line ends even one that is not."""
+    """Whether a line is complete; an empty line ends an incomplete one."""
     _, newline, last = text.rpartition("\n")
     if newline and not last.strip():
         return True
@@ -69,7 +69,7 @@ def _words(text: str) -> list[str]:
 
 
 def _end_of_json(text: str) -> int:
-    """Where the JSON value at the beginning ends; what is no JSON is taken whole, to be told of as such."""
+    """The end of the JSON value at the beginning; invalid JSON is returned whole, to be reported as such."""
     try:
         _, end = json.JSONDecoder().raw_decode(text)
     except ValueError:
@@ -78,7 +78,7 @@ def _end_of_json(text: str) -> int:
 
 
 def _goes_on(text: str) -> bool:
-    """Whether a JSON object is still open where the text ends."""
+    """Whether a JSON object is still open at the end of the text."""
     try:
         loads(text)
     except ValueError:

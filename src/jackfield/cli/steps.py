@@ -1,6 +1,6 @@
-"""What a command asks of a server, step by step: requests are yielded and results sent in, all as plain JSON.
+"""The requests of a command, step by step: requests are yielded and results sent in, all as plain JSON.
 
-So the same steps are made on a session of this process (`live`) and on a kept one (`kept`), which needs no SDK.
+The same steps work on a session of this process (`live`) and on a kept one (`kept`), which needs no SDK.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .words import Given
 
 Result = Mapping[str, Any]
 ProgressListener = Callable[[float, float | None, str | None], None]
-"""Called with how much is done, of how much (where that is known), and what is being done."""
+"""Called with the progress, the total (if known) and a message."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def seconds_left(deadline: float) -> float:
 def call_steps(
     target: Target, given: Given, *, dry_run: bool = False, warn: Callable[[str], None] | None = None
 ) -> Steps:
-    """Call a tool; or give what would be sent, as `{"server", "tool", "arguments"}`.
+    """Call a tool; or return what would be sent, as `{"server", "tool", "arguments"}`.
 
     Args:
         target: The tool.
         given: Its arguments.
         dry_run: Do not call it.
-        warn: Told of arguments that look like a slip.
+        warn: Called for arguments that look like a mistake.
 
     Raises:
         UnknownToolError: There is no such tool.
@@ -68,12 +68,12 @@ def call_steps(
 def check_by_catalog(
     target: Target, given: Given, warn: Callable[[str], None] | None = None
 ) -> tuple[ToolEntry, dict[str, Any]] | None:
-    """The call as far as the catalog knows, before anything is started; `None` where it knows nothing.
+    """The call as checked against the catalog, before anything is started; `None` if the tool is not in the catalog.
 
     Args:
         target: The tool.
         given: Its arguments.
-        warn: Told of arguments that look like a slip.
+        warn: Called for arguments that look like a mistake.
 
     Raises:
         UnknownToolError: There is no such tool.
@@ -87,7 +87,7 @@ def check_by_catalog(
 
 
 def planned(tool: ToolEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a dry run tells."""
+    """The output of a dry run."""
     return {"server": tool.server_name, "tool": tool.name, "arguments": arguments}
 
 
@@ -163,7 +163,7 @@ def _prompt_arguments(target: Target, prompt: Mapping[str, Any], given: Given) -
 
 
 def _listed(method: str, key: str) -> Generator[Request, Result, list[Mapping[str, Any]]]:
-    """What a server lists; nothing where it cannot."""
+    """A server's listing; empty if the server does not support it."""
     try:
         listing = yield Request(method)
     except RequestError:

@@ -1,4 +1,4 @@
-"""Tables for people on a terminal: columns as wide as they need, and one that gives way where there is no room."""
+"""Tables for people on a terminal: columns as wide as needed, and one that is truncated if there is not enough room."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .servers import Servers
 
 AD_HOC_NAME = "any"
-"""What a server is called that is given on the command line."""
+"""Name of a server that is given on the command line."""
 
 _SEPARATORS = (".", "/")
 
@@ -46,7 +46,7 @@ class Target:
     name: str
     """Of a tool, a resource or a prompt, as it was given."""
     load_launch: Callable[[], Launch | None]
-    """Gives how its program is started, where that can be told sooner than all of its configuration. Checks trust."""
+    """Returns how its program is started, if known before its whole configuration is read. Checks trust."""
     load_config: Callable[[], ServerConfig]
     """Gives what to start or reach it by. Checks trust."""
     tools: Sequence[ToolEntry] | None = None
@@ -55,7 +55,7 @@ class Target:
     """When that was listed, in seconds since the epoch."""
     is_configured: bool = True
     load_fields: Callable[[], tuple[Mapping[str, Any], str]] | None = None
-    """Gives its entry for the background process, and where it stands. Checks trust."""
+    """Returns its entry for the daemon, and its source. Checks trust."""
 
     @property
     def server_name(self) -> str:
@@ -66,10 +66,10 @@ class Target:
 def ad_hoc_target(
     name: str, stdio: str | None, http: str | None, sse: str | None, headers: Sequence[str] = ()
 ) -> Target | None:
-    """What is meant of the server that is given on the command line, if one is.
+    """The server that is given on the command line, if any.
 
     Raises:
-        UsageError: More than one is given, or what is given cannot be understood.
+        UsageError: More than one is given, or the option is invalid.
     """
     given = [option for option, value in (("--stdio", stdio), ("--http", http), ("--sse", sse)) if value is not None]
     if len(given) > 1:

@@ -1,4 +1,4 @@
-"""Text for people: what a terminal may show; times, counts, and what several commands say in the same words."""
+"""Text for people: safe for terminals; times, counts, and wording that several commands share."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def state_lost(server_name: str) -> str:
-    """That a session was opened anew under the user's hands."""
+    """The note that a session was reopened."""
     return f"The session of {server_name} was lost and opened again: what the server kept for it is gone."

@@ -1,8 +1,8 @@
 """Which servers of project files the user has accepted.
 
-A file in a project folder may come from anybody: a server in it starts a command, or is sent what `${VAR}` holds, only
-after the user accepted that very entry once. What was accepted is kept as hashes in `trust.json` in the user's state
-folder, by file and server; an entry that changed is asked for again.
+A file in a project folder may come from anyone: a server in it starts a command, or receives what `${VAR}` holds, only
+after the user accepted that very entry. Accepted entries are kept as hashes in `trust.json` in the user's state
+folder, by file and server; if an entry changes, the user is asked again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCK_SECONDS = 5.0
 
 
 class NotTrustedError(ConfigError):
-    """A server stands in a project's file, and the user has not accepted it."""
+    """A server is in a project's file, and the user has not accepted it."""
 
     code = "not_trusted"
 
@@ -44,7 +44,7 @@ class TrustStore:
         self._accepted: dict[str, dict[str, str]] | None = None
 
     def trust(self, server: FoundServer) -> Trust:
-        """Whether a server may be used. What stands in the user's own files always may."""
+        """Whether a server may be used. Servers in the user's own files always may."""
         if server.source.scope != "project":
             return "trusted"
         if self._accepted is None:
@@ -113,7 +113,7 @@ def _file_key(server: FoundServer) -> str:
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
-    """What was accepted; nothing where the file cannot be read: then the user is asked again."""
+    """The accepted entries; empty if the file cannot be read, so that the user is asked again."""
     try:
         data: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

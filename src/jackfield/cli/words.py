@@ -26,9 +26,9 @@ class Given:
     """Arguments by name, as given."""
 
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """Those of `key=text`, which take the type that the schema asks for; several texts where it was repeated."""
+    """Arguments given as `key=text`, converted to the type that the schema expects; several texts if repeated."""
     values: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Those that have their type already, by `key:=json` or `--args`."""
+    """Arguments that already have a type, given by `key:=json` or `--args`."""
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.values)
@@ -43,7 +43,7 @@ def read_words(words: Sequence[str], args: str | None = None, *, read_stdin: Cal
         read_stdin: Gives what is on stdin; reads this process's own if omitted.
 
     Raises:
-        UsageError: One cannot be understood, or a file cannot be read.
+        UsageError: An argument is invalid, or a file cannot be read.
     """
     stdin = _Stdin(read_stdin or _read_stdin)
     given = Given()

@@ -1,7 +1,7 @@
-"""The light client of the background process: no asyncio, no pydantic, no SDK.
+"""The lightweight client of the daemon: no asyncio, no pydantic, no SDK.
 
-Each request is a connection of its own, so that breaking it off (Ctrl-C, any exception) cancels the request in the
-background process. Where none runs, a request that needs one starts it; the others have nothing to ask.
+Each request has its own connection, so that aborting it (Ctrl-C, any exception) cancels the request in the
+daemon. If no daemon runs, a request that needs one starts it; other requests have nothing to ask.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ProgressListener = Callable[[float, float | None, str | None], object]
 
 
 class Connection:
-    """A connection to a background process that has greeted.
+    """A connection to a daemon, after its greeting.
 
     Raises:
-        OSError: Nobody listens, or it ended at once.
-        DaemonError: What listens is not ours, or hangs.
+        OSError: Nothing listens, or the connection was closed immediately.
+        DaemonError: The listener is not ours, or hangs.
     """
 
     def __init__(self, place: Place) -> None:
@@ -130,15 +130,15 @@ class HungError(DaemonError):
 def ask(
     request: Mapping[str, Any], *, start: bool = False, on_progress: ProgressListener | None = None
 ) -> dict[str, Any] | None:
-    """Make one request of the background process.
+    """Make one request to the daemon.
 
     Args:
         request: What to ask.
-        start: Start a process where there is none.
+        start: Start a daemon if there is none.
         on_progress: Called with `(progress, total, message)`.
 
     Returns:
-        The answer; `None` where no process runs, or where one of another version runs that has nothing of this.
+        The answer; `None` if no daemon runs, or if one of another version runs that keeps nothing relevant.
 
     Raises:
         JackfieldError: As it was raised there.
@@ -164,7 +164,7 @@ def ask(
 
 
 def wait_until_gone(place: Place, seconds: float) -> bool:
-    """Whether the process is gone, its servers too, within so many seconds."""
+    """Whether the process and its servers have ended within this many seconds."""
     deadline = time.monotonic() + seconds
     while place.is_locked():
         if time.monotonic() > deadline:
@@ -174,7 +174,7 @@ def wait_until_gone(place: Place, seconds: float) -> bool:
 
 
 def _connected(place: Place, start: bool, deadline: float) -> Connection | None:
-    """A connection to the process that holds the lock, or to one that was started, or `None`."""
+    """A connection to the process that holds the lock, or to a newly started one, or `None`."""
     while True:
         if not place.is_locked():
             if not start:
@@ -192,10 +192,10 @@ def _connected(place: Place, start: bool, deadline: float) -> Connection | None:
 
 
 def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any], start: bool) -> bool:
-    """Whether a process of another version makes room for one of this. It does so where it keeps no session.
+    """Whether a daemon of another version exits in favour of this version. It does if it keeps no session.
 
     Raises:
-        DaemonError: It keeps sessions that matter here.
+        DaemonError: It keeps relevant sessions.
     """
     if start:
         if connection.ask({"do": "end", "if_empty": True})["result"]["ended"]:

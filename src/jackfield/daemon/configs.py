@@ -1,9 +1,9 @@
-"""A server's configuration on its way to the background process, and what belongs to it there.
+"""A server's configuration on its way to the daemon, with its surroundings.
 
-What is sent is what the caller wrote, expanded with the caller's variables; what was expanded keeps its template, so
-that no error or log of the background process shows a secret. With it go the caller's surroundings (folder, the
-variables a child inherits, `MCP_SESSION_*`): the server is started as the caller would have started it. Which session
-a call belongs to is told by the configuration alone, not by its surroundings.
+The caller's configuration is sent expanded with the caller's variables; expanded values keep their template, so
+that no error or log of the daemon shows a secret. The caller's surroundings are sent as well (folder, the
+variables a child inherits, `MCP_SESSION_*`): the server is started as the caller would have started it. Only the
+configuration, not its surroundings, decides which session a call belongs to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..config.settings import SessionConfig
 
 DAEMON_MARK = "JACKFIELD_KEPT_BY"
-"""Carries the id of a background process in the environment of all it starts, to find what a killed one left."""
+"""Carries the daemon's id in the environment of everything it starts, to find processes that a killed daemon left."""
 
 SETTINGS = "MCP_SESSION_"
 _EXPANDED = "$expanded"
@@ -38,11 +38,11 @@ _NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive", "volat
 
 
 def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = None) -> dict[str, Any]:
-    """A configuration and its surroundings as JSON can carry them. Never print it: secrets are in full.
+    """A configuration and its surroundings as JSON. Never print it: it contains secrets.
 
     Args:
         config: A configuration, or a mapping of its fields.
-        origin: Where it was read from. Same name and same text in two places are two servers: a relative path in
+        origin: Its source. The same name and text in two places are two servers: a relative path in
             `args` means different things there.
 
     Raises:
@@ -89,7 +89,7 @@ def _fields_set(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, *, templates: bool = True) -> Any:
-    """The value as JSON has it, with what was expanded, and with `templates` what it was expanded from."""
+    """The value as JSON, with expanded values and, with `templates`, the templates that they were expanded from."""
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()
     if isinstance(value, str | Path):

@@ -1,4 +1,4 @@
-"""Ends the background process, also one that hangs, or is of another version."""
+"""Ends the daemon, even if it hangs or is of another version."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TERM_SECONDS = 5.0
 
 
 def end_process() -> list[dict[str, Any]] | None:
-    """End the background process and all sessions it keeps; returns when nothing is left.
+    """End the daemon and all sessions it keeps; returns when all of them are closed.
 
     Returns:
-        What was closed, as `{"server", "key"}`; `None` where no process ran.
+        The closed sessions, as `{"server", "key"}`; `None` if no daemon ran.
 
     Raises:
         DaemonError: It could not be ended.
@@ -43,9 +43,9 @@ def end_process() -> list[dict[str, Any]] | None:
 
 
 def _end_by_force(place: Place, error: HungError) -> None:
-    """Kill a process that hangs, and what it leaves.
+    """Kill a process that hangs, and the processes that it leaves.
 
-    Its id comes from the kernel, of the connection to the socket in a directory that only we can write to, while the
+    Its id comes from the kernel: it is the peer of a socket in a directory that only this user can write to, while the
     lock is held: a number in a file would prove nothing.
     """
     daemon_id = place.daemon_id()

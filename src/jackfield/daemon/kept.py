@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class KeptAnswer(NamedTuple):
-    """What a server answered through a kept session."""
+    """A server's answer through a kept session."""
 
     result: dict[str, Any]
     """In the protocol's own shape, such as `{"content": [...], "isError": false}`."""
     generation: int
     """How often the session was opened."""
     state_lost: bool
-    """Whether it was opened anew since the last result, so that state behind it is gone."""
+    """Whether it was reopened since the last result, so that its state was lost."""
     note: str | None
     """What the user should know, such as that the configuration had changed."""
 
 
 class KeptSession:
-    """A session that the background process keeps, or will keep once something is asked of it.
+    """A session that the daemon keeps, or will keep after its first request.
 
-    Making one asks nothing. Every request can be broken off by an exception, such as `KeyboardInterrupt`, which
+    Creating one makes no request. Every request can be aborted by an exception, such as `KeyboardInterrupt`, which
     cancels it at the server.
 
     Args:
         config: The server's configuration, expanded, or a mapping of its fields.
         key: Which of the server's kept sessions; `default` if omitted.
         origin: The file the configuration was read from.
-        keep: Start the background process and open the session where they are not there.
+        keep: Start the daemon and open the session if necessary.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class KeptSession:
         return self._server["config"]["server_name"]
 
     def info(self) -> dict[str, Any] | None:
-        """How it stands, as `ps` shows it; `None` where it is not kept. Starts nothing.
+        """Its state, as `ps` shows it; `None` if it is not kept. Starts nothing.
 
-        `changed` says that it was opened by another configuration: the next request opens another one for this.
+        `changed` says that it was opened with another configuration: the next request opens a new session for this one.
 
         Raises:
-            DaemonError: The background process cannot be trusted, or does not answer.
+            DaemonError: The daemon cannot be trusted, or does not answer.
         """
         answer = ask({"do": "find", "server": self._server, "key": self.key})
         return answer["result"] if answer else None
@@ -95,7 +95,7 @@ class KeptSession:
         call_timeout: float | None = None,
         on_progress: ProgressListener | None = None,
     ) -> KeptAnswer:
-        """Call one tool. See `Session.call_tool` for what it raises; a tool's own error is in the result."""
+        """Call one tool. Raises as `Session.call_tool`; a tool's own error is in the result."""
         params = {"name": name, "arguments": dict(arguments or {})}
         return self.request("tools/call", params, call_timeout=call_timeout, on_progress=on_progress)
 
@@ -130,7 +130,7 @@ class KeptSession:
 
         Raises:
             JackfieldError: As `Session` raises it.
-            SessionTerminatedError: Also where the session is not kept any more; nothing was sent.
+            SessionTerminatedError: Also if the session is no longer kept; nothing was sent.
             DaemonError: The background process cannot be started, trusted or reached.
         """
         require_json(self.server_name, method, params or {})
@@ -160,7 +160,7 @@ class KeptSession:
 
 
 def processes() -> dict[str, Any] | None:
-    """The background process and what it keeps, as `ps` shows it; `None` where none runs.
+    """The daemon and its sessions, as `ps` shows them; `None` if none runs.
 
     Raises:
         DaemonError: It cannot be trusted, or does not answer.
@@ -170,10 +170,10 @@ def processes() -> dict[str, Any] | None:
 
 
 def close_sessions(server_name: str, key: str | None = None) -> list[dict[str, Any]]:
-    """Close the kept sessions of a server, with that key or any; returns what was closed, when nothing is left of it.
+    """Close the kept sessions of a server, with that key or any; returns them after they are fully closed.
 
     Raises:
-        DaemonError: The background process cannot be trusted, or does not answer.
+        DaemonError: The daemon cannot be trusted, or does not answer.
     """
     answer = ask({"do": "close", "server_name": server_name, "key": key})
     return answer["result"] if answer else []

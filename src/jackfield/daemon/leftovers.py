@@ -1,8 +1,8 @@
-"""What a killed background process left running: servers that do not end by themselves when their stdin closes.
+"""Processes that a killed daemon left running: servers that do not exit when their stdin closes.
 
-Every server is started with the id of its background process in its environment, which what it starts inherits. The
-id is random and stands in the lock file, so a process that carries it is ours beyond doubt, whatever its process id
-was before. Only Linux lets one read it back; elsewhere servers end by themselves or not at all.
+Every server is started with the id of its daemon in its environment, which its children inherit. The
+id is random and is kept in the lock file, so a process that carries it is certainly ours, whatever its process id
+was before. Only Linux allows reading it back; elsewhere servers exit on their own or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.05
 
 
 def end_leftovers(daemon_id: str) -> int:
-    """End what the background process of that id left; only once it is gone. Returns how many that were."""
+    """End the processes that the daemon with that id left; only after it has ended. Returns their number."""
     wanted = f"{DAEMON_MARK}={daemon_id}".encode()
     found = list(_marked(wanted))
     _signal_all(found, wanted, signal.SIGTERM)

@@ -13,7 +13,7 @@ MAX_LOG_BYTES = 512 * 1024
 
 
 def log_path() -> Path:
-    """Where the log is."""
+    """Path of the log."""
     return user_state_folder() / "daemon.log"
 
 

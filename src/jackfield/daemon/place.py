@@ -1,8 +1,8 @@
-"""Where the background process is found: a private directory with its lock and its socket.
+"""The daemon's private directory, with its lock and its socket.
 
-**The lock is the truth.** The process holds it (flock) from before it listens until it is gone, and the kernel frees
-it however the process ends. A socket without a holder of the lock is stale, whatever answers on it, and no process id
-is ever read from a file in order to signal it. Nothing in a directory that others can enter is trusted.
+**The lock decides.** The daemon holds it (flock) from before it listens until it has ended, and the kernel releases
+it however the process ends. A socket without a lock holder is stale, even if something answers, and no process id
+is ever read from a file to signal it. Nothing in a directory that other users can enter is trusted.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class Place:
 
     @classmethod
     def find(cls, *, create: bool) -> Place | None:
-        """The directory; `None` where there is none and it is not to be created.
+        """The directory; `None` if there is none and it should not be created.
 
         Raises:
-            DaemonError: It cannot be created, or others could have put something into it.
+            DaemonError: It cannot be created, or other users could write to it.
         """
         if not is_supported():
             raise not_supported()
@@ -107,7 +107,7 @@ class Place:
     # The lock
 
     def take_lock(self) -> int | None:
-        """The locked file, as a descriptor to close; `None` where somebody else holds it.
+        """The locked file, as a descriptor to close; `None` if another process holds the lock.
 
         Raises:
             DaemonError: The file cannot be opened.
@@ -139,9 +139,9 @@ class Place:
             return False
 
     def daemon_id(self) -> str:
-        """The id that the holder of the lock wrote into it, or one that was killed; never a reason to signal a process.
+        """The id that the holder of the lock, or a killed former holder, wrote into it; never used to signal a process.
 
-        It marks what that process started.
+        It marks the processes that the daemon started.
         """
         try:
             descriptor = os.open(LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor)
@@ -174,10 +174,10 @@ class Place:
     # The socket
 
     def connect(self, timeout: float) -> socket.socket:
-        """A connection to whoever listens, with `timeout` (seconds) set on it.
+        """A connection to the listener, with `timeout` (seconds) set on it.
 
         Raises:
-            OSError: Nobody listens.
+            OSError: Nothing listens.
             DaemonError: Another user's process listens.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -197,7 +197,7 @@ class Place:
         return connection
 
     def listener_id(self) -> int | None:
-        """The process id of whoever listens, as the kernel has it; `None` if nobody does, or it does not tell."""
+        """The listener's process id, from the kernel; `None` if nothing listens or the kernel does not say."""
         try:
             with self.connect(1.0) as connection:
                 return peer(connection)[1]
@@ -263,7 +263,7 @@ def _not_usable(path: Path, problem: str) -> DaemonError:
 
 
 def peer(connection: socket.socket) -> tuple[int | None, int | None]:
-    """User and process id of the other side, as the kernel has them; `None` where it does not tell.
+    """User and process id of the peer, from the kernel; `None` if it does not say.
 
     For a connected socket that is the process which called `listen()`.
     """

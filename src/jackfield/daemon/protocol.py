@@ -27,7 +27,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 HEADER = struct.Struct(">I")
 
 HELLO = "jackfield keeper"
-"""What a hello says under `i_am`, so that no other program is mistaken for the daemon; the same in all versions."""
+"""Value of `i_am` in a hello, so that no other program is mistaken for the daemon; the same in all versions."""
 
 ALIVE_SECONDS = 5.0
 """How often the process says that it still works on a request."""
@@ -59,7 +59,7 @@ def unpacked(data: bytes | bytearray) -> dict[str, Any]:
     """The message in a frame, without its length.
 
     Raises:
-        DaemonError: It is no JSON object.
+        DaemonError: It is not a JSON object.
     """
     try:
         message: object = json.loads(data.decode("utf-8", "surrogatepass"))

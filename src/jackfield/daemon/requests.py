@@ -1,4 +1,4 @@
-"""What a client can ask of the background process, and what it is answered."""
+"""The requests that a client can make to the daemon, and their answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Requests:
         self._started_at = started_at
 
     async def answer(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
-        """Do what is asked; returns the answer as a frame.
+        """Execute the request; returns the answer as a frame.
 
         Raises:
             JackfieldError: It could not be done.
@@ -146,7 +146,7 @@ class Requests:
         return framed(b'{"result":' + as_json(result).encode() + b"," + packed(about)[HEADER.size + 1 :])
 
     def _chosen(self, wanted: Wanted, *, keep: bool) -> tuple[KeptEntry | None, str | None]:
-        """The session to use, a new one where there is none and one is wanted; and what the user should know."""
+        """The session to use, a new one if needed and allowed; and a note for the user."""
         if kept := self._sessions.find(wanted):
             self._sessions.make_current(kept)
             return kept, None

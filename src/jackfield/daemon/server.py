@@ -1,7 +1,7 @@
-"""The background process once it listens: connections come in here, one request each.
+"""The listening daemon: it accepts connections with one request each.
 
-A request is cancelled when its client goes away. The process ends when it keeps no session and nobody is connected for
-a while, when it is told to, on SIGTERM, and when its place is taken from it; it closes all servers then.
+A request is cancelled when its client disconnects. The daemon exits when it has kept no session and no client for
+a while, on request, on SIGTERM, and when another daemon takes its place; it then closes all servers.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class DaemonServer:
     """The background process.
 
     Args:
-        place: Where it is found.
+        place: Its directory.
         lock: The locked file, as a descriptor.
-        daemon_id: Marks what it starts.
-        earlier: The id of one before it that was killed, or nothing.
+        daemon_id: Marks the processes that it starts.
+        earlier: The id of a killed predecessor, or empty.
         linger: Seconds it stays without a session and a client.
     """
 
@@ -76,7 +76,7 @@ class DaemonServer:
         self._ended = anyio.Event()
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve until it is time to end; returns when nothing is left."""
+        """Serve until it is time to exit; returns when everything is closed."""
         async with await anyio.abc.SocketListener.from_socket(listener) as incoming, anyio.create_task_group() as tasks:
             tasks.start_soon(self._heed_signals)
             tasks.start_soon(self._accept, incoming, tasks)
@@ -132,7 +132,7 @@ class DaemonServer:
         self._end()
 
     async def _say_farewell(self) -> None:
-        """Let every client know, also those that connect just now."""
+        """Inform every client, including those that connect just now."""
         for exchange in self._active:
             exchange.end()
         with anyio.move_on_after(_FAREWELL_SECONDS):
@@ -212,7 +212,7 @@ class _Exchange:
         self._work.cancel()
 
     async def run(self) -> None:
-        """Do what was asked for and answer; cancelled when the client goes away."""
+        """Execute the request and answer it; cancelled when the client disconnects."""
         with self._outbox, self._to_send:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch, tasks.cancel_scope)
@@ -269,7 +269,7 @@ async def _read(stream: anyio.abc.SocketStream) -> dict[str, Any]:
     """A client's request.
 
     Raises:
-        DaemonError: It is no request.
+        DaemonError: It is not a request.
     """
     incoming = BufferedByteReceiveStream(stream)
     (length,) = HEADER.unpack(await incoming.receive_exactly(HEADER.size))

@@ -1,8 +1,8 @@
-"""The kept sessions: which there are, which one a request means, and when each ends.
+"""The kept sessions: lookup, opening and closing.
 
 A kept session is a named session of the manager that outlives the command which opened it. It belongs to a server
-(its name, where that was configured, and the configuration itself) and a key. It stays in this table while it is lost,
-so that the next call opens it anew and is told that its state is gone; it leaves when it was idle for too long, or is
+(its name, its source and the configuration itself) and a key. It stays in this table while it is lost,
+so that the next call reopens it and reports that its state was lost; it is removed when it was idle for too long, or is
 closed.
 """
 
@@ -56,7 +56,7 @@ class KeptEntry:
     """It was opened by a configuration that has changed since; calls go to a newer one."""
     is_closing: bool = False
     told_generation: int = 1
-    """Up to which generation its users know that the state of the one before is gone. Whoever uses one key is one."""
+    """The generation up to which its users know of lost state. All users of one key count as one."""
 
     @property
     def server_name(self) -> str:
@@ -106,11 +106,11 @@ class Wanted:
 
 
 class KeptSessions:
-    """All kept sessions. Enter it: it closes all of them when it is left.
+    """All kept sessions. Enter it; it closes all of them on exit.
 
     Args:
-        daemon_id: Marks what is started.
-        on_change: Called when a session came or went.
+        daemon_id: Marks the started processes.
+        on_change: Called when a session was opened or closed.
     """
 
     def __init__(self, daemon_id: str, on_change: Callable[[], None]) -> None:
@@ -139,7 +139,7 @@ class KeptSessions:
         return next((kept for kept in self._rivals(wanted) if kept.fingerprint == wanted.fingerprint), None)
 
     def make_current(self, chosen: KeptEntry) -> None:
-        """Calls go to this one from now on, and not to those of other configurations."""
+        """Send further calls to this session instead of those with other configurations."""
         for kept in self._kept:
             if (kept.server_name, kept.key, kept.origin) == (chosen.server_name, chosen.key, chosen.origin):
                 kept.is_replaced = kept is not chosen
@@ -180,7 +180,7 @@ class KeptSessions:
 
     @asynccontextmanager
     async def use(self, kept: KeptEntry, deadline: Deadline) -> AsyncGenerator[Session]:
-        """The session, opened by the deadline where it is not. One that cannot be opened for the first time is
+        """The session, opened by the deadline if necessary. One that cannot be opened for the first time is
         forgotten.
 
         Raises:
@@ -203,9 +203,9 @@ class KeptSessions:
     # Ending
 
     async def close(self, server_name: str | None, key: str | None) -> list[KeptEntry]:
-        """Close the sessions of a server, or of all, with that key, or with any; whatever is under way.
+        """Close the sessions of one or all servers, with that key or any, even during calls.
 
-        Returns when nothing of them is left, with what was closed.
+        Returns the closed sessions after they are fully closed.
         """
         chosen = [
             kept
@@ -218,7 +218,7 @@ class KeptSessions:
         return chosen
 
     async def expire_forever(self) -> None:
-        """Close what was idle for too long, as it becomes so."""
+        """Close sessions when they have been idle for too long."""
         async with anyio.create_task_group() as tasks:
             while True:
                 now = time.monotonic()

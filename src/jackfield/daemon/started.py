@@ -11,7 +11,7 @@ from ..config.servers import StdioConfig
 
 
 class StartedConfig(StdioConfig):
-    """A stdio server with the folder and the variables of whoever opens it."""
+    """A stdio server with the folder and the variables of its opener."""
 
     inherits_nothing: ClassVar[bool] = True
 
@@ -29,9 +29,9 @@ class StartedConfig(StdioConfig):
 
     @property
     def catalog_key(self) -> str:
-        """What the catalog remembers it by: whoever starts it, it is the same server."""
+        """Its identity in the catalog: the same for every opener."""
         return self._catalog_key
 
     def withheld(self) -> Sequence[str]:
-        """Names of variables that its caller has, and that are not handed on to it."""
+        """Names of the caller's variables that are not passed on to it."""
         return self._withheld

@@ -21,7 +21,7 @@ _KEPT_SETTING = "MCP_SESSION_DEBUG"
 
 
 def start_process(place: Place) -> None:
-    """Start the background process, unless somebody else is at it; returns when it listens.
+    """Start the daemon, unless another process is starting it; returns when it listens.
 
     Raises:
         DaemonError: It could not be started.
@@ -63,9 +63,9 @@ def _launch(lock: int, ready: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's variables, without those that belong to this one command.
+    """This process's variables, without those that belong to this command only.
 
-    One that is itself in the tree of a server of Jackfield's must not take the background process with it at its end.
+    If this process belongs to a server's process tree, the daemon must not end with it.
     """
     return {
         name: value
