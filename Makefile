@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo test lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo test whole lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -39,6 +39,10 @@ walks: $(STAMP)
 
 unit: $(STAMP) third-party
 	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# Those tests whole of which `unit` has a part.
+whole: export JACKFIELD_TESTS := whole
+whole: unit
 
 # The tests again, half as long once more, since each line is noted; then which share of the branches they took.
 branches: $(STAMP) third-party

@@ -22,6 +22,7 @@ import importlib
 import inspect
 import marshal
 import os
+import pkgutil
 import runpy
 import select
 import shutil
@@ -164,9 +165,15 @@ def is_launcher(command: list[str]) -> bool:
     return any(word.startswith(start) for word in command[:3])
 
 
+def commands() -> list[str]:
+    """The modules of the command line."""
+    package = importlib.import_module("jackfield.cli")
+    return [f"jackfield.cli.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+
+
 def serve() -> None:
     """Fork for each request, until whoever started this is gone."""
-    for name in IMPORTED:
+    for name in [*IMPORTED, *commands()]:
         with contextlib.suppress(ImportError):  # some environments of tests have a part of them
             importlib.import_module(name)
     inspect.stack()  # as coverage does at its start; which file a module has is then known

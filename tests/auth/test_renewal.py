@@ -17,6 +17,7 @@ from anyio.abc import SocketStream
 from tests.auth.conftest import Protected, answering, signed_in
 from tests.config.test_secrets import assert_hidden, texts
 from tests.conftest import MARK, TOKEN, eventually, quick_python
+from tests.daily import daily
 
 from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError
 from jackfield.auth.account import sign_in_status, sign_out
@@ -173,14 +174,15 @@ async def test_several_processes_at_once_renew_once(protected: Start) -> None:
 
 
 async def test_several_processes_for_a_while_never_use_a_refresh_token_twice(protected: Start) -> None:
-    server = protected("--lifetime", "2")
+    server = protected("--lifetime", "1")
     await signed_in(server.config())
-    callers = [Caller(server, calls=100) for _ in range(3)]
+    calls = daily(50, whole=500)
+    callers = [Caller(server, calls) for _ in range(3)]
     for caller in callers:
         caller.wait_until_ready()
         caller.go()
     for caller in callers:
-        assert len(caller.end()) == 100
+        assert len(caller.end()) == calls
     seen = server.log()
     assert seen["refreshes"] >= 2
     assert "reuses" not in seen

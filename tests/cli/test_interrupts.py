@@ -16,7 +16,8 @@ import pytest
 from jackfield.cli.app import is_interrupt
 from jackfield.cli.exits import UsageError
 
-from ..conftest import eventually, strays
+from ..conftest import eventually, quick_python, strays
+from ..daily import daily
 from .conftest import PYTHON, Command, everything, unruly_entry
 
 SECONDS = 60
@@ -106,7 +107,10 @@ def test_ctrl_c_again_while_a_stubborn_server_is_closed(jackfield: Command, log:
 FROM_THE_FIRST_LINE = "print('up', flush=True)\nimport sys\nfrom jackfield.cli.app import main\nsys.exit(main())"
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.02, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0])
+MOMENTS = [0.0, 0.02, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("moment", daily(MOMENTS[::3], whole=MOMENTS))
 def test_ctrl_c_at_any_moment(jackfield: Command, log: Path, moment: float) -> None:
     configure(jackfield, log, "--ignore-eof", "--ignore-sigterm")
     terminal = pexpect.spawn(
@@ -201,6 +205,7 @@ def test_a_signal_that_is_ignored_stays_so(jackfield: Command, log: Path) -> Non
 
 
 def test_progress_is_shown_on_a_terminal_and_wiped(jackfield: Command) -> None:
+    jackfield.python = quick_python()
     jackfield.configure_user(everything=everything())
     done = jackfield.in_terminal("call", "everything.steps", "count=3")
     assert done.exit_code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +29,8 @@ def environment(jackfield: Command) -> Iterator[dict[str, str]]:
     folder = jackfield.project / "bin"
     folder.mkdir()
     for name, script in {
-        "python3": f'exec {shlex.quote(sys.executable)} "$@"',
-        "jackfield": f'exec {shlex.quote(sys.executable)} -m jackfield --config notes.json "$@"',
+        "python3": f'exec {shlex.quote(jackfield.python)} "$@"',
+        "jackfield": f'exec {shlex.quote(jackfield.python)} -m jackfield --config notes.json "$@"',
     }.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)

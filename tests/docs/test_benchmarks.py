@@ -13,6 +13,7 @@ from benchmarks.arena import PEERS, RAW_OF_PEERS
 from benchmarks.figures import RESULTS, Cell, Figure, Results, Row, row_of
 from benchmarks.page import PAGE, PICTURES, rendered
 from benchmarks.tables import ahead, verdict
+from tests.daily import daily
 from tests.docs.blocks import DOCS, ROOT
 from tests.forked import unmeasured
 
@@ -76,14 +77,14 @@ def test_ahead_is_who_takes_less_beyond_the_spread() -> None:
 @pytest.mark.timeout(300)
 def test_it_runs(tmp_path: Path) -> None:
     """One round of little, without the peers. For all subjects: `python -m benchmarks --quick`."""
-    subjects = ("warm_call", "adapters")
+    subjects = daily(("warm_call",), whole=("warm_call", "adapters"))
     only = [word for subject in subjects for word in ("--only", subject)]
     command = [sys.executable, "-m", "benchmarks", "--quick", *only, "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / RESULTS.name).read_text())["rows"]
     notes = [cell["note"] for row in rows for cell in row["cells"].values() if "note" in cell]
-    assert {row["subject"].partition("_")[0] for row in rows} == {"warm", "adapters"}
+    assert {row["subject"].partition("_")[0] for row in rows} == {subject.partition("_")[0] for subject in subjects}
     assert [line.split()[0] for line in done.stdout.splitlines()] == [*subjects]
     assert notes == [], notes
     assert (tmp_path / PAGE.name).read_text().startswith("# Benchmarks\n")

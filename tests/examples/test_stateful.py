@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 from tests.conftest import MARK, TOKEN, eventually, needs
+from tests.daily import daily
 from tests.examples.conftest import own_server, runs, tables
 
 from jackfield import MCPClientSessionManager, MCPConfig, Session, StdioConfig
@@ -57,8 +58,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, nothing_left: None) -> 
 
 THE_GUIDES = ["shell", *(pytest.param(name, marks=pytest.mark.third_party) for name in ("postgresql", "browser"))]
 """The three examples of the guide."""
+EVERY_DAY = daily(THE_GUIDES[:2], whole=THE_GUIDES)
+"""A browser takes longer to start than all else that a test does."""
 EVERY_CASE = pytest.mark.parametrize("case", [*THE_GUIDES, "sqlite"], indirect=True)
-EVERY_CASE_OF_THE_GUIDE = pytest.mark.parametrize("case", THE_GUIDES, indirect=True)
+EVERY_CASE_OF_THE_GUIDE = pytest.mark.parametrize("case", EVERY_DAY, indirect=True)
 
 
 async def play(plan: plans.Plan, sessions: Iterator[Session]) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from examples.stateful_servers import browser, postgres
 from tests.conftest import eventually, needs
+from tests.daily import daily
 from tests.examples.conftest import EXAMPLES, runs
 from tests.examples.test_demo_and_scripts import Runner
 
@@ -24,14 +25,16 @@ def runner(tmp_path: Path) -> Runner:
     return Runner(tmp_path)
 
 
+COMPARISONS = [
+    pytest.param("postgresql", postgres.missing, "SELECT name ✓ Grace ✗ Ada, Grace", 8, 3, id="postgresql"),
+    pytest.param("browser", browser.missing, "take a snapshot ✓ 1 in the basket ✗ about:blank", 4, 1, id="browser"),
+]
+
+
 @pytest.mark.third_party
 @pytest.mark.parametrize(
     ("name", "missing", "last_step", "steps", "worked"),
-    [
-        ("postgresql", postgres.missing, "SELECT name ✓ Grace ✗ Ada, Grace", 8, 3),
-        ("browser", browser.missing, "take a snapshot ✓ 1 in the basket ✗ about:blank", 4, 1),
-    ],
-    ids=["postgresql", "browser"],
+    daily(COMPARISONS[:1], whole=COMPARISONS),
 )
 def test_the_comparison(
     runner: Runner, name: str, missing: Callable[[], str | None], last_step: str, steps: int, worked: int

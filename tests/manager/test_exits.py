@@ -17,6 +17,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, Unruly, eventually, quick_python, strays
+from tests.daily import daily
 
 from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, SessionConfig, SessionLost
 
@@ -164,9 +165,9 @@ def test_ag2s_pattern_many_times_from_many_tasks(unruly: Unruly, backend: str) -
 
     async def main() -> None:
         nonlocal limit
-        limit = anyio.CapacityLimiter(10)
+        limit = anyio.CapacityLimiter(5)
         async with anyio.create_task_group() as tasks:
-            for number in range(30):
+            for number in range(daily(10, whole=100)):
                 tasks.start_soon(query, number)
 
     limit: anyio.CapacityLimiter

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.conftest import MARK, TOKEN, eventually, strays
+from tests.daily import daily
 from tests.reliability.scenario import rig
 
 from jackfield import JackfieldError, MCPClientSessionManager, Session
@@ -209,5 +210,5 @@ class Manager(RuleBasedStateMachine):
 
 TestManager = Manager.TestCase
 TestManager.settings = settings(
-    max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=daily(5, whole=50), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -7,7 +7,6 @@ that the answer is taken from `await result.summary`, and `LLMConfig` takes no `
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from autogen.agentchat.group.on_condition import OnCondition
 from autogen.agentchat.group.reply_result import ReplyResult
 from autogen.tools import Toolkit, tool
 from tests.adapters.ag2_classic.chat_api import Script
-from tests.conftest import MARK, TOKEN, Listening, everything, strays
+from tests.conftest import MARK, TOKEN, Listening, everything, quick_python, strays
 
 from jackfield import Session
 from jackfield.ag2 import MCPClientSessionManager, MCPConfig, SseConfig, StdioConfig, create_toolkit
@@ -33,7 +32,7 @@ Scripted = Callable[[Script], LLMConfig]
 @pytest.fixture
 def arxiv_server() -> StdioConfig:
     return StdioConfig(
-        command=sys.executable,
+        command=quick_python(),
         args=[str(SERVERS / "arxiv_server.py"), "stdio"],
         transport="stdio",
         server_name="ArxivServer",

@@ -1,4 +1,4 @@
-"""A tenth of `make serving-matrix`: instances die, stand still or are restarted while clients call."""
+"""A small part of `make serving-matrix`: instances die, stand still or are restarted while clients call."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import quick_python
+from tests.daily import daily
 from tests.serving.cluster import kills, rolling
 
-KILLS, CALLS = 7, 200
+KILLS, CALLS = daily((4, 100), whole=(7, 200))
 """All of it takes about 70 kills, and 2,000 calls."""
 
 pytestmark = pytest.mark.timeout(240)
