@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo test whole lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -43,6 +43,10 @@ unit: $(STAMP) third-party
 # Those tests whole of which `unit` has a part.
 whole: export JACKFIELD_TESTS := whole
 whole: unit
+
+# What tests cost in CPU time, which a busy machine hardly changes: all of them, or those that ARGS names.
+costs: $(STAMP) third-party
+	$(BIN)/python -m scripts.costs $(BIN)/python -m pytest -p scripts.costs -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # The tests again, half as long once more, since each line is noted; then which share of the branches they took.
 branches: $(STAMP) third-party

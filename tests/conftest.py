@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import psutil
 import pytest
 from hypothesis import settings
 from tests.forked import is_launcher, launchers, unmeasured
+from tests.run_guard import FRAMEWORKS
 from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
 from tests.run_guard import pytest_runtest_teardown as pytest_runtest_teardown
 from tests.run_guard import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
@@ -43,12 +44,22 @@ TOKEN = secrets.token_hex(8)
 """In the environment of every server these tests start, so that strays are found whoever their parent is."""
 
 
-def strays(token: str = TOKEN) -> list[psutil.Process]:
-    """Running processes that a test started and did not end, wherever they hang in the process tree."""
+def running() -> set[str]:
+    """The ids of all processes."""
+    return set(filter(str.isdigit, os.listdir("/proc")))
+
+
+def strays(token: str = TOKEN, besides: Collection[str] = ()) -> list[psutil.Process]:
+    """Running processes that a test started and did not end, wherever they hang in the process tree.
+
+    Args:
+        token: That of another run of tests.
+        besides: Ids of processes that are known, and not looked at.
+    """
     mark = f"{MARK}={token}".encode()
     found: list[psutil.Process] = []
-    # All processes are looked at, in each test; psutil would take four times as long for it.
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    # psutil would take four times as long for it.
+    for name in running().difference(besides):
         try:
             with open(f"/proc/{name}/environ", "rb", buffering=0) as environment:
                 if mark not in environment.read().split(b"\0") or int(name) == os.getpid():
@@ -108,7 +119,8 @@ LONGEST = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules first, so that no worker is left alone with one at the end."""
     first = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path, len(first)))
+    last = len(first)
+    items.sort(key=lambda item: -1 if item.nodeid.startswith(FRAMEWORKS) else first.get(item.path, last))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -124,6 +136,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     # What is there now stays: later collections look only at what the test made.
     gc.freeze()
     descriptors = open_descriptors()
+    known = running()
     threads = set(threading.enumerate())
     device = sys.platform == "linux" and is_device(os.devnull)
     yield
@@ -131,8 +144,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("leaves_things"):
         return
     # One that was killed just now is there until the kernel gets to it.
-    gone = eventually(lambda: not strays(), 1.0)
-    left = [] if gone else strays()
+    gone = eventually(lambda: not strays(besides=known), 1.0)
+    left = [] if gone else strays(besides=known)
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"

@@ -31,6 +31,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     return (yield from _bounded(item, "teardown"))
 
 
+FRAMEWORKS = (
+    "tests/adapters/",
+    "tests/docs/test_autogen_teams.py",
+    "tests/docs/test_code_blocks.py",
+    "tests/docs/test_migrating.py",
+    "tests/router/test_query_tool.py",
+    "tests/router/test_router.py",
+    "tests/toolkit/test_toolkit.py",
+)
+"""Where these tests are. They run in one worker: importing all frameworks takes 8 CPU seconds."""
+
+
 def _bounded(item: pytest.Item, phase: str) -> Generator[None, object, object]:
     marker = item.get_closest_marker("timeout")
     given = item.config.getoption("timeout") or item.config.getini("timeout") or 0
@@ -61,6 +73,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
     from xdist.scheduler import LoadScopeScheduling
 
     class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            return "frameworks" if scope.startswith(FRAMEWORKS) else scope
+
         def remove_node(self, node: WorkerController) -> str | None:
             work = self.assigned_work[node]
             for scope in [scope for scope, tests in work.items() if all(tests.values())]:
