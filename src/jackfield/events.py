@@ -159,6 +159,13 @@ class ListingFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerSkipped(Event):
+    """A toolkit or workbench does without the tools of a server that could not be opened or listed."""
+
+    error: JackfieldError
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolsChanged(Event):
     """The server says that it offers other tools now."""
 

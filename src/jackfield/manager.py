@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .routing.policy import Ask, Policy
     from .routing.query import QueryHandler, QueryTool
     from .routing.router import Mode
+    from .toolkit.skipped import OnError
     from .toolkit.toolkit import Toolkit
 
 
@@ -47,23 +48,28 @@ class MCPClientSessionManager(SessionManager):
         key: str | None = None,
         ordered: bool = False,
         max_result_chars: int | None = None,
+        on_error: OnError = "skip",
     ) -> Toolkit:
         """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
 
         Close the toolkit, or use it with `async with`, where this manager is not entered: it keeps its sessions.
+
+        A server that cannot be opened or listed is skipped: `toolkit.skipped` has its error, a `ServerSkipped` event
+        and the log report it, and an extra tool `missing_<server>` tells the model.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
             key: Whose sessions the tools use; one of the toolkit's own if omitted.
             ordered: Make the calls of one server one after another, in the order in which they are asked for.
             max_result_chars: As for `Toolkit.bounded`; results are not cut if omitted.
+            on_error: What a server that cannot be opened or listed does: `skip`, or `raise` its error.
 
         Raises:
-            JackfieldError: A server could not be opened.
+            JackfieldError: No server could be opened; with `on_error="raise"`, one of them could not.
         """
         from .toolkit.create import manager_toolkit
 
-        toolkit = await manager_toolkit(self, servers, key=key, ordered=ordered)
+        toolkit = await manager_toolkit(self, servers, key=key, ordered=ordered, on_error=on_error)
         return toolkit if max_result_chars is None else toolkit.bounded(max_result_chars)
 
     def workbench(
@@ -74,6 +80,7 @@ class MCPClientSessionManager(SessionManager):
         ordered: bool = False,
         max_result_chars: int | None = None,
         use_mcp_prompts: bool = False,
+        on_error: OnError = "skip",
     ) -> JackfieldWorkbench:
         """An AutoGen workbench over several servers; nothing is opened before an agent asks for its tools.
 
@@ -84,14 +91,24 @@ class MCPClientSessionManager(SessionManager):
                 where a server keeps state and a model asks for several calls in one turn.
             max_result_chars: The longest text of a result that is shown at once, with a tool `read_on` for the rest.
             use_mcp_prompts: Add a tool for each prompt.
+            on_error: What a server that cannot be opened or listed does: `skip` (its tools are left out, and a tool
+                `open_<server>` tells the model why, and tries again), or `raise`: there are no tools but that one.
 
         Raises:
             ConfigError: AutoGen is not installed, or `max_result_chars` is less than 1.
         """
+        from .toolkit.skipped import require_on_error
+
         with extra_needed("JackfieldWorkbench"):
             from .adapters.autogen import JackfieldWorkbench
 
-        options = {"ordered": ordered, "max_result_chars": max_result_chars, "use_mcp_prompts": use_mcp_prompts}
+        require_on_error(on_error)
+        options = {
+            "ordered": ordered,
+            "max_result_chars": max_result_chars,
+            "use_mcp_prompts": use_mcp_prompts,
+            "on_error": on_error,
+        }
         return JackfieldWorkbench.of_manager(self, servers, key=key, options=options)
 
     def query_tool(

@@ -24,7 +24,7 @@ from tests.conftest import Scripted, Unruly
 
 from jackfield import CallHook, MCPClientSessionManager, MCPConfig, ToolCall, Toolkit
 from jackfield.adapters.autogen import JackfieldWorkbench, WorkbenchConfig
-from jackfield.routing.router import Router
+from jackfield.routing.router import ToolRouter
 
 SECONDS = 20
 
@@ -324,7 +324,7 @@ async def test_whatever_fails_in_the_first_listing_does_not_leave_a_run(
         for workbench in (manager.workbench(), manager.router(mode="tools").workbench()):
             with monkeypatch.context() as patch:
                 patch.setattr(manager, "open_sessions", None)
-                patch.setattr(Router, "toolkit", None)
+                patch.setattr(ToolRouter, "toolkit", None)
                 text, is_error = await said(("open_unruly", {}), workbench=workbench)
             assert is_error
             assert "TypeError" in text

@@ -69,7 +69,7 @@ async def test_plain_settings_come_back(tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_sessions": 3, "acquire_timeout": 7.0, "catalog": Catalog(tmp_path)}
     manager = manager_of(PLAIN, PLAIN.model_copy(update={"server_name": "other"}), callbacks=callbacks, **options)
     router = manager.router(["plain"], mode="search", max_result_chars=50, describe=True, key="ada")
-    for workbench in (manager.workbench(key="k", ordered=True), router.workbench()):
+    for workbench in (manager.workbench(key="k", ordered=True, on_error="raise"), router.workbench()):
         first = stored(workbench)
         again = Workbench.load_component(first)
         assert isinstance(again, JackfieldWorkbench)
@@ -80,6 +80,7 @@ async def test_plain_settings_come_back(tmp_path: Path) -> None:
         "key": "ada",
         "ordered": False,
         "use_mcp_prompts": False,
+        "on_error": "skip",
         "max_sessions": 3,
         "acquire_timeout": 7.0,
         "catalog": str(tmp_path),

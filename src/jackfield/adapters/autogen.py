@@ -28,13 +28,13 @@ from ..session.boundary import as_error
 from ..session.detached import LockHere
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
 from ..toolkit.long_results import LongResults
+from ..toolkit.skipped import opening_tool, skipped_error
 from ..toolkit.tool import Tool, ToolSource
 from ..toolkit.toolkit import Toolkit, bounded
 from .autogen_component import STATE_TYPE, WorkbenchConfig, WorkbenchOptions, key_of, manager_of, options_of, to_config
 from .autogen_duplicates import begin_listing, end_listing
 from .autogen_result import JackfieldToolResult
 from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
-from .autogen_unopened import none_opened, opening_tool
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
@@ -192,7 +192,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             what, shown = "are shown as they were listed before", self._listed_before
         else:
             names = [config.server_name for config in self._servers]
-            self._toolkit = Toolkit([opening_tool(names, error, self._open_again)])
+            self._toolkit = Toolkit([opening_tool(names, error, self._open_again, are_all=True)])
             shown = [tool_schema(tool) for tool in self._toolkit]
             what = f"could not be listed, and {shown[0]['name']} is shown in their place"
         # An agent lists tools at every step.
@@ -204,6 +204,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     async def _open_again(self) -> list[str]:
         self._failures.clear()
         await self._refresh()
+        if self.skipped:
+            raise skipped_error(self.skipped, len(self._servers))
         return self._toolkit.names
 
     async def _refresh(self) -> None:
@@ -221,15 +223,23 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             stale = [config for config in self._servers if self._is_stale(config)]
             if stale:
                 await self._list(stale)
-            if self._failures and not self._listings:
-                raise none_opened({name: error for name, (_, error) in self._failures.items()})
+            if (skipped := self.skipped) and (not self._listings or self._options.on_error == "raise"):
+                raise skipped_error(skipped, len(self._servers))
             self._expect_more()
             if stale or self._schemas is None:
                 tools = [tool for _, tools in self._listings.values() for tool in tools]
-                toolkit = Toolkit(tools)
+                toolkit = Toolkit(tools, skipped=skipped)
                 if self._long_results is not None:
                     toolkit = bounded(toolkit, self._long_results)
+                if skipped:
+                    error = skipped_error(skipped, len(self._servers))
+                    toolkit += Toolkit([opening_tool(skipped, error, self._open_again, are_all=False)])
                 self._offer(toolkit)
+
+    @property
+    def skipped(self) -> dict[str, JackfieldError]:
+        """Servers whose tools are missing because they could not be opened or listed yet, and why."""
+        return {name: error for name, (_, error) in self._failures.items() if name not in self._listings}
 
     def _offer(self, toolkit: Toolkit) -> None:
         self._toolkit = toolkit.for_models()
@@ -250,10 +260,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         async with self._manager.open_sessions(configs, key=self.key).used_by(self._user) as opened:
             for config in configs:
                 name = config.server_name
-                if (error := opened.errors.get(name)) is not None:
-                    what = "Its tools may be out of date" if name in self._listings else "Its tools are left out"
-                    logger.warning("[MCP][%s] %s: %s", name, what, error.message)
-                else:
+                if (error := opened.errors.get(name)) is None:
                     try:
                         self._listings[name] = await self._listed(opened[name], config)
                     except JackfieldError as failed:
@@ -262,8 +269,12 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
                         error = failed
                 if error is None:
                     self._failures.pop(name, None)
+                    continue
+                self._failures[name] = time.monotonic(), error
+                if name in self._listings:
+                    logger.warning("[MCP][%s] Its tools may be out of date: %s", name, error.message)
                 else:
-                    self._failures[name] = time.monotonic(), error
+                    self._manager.server_skipped(name, self.key, error)
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
         listing = await session.offered_tools()

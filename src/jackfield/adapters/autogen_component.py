@@ -14,6 +14,7 @@ from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseC
 from ..errors import ConfigError
 from ..plain import as_table
 from ..session.callbacks import SessionCallbacks
+from ..toolkit.skipped import OnError
 
 if TYPE_CHECKING:
     from mcp.types import LoggingLevel
@@ -38,6 +39,7 @@ class WorkbenchOptions(BaseModel):
     ordered: bool = False
     max_result_chars: int | None = None
     use_mcp_prompts: bool = False
+    on_error: OnError = "skip"
 
 
 class WorkbenchConfig(WorkbenchOptions):

@@ -82,7 +82,7 @@ class MultiServerMCPClient:
         """
         names = None if server_name is None else [server_name]
         loop = self.manager.loop_thread
-        toolkit = await loop.run(lambda: manager_toolkit(self.manager, names, keeps_sessions=False))
+        toolkit = await loop.run(lambda: manager_toolkit(self.manager, names, on_error="raise", keeps_sessions=False))
         return langchain_tools(toolkit, loop)
 
     async def get_prompt(

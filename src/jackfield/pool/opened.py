@@ -32,7 +32,7 @@ class OpenedSessions(Mapping[str, "Session"]):
             UnknownServerError: It was not asked for.
         """
         if server_name in self.errors:
-            raise self.errors[server_name]
+            raise self.errors[server_name].told()
         try:
             return self._sessions[server_name]
         except KeyError:

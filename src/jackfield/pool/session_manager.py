@@ -15,8 +15,8 @@ from ..catalog.store import Catalog
 from ..config.keys import SIX_HOURS, implausible
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, UnknownServerError
-from ..events import EventHub, EventListener, EventStream, configure_debug_log
+from ..errors import ConfigError, JackfieldError, UnknownServerError
+from ..events import EventHub, EventListener, EventStream, ServerSkipped, SessionLog, configure_debug_log
 from ..live import Live
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
@@ -296,6 +296,11 @@ class SessionManager(Live):
         """`user` comes back to these sessions, whoever opened them; others do not close them until it leaves."""
         user.places.update((config.server_name, key) for config in servers)
         self._users.add(user)
+
+    def server_skipped(self, server_name: str, key: str, error: JackfieldError) -> None:
+        """A toolkit or a workbench of this key goes without a server's tools: say so in the log and as an event."""
+        SessionLog(server_name).warning("Its tools are left out: %s", error.message)
+        self._events.emit(ServerSkipped(server_name=server_name, key=key, error=error))
 
     def keep_for(self, user: SessionUser) -> None:
         """Keep named sessions between their uses for `user`, also where the manager is not entered, until it leaves.

@@ -18,6 +18,7 @@ from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool, text_result
+from ..toolkit.skipped import missing_tool
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
 from .own_tools import (
@@ -253,7 +254,10 @@ class ToolRouter(Live):
             case "tools":
                 # There is no `call_tool` that would read on.
                 tools = [self._direct_tool(entry) for entry in self._tools()]
-                return with_read_on(tools, self._long_results, [self.aclose])
+                skipped = self._unlisted.errors()
+                if skipped:
+                    tools.append(missing_tool(skipped, len(self._configs)))
+                return with_read_on(tools, self._long_results, [self.aclose], skipped)
             case "server":
                 return Toolkit([self._query_tool()], close=self.aclose)
             case _:

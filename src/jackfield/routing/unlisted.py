@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, SessionTimeoutError
+from ..errors import JackfieldError, ServerUnavailableError, SessionTimeoutError
 from ..pool.users import SessionUser
 from ..toolkit.tool import CallOptions
 from .render import failing, unlisted
@@ -65,6 +65,20 @@ class Unlisted:
         notes = [unlisted(fresh)] if fresh else []
         notes += [failing(failed, min(waits) if len(waits) == len(failed) else 0.0)] if failed else []
         return "\n".join(notes) or None
+
+    def errors(self) -> dict[str, JackfieldError]:
+        """Why the tools of each are not known, by name."""
+        errors: dict[str, JackfieldError] = {}
+        for name in self.names:
+            entry = self._manager.catalog.entry(self._configs[name])
+            why = f": {entry.failure.rstrip('.')}" if entry is not None and entry.failure else ""
+            errors[name] = ServerUnavailableError(
+                f"Server {name!r} has never listed its tools{why}.",
+                server_name=name,
+                sent=False,
+                hint="manager.refresh_catalog() asks all servers for their tools.",
+            )
+        return errors
 
     async def list(self, server: str, options: CallOptions) -> None:
         """Have one list its tools, if it never did; that counts for the call that needs them.

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 from mcp import InvalidUriTemplate
 from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ResourceTemplate
 from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, RequestError, SessionTimeoutError
+from ..errors import ConfigError, JackfieldError, RequestError, SessionTimeoutError
 from ..events import SessionLog
 from ..pool.lease import open_by
 from ..pool.users import SessionUser
@@ -23,6 +24,7 @@ from ..session.detached import LockHere
 from ..session.results import ToolResult
 from ..session.session import Session
 from .resources import Opened, deadline_of, download_folder, prompt_tool, resource_tool, template_tool
+from .skipped import OnError, missing_tool, require_on_error, skipped_error
 from .tool import CallOptions, Tool, ToolSource
 from .toolkit import Toolkit, is_wanted
 
@@ -250,22 +252,42 @@ async def manager_toolkit(
     *,
     key: str | None = None,
     ordered: bool = False,
+    on_error: OnError = "skip",
     keeps_sessions: bool = True,
 ) -> Toolkit:
     """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`.
 
     Where it does not keep sessions, a manager that is not entered opens one for each call, as LangChain's clients do.
     """
+    require_on_error(on_error)
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
     configs = manager.resolve_all(servers)
     tools: list[Tool] = []
+    skipped: dict[str, JackfieldError] = {}
     user = SessionUser() if keeps_sessions else None
-    async with manager.open_sessions(configs, key=own_key).used_by(user) as opened:
-        for config in configs:
-            session = opened[config.server_name]
-            source = LeasedSource(manager, config, own_key, user)
-            tools += await leased_tools(session, OrderedSource(source) if ordered else source)
-    return Toolkit(tools, close=() if user is None else partial(manager.end_user, user))
+    try:
+        async with manager.open_sessions(configs, key=own_key).used_by(user) as opened:
+            for config in configs:
+                try:
+                    session = opened[config.server_name]
+                    source = LeasedSource(manager, config, own_key, user)
+                    tools += await leased_tools(session, OrderedSource(source) if ordered else source)
+                except JackfieldError as error:
+                    if on_error == "raise":
+                        raise
+                    skipped[config.server_name] = error
+        if skipped and len(skipped) == len(configs):
+            raise skipped_error(skipped, len(configs))
+    except BaseException:
+        if user is not None:
+            with anyio.CancelScope(shield=True):
+                await manager.end_user(user)
+        raise
+    for name, error in skipped.items():
+        manager.server_skipped(name, own_key, error)
+    if skipped:
+        tools.append(missing_tool(skipped, len(configs)))
+    return Toolkit(tools, close=() if user is None else partial(manager.end_user, user), skipped=skipped)
 
 
 async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:

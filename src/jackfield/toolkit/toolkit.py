@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from ..errors import ConfigError, UnknownToolError, did_you_mean
+from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean
 from ..extras import extra_needed
 from ..live import Live
 from ..session.hooks import CallHook
@@ -36,16 +36,26 @@ class Toolkit(Live):
     Args:
         tools: In the order a model shall see them. Names are made unique and valid.
         close: Closes what the tools keep open.
+        skipped: Servers whose tools are missing, and why.
     """
 
-    def __init__(self, tools: Iterable[Tool] = (), *, close: Closing | Iterable[Closing] = ()) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Tool] = (),
+        *,
+        close: Closing | Iterable[Closing] = (),
+        skipped: Mapping[str, JackfieldError] | None = None,
+    ) -> None:
         self._closings: tuple[Closing, ...] = (close,) if callable(close) else tuple(close)
+        self.skipped: Mapping[str, JackfieldError] = dict(skipped or {})
+        """Servers whose tools are missing because they could not be opened or listed, and why; see `on_error` of
+        `MCPClientSessionManager.toolkit`."""
         given = list(tools)
         names = assign_names([(tool.server_name, tool.name) for tool in given])
         self._tools = {name: replace(tool, name=name) for name, tool in zip(names, given, strict=True)}
 
     def _of_named(self, tools: Iterable[Tool]) -> Toolkit:
-        toolkit = Toolkit(close=self._closings)
+        toolkit = Toolkit(close=self._closings, skipped=self.skipped)
         toolkit._tools = {tool.name: tool for tool in tools}
         return toolkit
 
@@ -92,10 +102,11 @@ class Toolkit(Live):
 
     def __add__(self, other: Toolkit) -> Toolkit:
         tools = [*(_by_own_name(tool) for tool in self), *(_by_own_name(tool) for tool in other)]
-        return Toolkit(tools, close=[*self._closings, *other.closings])
+        return Toolkit(tools, close=[*self._closings, *other.closings], skipped={**self.skipped, **other.skipped})
 
     def __repr__(self) -> str:
-        return f"<Toolkit {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''} ({len(self)} tools)>"
+        skipped = f", without {', '.join(self.skipped)}" if self.skipped else ""
+        return f"<Toolkit {', '.join(self.names[:8])}{', ...' if len(self) > 8 else ''} ({len(self)} tools{skipped})>"
 
     @overload
     def __getitem__(self, name: str) -> Tool: ...
@@ -324,14 +335,19 @@ class Toolkit(Live):
 
 def bounded(toolkit: Toolkit, results: LongResults) -> Toolkit:
     """The same tools with results shortened, and `read_on`; see `Toolkit.bounded`."""
-    return with_read_on([results.bound(tool) for tool in toolkit], results, toolkit.closings)
+    return with_read_on([results.bound(tool) for tool in toolkit], results, toolkit.closings, toolkit.skipped)
 
 
-def with_read_on(tools: list[Tool], results: LongResults, closings: Sequence[Closing] = ()) -> Toolkit:
+def with_read_on(
+    tools: list[Tool],
+    results: LongResults,
+    closings: Sequence[Closing] = (),
+    skipped: Mapping[str, JackfieldError] | None = None,
+) -> Toolkit:
     """A toolkit of tools whose results are shortened already, and of the tool that reads on."""
     if not tools:
-        return Toolkit(close=closings)
-    made = Toolkit([*tools, results.read_on_tool()], close=closings)
+        return Toolkit(close=closings, skipped=skipped)
+    made = Toolkit([*tools, results.read_on_tool()], close=closings, skipped=skipped)
     results.how = f'{made.tools[-1].name}(handle="{{handle}}", offset={{offset}})'
     return made
 
