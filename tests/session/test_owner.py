@@ -38,7 +38,7 @@ from jackfield.session.circuit import CircuitBreaker
 from jackfield.session.lifecycle import Cause, State
 from jackfield.session.listing import ToolListing
 from jackfield.session.owner import SessionOwner
-from jackfield.session.rivals import Rivals
+from jackfield.session.rivals import Refused, Rivals
 from jackfield.session.statistics import Totals
 
 SCRIPTED = """
@@ -80,7 +80,7 @@ class Watched:
         config: ServerConfig,
         callbacks: SessionCallbacks | None,
         key: str | None,
-        end_others: Callable[[SessionOwner], Awaitable[int]] | None,
+        end_others: Callable[[Refused], Awaitable[int]] | None,
     ) -> None:
         self.seen: list[Event] = []
         self.is_started = False
@@ -101,7 +101,7 @@ class Watched:
             on_change=lambda: None,
         )
 
-    async def no_idle_ones(self, owner: SessionOwner) -> int:
+    async def no_idle_ones(self, refused: Refused) -> int:
         """As `Rivals` asks for it."""
         return 0
 
@@ -232,7 +232,7 @@ async def test_one_that_is_closed_while_others_make_way_for_it_is_closed(watch: 
             await stream.receive()
             await stream.send(b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
-    async def end_others(owner: SessionOwner) -> int:
+    async def end_others(refused: Refused) -> int:
         is_making_way.set()
         await anyio.sleep_forever()
         return 0

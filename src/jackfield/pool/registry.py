@@ -24,7 +24,7 @@ from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionObserver, SessionOwner
-from ..session.rivals import Rivals
+from ..session.rivals import Refused, Rivals
 from ..session.statistics import Totals
 from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
 from .users import SessionUser
@@ -430,7 +430,7 @@ class SessionRegistry:
         await close_all(idle, Cause.IDLE)
         return len(idle)
 
-    async def _close_idle_rivals(self, of: SessionOwner) -> int:
+    async def _close_idle_rivals(self, of: Refused) -> int:
         """Close what nobody has of those that reach the same server in the same way, and wait for what is closing."""
         same = [slot for slot in self._slots if slot is not of and slot.config.catalog_key == of.config.catalog_key]
         ended = [slot for slot in same if slot.is_idle or not slot.is_usable]

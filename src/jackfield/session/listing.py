@@ -7,14 +7,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+import anyio
 from mcp.types import Tool, ToolAnnotations
 
 from ..config.keys import CheckMode
 from ..config.servers import BaseServerConfig
-from ..errors import ServerLimitError, UnknownToolError, did_you_mean
+from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError, UnknownToolError, did_you_mean
+from ..transport.records import CallRecord
 from ..transport.repairs import take_flaws
 from ..transport.report import limit_error
 from .arguments import ArgumentCheck, OutputCheck
+from .boundary import as_error
+from .deadlines import Deadline
 
 
 class _Page(Protocol):
@@ -143,6 +147,71 @@ class ToolListing:
         """Whether the server says that calling the tool twice does no more than once."""
         hints = self.annotations(name)
         return hints is not None and (hints.read_only_hint is True or hints.idempotent_hint is True)
+
+
+class SharedListing:
+    """A listing of tools that a task of the session fetches for all callers who wait for it.
+
+    Each caller waits until its own deadline. The listing is cancelled once the last of them has left.
+
+    Args:
+        server_name: The server, for errors.
+        fetch: Lists the tools, until a deadline that may be extended meanwhile.
+        on_end: Called when it has ended or is given up: no other caller may join it.
+        record: Gives the delivery status of its last request.
+    """
+
+    def __init__(
+        self,
+        server_name: str,
+        fetch: Callable[[Deadline], Awaitable[ToolListing]],
+        on_end: Callable[[SharedListing], None],
+        record: Callable[[], CallRecord],
+    ) -> None:
+        self._server_name = server_name
+        self._fetch = fetch
+        self._on_end = on_end
+        self.record: Callable[[], CallRecord] = record
+        self._deadline = Deadline.after(0.0)
+        """That of the caller who waits longest."""
+        self._waiting = 0
+        self._done = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self.listing: ToolListing | None = None
+        self.error: JackfieldError | None = None
+        """Why there is no listing. There is neither where the session has ended."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether no caller waits for it any more."""
+        return not self._waiting
+
+    async def run(self) -> None:
+        """Fetch the listing; in a task of the session."""
+        try:
+            with self._scope:
+                self.listing = await self._fetch(self._deadline)
+        except Exception as error:
+            # It may not end the session's task, whose child this is.
+            self.error = as_error(error, "The listing of tools", server_name=self._server_name)
+        finally:
+            self._on_end(self)
+            self._done.set()
+
+    async def wait(self, deadline: Deadline) -> bool:
+        """Wait until it has ended; whether that was in time."""
+        self._waiting += 1
+        self._deadline.extend(deadline.at)
+        try:
+            with deadline.scope() as scope:
+                await self._done.wait()
+        finally:
+            self._waiting -= 1
+            if self.is_given_up:
+                self._on_end(self)
+                self._scope.cancel()
+        # Its deadline may be that of this caller, and be noticed first over there.
+        return not (scope.cancelled_caught or (isinstance(self.error, SessionTimeoutError) and deadline.has_passed))
 
 
 def _schema_error(config: BaseServerConfig, tool: Tool) -> ServerLimitError | None:

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
-    from .listing import ToolListing
-    from .server_tools import SharedListing
+    from .listing import SharedListing, ToolListing
 
 
 class SessionObserver(Protocol):

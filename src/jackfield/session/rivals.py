@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from ..config.servers import HttpConfig
+from ..config.servers import BaseServerConfig, HttpConfig
+from ..events import SessionLog
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
-    from .owner import SessionOwner
 
 _REMEMBERED = 100
+
+
+class Refused(Protocol):
+    """A session that its server refuses because of another one."""
+
+    @property
+    def config(self) -> BaseServerConfig: ...
+    @property
+    def log(self) -> SessionLog: ...
 
 
 class Rivals:
@@ -26,33 +35,33 @@ class Rivals:
             returns how many that were.
     """
 
-    def __init__(self, close_idle: Callable[[SessionOwner], Awaitable[int]]) -> None:
+    def __init__(self, close_idle: Callable[[Refused], Awaitable[int]]) -> None:
         self._close_idle = close_idle
         self._left: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
 
-    def note_end(self, owner: SessionOwner, report: ConnectionReport, version: str) -> None:
+    def note_end(self, config: BaseServerConfig, report: ConnectionReport, version: str) -> None:
         """Remember a connection that is closed, where its server still has the session.
 
         Args:
-            owner: Whose connection it was.
+            config: The server.
             report: Of the connection.
             version: The protocol's.
         """
         session_id = report.http_session_id
         if session_id is None or report.is_ended_at_server or report.loss is not None:
             return
-        if isinstance(owner.config, HttpConfig) and owner.config.terminate_on_close and session_id.isascii():
-            self._left.append((owner.config.catalog_key, session_id, version))
+        if isinstance(config, HttpConfig) and config.terminate_on_close and session_id.isascii():
+            self._left.append((config.catalog_key, session_id, version))
 
-    async def end(self, owner: SessionOwner) -> bool:
+    async def end(self, refused: Refused) -> bool:
         """End what may be in the way of a session; whether anything was ended."""
-        closed = await self._close_idle(owner)
-        if not isinstance(owner.config, HttpConfig):
+        closed = await self._close_idle(refused)
+        if not isinstance(refused.config, HttpConfig):
             return closed > 0
         from ..transport.http import end_session
 
-        mine = [entry for entry in self._left if entry[0] == owner.config.catalog_key]
+        mine = [entry for entry in self._left if entry[0] == refused.config.catalog_key]
         for entry in mine:
             self._left.remove(entry)
-            closed += await end_session(owner.config, owner.log, entry[1], entry[2])
+            closed += await end_session(refused.config, refused.log, entry[1], entry[2])
         return closed > 0

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio
 from mcp.types import METHOD_NOT_FOUND, ListToolsResult
 
 from ..errors import JackfieldError, RequestError, ServerLimitError, SessionTimeoutError
-from .boundary import as_error
 from .calling import Caller
 from .deadlines import Deadline
-from .listing import ToolListing
+from .listing import SharedListing, ToolListing
 
 if TYPE_CHECKING:
     from .owner import SessionOwner
@@ -49,8 +47,9 @@ async def known_tools(
     """
     owner = caller.usable()
     while owner.listing is None or owner.listing is outdated:
-        shared = owner.shared_listing or SharedListing.begin(caller)
-        await shared.wait(caller, deadline)
+        shared = owner.shared_listing or _begin_listing(caller)
+        if not await shared.wait(deadline):
+            raise caller.timed_out("tools/list", deadline, shared.record(), is_cancelled=shared.is_given_up)
         if shared.listing is not None:
             return shared.listing, None
         if isinstance(shared.error, RequestError):
@@ -89,70 +88,26 @@ def _has_none(owner: SessionOwner, error: RequestError) -> bool:
     return error.rpc_code == METHOD_NOT_FOUND
 
 
-class SharedListing:
-    """A listing of tools that a task of the session fetches for all callers who wait for it.
+def _begin_listing(caller: Caller) -> SharedListing:
+    """Have a task of the session list the tools.
 
-    Each caller waits until its own deadline. The listing is cancelled once the last of them has left.
+    Raises:
+        SessionTerminatedError: The session has ended.
     """
+    owner = caller.usable()
+    if owner.tasks is None:
+        raise owner.ended(sent=False)
+    # With a `Caller` of its own, for the first caller may leave the session before the others have their listing.
+    own = Caller(owner, caller.on_idle)
 
-    def __init__(self, caller: Caller) -> None:
-        # With a `Caller` of its own, for the first caller may leave the session before the others have their listing.
-        self._caller = Caller(caller.owner, caller.on_idle)
-        self._deadline = Deadline.after(0.0)
-        """That of the caller who waits longest."""
-        self._waiting = 0
-        self._done = anyio.Event()
-        self._scope = anyio.CancelScope()
-        self.listing: ToolListing | None = None
-        self.error: JackfieldError | None = None
-        """Why there is no listing. There is neither where the session has ended."""
+    async def fetch(deadline: Deadline) -> ToolListing:
+        listing, _ = await fetch_tools(own, deadline)
+        return listing
 
-    @classmethod
-    def begin(cls, caller: Caller) -> SharedListing:
-        """Have the session begin one.
-
-        Raises:
-            SessionTerminatedError: The session has ended.
-        """
-        owner = caller.usable()
-        if owner.tasks is None:
-            raise owner.ended(sent=False)
-        shared = owner.shared_listing = cls(caller)
-        owner.tasks.start_soon(shared._fetch)
-        return shared
-
-    async def _fetch(self) -> None:
-        try:
-            with self._scope:
-                self.listing, _ = await fetch_tools(self._caller, self._deadline)
-        except Exception as error:
-            # It may not end the session's task, whose child this is.
-            self.error = as_error(error, "The listing of tools", server_name=self._caller.owner.config.server_name)
-        finally:
-            self._leave_owner()
-            self._done.set()
-
-    def _leave_owner(self) -> None:
-        owner = self._caller.owner
-        if owner.shared_listing is self:
+    def forget(ended: SharedListing) -> None:
+        if owner.shared_listing is ended:
             owner.shared_listing = None
 
-    async def wait(self, caller: Caller, deadline: Deadline) -> None:
-        """Wait until it has ended.
-
-        Raises:
-            SessionTimeoutError: Out of time.
-        """
-        self._waiting += 1
-        self._deadline.extend(deadline.at)
-        try:
-            with deadline.scope() as scope:
-                await self._done.wait()
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._leave_owner()
-                self._scope.cancel()
-        # Its deadline may be that of this caller, and be noticed first over there.
-        if scope.cancelled_caught or (isinstance(self.error, SessionTimeoutError) and deadline.has_passed):
-            raise caller.timed_out("tools/list", deadline, self._caller.last_record, is_cancelled=not self._waiting)
+    shared = owner.shared_listing = SharedListing(owner.config.server_name, fetch, forget, lambda: own.last_record)
+    owner.tasks.start_soon(shared.run)
+    return shared

@@ -220,7 +220,7 @@ class SessionTask:
                 else:
                     owner.log.debug("Closing was not clean: %r", exc)
         if life.generation > generation:
-            owner.rivals.note_end(owner, report, version)
+            owner.rivals.note_end(owner.config, report, version)
         if scope.cancelled_caught and life.generation == generation and life.is_usable:
             error = open_timeout(config, report)
         if error is not None and life.is_usable:
