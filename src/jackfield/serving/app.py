@@ -29,6 +29,7 @@ from .host import SessionHost
 from .limits import ServingLimits
 from .metrics import Counted, ServingMetrics, note_outcomes, timed
 from .request_checks import BodyCheck, HostCheck, accepts_others
+from .sdk_seams import trace_if_set_up
 from .stores import SessionStore
 from .streams import StreamManager
 
@@ -45,6 +46,7 @@ class ServedSessions:
     def __init__(
         self,
         host: SessionHost | StreamableHTTPSessionManager,
+        endpoint: Route,
         routes: Sequence[BaseRoute],
         access: Access | None,
         metrics: ServingMetrics,
@@ -56,11 +58,18 @@ class ServedSessions:
         self.metrics: ServingMetrics = metrics
         self._counts_sessions = counts_sessions
         middleware = [] if access is None else access.middleware
-        self._app = Starlette(routes=routes, middleware=middleware, lifespan=self.lifespan)
+        self._endpoint = endpoint
+        self._app = Starlette(routes=[endpoint, *routes], middleware=middleware, lifespan=self.lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
-        await self._app(scope, receive, send)
+        is_direct = self._access is None and scope["type"] == "http"
+        if is_direct and scope["path"] == scope.get("root_path", "") + self._endpoint.path:
+            # Nothing is found out on the way through Starlette that the endpoint needs.
+            scope["app"] = self._app
+            await self._endpoint.app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
@@ -188,6 +197,7 @@ def serve_sessions(
         _share_keys(low_level, keys)
     bounds, counted = limits or ServingLimits(), ServingMetrics()
     note_outcomes(low_level)
+    trace_if_set_up(low_level)
     if stateless:
         host = StreamableHTTPSessionManager(low_level, stateless=True, max_request_body_size=bounds.body_bytes)
         endpoint: ASGIApp = BodyCheck(StreamableHTTPASGIApp(host), bounds.body_bytes)
@@ -210,7 +220,7 @@ def serve_sessions(
     if metrics:
         routes.append(Route("/metrics", _metrics_page(host, counted)))
     endpoint = Counted(HostCheck(endpoint, allowed_hosts, allowed_origins), counted)
-    return ServedSessions(host, [Route(path, endpoint), *routes], access, counted, counts_sessions=metrics)
+    return ServedSessions(host, Route(path, endpoint), routes, access, counted, counts_sessions=metrics)
 
 
 def _metrics_page(

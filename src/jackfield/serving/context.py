@@ -15,6 +15,7 @@ from mcp_types import LoggingLevel, ProgressToken, RequestId
 
 from .asking import Put, ServerRequests
 from .errors import StoreUnavailableError
+from .exchange import Exchange
 from .records import SessionRecord
 from .wire import notification
 
@@ -68,20 +69,24 @@ class RequestContext:
         metadata: MessageMetadata,
         *,
         requests: ServerRequests | None = None,
-        put: Put | None = None,
         request_id: RequestId | None = None,
         progress_token: ProgressToken | None = None,
-        cancel_requested: anyio.Event | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self._record = record
         self._requests = requests
-        self._put = put
+        self._put = None if exchange is None else exchange.put
         self._progress_token = progress_token
         self.transport: TransportContext = transport
         self.message_metadata: MessageMetadata = metadata
         self.request_id: RequestId | None = request_id
-        self.cancel_requested: anyio.Event = cancel_requested or anyio.Event()
+        self._exchange = exchange
         self.is_closed: bool = False
+
+    @property
+    def cancel_requested(self) -> anyio.Event:
+        """Is set when the client cancels the request."""
+        return anyio.Event() if self._exchange is None else self._exchange.cancelled
 
     @property
     def can_send_request(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -80,9 +81,10 @@ class Exchange:
         """A client that comes back for the answer gets it."""
         self._is_settled = False
         """The answer is where the client can get it, or nobody wants it."""
-        self.is_cancelled: anyio.Event = anyio.Event()
-        self.has_begun: anyio.Event = anyio.Event()
-        """Set with the first message, with the answer, and where the client is to come back for it."""
+        self._was_cancelled = False
+        self._cancelled: anyio.Event | None = None
+        self._has_begun = False
+        self._begun: asyncio.Future[None] | None = None
 
     # The handler's side
 
@@ -126,7 +128,12 @@ class Exchange:
             self._unlogged.append(answer)
             _set(self._changed)
             _set(self._room)
-            self.has_begun.set()
+            self._begin()
+
+    def _begin(self) -> None:
+        """There is something for the client: a message, the answer, or that it is to come back for it."""
+        self._has_begun = True
+        _resolve(self._begun)
 
     async def put(self, message: str) -> None:
         """Put a message on the request's stream; waits while too many wait for the log or the client's connection."""
@@ -140,12 +147,21 @@ class Exchange:
             self._unlogged.append(message)
             self._unlogged_chars += len(message)
             _set(self._changed)
-            self.has_begun.set()
+            self._begin()
 
     @property
     def _is_over(self) -> bool:
         """What the handler sends goes nowhere."""
         return self._answer is not None or self._is_settled
+
+    @property
+    def cancelled(self) -> anyio.Event:
+        """Is set when the request is to end early."""
+        if self._cancelled is None:
+            self._cancelled = anyio.Event()
+            if self._was_cancelled:
+                self._cancelled.set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """The client wants no answer any more."""
@@ -163,10 +179,23 @@ class Exchange:
     def _end(self, answer: str) -> None:
         # The answer does not wait for the handler, which may take its time, in a thread for instance.
         self._finish(answer)
-        self.is_cancelled.set()
+        self._was_cancelled = True
+        _set(self._cancelled)
         self._scope.cancel()
 
     # The client's side
+
+    async def begun(self, seconds: float) -> None:
+        """Wait until there is something for the client, but no longer than this."""
+        if self._has_begun:
+            return
+        loop = asyncio.get_running_loop()
+        self._begun = loop.create_future()
+        timer = loop.call_later(seconds, _resolve, self._begun)
+        try:
+            await self._begun
+        finally:
+            timer.cancel()
 
     def take_quick_answer(self) -> str | None:
         """The answer, where it is all that there is to send, so that no stream is needed."""
@@ -189,7 +218,7 @@ class Exchange:
     def reconnect(self) -> None:
         """End the client's connection, not the request: the client is to come back for the rest."""
         self._wants_reconnect = True
-        self.has_begun.set()
+        self._begin()
         if self._next_number not in (1, None) and self._reader is not None:
             # It has an id to come back with.
             self._reader.end()
@@ -285,6 +314,11 @@ class Exchange:
         if number is not None and self._next_number is not None:
             self._next_number = number + len(messages)
         return number
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 def _set(event: anyio.Event | None) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import anyio
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp_types import INVALID_REQUEST, JSONRPCRequest
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -33,6 +32,8 @@ from .inbound import (
     Refused,
     check_accepts_stream,
     checked_id,
+    header_of,
+    is_sessionless,
     not_found,
     principal_of,
     read_message,
@@ -53,10 +54,9 @@ from .streams import StreamManager
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
+_SESSION_HEADER = SESSION_HEADER.encode()
 _FLUSH_SECONDS = 5.0
 """So long, at the most, an instance that stops waits until its clients can get the answers to what it stopped."""
-
-_VERSION_HEADER = b"mcp-protocol-version"
 
 
 class SessionHost:
@@ -128,7 +128,7 @@ class SessionHost:
             self.sessions.open(ttl=self.session_ttl),
             self.streams.open(ttl=self.session_ttl, **bounds),
             self._server.lifespan(self._server) as state,
-            anyio.create_task_group() as tasks,
+            Background().run() as background,
         ):
             bus = process_bus(self._server)
             changes = NotificationOptions(*[bus is not None] * 3)
@@ -138,34 +138,31 @@ class SessionHost:
                 self._server.create_initialization_options(changes),
                 self.sessions,
                 self.streams,
-                Background(tasks),
+                background,
                 self.limits,
                 self.session_ttl,
             )
             modern = ModernRequests(instance, state)
             housekeeping = Housekeeping(instance, self.metrics)
             running = _Running(instance, modern, housekeeping, self._settings, self._drain_timeout)
-            try:
-                async with (
-                    modern.run(),
-                    self.sessions.backplane.join(instance.name, instance.told, running.housekeeping.reconnected),
-                    anyio.create_task_group() as standing,
-                ):
-                    standing.start_soon(running.housekeeping.keep_sessions)
-                    standing.start_soon(running.housekeeping.answer_for_dead)
-                    standing.start_soon(running.drain_when_told)
-                    if bus is not None:
-                        standing.start_soon(BusBridge(bus, instance).run)
-                    self._running = running
-                    try:
-                        yield
-                    finally:
-                        with anyio.CancelScope(shield=True):
-                            await running.stop()
-                        self._running = None
-                        standing.cancel_scope.cancel()
-            finally:
-                tasks.cancel_scope.cancel()
+            async with (
+                modern.run(),
+                self.sessions.backplane.join(instance.name, instance.told, running.housekeeping.reconnected),
+                anyio.create_task_group() as standing,
+            ):
+                standing.start_soon(running.housekeeping.keep_sessions)
+                standing.start_soon(running.housekeeping.answer_for_dead)
+                standing.start_soon(running.drain_when_told)
+                if bus is not None:
+                    standing.start_soon(BusBridge(bus, instance).run)
+                self._running = running
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await running.stop()
+                    self._running = None
+                    standing.cancel_scope.cancel()
 
     def drain(self) -> None:
         """Begin to stop: end the streams, so that clients come back to another instance.
@@ -217,9 +214,8 @@ class SessionHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         running = self._run_or_raise()
-        version = next((value for name, value in scope["headers"] if name == _VERSION_HEADER), None)
         try:
-            if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
+            if is_sessionless(scope):
                 if not self._sessions_only:
                     await running.modern(scope, receive, send)
                     return
@@ -240,7 +236,7 @@ class SessionHost:
     async def _answered(self, running: _Running, request: Request, send: Send) -> Response | None:
         """Answer a request; the response, where it is not sent yet."""
         principal = principal_of(request.scope)
-        session_id = request.headers.get(SESSION_HEADER)
+        session_id = header_of(request.scope, _SESSION_HEADER)
         match request.method:
             case "POST":
                 message = await read_message(request)
@@ -262,7 +258,7 @@ class SessionHost:
             case _:
                 raise Refused(405, INVALID_REQUEST, "Method Not Allowed", {"allow": "GET, POST, DELETE"})
 
-    async def _found(self, session_id: str | None, principal: Principal | None) -> str:
+    async def _found(self, session_id: str, principal: Principal | None) -> str:
         session_id = checked_id(session_id)
         if await self.sessions.find(session_id, principal) is None:
             raise not_found()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import cast
 
-import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.streamable_http import check_accept_headers
 from mcp_types import (
@@ -44,7 +45,28 @@ BODY_SECONDS = 60.0
 """A client that has not sent its request by then does not get it answered."""
 
 _MAX_ID_CHARS = 128
+_HEADERS = "jackfield.headers"
+_VERSION_HEADER = b"mcp-protocol-version"
+_SESSION_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 _STATUS_OF_BOUND = {"sessions": 503, "streams": 503, "requests": 503, "record_bytes": 413, "body_bytes": 413}
+
+
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """The headers of a request; of several with one name the first. Read once: each request asks for many."""
+    if (headers := scope.get(_HEADERS)) is None:
+        headers = scope[_HEADERS] = dict(reversed([*scope["headers"]]))
+    return cast("Mapping[bytes, bytes]", headers)
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """One header; empty where there is none."""
+    return headers_of(scope).get(name, b"").decode("latin-1")
+
+
+def is_sessionless(scope: Scope) -> bool:
+    """Whether a request names a protocol version that has no sessions, or that nobody knows."""
+    version = headers_of(scope).get(_VERSION_HEADER)
+    return version is not None and version not in _SESSION_VERSIONS
 
 
 class Refused(Exception):  # noqa: N818 - not an error of the server
@@ -92,13 +114,13 @@ def refusal(failure: JackfieldError) -> Refused:
             raise failure
 
 
-def checked_id(session_id: str | None) -> str:
+def checked_id(session_id: str) -> str:
     """The session that a request names.
 
     Raises:
         Refused: It names none, or what can be no session of ours.
     """
-    session_id = (session_id or "").strip(" \t")
+    session_id = session_id.strip(" \t")
     if not session_id:
         text = "Bad Request: the Mcp-Session-Id header is missing. Send the one that `initialize` was answered with."
         raise Refused(400, INVALID_REQUEST, text)
@@ -118,14 +140,19 @@ def principal_of(scope: Scope) -> Principal | None:
 
 def check_accepts_stream(request: Request) -> None:
     """Refuse a GET of a client that takes no stream."""
-    if not _accepted(request.headers.get("accept", ""))[1]:
+    if not _accepted(headers_of(request.scope).get(b"accept", b""))[1]:
         raise Refused(406, INVALID_REQUEST, "Not Acceptable: the client must accept text/event-stream.")
 
 
 @lru_cache(128)
-def _accepted(accept: str) -> tuple[bool, bool]:
+def _accepted(accept: bytes) -> tuple[bool, bool]:
     """Whether a client takes JSON, and streams. Clients send the same few headers again and again."""
-    return check_accept_headers(Request({"type": "http", "headers": [(b"accept", accept.encode("latin-1"))]}))
+    return check_accept_headers(Request({"type": "http", "headers": [(b"accept", accept)]}))
+
+
+@lru_cache(128)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def read_message(request: Request) -> JSONRPCMessage:
@@ -136,13 +163,14 @@ async def read_message(request: Request) -> JSONRPCMessage:
         ServingLimitError: It is too large.
         ClientDisconnect: The client left.
     """
-    if not all(_accepted(request.headers.get("accept", ""))):
+    headers = headers_of(request.scope)
+    if not all(_accepted(headers.get(b"accept", b""))):
         text = "Not Acceptable: the client must accept both application/json and text/event-stream."
         raise Refused(406, INVALID_REQUEST, text)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if not _is_json(headers.get(b"content-type", b"")):
         raise Refused(415, INVALID_REQUEST, "Unsupported Media Type: Content-Type must be application/json.")
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS):
             body = await request.body()
     except TimeoutError:
         raise Refused(408, INVALID_REQUEST, f"The request was not sent within {BODY_SECONDS:.0f} s.") from None
@@ -187,7 +215,7 @@ def _message(decoded: object) -> JSONRPCMessage:
 
 def within_bounds(scope: Scope, receive: Receive, limits: ServingLimits) -> Receive:
     """A `receive` that raises `ServingLimitError` once the body is too large."""
-    declared: bytes = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    declared = headers_of(scope).get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
     taken = 0

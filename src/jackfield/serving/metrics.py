@@ -20,19 +20,21 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_METHOD_HEADER
 from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METHODS
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
+from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import StoreUnavailableError
+from .inbound import header_of, is_sessionless
 
 RESPONSE = "response"
 """The method of a message that answers a request of the server."""
 
 _METHODS = SPEC_CLIENT_METHODS | SPEC_CLIENT_NOTIFICATION_METHODS | {RESPONSE, "GET", "DELETE"}
 _NOTE = "jackfield.note"
+_METHOD_HEADER = MCP_METHOD_HEADER.encode()
 _REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _STORE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _COUNT_SECONDS = 15.0
@@ -267,14 +269,13 @@ class Counted:
         self._metrics = counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, status, is_counted = Request(scope), None, False
-        is_post = request.method == "POST"
-        note = scope[_NOTE] = Note("other" if is_post else request.method)
-        version = request.headers.get("mcp-protocol-version")
+        http_method: str = scope["method"]
+        status, is_counted, is_post = None, False, http_method == "POST"
+        note = scope[_NOTE] = Note("other" if is_post else http_method)
         era = LATEST_HANDSHAKE_VERSION
-        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        if is_sessionless(scope):
             era = LATEST_MODERN_VERSION
-            note.method = request.headers.get(MCP_METHOD_HEADER, "other") if is_post else request.method
+            note.method = (header_of(scope, _METHOD_HEADER) or "other") if is_post else http_method
 
         def count() -> None:
             nonlocal is_counted
@@ -283,7 +284,7 @@ class Counted:
             is_counted = True
             method = note.method if note.method in _METHODS else "other"
             self._metrics.requests.add(era, method, _outcome(note, status, is_post=is_post))
-            if request.method != "GET":
+            if http_method != "GET":
                 self._metrics.request_seconds.observe(time.perf_counter() - note.began_at, era, method)
             if note.bound is not None:
                 self._metrics.limits.add(note.bound)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp_types import INVALID_REQUEST
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth.resource import is_loopback
 from ..errors import one_line
+from .inbound import header_of
 from .metrics import note_of
 from .wire import refusal
 
@@ -33,17 +34,18 @@ class HostCheck:
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, origins: Sequence[str] | None) -> None:
         self._app = app
-        self._hosts = _LOOPBACK if hosts is None else tuple(hosts)
+        hosts = _LOOPBACK if hosts is None else tuple(hosts)
         if origins is None:
-            origins = ("*",) if "*" in self._hosts else [f"http://{host}" for host in _LOOPBACK]
-        self._origins = tuple(origins)
+            origins = ("*",) if "*" in hosts else [f"http://{host}" for host in _LOOPBACK]
+        # Clients send the same few again and again.
+        self._is_host = lru_cache(128)(partial(_is_among, accepted=tuple(host.lower() for host in hosts)))
+        self._is_origin = lru_cache(128)(partial(_is_among, accepted=tuple(origin.lower() for origin in origins)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Request(scope).headers
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not _is_among(host, self._hosts):
+        host, origin = header_of(scope, b"host"), header_of(scope, b"origin")
+        if not self._is_host(host):
             await _refused(421, "Host", host, "allowed_hosts")(scope, receive, send)
-        elif origin and not _is_among(origin, self._origins):
+        elif origin and not self._is_origin(origin):
             await _refused(403, "Origin", origin, "allowed_origins")(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -51,10 +53,7 @@ class HostCheck:
 
 def _is_among(value: str, accepted: Sequence[str]) -> bool:
     value = value.lower()
-    return any(
-        one == "*" or value == one.lower() or (one.endswith(":*") and value.startswith(one[:-1].lower()))
-        for one in accepted
-    )
+    return any(one == "*" or value == one or (one.endswith(":*") and value.startswith(one[:-1])) for one in accepted)
 
 
 def _refused(status: int, header: str, value: str, setting: str) -> ASGIApp:

@@ -9,7 +9,6 @@ from typing import Any, cast
 from uuid import uuid4
 
 import anyio
-from mcp.server.runner import aclose_shielded
 from mcp.shared.dispatcher import as_request_id
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
@@ -29,10 +28,11 @@ from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
 from .readers import StreamSettings, write_events
 from .records import Principal, RunningCall, SessionRecord
+from .sdk_seams import close_connection
 from .state import STATE_SCOPE, StoredState
 from .stores import resource_topic
 from .told import Answered, Cancelled, Progressed
-from .wire import EVENT_STREAM_HEADERS, compact, error, error_of, result
+from .wire import EVENT_STREAM_HEADERS, compact, error, error_of, result, send_answer
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -79,7 +79,7 @@ class Requests:
                 return _json(error(message.id, INTERNAL_ERROR, "Internal server error"))
             return _json(error_of(message.id, details))
         finally:
-            await aclose_shielded(connection)
+            await close_connection(connection)
         record = SessionRecord(session_id, params, connection.protocol_version, principal)
         await self._instance.sessions.create(record, limits)
         return _json(result(message.id, agreed), session_id)
@@ -167,17 +167,16 @@ class Requests:
             _transport(request, True),
             metadata,
             requests=here.asked,
-            put=exchange.put,
+            exchange=exchange,
             request_id=message.id,
             progress_token=progress_token_from_params(message.params),
-            cancel_requested=exchange.is_cancelled,
         )
         runner, connection = here.runner(record)
         try:
             answer = await runner.on_request(context, message.method, message.params)
         finally:
             context.is_closed = True
-            await aclose_shielded(connection)
+            await close_connection(connection)
         await self._note(record.session_id, message)
         return answer
 
@@ -195,10 +194,10 @@ class Requests:
                 pass
 
     async def _answer(self, request: Request, send: Send, record: SessionRecord, exchange: Exchange) -> Response | None:
-        with anyio.move_on_after(self._settings.stream_after):
-            await exchange.has_begun.wait()
+        await exchange.begun(self._settings.stream_after)
         if (answer := exchange.take_quick_answer()) is not None:
-            return _json(answer, record.session_id)
+            await send_answer(send, answer, record.session_id)
+            return None
         reader = exchange.open_stream(is_resumable=_is_resumable(record))
         if self._instance.is_draining:
             exchange.move()
@@ -255,7 +254,7 @@ class Requests:
         try:
             await runner.on_notify(context, message.method, message.params)
         finally:
-            await aclose_shielded(connection)
+            await close_connection(connection)
 
 
 def _metadata(request: Request) -> ServerMessageMetadata:

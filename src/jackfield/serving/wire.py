@@ -11,6 +11,7 @@ from typing import Any, cast
 from mcp_types import ErrorData, RequestId
 from pydantic_core import PydanticSerializationError, to_json
 from starlette.responses import Response
+from starlette.types import Send
 
 from .records import StreamEvent
 
@@ -82,6 +83,18 @@ def error(request_id: str | int | None, code: int, message: str, data: object = 
 def error_of(request_id: str | int | None, details: ErrorData) -> str:
     """The same, from the SDK's form."""
     return error(request_id, details.code, details.message, details.data)
+
+
+async def send_answer(send: Send, text: str, session_id: str) -> None:
+    """Answer an HTTP request with JSON."""
+    body = text.encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"mcp-session-id", session_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def refusal(
