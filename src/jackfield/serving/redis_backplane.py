@@ -10,7 +10,8 @@ from typing import cast
 
 from .backplane import BEAT_SECONDS, DEAD_AFTER_SECONDS, TRUSTED_AFTER_SECONDS, Told
 from .errors import StoreUnavailableError
-from .redis_client import RedisClient, Script, text_of
+from .redis_client import RedisClient, Script
+from .redis_wire import text_of
 
 _SUSPECT_SECONDS = 1.0
 """An instance is dead if it was found so twice, at least so far apart."""

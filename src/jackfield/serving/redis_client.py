@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool, parse_url
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     NoPermissionError,
-    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
 )
 
 from ..errors import ConfigError, one_line
 from .errors import StoreUnavailableError
 from .redis_channels import RedisChannels
+from .redis_wire import RedisLine, RedisWire, RefusedError
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -36,10 +34,10 @@ OPERATION_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
 _LATER_SECONDS = 0.005
-"""After so long, another connection takes what waits for one that is at work."""
+"""After so long, another connection takes what waits for one that is at work, or for something urgent."""
 
-_CHECK_SECONDS = 1.0
-"""After so long without use, and after another connection was lost, it is looked whether one is still open."""
+_NOT_THERE = ("LOADING", "NOAUTH", "WRONGPASS")
+"""Codes of a Redis that does nothing yet, or knows this connection no more: what it lacks, it may have soon."""
 
 _OLDEST = (6, 2)
 _CODES: dict[type[RedisError], str] = {
@@ -48,7 +46,7 @@ _CODES: dict[type[RedisError], str] = {
     OutOfMemoryError: "OOM",
     ReadOnlyError: "READONLY",
 }
-"""Codes of errors, which redis-py takes out of their texts."""
+"""Codes of errors while connecting, which redis-py takes out of their texts."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ class RedisClient:
         self._users += 1
         try:
             if self._users == 1:
-                self._pool = BlockingConnectionPool(max_connections=self._connections, timeout=None, **self._options)
+                self._pool = ConnectionPool(**self._options)
                 self._queue = []
                 self.channels = self._new_channels()
                 self._tasks = [asyncio.create_task(self._work()) for _ in range(self._connections)]
@@ -168,8 +166,6 @@ class RedisClient:
         for asked in self._queue:
             if not asked.reply.done():
                 asked.reply.set_result(ConnectionError("the store was closed"))
-        with suppress(RedisError, OSError):
-            await self._pool.disconnect()
 
     async def _check(self) -> None:
         try:
@@ -223,11 +219,21 @@ class RedisClient:
         [reply] = await self._ask_all([(script, arguments)])
         return reply
 
+    async def run_soon(self, script: Script, *arguments: str | int) -> Any:
+        """Run a script together with what is asked next, but at most a moment later; errors as `ask`.
+
+        It is run before what is asked next. So what nobody waits for costs no round trip of its own.
+        """
+        [reply] = await self._ask_all([(script, arguments)], is_urgent=False)
+        return reply
+
     async def run_each(self, script: Script, arguments: Sequence[Sequence[str | int]]) -> Sequence[Any]:
         """Run a script once for each of several arguments; errors as `ask`."""
         return await self._ask_all([(script, given) for given in arguments])
 
-    async def _ask_all(self, commands: Sequence[tuple[Script | None, Sequence[str | int]]]) -> Sequence[object]:
+    async def _ask_all(
+        self, commands: Sequence[tuple[Script | None, Sequence[str | int]]], *, is_urgent: bool = True
+    ) -> Sequence[object]:
         if not self._tasks:
             raise StoreUnavailableError(f"{self.name} was not asked: the store is not open.", sent=False)
         loop = asyncio.get_running_loop()
@@ -238,17 +244,16 @@ class RedisClient:
                 arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
             asked.append(_Asked(arguments, script, loop.create_future()))
         self._queue += asked
-        if len(self._idle) == self._connections:
+        if is_urgent and len(self._idle) == self._connections:
             self._wake()
         elif self._timer is None:
             # One connection takes all that comes while it is at work; others help where that lasts.
             self._timer = loop.call_later(_LATER_SECONDS, self._wake_late)
+        late = loop.call_later(self.operation_timeout, _end_late, asked)
         try:
-            async with asyncio.timeout(self.operation_timeout):
-                replies = [await one.reply for one in asked]
-        except TimeoutError:
-            raise self.unavailable(f"it did not answer within {self.operation_timeout:g} s") from None
+            replies = [await one.reply for one in asked]
         finally:
+            late.cancel()
             for one in asked:
                 # What was not sent yet is not sent any more.
                 one.reply.cancel()
@@ -267,7 +272,9 @@ class RedisClient:
         return StoreUnavailableError(f"{self.name} cannot be used now: {one_line(reason, 200)}.", retryable=True)
 
     def _error(self, error: Exception) -> Exception:
-        if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+        if isinstance(error, TimeoutError):
+            return self.unavailable(f"it did not answer within {self.operation_timeout:g} s")
+        if isinstance(error, RefusedError) and "WRONGTYPE" in str(error):
             return WrongTypeError(f"{self.name} has something else under a key with the prefix {self.prefix!r}.")
         return self.unavailable(reason(error))
 
@@ -287,7 +294,7 @@ class RedisClient:
 
     async def _work(self) -> None:
         """Run what is asked, on one connection."""
-        line = _Line(self._pool, self.channels)
+        line = RedisLine(self._pool, self.channels)
         try:
             while True:
                 if not self._queue:
@@ -300,13 +307,12 @@ class RedisClient:
                 if batch := [one for one in batch if not one.reply.done()]:
                     await self._run(line, batch)
         finally:
-            await line.give_back()
+            await line.cut()
 
-    async def _run(self, line: _Line, batch: Sequence[_Asked]) -> None:
+    async def _run(self, line: RedisLine, batch: Sequence[_Asked]) -> None:
         try:
             async with asyncio.timeout(self.operation_timeout):
-                connection = await line.connection()
-                replies = await self._replies(connection, batch)
+                replies = await self._replies(await line.wire(), batch)
         except BaseException as error:
             # Answers may be on their way.
             await line.cut()
@@ -322,17 +328,24 @@ class RedisClient:
             if not one.reply.done():
                 one.reply.set_result(reply)
 
-    async def _replies(self, connection: AbstractConnection, batch: Sequence[_Asked]) -> list[object]:
-        replies = await _sent(connection, [one.arguments for one in batch])
+    async def _replies(self, wire: RedisWire, batch: Sequence[_Asked]) -> list[object]:
+        replies = await wire.ask([one.arguments for one in batch])
+        for reply in replies:
+            if isinstance(reply, RefusedError) and reply.has_code(*_NOT_THERE):
+                raise reply
         # A Redis that was restarted knows no script: those were not run.
-        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        unknown = [
+            number
+            for number, reply in enumerate(replies)
+            if isinstance(reply, RefusedError) and reply.has_code("NOSCRIPT")
+        ]
         texts = [
             (b"EVAL", script.text.encode(), *batch[number].arguments[2:])
             for number in unknown
             if (script := batch[number].script) is not None
         ]
         if texts:
-            for number, reply in zip(unknown, await _sent(connection, texts), strict=True):
+            for number, reply in zip(unknown, await wire.ask(texts), strict=True):
                 replies[number] = reply
         return replies
 
@@ -347,74 +360,19 @@ class RedisClient:
         return self._pool.make_connection()
 
 
-class _Line:
-    """A connection of the pool that is kept while it is used often."""
-
-    def __init__(self, pool: BlockingConnectionPool, channels: RedisChannels) -> None:
-        self._pool: Any = pool
-        self._channels = channels
-        self._connection: AbstractConnection | None = None
-        self._used_at = 0.0
-
-    async def connection(self) -> AbstractConnection:
-        """One that is open, and has no answers of before."""
-        now = time.monotonic()
-        if now - self._used_at > _CHECK_SECONDS or self._used_at <= self._channels.lost_at:
-            await self.give_back()
-        if self._connection is None:
-            self._connection = cast("AbstractConnection", await self._pool.get_connection())
-        self._used_at = now
-        return self._connection
-
-    async def cut(self) -> None:
-        """Close it."""
-        if self._connection is not None:
-            with suppress(RedisError, OSError):
-                await self._connection.disconnect(nowait=True)
-            await self.give_back()
-
-    async def give_back(self) -> None:
-        """Let the pool have it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(RedisError, OSError):
-                await self._pool.release(connection)
-
-
 class WrongTypeError(StoreUnavailableError):
     """A key of ours holds what nobody of us wrote."""
 
 
-async def _sent(connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]) -> list[object]:
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    replies: list[object] = []
-    for _ in commands:
-        try:
-            replies.append(_decoded(cast("object", await connection.read_response(disable_decoding=True))))
-        except ResponseError as error:
-            replies.append(error)
-    return replies
+def _end_late(asked: Sequence[_Asked]) -> None:
+    for one in asked:
+        if not one.reply.done():
+            one.reply.set_result(TimeoutError())
 
 
 def _encoded(value: str | int) -> bytes:
     # JSON can have halves of surrogate pairs.
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"%d" % value
-
-
-def text_of(value: bytes) -> str:
-    """What was stored as text; of anything else, as much of it as there is."""
-    try:
-        return value.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return value.decode("utf-8", "replace")
-
-
-def _decoded(reply: object) -> object:
-    if isinstance(reply, bytes):
-        return text_of(reply)
-    if isinstance(reply, list):
-        return [_decoded(one) for one in cast("list[object]", reply)]
-    return reply
 
 
 def reason(error: BaseException) -> str:

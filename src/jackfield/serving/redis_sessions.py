@@ -14,6 +14,7 @@ from .memory import request_runs, too_many_requests, too_many_sessions, too_many
 from .records import Principal, RunningCall, SessionRecord
 from .redis_backplane import RedisBackplane
 from .redis_client import RedisClient, Script, WrongTypeError
+from .wire import compact
 
 # Keys of a session, all with one life: `m` its record, `r` what runs in it (request id -> call), `t` its topics, `v`
 # its application's state. Of all: `sessions`, and `user:<digest>`, by when each session ends; `topic:<topic>` the same;
@@ -281,7 +282,7 @@ class RedisSessionStore:
     async def release(self, session_id: str, call: RunningCall) -> bool:
         """See `SessionStore.release`."""
         keys = (self._client.session_key(session_id, "r"), self._client.key("run", call.instance))
-        return bool(await self._client.run(_RELEASE, *keys, call.request_id, _text(session_id, call)))
+        return bool(await self._client.run_soon(_RELEASE, *keys, call.request_id, _text(session_id, call)))
 
     async def running(self, session_id: str, request_id: str) -> RunningCall | None:
         """See `SessionStore.running`."""
@@ -357,7 +358,7 @@ def _record(found: Sequence[str | None]) -> SessionRecord | None:
 
 
 def _text(session_id: str, call: RunningCall) -> str:
-    return json.dumps([session_id, call.request_id, call.instance, call.stream], separators=(",", ":"))
+    return compact([session_id, call.request_id, call.instance, call.stream])
 
 
 def _call(text: str) -> tuple[str, RunningCall]:

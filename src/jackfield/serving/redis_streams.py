@@ -8,7 +8,8 @@ from typing import cast
 
 from .memory import not_in_log
 from .records import StreamEvent
-from .redis_client import RedisClient, Script, text_of
+from .redis_client import RedisClient, Script
+from .redis_wire import text_of
 from .streams import ANSWERED_SECONDS, STANDALONE, Heard
 
 _MAX_PUBLISHED_BYTES = 128 * 1024
