@@ -15,6 +15,7 @@ from .postgres_backplane import MESSAGE_SECONDS, PostgresBackplane
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
 from .postgres_pool import OPERATION_SECONDS, key_of
+from .postgres_releases import PostgresReleases
 from .records import Principal, RunningCall, SessionRecord
 
 
@@ -58,8 +59,11 @@ class PostgresSessionStore:
             "update {s}.sessions set expires_at = {s}.in_seconds($3) where session_id = $1 "
             "and principal is not distinct from $2 and expires_at > clock_timestamp() returning record, log_level"
         )
-        self._release = sql(
-            "delete from {s}.calls where session_id = $1 and call_key = $2 and instance = $3 and stream = $4"
+        release = sql(
+            "delete from {s}.calls using unnest($1::text[], $2::text[], $3::text[], $4::text[]) "
+            "as given (session_id, call_key, instance, stream) where calls.session_id = given.session_id and "
+            "calls.call_key = given.call_key and calls.instance = given.instance and calls.stream = given.stream "
+            "returning calls.session_id, calls.call_key, calls.instance, calls.stream"
         )
         self._running = sql(
             "select request_id, instance, stream from {s}.calls join {s}.sessions using (session_id) "
@@ -94,6 +98,7 @@ class PostgresSessionStore:
         )
         self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
         self._prune = sql("select {s}.prune_sessions($1, $2)")
+        self._releases = PostgresReleases(self._pool, release)
 
     @property
     def backplane(self) -> PostgresBackplane:
@@ -106,7 +111,8 @@ class PostgresSessionStore:
         self._ttl = ttl
         interval = prune_interval(self._prune_seconds, ttl)
         async with self._connections.opened():
-            async with alongside(partial(prune_forever, self._pool, interval, self._prune, MESSAGE_SECONDS)):
+            prune = partial(prune_forever, self._pool, interval, self._prune, MESSAGE_SECONDS)
+            async with alongside(prune, self._releases.run):
                 yield
 
     async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
@@ -161,8 +167,7 @@ class PostgresSessionStore:
 
     async def release(self, session_id: str, call: RunningCall) -> bool:
         """See `SessionStore.release`."""
-        key = key_of(call.request_id)
-        return await self._pool.execute(self._release, session_id, key, call.instance, call.stream) > 0
+        return await self._releases.release((session_id, key_of(call.request_id), call.instance, call.stream))
 
     async def running(self, session_id: str, request_id: str) -> RunningCall | None:
         """See `SessionStore.running`."""

@@ -352,3 +352,23 @@ async def test_subscriptions_of_a_session_are_bounded(engine: Engine) -> None:
         await one.sessions.unsubscribe("s1", ["a"])
         await other.sessions.subscribe("s1", ["c"], limits)
         assert list(await one.sessions.subscribers("c")) == ["s1"]
+
+
+async def test_calls_of_many_sessions_end_at_once(engine: Engine) -> None:
+    async with engine.two() as (one, other):
+        running = [(f"s{number % 7}", call(str(number))) for number in range(70)]
+        for session_id in {session_id for session_id, _ in running}:
+            await one.sessions.create(record(session_id), LIMITS)
+        for session_id, run in running:
+            assert await one.sessions.claim(session_id, None, run, LIMITS) is not None
+        unknown = [("s1", call("1000")), ("none", call("1"))]
+        were_there: list[bool] = []
+
+        async def release(session_id: str, run: RunningCall) -> None:
+            were_there.append(await one.sessions.release(session_id, run))
+
+        async with anyio.create_task_group() as tasks:
+            for session_id, run in [*running, *unknown]:
+                tasks.start_soon(release, session_id, run)
+        assert sorted(were_there) == [False] * len(unknown) + [True] * len(running)
+        assert list(await other.sessions.running_on(running[0][1].instance)) == []
