@@ -1,10 +1,11 @@
 """Calls of a quick tool: how long one takes, how many there are a second, what each costs the server.
 
 All are measured side by side, round by round: the SDK's manager with event streams and with plain JSON, and served
-sessions in memory, over Redis and over PostgreSQL, each on one instance that is reached directly. Then two instances
-against one, through HAProxy.
+sessions in memory, over Redis and over PostgreSQL, each on one instance that is reached directly, and by the SDK's
+client through HAProxy. Then two instances against one, through HAProxy. All run under the same uvicorn.
 
     python -m benchmarks.serving.calls [--rounds 5] [--stores redis,postgres]
+                                       [--http httptools] [--loop uvloop] [--python PROGRAM]
 """
 
 from __future__ import annotations
@@ -13,20 +14,40 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.serving.cluster.clients import connected
 from tests.serving.cluster.cluster import Cluster, running_cluster, running_store
 
-from .raw import RawClient
+from .load import callers
 
 SEQUENTIAL_CALLS = 300
-CLIENTS, CALLS_EACH = 50, 20
+CLIENT_CALLS = 100
+CLIENTS, CALLS_EACH = 50, 60
 SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """What runs the instances, the same for all."""
+
+    python: str
+    options: Sequence[str]
+
+    def instances(
+        self, count: int, folder: Path, store: str, by: str = "jackfield"
+    ) -> AbstractAsyncContextManager[Cluster]:
+        """Run some, and HAProxy before them."""
+        options = ["--by", by, *self.options]
+        return running_cluster(
+            folder, instances=count, store=store, python=self.python, options=options, keep_alive=True
+        )
 
 
 @dataclass
@@ -38,6 +59,7 @@ class Contestant:
     url: str
     p50_ms: list[float] = field(default_factory=list[float])
     p95_ms: list[float] = field(default_factory=list[float])
+    client_p50_ms: list[float] = field(default_factory=list[float])
     calls_a_second: list[float] = field(default_factory=list[float])
     busy_p95_ms: list[float] = field(default_factory=list[float])
     cpu_ms_a_call: list[float] = field(default_factory=list[float])
@@ -48,43 +70,39 @@ class Contestant:
         return sum(one.cpu_seconds for one in self.cluster.instances)
 
 
-async def timed(client: RawClient, count: int) -> list[float]:
-    """Seconds of each of so many calls."""
-    taken: list[float] = []
-    for _ in range(count):
-        started = time.perf_counter()
-        await client.call("where")
-        taken.append(time.perf_counter() - started)
-    return taken
-
-
 async def one_after_another(contestant: Contestant) -> None:
     """One client."""
-    client = RawClient(contestant.url)
-    await client.open()
-    await timed(client, 30)
-    taken = sorted(await timed(client, SEQUENTIAL_CALLS))
+    async with callers(contestant.url, 1) as [client]:
+        await client.calls(30)
+        taken = sorted(await client.calls(SEQUENTIAL_CALLS))
     contestant.p50_ms.append(taken[len(taken) // 2] * 1e3)
     contestant.p95_ms.append(taken[int(len(taken) * 0.95)] * 1e3)
-    await client.delete()
-    await client.close()
+
+
+async def by_a_client(contestant: Contestant) -> None:
+    """The SDK's client, through HAProxy."""
+    taken: list[float] = []
+    async with connected("sdk", contestant.cluster.url) as client:
+        for number in range(20 + CLIENT_CALLS):
+            started = time.perf_counter()
+            await client.call("where")
+            if number >= 20:
+                taken.append(time.perf_counter() - started)
+    contestant.client_p50_ms.append(statistics.median(taken) * 1e3)
 
 
 async def at_once(contestant: Contestant) -> None:
     """Fifty clients."""
-    clients = [RawClient(contestant.url) for _ in range(CLIENTS)]
-    for client in clients:
-        await client.open()
-        await client.call("where")
-    cpu, started = contestant.cpu_seconds, time.perf_counter()
-    taken = sorted(one for ones in await asyncio.gather(*(timed(c, CALLS_EACH) for c in clients)) for one in ones)
-    seconds = time.perf_counter() - started
+    async with callers(contestant.url, CLIENTS) as clients:
+        await asyncio.gather(*(client.calls(3) for client in clients))
+        cpu, started = contestant.cpu_seconds, time.perf_counter()
+        made = await asyncio.gather(*(client.calls(CALLS_EACH) for client in clients))
+        seconds = time.perf_counter() - started
+        used = contestant.cpu_seconds - cpu
+    taken = sorted(one for ones in made for one in ones)
     contestant.calls_a_second.append(len(taken) / seconds)
     contestant.busy_p95_ms.append(taken[int(len(taken) * 0.95)] * 1e3)
-    contestant.cpu_ms_a_call.append((contestant.cpu_seconds - cpu) / len(taken) * 1e3)
-    for client in clients:
-        await client.delete()
-        await client.close()
+    contestant.cpu_ms_a_call.append(used / len(taken) * 1e3)
 
 
 async def measured(contestants: Sequence[Contestant], rounds: int) -> None:
@@ -93,6 +111,7 @@ async def measured(contestants: Sequence[Contestant], rounds: int) -> None:
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             async with asyncio.timeout(SECONDS):
                 await one_after_another(contestant)
+                await by_a_client(contestant)
                 await at_once(contestant)
 
 
@@ -103,9 +122,10 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> float:
 
 def shown(contestants: Sequence[Contestant]) -> str:
     """A table of medians."""
-    head = f"{'':24} {'p50':>8} {'p95':>8} {'calls/s':>9} {'p95 busy':>9} {'CPU/call':>9}"
+    head = f"{'':24} {'p50':>8} {'p95':>8} {'client':>8} {'calls/s':>9} {'p95 busy':>9} {'CPU/call':>9}"
     rows = [
         f"{one.name:24} {statistics.median(one.p50_ms):6.2f}ms {statistics.median(one.p95_ms):6.2f}ms"
+        f" {statistics.median(one.client_p50_ms):6.2f}ms"
         f" {statistics.median(one.calls_a_second):9.0f} {statistics.median(one.busy_p95_ms):7.1f}ms"
         f" {statistics.median(one.cpu_ms_a_call):7.2f}ms"
         for one in contestants
@@ -127,6 +147,8 @@ def verdicts(by_name: Mapping[str, Contestant], stores: Sequence[str]) -> list[s
         ours = by_name[store]
         if ours is not memory:
             lines.append(judged(f"{store}/memory p50", ratio(ours.p50_ms, memory.p50_ms), 1.3, at_least=False))
+            seen = ratio(ours.client_p50_ms, memory.client_p50_ms)
+            lines.append(judged(f"{store}/memory p50, SDK's client through HAProxy", seen, 1.3, at_least=False))
         quicker = ratio(ours.calls_a_second, sdk.calls_a_second)
         lines.append(judged(f"{store}/SDK, both in JSON, throughput", quicker, 1.3, at_least=True))
         dearer = ratio(ours.cpu_ms_a_call, sdk.cpu_ms_a_call)
@@ -134,7 +156,7 @@ def verdicts(by_name: Mapping[str, Contestant], stores: Sequence[str]) -> list[s
     return lines
 
 
-async def compare(rounds: int, stores: Sequence[str], folder: Path) -> None:
+async def compare(rounds: int, stores: Sequence[str], folder: Path, server: Server) -> None:
     """One instance each."""
     async with AsyncExitStack() as stack:
         contestants: list[Contestant] = []
@@ -146,16 +168,14 @@ async def compare(rounds: int, stores: Sequence[str], folder: Path) -> None:
         ):
             url = await stack.enter_async_context(running_store(kind))
             place = folder / name.replace(", ", "-").replace(" ", "-")
-            cluster = await stack.enter_async_context(
-                running_cluster(place, instances=1, store=url, options=["--by", by])
-            )
+            cluster = await stack.enter_async_context(server.instances(1, place, url, by))
             contestants.append(Contestant(name, cluster, cluster.instances[0].url))
         await measured(contestants, rounds)
     print(shown(contestants))
     print("\n".join(verdicts({one.name: one for one in contestants}, stores)))
 
 
-async def spread(rounds: int, stores: Sequence[str], folder: Path) -> None:
+async def spread(rounds: int, stores: Sequence[str], folder: Path, server: Server) -> None:
     """One and two instances, through HAProxy."""
     for store in stores:
         async with AsyncExitStack() as stack:
@@ -163,7 +183,7 @@ async def spread(rounds: int, stores: Sequence[str], folder: Path) -> None:
             for instances in (1, 2):
                 url = await stack.enter_async_context(running_store(store))
                 place = folder / f"{store}-{instances}"
-                cluster = await stack.enter_async_context(running_cluster(place, instances=instances, store=url))
+                cluster = await stack.enter_async_context(server.instances(instances, place, url))
                 contestants.append(Contestant(f"{store}, {instances} behind HAProxy", cluster, cluster.url))
             await measured(contestants, rounds)
         print(shown(contestants))
@@ -171,12 +191,12 @@ async def spread(rounds: int, stores: Sequence[str], folder: Path) -> None:
         print(judged(f"{store}, two instances against one, throughput", quicker, 1.25, at_least=True))
 
 
-async def run(rounds: int, stores: Sequence[str]) -> None:
+async def run(rounds: int, stores: Sequence[str], server: Server) -> None:
     """All."""
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {rounds} rounds")
-        await compare(rounds, stores, Path(folder))
-        await spread(rounds, stores, Path(folder))
+        await compare(rounds, stores, Path(folder), server)
+        await spread(rounds, stores, Path(folder), server)
         print(f"load average {os.getloadavg()[0]:.1f}")
 
 
@@ -185,8 +205,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--stores", default="redis,postgres", help="with commas; nothing: memory alone")
+    parser.add_argument("--http", default="h11", help="what uvicorn reads requests with")
+    parser.add_argument("--loop", default="asyncio", help="what uvicorn runs on")
+    parser.add_argument("--python", default=sys.executable, help="has both installed")
     options = parser.parse_args()
-    asyncio.run(run(options.rounds, [one for one in options.stores.split(",") if one]))
+    server = Server(options.python, ["--http", options.http, "--loop", options.loop])
+    asyncio.run(run(options.rounds, [one for one in options.stores.split(",") if one], server))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class RawClient:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
-        self._address = parts.hostname, parts.port
+        self.address = parts.hostname, parts.port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._calls = 0
@@ -53,12 +53,14 @@ class RawClient:
     async def call(self, tool: str, arguments: Mapping[str, Any] | None = None) -> bytes:
         """Call a tool."""
         self._calls += 1
-        params = {"name": tool, "arguments": dict(arguments or {})}
-        message = {"jsonrpc": "2.0", "id": self._calls, "method": "tools/call", "params": params}
-        status, _, body = await self.request("POST", message)
+        status, _, body = await self.request("POST", _call(self._calls, tool, arguments))
         if status != 200 or b'"result"' not in body:
             raise CallError(f"{tool}: {status} {body[:200]!r}")
         return body
+
+    def encoded_call(self, number: int, tool: str) -> bytes:
+        """A call of a tool as it is sent."""
+        return self._encoded("POST", _call(number, tool))
 
     async def listen(self) -> asyncio.StreamReader:
         """Open the standalone stream, on this connection, which is then good for nothing else."""
@@ -84,14 +86,9 @@ class RawClient:
         """Send one request; of a GET that is answered by a stream, the body is left to be read."""
         if self._writer is None or self._reader is None or self._reader.at_eof():
             await self.close()
-            self._reader, self._writer = await asyncio.open_connection(*self._address)
+            self._reader, self._writer = await asyncio.open_connection(*self.address)
             self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        body = b"" if message is None else json.dumps(message).encode()
-        head = f"{method} /mcp HTTP/1.1\r\nhost: {self._address[0]}:{self._address[1]}\r\n{ACCEPT}"
-        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n" if body else ""
-        if self.session_id:
-            head += f"mcp-session-id: {self.session_id}\r\nmcp-protocol-version: 2025-11-25\r\n"
-        self._writer.write(f"{head}\r\n".encode() + body)
+        self._writer.write(self._encoded(method, message))
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
         status = int(lines[0].split(" ", 2)[1])
         headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
@@ -101,6 +98,14 @@ class RawClient:
         if headers.get("connection") == "close":
             await self.close()
         return status, headers, answer
+
+    def _encoded(self, method: str, message: object) -> bytes:
+        body = b"" if message is None else json.dumps(message).encode()
+        head = f"{method} /mcp HTTP/1.1\r\nhost: {self.address[0]}:{self.address[1]}\r\n{ACCEPT}"
+        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n" if body else ""
+        if self.session_id:
+            head += f"mcp-session-id: {self.session_id}\r\nmcp-protocol-version: 2025-11-25\r\n"
+        return f"{head}\r\n".encode() + body
 
     async def _body(self, headers: Mapping[str, str]) -> bytes:
         assert self._reader is not None
@@ -114,3 +119,8 @@ class RawClient:
             await self._reader.readexactly(2)
         await self._reader.readexactly(2)
         return b"".join(parts)
+
+
+def _call(number: int, tool: str, arguments: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    params = {"name": tool, "arguments": dict(arguments or {})}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}

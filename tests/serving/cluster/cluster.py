@@ -44,7 +44,7 @@ defaults
   timeout server 120s
   timeout check 3s
   option redispatch 1
-  option httpclose
+{closing}
   option http-no-delay
   retries 3
   retry-on conn-failure
@@ -317,6 +317,7 @@ async def running_cluster(
     python: str = sys.executable,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    keep_alive: bool = False,
 ) -> AsyncGenerator[Cluster]:
     """Run instances behind HAProxy, which sends them requests in turn.
 
@@ -327,6 +328,7 @@ async def running_cluster(
         python: What runs them.
         options: Of `instance.py`.
         environment: More variables.
+        keep_alive: Let HAProxy use connections for more than one request: no instance is to break any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     variables = {"PYTHONPATH": str(Path(__file__).parents[3] / "src"), **(environment or {})}
@@ -341,7 +343,7 @@ async def running_cluster(
                 tasks.start_soon(member.start)
         port, config = free_port(), folder / "haproxy.cfg"
         servers = "\n".join(f"  server {one.name} 127.0.0.1:{one.port}" for one in members)
-        config.write_text(PROXY.format(port=port, servers=servers))
+        config.write_text(PROXY.format(port=port, servers=servers, closing="" if keep_alive else "  option httpclose"))
         proxy_log = folder / "haproxy.log"
         with running([program, "-db", "-f", str(config)], proxy_log, variables) as process:
             await until_listens(port, process, proxy_log)

@@ -1,7 +1,7 @@
 """One instance of a served server: what a cluster runs several of.
 
 Run: instance.py --name NAME --port PORT [--app MODULE] [--by jackfield|sdk|sdk-json] [--store memory|URL]
-                 [--ttl SECONDS] [--limits JSON] [--log FILE]
+                 [--ttl SECONDS] [--limits JSON] [--log FILE] [--http h11|httptools] [--loop asyncio|uvloop]
 
 `--app` names a module with a function `served` that makes the SDK's server; the one of this file has tools that tell
 where and how often they ran. Besides `/mcp` there are `/ready`, and `/state`, which tells what the process holds.
@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--ttl", type=float, default=3600.0)
     parser.add_argument("--limits", default="{}")
     parser.add_argument("--log", default=os.devnull)
+    parser.add_argument("--http", choices=["h11", "httptools"], default="h11")
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     options = parser.parse_args()
     uvicorn.run(
         application(options),
@@ -149,6 +151,8 @@ def main() -> None:
         log_level="warning",
         timeout_keep_alive=120,
         backlog=4096,
+        http=options.http,
+        loop=options.loop,
     )
 
 
