@@ -20,9 +20,9 @@ from .pictures import is_picture
 
 
 class MCPTool(FunctionTool):
-    """A tool of a server, which takes the arguments of a call as they come.
+    """A server's tool that accepts the arguments of a call unchanged.
 
-    AG2's own function tools first fit arguments to a function's parameters, where a name such as `stack` is taken.
+    AG2's own function tools bind arguments to a function's parameters, which fails for names such as `stack`.
     """
 
     # What a server offers does not replace what the program itself declares.
@@ -62,7 +62,7 @@ def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
 
 
 def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:
-    """What a model is given of a result. Structured content is in its metadata, for code."""
+    """The part of a result for the model. Structured content is in its metadata, for code."""
 
     def part(block: object) -> Input:
         if images and is_picture(block):

@@ -25,15 +25,15 @@ _ToolT = TypeVar("_ToolT")
 class AgentSessions(Generic[_ToolT]):
     """Opens the sessions of an agent and makes its tools.
 
-    Sessions of a manager that was given live on the manager's event loop. Others live on a loop in a thread of their
-    own: their tools can be called from any code, also from code that blocks the loop that it runs on.
+    Sessions of a given manager live on the manager's event loop. Others live on a loop in a separate
+    thread: their tools can be called from any code, even from code that blocks its own loop.
 
     Args:
-        manager: Whose servers they are.
+        manager: Has the servers.
         server_names: The servers.
-        make_tools: Makes the agent's tools of a toolkit, on the loop that the sessions live on.
-        lives_apart: Whether the sessions live on a loop of their own although they are opened by async code.
-        auto_cleanup: Close the sessions once none of the tools is referenced any more.
+        make_tools: Converts a toolkit to the agent's tools, on the loop that the sessions live on.
+        lives_apart: Whether the sessions live on a separate loop although they are opened by async code.
+        auto_cleanup: Close the sessions when none of the tools is referenced any longer.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AgentSessions(Generic[_ToolT]):
         """The agent's tools; opens the sessions if they are not open.
 
         Args:
-            holder: Who holds them for the manager, to tell who waits for whom. It is referenced until they are closed.
+            holder: Identifies the holder in the manager's deadlock detection. It is referenced until they are closed.
 
         Raises:
             JackfieldError: One could not be opened.

@@ -82,7 +82,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
     @property
     def _words(self) -> str:
-        """What it is, for warnings."""
+        """A description, for warnings."""
         names = ", ".join(config.server_name for config in self._servers)
         return f"the workbench of {names} (key {self.key!r})"
 
@@ -113,25 +113,25 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         return cls(manager, manager.resolve_all(servers), own_key, options=WorkbenchOptions(**options))
 
     async def start(self) -> None:
-        """Make ready; opens no server. Done by itself at the first use, also the first on another event loop."""
+        """Prepare the workbench; opens no server. Happens automatically on first use on an event loop."""
         self._manager.keep_for(self._user)
         self._expect_sessions()
 
     async def stop(self) -> None:
-        """Close this workbench's sessions, but for those that others use as well: workbenches, toolkits, open leases.
+        """Close this workbench's sessions, except those that other workbenches, toolkits or open leases use.
 
-        Where the manager is not entered, the last workbench to stop closes all that nobody has.
+        If the manager is not entered, the last workbench to stop closes all unused sessions.
         """
         await self._manager.end_user(self._user)
         self._forget(self.key)
 
     async def reset(self) -> None:
-        """Begin again: what the servers kept for this workbench is gone, but for sessions that others use as well."""
+        """Start over: the servers' state for this workbench is lost, except in sessions that others use as well."""
         await self._manager.leave(self._user)
         self._forget(self.key)
 
     async def save_state(self) -> Mapping[str, Any]:
-        """Whose sessions these are; what a server keeps stays with the server."""
+        """The key of its sessions; the servers' state stays on the servers."""
         return {"type": STATE_TYPE, "key": self.key}
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
@@ -149,8 +149,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     async def list_tools(self) -> list[ToolSchema]:
         """The tools of all servers that can be opened; asks a server only when its listing may have changed.
 
-        What fails here is logged: raised in an agent's run, it would end the run, or make it wait for ever. The tools
-        are then those that were listed before, or else a single one that says why there are no others, and tries again.
+        Failures are logged: an exception would end the agent's run or make it wait forever. The tools
+        are then those of the last listing, or else a single one that says why there are no others, and tries again.
         """
         listing = begin_listing(self._words)
         try:
@@ -172,7 +172,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     ) -> AutoGenResult:
         """Call a tool; an error becomes a result that says what happened and what to do.
 
-        So does a call that `cancellation_token` cancels. Where the task that waits is cancelled itself, that passes.
+        So does a call that `cancellation_token` cancels. A cancellation of the calling task is propagated.
         """
         try:
             return await cancellable(name, self._call(name, arguments), cancellation_token)
@@ -187,7 +187,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         return await JackfieldToolResult.of(name, await self._toolkit[name].call(arguments))
 
     def _shown_instead(self, error: JackfieldError) -> list[ToolSchema]:
-        """What is shown where the tools could not be listed."""
+        """The tools to show if listing failed."""
         if self._listed_before is not None:
             what, shown = "are shown as they were listed before", self._listed_before
         else:

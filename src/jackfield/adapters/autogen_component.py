@@ -50,7 +50,7 @@ class WorkbenchConfig(WorkbenchOptions):
     max_sessions: int = Field(default=100, ge=1)
     acquire_timeout: float | None = None
     catalog: str | None = None
-    """The catalog's folder, where it is not the default one."""
+    """The catalog's folder, if it is not the default."""
     roots: list[str] | None = None
     log_level: str | None = None
     router: RouterSettings | None = None
@@ -109,7 +109,7 @@ def key_of(state: object) -> str:
     """The key in a workbench's saved state.
 
     Raises:
-        ConfigError: That is no such state.
+        ConfigError: This is not a workbench's state.
     """
     saved = as_table(state)
     key = saved.get("key")
@@ -123,7 +123,7 @@ def key_of(state: object) -> str:
 
 
 def _code_of(manager: SessionManager) -> list[str]:
-    """What a manager has that is no plain setting."""
+    """Attributes of a manager that are not plain settings."""
     callbacks, catalog = manager.callbacks, manager.catalog
     given: dict[str, object] = {
         "hooks": manager.hooks,
@@ -140,7 +140,7 @@ def _code_of(manager: SessionManager) -> list[str]:
 
 
 def _own_of(server: BaseServerConfig) -> str | None:
-    """What a server's configuration has that is no plain setting."""
+    """Fields of a server's configuration that are not plain settings."""
     if isinstance(server, InProcessConfig):
         return f"the server object of {server.server_name!r}"
     if type(server) not in (StdioConfig, SseConfig, HttpConfig):

@@ -1,7 +1,7 @@
-"""Notices two workbenches of one agent with tools of the same name.
+"""Detects tools of the same name in two workbenches of one agent.
 
-AgentChat 0.7.5 shows a model both of them, and calls the first: the second can never be called. It lists the tools of
-an agent's workbenches one right after another, in one frame of its own code, which is how a workbench gets to know of
+AgentChat 0.7.5 shows both to the model and calls the first: the second can never be called. It lists the tools of
+an agent's workbenches in succession, in one frame of its own code, which is how a workbench learns of
 the others.
 """
 
@@ -27,7 +27,7 @@ class Listing:
     """The workbench, in words."""
     frame: FrameType | None
     earlier: list[Listing]
-    """Those that the same agent had listed right before."""
+    """The workbenches that the same agent listed immediately before."""
     names: set[str] = field(default_factory=set[str])
 
 

@@ -51,7 +51,7 @@ _NOT_SHOWN = "[image: no longer shown]"
 
 
 class VisionAgentConfig(AssistantAgentConfig):
-    """What is stored of a `VisionAssistantAgent`."""
+    """The stored configuration of a `VisionAssistantAgent`."""
 
     max_images: int = Field(default=_MAX_IMAGES, ge=1)
     max_image_pixels: int = Field(default=_MAX_PIXELS, ge=1)
@@ -63,24 +63,24 @@ class VisionAssistantAgent(AssistantAgent):
     """An `AssistantAgent` whose model sees the images of tool results.
 
     After a round of tools that returned images, a `MultiModalMessage` with them joins the agent's messages and its
-    model context. Where the model client has no vision (`model_info["vision"]`), this is an `AssistantAgent`: the
+    model context. If the model client has no vision (`model_info["vision"]`), this is a plain `AssistantAgent`: the
     model reads `[image: image/png, 70 bytes]`.
 
     Args:
         name: The agent's name.
         model_client: Its model.
-        tools: Those of `toolkit.autogen()` hand on images; others are called as by any agent.
+        tools: Those of `toolkit.autogen()` return images; others are called as usual.
         workbench: One or several, such as `manager.workbench()`.
-        max_images: How many images of tool results the model sees at once. Older ones are replaced by words.
+        max_images: Number of images of tool results that the model sees. Older ones are replaced by text.
         max_image_pixels: Larger images are scaled down; the message says from which size.
-        max_image_bytes: Bound for one image as PNG; larger ones are scaled down.
+        max_image_bytes: Size limit for one image as PNG; larger ones are scaled down.
         share_images: Send the images of a turn along with the agent's answer, as a `MultiModalMessage`, so that the
-            other agents of a team see them. In a handoff the images of its own round of tools are always sent along.
+            other agents of a team see them. A handoff always includes the images of its own round of tools.
         max_tool_iterations: Rounds of tools in one turn; with 1 the model never sees what a tool returned.
-        options: All else that `AssistantAgent` takes.
+        options: Further arguments of `AssistantAgent`.
 
     Raises:
-        ConfigError: A bound is below 1.
+        ConfigError: A limit is below 1.
     """
 
     component_provider_override: ClassVar[str | None] = "jackfield.autogen.VisionAssistantAgent"
@@ -245,7 +245,7 @@ class _Bounds:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a tool returned, of AutoGen's parts or MCP's blocks."""
+    """A tool's result, as AutoGen's parts or MCP's blocks."""
 
     call_id: str | None
     tool: str
@@ -303,7 +303,7 @@ class _WatchedWorkbench(Workbench):
 
 
 class _WatchedTool(JackfieldTool):
-    """A tool, and a look at what it returns."""
+    """A tool that records the images in its results."""
 
     def __init__(self, tool: JackfieldTool, seen: list[_Seen]) -> None:
         super().__init__(tool.tool)
@@ -320,7 +320,7 @@ class _WatchedTool(JackfieldTool):
 
 
 def _content(seen: Sequence[_Seen], bounds: _Bounds) -> list[str | Image]:
-    """Images of a round of tools, each after a line that says what it is, lest the model take it for the user's."""
+    """Images of a round of tools, each after a description, so that the model does not attribute them to the user."""
     content, left_out = list[str | Image](), 0
     for each in seen:
         for picture in each.pictures():
@@ -369,7 +369,7 @@ def _in_words(content: str | Sequence[str | Image]) -> str:
 
 
 def _newest(content: Sequence[str | Image], images: int) -> list[str | Image]:
-    """The content without its oldest images, where there are more than that."""
+    """The content without its oldest images beyond the limit."""
     surplus = _count(content) - images
     kept = list[str | Image]()
     for part in content:

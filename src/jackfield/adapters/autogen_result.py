@@ -1,4 +1,4 @@
-"""A tool's result for AutoGen: text and pictures, with what a model is shown of it in words."""
+"""A tool's result for AutoGen: text and images, with a text version for the model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class JackfieldToolResult(AutoGenResult):
 
     @classmethod
     async def of(cls, name: str, result: ToolResult) -> JackfieldToolResult:
-        """Hand on text and images; audio, binary resources and images that cannot be read are named."""
+        """Pass on text and images; audio, binary resources and unreadable images are described."""
         blocks = list(result.content)
         words = [describe_block(block) for block in blocks] or [result.text]
         images: Sequence[Image | None] = [None] * len(words)
@@ -63,7 +63,7 @@ def _part(text: str, image: Image | None) -> TextResultContent | ImageResultCont
 
 
 def images_of(blocks: Sequence[object]) -> list[Image | None]:
-    """For each block the image that it is, if it is one that can be read and is not too large."""
+    """The image of each block, if it is a readable image within the limits."""
     found: list[Image | None] = []
     bytes_left, pixels_left = _MAX_IMAGE_BYTES, _MAX_PIXELS
     for block in blocks:

@@ -1,7 +1,7 @@
-"""AutoGen AgentChat: `JackfieldTool`, a `BaseTool`, and what it has in common with `JackfieldWorkbench`.
+"""AutoGen AgentChat: `JackfieldTool`, a `BaseTool`, and code shared with `JackfieldWorkbench`.
 
-AgentChat 0.7.5 turns an exception of a tool into an error result, but waits for ever where a call ends with
-`CancelledError`, which its own `CancellationToken` brings about.
+AgentChat 0.7.5 turns an exception of a tool into an error result, but waits forever if a call ends with
+`CancelledError`, which its own `CancellationToken` causes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
 
     @property
     def schema(self) -> ToolSchema:
-        """What the model is told."""
+        """The text for the model."""
         return tool_schema(self.tool)
 
     def return_value_as_string(self, value: Any) -> str:
@@ -107,7 +107,7 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
 
 
 class _Call(Coroutine[Any, Any, Any]):
-    """A call that ends with an error of ours where the token cancels its task before the task has begun."""
+    """A call that ends with a `JackfieldError` if the token cancels its task before the task has begun."""
 
     def __init__(self, call: Coroutine[Any, Any, Any], name: str, token: CancellationToken) -> None:
         self._call, self._name, self._token = call, name, token
@@ -132,11 +132,11 @@ class _Call(Coroutine[Any, Any, Any]):
 
 
 async def cancellable(name: str, call: Coroutine[Any, Any, _T], token: CancellationToken | None) -> _T:
-    """Run a call so that the token cancels it; the server is told.
+    """Run a call that the token can cancel; the server gets a cancellation notice.
 
     Raises:
-        JackfieldError: The token was cancelled already; nothing was sent.
-        CancelledError: The token, or the task that waits, was cancelled.
+        JackfieldError: The token was already cancelled; nothing was sent.
+        CancelledError: The token or the calling task was cancelled.
     """
     if token is None:
         return await call
@@ -149,12 +149,12 @@ async def cancellable(name: str, call: Coroutine[Any, Any, _T], token: Cancellat
 
 
 def cancelled(name: str, error: BaseException, *, allowed: int) -> BaseException:
-    """The error for a call that ended with `CancelledError`, where its task goes on; or else the exception itself.
+    """The error for a call that ended with `CancelledError` if its task continues; otherwise the exception itself.
 
     Args:
         name: The tool's name.
-        error: What the call ended with.
-        allowed: How often the task may have been cancelled without being meant itself.
+        error: The exception that ended the call.
+        allowed: Number of cancellations of the task that were meant for the call.
     """
     task = asyncio.current_task()
     if not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling() > allowed:

@@ -49,7 +49,7 @@ def _camel_case(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def with_camel_case(value: _T) -> _T:
-    """A copy whose models, also those within, have camelCase attributes, too; anything else is returned as it is."""
+    """A copy whose models, including nested ones, also have camelCase attributes; other values are unchanged."""
     return cast("_T", _converted(value))
 
 

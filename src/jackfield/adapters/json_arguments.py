@@ -11,10 +11,10 @@ from ..session.arguments import not_by_name
 
 
 def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
-    """The arguments of a call, from JSON or as they are; none where nothing is given.
+    """The arguments of a call, parsed from JSON if necessary; empty if omitted.
 
     Raises:
-        InvalidArgumentsError: They are no JSON object.
+        InvalidArgumentsError: They are not a JSON object.
     """
     try:
         arguments: object = json.loads(given or "{}") if isinstance(given, str) else given or {}

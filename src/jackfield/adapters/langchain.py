@@ -38,7 +38,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _quick_to_read(method: _Method) -> _Method:
-    """LangChain reads the signature and annotations anew for each call, which takes a third of all its time."""
+    """LangChain inspects signature and annotations for each call, which takes a third of its time."""
     method.__annotations__ = {}
     vars(method)["__signature__"] = inspect.signature(method)
     return method
@@ -51,9 +51,9 @@ class MCPToolArtifact(TypedDict):
     """
 
     structured_content: Any
-    """As the server gave it; `None` where it gave none. Integers beyond 64 bits are texts."""
+    """The server's structured content, or `None`. Integers beyond 64 bits are converted to text."""
     state_lost: NotRequired[Literal[True]]
-    """There where the session was reopened since the last result, so that state behind it is gone."""
+    """Present if the session was reopened since the last result, so that its state was lost."""
 
 
 _Answer = tuple[str | list[dict[str, Any]], MCPToolArtifact | None]
@@ -156,14 +156,14 @@ def langchain_tools(toolkit: Toolkit, home: Reach | None = None) -> list[BaseToo
 
 
 def content_of(result: ToolResult) -> str | list[dict[str, Any]]:
-    """What a model is given of a result: text, or LangChain's content blocks where there is more than text."""
+    """The part of a result for the model: text, or LangChain's content blocks if there is more than text."""
     if all(isinstance(block, TextContent) for block in result.content):
         return result.text
     return [_content_block(block) for block in result.content]
 
 
 def artifact_of(result: ToolResult) -> MCPToolArtifact | None:
-    """What code is given of a result beside what the model sees."""
+    """The part of a result for code, in addition to what the model sees."""
     if result.structured_content is None and not result.state_lost:
         return None
     artifact = MCPToolArtifact(structured_content=_storable(result.structured_content))

@@ -1,4 +1,4 @@
-"""LangChain agents whose MCP session lasts as long as they do.
+"""LangChain agents that keep their MCP session.
 
 The patterns are those of LangChain's guide to stateful MCP sessions, which names them for a module that no
 released LangChain has.
@@ -63,10 +63,10 @@ def _sessions_of(client: Client, server_name: _Servers, *, auto_cleanup: bool = 
 
 
 class StatefulMCPAgentExecutor:
-    """An agent whose tools keep one session with each of its servers, from entering to leaving it.
+    """An agent whose tools keep one session with each of its servers, from entry to exit.
 
-    Enter it with `async with`, or in synchronous code with `with`. Its sessions live on an event loop in a thread of
-    their own, so that `invoke` works everywhere; only those of a manager that was given to an `async with` live on the
+    Enter it with `async with`, or in synchronous code with `with`. Its sessions live on an event loop in a separate
+    thread, so that `invoke` works everywhere; only those of a given manager in an `async with` live on the
     manager's loop, which `invoke` must not block.
 
     Args:
@@ -76,12 +76,12 @@ class StatefulMCPAgentExecutor:
         model: As for LangChain's `create_agent`.
         system_prompt: As for LangChain's `create_agent`.
         tools: Further tools in addition to those of the servers.
-        auto_cleanup: Close the sessions once neither the executor nor its agent nor a tool of it is referenced any
-            more, if it was not left before.
+        auto_cleanup: Close the sessions when neither the executor, its agent nor any tool is referenced any
+            longer, if they were not closed before.
         agent_options: Passed on to LangChain's `create_agent` (`middleware`, `checkpointer`, ...).
 
     Raises:
-        ConfigError: `client` does not say which servers there are, or `server_name` names none.
+        ConfigError: `client` is not a valid source of servers, or `server_name` names none.
     """
 
     def __init__(
@@ -166,12 +166,12 @@ class StatefulMCPAgentExecutor:
         return self.agent.invoke(input, config, **options)
 
     async def astream(self, input: dict[str, Any], config: Any = None, **options: Any) -> AsyncIterator[Any]:  # noqa: A002
-        """Run the agent, and get what it does step by step."""
+        """Run the agent and yield its steps."""
         async for chunk in self.agent.astream(input, config, **options):
             yield chunk
 
     def stream(self, input: dict[str, Any], config: Any = None, **options: Any) -> Iterator[Any]:  # noqa: A002
-        """Run the agent, and get what it does step by step. Raises as `invoke` does."""
+        """Run the agent and yield its steps. Raises as `invoke` does."""
         yield from self.agent.stream(input, config, **options)
 
     # The session
@@ -234,7 +234,7 @@ async def create_stateful_mcp_agent(
 ) -> tuple[Any, StatefulMCPAgentExecutor]:
     """An agent, and its session: `list_tools`, `call_tool`, and `await session.__aexit__(None, None, None)` to end it.
 
-    With `auto_cleanup` the session also ends once neither of the two is referenced any more. In any case it ends with
+    With `auto_cleanup`, the session is also closed when neither of the two is referenced. In any case it ends with
     the manager that was given, and with the program.
     """
     executor = StatefulMCPAgentExecutor(
@@ -337,11 +337,11 @@ def create_agent(
     Args:
         model: As for LangChain's.
         tools: Tools in addition to those of the server.
-        mcp_session_config: Which server. The agent is a `SessionAgent` then.
+        mcp_session_config: Selects the server. The agent is then a `SessionAgent`.
         agent_options: Passed on (`system_prompt`, `middleware`, `checkpointer`, ...).
 
     Raises:
-        ConfigError: `mcp_session_config` does not say which server.
+        ConfigError: `mcp_session_config` does not select a server.
     """
     make = cast("Any", langchain.agents).create_agent
     if mcp_session_config is None:

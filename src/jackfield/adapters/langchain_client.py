@@ -1,4 +1,4 @@
-"""Where the servers of LangChain's agents are: `client=` in any of the shapes that people have, or a client."""
+"""The source of servers for LangChain agents: `client=` in any supported form, or a client."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class HasConnections(Protocol):
 
 
 Client = SessionManager | MCPConfig | Mapping[str, Any] | HasConnections
-"""Where the servers are: a manager, a config, a mapping of connections, or a client that has one."""
+"""The source of the servers: a manager, a config, a mapping of connections, or a client that has one."""
 
 
 class MultiServerMCPClient:
     """Servers by name, as the client of `langchain-mcp-adapters` has them.
 
-    Its sessions live on an event loop in a thread of their own: their tools can be called from any code, also from code
-    that blocks the loop that it runs on.
+    Its sessions live on an event loop in a separate thread: their tools can be called from any code, even from code
+    that blocks its own loop.
 
     Args:
-        connections: In the shape of `langchain-mcp-adapters`; if omitted, the servers of the user's own file of
+        connections: In the form of `langchain-mcp-adapters`; if omitted, the servers of the user's own file of
             Jackfield, in which `jackfield config add` writes them.
-        callbacks: For what servers ask.
+        callbacks: Answer requests of servers.
         hooks: Around every tool call.
 
     Raises:
-        ConfigError: A connection is not one.
+        ConfigError: A connection is invalid.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class MultiServerMCPClient:
         """Opens its sessions, each private and on `manager.loop_thread`."""
 
     def session(self, server_name: str) -> AbstractAsyncContextManager[Session]:
-        """Open a session when the returned context manager is entered, and close it when it is left.
+        """Open a session when the returned context manager is entered, and close it when it exits.
 
         Raises:
             UnknownServerError: No server has this name.
@@ -159,7 +159,7 @@ def _is_connection(value: object) -> bool:
 
 
 def _in_our_words(name: str, connection: object) -> dict[str, Any]:
-    """A connection without what was not set, and with seconds for time spans."""
+    """A connection without unset fields, and with time spans in seconds."""
     if not isinstance(connection, Mapping):
         raise ConfigError(
             f"client: connection {name!r} must be a mapping, but is of type {type(connection).__name__!r}.",

@@ -1,6 +1,6 @@
-"""What a model sees of a tool's parameters, and the way back from its arguments to the server's.
+"""A tool's parameters as a model sees them, and the translation of its arguments back to the server's.
 
-One schema that an API refuses fails every request of an agent, whichever tool is called. Every adapter, every
+A single schema that an API rejects makes every request of an agent fail. Every adapter, every
 definition for a model API and the gateway's listing therefore go through `model_schema`: the result is a valid
 JSON Schema of an object, without what the APIs are documented to refuse. It is a hint for models: the session still
 checks arguments against the server's own schema.
@@ -32,7 +32,7 @@ from .valid_schema import Schema, valid_schema
 logger: logging.Logger = logging.getLogger("jackfield")
 
 API = Literal["any", "gemini"]
-"""Whose rules hold: those that Anthropic, OpenAI and the frameworks have in common, or Gemini's."""
+"""The applicable rules: those shared by Anthropic, OpenAI and the frameworks, or Gemini's."""
 
 _VALID_NAME = {"any": re.compile(r"[a-zA-Z0-9_.-]{1,64}"), "gemini": re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")}
 _MAX_NAME_CHARS = 64
@@ -51,13 +51,13 @@ class ModelSchema:
     """What the schema leaves unsaid: which of its arguments belong together."""
 
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The server's names of those properties that have another name here."""
+    """The server's names of the renamed properties."""
 
     whole: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
-    """With what was folded, or left out for an API: it says where which names belong."""
+    """Describes what was merged or removed for an API, and where names belong."""
 
     def server_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments by the server's names. Those that are given by these already stay as they are."""
+        """The arguments under the server's names. Arguments that already use these names are unchanged."""
         if not self.renamed:
             return dict(arguments)
         return cast("dict[str, Any]", self._restored(arguments, [self.whole]))
@@ -101,13 +101,13 @@ class ModelSchema:
 
 
 def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
-    """What a model sees of a server's input schema.
+    """A server's input schema as a model sees it.
 
     Total: a schema that cannot be understood becomes an object of any properties.
 
     Args:
         schema: As the server lists it.
-        api: Whose rules hold.
+        api: The applicable rules.
     """
     try:
         return _model_schema(schema, api)
@@ -117,7 +117,7 @@ def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
 
 
 def server_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any], api: API = "any") -> dict[str, Any]:
-    """A model's arguments by the names in a server's schema; quick where no name had to be changed."""
+    """A model's arguments under the names in a server's schema; fast if no name was changed."""
     if not _new_names(schema, _VALID_NAME[api]):
         return dict(arguments)
     return model_schema(schema, api).server_arguments(arguments)
@@ -128,8 +128,8 @@ def model_tool(tool: Tool, api: API = "any", *, shown: ModelSchema | None = None
 
     Args:
         tool: As the server offers it.
-        api: Whose rules hold.
-        shown: Its schema for models, where that is known already.
+        api: The applicable rules.
+        shown: Its schema for models, if already known.
     """
     known = shown or model_schema(tool.input_schema, api)
     inner = tool.handler
@@ -169,7 +169,7 @@ def _model_schema(schema: Mapping[str, Any], api: API) -> ModelSchema:
 
 
 def _used(root: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Those definitions that are referred to."""
+    """The referenced definitions."""
     left, used = [*references_in(root)], set[str]()
     while left:
         if (name := left.pop()) in definitions and name not in used:
@@ -179,7 +179,7 @@ def _used(root: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 def _new_names(schema: Mapping[str, Any], valid: re.Pattern[str]) -> dict[str, str]:
-    """Names for those properties, at any depth, whose own are not valid; none of them in use."""
+    """Unused names for the properties, at any depth, whose own names are invalid."""
     names = _property_names(schema)
     taken = {name for name in names if valid.fullmatch(name)}
     new_names: dict[str, str] = {}

@@ -47,7 +47,7 @@ def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
 
 
 def output_of(result: ToolResult) -> Output:
-    """What a model is given of a result: text, or parts where there are pictures."""
+    """The part of a result for the model: text, or parts if there are images."""
 
     def part(block: object) -> ToolOutputText | ToolOutputImage:
         if is_picture(block):

@@ -1,4 +1,4 @@
-"""What frameworks are told of a tool's parameters: its schema, or for those that know no more, a list of them."""
+"""A tool's parameters for frameworks: its schema or, for frameworks without JSON Schema, a list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Parameter:
     """One parameter of a tool."""
 
     schema: Mapping[str, Any]
-    """With every `$ref` written out; what refers to itself is left open where it does."""
+    """With every `$ref` expanded; recursive references allow anything."""
 
     types: tuple[str, ...]
     """JSON's names of the types that fit."""

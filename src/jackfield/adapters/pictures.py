@@ -1,4 +1,4 @@
-"""Tells pictures that a model API takes from those for which it would refuse the whole conversation."""
+"""Distinguishes images that a model API accepts from those that make it reject the whole conversation."""
 
 from __future__ import annotations
 

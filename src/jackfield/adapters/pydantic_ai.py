@@ -64,7 +64,7 @@ def toolset(toolkit: Toolkit, *, id: str | None = None) -> MCPToolset:  # noqa: 
 
 
 def definition_of(tool: Tool) -> ToolDefinition:
-    """What the model is told of a tool, with nothing of the schema left out."""
+    """A tool's definition for the model, with the complete schema."""
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
@@ -79,7 +79,7 @@ def definition_of(tool: Tool) -> ToolDefinition:
 
 
 def value_of(result: ToolResult) -> Any:
-    """What a model is given of a result: structured content where all else is text, as Pydantic AI's own MCP does."""
+    """The part of a result for the model: structured content if the rest is text, as in Pydantic AI's MCP."""
 
     def part(block: object) -> str | BinaryContent:
         if is_picture(block):

@@ -1,7 +1,7 @@
 """smolagents: a server's tools as `Tool`s, which its agents call synchronously from threads.
 
-smolagents knows parameters, not JSON Schema, so a schema is told parameter by parameter, with its `$ref`s written
-out. What cannot be told so, arguments by any name, cannot be called either.
+smolagents describes parameters without JSON Schema, so a schema is converted parameter by parameter, with `$ref`s
+expanded. Tools with arbitrary argument names cannot be converted.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ class _InexpressibleError(Exception):
 
 
 def strict_schema(schema: Schema, api: Literal["openai", "anthropic"]) -> dict[str, Any] | None:
-    """The schema for strict mode, or `None` where it cannot be expressed there.
+    """The schema for strict mode, or `None` if it cannot be expressed.
 
-    OpenAI wants every property required, so those that may be left out may be `null` there; `without_nulls`
-    takes them out again.
+    OpenAI requires every property, so optional ones may be `null`; `without_nulls`
+    removes these again.
     """
     try:
         return _Strict(schema, api).root()
@@ -59,7 +59,7 @@ class StrictRoom:
         self._tools = self._optional = self._unions = 0
 
     def taken_by(self, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The strict schema, or `None` where there is no room for it left."""
+        """The strict schema, or `None` if the API's limits are reached."""
         if schema is None:
             return None
         nodes = list(_nodes(schema))
@@ -76,7 +76,7 @@ class StrictRoom:
 
 
 def _nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A strict schema and all those within it."""
+    """A strict schema and all its subschemas."""
     yield schema
     below = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
     for node in (*below, *([schema["items"]] if "items" in schema else ())):
@@ -172,9 +172,9 @@ class _Strict:
 
 
 def without_nulls(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """The arguments without the `null`s that strict mode made a model write where it had nothing to say.
+    """The arguments without the `null`s that strict mode forced the model to write.
 
-    Taken out is only what the server's schema neither requires nor allows to be `null`.
+    Removes only arguments that the server's schema neither requires nor allows to be `null`.
     """
     given = dict(arguments)
     return cast("dict[str, Any]", _without_nulls(given, schema, schema)) if _has_null(given) else given

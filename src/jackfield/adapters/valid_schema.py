@@ -1,7 +1,7 @@
-"""A server's schema as valid JSON Schema 2020-12, whatever it was: all that is broken in it is left out.
+"""A server's schema as valid JSON Schema 2020-12; invalid parts are removed.
 
-Anthropic's API and OpenAI's refuse a request for one keyword of a wrong kind in one tool. What earlier drafts wrote
-in another way is rewritten; what cannot be understood lets anything through, since the server has the last word.
+Anthropic's and OpenAI's APIs reject a request because of one invalid keyword in one tool. Keywords of earlier drafts
+are rewritten; parts that cannot be understood allow anything, since the server makes the final check.
 
 Source: JSON Schema 2020-12, "Core" and "Validation"; OpenAI API, "Function calling" (an array needs `items`,
 references lead to definitions of the root).
@@ -145,7 +145,7 @@ class _Writer:
         return f"#/$defs/{self._name_of[reference]}"
 
     def _is_loop(self, start: Any) -> bool:
-        """Whether a schema is defined by itself alone, so that resolving it would never end."""
+        """Whether a schema only refers to itself, so that resolving it would never end."""
         seen: set[int] = set()
         left: list[Any] = [start]
         while left:

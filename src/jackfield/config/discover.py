@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .servers import ServerConfig
 
 Scope = Literal["given", "project", "user"]
-"""Where a file lies decides who may have written it: a project's files may come from anybody."""
+"""The origin of a file decides who may have written it: a project's files may come from anyone."""
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,27 @@ class Source:
 
     @property
     def dialect(self) -> str:
-        """The program in whose words its entries are, where one key means different things."""
+        """The program whose meaning applies if a key has different meanings."""
         return program_of(self.path) if self.scope == "given" else self.program
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another program keeps this file, and may have keys of its own in it."""
+        """Whether the file belongs to another program, which may use its own keys in it."""
         return self.scope != "given" and self.program != "Jackfield"
 
 
 @dataclass(frozen=True)
 class FoundServer:
-    """A server as it stands in a file, unchecked."""
+    """A server's entry in a file, unchecked."""
 
     name: str
     entry: Mapping[str, Any] = field(repr=False)
     source: Source
     shadowed_by: Source | None = None
-    """Where the server of this name is taken from, if not from here."""
+    """The source that is used for this server name, if not this one."""
 
     def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
-        """What it is, without the models where these are not needed. Variables are as for `config()`.
+        """Its outline, without building the models if possible. Variables are as for `config()`.
 
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
@@ -86,7 +86,7 @@ class FoundServer:
         return outline_of_config(self.config(variables))
 
     def launch(self, variables: Mapping[str, str] | None) -> Launch | None:
-        """How its program is started, where it has one and that can be told without the models.
+        """How its program is started, if it has one and this is known without the models.
 
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
@@ -118,7 +118,7 @@ class FoundServer:
         """Its configuration, checked.
 
         Args:
-            variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
+            variables: Values for `${VAR}`; `None` is the environment, and keeps references that are not set.
 
         Raises:
             ConfigError: The entry is wrong; names file, server and key.
@@ -130,16 +130,16 @@ class FoundServer:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found."""
+    """The discovered files and servers."""
 
     sources: Sequence[Source]
     """The files that are there, first to last."""
     servers: Mapping[str, FoundServer]
-    """Those in use, by name."""
+    """The servers in use, by name."""
     shadowed: Sequence[FoundServer]
     disabled: Sequence[FoundServer]
-    """Those that their file disables. One in Jackfield's own file turns off all of that name; those of other programs
-    count as not there."""
+    """Servers that their file disables. One in Jackfield's own file turns off all of that name; other programs'
+    are ignored."""
     problems: Mapping[Path, ConfigError]
     """Files that cannot be read, and why."""
 
@@ -239,7 +239,7 @@ def _of_user(cwd: Path, home: Path, environment: Mapping[str, str], platform: st
 
 
 def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The servers of a file; none where it has no table of them, unless it was given for that."""
+    """The servers of a file; empty if it has no table of servers, unless the file was named explicitly."""
     part: object = data
     for key in source.under:
         part = as_table(part).get(key)

@@ -19,7 +19,7 @@ _TYPO = 0.8
 
 
 def entry_error(source: str, name: str, key: str, problem: str, hint: str | None = None) -> ConfigError:
-    """The error for what is wrong with an entry; names file, server and key."""
+    """The error for an invalid entry; names file, server and key."""
     at = f", key {key!r}" if key else ""
     return ConfigError(f"{source}: server {name!r}{at}: {problem}", server_name=name, hint=hint)
 
@@ -34,16 +34,16 @@ def prepare(
     program: str = "",
     is_foreign: bool = False,
 ) -> dict[str, Any]:
-    """The entry as the models take it.
+    """The entry in the form that the models accept.
 
     Args:
         name: The server.
-        entry: As it stands in the file.
+        entry: As written in the file.
         source: The file's name in errors.
-        folder: Where relative paths start.
-        variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
-        program: Whose file it is, where one key means different things.
-        is_foreign: Leave out keys that are not known here, as another program's file may have them.
+        folder: Base of relative paths.
+        variables: Values for `${VAR}`; `None` is the environment, and keeps references that are not set.
+        program: The program that owns the file, if a key has different meanings.
+        is_foreign: Ignore unknown keys, which another program's file may have.
 
     Raises:
         ConfigError: A variable is not set, or it has neither a command nor a url.
@@ -91,7 +91,7 @@ def prepare(
 
 
 def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
-    """What is wrong with the first key of an entry that its transport does not have, if there is one."""
+    """The problem with the first key of an entry that its transport does not have, if any."""
     unknown = next((key for key in prepared if key not in KEYS[transport]), None)
     if unknown is None:
         return None

@@ -1,5 +1,5 @@
-"""Reads configuration files: JSON, TOML and YAML to plain data, and the servers in it; whose file it is, and where its
-relative paths start. Knows no models."""
+"""Reads configuration files: JSON, TOML and YAML to plain data, the servers in it, a file's owner, and the base of its
+relative paths. Does not use the models."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 class _DoubleKeyError(ValueError):
-    """A table has the same key twice, of which readers would silently drop one."""
+    """A table has the same key twice; parsers would silently drop one."""
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,9 +179,9 @@ def _listed_name(entry: Any, index: int, source: str, table: str) -> str:
 
 
 def starting_folder(file: Path) -> Path:
-    """Where relative paths in a file start: its folder, or the project where that is a program's own in it (`.vscode`).
+    """The base of relative paths in a file: its folder, or the project if the folder belongs to a program (`.vscode`).
 
-    In the home folder it is the user's own, and no project's.
+    In the home folder, it is the user's own file, not a project's.
     """
     project, _ = _kept_at(file)
     return file.absolute().parent if project is None or str(project) == os.path.expanduser("~") else project

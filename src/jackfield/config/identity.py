@@ -1,8 +1,8 @@
-"""`catalog_key()`: the name under which a server is remembered, from all that its entry says, secrets included.
+"""`catalog_key()`: a server's identity in the catalog, derived from its whole entry, including secrets.
 
-Values tell servers apart: one program with another account, database or index offers other tools. They go in through
-a hash keyed with a random key of the user's own, so that the name of a file in the catalog gives no value away, not
-even to those who try likely ones. The key lies in the user's state folder, readable for the user alone.
+Values distinguish servers: one program with another account, database or index offers other tools. They enter
+through a hash with the user's random key, so that the name of a file in the catalog reveals no value, not
+even by guessing. The key is in the user's state folder, readable only by the user.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def catalog_key(
     values: Mapping[str, str],
     volatile: Collection[str] = (),
 ) -> str:
-    """The same for two entries that differ in nothing but their names and settings; starts alike where they differ in
-    values only.
+    """The same for two entries that differ only in names and settings; with the same beginning if they differ only in
+    values.
 
     Args:
         transport: How the server is reached.
-        protocol: Which protocol it is spoken to by.
-        address: What it is shown as, without secrets.
-        parts: Where it is: command, arguments and folder, or its URL.
+        protocol: The configured protocol.
+        address: Its display address, without secrets.
+        parts: Command, arguments and folder, or its URL.
         values: Its variables, or its headers.
         volatile: Names of variables and headers whose values do not count.
     """
@@ -95,7 +95,7 @@ def _user_key() -> tuple[bytes, str]:
 
 
 def _read(path: Path) -> bytes | None:
-    """The key; `None` where there is none, or what there is is none."""
+    """The key; `None` if there is none or it is invalid."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:

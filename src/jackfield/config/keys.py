@@ -1,4 +1,4 @@
-"""The keys of an entry: those that are known here, those of other programs in our words, and times by their units.
+"""The keys of an entry: our own, those of other programs mapped to ours, and times with their units.
 
 Knows no models.
 """
@@ -80,7 +80,7 @@ IGNORED = frozenset(
         "version",
     }
 )
-"""What other programs keep beside a server's own settings and what means nothing here."""
+"""Keys of other programs that have no meaning here."""
 
 _RENAMED = {
     "type": "transport",
@@ -107,7 +107,7 @@ _AG2S_OPTIONS = {"read_timeout_seconds": "call_timeout"}
 
 
 def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
-    """What is wrong with the first key that is not known, if there is one."""
+    """The problem with the first unknown key, if any."""
     for key in keys:
         if key not in known:
             close = nearest(key, known, 1)
@@ -143,7 +143,7 @@ def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
 
 
 def implausible(seconds: float, longest: float) -> str | None:
-    """What is odd about a time in seconds; `None` if it is at most `longest`, which is one of those above."""
+    """The problem with an implausible time in seconds; `None` if it is at most `longest`, a constant above."""
     return f"{seconds:.12g} s is over {_IN_WORDS[longest]}: is it milliseconds?" if seconds > longest else None
 
 
@@ -158,11 +158,11 @@ def from_milliseconds(value: object) -> object:
 
 
 def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
-    """The entry with Jackfield's names; what only means something to its own program is left out.
+    """The entry with Jackfield's names, without keys that only its own program uses.
 
     Args:
-        entry: As it stands in the file.
-        program: Whose file it is, where one key means different things.
+        entry: As written in the file.
+        program: The program that owns the file, if a key has different meanings.
     """
     ours = {key: value for key, value in entry.items() if key not in IGNORED | {"disabled", "enabled"}}
     for theirs, name in _RENAMED.items():
@@ -196,7 +196,7 @@ _IN_MILLISECONDS = {"sessionConfig", "initTimeout", "httpUrl"}
 
 
 def _call_timeout(entry: Mapping[str, Any], program: str) -> float | None:
-    """The bound of a call, where that is what `timeout` means: some programs give it in milliseconds."""
+    """The timeout of a call, if `timeout` means that: some programs give it in milliseconds."""
     seconds = from_milliseconds(entry["timeout"])
     if not isinstance(seconds, float):
         return None
@@ -257,7 +257,7 @@ def _seconds(key: str, value: object) -> object:
 
 
 def _session_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """AG2's options of a session: those of the SDK's session, whose only one for a file is `read_timeout_seconds`."""
+    """AG2's session options: those of the SDK's session, of which only `read_timeout_seconds` can be in a file."""
     ours = dict(options)
     seconds = ours.pop("read_timeout_seconds", None)
     if seconds is not None:

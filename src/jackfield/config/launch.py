@@ -1,6 +1,6 @@
-"""`Launch`: what is needed to start the program of a stdio server; and what it gets of this process's variables.
+"""`Launch`: everything needed to start a stdio server's program, and the variables that it inherits.
 
-A launch can be told from an entry without building the models, so that a program may be started before they are
+A launch is derived from an entry without building the models, so that a program can be started before they are
 imported.
 """
 
@@ -37,7 +37,7 @@ class Launch:
 
 
 def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
-    """That of an entry that `prepare()` made ready; `None` where it is no stdio server, or only the models can tell."""
+    """The launch of an entry from `prepare()`; `None` if it is not a stdio server, or needs the models."""
     if not set(prepared) <= _UNDERSTOOD or prepared.get("transport", "stdio") != "stdio":
         return None
     if {"env", "environment"} <= set(prepared) or {"cwd", "working_dir"} <= set(prepared):
@@ -98,7 +98,7 @@ _OF_THE_SHELL = re.compile(
 """No server ever misses these."""
 
 _LIKELY = re.compile(r"(?i)proxy|cert|ssl|registry|index|token|key|docker|node|python|java|config|cache|_home$|_path$")
-"""What a server that does not start may well miss."""
+"""Variables whose absence may keep a server from starting."""
 
 
 def inherited_environment(
@@ -110,7 +110,7 @@ def inherited_environment(
     Args:
         command: The program.
         args: Its arguments.
-        given: Names of the variables that its entry gives it, which win, be they in capitals or small letters.
+        given: Names of the variables in its entry, which take precedence, in upper or lower case.
         whole: All of them.
     """
     if whole:
@@ -140,12 +140,12 @@ def _starts_launcher(command: str, args: Sequence[str]) -> bool:
 
 
 def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
-    """Names of this process's variables that a program does not get, first those that it is likely to miss.
+    """Names of this process's variables that a program does not get, the most likely needed first.
 
     Args:
         command: The program.
         args: Its arguments.
-        given: Names of the variables that its entry gives it.
+        given: Names of the variables in its entry.
     """
     handed_on = inherited_environment(command, args, given)
     names = (name for name in os.environ if name not in handed_on and name not in given)
@@ -156,11 +156,11 @@ def withheld_variables(command: str, args: Sequence[str], given: Collection[str]
 
 
 def withheld_text(names: Sequence[str], limit: int = 6) -> str:
-    """Says what a program does not get, and how it does; empty where that is nothing.
+    """Says which variables a program does not get, and how to pass them; empty if there are none.
 
     Args:
         names: Of the variables.
-        limit: How many of them to name.
+        limit: How many to name.
     """
     if not names:
         return ""

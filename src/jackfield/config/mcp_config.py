@@ -56,14 +56,14 @@ class MCPConfig(StrictModel):
     def load(cls, path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None) -> MCPConfig:
         """Read a JSON, TOML or YAML file in one of the field's common shapes.
 
-        Understood are `mcpServers` (Claude, Cursor, ...), `servers` (VS Code, or a list with names)
+        Supported are `mcpServers` (Claude, Cursor, ...), `servers` (VS Code, or a list with names)
         and `mcp_servers` (Codex). `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced; relative
-        paths in `command`, `cwd` and `verify` are taken from the file's folder, or from the project's where that
-        folder is a program's own in it, such as `.vscode`.
+        paths in `command`, `cwd` and `verify` are relative to the file's folder, or to the project's if that
+        folder belongs to a program, such as `.vscode`.
 
         Args:
-            path: The file; its ending tells the format.
-            variables: Where `${VAR}` values come from; the environment if omitted.
+            path: The file; its extension selects the format.
+            variables: Values for `${VAR}`; the environment if omitted.
 
         Raises:
             ConfigError: The file cannot be read, or an entry is wrong; names file, server and key.
@@ -86,7 +86,7 @@ class MCPConfig(StrictModel):
             data: The mapping.
             source: Its name in errors.
             folder: Where relative paths start; the current directory if omitted.
-            variables: Where `${VAR}` values come from; the environment if omitted.
+            variables: Values for `${VAR}`; the environment if omitted.
 
         Raises:
             ConfigError: An entry is wrong; names source, server and key.
@@ -187,16 +187,16 @@ def read_server(
     program: str = "",
     is_foreign: bool = False,
 ) -> ServerConfig:
-    """Make one server's configuration of its entry in a file.
+    """Create one server's configuration from its entry in a file.
 
     Args:
         name: The server.
-        entry: As it stands in the file.
+        entry: As written in the file.
         source: The file's name in errors.
-        folder: Where relative paths start.
-        variables: Where `${VAR}` values come from; `None` is the environment, and leaves what is not set in it.
-        program: Whose file it is, where one key means different things.
-        is_foreign: Leave out keys that are not known here, as another program's file may have them.
+        folder: Base of relative paths.
+        variables: Values for `${VAR}`; `None` is the environment, and keeps references that are not set.
+        program: The program that owns the file, if a key has different meanings.
+        is_foreign: Ignore unknown keys, which another program's file may have.
 
     Raises:
         ConfigError: The entry is wrong; names source, server and key.

@@ -1,4 +1,4 @@
-"""`OAuthConfig`: how to sign in to a server by OAuth, where its own metadata does not say all of it."""
+"""`OAuthConfig`: how to sign in to a server with OAuth, beyond what its own metadata says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _secret(value: object) -> object:
 
 
 class OAuthConfig(StrictModel):
-    """How to get OAuth tokens for a server. For a sign-in by `jackfield auth` all may be left out: servers tell where
+    """How to get OAuth tokens for a server. For `jackfield auth`, all fields are optional: servers say where
     to sign in, and let clients register themselves."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
@@ -66,7 +66,7 @@ class OAuthConfig(StrictModel):
     read each time, and shown as the client's assertion. For `client_credentials`."""
 
     token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] | None = None
-    """How the secret is shown; by default as the authorization server says, by Basic where it takes both."""
+    """How the secret is sent; by default as the authorization server says, with Basic if it accepts both."""
 
     issuer: Text | None = None
     """The authorization server that the client is registered with. The server may name no other then, so that your
@@ -80,7 +80,7 @@ class OAuthConfig(StrictModel):
     """To ask for in addition to what the server names."""
 
     redirect_uri: str = DEFAULT_REDIRECT_URI
-    """Where the browser comes back to, on this machine. Without a port a free one is taken."""
+    """Local redirect URI. Without a port, a free one is used."""
 
     @field_validator("scopes", mode="before")
     @classmethod
@@ -148,7 +148,7 @@ class OAuthConfig(StrictModel):
 
     @property
     def client_key(self) -> str:
-        """Tells clients of the same server apart; empty for one that registers itself."""
+        """Distinguishes clients of the same server; empty for a client that registers itself."""
         if self.is_automatic:
             # What a token of one may do is not for those who ask for less.
             return " ".join([self.grant, self.client_id or "", *sorted(self.scopes)])

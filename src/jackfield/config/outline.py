@@ -1,4 +1,4 @@
-"""What a server is shown as and remembered by, told from its entry without building the models.
+"""Cheap summary of a server (display address and catalog key), derived from its entry without building the models.
 
 The models use the same functions, so that both say the same; `tests/config/test_outline.py` checks that they do.
 """
@@ -50,7 +50,7 @@ class Outlined(Protocol):
 
 @dataclass(frozen=True)
 class ServerOutline:
-    """What can be told of a server without its whole configuration; holds no secret."""
+    """Summary of a server without its whole configuration; contains no secret."""
 
     server_name: str
     transport: str
@@ -66,7 +66,7 @@ class ServerOutline:
 
 
 def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
-    """The outline of an entry that `prepare()` made ready; `None` where only the models can tell what it says."""
+    """The outline of an entry from `prepare()`; `None` if only the models can interpret it."""
     transport = transport_of_entry(prepared)
     if transport not in KEYS or not set(prepared) <= KEYS[transport]:
         return None
@@ -145,12 +145,12 @@ def lets_in(tool_name: str, include: Sequence[str], exclude: Sequence[str]) -> b
 
 
 def stdio_address(command: str, args: Iterable[str]) -> str:
-    """A command line for people, without the values of variables and what is secret in it."""
+    """A command line for people, without the values of variables and without secrets."""
     return shlex.join(shown_arguments([command, *args]))
 
 
 def shown_arguments(args: Iterable[str]) -> list[str]:
-    """The words of a command line, without the values of variables and what is secret in them."""
+    """The words of a command line, without the values of variables and without secrets."""
     return without_secrets([shown(text) for text in args])
 
 
@@ -177,7 +177,7 @@ def identifying_url(url: str, volatile: Collection[str]) -> str:
 
 
 def _as_texts(value: object) -> dict[str, str] | None:
-    """A table of variables or headers; `None` where it is none, or a value is neither text nor a number."""
+    """A table of variables or headers; `None` if it is not one, or a value is neither text nor a number."""
     if not isinstance(value, Mapping | None):
         return None
     table = {name: text_of(one) for name, one in cast("Mapping[str, object]", value or {}).items()}

@@ -1,5 +1,5 @@
 """Connections over HTTP, to servers and to their authorization servers alike: TLS as configured, proxies as the
-environment names them. Imports the HTTP client: only for who is about to use it."""
+environment names them. Imports the HTTP client: import it only when needed."""
 
 from __future__ import annotations
 

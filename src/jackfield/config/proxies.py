@@ -1,4 +1,4 @@
-"""Which proxy a URL is reached through, by the variables that other programs heed as well.
+"""Selects the proxy for a URL, using the same variables as other programs.
 
 Source: the conventions of curl and of Python's `urllib.request` for HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 """
@@ -21,9 +21,9 @@ _EXCEPTION = re.compile(r"\[([^\]]*)\](?::(\d+))?|([^:]+):(\d+)|(.+)")
 
 
 def proxy_chooser() -> Callable[[str], str | None] | None:
-    """A function that gives the proxy of a URL, or `None` for a URL that is reached directly.
+    """A function that returns the proxy of a URL, or `None` if it is reached directly.
 
-    The environment is read once, here. Returns `None` where it names no proxy at all.
+    Reads the environment once. Returns `None` if it names no proxy at all.
     """
     named = {
         scheme: url if scheme == "no" or "://" in url else f"http://{url}"
@@ -43,7 +43,7 @@ def proxy_chooser() -> Callable[[str], str | None] | None:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that a URL is reached through now; `None` where it is reached directly."""
+    """The current proxy of a URL; `None` if it is reached directly."""
     chosen_by = proxy_chooser()
     return None if chosen_by is None else chosen_by(url)
 

@@ -1,7 +1,7 @@
 """How to reach one server: `StdioConfig`, `SseConfig`, `HttpConfig` and `InProcessConfig`.
 
 Field names are those of AG2's documentation, with the aliases other programs use (`env`, `cwd`).
-What may be a secret (header and variable values, expanded `${VAR}`s, credentials in a URL) is shown
+Possible secrets (header and variable values, expanded `${VAR}`s, credentials in a URL) are shown
 neither by `repr` nor by a dump; transports read it through `environment_values()`, `header_values()`
 and `url`.
 """
@@ -108,7 +108,7 @@ class BaseServerConfig(StrictModel):
     keep_alive: Annotated[Annotated[bool, Strict()] | PositiveFloat, BeforeValidator(_plausible_keep_alive)] = Field(
         default=False, validation_alias=AliasChoices("keep_alive", "keepAlive")
     )
-    """The command `jackfield` keeps this server's session between its calls; a number: so many seconds unused."""
+    """The command `jackfield` keeps this server's session between calls; a number: for that many unused seconds."""
 
     volatile: list[str] = Field(default_factory=list)
     """Names of variables, headers and query parameters whose values do not say which server this is, such as a token
@@ -124,16 +124,16 @@ class BaseServerConfig(StrictModel):
         return lets_in(tool_name, self.include, self.exclude)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Mask what it has of secrets in all texts, as long as it lives."""
+        """Mask its secrets in all texts as long as it lives."""
         keep_secret(self, self.sent_values())
 
     def sent_values(self) -> Iterable[NamedValue]:
-        """What is sent to the server, or given to its process, and may be secret; with names. Never print it."""
+        """Possible secrets that are sent to the server or passed to its process, with names. Never print them."""
         return ()
 
     @property
     def address(self) -> str:
-        """Where the server is, for people, without secrets."""
+        """The server's address for people, without secrets."""
         raise NotImplementedError
 
     @property
@@ -153,8 +153,8 @@ class StdioConfig(BaseServerConfig):
     args: list[Text] = Field(default_factory=list)
 
     environment: Secrets = Field(default_factory=dict, validation_alias=AliasChoices("environment", "env"))
-    """Variables for the child, over those it inherits: HOME, LOGNAME, PATH, SHELL, TERM, USER, and what launchers such
-    as `npx` and `uvx` reach the network and their packages by (proxies, certificates, `NPM_CONFIG_*`, `UV_*`, ...)."""
+    """Variables for the child, in addition to inherited ones: HOME, LOGNAME, PATH, SHELL, TERM, USER, and those that
+    launchers such as `npx` and `uvx` need for network and packages (proxies, certificates, `NPM_CONFIG_*`, ...)."""
 
     inherit_environment: bool = False
     """Give the child this process's whole environment instead of these variables."""
@@ -190,7 +190,7 @@ class StdioConfig(BaseServerConfig):
             yield name, shown_arguments(self.args) if name == "args" else value
 
     def sent_values(self) -> Iterable[NamedValue]:
-        """Variables, and what is secret in the command line."""
+        """Variables, and secrets in the command line."""
         return _sent_to_child(self)
 
     @property
@@ -209,7 +209,7 @@ class StdioConfig(BaseServerConfig):
         return {name: secret.get_secret_value() for name, secret in self.environment.items()}
 
     def withheld(self) -> Sequence[str]:
-        """Names of variables that are set where it is started from, and not handed on to it."""
+        """Names of variables in this environment that are not passed on to it."""
         return [] if self.inherit_environment else withheld_variables(self.command, self.args, self.environment)
 
 
@@ -253,7 +253,7 @@ class RemoteConfig(BaseServerConfig):
         raise ValueError("a url must start with http:// or https:// and name a host")
 
     def sent_values(self) -> Iterable[NamedValue]:
-        """Headers, what is secret in the URL, and the secret of an OAuth client."""
+        """Headers, secrets in the URL, and the secret of an OAuth client."""
         return _sent_over_http(self)
 
     @property
@@ -274,7 +274,7 @@ class RemoteConfig(BaseServerConfig):
 
     @property
     def oauth(self) -> OAuthConfig | None:
-        """The settings of the sign-in whose tokens are used; `None` where the configuration has another way in."""
+        """The settings of the sign-in whose tokens are used; `None` if it authenticates in another way."""
         if isinstance(self.auth, OAuthConfig):
             return self.auth
         has_own = self.auth is None and any(name.lower() == "authorization" for name in self.headers)
@@ -344,7 +344,7 @@ ServerConfig = Annotated[
         custom_error_message=WHAT_TO_GIVE,
     ),
 ]
-"""Any of the four, told apart by `transport`, or by their keys where that is not given."""
+"""Any of the four, distinguished by `transport`, or by their keys if it is omitted."""
 
 
 def outline_of_config(config: ServerConfig) -> ServerOutline:
@@ -378,7 +378,7 @@ _REFERENCE = re.compile(r"\$\{(?:env:)?([^{}:]*)[^{}]*\}")
 
 
 def _sent_to_child(config: StdioConfig) -> Iterator[NamedValue]:
-    """Variables, and what is secret in the command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
+    """Variables, and secrets in the command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
     yield from config.environment_values().items()
     for value in (config.command, config.working_dir, *config.args):
         if isinstance(value, Expanded | ExpandedPath):
@@ -387,7 +387,7 @@ def _sent_to_child(config: StdioConfig) -> Iterator[NamedValue]:
 
 
 def _sent_over_http(config: RemoteConfig) -> Iterator[NamedValue]:
-    """Headers, what is secret in the URL, and the secret of an OAuth client."""
+    """Headers, secrets in the URL, and the secret of an OAuth client."""
     yield from config.header_values().items()
     url = str.__str__(config.url)
     yield from (("password", part) for part in secrets_within("url", url))

@@ -81,14 +81,14 @@ def _environment(field: str) -> str:
 
 
 def variable_text(field: str, variables: Callable[[str], str] = _environment) -> str:
-    """What the variables say of a setting; empty if nothing.
+    """The value of a setting in the environment variables; empty if not set.
 
-    LibreChat's variables have the names of Jackfield's and give milliseconds. Where a number can only be LibreChat's,
-    it is read as there: `MCP_SESSION_TIMEOUT` of a minute or more is how long a session is kept unused.
+    LibreChat's variables have the same names as Jackfield's and are in milliseconds. A number that can only be
+    LibreChat's is read that way: `MCP_SESSION_TIMEOUT` of 60000 or more sets `idle_timeout`.
 
     Args:
         field: The setting.
-        variables: Gives the text of `MCP_SESSION_<FIELD>`, empty if it is not set; those of the environment if omitted.
+        variables: Returns the text of `MCP_SESSION_<FIELD>`, empty if not set; the environment if omitted.
 
     Source: LibreChat's guide to MCP session management, "Environment Variables".
     """
@@ -217,7 +217,7 @@ class SecretText(SecretStr):
 
     @property
     def template(self) -> str | None:
-        """The text with its references in place, or `None` where the secret was given in full."""
+        """The text with its references, or `None` if the secret was given literally."""
         value = self.get_secret_value()
         return value.template if isinstance(value, Expanded) else None
 
@@ -269,38 +269,38 @@ class SessionConfig(StrictModel):
     """Seconds a call may take in all where `reset_timeout_on_progress` is on."""
 
     close_timeout: UpToAnHour = Field(default_factory=_setting("close_timeout", 5.0, longest=HOUR))
-    """Seconds for a whole closing: a child gets two fifths of it to leave by itself once its stdin
-    is closed, two fifths after SIGTERM, and is killed then."""
+    """Seconds for closing a session: a child gets two fifths of it to exit after its stdin
+    is closed, two fifths after SIGTERM, and is then killed."""
 
     idle_timeout: UpToAWeek | None = Field(default_factory=_setting("idle_timeout", 900.0, longest=WEEK))
     """Seconds a named session is kept after its last use; `None` keeps it until the manager closes."""
 
     max_concurrency: PositiveInt | None = Field(default_factory=_setting("max_concurrency", None, int, "calls"))
-    """How many calls may be under way at once on one session; further ones wait. `None`: no limit."""
+    """Concurrent calls on one session; further calls wait. `None`: no limit."""
 
     max_sessions: PositiveInt | None = Field(default_factory=_setting("max_sessions", None, int, "sessions"))
-    """How many sessions with this server may be open at once, in addition to the manager's own limit."""
+    """Concurrent sessions with this server, in addition to the manager's own limit."""
 
     retry_attempts: NonNegativeInt = Field(default_factory=_setting("retry_attempts", 3, int, "attempts"))
     """How often a lost session is reopened, and a call that was not executed made again; 0: never."""
 
     retry_on_503: bool = Field(default_factory=_switch("retry_on_503"))
-    """Whether HTTP 503 of this server proves that a call was not executed, so that any call is made again after it.
-    A router that gives up waiting says 503, too, while the server goes on: only for those who know what writes it."""
+    """Whether HTTP 503 from this server proves that a call was not executed, so that any call is repeated after it.
+    A proxy that stops waiting also answers 503 while the server continues: set it only if you know the source."""
 
     retry_delay: UpToFiveMinutes = Field(default_factory=_setting("retry_delay", 0.5, longest=FIVE_MINUTES))
-    """Seconds before the second attempt, doubled for each further one; the first is made at once."""
+    """Seconds before the second attempt, doubled for each further one; the first is made immediately."""
 
     max_retry_delay: UpToAnHour = Field(default_factory=_setting("max_retry_delay", 30.0, longest=HOUR))
-    """The longest wait between two attempts, and the longest time a failing server is left alone."""
+    """The longest wait between two attempts, and the longest cool-down of a failing server."""
 
     failure_threshold: PositiveInt = Field(default_factory=_setting("failure_threshold", 5, int, "failures"))
-    """After so many openings in a row that failed, callers fail at once until the server had a pause."""
+    """Number of failed openings in a row after which the server is in cool-down and callers fail immediately."""
 
     on_state_lost: Literal["tell", "refuse"] = Field(default_factory=_choice("on_state_lost", "tell", "refuse"))
-    """What happens to the first call after the session was lost and opened again. `tell`: it is made, and its answer
-    says that state is gone. `refuse`: it is not made, unless the tool declares itself read-only; the error says that
-    state is gone, and the next call is made."""
+    """What happens to the first call after the session was lost and reopened. `tell`: it is made, and its answer
+    says that state was lost. `refuse`: it is not made unless the tool is marked read-only; the error says that
+    state was lost, and the next call is made."""
 
     liveness_interval: UpToSixHours | None = Field(
         default_factory=_setting("liveness_interval", None, longest=SIX_HOURS)
@@ -308,7 +308,7 @@ class SessionConfig(StrictModel):
     """Seconds between checks that an idle server still answers; `None`: no checks."""
 
     liveness_after: UpToSixHours | None = Field(default_factory=_setting("liveness_after", 60.0, longest=SIX_HOURS))
-    """A kept session that was silent for so many seconds is checked before it is used again."""
+    """A kept session that was silent for this many seconds is checked before it is used again."""
 
     liveness_timeout: UpToAnHour = Field(default_factory=_setting("liveness_timeout", 5.0, longest=HOUR))
     """Seconds a server has to answer such a check."""
@@ -317,11 +317,11 @@ class SessionConfig(StrictModel):
     """The longest message taken from the server. Over SSE the SDK takes no more than 1 MiB."""
 
     max_notifications: PositiveInt = Field(default_factory=_setting("max_notifications", 1000, int, "notifications"))
-    """How many notifications a second are taken from the server; those beyond are dropped."""
+    """Notifications accepted per second; further ones are dropped."""
 
     max_server_requests: PositiveInt = Field(default_factory=_setting("max_server_requests", 100, int, "requests"))
-    """How many requests of the server's own (sampling, elicitation, roots, ping) are answered at the same time; those
-    beyond are refused at once."""
+    """Requests from the server (sampling, elicitation, roots, ping) that are answered concurrently; further ones
+    are refused immediately."""
 
     max_pages: PositiveInt = Field(default_factory=_setting("max_pages", 1000, int, "pages"))
     """How many pages a listing may have."""
@@ -337,12 +337,12 @@ class SessionConfig(StrictModel):
 
     check_arguments: CheckMode = Field(default_factory=_choice("check_arguments", *CHECK_MODES))
     """How the arguments of a call are checked against the tool's schema before anything is sent. `lenient`: as servers
-    apply it; a property that has a default counts as given though it is required, and null is left out where the schema
-    refuses it and the property may be absent. `strict`: as it is written. `off`: the server alone decides."""
+    apply it; a required property with a default may be missing, and null is removed if the schema
+    rejects it and the property is optional. `strict`: as it is written. `off`: only the server decides."""
 
     strict_output: bool = Field(default_factory=_switch("strict_output"))
-    """Whether a result with a flaw, such as structured content that does not fit the tool's output schema, is a
-    `ToolError`; by default what can be read is given, and `result.problems` says what is wrong."""
+    """Whether an invalid result, such as structured content that does not match the tool's output schema, is a
+    `ToolError`; by default the readable parts are returned, and `result.problems` says what is wrong."""
 
     def wait_before(self, attempt: int, at_least: float | None = None) -> float:
         """Seconds to wait before an attempt: none before the first, then doubling, with jitter so that

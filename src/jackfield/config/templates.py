@@ -57,7 +57,7 @@ class ExpandedPath(type(Path())):
 
 
 def template_of(value: str | Path) -> str:
-    """What stands in the file for `value`: its template, or else itself, escaped where it would be expanded."""
+    """The text for `value` in the file: its template, or else the value itself, escaped if it would be expanded."""
     if isinstance(value, Expanded | ExpandedPath):
         return value.template
     return str(value).replace("${", "$${")

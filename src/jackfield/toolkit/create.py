@@ -48,20 +48,20 @@ async def create_toolkit(
     exclude: Sequence[str] | None = None,
     ordered: bool = False,
 ) -> Toolkit:
-    """Make a toolkit of what an open session's server offers. It works as long as the session is open.
+    """Make a toolkit of an open session's tools. It works as long as the session is open.
 
     Args:
         session: The session.
-        use_mcp_tools: Take the server's tools.
+        use_mcp_tools: Include the server's tools.
         use_mcp_resources: Add a tool for each resource template, and `read_resource` if there are resources.
         use_mcp_prompts: Add a tool for each prompt.
         resource_download_folder: Save resources there instead of returning their content.
-        include: Globs of the names to take; those of the server's config if omitted.
-        exclude: Globs of the names to leave out; those of the server's config if omitted.
-        ordered: Make the calls of tools one after another, in the order in which they are asked for.
+        include: Globs of the names to include; those of the server's config if omitted.
+        exclude: Globs of the names to exclude; those of the server's config if omitted.
+        ordered: Make calls sequentially, in the order in which they are requested.
 
     Raises:
-        ConfigError: That is no session of Jackfield's.
+        ConfigError: This is not a Jackfield session.
         JackfieldError: The server could not be asked.
     """
     if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -97,7 +97,7 @@ async def create_toolkit(
 
 
 async def _offered(what: str, session: Session, listing: Awaitable[_ListingT]) -> _ListingT | None:
-    """A listing, or `None` where the server answers it with an error: that costs these, not the tools."""
+    """A listing, or `None` if the server answers with an error, which must not affect the tools."""
     try:
         return await listing
     except RequestError as error:
@@ -155,8 +155,8 @@ class LeasedSource:
     Args:
         manager: Opens it.
         config: The server.
-        key: Whose session it is.
-        user: Who comes back to it; nobody if omitted, so that it may be another session for each call.
+        key: Identifies the session's owner.
+        user: Its recurring user; if omitted, each call may use another session.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class LeasedSource:
         call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult:
-        """As `Session.call_tool`, opening the session first where it is not open. One deadline is for both."""
+        """As `Session.call_tool`, opening the session first if necessary. Both share one deadline."""
         deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
         async with self.opened(deadline) as session:
             return await session.call_tool(name, arguments, call_timeout=deadline, progress_callback=progress_callback)
@@ -200,9 +200,9 @@ class LeasedSource:
 
 
 class OrderedSource:
-    """Makes the calls of one session one after another, in the order in which they were asked for.
+    """Makes the calls of one session sequentially, in the order in which they were requested.
 
-    Models ask for several calls in one turn, and frameworks make them side by side: where the server keeps state, one
+    Models request several calls in one turn, and frameworks make them concurrently: with a stateful server, one
     may overtake another that it depends on.
     """
 
@@ -218,7 +218,7 @@ class OrderedSource:
         call_timeout: Bound = None,
         progress_callback: ProgressFnT | None = None,
     ) -> ToolResult:
-        """Make the call once those before it have ended, which counts for its deadline.
+        """Make the call after the previous ones have ended; the wait counts towards its deadline.
 
         Raises:
             SessionTimeoutError: Its turn did not come in time; nothing was sent.
@@ -257,7 +257,7 @@ async def manager_toolkit(
 ) -> Toolkit:
     """A toolkit of several servers' tools; see `MCPClientSessionManager.toolkit`.
 
-    Where it does not keep sessions, a manager that is not entered opens one for each call, as LangChain's clients do.
+    If it does not keep sessions, a manager that is not entered opens one for each call, as LangChain's clients do.
     """
     require_on_error(on_error)
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"

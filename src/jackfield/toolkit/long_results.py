@@ -1,4 +1,4 @@
-"""Results that are too long for a model at once: it gets the beginning, and reads on where it wants to."""
+"""Results that are too long for a model: it gets the beginning and can read the rest in parts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LongResults:
         self._kept: OrderedDict[str, str] = OrderedDict()
 
     def shortened(self, result: ToolResult, notes: Sequence[str]) -> ToolResult:
-        """The result with no more text than may be, and with what was corrected in the call."""
+        """The result with its text truncated to the limit, and with the corrections made in the call."""
         from mcp.types import TextContent
 
         content = list(result.content)
@@ -60,7 +60,7 @@ class LongResults:
         return result.model_copy(update={"content": content})
 
     def read_on(self, arguments: object) -> ToolResult:
-        """The next part of a long result; `arguments` are those that its last part says to give."""
+        """The next part of a long result; `arguments` are those that its previous part asked for."""
         values = as_table(arguments)
         handle, offset = str(values.get("handle", "")), values.get("offset", 0)
         if handle not in self._kept or not isinstance(offset, int):

@@ -1,7 +1,7 @@
-"""Names that every model API takes, unique over all servers and the same from run to run.
+"""Names that every model API accepts, unique across servers and stable between runs.
 
-A tool keeps its own name unless two servers, or two tools, would share it; then all who share it are
-prefixed by their server. Which name means what is looked up, never split out of the name.
+A tool keeps its own name unless two servers, or two tools, share it; then all of these are
+prefixed by their server. Names are looked up, never parsed.
 """
 
 from __future__ import annotations

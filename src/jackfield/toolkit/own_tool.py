@@ -18,14 +18,14 @@ Answer = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]]
 def own_tool(
     name: str, description: str, schema: Mapping[str, Any], answer: Answer, *, is_read_only: bool | None = None
 ) -> Tool:
-    """A tool that Jackfield answers.
+    """A tool that Jackfield itself provides.
 
     Args:
         name: Its name.
         description: For models.
-        schema: Of its arguments.
-        answer: Makes the call.
-        is_read_only: What is said of it, if anything.
+        schema: The schema of its arguments.
+        answer: Handles a call.
+        is_read_only: Its read-only annotation, if any.
     """
     from mcp.types import ToolAnnotations
 

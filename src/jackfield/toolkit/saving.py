@@ -1,4 +1,4 @@
-"""Writes what a server gave to new files, whatever names it suggests."""
+"""Writes a server's content to new files, regardless of the names that it suggests."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _MAX_SIBLINGS = 10_000
 
 
 def safe_name(suggested: str, fallback: str) -> str:
-    """A file name with only the harmless characters of what a server suggests, such as a URI.
+    """A file name with only the safe characters of a server's suggestion, such as a URI.
 
     Args:
         suggested: Anything.
-        fallback: Taken where nothing is left of it.
+        fallback: Used if no character remains.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", suggested.partition("://")[2] or suggested).strip("._")
     return name[-_FILE_NAME_CHARS:].strip("._") or fallback
 
 
 def write_new(folder: Path, name: str, data: bytes) -> Path:
-    """Write to a new file in `folder`; an existing file or link is never written to, but gets a sibling.
+    """Write to a new file in `folder`; never writes to an existing file or link.
 
     Args:
-        folder: Made if it is not there.
-        name: By `safe_name`; a number is added to it where there is such a file.
+        folder: Created if necessary.
+        name: As from `safe_name`; a number is added if the file exists.
         data: The content.
 
     Raises:
-        OSError: It cannot be written; no part of it is left.
+        OSError: It cannot be written; no partial file remains.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem, dot, ending = name.rpartition(".")

@@ -51,7 +51,7 @@ class CallOptions:
         """The one deadline of the whole call.
 
         Args:
-            setting: Seconds that the server's setting allows, where the call was given no deadline.
+            setting: The server's setting in seconds, used if the call has no deadline.
         """
         return self.given or Deadline(setting, math.inf if setting is None else self.started + setting)
 
@@ -61,9 +61,9 @@ CallHandler = Callable[[Mapping[str, Any], CallOptions], Awaitable["ToolResult"]
 
 @dataclass(frozen=True)
 class Tool(Live):
-    """One tool: what a model is told of it, and how to call it.
+    """One tool: its definition for models, and how to call it.
 
-    `await tool(query="x")` raises `ToolError` where the tool reports an error; `await tool.call({...})`
+    `await tool(query="x")` raises `ToolError` if the tool reports an error; `await tool.call({...})`
     returns the result either way.
     """
 
@@ -83,7 +83,7 @@ class Tool(Live):
     annotations: ToolAnnotations | None = field(default=None, repr=False)
     """The server's hints (read-only, destructive, ...): claims, not guarantees."""
     call_timeout: float | None = None
-    """The server's own setting, in seconds; hooks of the tool are stopped by it where a call is given none."""
+    """The server's setting, in seconds; limits the tool's hooks if a call has no timeout."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         schemas = deepcopy((self.input_schema, self.output_schema), memo)
@@ -99,18 +99,18 @@ class Tool(Live):
         """Call the tool.
 
         Args:
-            arguments: By the names in `input_schema`.
+            arguments: Under the names in `input_schema`.
             call_timeout: Seconds for all of it: hooks, waiting for a turn, opening a session, and the call; the
                 server's setting if omitted.
             progress_callback: Awaited with `(progress, total, message)`.
 
         Returns:
-            The result for a model: where state was lost, its content begins with a line that says so. `is_error` is
-            set where the tool itself reported an error.
+            The result for a model: if state was lost, its content begins with a line that says so. `is_error` is
+            set if the tool itself reported an error.
 
         Raises:
             InvalidArgumentsError: The arguments are not a mapping; nothing was sent.
-            JackfieldError: As `Session.call_tool` does. Whatever else a handler raises becomes one.
+            JackfieldError: As `Session.call_tool` does. Other exceptions of a handler are converted to one.
         """
         given = arguments or {}
         if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a model wrote them
@@ -150,10 +150,10 @@ class Tool(Live):
     def hooked(self, hook: CallHook) -> Tool:
         """The same tool with a hook around its calls. Only a manager's hooks can set headers.
 
-        The hook counts for the call's deadline.
+        The hook's time counts towards the call's deadline.
 
         Raises:
-            ConfigError: That is no hook.
+            ConfigError: This is not a hook.
         """
         inner, hooks = self.handler, require_hooks([hook])
 

@@ -30,12 +30,12 @@ Closing = Callable[[], Awaitable[None]]
 class Toolkit(Live):
     """Tools by name.
 
-    A manager's toolkit keeps the sessions that its tools use: close it, or use it with `async with`, where the manager
-    is not entered. What is derived of a toolkit closes the same sessions.
+    A manager's toolkit keeps the sessions that its tools use: close it, or use it with `async with`, if the manager
+    is not entered. Toolkits derived from it close the same sessions.
 
     Args:
-        tools: In the order a model shall see them. Names are made unique and valid.
-        close: Closes what the tools keep open.
+        tools: In the order for the model. Names are made unique and valid.
+        close: Closes the sessions that the tools keep open.
         skipped: Servers whose tools are missing, and why.
     """
 
@@ -60,7 +60,7 @@ class Toolkit(Live):
         return toolkit
 
     async def aclose(self) -> None:
-        """Close the sessions that its tools opened, but for those that others use as well. A later call opens anew.
+        """Close the sessions that its tools opened, except those that others use as well. A later call reopens them.
 
         Raises:
             JackfieldError: The manager is in use on another event loop.
@@ -154,7 +154,7 @@ class Toolkit(Live):
         exclude: Iterable[str] = (),
         predicate: Callable[[Tool], bool] | None = None,
     ) -> Toolkit:
-        """Those tools whose own or unique name matches a glob of `include` (all if empty) and none of `exclude`."""
+        """The tools whose own or unique name matches a glob of `include` (all if empty) and none of `exclude`."""
         kept = [tool for tool in self if is_wanted(tool, list(include), list(exclude))]
         return self._of_named(tool for tool in kept if predicate is None or predicate(tool))
 
@@ -181,13 +181,13 @@ class Toolkit(Live):
         return self._of_named(tool.hooked(hook) for tool in self)
 
     def bounded(self, max_result_chars: int) -> Toolkit:
-        """The same tools with longer results cut, and `read_on`, by which a model gets the rest of one in parts.
+        """The same tools with longer results truncated, and `read_on`, which returns the rest of one in parts.
 
         Args:
-            max_result_chars: The longest text of a result. Code still gets all of it, where a framework hands it on.
+            max_result_chars: Limit for the text of a result. Code still gets all of it if the framework passes it on.
 
         Raises:
-            ConfigError: That is less than 1.
+            ConfigError: The limit is less than 1.
         """
         return bounded(self, LongResults(max_result_chars))
 
@@ -231,12 +231,12 @@ class Toolkit(Live):
         `autogen.tools.Toolkit`, whose `register_for_llm(agent)` and `register_for_execution(agent)` you call.
 
         Args:
-            line: Which line of AG2; the one that is installed if omitted.
-            images: Hand on pictures, which AG2 1.x can. Without it they are named in words, for models that take none
-                from a tool: AG2 ends the run of an agent whose `OpenAIConfig` (Chat Completions) is handed one.
+            line: The AG2 version line; the installed one if omitted.
+            images: Pass on images, which AG2 1.x supports. Otherwise they are described, for models that accept none
+                from a tool: AG2 ends the run of an agent whose `OpenAIConfig` (Chat Completions) receives one.
 
         Raises:
-            ConfigError: That AG2 is not installed.
+            ConfigError: That AG2 version is not installed.
         """
         from ..adapters.ag2_lines import own_toolkit
 
@@ -257,7 +257,7 @@ class Toolkit(Live):
         """The tools as a toolset of Pydantic AI: `Agent(..., toolsets=[toolkit.pydantic_ai()])`.
 
         Args:
-            id: Tells it from other toolsets of an agent, where that is needed (durable execution).
+            id: Distinguishes it from other toolsets of an agent, if required (durable execution).
 
         Raises:
             ConfigError: Pydantic AI is not installed.
@@ -270,7 +270,7 @@ class Toolkit(Live):
     def smolagents(self) -> list[SmolagentsTool]:
         """The tools as smolagents' `Tool`s. Its agents are synchronous: `await asyncio.to_thread(agent.run, ...)`.
 
-        A tool that takes arguments by any name cannot be told to smolagents; it is left out, with a warning.
+        A tool with arbitrary argument names cannot be described to smolagents; it is omitted with a warning.
 
         Raises:
             ConfigError: smolagents is not installed.
