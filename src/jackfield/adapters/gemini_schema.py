@@ -13,8 +13,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..json_schema import references_in
 from ..plain import as_list, as_table
-from .references import references_in
 from .root_object import both
 from .valid_schema import Schema
 

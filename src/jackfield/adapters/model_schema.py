@@ -20,12 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
+from ..json_schema import references_in, tables_in
 from ..plain import as_list, as_table
 from ..session.results import ToolResult
 from ..toolkit.tool import CallOptions, Tool
 from .conditions import name_conditional
 from .gemini_schema import gemini_schema
-from .references import references_in, tables_in
 from .root_object import CONDITIONAL, root_object
 from .valid_schema import Schema, valid_schema
 

@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 from jsonschema.validators import Draft202012Validator
 from referencing import Registry
 
+from ..json_schema import target
 from ..plain import as_list, as_table
-from .references import target
 
 Schema = Mapping[str, Any]
 

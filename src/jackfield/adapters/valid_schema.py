@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ..json_schema import target
 from ..plain import as_list, as_strings, as_table
-from .references import target
 
 TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 _OTHER_TYPES = {

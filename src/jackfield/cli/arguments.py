@@ -84,7 +84,7 @@ def arguments_for(
 
 def signature_of(tool: ToolEntry) -> str:
     """How the tool is called, in one line that is not too long."""
-    from ..catalog.signature import signature
+    from ..json_schema import signature
 
     shown = signature(tool.reference, tool.input_schema)
     return shown if len(shown) <= _SIGNATURE_CHARS else f"{shown[: _SIGNATURE_CHARS - 4]}...)"
@@ -164,6 +164,6 @@ def _checked_whole(
 
 def _type_name(schema: object, root: Schema) -> str:
     """The accepted values, with references resolved: their names mean nothing without the schema."""
-    from ..catalog.signature import type_name
+    from ..json_schema import type_name
 
     return "|".join(dict.fromkeys(type_name(part) for part in alternatives(schema, root)))

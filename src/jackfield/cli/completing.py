@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..json_schema import target
 from ..plain import as_list, as_table
 from .output import Output
 from .text import one_cell
@@ -254,11 +255,8 @@ def _possible(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The target of a reference within the tool's schema."""
-    reference = schema.get("$ref")
-    if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
-        return schema
-    return as_table(as_table(root.get("$defs")).get(reference.removeprefix("#/$defs/")))
+    """What a reference within the tool's schema stands for."""
+    return as_table(target(schema["$ref"], root)) if "$ref" in schema else schema
 
 
 def _files(word: str, *, only_folders: bool) -> Iterator[Candidate]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ..json_schema import target
 from ..plain import as_list
 
 Schema = Mapping[str, Any]
@@ -80,7 +81,9 @@ def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schem
         return
     parts = cast("Schema", schema)
     if isinstance(reference := parts.get("$ref"), str):
-        yield from alternatives(_referred(reference, root), root, depth + 1)
+        referred = target(reference, root)
+        # Anything goes where there is none.
+        yield from alternatives(True if referred is None else referred, root, depth + 1)
         return
     # With `type` beside it the union only narrows what the type says.
     for union in ("anyOf", "oneOf", "allOf"):
@@ -97,19 +100,6 @@ def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schem
             yield {**parts, "type": kind}
         return
     yield parts
-
-
-def _referred(reference: str, root: Schema) -> object:
-    """The target of a reference into the same document; a schema that allows anything if there is none."""
-    found: object = root
-    if not reference.startswith("#"):
-        return True
-    for step in reference[1:].split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, Mapping) or key not in found:
-            return True
-        found = cast("object", found[key])
-    return found
 
 
 def _kind(part: Schema) -> str:

@@ -66,7 +66,7 @@ def short_transport(transport: str | None) -> str:
 
 def tool_facts(tool: ToolEntry, entry: CatalogEntry | None) -> dict[str, Any]:
     """Cached knowledge about a tool, without its schemas."""
-    from ..catalog.signature import signature
+    from ..json_schema import signature
 
     return {
         "reference": tool.reference,

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ..catalog.signature import signature
 from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
+from ..json_schema import signature
 from ..live import without_source
 from ..pool.users import SessionUser
 from ..session.deadlines import Deadline

@@ -9,8 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from ..catalog.search import ToolEntry
-from ..catalog.signature import signature
 from ..errors import one_line
+from ..json_schema import signature
 
 if TYPE_CHECKING:
     from ..catalog.store import CatalogEntry

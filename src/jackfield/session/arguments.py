@@ -14,9 +14,9 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 
-from ..catalog.signature import signature
 from ..config.keys import CheckMode
 from ..errors import InvalidArgumentsError, in_short, nearest
+from ..json_schema import signature
 from .leniency import relaxed, without_refused_nulls
 from .quick_checks import quick_check
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from jsonschema.exceptions import ValidationError
 
+from ..json_schema import target
 from ..plain import as_list, as_table
 
 Schema = Mapping[str, Any]
@@ -90,7 +91,7 @@ class _Relaxing:
                 return True
             if any("default" in as_table(each) for each in as_list(schema.get("allOf"))):
                 return True
-            part = _target(schema.get("$ref"), self._root)
+            part = target(schema.get("$ref"), self._root)
         return False
 
 
@@ -106,16 +107,6 @@ def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values := schema.get("enum"), list) and None not in values:
         schema["enum"] = [*cast("list[Any]", values), None]
     return schema
-
-
-def _target(reference: object, root: Schema) -> object:
-    """What a reference within the schema leads to."""
-    if not isinstance(reference, str) or not reference.startswith("#/"):
-        return None
-    found: object = root
-    for step in reference[2:].split("/"):
-        found = as_table(found).get(step.replace("~1", "/").replace("~0", "~"))
-    return found
 
 
 def without_refused_nulls(

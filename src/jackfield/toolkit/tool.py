@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 
-from ..catalog.signature import signature
+from ..json_schema import signature
 from ..live import Live
 from ..session.arguments import not_by_name
 from ..session.boundary import as_error
