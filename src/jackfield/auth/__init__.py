@@ -1,1 +1,1 @@
-"""Signing in to servers by OAuth: the sign-in itself, where its tokens are kept, and how sessions use them."""
+"""OAuth for servers: signing in, storing the tokens, and using them in sessions."""

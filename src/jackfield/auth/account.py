@@ -1,4 +1,4 @@
-"""What is known of a sign-in, and its end."""
+"""The state of a sign-in, and signing out."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class SignInStatus:
     server_name: str
     address: str
     is_signed_in: bool
-    """Whether there are tokens that may still be good: an access token that is not over, or one that can be renewed."""
+    """Whether there are usable tokens: an access token that has not expired, or one that can be renewed."""
     kept_in: str | None = None
     """The system's keyring, or a file."""
     expires_at: float | None = None
-    """When the access token ends, in seconds since the epoch; `None` where the server did not say."""
+    """When the access token expires, in seconds since the epoch; `None` if the server did not say."""
     is_renewable: bool = False
     """Whether there is a refresh token, or no need of one."""
     scope: str | None = None
     wanted_scope: str | None = None
-    """That the server wants as well; the next sign-in asks for it. Empty where the server did not say which."""
+    """Further scopes that the server requires; the next sign-in requests them. Empty if the server named none."""
     client_id: str | None = None
     issuer: str | None = None
     """The authorization server."""
@@ -35,10 +35,10 @@ class SignInStatus:
 
 
 async def sign_in_status(config: RemoteConfig) -> SignInStatus:
-    """How the sign-in of a server stands; asks nobody.
+    """The state of a server's sign-in; makes no request.
 
     Raises:
-        AuthenticationError: What is kept cannot be read.
+        AuthenticationError: The stored data cannot be read.
     """
     store = CredentialStore(config)
     credentials = await store.read()
@@ -67,11 +67,11 @@ class SignOut:
 
     was_signed_in: bool
     is_revoked: bool
-    """Whether the authorization server took note that the tokens are not needed any more."""
+    """Whether the authorization server revoked the tokens."""
 
 
 async def sign_out(config: RemoteConfig) -> SignOut:
-    """Remove what a sign-in left, and tell the authorization server where it takes such notes.
+    """Delete the stored sign-in, and revoke its tokens if the authorization server supports that.
 
     Raises:
         AuthenticationError: It could not be removed.

@@ -16,7 +16,7 @@ from ..errors import AuthenticationError
 from .loopback import Page, redirect_listener
 
 Paste = Callable[[], Awaitable[str | None]]
-"""Gives the address that the browser was sent to, by hand; `None` where nobody will."""
+"""Returns the address that the browser was redirected to, pasted by the user; `None` if no one will paste it."""
 
 
 class Answer:
@@ -29,7 +29,7 @@ class Answer:
         self.received: anyio.Event = anyio.Event()
         self.parameters: Mapping[str, str] = {}
         self.nobody = False
-        """Whether no redirect can come any more."""
+        """Whether no further redirect can arrive."""
 
     def judge(self, parameters: Mapping[str, str]) -> Page:
         """What to show in the browser; takes the redirect if it is the one waited for."""
@@ -59,7 +59,7 @@ class Answer:
             self.received.set()
 
     async def pasted(self, paste: Paste, *, is_only_way: bool) -> None:
-        """Take what is pasted until it is the right thing."""
+        """Read pasted addresses until one is valid."""
         while (text := await paste()) is not None:
             parameters = dict(parse_qsl(urlsplit(text.strip()).query or text.strip()))
             if self.belongs(parameters):
@@ -75,7 +75,7 @@ class Answer:
 
 
 def denial(parameters: Mapping[str, str]) -> str:
-    """What a redirect says that brings no code."""
+    """The message of a redirect without a code."""
     error, about = parameters.get("error", ""), parameters.get("error_description")
     return (f"{error}: {about}" if about else error)[:300].rstrip(".")
 
@@ -84,7 +84,7 @@ def denial(parameters: Mapping[str, str]) -> str:
 async def ways_back(
     config: RemoteConfig, oauth: OAuthConfig, answer: Answer, paste: Paste | None
 ) -> AsyncGenerator[str]:
-    """Listen on loopback, and to what is pasted; gives the redirect URI."""
+    """Listen on loopback and for a pasted address; yields the redirect URI."""
     async with anyio.create_task_group() as tasks, AsyncExitStack() as listening:
         redirect_uri, is_only_way = oauth.redirect_uri, False
         try:

@@ -50,9 +50,9 @@ class BearerTransport(httpx2.AsyncBaseTransport):
         """Send a request with the stored access token, if there is one.
 
         Raises:
-            AuthenticationError: There are tokens, but they cannot be read, or are not renewed any more; or they were
+            AuthenticationError: The tokens cannot be read or can no longer be renewed; or they were
                 renewed, and the call that was refused may have been executed.
-            ServerUnavailableError: They are over, and the authorization server cannot be reached.
+            ServerUnavailableError: They have expired, and the authorization server is unavailable.
         """
         if not same_origin(request.url, self._server):
             return await self._inner.handle_async_request(request)
@@ -125,7 +125,7 @@ class StoredTokens:
         self._is_automatic = config.oauth is not None and config.oauth.is_automatic
 
     async def current(self) -> Credentials | None:
-        """Tokens that are good for a request now, got or renewed if need be; `None` where nobody signed in."""
+        """Tokens that are valid now, requested or renewed if necessary; `None` if no one has signed in."""
         credentials = await self._read()
         if credentials is not None and credentials.ended is not None:
             raise sign_in_ended(self._config, credentials.ended)
@@ -143,11 +143,11 @@ class StoredTokens:
         """Tokens that are newer than `old`: another process may have got them already.
 
         Args:
-            old: What is over, or was refused.
-            scopes: To ask for as well, where no person has to consent to it.
+            old: The expired or refused tokens.
+            scopes: Additional scopes to request, if no person has to consent.
 
         Returns:
-            `None` where there are none to be had, and the server's refusal stands.
+            `None` if none can be obtained; the server's refusal is then final.
         """
         # Once the request is on its way it must come to its end: its answer has the only refresh token there is.
         with anyio.CancelScope() as scope:
@@ -169,7 +169,7 @@ class StoredTokens:
                 return await self._renew(kept)
 
     async def with_more_scope(self, refused: Credentials, challenge: Challenge) -> Credentials | None:
-        """Tokens with the scopes that the server asks for, once for each; `None` where a person has to consent.
+        """Tokens with the scopes that the server requires, requested once for each; `None` if a person has to consent.
 
         Source: MCP 2026-07-28, basic/authorization "Step-Up Authorization Flow".
         """

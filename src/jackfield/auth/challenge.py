@@ -1,4 +1,4 @@
-"""`Challenge`: what a server demands where it refuses a request for its credentials.
+"""`Challenge`: what a server demands when it refuses a request because of its credentials.
 
 Source: RFC 9110, section 11.6.1; RFC 6750, section 3; RFC 9728, section 5.1.
 """
@@ -14,7 +14,7 @@ import httpx2
 from ..errors import one_line
 
 MAX_SCOPES_CHARS = 2000
-"""Of all scopes that are remembered of one server; one that names another scope every time fills no disk."""
+"""Limit for all stored scopes of one server, in case it names a new scope every time."""
 
 _MAX_HEADER_CHARS = 65_536
 _PIECE = re.compile(
@@ -24,7 +24,7 @@ _PIECE = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
-"""A scheme or a parameter. Not all servers quote as they should, and put commas where they should."""
+"""A scheme or a parameter. Not all servers quote correctly or use commas correctly."""
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -42,7 +42,7 @@ class Challenge:
 
     @classmethod
     def of(cls, response: httpx2.Response) -> Challenge:
-        """The challenge of a 401 or 403; empty for any other answer, and where there is none."""
+        """The challenge of a 401 or 403; empty for other answers and if there is none."""
         if response.status_code not in (401, 403):
             return cls()
         said = _parameters(", ".join(response.headers.get_list("WWW-Authenticate")))
@@ -59,17 +59,17 @@ class Challenge:
         return self.error == "insufficient_scope"
 
     def __str__(self) -> str:
-        """What is missing, for people."""
+        """The missing scopes, for people."""
         if self.scopes:
             return one_line(" ".join(self.scopes), 200)
         return one_line(self.description, 200) if self.description else "it does not say which"
 
 
 def united(*scopes: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Scopes without duplicates, in order; what is no scope is left out, and what goes beyond all bounds.
+    """Scopes without duplicates, in order; invalid scopes and those beyond the limits are dropped.
 
     Args:
-        scopes: Each a text with spaces, as OAuth writes them, or one scope after the other.
+        scopes: Space-separated strings as in OAuth, or single scopes.
 
     Source: RFC 6749, section 3.3; MCP 2026-07-28, basic/authorization "Step-Up Authorization Flow".
     """
@@ -85,7 +85,7 @@ def united(*scopes: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _parameters(header: str) -> dict[str, str]:
-    """Those of the Bearer challenge, or else of the first one. A name that comes twice counts once."""
+    """The parameters of the Bearer challenge, or else of the first one. Duplicate names count once."""
     schemes: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     unquoted: str | None = None

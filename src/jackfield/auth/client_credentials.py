@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcp.client.auth import OAuthClientProvider
 
 GRANT_SECONDS = LOCK_SECONDS * 2 / 3
-"""For all requests of one grant, so that whoever waits for it at the lock gets its outcome."""
+"""For all requests of one grant, so that waiters for the lock get its result."""
 
 _MAX_FILE_BYTES = 64 * 1024
 _ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -43,13 +43,13 @@ async def granted(config: RemoteConfig, earlier: Credentials | None = None, scop
 
     Args:
         config: The server, whose grant is `client_credentials`.
-        earlier: What was granted before. It is asked for again, and its authorization server is the only one that
-            credentials are shown to, as if it were configured.
-        scopes: To ask for as well.
+        earlier: The previous grant. Its scopes are requested again, and its authorization server is the only one that
+            gets the credentials, as if it were configured.
+        scopes: Additional scopes to request.
 
     Raises:
         ConfigError: The key or the file of the configuration cannot be used.
-        AuthenticationError: A step failed; says which and why.
+        AuthenticationError: A step failed; names the step and the reason.
         ServerUnavailableError: The server or its authorization server cannot be reached, or takes too long.
     """
     oauth = oauth_settings(config)

@@ -1,4 +1,4 @@
-"""`Credentials`: what a sign-in left, in two parts: the secrets, and what is needed to use them."""
+"""`Credentials`: the result of a sign-in, in two parts: the secrets, and the data needed to use them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .challenge import Challenge, united
 _MAX_EARLY_SECONDS = 30.0
 _MAX_FRESH_SECONDS = 5.0
 _SHARE = 0.1
-"""Of a token's lifetime, where that is short."""
+"""Fraction of a token's lifetime, if that is short."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,18 @@ class Credentials:
     """Tokens of one server, and the client they were given to. Its repr shows no secret."""
 
     server_url: str
-    """Where they are used, without what may be secret in it."""
+    """The URL where they are used, without secrets."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     client_secret: str | None = field(default=None, repr=False)
     expires_at: float | None = None
-    """Seconds since the epoch; `None` where the server did not say."""
+    """Seconds since the epoch; `None` if the server did not say."""
     obtained_at: float = 0.0
     scope: str | None = None
-    """That was granted; `None` where nobody said."""
+    """The granted scope; `None` if unknown."""
     wanted_scope: str | None = None
-    """That the server wants as well, for the next sign-in to ask for; empty where it did not say which."""
+    """Additional scopes that the server requires, for the next sign-in; empty if it did not name them."""
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The client's registration, without its secret."""
     authorization_server: Mapping[str, Any] | None = None
@@ -40,10 +40,10 @@ class Credentials:
     protected_resource: Mapping[str, Any] | None = None
     """The metadata of the server itself (RFC 9728)."""
     ended: str | None = None
-    """Why there are no tokens any more."""
+    """Why there are no longer any tokens."""
 
     SECRETS = ("access_token", "refresh_token", "client_secret", "expires_at", "obtained_at")
-    """What is kept apart from the rest, together with the times that belong to it."""
+    """The secrets, which are stored separately, with their times."""
 
     def __post_init__(self) -> None:
         tokens = (self.access_token, self.refresh_token, self.client_secret)
@@ -61,14 +61,14 @@ class Credentials:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it was got just now, so that whoever refuses it does not do so for its age."""
+        """Whether the token is so new that a refusal cannot be due to its age."""
         return not self.is_over and time.time() - self.obtained_at < self._at_most(_MAX_FRESH_SECONDS)
 
     def _at_most(self, seconds: float) -> float:
         return seconds if self.expires_at is None else min(seconds, (self.expires_at - self.obtained_at) * _SHARE)
 
     def wanting(self, challenge: Challenge) -> Credentials:
-        """The same, knowing what the server asks for in a challenge; itself where that is nothing more."""
+        """A copy with the scopes that a challenge requires; itself if they are not new."""
         granted = united(self.scope)
         wanted = united(self.wanted_scope, [scope for scope in challenge.scopes if scope not in granted])
         if wanted:

@@ -1,4 +1,4 @@
-"""Requests to an authorization server: bounded in time and size, with errors that say what it said, and no secret."""
+"""Requests to an authorization server: limited in time and size, with errors that quote it without secrets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AuthorizationClient:
 
     Args:
         config: The server whose sign-in this is, for its TLS settings and its name in errors.
-        purpose: What fails where there is no answer, as the beginning of a sentence.
+        purpose: What fails if there is no answer, as the beginning of a sentence.
     """
 
     def __init__(self, config: RemoteConfig, purpose: str) -> None:
@@ -65,12 +65,12 @@ class AuthorizationClient:
         """Send a request and read its answer.
 
         Args:
-            request: What a flow of the SDK asks for.
-            head_only: Do not read the body; it may be a stream without end.
+            request: A request of an SDK flow.
+            head_only: Do not read the body, which may be an endless stream.
 
         Raises:
             ServerUnavailableError: No answer.
-            AuthenticationError: It would go over an unprotected line although the server itself does not, or the
+            AuthenticationError: The request would be unencrypted although the server's own URL is not, or the
                 answer is too long.
         """
         at = redact_url(str(request.url)).partition("?")[0]

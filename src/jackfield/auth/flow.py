@@ -1,4 +1,4 @@
-"""`AuthorizationFlow`: from a server's demand for credentials to tokens, by an OAuth provider of the SDK.
+"""`AuthorizationFlow`: from a server's demand for credentials to tokens, with an OAuth provider of the SDK.
 
 The SDK's flow is written for an HTTP client to step through. It is stepped through here instead, so that
 each request is bounded and each refusal explained, and so that it also works where the first request is
@@ -48,7 +48,7 @@ def oauth_settings(config: RemoteConfig) -> OAuthConfig:
 
 
 async def earlier_credentials(store: CredentialStore) -> Credentials | None:
-    """What is kept, if it can be read."""
+    """The stored credentials, if they can be read."""
     try:
         return await store.read()
     except AuthenticationError:
@@ -78,14 +78,14 @@ class AuthorizationFlow:
         self.takes_all_published: bool = False
         """Whether to ask for all scopes of the server's metadata: it wants another one, and did not say which."""
         self.own_issuers: tuple[str, str] = ("", "")
-        """What a server that is its own authorization server is called by itself, and by the SDK."""
+        """The issuer of a server that is its own authorization server, as it and the SDK name it."""
         self._challenge = Challenge()
         self._demand = httpx2.Response(403 if added else 401)
         self._storage = MemoryStorage(client=self._known_client())
         self._provider = self._make_provider()
 
     def _known_client(self) -> OAuthClientInformationFull | None:
-        """The client, where it need not register itself."""
+        """The client, if it need not register."""
         return None
 
     def _make_provider(self) -> OAuthClientProvider:
@@ -93,7 +93,7 @@ class AuthorizationFlow:
         raise NotImplementedError
 
     def _hint(self) -> str:
-        """What to do where it failed."""
+        """What to do after a failure."""
         raise NotImplementedError
 
     async def run(self) -> Credentials:
@@ -121,7 +121,7 @@ class AuthorizationFlow:
         return self._credentials().wanting(Challenge.of(response))
 
     async def _respond(self, request: httpx2.Request, probe: httpx2.Request) -> httpx2.Response:
-        """The answer to a request of the flow; one that ends the flow is explained here."""
+        """The answer to a request of the flow; an answer that ends the flow is explained here."""
         if request is probe:
             self._challenge = await self._challenged(await self._probed(request))
             self._demand.request = request
@@ -145,7 +145,7 @@ class AuthorizationFlow:
         return response
 
     async def _probed(self, request: httpx2.Request) -> httpx2.Response:
-        """What the server answers, following it to another path of its own as a session does."""
+        """The server's answer, following redirects to another of its own paths as a session does."""
         response = await self._client.send(request, head_only=True)
         for _ in range(_MAX_REDIRECTS):
             following = response.next_request
@@ -179,9 +179,9 @@ class AuthorizationFlow:
         return Challenge.of(response)
 
     def _name_scopes(self) -> None:
-        """Say in the demand which scopes the SDK is to ask for, as far as the metadata is read that it depends on.
+        """Put the scopes that the SDK should request into the challenge, once the necessary metadata has been read.
 
-        A step-up (403) makes the SDK add them to those that it knows of, which the first demand of all (401) does not.
+        A step-up (403) makes the SDK add them to the scopes that it knows; the first challenge (401) does not.
         """
         published = self._provider.context.protected_resource_metadata
         named = () if self.takes_all_published else self._challenge.scopes
@@ -195,7 +195,7 @@ class AuthorizationFlow:
         self._demand.headers["WWW-Authenticate"] = f"Bearer {', '.join(parts)}"
 
     async def _published_metadata(self) -> str | None:
-        """Where a server that lets everybody in at first says how to sign in.
+        """The metadata address of a server that accepts the first request without credentials.
 
         Source: RFC 9728, section 3.1.
         """
@@ -215,7 +215,7 @@ class AuthorizationFlow:
         return None
 
     def _check_issuer(self, issuer: object) -> None:
-        """Credentials go to no other authorization server than the one that they are for, where that is known."""
+        """Credentials are sent only to the authorization server that they are for, if it is known."""
         wanted = self._oauth.issuer
         if wanted is None or (isinstance(issuer, str) and issuer.rstrip("/") == wanted.rstrip("/")):
             return
@@ -277,7 +277,7 @@ class AuthorizationFlow:
             raise self._failed("the authorization server answered with something that has no tokens")
 
     def _choose_client_authentication(self, metadata: Mapping[str, Any]) -> None:
-        """A client that somebody registered by hand shows its secret as configured, or else as the server takes it.
+        """A manually registered client sends its secret as configured, or else as the server supports.
 
         Source: RFC 8414, section 2 (`token_endpoint_auth_methods_supported`).
         """

@@ -1,7 +1,7 @@
-"""The public keys of an authorization server: fetched when needed, and kept.
+"""The public keys of an authorization server: fetched when needed, and cached.
 
-They are fetched again when they are old, and when a token names one that is not among them. While the authorization
-server cannot be reached, those that were fetched before are used.
+They are fetched again when they are old, and when a token names an unknown key. While the authorization
+server is unavailable, the cached keys are used.
 
 Source: RFC 7517 (JSON Web Key Sets); RFC 8414 and OpenID Connect Discovery (where they are).
 """
@@ -48,9 +48,9 @@ class IssuerKeys:
 
     Args:
         issuer: The authorization server, as it names itself.
-        jwks_url: Where its keys are; its metadata says so if omitted.
+        jwks_url: The URL of its keys; taken from its metadata if omitted.
         algorithms: The algorithms that tokens may be signed with.
-        clock: Gives the seconds that ages are counted in.
+        clock: Returns the current time in seconds.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class IssuerKeys:
         self._lock = anyio.Lock()
 
     async def candidates(self, key_id: str | None, algorithm: str) -> Sequence[PyJWK]:
-        """The keys that a token may be signed with; none where the authorization server has no such key.
+        """The keys that a token may be signed with; empty if the authorization server has no such key.
 
         Args:
-            key_id: What the token names; `None` where it names none.
-            algorithm: The token's; one of `algorithms`.
+            key_id: The key that the token names; `None` if it names none.
+            algorithm: The token's algorithm; one of `algorithms`.
 
         Raises:
-            TokenCheckError: They are not known, and cannot be fetched now.
+            TokenCheckError: They are unknown and cannot be fetched now.
         """
         if self._age() > FRESH_SECONDS:
             await self._fetch(waits=not self._is_usable())
@@ -153,7 +153,7 @@ class IssuerKeys:
         return keys
 
     async def _discovered(self, client: AuthorizationClient) -> str:
-        """Where the metadata says that the keys are."""
+        """The URL of the keys, from the metadata."""
         from mcp.client.auth.utils import build_oauth_authorization_server_metadata_discovery_urls
 
         for url in build_oauth_authorization_server_metadata_discovery_urls(self._issuer, self._issuer):
@@ -183,7 +183,7 @@ class IssuerKeys:
         )
 
     def _usable(self, listed: Sequence[Any]) -> Iterator[PyJWK]:
-        """The public keys that can check what is accepted; one for each algorithm that a key is good for."""
+        """The public keys for the accepted algorithms; one entry for each algorithm of a key."""
         from jwt import PyJWKSet
         from jwt.exceptions import PyJWTError
 
@@ -199,7 +199,7 @@ class IssuerKeys:
 
 
 async def _asked(client: AuthorizationClient, url: str) -> tuple[int, Mapping[str, Any]]:
-    """The status of an answer, and what it says as JSON. Redirects are not followed."""
+    """The status and the JSON body of an answer. Redirects are not followed."""
     import httpx2
 
     response = await client.send(httpx2.Request("GET", url, headers={"Accept": "application/json"}))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("jackfield")
 
 ALGORITHMS: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Those whose keys are pairs: what checks a token cannot make one."""
+"""Asymmetric algorithms: a verifier cannot issue tokens."""
 
 _MAX_TOKEN_CHARS = 16 * 1024
 _CLIENT_CLAIMS = ("client_id", "azp", "cid")
@@ -37,17 +37,17 @@ _REASONS = {
 
 
 class JWTAuth:
-    """Checks signature, issuer, audience and times of a token, and says whose it is.
+    """Checks signature, issuer, audience and times of a token, and identifies its owner.
 
     Args:
         issuer: The authorization server, exactly as tokens and its metadata name it.
-        audience: What tokens must be issued for: as a rule the address of this server's endpoint, as clients reach it.
-            Several are all accepted.
-        jwks_url: Where the authorization server has its public keys; its metadata says so if omitted.
-        algorithms: The signatures that are accepted. Only those with pairs of keys can be.
+        audience: The required audience of tokens: usually the address of this server's endpoint, as clients reach it.
+            Any of several is accepted.
+        jwks_url: The URL of the authorization server's public keys; taken from its metadata if omitted.
+        algorithms: The accepted signature algorithms, which must be asymmetric.
         required_scopes: The scopes that each request needs.
         leeway: Seconds by which the clocks of the two servers may differ.
-        url: The address of this server's endpoint, where no audience is an address.
+        url: The address of this server's endpoint, if no audience is an address.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -92,10 +92,10 @@ class JWTAuth:
         )
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is, and what they may do; `None` where it is not accepted.
+        """The token's owner and scopes; `None` if it is not accepted.
 
         Raises:
-            TokenCheckError: The keys of the authorization server are not known, and cannot be fetched now.
+            TokenCheckError: The keys of the authorization server are unknown and cannot be fetched now.
         """
         claims = await self._claims(token)
         if claims is None:

@@ -1,4 +1,4 @@
-"""The system's keyring, where there is one that works: macOS Keychain, Secret Service, KWallet, Windows."""
+"""The system's keyring, if one works: macOS Keychain, Secret Service, KWallet, Windows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def read(name: str) -> str | None:
     """A secret by name.
 
     Raises:
-        KeyringError: There is no keyring any more, it stayed locked, or it fails.
+        KeyringError: There is no longer a keyring, it stayed locked, or it fails.
     """
 
     def get() -> str | None:

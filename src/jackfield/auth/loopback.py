@@ -1,4 +1,4 @@
-"""Where the browser comes back to after a sign-in: one page on this machine's loopback address.
+"""The redirect target after a sign-in: one page on this machine's loopback address.
 
 Source: RFC 8252, section 7.3.
 """
@@ -51,11 +51,11 @@ Judge = Callable[[Mapping[str, str]], Page]
 
 @asynccontextmanager
 async def redirect_listener(redirect_uri: str, judge: Judge) -> AsyncGenerator[str]:
-    """Listen for redirects; gives the address to be redirected to, with the port that was free.
+    """Listen for redirects; yields the redirect URI with the actual port.
 
     Args:
-        redirect_uri: An http URL on loopback; without a port any free one is taken.
-        judge: Called for each redirect that comes to its path.
+        redirect_uri: An http URL on loopback; without a port, any free one is used.
+        judge: Called for each redirect to its path.
 
     Raises:
         OSError: The port is taken.

@@ -1,8 +1,8 @@
 """Renews an access token by its refresh token, and revokes both, by the SDK's OAuth provider.
 
-The provider is made for one process that does everything in it: it does not know when stored tokens end,
-forgets where they are renewed, and holds a lock while a request is under way, so that one slow tool would
-hold up all other calls. So its flow is stepped through here just for the one request that renews.
+The provider is designed for one process that does everything: it does not know when stored tokens expire,
+forgets where they are renewed, and holds a lock during each request, so that one slow tool would
+block all other calls. Therefore its flow is used here only for the single request that renews.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PURPOSE = "Renewing the tokens of"
 
 
 class SignInEndedError(AuthenticationError):
-    """The authorization server does not renew these tokens any more; `reason` is what it said."""
+    """The authorization server no longer renews these tokens; `reason` is its message."""
 
     reason = ""
 
@@ -53,7 +53,7 @@ def sign_in_ended(config: RemoteConfig, reason: str) -> SignInEndedError:
 
 
 class MemoryStorage:
-    """The SDK's `TokenStorage` for one flow; what it holds is kept by `CredentialStore`."""
+    """The SDK's `TokenStorage` for one flow; `CredentialStore` persists its content."""
 
     def __init__(self, tokens: OAuthToken | None = None, client: OAuthClientInformationFull | None = None) -> None:
         self.tokens = tokens
@@ -77,12 +77,12 @@ class MemoryStorage:
 
 
 async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
-    """Get new tokens for old. The old refresh token may be used up by it: keep what this returns.
+    """Renew tokens. This may consume the old refresh token: store the result.
 
     Raises:
-        SignInEndedError: The authorization server does not renew them any more.
-        ServerUnavailableError: It cannot be reached, or is in trouble; the old ones are as good as before.
-        AuthenticationError: It answers with something else.
+        SignInEndedError: The authorization server no longer renews them.
+        ServerUnavailableError: It is unavailable or failing; the old tokens are unaffected.
+        AuthenticationError: Its answer is invalid.
     """
     name = config.server_name
     storage = _stored(credentials)
@@ -111,7 +111,7 @@ async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
 
 
 async def revoke(config: RemoteConfig, credentials: Credentials) -> bool:
-    """Tell the authorization server that the tokens are not needed any more; whether it took note.
+    """Revoke the tokens at the authorization server; returns whether it did.
 
     Source: RFC 7009.
     """
@@ -156,7 +156,7 @@ def _stored(credentials: Credentials) -> MemoryStorage:
 
 
 def _provider(config: RemoteConfig, credentials: Credentials, storage: MemoryStorage) -> OAuthClientProvider:
-    """The SDK's provider with what it knew when the tokens were got, which it does not keep itself."""
+    """The SDK's provider with the state in which the tokens were issued, which it does not keep itself."""
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
     from pydantic import AnyUrl

@@ -1,4 +1,4 @@
-"""What a server says of itself to clients that have no token: its address, and who issues tokens for it.
+"""A server's metadata for clients without a token: its address, and the issuers of its tokens.
 
 Source: RFC 9728 (OAuth 2.0 Protected Resource Metadata); MCP 2025-11-25, basic/authorization.
 """
@@ -45,14 +45,14 @@ def is_address(text: str) -> bool:
 
 
 def check_address(name: str, text: str) -> None:
-    """Refuse what is not an address, or one whose answers anybody on the way could forge.
+    """Refuse invalid addresses, and those whose answers could be forged in transit.
 
     Args:
-        name: The setting that it is the value of.
+        name: The name of the setting.
         text: The value.
 
     Raises:
-        ValueError: It is no http(s) address, has a fragment, or is a plain http one of another machine.
+        ValueError: It is not an http(s) address, has a fragment, or uses plain http for another machine.
     """
     if not is_address(text) or urlsplit(text).fragment:
         raise ValueError(f"`{name}` must be an address that begins with https://, without a fragment; {text!r} is not.")

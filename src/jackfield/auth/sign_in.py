@@ -1,6 +1,6 @@
 """Signing in to a server: the authorization code flow of the SDK's OAuth provider, with a person in it.
 
-Where the person's browser is on another machine, the address that it was sent back to can be pasted.
+If the person's browser is on another machine, the redirect URL can be pasted.
 
 Source: MCP 2025-11-25 and 2026-07-28, basic/authorization; RFC 6749, 7636, 8252, 9207.
 """
@@ -47,25 +47,25 @@ async def sign_in(
 ) -> Credentials:
     """Sign in to a server, and keep the tokens for its sessions.
 
-    Where the grant is `client_credentials` there is no person: it gets a token as sessions do by themselves.
+    With the grant `client_credentials` there is no person: this gets a token as sessions do.
 
-    It asks for what the server names, and also for what was granted before, what the server has wanted since then,
-    the scopes of the configuration, and `scopes`: a person who consents to more loses nothing.
+    It requests the scopes that the server names, those granted before, those that the server has required since,
+    those of the configuration, and `scopes`: consenting to more never loses a scope.
 
     Args:
         config: The server.
         show_url: Awaited with the address at which the person signs in.
-        paste: Awaited for the address the browser was sent back to, beside the listener on loopback; again
-            where what it gave does not belong to this sign-in.
-        on_notice: Called with what the person should know and what does not end the sign-in.
-        scopes: To ask for as well. Once granted, they are asked for again at the next sign-in.
-        sign_in_timeout: Seconds the person has.
+        paste: Awaited for the redirect URL, in parallel to the listener on loopback; again
+            if its result does not belong to this sign-in.
+        on_notice: Called with messages for the person that do not end the sign-in.
+        scopes: Additional scopes to request. Once granted, they are requested again at the next sign-in.
+        sign_in_timeout: Seconds for the person to sign in.
 
     Raises:
-        ConfigError: The configuration has another way in.
-        AuthenticationError: The server offers no OAuth, or the sign-in failed; says which step and why.
+        ConfigError: The configuration authenticates in another way.
+        AuthenticationError: The server does not support OAuth, or the sign-in failed; names the step and the reason.
         ServerUnavailableError: The server or its authorization server cannot be reached.
-        SessionTimeoutError: Nobody signed in.
+        SessionTimeoutError: No one signed in in time.
 
     Source: MCP 2026-07-28, basic/authorization "Scope Selection Strategy", "Step-Up Authorization Flow".
     """

@@ -1,9 +1,9 @@
-"""`CredentialStore`: where the tokens of one server are kept between processes.
+"""`CredentialStore`: stores the tokens of one server, shared between processes.
 
-One file a server and client, readable for the user alone, in the user's state directory. The tokens
-themselves are in the system's keyring where there is one that works, and the file says so; else they are
-in the file. Whoever renews them holds the file's lock from reading to writing: an authorization server
-that rotates refresh tokens takes each only once, and ends the sign-in of who sends an old one.
+One file per server and client, readable only by the user, in the user's state directory. The tokens
+themselves are in the system's keyring if one works, and the file says so; otherwise they are
+in the file. The renewing process holds the file's lock from reading to writing: an authorization server
+that rotates refresh tokens accepts each only once, and ends the sign-in if an old one is sent.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Stamp = tuple[int, int, int]
 
 
 class CredentialStore:
-    """The place of one server's credentials.
+    """The storage of one server's credentials.
 
     Args:
-        config: The server. Its URL and the client of its `auth` settings tell the place, not its name.
-        folder: Where the files are; `JACKFIELD_STATE_DIR`, or else the user's state directory, if omitted.
+        config: The server. Its URL and the client of its `auth` settings select the file, not its name.
+        folder: The folder of the files; `JACKFIELD_STATE_DIR`, or else the user's state directory, if omitted.
     """
 
     def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
@@ -59,7 +59,7 @@ class CredentialStore:
         return f"<CredentialStore {self.config.server_name!r} {str(self.path)!r}>"
 
     def stamp(self) -> Stamp | None:
-        """Changes whenever the credentials do; `None` where there are none."""
+        """Changes whenever the credentials do; `None` if there are none."""
         try:
             status = self.path.stat()
         except OSError:
@@ -67,7 +67,7 @@ class CredentialStore:
         return status.st_mtime_ns, status.st_size, status.st_ino
 
     async def read(self) -> Credentials | None:
-        """What is kept, or `None`.
+        """The stored credentials, or `None`.
 
         Raises:
             AuthenticationError: It cannot be read, or is damaged.
@@ -91,15 +91,15 @@ class CredentialStore:
             raise self._unusable(f"{self.path} is damaged") from None
 
     def kept_in(self) -> str | None:
-        """Where the tokens are, for people: the system's keyring, or a path."""
+        """The location of the tokens, for people: the system's keyring, or a path."""
         data = self._parsed()
         return None if data is None else "the system's keyring" if data.get("kept_in") == "keyring" else str(self.path)
 
     async def write(self, credentials: Credentials) -> None:
-        """Keep credentials in the place of what was there. Hold the lock.
+        """Store credentials, replacing the previous ones. Hold the lock.
 
         Raises:
-            OSError: The disk does not let it.
+            OSError: The file cannot be written.
         """
         data = asdict(credentials)
         secrets = {name: data.pop(name) for name in Credentials.SECRETS}
@@ -112,10 +112,10 @@ class CredentialStore:
         write_private(self.path, text, is_durable=True)
 
     async def replace(self, credentials: Credentials) -> None:
-        """As `write`, for who has no use for them otherwise.
+        """As `write`, for callers that cannot use unsaved credentials.
 
         Raises:
-            AuthenticationError: The disk does not let it.
+            AuthenticationError: The file cannot be written.
         """
         try:
             await self.write(credentials)
@@ -123,7 +123,7 @@ class CredentialStore:
             raise self._unwritable(error) from None
 
     async def forget(self) -> None:
-        """Remove what is kept. Hold the lock.
+        """Delete the stored credentials. Hold the lock.
 
         Raises:
             AuthenticationError: It may still be there.
@@ -149,10 +149,10 @@ class CredentialStore:
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None]:
-        """Hold this place alone among all tasks, threads and processes.
+        """Lock the file exclusively among all tasks, threads and processes.
 
         Raises:
-            SessionTimeoutError: Somebody else holds it for too long.
+            SessionTimeoutError: Another holder keeps it for too long.
             AuthenticationError: The folder cannot be written.
         """
         from filelock import FileLock, Timeout

@@ -44,7 +44,7 @@ class _Entry:
 
 
 class BearerFile:
-    """Accepts the tokens that stand in a TOML file. The file is read again when it changes.
+    """Accepts the tokens listed in a TOML file. The file is reloaded when it changes.
 
     ```toml
     [[tokens]]
@@ -58,19 +58,19 @@ class BearerFile:
     expires = 2027-01-01T00:00:00Z
     ```
 
-    A file that was changed into something wrong accepts no token until it is right again, so that none is accepted
-    that was to be removed.
+    If a changed file is invalid, no token is accepted until it is corrected, so that no token is accepted
+    that was meant to be removed.
 
     Args:
-        path: The file. It may be readable for its owner only.
+        path: The file. Only its owner may have read permission.
         required_scopes: The scopes that each request needs.
 
     Raises:
-        ConfigError: The file cannot be read, is readable for others, or something in it is wrong.
+        ConfigError: The file cannot be read, is readable by others, or is invalid.
     """
 
     resource: ProtectedResource | None = None
-    """There is no authorization server to tell clients of."""
+    """There is no authorization server to announce to clients."""
 
     def __init__(self, path: str | os.PathLike[str], *, required_scopes: Sequence[str] = ()) -> None:
         self._path = Path(path)
@@ -83,10 +83,10 @@ class BearerFile:
             raise self._wrong
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is, and what they may do; `None` where it is nobody's.
+        """The token's owner and scopes; `None` if it is unknown.
 
         Raises:
-            TokenCheckError: The file was changed and is wrong now.
+            TokenCheckError: The file was changed and is now invalid.
         """
         self._read()
         if self._wrong is not None:
@@ -103,7 +103,7 @@ class BearerFile:
         )
 
     def _read(self) -> None:
-        """Read the file if it is not the one that was read before."""
+        """Read the file if it has changed."""
         try:
             status = self._path.stat()
             seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)

@@ -129,7 +129,7 @@ class BlockingSession:
 
 
 class BlockingLease:
-    """What `open_session_sync()` returns: a context manager that runs an event loop in a thread of its own."""
+    """The result of `open_session_sync()`: a context manager that runs an event loop in a separate thread."""
 
     def __init__(self, lease: SessionLease, portals: BlockingPortalProvider) -> None:
         self._lease = lease

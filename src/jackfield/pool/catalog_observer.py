@@ -38,7 +38,7 @@ class CatalogObserver:
         return entry.known_version if entry is not None else ""
 
     def negotiated(self, owner: SessionOwner) -> None:
-        """Remember the era of a server where that was not known; otherwise its listing does."""
+        """Store a server's era if it was unknown; otherwise its listing does."""
         if owner.connection is None:
             return
         version = owner.connection.client.protocol_version
@@ -87,7 +87,7 @@ class CatalogObserver:
         self._catalog.record_failure(owner.config, error)
 
     async def tools_changed(self, owner: SessionOwner) -> None:
-        """List the tools anew while the session is open."""
+        """List the tools again while the session is open."""
         from ..session.session import Session
 
         self._catalog.mark_outdated(owner.config)

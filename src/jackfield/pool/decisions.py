@@ -1,4 +1,4 @@
-"""What to do when somebody wants a session: decided in one pure step, carried out elsewhere."""
+"""How to satisfy a request for a session: decided in one pure step, executed elsewhere."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def decide(
     max_sessions: int,
     max_of_server: int | None = None,
 ) -> Decision:
-    """What to do so that somebody gets a session.
+    """Decide how a requester gets a session.
 
     Args:
-        slots: All sessions that still hold anything, also those that are closing.
-        server_name: The server to be opened.
+        slots: All sessions that still hold resources, including closing ones.
+        server_name: The server to open.
         wanted: (server, key), or `None` for a private session.
-        max_sessions: How many there may be at once.
-        max_of_server: How many of them of this server.
+        max_sessions: Maximum number of sessions.
+        max_of_server: Maximum number for this server.
     """
     closing = False
     if wanted is not None:
@@ -112,17 +112,17 @@ class Held(Protocol):
 
     @property
     def is_settled(self) -> bool:
-        """Open, and not on its way out; any other may make room by itself."""
+        """Open and not closing; any other may soon free its slot."""
         ...
 
     @property
     def holders(self) -> Sequence[object]:
-        """Who has leased it."""
+        """The current lease holders."""
         ...
 
 
 class Waiting(Protocol):
-    """Who waits for room, in the order in which they began."""
+    """Callers waiting for a slot, in order of arrival."""
 
     @property
     def holder(self) -> object: ...
@@ -140,9 +140,9 @@ WaitingT = TypeVar("WaitingT", bound=Waiting)
 
 
 def stuck(slots: Sequence[Held], waiters: Sequence[WaitingT]) -> WaitingT | None:
-    """Who should give up because otherwise nobody would ever get a session: the last to wait of a circle, if any.
+    """The waiter that must give up to break a deadlock: the last one of a cycle, if any.
 
-    There is one where each session that could make room is leased by somebody who waits for a further one.
+    There is a cycle if every session that could free a slot is leased by a caller that waits for another session.
     """
     waiting = {waiter.holder for waiter in waiters if waiter.because in ("full", "server")}
     for waiter in reversed(waiters):

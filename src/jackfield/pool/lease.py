@@ -60,7 +60,7 @@ class SessionLease:
     """
 
     session_type: ClassVar[type[Session] | None] = None
-    """The kind of the session, where that is not `Session` itself."""
+    """The session class, if it is not `Session` itself."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class SessionLease:
         self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
         self.holder: object = None
-        """Who enters it, if that is another than the task that does; to tell who waits for whom."""
+        """The holder, if it is not the entering task; used for deadlock detection."""
         self.user: SessionUser | None = None
         """Who comes back to the session after this lease, if anybody does."""
 
@@ -98,7 +98,7 @@ class SessionLease:
         return session
 
     async def _move(self) -> Session:
-        """Open the session once more on a loop of its own; the one on the lease's loop is closed once that is free."""
+        """Reopen the session on a separate loop; the one on the lease's loop is closed when that loop is free."""
         from ..session.session import Session
         from .registry import close_all
 

@@ -1,4 +1,4 @@
-"""`LoopThread`: an event loop in a thread of its own, for sessions that outlive or must not share the caller's loop."""
+"""`LoopThread`: an event loop in a separate thread, for sessions that outlive or must not share the caller's loop."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _EXIT_SECONDS = 15.0
 
 
 class LoopThread:
-    """An event loop in a daemon thread, there while somebody uses it.
+    """An event loop in a daemon thread that exists while it is used.
 
-    At the interpreter's exit the loop is ended, and with it all sessions that are open on it.
+    At the interpreter's exit, the loop ends and all sessions on it are closed.
     """
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class LoopThread:
         return LoopUse(running)
 
     async def begin(self, function: Callable[[LoopUse], Awaitable[_T]]) -> _T:
-        """Start a use of the loop with a function that is run there, and given the use; where it fails, the use ends.
+        """Start a use of the loop with a function that runs there and receives the use; if it fails, the use ends.
 
-        What stays of it, such as a session's tasks, keeps nothing of what the caller's context refers to.
+        Tasks that it starts do not keep references from the caller's context alive.
         """
         use = self.enter()
         try:
@@ -105,10 +105,10 @@ class LoopUse:
         return self._running.home
 
     def leave(self) -> Future[None]:
-        """Give it back. Never blocks, so that it may be called by a finalizer.
+        """Release it. Never blocks, so that a finalizer may call it.
 
         Returns:
-            Done when `close` has run and, where nobody else uses the loop, the loop has ended with all that was on it.
+            Done when `close` has run and, if this was the last use, the loop has ended with everything on it.
         """
         running, left = self._running, Future[None]()
         if self in running.uses:
@@ -179,7 +179,7 @@ class _Running:
         self.home.begin(leave).add_done_callback(has_left)
 
     def end(self) -> None:
-        """Close what is open on the loop, and wait for its end; at the interpreter's exit."""
+        """Close everything on the loop and wait for its end; called at the interpreter's exit."""
         if self.process_id == os.getpid():
             for use in list(self.uses):
                 use.leave()

@@ -1,4 +1,4 @@
-"""Opening several servers at once."""
+"""Opens several servers concurrently."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OpenedSessions(Mapping[str, "Session"]):
         return f"<OpenedSessions {list(self._sessions)} failed={list(self.errors)}>"
 
     def add(self, server_name: str, session: Session) -> None:
-        """Take in one that opened."""
+        """Add a session that was opened."""
         self._sessions[server_name] = session
 
 
@@ -65,7 +65,7 @@ class SessionGroup:
         self._leases = leases
 
     def used_by(self, user: SessionUser | None) -> SessionGroup:
-        """The same, for somebody who comes back to the sessions."""
+        """The same, for a recurring user of the sessions."""
         for lease in self._leases.values():
             lease.user = user
         return self

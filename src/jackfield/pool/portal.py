@@ -18,10 +18,10 @@ _CANCEL_SECONDS = 10.0
 
 
 def run_there(portal: BlockingPortal, function: Callable[..., Awaitable[_T]], *args: Any) -> _T:
-    """Run a function on the portal's event loop and wait for what it comes to.
+    """Run a function on the portal's event loop and wait for its result.
 
-    What interrupts the waiting (Ctrl-C, whatever a signal's handler raises) cancels it there, and waits until that is
-    done, for a while.
+    An interruption (Ctrl-C, or an exception from a signal handler) cancels it there and waits until that is
+    done, for a limited time.
     """
     job = _Job(function, args)
     try:

@@ -1,4 +1,4 @@
-"""The sessions of one event loop: who has which, who waits, who may go."""
+"""The sessions of one event loop: leases, waiters, and idle sessions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SessionSlot(SessionOwner):
         return WeakSet()
 
     def expect_more(self, agent: Running) -> None:
-        """A run that uses the session between its leases, too: others are closed before it as long as it goes on."""
+        """A run that also uses the session between its leases: other sessions are closed first while it continues."""
         self._agents.add(agent)
 
     @property
@@ -81,7 +81,7 @@ class SessionSlot(SessionOwner):
 
 @dataclass(eq=False)
 class Waiter:
-    """Somebody who wants a session."""
+    """A request for a session."""
 
     holder: object
     server_name: str
@@ -94,11 +94,11 @@ class SessionRegistry:
     """All sessions that one manager has open on one event loop.
 
     Args:
-        max_sessions: How many may be open at once, whatever their kind.
-        keeps_idle: Whether a named session outlives its last lease; so only where somebody will close it.
+        max_sessions: Maximum number of open sessions of any kind.
+        keeps_idle: Whether a named session outlives its last lease; only if it will be closed later.
         events: Gets every event.
-        totals: Where sessions are counted.
-        observer: Is told what is learnt of servers.
+        totals: Counts the sessions.
+        observer: Callbacks for discoveries about servers.
     """
 
     def __init__(
@@ -136,13 +136,13 @@ class SessionRegistry:
 
     @property
     def is_abandoned(self) -> bool:
-        """Nothing is left in it, or nothing can be done for what is."""
+        """Empty, or bound to a closed event loop."""
         return not self._slots or self.is_over
 
     def succeed(self, before: SessionRegistry) -> None:
-        """Take over from the registry of an event loop that has ended: whose users are still to be told of lost state.
+        """Take over from the registry of a closed event loop the users that must still learn of lost state.
 
-        A loop that was closed while sessions were open on it has killed their processes.
+        Closing a loop with open sessions has killed their processes.
         """
         for slot in list(before._slots):
             slot.abandon()
@@ -211,7 +211,7 @@ class SessionRegistry:
         await slot.ready()
 
     async def release(self, slot: SessionOwner, holder: object, user: SessionUser | None = None) -> None:
-        """Give a lease back. A private session is gone when this returns, even if cancelled meanwhile."""
+        """Release a lease. A private session is closed when this returns, even if it is cancelled."""
         assert isinstance(slot, SessionSlot)
         if self.is_of_parent:
             return
@@ -222,7 +222,7 @@ class SessionRegistry:
             await close_all([slot], Cause.RELEASED)
 
     def became_idle(self, slot: SessionOwner) -> None:
-        """Start the idle clock if nobody has the session and no call is under way."""
+        """Start the idle clock if the session is not leased and no call is running."""
         if slot.is_idle and slot.key is not None:
             slot.expire_after(slot.config.session.idle_timeout)
             self._notify()
@@ -233,12 +233,12 @@ class SessionRegistry:
         return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
 
     async def close_unneeded(self, user: SessionUser, places: Collection[tuple[str, str]]) -> None:
-        """Close named sessions, but for those that others than `user` have leased."""
+        """Close named sessions, except those that are leased by others than `user`."""
         slots = [slot for slot in self._slots if slot.slot_key in places]
         await close_all([slot for slot in slots if slot.leases <= slot.leases_of.get(user, 0)], Cause.RELEASED)
 
     async def close(self) -> None:
-        """Close everything, and let nobody in any more."""
+        """Close everything and accept no further requests."""
         if self.is_of_parent or self.is_over:
             return
         self._closing = True
@@ -296,7 +296,7 @@ class SessionRegistry:
         wanted: tuple[str, str] | None,
         callbacks: SessionCallbacks,
     ) -> SessionSlot | None:
-        """Wait for room, first come first served; `None` where the key's last session is still closing."""
+        """Wait for a slot, first come, first served; `None` if the key's last session is still closing."""
         async with self._holders_turn if self._held_by(waiter.holder) else self._turn:
             while True:
                 match self._decide(config, wanted):
@@ -320,7 +320,7 @@ class SessionRegistry:
         return [slot for slot in self._slots if holder in slot.holders]
 
     def _gives_way(self, waiter: Waiter) -> bool:
-        """Whether the room that there is should be left to somebody who holds a session already."""
+        """Whether a free slot should go to a waiter that already holds a session."""
         return not self._held_by(waiter.holder) and any(
             other.because == "full" and self._held_by(other.holder) for other in self._waiters
         )
@@ -334,7 +334,7 @@ class SessionRegistry:
         self._end_deadlock()
 
     def _end_deadlock(self) -> None:
-        """Send somebody away if all wait for each other; that one's sessions are room for the others."""
+        """If all waiters wait for each other, make one fail; its sessions free slots for the others."""
         waiter = stuck(self._slots, self._waiters)
         if waiter is not None:
             assert waiter.scope
@@ -425,13 +425,13 @@ class SessionRegistry:
                 self._lost_generations.popitem(last=False)
 
     async def close_idle(self) -> int:
-        """Close what nobody has; returns how many that were."""
+        """Close unused sessions; returns their number."""
         idle = [slot for slot in self._slots if slot.is_idle]
         await close_all(idle, Cause.IDLE)
         return len(idle)
 
     async def _close_idle_rivals(self, of: Refused) -> int:
-        """Close what nobody has of those that reach the same server in the same way, and wait for what is closing."""
+        """Close unused sessions with the same server address, and wait for closing ones."""
         same = [slot for slot in self._slots if slot is not of and slot.config.catalog_key == of.config.catalog_key]
         ended = [slot for slot in same if slot.is_idle or not slot.is_usable]
         await close_all(ended, Cause.EVICTED)
@@ -442,7 +442,7 @@ class SessionRegistry:
 
 
 async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause) -> None:
-    """Close sessions side by side; returns when nothing of them is left, also when cancelled."""
+    """Close sessions concurrently; returns when they are fully closed, even if cancelled."""
     for slot in slots:
         slot.request_close(cause)
     with anyio.CancelScope(shield=True):
@@ -451,7 +451,7 @@ async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause)
 
 
 def closed_error(server_name: str | None = None) -> SessionTerminatedError:
-    """The manager is not there any more."""
+    """The manager no longer exists."""
     return SessionTerminatedError(
         "The session manager was closed.",
         server_name=server_name,

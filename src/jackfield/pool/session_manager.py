@@ -49,20 +49,20 @@ def _plausible(acquire_timeout: float | None) -> float | None:
 
 
 class SessionManager(Live):
-    """Opens sessions on demand, shares the named ones, and leaves nothing behind.
+    """Opens sessions on demand, shares the named ones, and closes them completely.
 
-    `MCPClientSessionManager` is the same with ways for agents to use the sessions.
+    `MCPClientSessionManager` adds toolkits, workbenches and routers for agents.
 
-    Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it is
-    left. Without entering it, a session ends with its last lease.
+    Enter it (`async with`) to keep named sessions between their uses; it closes all of them when it
+    exits. Without entering it, a session ends with its last lease.
 
     Args:
         config: The servers that can be opened by name.
-        max_sessions: How many sessions may be open at once. At the limit the least recently used idle
+        max_sessions: Maximum number of open sessions. At the limit, the least recently used idle
             one is closed; if all are in use, the caller waits.
-        acquire_timeout: Seconds to acquire a session in all: waiting for room, and opening or recovering it. If
-            omitted, 60, or the `timeout` of the server where that is longer.
-        callbacks: For what servers ask; `open_session` can give others.
+        acquire_timeout: Seconds to acquire a session in total: waiting for a slot, and opening or recovering it. If
+            omitted, 60, or the `timeout` of the server if that is longer.
+        callbacks: Answer requests from servers; `open_session` can override them.
         on_event: Called with every event, on the event loop; it must not block. See also `events()`.
         hooks: Around every tool call of every session.
         catalog: Remembers what servers offer; the one in the user's cache directory if omitted.
@@ -148,15 +148,15 @@ class SessionManager(Live):
         hooks: Sequence[CallHook] = (),
         acquire_timeout: float | None = None,
     ) -> SessionLease:
-        """Open a session when the returned context manager is entered, and give it back when it is left.
+        """Open a session when the returned context manager is entered, and release it on exit.
 
         Args:
             server: A server of the manager's config by name, or a configuration.
-            key: `None` for a private session, opened on entry and closed on exit. Otherwise whose
-                session it is (a user, a conversation): all leases of one key share one live session.
-            callbacks: Over those of the manager; where a named session is open already, its own stay.
-            hooks: Around the tool calls made here, inside those of the manager. They count for `call_timeout`.
-            acquire_timeout: Seconds to acquire the session in all; the manager's if omitted.
+            key: `None` for a private session, opened on entry and closed on exit. Otherwise the session's
+                owner (a user, a conversation): all leases of one key share one live session.
+            callbacks: Override those of the manager; if a named session is already open, it keeps its own.
+            hooks: For the tool calls made here, inside those of the manager. Their time counts towards `call_timeout`.
+            acquire_timeout: Seconds to acquire the session in total; the manager's if omitted.
 
         Raises:
             UnknownServerError: No server has this name; the hint has the nearest names.
@@ -190,10 +190,10 @@ class SessionManager(Live):
         hooks: Sequence[CallHook] = (),
         acquire_timeout: float | None = None,
     ) -> SessionGroup:
-        """Open several sessions side by side; one that fails does not take the others down.
+        """Open several sessions concurrently; if one fails, the others still open.
 
-        The context manager gives a mapping from server name to session, whose `errors` says which
-        servers did not open, and why.
+        The context manager yields a mapping from server name to session. Its `errors` contains the
+        servers that did not open, with the reasons.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
@@ -245,7 +245,7 @@ class SessionManager(Live):
         return next((info for info in reversed(self.sessions()) if (info.server_name, info.key) == (name, key)), None)
 
     def stats(self) -> ManagerStats:
-        """How it stands, and what it did since it was made."""
+        """Its current state, and its activity since it was created."""
         infos, totals = self.sessions(), self._totals
         return ManagerStats(
             users=len({info.key for info in infos if info.key is not None}),
@@ -269,20 +269,20 @@ class SessionManager(Live):
         )
 
     def events(self) -> EventStream:
-        """All events from now on, until the manager is left: `async for event in manager.events()`.
+        """All events from now on until the manager exits: `async for event in manager.events()`.
 
-        A slow reader holds nobody up: beyond 10,000 unread events the oldest are dropped, and an
-        `EventsDropped` says how many.
+        A slow reader delays nothing: beyond 10,000 unread events, the oldest are dropped, and an
+        `EventsDropped` reports how many.
         """
         return self._events.stream()
 
     async def close_idle(self) -> int:
-        """Close all named sessions that nobody has now; returns how many that were."""
+        """Close all named sessions that are not in use; returns their number."""
         registry = self._live_registry
         return await registry.close_idle() if registry is not None else 0
 
     async def close_session(self, server_name: str, key: str) -> bool:
-        """Close a named session now, whoever has it; whether there was one."""
+        """Close a named session now, even if it is in use; returns whether there was one."""
         owner = self.find(server_name, key)
         for user in self._users:
             user.forget_state(server_name, key)
@@ -293,7 +293,7 @@ class SessionManager(Live):
     # For workbenches and others that come back to their sessions
 
     def expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
-        """`user` comes back to these sessions, whoever opened them; others do not close them until it leaves."""
+        """`user` will return to these sessions; others do not close them until it leaves."""
         user.places.update((config.server_name, key) for config in servers)
         self._users.add(user)
 
@@ -303,7 +303,7 @@ class SessionManager(Live):
         self._events.emit(ServerSkipped(server_name=server_name, key=key, error=error))
 
     def keep_for(self, user: SessionUser) -> None:
-        """Keep named sessions between their uses for `user`, also where the manager is not entered, until it leaves.
+        """Keep named sessions between uses for `user`, even if the manager is not entered, until it leaves.
 
         Raises:
             JackfieldError: The manager is in use on another event loop.
@@ -316,7 +316,7 @@ class SessionManager(Live):
             self._registry_here().keeps_idle = True
 
     async def leave(self, user: SessionUser) -> None:
-        """`user` does not come back to its sessions: close those that nobody else uses.
+        """`user` will not return to its sessions: close those that no one else uses.
 
         Raises:
             JackfieldError: The manager is in use on another event loop.
@@ -328,7 +328,7 @@ class SessionManager(Live):
             await self._registry_here().close_unneeded(user, places)
 
     async def end_user(self, user: SessionUser) -> None:
-        """`user` is done: as `leave`; what was kept for the last user is closed, unless the manager is entered.
+        """`user` is done: as `leave`; sessions kept for the last user are closed, unless the manager is entered.
 
         Raises:
             JackfieldError: The manager is in use on another event loop.
@@ -408,7 +408,7 @@ class SessionManager(Live):
     async def _acquire_apart(
         self, config: BaseServerConfig, callbacks: SessionCallbacks, acquire_timeout: float
     ) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
-        """Open a private session on a loop of its own. It is closed when that use of the loop is given back."""
+        """Open a private session on a separate loop. It is closed when that use of the loop is released."""
 
         async def acquire(use: LoopUse) -> tuple[LoopUse, SessionRegistry, SessionOwner]:
             deadline, registry = Deadline.after(acquire_timeout), self._new_registry(keeps_idle=False)

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class SessionUser:
-    """Comes back to named sessions, and counts on the state behind them.
+    """A recurring user of named sessions that relies on their state.
 
-    As long as it exists and has not left, other users do not close sessions that it comes back to. Where one that it
-    used has been replaced by another session meanwhile, however that came about, its next result says that state is
+    As long as it exists and has not left, others do not close sessions that it will return to. If a session that it
+    used has been replaced by another one for any reason, its next result says that state was
     lost.
     """
 
@@ -35,11 +35,11 @@ class SessionUser:
             self._used[_place(owner)] = _opening(owner)
 
     def forget_state(self, server_name: str, key: str) -> None:
-        """The application itself has closed a session: what was behind it is not lost, but done with."""
+        """The application itself has closed a session: its state does not count as lost."""
         self._used.pop((server_name, key), None)
 
     def forget(self) -> None:
-        """It does not come back, and counts on no state any more."""
+        """It will not return, and no longer relies on any state."""
         self.places.clear()
         self._used.clear()
 

@@ -1,4 +1,4 @@
-"""What a model is told of the router's own tools. Light: `jackfield tokens` counts it without the SDK."""
+"""The definitions of the router's own tools. Lightweight: `jackfield tokens` counts them without the SDK."""
 
 from __future__ import annotations
 

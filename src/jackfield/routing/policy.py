@@ -1,4 +1,4 @@
-"""Asks a router's policy, and the user where it says so, whether a call may be made: only a clear yes lets it pass."""
+"""Asks a router's policy, and the user if it says so, whether a call may be made: only an explicit yes allows it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def require_allowed(
     """Do nothing if the call may be made.
 
     Args:
-        tool: What is to be called.
-        arguments: As they would be sent.
+        tool: The tool to call.
+        arguments: The arguments as they would be sent.
         deadline: For the answers.
         policy: Asked first.
-        on_ask: Asked where the policy says `ask`.
+        on_ask: Asked if the policy says `ask`.
 
     Raises:
-        CallDeniedError: It may not, or what was asked failed, was late or answered something else.
+        CallDeniedError: It is denied, or a function failed, was late or returned something else.
     """
     decision = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
     why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
@@ -58,10 +58,10 @@ async def _answer(
     deadline: Deadline,
     valid: tuple[object, ...],
 ) -> object:
-    """What a function of the user's answers.
+    """The answer of the user's function.
 
     Raises:
-        CallDeniedError: It failed, was late or answered something else, which counts as no.
+        CallDeniedError: It failed, was late or returned something else, which counts as no.
     """
     answer = await asked(lambda: function(tool, arguments), deadline)
     happened = answer.happened

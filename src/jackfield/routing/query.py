@@ -37,7 +37,7 @@ class QueryTool(Protocol):
 
     @property
     def aclose(self) -> Callable[[], Awaitable[None]]:
-        """Closes the sessions that it opened, but for those that others use as well. A later call opens anew."""
+        """Closes the sessions that it opened, except those that others use as well. A later call reopens them."""
         ...
 
 
@@ -62,11 +62,11 @@ def make_query_tool(
 
     Args:
         manager: Opens the sessions.
-        servers: Those that can be named.
-        key: Whose sessions the calls use.
+        servers: The servers that can be named.
+        key: The owner of the sessions.
         handler: Answers queries.
-        permit: Asked before a tool is called, and its server opened for that.
-        user: Who comes back to the sessions; one of the function's own if omitted.
+        permit: Asked before a server is opened and its tool called.
+        user: The sessions' recurring user; the function itself if omitted.
     """
     comes_back = user or SessionUser()
     configs = {config.server_name: config for config in manager.resolve_all(servers)}

@@ -13,8 +13,8 @@ class References:
 
     Args:
         tools: All of them.
-        server_names: All servers, also those whose tools are not known.
-        advice: Said where no tool has a name like the one that was asked for.
+        server_names: All servers, including those whose tools are unknown.
+        advice: The hint if no tool has a similar name.
     """
 
     def __init__(

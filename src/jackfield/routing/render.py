@@ -119,7 +119,7 @@ def _weight_of(char: str) -> float:
 
 
 def _cut(text: str, tokens: float) -> str:
-    """The beginning of a text that is about so many tokens long."""
+    """The beginning of a text, about that many tokens long."""
     for at, char in enumerate(text):
         tokens -= _weight_of(char)
         if tokens < 0:

@@ -1,4 +1,4 @@
-"""Mends what models get wrong in a call, and says that it did."""
+"""Corrects common mistakes of models in a call, and says so."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TRUTH = {"true": True, "false": False}
 def repaired_call(
     tool: str, arguments: object, beside: Mapping[str, Any], own_names: frozenset[str]
 ) -> tuple[str, dict[str, Any], list[str]]:
-    """The call that was meant: its tool, its arguments, and what was mended.
+    """The intended call: its tool, its arguments, and the corrections.
 
     Args:
         tool: As given.
         arguments: As given: a mapping, JSON in a string, or nothing.
-        beside: Fields that stood beside `tool` and `arguments`.
-        own_names: Names of the tool's parameters, where they are known; what is one of them is left as it is.
+        beside: Fields next to `tool` and `arguments`.
+        own_names: Names of the tool's parameters, if known; fields with these names are not changed.
     """
     notes: list[str] = []
     given: object = arguments
@@ -98,15 +98,15 @@ def _converted(text: str, kind: object) -> Any:
 
 
 def fitted(name: str, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the schema asks for them, where they were only written wrongly.
+    """The arguments in the types that the schema requires, if only their notation was wrong.
 
     Args:
-        name: The tool's, for errors.
-        arguments: As a model gave them.
-        schema: What they have to fit, but for values that are one of few: whoever takes these knows more to say.
+        name: The tool's name, for errors.
+        arguments: The model's arguments.
+        schema: The schema to match, except for enumerations, for which the recipient has better messages.
 
     Raises:
-        InvalidArgumentsError: They do not fit.
+        InvalidArgumentsError: They do not match.
     """
     # Models write null for what they have nothing to say to.
     given = {key: value for key, value in arguments.items() if value is not None}

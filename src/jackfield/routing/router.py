@@ -49,7 +49,7 @@ BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}
 
 Mode = Literal["auto", "tools", "search", "server"]
 DIRECT_TOOLS = 16
-"""With so many tools or fewer, `auto` gives them directly."""
+"""With this many tools or fewer, `auto` offers them directly."""
 
 
 class ToolRouter(Live):
@@ -59,14 +59,14 @@ class ToolRouter(Live):
 
     Args:
         manager: Opens the sessions.
-        servers: What it routes to.
+        servers: The servers that it routes to.
         mode: `search`: find_tools and call_tool; `tools`: all tools directly, from the catalog; `server`: one tool
-            that takes a server's name; `auto`: the tools if they are few, else search.
+            that takes a server's name; `auto`: the tools if there are few, otherwise search.
         key: Whose sessions the calls use.
         policy: Asked before each call.
-        on_ask: Answers where the policy says `ask`.
-        max_result_chars: The longest text that one answer brings; the rest can be read on.
-        describe: Offer `describe_tools`, too, for whole schemas.
+        on_ask: Decides if the policy says `ask`.
+        max_result_chars: Limit for the text of one answer; the rest can be read in parts.
+        describe: Also offer `describe_tools`, for complete schemas.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ToolRouter(Live):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those that can be stored; the rest are `guards`."""
+        """The options that can be stored; the rest are `guards`."""
         limit = self._long_results.max_chars
         return {"mode": self._mode, "max_result_chars": limit, "describe": self._describe}
 
@@ -123,7 +123,7 @@ class ToolRouter(Live):
         return router
 
     async def aclose(self) -> None:
-        """Close the sessions that it opened, but for those that others use as well. A later call opens anew.
+        """Close the sessions that it opened, except those that others use as well. A later call reopens them.
 
         Raises:
             JackfieldError: The manager is in use on another event loop.
@@ -140,7 +140,7 @@ class ToolRouter(Live):
 
     @property
     def mode(self) -> Mode:
-        """What it offers: never `auto`."""
+        """The effective mode: never `auto`."""
         if self._mode != "auto":
             return self._mode
         if self._unlisted.names:
@@ -156,14 +156,14 @@ class ToolRouter(Live):
         limit: int = 5,
         detail: Detail = "signature",
     ) -> str:
-        """Search the tools of all servers. Starts none, but for those that failed before they were ever listed: where
-        nothing is found, they are asked again, for 10 s at most.
+        """Search the tools of all servers. Starts none, except those that failed before they were ever listed: if
+        nothing is found, they are asked again, for at most 10 s.
 
         Args:
-            queries: One to six things to be done, each in a few words, or names of tools.
-            server: Search this server only; if its tools are not known yet, it is started to list them.
-            limit: How many tools for each query.
-            detail: `schema` gives whole schemas instead of one line each.
+            queries: One to six tasks, each in a few words, or names of tools.
+            server: Search only this server; if its tools are not known yet, it is started to list them.
+            limit: Maximum number of tools per query.
+            detail: `schema` returns complete schemas instead of one line each.
 
         Returns:
             Plain text, grouped by query.
@@ -197,7 +197,7 @@ class ToolRouter(Live):
         }
 
     async def describe_tools(self, tools: Sequence[str] | str) -> str:
-        """The whole schemas of some tools, by reference. A server that was never listed is started for it.
+        """The complete schemas of some tools, by reference. A server that was never listed is started.
 
         Raises:
             UnknownToolError: There is no such tool.
@@ -207,16 +207,16 @@ class ToolRouter(Live):
         return "\n\n".join([self._line(await self._entry(name, CallOptions()), "schema") for name in named])
 
     async def call_tool(self, tool: str, arguments: Any = None, **beside: Any) -> ToolResult:
-        """Call a tool by its reference, opening its server if need be.
+        """Call a tool by its reference, opening its server if necessary.
 
         Args:
-            tool: `server.tool`, or the tool's name where only one server has it.
-            arguments: By the tool's schema. What models commonly get wrong is corrected, and the answer says so.
-            beside: Arguments that stood beside `tool` by mistake.
+            tool: `server.tool`, or the tool's name if only one server has it.
+            arguments: As in the tool's schema. Common mistakes of models are corrected, and the answer says so.
+            beside: Arguments that were passed next to `tool` by mistake.
 
         Raises:
             UnknownToolError: There is no such tool; nothing was opened.
-            InvalidArgumentsError: The arguments do not fit; nothing was opened.
+            InvalidArgumentsError: The arguments are invalid; nothing was opened.
             CallDeniedError: The policy does not allow it, or failed; nothing was opened.
             JackfieldError: As `Session.call_tool`.
         """
@@ -290,7 +290,7 @@ class ToolRouter(Live):
         return self._known[1]
 
     async def _entry(self, reference: str, options: CallOptions) -> ToolEntry:
-        """The tool of that name. What a server has that was never listed, only it can say.
+        """The tool of that name. A server that was never listed is asked.
 
         Raises:
             UnknownToolError: There is none.
@@ -387,7 +387,7 @@ class ToolRouter(Live):
 
 
 def _in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping[str, Any]) -> Answer:
-    """Answers with what a function says, once its arguments fit."""
+    """Answers with a function's result if the arguments are valid."""
 
     async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         given = fitted(name, arguments, schema)

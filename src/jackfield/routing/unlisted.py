@@ -1,4 +1,4 @@
-"""The servers of a router whose tools were never listed: those that failed are asked again where that may help."""
+"""A router's servers whose tools were never listed: those that failed are asked again if that may help."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASK_SECONDS = 10.0
 
 _AT_ONCE = 8
 _PAUSE_FACTOR = 10.0
-"""A server that failed again is left alone by searches for that many times as long as it took to fail, so that it costs
+"""After a server failed again, searches skip it for this multiple of the time that it took to fail, so that it costs
 them little."""
 
 ask_again_at: WeakKeyDictionary[SessionManager, dict[str, float]] = WeakKeyDictionary()
@@ -57,7 +57,7 @@ class Unlisted:
         return [name for name, config in self._configs.items() if not catalog.is_listed(config)]
 
     def note(self) -> str | None:
-        """What a model is told of them, if there are any."""
+        """The text about them for the model, if there are any."""
         entries = {name: self._manager.catalog.entry(self._configs[name]) for name in self.names}
         failed = [(name, entry) for name, entry in entries.items() if entry is not None and entry.failure is not None]
         fresh = [name for name in entries if name not in dict(failed)]
@@ -96,9 +96,9 @@ class Unlisted:
             )
 
     async def ask_failed(self, options: CallOptions) -> bool:
-        """Ask those again that could not be opened, but for those that just failed again; whether one listed its tools.
+        """Retry servers that could not be opened, except those that just failed again; whether one listed its tools.
 
-        They have `ASK_SECONDS` in all, and no longer than a deadline that the call was given. What goes wrong is told
+        They have `ASK_SECONDS` in total, or until the call's deadline if that is earlier. Failures are reported
         by `note`.
         """
         catalog, pending = self._manager.catalog, set[str]()
