@@ -9,10 +9,9 @@ had before its version 2 (`result.isError`, `tool.inputSchema`), next to those t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from . import manager
-from .adapters.ag2_lines import Line, own_toolkit
 from .adapters.ag2_session import AG2Lease
 from .adapters.ag2_session import AG2Session as Session
 from .config.mcp_config import MCPConfig
@@ -44,7 +43,7 @@ async def create_toolkit(
     use_mcp_tools: bool = True,
     use_mcp_resources: bool = True,
     resource_download_folder: Path | str | None = None,
-    line: Line | None = None,
+    line: Literal["1.x", "0.x"] | None = None,
 ) -> Any:
     """AG2's own toolkit of what an open session's server offers: as AG2's function of that name.
 
@@ -65,4 +64,4 @@ async def create_toolkit(
         use_mcp_resources=use_mcp_resources,
         resource_download_folder=resource_download_folder,
     )
-    return own_toolkit(toolkit, line=line)
+    return toolkit.ag2(line=line)

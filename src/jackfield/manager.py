@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .router import Router
     from .routing.policy import Ask, Policy
     from .routing.query import QueryHandler, QueryTool
-    from .routing.router import Mode
+    from .routing.tool_router import Mode
     from .toolkit.skipped import OnError
     from .toolkit.toolkit import Toolkit
 

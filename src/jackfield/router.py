@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .extras import extra_needed
-from .routing.router import ToolRouter
+from .routing.tool_router import ToolRouter
 
 if TYPE_CHECKING:
     from .adapters.autogen import JackfieldWorkbench

@@ -24,7 +24,7 @@ from tests.conftest import Scripted, Unruly
 
 from jackfield import CallHook, MCPClientSessionManager, MCPConfig, ToolCall, Toolkit
 from jackfield.adapters.autogen import JackfieldWorkbench, WorkbenchConfig
-from jackfield.routing.router import ToolRouter
+from jackfield.routing.tool_router import ToolRouter
 
 SECONDS = 20
 

@@ -8,7 +8,7 @@ import re
 from mcp.types import ImageContent, TextContent
 
 from jackfield import ToolResult
-from jackfield.routing.router import BY_CALL_TOOL
+from jackfield.routing.own_tools import BY_CALL_TOOL
 from jackfield.toolkit.long_results import LongResults
 
 

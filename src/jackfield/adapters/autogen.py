@@ -38,7 +38,7 @@ from .autogen_tool import JackfieldTool, cancellable, cancelled, tool_schema
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
-    from ..routing.router import ToolRouter
+    from ..routing.tool_router import ToolRouter
     from ..session.session import Session
 
 __all__ = ["JackfieldTool", "JackfieldToolResult", "JackfieldWorkbench", "WorkbenchConfig"]
@@ -305,7 +305,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     def _from_config(cls, config: WorkbenchConfig) -> Self:
         manager, router = manager_of(config), None
         if config.router is not None:
-            from ..routing.router import ToolRouter
+            from ..routing.tool_router import ToolRouter
 
             router = ToolRouter(manager, key=config.key, **config.router.model_dump())
         return cls(manager, manager.resolve_all(None), config.key, router, options_of(config))

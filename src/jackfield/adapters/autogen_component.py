@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcp.types import LoggingLevel
 
     from ..pool.session_manager import SessionManager
-    from ..routing.router import ToolRouter
+    from ..routing.tool_router import ToolRouter
 
 STATE_TYPE = "JackfieldWorkbenchState"
 

@@ -12,9 +12,8 @@ from ..session.boundary import as_error
 from ..session.results import decode, describe_block
 from ..toolkit.toolkit import Toolkit
 from .definitions import gemini_name
-from .json_arguments import json_arguments
+from .model_calls import is_picture, json_arguments
 from .model_schema import server_arguments
-from .pictures import is_picture
 from .strict import without_nulls
 
 Answer = Callable[[object, Sequence[object], bool], dict[str, Any]]

@@ -24,7 +24,7 @@ from ..session.session import Session
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .pictures import is_picture
+from .model_calls import is_picture
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT

@@ -14,8 +14,7 @@ from ..session.home import Home
 from ..session.results import ToolResult, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .json_arguments import json_arguments
-from .pictures import is_picture
+from .model_calls import is_picture, json_arguments
 
 Output = str | list[ToolOutputText | ToolOutputImage]
 

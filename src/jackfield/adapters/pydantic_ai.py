@@ -16,7 +16,7 @@ from ..session.home import Home
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .pictures import is_picture
+from .model_calls import is_picture
 
 # The session checks arguments against the server's schema, and its error tells the model what fits.
 _ANY = SchemaValidator(core_schema.dict_schema())

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from ..config.servers import BaseServerConfig
 from ..errors import SessionExpiredError
 from ..pool.session_manager import SessionManager
-from ..routing.router import ToolRouter
+from ..routing.tool_router import ToolRouter
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession

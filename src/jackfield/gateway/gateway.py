@@ -37,7 +37,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError, did_you_mean
 from ..events import CatalogChanged
 from ..pool.session_manager import SessionManager
-from ..routing.router import ToolRouter
+from ..routing.tool_router import ToolRouter
 from ..toolkit.tool import Tool
 from .clients import KEEP, Client, Clients
 from .listing import AllTools

@@ -28,9 +28,8 @@ from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingLease
 from .catalog_observer import CatalogObserver
-from .lease import SessionLease
+from .lease import SessionGroup, SessionLease
 from .loop_thread import LoopThread, LoopUse
-from .opened import SessionGroup
 from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
 from .users import SessionUser
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+READ_ON = "jackfield.read_on"
+"""What `call_tool` is given to read on in a long result."""
+
+BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}", "offset": {{offset}}}}}})'
+
 MAX_QUERIES = 6
 _LISTED_SERVERS = 80
 

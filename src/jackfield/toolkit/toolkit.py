@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -238,9 +239,19 @@ class Toolkit(Live):
         Raises:
             ConfigError: That AG2 version is not installed.
         """
-        from ..adapters.ag2_lines import own_toolkit
+        if line not in (None, "1.x", "0.x"):
+            raise ConfigError(f"There is no line {line!r} of AG2.", hint="Give '1.x' or '0.x', or leave it out.")
+        if line is None:
+            line = "0.x" if find_spec("ag2") is None and find_spec("autogen") is not None else "1.x"
+        if line == "1.x":
+            with extra_needed("toolkit.ag2()"):
+                from ..adapters.ag2 import ag2_toolkit
 
-        return own_toolkit(self, line=line, images=images)
+            return ag2_toolkit(self, images=images)
+        with extra_needed("toolkit.ag2()"):
+            from ..adapters.ag2_classic import ag2_classic_toolkit  # pyright: ignore[reportUnknownVariableType]
+
+        return ag2_classic_toolkit(self)  # pyright: ignore[reportUnknownVariableType]
 
     def openai_agents(self) -> list[FunctionTool]:
         """The tools as `FunctionTool`s of OpenAI's Agents SDK: `Agent(..., tools=toolkit.openai_agents())`.

@@ -22,12 +22,14 @@ from ..toolkit.skipped import missing_tool
 from ..toolkit.tool import CallOptions, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
 from .own_tools import (
+    BY_CALL_TOOL,
     CALL_DESCRIPTION,
     CALL_SCHEMA,
     DESCRIBE_DESCRIPTION,
     DESCRIBE_SCHEMA,
     FIND_SCHEMA,
     MAX_QUERIES,
+    READ_ON,
     find_description,
     query_schema,
 )
@@ -41,11 +43,6 @@ from .unlisted import Unlisted
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
     from ..session.results import ToolResult
-
-READ_ON = "jackfield.read_on"
-"""What `call_tool` is given to read on in a long result."""
-
-BY_CALL_TOOL = f'call_tool(tool="{READ_ON}", arguments={{{{"handle": "{{handle}}", "offset": {{offset}}}}}})'
 
 Mode = Literal["auto", "tools", "search", "server"]
 DIRECT_TOOLS = 16
