@@ -59,6 +59,12 @@ def test_what_is_no_json(value: object, says: str) -> None:
     str(caught.value).encode()
 
 
+@pytest.mark.parametrize(("name", "says"), [(HALF, "a key that is text with half a surrogate pair"), (7, "the key 7")])
+def test_names_are_looked_at_too(name: Any, says: str) -> None:
+    with pytest.raises(InvalidArgumentsError, match=says):
+        require_json("rig", "tool 'work'", {name: 1})
+
+
 @pytest.mark.parametrize("value", [None, True, 2**70, -0.0, "", "\U0001f600", (1, [2, {}]), nested(180)])
 def test_what_is_json(value: object) -> None:
     require_json("rig", "tool 'work'", {"x": value})

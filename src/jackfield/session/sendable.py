@@ -36,7 +36,8 @@ def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
     Raises:
         InvalidArgumentsError: One cannot; it says which, and why.
     """
-    problem = None if all(_is_plain(value, _PLAIN_DEPTH) for value in given.values()) else _problem(dict(given))
+    values = dict(given)
+    problem = None if _is_plain(values, _PLAIN_DEPTH) else _problem(values)
     if problem is not None:
         raise InvalidArgumentsError(
             f"What was given for {what} cannot be sent as JSON: {problem}. Nothing was sent.",
