@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,163 +9,25 @@ from typing import Any
 import anyio
 import pytest
 from mcp.types import LoggingMessageNotificationParams
-from tests.conftest import MARK, TOKEN
 from tests.reliability.scenario import settled
+from tests.session.conftest import Start
+from tests.session.watched import HANDSHAKE, INFO, QUICK, kill
 
 from jackfield import (
-    Event,
     HttpConfig,
-    JackfieldError,
     RecoveryFailed,
-    ServerConfig,
     ServerUnavailableError,
     SessionCallbacks,
     SessionClosed,
     SessionConfig,
     SessionLost,
     SessionTerminatedError,
-    StdioConfig,
     StreamRenewed,
     ToolsChanged,
 )
-from jackfield.events import EventHub
-from jackfield.session.circuit import CircuitBreaker
-from jackfield.session.lifecycle import Cause, State
-from jackfield.session.listing import ToolListing
+from jackfield.session.lifecycle import Cause
 from jackfield.session.owner import SessionOwner
-from jackfield.session.rivals import Refused, Rivals
-from jackfield.session.statistics import Totals
-
-SCRIPTED = """
-import json, sys
-turns = json.loads(sys.argv[1])
-def say(message, request):
-    text = json.dumps({"jsonrpc": "2.0", **message}).replace('"$id"', json.dumps(request.get("id")))
-    print(text, flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    if sys.argv[2:]:
-        print(request["method"], file=open(sys.argv[2], "a"), flush=True)
-    own = turns.get(request["method"], [{"error": {"code": -32601, "message": "not here"}}])
-    turn = own.pop(0) if len(own) > 1 else own[0]
-    for message in turn.get("first", []):
-        say(message, request)
-    if "id" in request and "wait" not in turn:
-        say({"id": "$id", **{key: turn[key] for key in turn if key != "first"}}, request)
-"""
-"""Says for each method, turn by turn, what it was told to say."""
-
-INFO: dict[str, Any] = {"serverInfo": {"name": "rig", "version": "1"}, "capabilities": {"tools": {}, "logging": {}}}
-HANDSHAKE: dict[str, Any] = {"initialize": [{"result": {"protocolVersion": "2025-11-25", **INFO}}]}
-
-QUICK: dict[str, Any] = {
-    "timeout": 20,
-    "close_timeout": 1,
-    "retry_attempts": 1,
-    "retry_delay": 0.001,
-    "max_retry_delay": 0.01,
-}
-
-
-class Watched:
-    """An owner, and all that it tells."""
-
-    def __init__(
-        self,
-        config: ServerConfig,
-        callbacks: SessionCallbacks | None,
-        key: str | None,
-        end_others: Callable[[Refused], Awaitable[int]] | None,
-    ) -> None:
-        self.seen: list[Event] = []
-        self.is_started = False
-        self.may_expire = True
-        self.on_failed: Callable[[], None] = lambda: None
-        self.on_change: Callable[[], Any] = lambda: anyio.sleep(0)
-        self.owner = SessionOwner(
-            config,
-            key,
-            callbacks or SessionCallbacks(),
-            events=EventHub(self.seen.append),
-            totals=Totals(),
-            circuit=CircuitBreaker("rig", config.session),
-            rivals=Rivals(end_others or self.no_idle_ones),
-            observer=self,
-            generation=0,
-            may_expire=lambda: self.may_expire,
-            on_change=lambda: None,
-        )
-
-    async def no_idle_ones(self, refused: Refused) -> int:
-        """As `Rivals` asks for it."""
-        return 0
-
-    def known_version(self, owner: SessionOwner) -> str:
-        """As `SessionObserver` has it."""
-        return ""
-
-    def negotiated(self, owner: SessionOwner) -> None:
-        """As `SessionObserver` has it."""
-
-    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
-        """As `SessionObserver` has it."""
-
-    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
-        """As `SessionObserver` has it."""
-        self.on_failed()
-
-    async def tools_changed(self, owner: SessionOwner) -> None:
-        """As `SessionObserver` has it."""
-        await self.on_change()
-
-    def of_kind(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.seen if isinstance(event, kind)]
-
-    async def opened(self) -> SessionOwner:
-        """Start it and wait until it is open, or has failed to be."""
-        self.is_started = True
-        self.owner.start()
-        await self.owner.lifecycle.until_not(State.OPENING)
-        return self.owner
-
-    async def closed(self) -> None:
-        with anyio.fail_after(20):
-            await self.owner.closed()
-
-
-Start = Callable[..., Watched]
-
-
-@pytest.fixture
-async def watch(tmp_path: Path, nothing_left: None) -> AsyncIterator[Start]:
-    """Makes owners of scripted servers, and closes them after the test."""
-    made: list[Watched] = []
-
-    def make(says: dict[str, Any] | ServerConfig = HANDSHAKE, *, modern: bool = False, **more: Any) -> Watched:
-        callbacks, key, end_others = (more.pop(name, None) for name in ("callbacks", "key", "end_others"))
-        config = says
-        if isinstance(says, dict):
-            config = StdioConfig(
-                server_name="rig",
-                command=str(tmp_path / "program"),
-                args=["-S", "-E", "-c", SCRIPTED, json.dumps(says), str(tmp_path / "asked")],
-                environment={MARK: TOKEN},  # type: ignore[dict-item]
-                protocol="auto" if modern else "handshake",
-                session=SessionConfig(**{**QUICK, **more}),
-            )
-        made.append(Watched(config, callbacks, key, end_others))
-        return made[-1]
-
-    (tmp_path / "program").symlink_to(sys.executable)
-    yield make
-    for one in made:
-        one.owner.request_close(Cause.MANAGER)
-        if one.is_started:
-            await one.closed()
-
-
-def kill(owner: SessionOwner) -> None:
-    os.kill(owner.info().process_id or 0, signal.SIGKILL)
+from jackfield.session.rivals import Refused
 
 
 async def test_what_a_person_sees_of_it(watch: Start) -> None:
