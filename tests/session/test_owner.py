@@ -26,7 +26,6 @@ from jackfield import (
     ToolsChanged,
 )
 from jackfield.session.lifecycle import Cause
-from jackfield.session.owner import SessionOwner
 from jackfield.session.rivals import Refused
 
 

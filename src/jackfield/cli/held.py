@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
 from ..pool.portal import run_there
+from ..session.news import News
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
 from .text import state_lost
@@ -37,7 +38,7 @@ class HeldSessions:
         self._portal: BlockingPortal | None = None
         self._manager: SessionManager | None = None
         self._configs: dict[str, ServerConfig] = {}
-        self._generations: dict[str, int] = {}
+        self._news: dict[str, News] = {}
 
     def __enter__(self) -> HeldSessions:
         self._stack.callback(held_sessions.reset, held_sessions.set(self))
@@ -60,6 +61,8 @@ class HeldSessions:
         """Close the session of a server; whether there was one."""
         if self._configs.pop(name, None) is None:
             return False
+        # The next session of this name is a new one.
+        self._news.pop(name, None)
         assert self._manager
         self.run(self._manager.close_session, name, _KEY)
         return True
@@ -75,10 +78,9 @@ class HeldSessions:
             self._manager = self._start(output)
         return self._manager
 
-    def is_news(self, name: str, generation: int) -> bool:
-        """Whether the loss of the previous session's state has not been reported yet; marks it as reported."""
-        known, self._generations[name] = self._generations.get(name, 1), generation
-        return generation > known
+    def news(self, name: str) -> News:
+        """What the user knows of losses of a server's session."""
+        return self._news.setdefault(name, News())
 
     def forget(self, name: str) -> None:
         """The session could not be opened."""
@@ -156,13 +158,12 @@ class HeldSession:
         try:
             answer, generation = held.run(make)
         except JackfieldError as error:
-            if error.state_lost and error.generation is not None:
-                held.is_news(config.server_name, error.generation + 1)
+            held.news(config.server_name).tell_by(error)
             raise
         finally:
             if manager.find(config.server_name, _KEY) is None:
                 held.forget(config.server_name)
-        if held.is_news(config.server_name, generation):
+        if held.news(config.server_name).tell(generation):
             self._output.warn(state_lost(config.server_name))
         return json.loads(answer)
 

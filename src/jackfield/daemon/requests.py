@@ -129,17 +129,14 @@ class Requests:
                 )
             except JackfieldError as error:
                 kept.errors += 1
-                if error.state_lost and error.generation is not None:
-                    kept.told_generation = error.generation + 1
+                kept.news.tell_by(error)
                 raise
             is_error = getattr(result, "is_error", False)
             kept.errors += is_error is True
-            state_lost = session.generation > kept.told_generation
-            kept.told_generation = max(kept.told_generation, session.generation)
             about = {
                 "kept": True,
                 "generation": session.generation,
-                "state_lost": state_lost,
+                "state_lost": kept.news.tell(session.generation),
                 "note": note,
             }
         # Results may be large, so they are not made JSON twice.

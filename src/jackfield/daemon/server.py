@@ -21,6 +21,7 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .._version import __version__
+from ..changed import Changed
 from ..errors import DaemonError, JackfieldError, SessionTerminatedError
 from .leftovers import end_leftovers
 from .log import log_path
@@ -71,7 +72,7 @@ class DaemonServer:
         self._active: set[_Exchange] = set()
         self._requests: Requests | None = None
         self._is_empty: Callable[[], bool] = lambda: True
-        self._changed = anyio.Event()
+        self._changed = Changed()
         self._loaded = anyio.Event()
         self._ended = anyio.Event()
 
@@ -112,9 +113,9 @@ class DaemonServer:
 
     async def _end_when_unused(self) -> None:
         while True:
-            changed, unused = self._changed, self._connections == 0 and self._is_empty()
+            unused = self._connections == 0 and self._is_empty()
             with anyio.move_on_after(self._linger if unused else None):
-                await changed.wait()
+                await self._changed.wait()
                 continue
             logger.info("No session to keep")
             self._end()
@@ -140,8 +141,7 @@ class DaemonServer:
                 await self._changed.wait()
 
     def _note_change(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._changed.set()
 
     # Connections
 

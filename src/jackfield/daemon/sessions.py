@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ..changed import Changed
 from ..errors import DaemonError
 from ..events import Event, SessionClosed
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
+from ..session.news import News
 from .configs import from_wire
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ class KeptEntry:
     is_replaced: bool = False
     """It was opened by a configuration that has changed since; calls go to a newer one."""
     is_closing: bool = False
-    told_generation: int = 1
-    """The generation up to which its users know of lost state. All users of one key count as one."""
+    news: News = field(default_factory=News)
+    """What its users know of losses; all who use the key count as one."""
 
     @property
     def server_name(self) -> str:
@@ -118,7 +120,7 @@ class KeptSessions:
         self._on_change = on_change
         self._kept: list[KeptEntry] = []
         self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
-        self._changed = anyio.Event()
+        self._changed = Changed()
         self._opened = 0
 
     def __len__(self) -> int:
@@ -227,9 +229,8 @@ class KeptSessions:
                     kept.is_closing = True
                     tasks.start_soon(self._end, kept)
                 soonest = min((kept.expires_at for kept in self._kept), default=math.inf)
-                changed = self._changed
                 with anyio.move_on_after(soonest - time.monotonic()):
-                    await changed.wait()
+                    await self._changed.wait()
 
     async def _end(self, kept: KeptEntry) -> None:
         kept.is_closing = True
@@ -288,6 +289,5 @@ class KeptSessions:
             self._notify()
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._changed.set()
         self._on_change()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,13 +22,13 @@ from ..session.deadlines import Deadline
 from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo
 from ..session.lifecycle import Cause, State
-from ..session.owner import SessionObserver, SessionOwner
+from ..session.news import UnreportedLosses
+from ..session.owner import SessionOwner
 from ..session.rivals import Refused, Rivals
 from ..session.statistics import Totals
+from ..session.watches import SessionObserver
 from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
 from .users import SessionUser
-
-_REMEMBERED_LOSSES = 10_000
 
 
 class Running(Protocol):
@@ -112,8 +111,7 @@ class SessionRegistry:
         self._totals = totals
         self._observer = observer
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
-        # Of named sessions whose loss somebody is still to be told of: the last generation, and the last one known of.
-        self._lost_generations: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
         # First come, first served: only who holds the turn may open, or wait for room.
         self._turn = anyio.Lock()
@@ -146,7 +144,7 @@ class SessionRegistry:
         """
         for slot in list(before._slots):
             slot.abandon()
-        self._lost_generations.update(before._lost_generations)
+        self._unreported.take_over(before._unreported)
 
     def infos(self) -> list[SessionInfo]:
         """How every session stands."""
@@ -385,7 +383,7 @@ class SessionRegistry:
         key = wanted[1] if wanted else None
         circuit = self._circuit(config, key)
         circuit.enter()
-        generation, known_generation = self._lost_generations.pop(wanted, (0, 1)) if wanted else (0, 1)
+        generation, news = self._unreported.take(wanted)
         slot = SessionSlot(
             config,
             key,
@@ -396,7 +394,7 @@ class SessionRegistry:
             rivals=self._rivals,
             observer=self._observer,
             generation=generation,
-            known_generation=known_generation,
+            news=news,
             may_expire=lambda: slot.is_idle,
             on_change=lambda: self._slot_changed(slot),
         )
@@ -420,9 +418,7 @@ class SessionRegistry:
 
     def _remember(self, slot: SessionSlot) -> None:
         if slot.slot_key is not None and (slot.leaves_news or (self.keeps_idle and slot.was_cut_off)):
-            self._lost_generations[slot.slot_key] = slot.generation, slot.known_generation
-            if len(self._lost_generations) > _REMEMBERED_LOSSES:
-                self._lost_generations.popitem(last=False)
+            self._unreported.keep(slot.slot_key, slot.generation, slot.news)
 
     async def close_idle(self) -> int:
         """Close unused sessions; returns their number."""

@@ -33,6 +33,7 @@ from .deadlines import Bound, Deadline
 from .lifecycle import Cause
 from .listing import PageT, all_pages
 from .losses import forked, refused
+from .news import News
 from .owner import SessionOwner
 from .retry import may_call_again
 
@@ -65,8 +66,8 @@ class Caller:
         self.owner = owner
         self.is_released: bool = False
         """Whether the user has left the session."""
-        self.known_generation: int = owner.known_generation
-        """The generation whose state the user counts on."""
+        self.news: News = News(owner.news.known)
+        """What the user knows of losses."""
         self._name = owner.config.server_name
         self.on_idle: Callable[[SessionOwner], None] = on_idle
         self.last_record: CallRecord = CallRecord("")
@@ -105,13 +106,9 @@ class Caller:
         """Of the session as it is open, or being opened again after a loss."""
         return self.owner.generation + (self.owner.state in ("recovering", "lost"))
 
-    def is_told(self, generation: int) -> None:
-        """The user knows that the state of earlier generations is gone. Other users of the session may not."""
-        self.known_generation = max(generation, self.known_generation)
-
     def acknowledge(self) -> None:
         """All users of the session know that the state of all earlier generations is gone."""
-        self.is_told(self.current_generation)
+        self.news.tell(self.current_generation)
         self._pass_on()
 
     def release(self) -> None:
@@ -120,7 +117,7 @@ class Caller:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        self.owner.known_generation = max(self.known_generation, self.owner.known_generation)
+        self.owner.news.tell(self.news.known)
 
     def deadline(self, bound: Bound) -> Deadline:
         """When what is asked for now must be done."""
@@ -129,8 +126,7 @@ class Caller:
 
     def noted(self, error: JackfieldError) -> JackfieldError:
         """An error that the user is about to be given, and knows then what state it says is gone."""
-        if error.state_lost and error.generation is not None:
-            self.is_told(error.generation + 1)
+        self.news.tell_by(error)
         return error
 
     async def pages(
@@ -168,7 +164,7 @@ class Caller:
         settings = owner.config.session
         deadline = self.deadline(bound)
         attempt_timeout = settings.attempt_timeout if is_safe else None
-        attempt, wait, known = 1, 0.0, self.known_generation
+        attempt, wait, known = 1, 0.0, self.news.known
         sent: bool | None = False
         while True:
             is_late = False  # Whether the server had no more time for this attempt, but there is time for another.

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -25,11 +25,12 @@ from .home import Home, home_here
 from .info import SessionInfo, shortened
 from .lifecycle import Cause, Lifecycle, State
 from .losses import loss, terminated
+from .news import News
 from .rivals import Rivals
 from .statistics import Totals
 from .task import SessionTask
 from .telling import Teller
-from .watches import IdleClock, ToolChanges, is_alive
+from .watches import IdleClock, SessionObserver, ToolChanges, is_alive
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -37,30 +38,6 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
     from .listing import SharedListing, ToolListing
-
-
-class SessionObserver(Protocol):
-    """Callbacks for what a session discovers about its server."""
-
-    def known_version(self, owner: SessionOwner) -> str:
-        """The protocol version that the server spoke last; empty where that is not known."""
-        ...
-
-    def negotiated(self, owner: SessionOwner) -> None:
-        """The server is open, and its protocol version known."""
-        ...
-
-    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
-        """The server listed its tools."""
-        ...
-
-    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
-        """The server could not be opened."""
-        ...
-
-    async def tools_changed(self, owner: SessionOwner) -> None:
-        """The server announced a change of its tools. Runs in the owner's task as long as the session is open."""
-        ...
 
 
 class SessionOwner:
@@ -76,7 +53,7 @@ class SessionOwner:
         rivals: What may be in the way of the session at its server.
         observer: Hears what the session discovers about the server.
         generation: How often a session of this key was opened before.
-        known_generation: The last one that its users know of.
+        news: What its users know of that.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
     """
@@ -93,7 +70,7 @@ class SessionOwner:
         rivals: Rivals,
         observer: SessionObserver,
         generation: int,
-        known_generation: int = 1,
+        news: News | None = None,
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
@@ -113,8 +90,8 @@ class SessionOwner:
         self.lifecycle: Lifecycle = Lifecycle(generation, on_change)
         self.connection: Connection | None = None
         """The connection while the session is open, and while an open one is being closed."""
-        self.known_generation: int = known_generation
-        """The last generation that the session's users were told of; a newer one is news to who comes next."""
+        self.news: News = news or News()
+        """What the next user of the session knows of its losses."""
         self.leases = 0
         self.in_flight = 0
         self.calls = 0
@@ -208,7 +185,7 @@ class SessionOwner:
             case Cause.UNNEEDED:
                 return True
             case Cause.IDLE | Cause.EVICTED:
-                return self.holds_state or self.generation > self.known_generation
+                return self.holds_state or self.news.is_due(self.generation)
             case _:
                 return False
 

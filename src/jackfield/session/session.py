@@ -154,7 +154,7 @@ class Session:
     @property
     def state_lost(self) -> bool:
         """Whether state behind it was lost and no result or error of this session has said so yet."""
-        return self._caller.current_generation > self._caller.known_generation
+        return self._caller.news.is_due(self._caller.current_generation)
 
     def acknowledge(self) -> None:
         """Say that you know of the lost state: the next call is made, and its result has no `state_lost`.
@@ -167,17 +167,15 @@ class Session:
     @property
     def knows_of_end(self) -> bool:
         """Whether a result or error of this session has said that it ended as it is open now, or was last."""
-        return self._caller.known_generation > self._owner.generation
+        return self._caller.news.known > self._owner.generation
 
     def note_loss(self) -> None:
         """State that its user counts on is not behind this session; the next result says so."""
-        self._caller.known_generation = min(self._caller.known_generation, self._owner.generation - 1)
+        self._caller.news.lose(self._owner.generation)
 
     def take_loss(self) -> bool:
         """Whether `state_lost`; called by what tells the user, so that from here on it counts as told."""
-        lost = self.state_lost
-        self._caller.is_told(self._caller.current_generation)
-        return lost
+        return self._caller.news.tell(self._caller.current_generation)
 
     @property
     def protocol_version(self) -> str:

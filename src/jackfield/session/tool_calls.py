@@ -100,7 +100,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
     if heard:
         owner.events.emit(CallStarted(**owner.tell.about, tool=name, call_number=number))
     failure: JackfieldError | None = None
-    generation = caller.known_generation
+    known = caller.news.known
     try:
         with span(f"call_tool {name}", server_name):
             answer = await caller.request(
@@ -121,9 +121,9 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
             )
         result = ToolResult.of(answer, server_name=server_name, tool_name=name)
         result.generation = owner.generation
-        if owner.generation > generation:
+        if owner.generation > known:
             result.state_lost = True
-            caller.is_told(owner.generation)
+            caller.news.tell(owner.generation)
         if listing is not None and not result.is_error:
             is_given = "structured_content" in result.model_fields_set
             problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)

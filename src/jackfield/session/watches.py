@@ -5,22 +5,47 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from ..changed import Changed
-from ..errors import AuthenticationError
+from ..errors import AuthenticationError, JackfieldError
 from .eras import ping
 from .lifecycle import Cause, State
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
+    from .listing import ToolListing
     from .owner import SessionOwner
 
 # Several changes of the tools within this time lead to one listing.
 _RELIST_SECONDS = 0.05
+
+
+class SessionObserver(Protocol):
+    """Callbacks for what a session discovers about its server."""
+
+    def known_version(self, owner: SessionOwner) -> str:
+        """The protocol version that the server spoke last; empty where that is not known."""
+        ...
+
+    def negotiated(self, owner: SessionOwner) -> None:
+        """The server is open, and its protocol version known."""
+        ...
+
+    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """The server listed its tools."""
+        ...
+
+    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
+        """The server could not be opened."""
+        ...
+
+    async def tools_changed(self, owner: SessionOwner) -> None:
+        """The server announced a change of its tools. Runs in the owner's task as long as the session is open."""
+        ...
 
 
 class IdleClock:

@@ -21,6 +21,7 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
 
+from ..changed import Changed
 from ..config.launch import inherited_environment
 from ..config.servers import StdioConfig, launch_of_config
 from ..masking import inherited_secrets, keep_secret
@@ -207,8 +208,8 @@ class _LineWriter(MessageWriter):
         self._pending = bytearray()
         self._queued_bytes = 0
         self._written_bytes = 0
-        self._work = anyio.Event()
-        self._progress = anyio.Event()
+        self._work = Changed()
+        self._progress = Changed()
         self._closed = False
         self._broken = False
 
@@ -268,9 +269,7 @@ class _LineWriter(MessageWriter):
     async def flush_forever(self) -> None:
         """Write what did not fit into the pipe at once, in order."""
         while not self._broken:
-            if not self._pending:
-                self._work = anyio.Event()
-                await self._work.wait()
+            await self._work.until(lambda: bool(self._pending))
             try:
                 await anyio.wait_writable(self._child.stdin)
             except (anyio.ClosedResourceError, OSError):
@@ -279,8 +278,7 @@ class _LineWriter(MessageWriter):
                 taken = self._write_now(self._pending)
                 del self._pending[:taken]
                 self._written_bytes += taken
-            progress, self._progress = self._progress, anyio.Event()
-            progress.set()
+            self._progress.set()
 
     async def aclose(self) -> None:
         self._closed = True
