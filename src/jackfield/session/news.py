@@ -22,7 +22,7 @@ class News:
     """
 
     def __init__(self, known: int = 1) -> None:
-        self.known = known
+        self.known: int = known
         """The generation whose state the user counts on; a newer one is news."""
 
     def is_due(self, generation: int) -> bool:
