@@ -15,6 +15,8 @@ from .masking import mask, masked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ItemT = TypeVar("_ItemT")
+
 MAX_QUOTE_CHARS = 400
 
 STATE_GONE = "Anything the server kept for it before (transactions, open files, logins) is gone."
@@ -61,6 +63,11 @@ def in_short(problems: Sequence[str], count: int = 3) -> str:
     """The first of several problems, in one line."""
     more = f" (and {len(problems) - count} more)" if len(problems) > count else ""
     return "; ".join(problems[:count]) + more
+
+
+def _items(given: Sequence[_ItemT]) -> list[_ItemT]:
+    """A list of its own; one text is one item."""
+    return cast("list[_ItemT]", [given]) if isinstance(given, str) else list(given)
 
 
 def how_ended(exit_code: int) -> str:
@@ -234,7 +241,7 @@ class AuthenticationError(JackfieldError):
 
     def __init__(self, message: str, *, required_scopes: Sequence[str] = (), **details: Unpack[Details]) -> None:
         super().__init__(message, **details)
-        self.required_scopes: list[str] = list(required_scopes)
+        self.required_scopes: list[str] = _items(required_scopes)
 
 
 class SessionTerminatedError(JackfieldError):
@@ -284,7 +291,7 @@ class UnknownToolError(JackfieldError, LookupError):
 
     def __init__(self, message: str, *, candidates: Sequence[str] = (), **details: Unpack[Details]) -> None:
         super().__init__(message, **details)
-        self.candidates: list[str] = list(candidates)
+        self.candidates: list[str] = _items(candidates)
 
 
 class InvalidArgumentsError(JackfieldError, ValueError):
@@ -294,7 +301,7 @@ class InvalidArgumentsError(JackfieldError, ValueError):
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), **details: Unpack[Details]) -> None:
         super().__init__(message, **details)
-        self.problems: list[str] = list(problems)
+        self.problems: list[str] = _items(problems)
 
 
 class ToolError(JackfieldError):
@@ -304,7 +311,7 @@ class ToolError(JackfieldError):
 
     def __init__(self, message: str, *, content: Sequence[object] = (), **details: Unpack[Details]) -> None:
         super().__init__(message, **details)
-        self.content: list[object] = list(content)
+        self.content: list[object] = _items(content)
 
 
 class RequestError(JackfieldError):
@@ -353,3 +360,21 @@ class DaemonError(JackfieldError):
 
 KeeperError = DaemonError
 """The name of `DaemonError` before 0.2."""
+
+
+def listed(what: str, given: Iterable[str]) -> list[str]:
+    """What was given in the place of a list of texts.
+
+    Args:
+        what: The parameter's name.
+        given: One text is none: it would be taken letter by letter.
+
+    Raises:
+        ConfigError: It is not a list of texts.
+    """
+    items: list[object] | None = list(given) if isinstance(given, Iterable) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    if items is None or isinstance(given, str | bytes) or not all(isinstance(item, str) for item in items):
+        hint = f'Put it in a list: {what}=["..."].' if isinstance(given, str) else f'Write it as {what}=["...", "..."].'
+        kind = "one text" if isinstance(given, str) else f"{type(given).__name__}"
+        raise ConfigError(f"{what} is a list of texts, not {kind}.", hint=hint)
+    return cast("list[str]", items)

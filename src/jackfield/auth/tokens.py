@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from mcp.server.auth.provider import AccessToken
 
-from ..errors import ConfigError, JackfieldError, did_you_mean
+from ..errors import ConfigError, JackfieldError, did_you_mean, listed
 from ..plain import as_list, as_strings, as_table
 from .resource import ProtectedResource
 
@@ -74,7 +74,7 @@ class BearerFile:
 
     def __init__(self, path: str | os.PathLike[str], *, required_scopes: Sequence[str] = ()) -> None:
         self._path = Path(path)
-        self.required_scopes: Sequence[str] = tuple(required_scopes)
+        self.required_scopes: Sequence[str] = tuple(listed("required_scopes", required_scopes))
         self._seen: tuple[int, ...] = ()
         self._entries: Mapping[str, _Entry] = {}
         self._wrong: ConfigError | None = None

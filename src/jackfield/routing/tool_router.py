@@ -182,9 +182,10 @@ class ToolRouter(Live):
         parts = [answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
         return "\n\n".join([*parts, note] if note else parts)
 
-    def search(self, queries: Sequence[str], server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
+    def search(self, queries: Sequence[str] | str, server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
         """The tools for each query, best first; starts nothing."""
         catalog = self._manager.catalog
+        queries = [queries] if isinstance(queries, str) else queries
         index = catalog.search(list(self._configs.values()))
         vectors = catalog.vectors(queries)
         only = None if server is None else [server]

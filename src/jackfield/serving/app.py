@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..errors import listed
 from .access import Access, access_by, access_of
 from .backends import Backend
 from .host import SessionHost
@@ -192,6 +193,9 @@ def serve_sessions(
     if stateless and sessions_only:
         raise ValueError("`stateless` and `sessions_only` exclude each other.")
     low_level, routes, access = _low_level(server, path)
+    for what, given in (("allowed_hosts", allowed_hosts), ("allowed_origins", allowed_origins)):
+        if given is not None:
+            listed(what, given)
     access = _access(access, auth, allowed_hosts)
     if keys is not None:
         _share_keys(low_level, keys)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import anyio
 
+from ..errors import listed
+
 if TYPE_CHECKING:
     from types import CoroutineType
 
@@ -48,6 +50,10 @@ class SessionCallbacks:
 
     notification: MessageHandlerFnT | None = None
     """Gets every notification, such as `ToolListChangedNotification`."""
+
+    def __post_init__(self) -> None:
+        if self.roots is not None and not callable(self.roots):
+            listed("roots", self.roots)
 
     def over(self, below: SessionCallbacks) -> SessionCallbacks:
         """These, and those of `below` where none is given here."""

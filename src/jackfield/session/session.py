@@ -33,8 +33,10 @@ from mcp.types import (
 from ..config.servers import BaseServerConfig
 from ..errors import (
     RequestError,
+    listed,
 )
 from ..transport.repairs import take_flaws
+from .arguments import not_by_name
 from .callbacks import hearing
 from .calling import Caller
 from .deadlines import Bound, ProgressReset
@@ -293,6 +295,7 @@ class Session:
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
         self._caller.usable()
+        self._require_names(name, arguments)
         progress = progress_callback and hearing(progress_callback, "progress")
         deadline, settings = self._caller.deadline(call_timeout), self.config.session
         if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
@@ -381,6 +384,7 @@ class Session:
         Raises:
             RequestError: The server does not have it, or an argument is missing.
         """
+        self._require_names(name, arguments)
         given = dict(arguments) if arguments else None
         require_json(self.server_name, f"prompt {name!r}", {"name": name, "arguments": given})
         return self._readable(
@@ -474,6 +478,7 @@ class Session:
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.
         """
         client = self._client()
+        resource_subscriptions = listed("resource_subscriptions", resource_subscriptions)
         if is_modern(client):
             async with client.listen(
                 tools_list_changed=tools_list_changed,
@@ -494,6 +499,10 @@ class Session:
             yield changes
 
     # How requests are made
+
+    def _require_names(self, called: str, arguments: object) -> None:
+        if not isinstance(arguments, Mapping | None):
+            raise not_by_name(called, arguments, server_name=self.server_name)
 
     async def _moved_from(self, home: Home) -> bool:
         """Whether the session is on another loop now than on this one, which is blocked by code that waits for a call.

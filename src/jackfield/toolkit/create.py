@@ -15,7 +15,7 @@ from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTempla
 from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, RequestError, SessionTimeoutError
+from ..errors import ConfigError, JackfieldError, RequestError, SessionTimeoutError, listed
 from ..events import SessionLog
 from ..pool.lease import open_by
 from ..pool.users import SessionUser
@@ -61,9 +61,11 @@ async def create_toolkit(
         ordered: Make calls sequentially, in the order in which they are requested.
 
     Raises:
-        ConfigError: This is not a Jackfield session.
+        ConfigError: This is not a Jackfield session, or `include` or `exclude` is not a list.
         JackfieldError: The server could not be asked.
     """
+    let_in = None if include is None else listed("include", include)
+    keep_out = None if exclude is None else listed("exclude", exclude)
     if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"A toolkit is made of an open session of Jackfield's, not of a {type(session).__name__}.",
@@ -91,8 +93,7 @@ async def create_toolkit(
             yield session
 
         tools += await prompt_tools(session, opened)
-    let_in = list(config.include if include is None else include)
-    keep_out = list(config.exclude if exclude is None else exclude)
+    let_in, keep_out = config.include if let_in is None else let_in, config.exclude if keep_out is None else keep_out
     return Toolkit(tool for tool in tools if is_wanted(tool, let_in, keep_out))
 
 

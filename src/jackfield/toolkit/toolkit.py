@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean
+from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean, listed
 from ..extras import extra_needed
 from ..live import Live
 from ..session.hooks import CallHook
@@ -156,7 +156,8 @@ class Toolkit(Live):
         predicate: Callable[[Tool], bool] | None = None,
     ) -> Toolkit:
         """The tools whose own or unique name matches a glob of `include` (all if empty) and none of `exclude`."""
-        kept = [tool for tool in self if is_wanted(tool, list(include), list(exclude))]
+        let_in, keep_out = listed("include", include), listed("exclude", exclude)
+        kept = [tool for tool in self if is_wanted(tool, let_in, keep_out)]
         return self._of_named(tool for tool in kept if predicate is None or predicate(tool))
 
     def renamed(self, names: Mapping[str, str]) -> Toolkit:
