@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -22,6 +22,7 @@ from mcp.types import (
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
+from pydantic_core import from_json
 
 from ..errors import RequestError
 from ..plain import readable_json
@@ -104,6 +105,13 @@ class ReadMessage(NamedTuple):
 
 def read_message(text: bytes | bytearray) -> ReadMessage | None:
     """The message that a text is; `None` where it is none."""
+    try:
+        value: object = from_json(text)
+        if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 3 and "result" in value:
+            # An answer. Which of four messages it is costs the adapter more than all else about it.
+            return ReadMessage(JSONRPCResponse.model_validate(value, by_name=False), is_as_written=True)
+    except ValueError:
+        pass
     try:
         return ReadMessage(jsonrpc_message_adapter.validate_json(text, by_name=False), is_as_written=True)
     except ValueError:

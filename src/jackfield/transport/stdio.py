@@ -25,7 +25,7 @@ from ..changed import Changed
 from ..config.launch import inherited_environment
 from ..config.servers import StdioConfig, launch_of_config
 from ..masking import inherited_secrets, keep_secret
-from .child import ChildProcess, read_some
+from .child import ChildProcess, PipeReader, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
@@ -95,7 +95,7 @@ class _LineReader(MessageReader):
     """The SDK's read stream over the child's stdout."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
-        self._child = child
+        self._pipe = PipeReader(child.stdout)
         self._report = report
         self._buffer = bytearray()
         self._searched = 0
@@ -116,7 +116,7 @@ class _LineReader(MessageReader):
         """End the stream for whoever reads it."""
         if not self._stopped:
             self._stopped = True
-            anyio.notify_closing(self._child.stdout)
+            self._pipe.stop()
 
     async def receive(self) -> SessionMessage | Exception:
         """The next message.
@@ -183,7 +183,7 @@ class _LineReader(MessageReader):
         if self._stopped:
             return False
         try:
-            data = await read_some(self._child.stdout)
+            data = await self._pipe.read()
         except (OSError, anyio.ClosedResourceError):
             return False
         if self._decoder is not None:
