@@ -65,7 +65,7 @@ _HOMES = {
         "ToolsChanged",
     ),
     "manager": ("CatalogRefresh", "MCPClientSessionManager"),
-    "pool.blocking": ("BlockingSession",),
+    "pool.blocking_session": ("BlockingSession",),
     "pool.session_manager": ("SessionManager",),
     "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
@@ -135,7 +135,7 @@ if TYPE_CHECKING:
         ToolsChanged,
     )
     from .manager import CatalogRefresh, MCPClientSessionManager
-    from .pool.blocking import BlockingSession
+    from .pool.blocking_session import BlockingSession
     from .pool.session_manager import SessionManager
     from .router import Router
     from .session.callbacks import SessionCallbacks

@@ -172,6 +172,12 @@ class MCPClientSessionManager(SessionManager):
             describe=describe,
         )
 
+    def refresh_catalog_sync(
+        self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
+    ) -> CatalogRefresh:
+        """As `refresh_catalog`; waits for it."""
+        return self._blocking.run(lambda: self.refresh_catalog(servers, at_once=at_once))
+
     async def refresh_catalog(
         self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
     ) -> CatalogRefresh:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 
 import pytest
-from tests.conftest import everything
+from tests.conftest import everything, everything_in_process
 
 from jackfield import Catalog, MCPClientSessionManager, MCPConfig
 
@@ -106,3 +106,14 @@ def test_without_closing_the_servers_end_with_the_event_loop(tmp_path: Path) -> 
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1 2\n", "")
     # That no server runs on is checked after every test.
+
+
+async def test_a_manager_can_be_opened_and_closed_without_a_block() -> None:
+    manager = MCPClientSessionManager(MCPConfig(servers=[everything_in_process()]))
+    assert await manager.open() is manager
+    for _ in range(2):
+        async with manager.open_session("everything", key="k") as session:
+            assert await session.ping() > 0
+    assert manager.stats().opened == 1
+    await manager.close()
+    assert manager.sessions() == []

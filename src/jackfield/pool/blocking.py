@@ -1,153 +1,204 @@
-"""Sessions for scripts without an event loop: the same calls, each waiting for its result."""
+"""Sessions for code without an event loop: they live on one in another thread, and each call waits for its result.
+
+`BlockingSession` is generated from `Session`; here is what its methods stand on.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
+from ..errors import SessionTerminatedError
+from ..session.home import BlockedLoopError
 from ..session.losses import forked
-from .portal import run_there
+from .portal import held_there, run_there, run_there_reporting
 
 if TYPE_CHECKING:
-    from mcp.types import (
-        CompleteResult,
-        GetPromptResult,
-        ListPromptsResult,
-        ListResourcesResult,
-        ListResourceTemplatesResult,
-        ListToolsResult,
-        PromptReference,
-        ReadResourceResult,
-        ResourceTemplateReference,
-    )
+    from mcp.shared.dispatcher import ProgressFnT
 
-    from ..session.results import ToolResult
     from ..session.session import Session
-    from .lease import SessionLease
 
 _T = TypeVar("_T")
+_Progress = tuple[float, float | None, str | None]
+_TwinT = TypeVar("_TwinT")
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+ProgressListener = Callable[[float, float | None, str | None], Awaitable[None] | None]
+"""Called with `(progress, total, message)` in the thread that waits for the call, so that it may block."""
 
 
-class BlockingSession:
-    """A session whose methods block; see `Session` for what each does."""
+class BlockingLoop:
+    """The event loop in another thread on which blocking calls are made.
 
-    def __init__(self, session: Session, portal: BlockingPortal) -> None:
-        self._session = session
+    Args:
+        portal: Reaches it.
+        thread_id: The thread that it runs in.
+    """
+
+    def __init__(self, portal: BlockingPortal, thread_id: int) -> None:
         self._portal = portal
+        self._thread_id = thread_id
         self._process_id = os.getpid()
+        self.is_left: bool = False
+        """Whether the block that it was entered for has ended."""
+
+    def call(self, function: Callable[[], Awaitable[_T]], server_name: str | None = None) -> _T:
+        """Run a function there and wait for its result; an interrupt of the wait, such as Ctrl-C, cancels it there.
+
+        Raises:
+            BlockedLoopError: This is called on that very loop.
+            SessionTerminatedError: Its block has been left, or this process is a fork.
+        """
+        self._check(server_name)
+
+        async def call() -> _T:
+            return await function()
+
+        return run_there(self._portal, call)
+
+    def call_reporting(
+        self,
+        function: Callable[[ProgressFnT], Awaitable[_T]],
+        listener: ProgressListener,
+        server_name: str | None = None,
+    ) -> _T:
+        """As `call`, with a listener for the progress; what the listener raises goes no further than the log."""
+        self._check(server_name)
+
+        async def call(report: Callable[[_Progress], None]) -> _T:
+            async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+                report((progress, total, message))
+
+            return await function(on_progress)
+
+        def tell(progress: _Progress) -> None:
+            try:
+                answer = listener(*progress)
+                if answer is not None:
+                    self.call(lambda: answer, server_name)
+            except Exception:
+                logger.exception("[MCP] The progress callback failed")
+
+        return run_there_reporting(self._portal, call, tell)
+
+    @contextmanager
+    def held(self, context: AbstractAsyncContextManager[_T], server_name: str | None = None) -> Generator[_T]:
+        """Enter and leave a context manager there.
+
+        Raises:
+            BlockedLoopError: This is called on that very loop.
+            SessionTerminatedError: Its block has been left, or this process is a fork.
+        """
+        self._check(server_name)
+        with held_there(self._portal, context) as value:
+            yield value
+
+    def _check(self, server_name: str | None) -> None:
+        if os.getpid() != self._process_id:
+            # The thread that would make the call is not in this process.
+            raise forked(self._process_id, server_name)
+        if threading.get_ident() == self._thread_id:
+            raise BlockedLoopError(
+                "A blocking session was called on the event loop that serves it, which would wait for ever. Nothing "
+                "was sent. In an async callback, await the methods of `session.session` instead."
+            )
+        if self.is_left:
+            raise SessionTerminatedError(
+                "The block of this session was left.",
+                server_name=server_name,
+                sent=False,
+                hint="Use a session inside its `with` block.",
+            )
+
+
+class BlockingCalls:
+    """How a blocking session makes its calls."""
+
+    def __init__(self, session: Session, loop: BlockingLoop) -> None:
+        self._session = session
+        self._loop = loop
 
     def __repr__(self) -> str:
         return f"<Blocking{repr(self._session)[1:]}"
 
     @property
     def session(self) -> Session:
-        """The session itself, for its properties."""
+        """The session itself, for async callbacks that run on its event loop."""
         return self._session
 
-    @property
-    def server_name(self) -> str:
-        """The name in the configuration."""
-        return self._session.server_name
+    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        return self._loop.call(function, self._session.server_name)
 
-    @property
-    def protocol_version(self) -> str:
-        """The version negotiated with the server."""
-        return self._session.protocol_version
+    def _call_reporting(
+        self, listener: ProgressListener | None, function: Callable[[ProgressFnT | None], Awaitable[_T]]
+    ) -> _T:
+        if listener is None:
+            return self._call(lambda: function(None))
+        return self._loop.call_reporting(function, listener, self._session.server_name)
 
-    @property
-    def state_lost(self) -> bool:
-        """Whether state behind it was lost and no result or error has said so yet."""
-        return self._session.state_lost
+    @contextmanager
+    def _iterate(self, context: AbstractAsyncContextManager[AsyncIterator[_T]]) -> Generator[Iterator[_T]]:
+        with self._loop.held(context, self._session.server_name) as values:
+            yield self._each(values)
 
-    def acknowledge(self) -> None:
-        """Say that you know of the lost state."""
-        self._session.acknowledge()
+    def _each(self, values: AsyncIterator[_T]) -> Iterator[_T]:
+        async def next_value() -> tuple[_T] | None:
+            try:
+                return (await anext(values),)
+            except StopAsyncIteration:
+                return None
 
-    def _call(self, function: Callable[..., Awaitable[_T]], *args: Any, **options: Any) -> _T:
-        if os.getpid() != self._process_id:
-            # The thread that would make the call is none of this process.
-            raise forked(self._process_id, self.server_name)
+        while (value := self._call(next_value)) is not None:
+            yield value[0]
 
-        async def call() -> _T:
-            return await function(*args, **options)
 
-        return run_there(self._portal, call)
+class BlockingContext(Generic[_T, _TwinT]):
+    """An async context manager for `with`: it is entered and left on an event loop in another thread.
 
-    def list_tools(self, *, call_timeout: float | None = None) -> ListToolsResult:
-        """List all tools."""
-        return self._call(self._session.list_tools, call_timeout=call_timeout)
+    Blocks that share their `portals` share one loop and its thread, which end with the last of them.
 
-    def call_tool(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, call_timeout: float | None = None
-    ) -> ToolResult:
-        """Call one tool."""
-        return self._call(self._session.call_tool, name, arguments, call_timeout=call_timeout)
+    Args:
+        context: The async context manager.
+        portals: Start the thread.
+        twin: Makes what the block gets of what the context manager gives.
+    """
 
-    def list_resources(self, *, call_timeout: float | None = None) -> ListResourcesResult:
-        """List all resources."""
-        return self._call(self._session.list_resources, call_timeout=call_timeout)
-
-    def list_resource_templates(self, *, call_timeout: float | None = None) -> ListResourceTemplatesResult:
-        """List all resource templates."""
-        return self._call(self._session.list_resource_templates, call_timeout=call_timeout)
-
-    def read_resource(self, uri: str, *, call_timeout: float | None = None) -> ReadResourceResult:
-        """Read one resource."""
-        return self._call(self._session.read_resource, uri, call_timeout=call_timeout)
-
-    def list_prompts(self, *, call_timeout: float | None = None) -> ListPromptsResult:
-        """List all prompts."""
-        return self._call(self._session.list_prompts, call_timeout=call_timeout)
-
-    def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
-    ) -> GetPromptResult:
-        """Fill in one prompt."""
-        return self._call(self._session.get_prompt, name, arguments, call_timeout=call_timeout)
-
-    def complete(
+    def __init__(
         self,
-        ref: ResourceTemplateReference | PromptReference,
-        argument: Mapping[str, str],
-        context_arguments: Mapping[str, str] | None = None,
-        *,
-        call_timeout: float | None = None,
-    ) -> CompleteResult:
-        """Ask how an argument may go on."""
-        return self._call(self._session.complete, ref, argument, context_arguments, call_timeout=call_timeout)
-
-    def ping(self, *, call_timeout: float | None = None) -> float:
-        """Make one round trip; returns its seconds."""
-        return self._call(self._session.ping, call_timeout=call_timeout)
-
-
-class BlockingLease:
-    """The result of `open_session_sync()`: a context manager that runs an event loop in a separate thread."""
-
-    def __init__(self, lease: SessionLease, portals: BlockingPortalProvider) -> None:
-        self._lease = lease
+        context: AbstractAsyncContextManager[_T, Any],
+        portals: BlockingPortalProvider,
+        twin: Callable[[_T, BlockingLoop], _TwinT],
+    ) -> None:
+        self._context = context
         self._portals = portals
+        self._twin = twin
         self._stack = ExitStack()
         self._process_id = 0
+        self._is_entered = False
 
-    def __enter__(self) -> BlockingSession:
+    def __enter__(self) -> _TwinT:
         with ExitStack() as stack:
             portal = stack.enter_context(self._portals)
-            # Before it is entered: Ctrl-C may come right after. To leave a lease that was not entered does nothing.
-            stack.callback(portal.call, self._lease.__aexit__, None, None, None)
-            session = run_there(portal, self._lease.__aenter__)
+            # Before it is entered: Ctrl-C may come right after.
+            stack.callback(portal.call, self._leave)
+            value, thread_id = run_there(portal, self._enter)
+            loop = BlockingLoop(portal, thread_id)
+            stack.callback(setattr, loop, "is_left", True)
             self._process_id = os.getpid()
             self._stack = stack.pop_all()
         _keep_in_forks()
         _entered.add(self)
-        return BlockingSession(session, portal)
+        return self._twin(value, loop)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -155,17 +206,52 @@ class BlockingLease:
         if os.getpid() == self._process_id:  # otherwise the thread and the session are the parent's
             self._stack.close()
 
+    async def _enter(self) -> tuple[_T, int]:
+        value = await self._context.__aenter__()
+        self._is_entered = True
+        return value, threading.get_ident()
 
-_entered: WeakSet[BlockingLease] = WeakSet()
+    async def _leave(self) -> None:
+        if self._is_entered:
+            self._is_entered = False
+            await self._context.__aexit__(None, None, None)
+
+
+class BlockingWays:
+    """How a manager is used by code without an event loop: all its blocks share one loop in another thread."""
+
+    def __init__(self) -> None:
+        self._portals = BlockingPortalProvider()
+        self._process_id = os.getpid()
+
+    def context(
+        self, context: AbstractAsyncContextManager[_T, Any], twin: Callable[[_T, BlockingLoop], _TwinT]
+    ) -> BlockingContext[_T, _TwinT]:
+        """The async context manager for `with`; see `BlockingContext`."""
+        return BlockingContext(context, self._portals_here(), twin)
+
+    def run(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Run a function on the loop; outside of all blocks on one that ends with it."""
+        with self._portals_here() as portal:
+            return run_there(portal, function)
+
+    def _portals_here(self) -> BlockingPortalProvider:
+        if self._process_id != os.getpid():
+            # The thread of another process does not run in this one.
+            self.__init__()
+        return self._portals
+
+
+_entered: WeakSet[BlockingContext[Any, Any]] = WeakSet()
 
 
 @cache
 def _keep_in_forks() -> None:
-    """Let no fork drop a lease, not even at its end: anyio's portal would wait for its thread, which a fork has not."""
+    """Let no fork drop a context, not even at its end: anyio's portal would wait for its thread, which it lacks."""
     import ctypes
 
     def keep() -> None:
-        for lease in _entered:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(lease))
+        for context in _entered:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))
 
     os.register_at_fork(after_in_child=keep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .loop_thread import LoopUse
     from .registry import SessionRegistry
     from .users import SessionUser
+
+
+_SessionT = TypeVar("_SessionT")
+_OtherT = TypeVar("_OtherT")
 
 
 @asynccontextmanager
@@ -126,14 +130,14 @@ class SessionLease:
             await wait_uncancelled(use.leave())
 
 
-class OpenedSessions(Mapping[str, "Session"]):
+class OpenedSessions(Mapping[str, _SessionT]):
     """The sessions that opened, by server name; `errors` says which did not, and why."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, _SessionT] = {}
         self.errors: dict[str, JackfieldError] = {}
 
-    def __getitem__(self, server_name: str) -> Session:
+    def __getitem__(self, server_name: str) -> _SessionT:
         """The session of that server.
 
         Raises:
@@ -162,9 +166,16 @@ class OpenedSessions(Mapping[str, "Session"]):
     def __repr__(self) -> str:
         return f"<OpenedSessions {list(self._sessions)} failed={list(self.errors)}>"
 
-    def add(self, server_name: str, session: Session) -> None:
+    def add(self, server_name: str, session: _SessionT) -> None:
         """Add a session that was opened."""
         self._sessions[server_name] = session
+
+    def mapped(self, function: Callable[[_SessionT], _OtherT]) -> OpenedSessions[_OtherT]:
+        """The same, with what the function makes of each session."""
+        mapped: OpenedSessions[_OtherT] = OpenedSessions()
+        mapped._sessions = {name: function(session) for name, session in self._sessions.items()}
+        mapped.errors = self.errors
+        return mapped
 
 
 class SessionGroup:
@@ -179,8 +190,8 @@ class SessionGroup:
             lease.user = user
         return self
 
-    async def __aenter__(self) -> OpenedSessions:
-        opened = OpenedSessions()
+    async def __aenter__(self) -> OpenedSessions[Session]:
+        opened: OpenedSessions[Session] = OpenedSessions()
 
         holder = current_task()
 

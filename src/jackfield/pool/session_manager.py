@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from weakref import WeakSet
-
-from anyio.from_thread import BlockingPortalProvider
 
 from ..catalog.store import Catalog
 from ..config.keys import SIX_HOURS, implausible
@@ -26,12 +23,16 @@ from ..session.info import SessionInfo
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.statistics import ManagerStats, Totals
-from .blocking import BlockingLease
+from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
-from .lease import SessionGroup, SessionLease
+from .lease import OpenedSessions, SessionGroup, SessionLease
 from .loop_thread import LoopThread, LoopUse
 from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
 from .users import SessionUser
+
+if TYPE_CHECKING:
+    from ..session.session import Session
+    from .blocking_session import BlockingSession
 
 DEFAULT_MAX_SESSIONS = 100
 
@@ -103,8 +104,8 @@ class SessionManager(Live):
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._users: WeakSet[SessionUser] = WeakSet()
         self._keepers: WeakSet[SessionUser] = WeakSet()
-        self._portals: BlockingPortalProvider | None = None
-        self._portals_of = os.getpid()
+        self._blocking = BlockingWays()
+        self._entered_blocking: BlockingContext[Self, None] | None = None
         self.loop_thread: LoopThread = LoopThread()
         """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
         self._apart: dict[LoopUse, SessionRegistry] = {}
@@ -135,6 +136,14 @@ class SessionManager(Live):
         for use in list(self._apart):
             await wait_uncancelled(use.leave())
         self._events.close()
+
+    async def open(self) -> Self:
+        """Enter the manager where there is no block to enter it for; `close()` leaves it."""
+        return await self.__aenter__()
+
+    async def close(self) -> None:
+        """Leave the manager: all its sessions are closed."""
+        await self.__aexit__(None, None, None)
 
     # Opening
 
@@ -213,17 +222,64 @@ class SessionManager(Live):
         ]
         return SessionGroup(dict(zip(names, leases, strict=True)))
 
-    def open_session_sync(
-        self, server: str | BaseServerConfig, *, key: str | None = None, callbacks: SessionCallbacks | None = None
-    ) -> BlockingLease:
-        """The same for code without an event loop: `with manager.open_session_sync("x") as session:`.
+    # The same for code without an event loop
 
-        Nested blocks of one manager share one event loop, in a thread that ends with the last of them.
+    def __enter__(self) -> Self:
+        entered = self._blocking.context(self, lambda _, __: None)
+        entered.__enter__()
+        self._entered_blocking = entered
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._entered_blocking is not None:
+            entered, self._entered_blocking = self._entered_blocking, None
+            entered.__exit__(exc_type, exc, traceback)
+
+    def open_session_sync(
+        self,
+        server: str | BaseServerConfig,
+        *,
+        key: str | None = None,
+        callbacks: SessionCallbacks | None = None,
+        hooks: Sequence[CallHook] = (),
+        acquire_timeout: float | None = None,
+    ) -> BlockingContext[Session, BlockingSession]:
+        """As `open_session`, for `with` instead of `async with`: the methods of the session wait for their results.
+
+        The session lives on an event loop in another thread, which all blocks of this manager share and which ends with
+        the last of them. It can be used where an event loop runs, too, such as in a notebook; the call blocks it.
         """
-        if self._portals is None or self._portals_of != os.getpid():
-            # A thread of another process is none here.
-            self._portals, self._portals_of = BlockingPortalProvider(), os.getpid()
-        return BlockingLease(self.open_session(server, key=key, callbacks=callbacks), self._portals)
+        from .blocking_session import BlockingSession
+
+        lease = self.open_session(server, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
+        return self._blocking.context(lease, BlockingSession)
+
+    def open_sessions_sync(
+        self,
+        servers: Sequence[str | BaseServerConfig] | None = None,
+        *,
+        key: str | None = None,
+        callbacks: SessionCallbacks | None = None,
+        hooks: Sequence[CallHook] = (),
+        acquire_timeout: float | None = None,
+    ) -> BlockingContext[OpenedSessions[Session], OpenedSessions[BlockingSession]]:
+        """As `open_sessions`, for `with` instead of `async with`."""
+        from .blocking_session import BlockingSession
+
+        group = self.open_sessions(servers, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
+        return self._blocking.context(
+            group, lambda opened, loop: opened.mapped(lambda session: BlockingSession(session, loop))
+        )
+
+    def close_idle_sync(self) -> int:
+        """As `close_idle`; waits for it."""
+        return self._blocking.run(self.close_idle)
+
+    def close_session_sync(self, server_name: str, key: str) -> bool:
+        """As `close_session`; waits for it."""
+        return self._blocking.run(lambda: self.close_session(server_name, key))
 
     # Knowing
 

@@ -131,6 +131,8 @@ class _ServerRun:
         cause = root_cause(error)
         happened = f"raised {type(cause).__name__}: {cause}".rstrip(": ")
         output = "".join(traceback.format_exception(cause))
+        # A child process would have written it there.
+        self._report.stderr.add(output.encode())
         name = self._config.server_name
         if not self.has_answered:
             return ServerStartError(
