@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import SERVERS
 
 import jackfield
 
@@ -36,6 +37,30 @@ def test_a_config_can_be_read_and_a_manager_made_without_the_sdk() -> None:
     )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"mcp", "autogen_core", "httpx2"} & set(modules)
+
+
+def test_the_core_manager_opens_sessions_without_what_is_above_it() -> None:
+    code = (
+        "import anyio, sys\n"
+        "from jackfield import SessionManager, StdioConfig\n"
+        "async def main():\n"
+        "    everything = StdioConfig(server_name='a', command=sys.executable, args=sys.argv[1:])\n"
+        "    async with SessionManager() as manager, manager.open_session(everything, key='k') as session:\n"
+        "        await session.list_tools()\n"
+        "        assert manager.stats().active == 1\n"
+        "anyio.run(main)\n"
+        "print(' '.join(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(SERVERS / "everything.py")]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    rooms = {name.split(".")[1] for name in modules if name.startswith("jackfield.")}
+    assert "transport" in rooms
+    assert not {"toolkit", "routing", "adapters", "manager", "router"} & rooms
+
+
+@pytest.mark.parametrize("core", ["SessionManager", "MCPClientSessionManager"])
+def test_a_manager_is_shown_by_its_own_name(core: str) -> None:
+    assert repr(getattr(jackfield, core)()).startswith(f"<{core} ")
 
 
 def test_type_checkers_and_the_lazy_table_agree() -> None:
