@@ -2,7 +2,8 @@
 
 pytest-timeout bounds the body of a test (`timeout_func_only`). Its one timer for a whole test could fire while a
 failure is being reported, which is an error of pytest itself: the run ended there. Setup and teardown are bounded here,
-each for itself and with nothing of pytest's own reporting in between.
+each for itself and with nothing of pytest's own reporting in between. What no signal reaches ends its worker
+(`faulthandler_exit_on_timeout`), which costs the test that it ran, as any other death of a worker does.
 """
 
 from __future__ import annotations

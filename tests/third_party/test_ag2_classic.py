@@ -14,7 +14,7 @@ RUN = Path(__file__).parents[1] / "adapters" / "ag2_classic" / "run.sh"
 pytestmark = pytest.mark.third_party
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(240)
 def test_the_contract_and_the_code_of_its_documentation_hold_there() -> None:
     # What was asked of this pytest is not asked of that one.
     plain = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
