@@ -130,6 +130,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["JACKFIELD_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each client of HTTP loads all of the system's certificate authorities, for which no test has a use: 20 ms."""
+    os.environ["SSL_CERT_DIR"] = str(tmp_path_factory.mktemp("authorities"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """No child or grandchild process, descriptor or thread outlives a test."""

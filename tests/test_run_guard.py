@@ -100,19 +100,8 @@ def test_what_hangs_or_dies_costs_one_test(workers: int, tmp_path: Path) -> None
         for name in "abcd":
             (tmp_path / f"test_{name}.py").write_text(DEAF if name == "d" else DEATH)
     command = [sys.executable, "-m", "pytest", "-c", str(OURS / "pyproject.toml"), "--rootdir", str(tmp_path)]
-    command += [
-        "-o",
-        "timeout=1",
-        "-o",
-        "faulthandler_timeout=6",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:cov",
-        "-n",
-        str(workers),
-    ]
-    command += ["--dist", "loadscope", "--no-loadscope-reorder", str(tmp_path)]
+    command += ["-o", "timeout=1", "-o", "faulthandler_timeout=10", "-p", "no:cacheprovider", "-p", "no:cov"]
+    command += ["-n", str(workers), "--dist", "loadscope", "--no-loadscope-reorder", str(tmp_path)]
     wide = {**os.environ, "COLUMNS": "200"}
     run = subprocess.run(command, cwd=tmp_path, env=wide, capture_output=True, text=True, timeout=100)
     assert run.returncode == 1, run.stdout + run.stderr

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,22 +32,48 @@ HEADERS = {"accept": "application/json, text/event-stream", "content-type": "app
 MODERN = "2026-07-28"
 
 
+class Server(uvicorn.Server):
+    """One that ends when it is told to, and not at its next look ten times a second."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2, access_log=True))
+        self._told = anyio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with anyio.move_on_after(0.1):
+                await self._told.wait()
+
+
+@asynccontextmanager
+async def all_listening(apps: Sequence[Any]) -> AsyncGenerator[list[str]]:
+    """Serves ASGI applications on loopback, and ends them at the same time; gives their addresses."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in apps]
+        servers = [Server(app) for app in apps]
+        async with anyio.create_task_group() as tasks:
+            for listener, server in zip(listeners, servers, strict=True):
+                listener.bind(("127.0.0.1", 0))
+                tasks.start_soon(server.serve, [listener])
+            await until(lambda: all(server.started for server in servers), 20)
+            try:
+                yield [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+            finally:
+                for server in servers:
+                    server.end()
+
+
 @asynccontextmanager
 async def listening(app: Any) -> AsyncGenerator[str]:
     """Serves an ASGI application on loopback; gives its address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2, access_log=True)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
-            with anyio.fail_after(20):
-                while not server.started:
-                    await anyio.sleep(0.01)
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                server.should_exit = True
+    async with all_listening([app]) as [url]:
+        yield url
 
 
 async def until(condition: Any, seconds: float = 10.0) -> None:
@@ -309,9 +335,8 @@ async def instances(
     """
     gate, shared = Gate(), Backend()
     served = [serve_sessions(server(gate), backend() if backend else shared, **options) for _ in range(count)]
-    async with AsyncExitStack() as stack:
-        urls = [await stack.enter_async_context(listening(one)) + "/mcp" for one in served]
-        yield Instances(served, urls, gate)
+    async with all_listening(served) as urls:
+        yield Instances(served, [f"{url}/mcp" for url in urls], gate)
 
 
 @dataclass

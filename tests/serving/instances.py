@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import CodeType
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +14,10 @@ import anyio
 import httpx2
 import mcp_types as types
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.tools import Tool
 from mcp.shared.message import ServerMessageMetadata
 from pydantic import BaseModel, ConfigDict
-from tests.serving.authorized import answer_of, listening, until
+from tests.serving.authorized import all_listening, answer_of, until
 from tests.serving.contract.conftest import Engine
 
 from jackfield.serving import ServedSessions, serve_sessions, state
@@ -43,22 +45,35 @@ class Talk:
         self.lifespans = 0
 
 
+_described: dict[CodeType, Tool] = {}
+
+
+def described(function: Callable[..., Any]) -> Tool:
+    """The tool of a function that is made for each server, with what the SDK reads from its signature only once."""
+    known = _described.get(function.__code__)
+    if known is None:
+        known = _described[function.__code__] = Tool.from_function(function)
+    return known.model_copy(update={"fn": function})
+
+
 def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
     """A server whose tools send all that a server can send."""
-    server: MCPServer[Any] = MCPServer("talkative", log_level="ERROR", **options)
-    low_level = server_of(server)
+    tools: list[Tool] = []
 
-    @server.tool()
+    def tool(function: Callable[..., Any]) -> None:
+        tools.append(described(function))
+
+    @tool
     async def where() -> str:
         """The instance that ran it."""
         return name
 
-    @server.tool()
+    @tool
     async def echo(value: Any) -> list[Any]:
         """What it is given."""
         return [value]
 
-    @server.tool()
+    @tool
     async def capabilities(ctx: Context[Any, Any]) -> str:
         """What the client said of itself."""
         params = ctx.session.client_params
@@ -66,7 +81,7 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
         kept = params.capabilities.model_dump(exclude_none=True, by_alias=True)
         return json.dumps([params.client_info.name, ctx.session.protocol_version, sorted(kept)])
 
-    @server.tool()
+    @tool
     async def wait(ctx: Context[Any, Any], tag: str = "", progress: bool = True) -> str:
         """Waits until the test lets it go on."""
         talk.running += 1
@@ -82,7 +97,7 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
             talk.running -= 1
         return f"{tag} went on"
 
-    @server.tool()
+    @tool
     async def count(ctx: Context[Any, Any], times: int, size: int = 0, pause: float = 0.0) -> str:
         """Reports progress so many times."""
         for number in range(times):
@@ -91,7 +106,7 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
                 await anyio.sleep(pause)
         return f"counted to {times}"
 
-    @server.tool()
+    @tool
     async def log(ctx: Context[Any, Any], texts: list[list[str]], alone: bool = False) -> str:
         """Sends log messages, each of a level and a text."""
         for level, text in texts:
@@ -100,7 +115,7 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
             await ctx.session.send_notification(message, None if alone else ctx.request_id)
         return "logged"
 
-    @server.tool()
+    @tool
     async def ask(
         ctx: Context[Any, Any], method: str, params: dict[str, Any], alone: bool = False, seconds: float | None = None
     ) -> str:
@@ -129,7 +144,7 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
             talk.running -= 1
         return json.dumps(answer.model_dump(exclude_none=True), sort_keys=True)
 
-    @server.tool()
+    @tool
     async def reconnect(ctx: Context[Any, Any]) -> str:
         """Closes its own connection, and goes on."""
         await ctx.report_progress(1, 2)
@@ -137,29 +152,32 @@ def talkative(talk: Talk, name: str, **options: Any) -> MCPServer[Any]:
         await talk.opened.wait()
         return "after the close"
 
-    @server.tool()
+    @tool
     async def close_alone(ctx: Context[Any, Any]) -> str:
         """Closes the standalone connection."""
         await ctx.close_standalone_sse_stream()
         return "closed"
 
-    @server.tool()
+    @tool
     async def changed(ctx: Context[Any, Any], uri: str | None = None) -> str:
         """Publishes a change of the tools or of a resource."""
         await (ctx.notify_tools_changed() if uri is None else ctx.notify_resource_updated(uri))
         return "published"
 
-    @server.tool()
+    @tool
     async def add_up(ctx: Context[Any, Any], number: int) -> int:
         """The sum of all numbers of this session."""
         total = int(str(await state(ctx).get("total", 0))) + number
         await state(ctx).set("total", total)
         return total
 
-    @server.tool()
+    @tool
     async def fail() -> str:
         """Fails."""
         raise RuntimeError("This tool fails.")
+
+    server: MCPServer[Any] = MCPServer("talkative", log_level="ERROR", tools=tools, **options)
+    low_level = server_of(server)
 
     @server.resource("note://one")
     async def note() -> str:
@@ -380,7 +398,7 @@ async def two(
     talk = Talk()
     served = [serve_sessions(make(talk, name), engine.backend(), **options) for name in "ab"]
     async with AsyncExitStack() as stack:
-        urls = [await stack.enter_async_context(listening(one)) + "/mcp" for one in served]
+        urls = [f"{url}/mcp" for url in await stack.enter_async_context(all_listening(served))]
         limits = httpx2.Limits(max_connections=None)
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30, limits=limits))
         both = Two(served, urls, http, talk, ["a", "b"])

@@ -12,7 +12,7 @@ import anyio
 import asyncpg
 import httpx2
 import pytest
-from tests.serving.authorized import Client, listening, until
+from tests.serving.authorized import Client, all_listening, until
 from tests.serving.outages import Stepped, make_server
 from tests.serving.postgres_server import PostgresServer
 
@@ -60,7 +60,7 @@ async def pair(server: PostgresServer) -> AsyncGenerator[Pair]:
     served = [serve_sessions(make_server(ran, may_end), PostgresBackend(server.url)) for _ in range(2)]
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
-        urls = [await stack.enter_async_context(listening(one)) + "/mcp" for one in served]
+        urls = [f"{url}/mcp" for url in await stack.enter_async_context(all_listening(served))]
         client = Client(http, None)
         await client.initialize(urls[0])
         one = Pair(urls, http, client, ran, may_end)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import anyio
 import httpx2
 import pytest
-from tests.serving.authorized import Client, answer_of, listening, text_of, until
+from tests.serving.authorized import Client, all_listening, answer_of, text_of, until
 from tests.serving.outages import Stepped, make_server
 from tests.serving.redis_server import RedisServer
 
@@ -57,7 +57,7 @@ async def pair(redis: RedisServer) -> AsyncGenerator[Pair]:
     ]
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30))
-        urls = [await stack.enter_async_context(listening(one)) + "/mcp" for one in served]
+        urls = [f"{url}/mcp" for url in await stack.enter_async_context(all_listening(served))]
         client = Client(http, None)
         await client.initialize(urls[0])
         yield Pair(redis, served, urls, http, ran, may_end, client)
