@@ -50,7 +50,8 @@ def public_modules() -> list[str]:
 
 def _path(part: str) -> Path:
     """The file with its docstring and its `__all__`."""
-    return PACKAGE / part / "__init__.py" if (PACKAGE / part).is_dir() else PACKAGE / f"{part}.py"
+    module = PACKAGE / f"{part}.py"
+    return module if module.exists() else PACKAGE / part / "__init__.py"
 
 
 def _exported(path: Path) -> list[str]:

@@ -79,7 +79,8 @@ def imports() -> set[tuple[str, str]]:
 def purpose(part: str) -> str:
     """The first line of a part's docstring."""
     package = ROOT / "src" / "jackfield" / part
-    path = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    module = package.with_suffix(".py")
+    path = module if module.exists() else package / "__init__.py"
     return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
 
 

@@ -329,13 +329,13 @@ def test_logs_are_for_those_who_ask(run: Command) -> None:
 
 PROBE = """
 import sys
-from jackfield.transport import start
+from jackfield.transport import program
 started = []
-real = start.start_program
+real = program.start_program
 def start_program(launch):
     started.append([name for name in ("mcp", "pydantic", "asyncio", "anyio", "httpx2") if name in sys.modules])
     return real(launch)
-start.start_program = start_program
+program.start_program = start_program
 from jackfield.cli.app import main
 code = main(sys.argv[1:])
 print(started, [name for name in ("mcp", "asyncio", "pydantic", "jsonschema") if name in sys.modules], file=sys.stderr)
