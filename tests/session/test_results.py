@@ -10,7 +10,7 @@ from mcp.types import CallToolResult
 from tests.conftest import Scripted
 
 from jackfield import MCPClientSessionManager, SessionConfig, ToolError, ToolResult
-from jackfield.session.rounds import _Answer
+from jackfield.session.rounds import _Answer, read_answer
 
 LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
 ROWS = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
@@ -166,6 +166,9 @@ CORPUS: list[dict[str, object]] = [
     {"content": []},
     answer(),
     answer(isError=True),
+    answer(isError=False, resultType="complete"),
+    {"content": [{"type": "text", "text": ""}, {"type": "text", "text": "two"}], "structuredContent": None},
+    answer(structuredContent=[1, "a", None]),
     answer(structuredContent={"rows": 3, "deep": [{"a": None}]}),
     answer(_meta={"io.example/trace": [1, 2]}, extra={"kept": True}),
     {"content": [{"type": "text", "text": "é", "annotations": {"audience": ["user"], "priority": 0.5}}]},
@@ -184,7 +187,13 @@ CORPUS: list[dict[str, object]] = [
 @pytest.mark.parametrize("wire", CORPUS, ids=range(len(CORPUS)))
 def test_a_result_is_what_the_sdk_makes_of_it_and_who_gave_it(wire: dict[str, object]) -> None:
     sdk = CallToolResult.model_validate(wire, by_name=False)
-    result = ToolResult.of(_Answer.model_validate(wire, by_name=False), server_name="s", tool_name="t")
+    slow = ToolResult.of(_Answer.model_validate(wire, by_name=False), server_name="s", tool_name="t")
+    answered = read_answer(wire)
+    assert isinstance(answered, CallToolResult)
+    result = ToolResult.of(answered, server_name="s", tool_name="t")
+    assert result == slow
+    assert repr(result) == repr(slow)
+    assert result.model_fields_set == slow.model_fields_set
     assert (result.server_name, result.tool_name, result.generation) == ("s", "t", 1)
     assert (result.state_lost, result.problems, result.server_content) == (False, [], None)
     assert {name: getattr(result, name) for name in CallToolResult.model_fields} == {

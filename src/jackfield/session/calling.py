@@ -121,7 +121,6 @@ class Caller:
 
     def deadline(self, bound: Bound) -> Deadline:
         """When what is asked for now must be done."""
-        self.usable()
         return Deadline.of(bound, self.owner.config.session.call_timeout)
 
     def noted(self, error: JackfieldError) -> JackfieldError:

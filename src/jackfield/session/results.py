@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from mcp.types import (
@@ -21,6 +22,14 @@ from pydantic import ConfigDict, Field
 
 from ..errors import ToolError
 from ..transport.repairs import take_flaws
+
+_PLAIN_NAMES = {
+    "content": "content",
+    "structuredContent": "structured_content",
+    "isError": "is_error",
+    "resultType": "result_type",
+}
+_PLAIN_KEYS = frozenset(_PLAIN_NAMES)
 
 
 class ToolResult(CallToolResult):
@@ -41,7 +50,10 @@ class ToolResult(CallToolResult):
 
     @classmethod
     def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
-        """Wrap a result of the SDK without validating it once more."""
+        """Wrap a result of the SDK without validating it once more; one of `plain` is given its names."""
+        if isinstance(result, ToolResult):
+            vars(result).update(server_name=server_name, tool_name=tool_name)
+            return result
         flaws = take_flaws(result)
         values = {
             **result.__dict__,
@@ -56,11 +68,50 @@ class ToolResult(CallToolResult):
         if flaws.structured:
             values["structured_content"] = flaws.structured[0]
             given.add("structured_content")
+        return cls._made(values, given, dict(result.model_extra or {}))
+
+    @classmethod
+    def plain(cls, raw: Mapping[str, Any]) -> ToolResult | None:
+        """The result of a call as it came over the wire, if it is made of texts, as most are; `None` for any other.
+
+        The same as validation makes of it, at a part of what that costs.
+        """
+        if not _PLAIN_KEYS.issuperset(raw) or raw.get("resultType", "complete") != "complete":
+            return None
+        blocks, is_error = raw.get("content"), raw.get("isError", False)
+        if type(blocks) is not list or type(is_error) is not bool:
+            return None
+        content: list[ContentBlock] = []
+        for block in cast("list[Any]", blocks):
+            if type(block) is not dict:
+                return None
+            parts = cast("dict[str, Any]", block)
+            text = parts.get("text")
+            if len(parts) != 2 or parts.get("type") != "text" or type(text) is not str:
+                return None
+            content.append(TextContent(type="text", text=text))
+        values = {
+            "meta": None,
+            "content": content,
+            "structured_content": raw.get("structuredContent"),
+            "is_error": is_error,
+            "result_type": "complete",
+            "server_name": "",
+            "tool_name": "",
+            "generation": 1,
+            "state_lost": False,
+            "problems": [],
+            "server_content": None,
+        }
+        return cls._made(values, {_PLAIN_NAMES[key] for key in raw}, {})
+
+    @classmethod
+    def _made(cls, values: dict[str, Any], given: set[str], extra: dict[str, Any]) -> ToolResult:
         # What `model_construct` does, without looking for each field by each of its names: a call's own cost.
         made = cls.__new__(cls)
         object.__setattr__(made, "__dict__", values)
         object.__setattr__(made, "__pydantic_fields_set__", given)
-        object.__setattr__(made, "__pydantic_extra__", dict(result.model_extra or {}))
+        object.__setattr__(made, "__pydantic_extra__", extra)
         object.__setattr__(made, "__pydantic_private__", None)
         return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import anyio
 from mcp import MCPError
@@ -25,9 +25,10 @@ from mcp.types import (
     InputRequiredResult,
     InputResponse,
 )
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from .eras import is_modern
+from .results import ToolResult
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -50,6 +51,32 @@ class _Answer(CallToolResult):
 @cache
 def _answers() -> TypeAdapter[_Answer | InputRequiredResult]:
     return TypeAdapter(_Answer | InputRequiredResult)
+
+
+def read_answer(raw: dict[str, Any]) -> CallToolResult | InputRequiredResult:
+    """What a server answered to a call, which the SDK has checked."""
+    return ToolResult.plain(raw) or _answers().validate_python(raw, by_name=False)
+
+
+@cache
+def _read_answers() -> TypeAdapter[CallToolResult | InputRequiredResult]:
+    return TypeAdapter(Annotated[Any, PlainValidator(read_answer)])
+
+
+class _PlainCall(CallToolRequest):
+    """A call that is a name and arguments, which are JSON already: nothing of it needs to be validated, or made so."""
+
+    @classmethod
+    def of(cls, name: str, arguments: Mapping[str, Any]) -> Self:
+        """Make one."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "__dict__", {"method": "tools/call", "params": {"name": name, "arguments": arguments}})
+        return made
+
+    def model_dump(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """As it goes over the wire."""
+        params = cast("dict[str, Any]", self.params)
+        return {"method": self.method, "params": {"name": params["name"], "arguments": dict(params["arguments"])}}
 
 
 async def send_tool_call(
@@ -79,16 +106,18 @@ async def send_tool_call(
     async def send(
         responses: Mapping[str, InputResponse] | None, state: str | None
     ) -> CallToolResult | InputRequiredResult:
-        params = CallToolRequestParams(
-            name=name,
-            arguments=dict(arguments),
-            input_responses=None if responses is None else dict(responses),
-            request_state=state,
-            _meta=dict(meta) if meta else None,  # type: ignore[arg-type]
-        )
-        return await client.session.send_request(
-            CallToolRequest(params=params), _answers(), progress_callback=progress_callback
-        )
+        if responses is None and state is None and not meta:
+            request: CallToolRequest = _PlainCall.of(name, arguments)
+        else:
+            params = CallToolRequestParams(
+                name=name,
+                arguments=dict(arguments),
+                input_responses=None if responses is None else dict(responses),
+                request_state=state,
+                _meta=dict(meta) if meta else None,  # type: ignore[arg-type]
+            )
+            request = CallToolRequest(params=params)
+        return await client.session.send_request(request, _read_answers(), progress_callback=progress_callback)
 
     rounds, wait = 0, _FIRST_WAIT_SECONDS
     responses: Mapping[str, InputResponse] | None = None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _FRESH_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Call:
     """What `Session.call_tool` was asked for."""
 

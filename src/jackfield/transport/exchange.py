@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
 from mcp.types import URL_ELICITATION_REQUIRED, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse
-from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ..events import SessionLog
 from ..masking import mask, masked
+from .plain_answers import is_plain
 from .probe import EraProbe
 from .repairs import REPAIRED_METHODS, repaired
 from .report import ConnectionReport
@@ -136,33 +136,13 @@ class Answers:
             if message.error.code != URL_ELICITATION_REQUIRED:
                 message.error.data = masked(message.error.data)
         if method and self.version is not None and isinstance(message, JSONRPCResponse):
-            if method == "tools/call" and _is_plain(message.result, self.version):
+            if is_plain(method, self.version, message.result):
                 return
             try:
                 message.result = repaired(method, self.version, message.result, uri=uri)
             except Exception:
                 # Never at the cost of the connection; the SDK says what is wrong with it.
                 self._log.exception("An answer to %s could not be repaired", method)
-
-
-def _is_plain(result: Mapping[str, Any], version: str) -> bool:
-    """Whether the result of a call is obviously right, as nearly all are: text, and what goes with it."""
-    content = result.get("content")
-    if not isinstance(content, list):
-        return False
-    for block in cast("list[Any]", content):
-        if not isinstance(block, dict):
-            return False
-        parts = cast("dict[str, Any]", block)
-        if len(parts) != 2 or parts.get("type") != "text" or not isinstance(parts.get("text"), str):
-            return False
-    return (
-        isinstance(result.get("structuredContent", {}), dict)
-        and isinstance(result.get("isError", False), bool)
-        and result.get("resultType", "complete") == "complete"
-        and "_meta" not in result
-        and ("resultType" in result or version not in MODERN_PROTOCOL_VERSIONS)
-    )
 
 
 class ServerReader(MessageReader):
