@@ -70,8 +70,7 @@ _HOMES = {
     "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
-    "session.info": ("SessionInfo",),
-    "session.statistics": ("ManagerStats",),
+    "session.info": ("ManagerStats", "SessionInfo"),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
     "toolkit.create": ("create_toolkit",),
@@ -140,10 +139,9 @@ if TYPE_CHECKING:
     from .router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
-    from .session.info import SessionInfo
+    from .session.info import ManagerStats, SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
-    from .session.statistics import ManagerStats
     from .toolkit.create import create_toolkit
     from .toolkit.tool import Tool
     from .toolkit.toolkit import Toolkit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jackfield import AuthenticationError, JackfieldError, ServerStartError, ServerUnavailableError, SessionConfig
-from jackfield.session import circuit
-from jackfield.session.circuit import CircuitBreaker
+from jackfield.session import recovery
+from jackfield.session.recovery import CircuitBreaker
 
 SETTINGS = SessionConfig(failure_threshold=2, retry_delay=0.5, max_retry_delay=30)
 FAILURE = ServerStartError("It exited.", server_output="no such port", hint="Name a port.")
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(circuit, "time", clock)
+    monkeypatch.setattr(recovery, "time", clock)
     return clock
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from jackfield import errors
 from jackfield.errors import JackfieldError
-from jackfield.session.retry import may_call_again, may_open_again, says_later
+from jackfield.session.recovery import may_call_again, may_open_again, says_later
 
 NEVER_CALLED_AGAIN = {
     "AuthenticationError",

@@ -18,8 +18,8 @@ from weakref import WeakSet
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 from ..errors import SessionTerminatedError
+from ..session.failures import forked
 from ..session.home import BlockedLoopError
-from ..session.losses import forked
 from .portal import held_there, run_there, run_there_reporting
 
 if TYPE_CHECKING:

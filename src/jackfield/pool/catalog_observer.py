@@ -72,7 +72,7 @@ class CatalogObserver:
                 owner.log.warning("Tools are not as they were accepted: %s", ", ".join(diff.changed))
             self._events.emit(
                 CatalogChanged(
-                    **owner.tell.about,
+                    **owner.reporter.about,
                     added=list(diff.added),
                     removed=list(diff.removed),
                     changed=list(diff.changed),

@@ -17,15 +17,14 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
 from ..events import EventHub
 from ..session.callbacks import SessionCallbacks
-from ..session.circuit import CircuitBreaker
 from ..session.deadlines import Deadline
 from ..session.detached import event_loop_token, is_closed
-from ..session.info import SessionInfo
+from ..session.info import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.news import UnreportedLosses
 from ..session.owner import SessionOwner
+from ..session.recovery import CircuitBreaker
 from ..session.rivals import Refused, Rivals
-from ..session.statistics import Totals
 from ..session.watches import SessionObserver
 from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
 from .users import SessionUser
@@ -307,7 +306,7 @@ class SessionRegistry:
                     case Evict(index):
                         slot = self._slots[index]
                         slot.request_close(Cause.EVICTED)
-                        slot.tell.evicted(config.server_name, wanted[1] if wanted else None, slot.leaves_news)
+                        slot.reporter.evicted(config.server_name, wanted[1] if wanted else None, slot.leaves_news)
                     case Wait("closing" | "server"):
                         # Others need not wait for room at this server.
                         return None

@@ -19,10 +19,9 @@ from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
-from ..session.info import SessionInfo
+from ..session.info import ManagerStats, SessionInfo, Totals
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
-from ..session.statistics import ManagerStats, Totals
 from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
 from .lease import OpenedSessions, SessionGroup, SessionLease
@@ -437,7 +436,7 @@ class SessionManager(Live):
     def _registry_here(self) -> SessionRegistry:
         """The registry of the running event loop."""
         from ..session.detached import event_loop_token, is_running
-        from ..session.losses import forked
+        from ..session.failures import forked
 
         if self._state == "left":
             raise closed_error()

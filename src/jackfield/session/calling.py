@@ -30,12 +30,12 @@ from ..errors import (
 from ..transport.records import CallRecord, current_call
 from ..transport.report import bad_answer
 from .deadlines import Bound, Deadline
+from .failures import forked, refused
 from .lifecycle import Cause
 from .listing import PageT, all_pages
-from .losses import forked, refused
 from .news import News
 from .owner import SessionOwner
-from .retry import may_call_again
+from .recovery import may_call_again
 
 if TYPE_CHECKING:
     from mcp import Client

@@ -1,8 +1,8 @@
-"""How one live session stands, for users."""
+"""How sessions stand, for users: `SessionInfo` of one, `ManagerStats` of all that a manager opened."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .lifecycle import StateName
 
@@ -45,3 +45,72 @@ class SessionInfo:
 def shortened(session_id: str | None) -> str | None:
     """A session id as it may be shown: whoever has the whole id can use the session."""
     return session_id[:8] if session_id else None
+
+
+@dataclass
+class Timing:
+    """How long something took, in seconds."""
+
+    count: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take in one more."""
+        self.count += 1
+        self.total += seconds
+        self.longest = max(self.longest, seconds)
+
+    @property
+    def mean(self) -> float:
+        """Seconds on average; 0 where there was none."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass
+class Totals:
+    """Counted since the manager was made, by the sessions themselves."""
+
+    opened: int = 0
+    failed: int = 0
+    closed: int = 0
+    lost: int = 0
+    recoveries: int = 0
+    calls: int = 0
+    errors: int = 0
+    session_errors: int = 0
+    retries: int = 0
+    open_times: Timing = field(default_factory=Timing)
+    call_times: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True)
+class ManagerStats:
+    """How a manager stands, and what it did so far. Times are seconds."""
+
+    users: int
+    """Keys that have a session now."""
+    sessions: int
+    """Sessions open or opening now."""
+    active: int
+    """Sessions open now."""
+    in_flight: int
+    """Requests under way now."""
+    max_sessions: int
+    opened: int
+    failed: int
+    """Openings that failed."""
+    closed: int
+    lost: int
+    recoveries: int
+    calls: int
+    errors: int
+    """Calls that ended without a result, or with a tool's own error."""
+    session_errors: int
+    """Sessions that could not be opened, were lost, or could not be opened again for the time being."""
+    retries: int
+    """Calls made once more."""
+    mean_open_seconds: float
+    longest_open_seconds: float
+    mean_call_seconds: float
+    longest_call_seconds: float

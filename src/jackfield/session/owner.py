@@ -20,16 +20,15 @@ from ..errors import JackfieldError, ServerLimitError, SessionTerminatedError
 from ..events import EventHub, SessionLog
 from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
-from .circuit import CircuitBreaker
+from .failures import loss, terminated
 from .home import Home, home_here
-from .info import SessionInfo, shortened
+from .info import SessionInfo, Totals, shortened
 from .lifecycle import Cause, Lifecycle, State
-from .losses import loss, terminated
 from .news import News
+from .recovery import CircuitBreaker
+from .reporter import SessionReporter
 from .rivals import Rivals
-from .statistics import Totals
 from .task import SessionTask
-from .telling import Teller
 from .watches import IdleClock, SessionObserver, ToolChanges, is_alive
 
 if TYPE_CHECKING:
@@ -85,8 +84,8 @@ class SessionOwner:
         self.observer = observer
         self.session_id: str = secrets.token_hex(4)
         """The same as long as the session lives, recoveries included."""
-        self.tell: Teller = Teller(config.server_name, key, self.session_id, events, totals)
-        self.log: SessionLog = self.tell.log
+        self.reporter: SessionReporter = SessionReporter(config.server_name, key, self.session_id, events, totals)
+        self.log: SessionLog = self.reporter.log
         self.lifecycle: Lifecycle = Lifecycle(generation, on_change)
         self.connection: Connection | None = None
         """The connection while the session is open, and while an open one is being closed."""
@@ -211,7 +210,7 @@ class SessionOwner:
             last_used_at=self.last_used_at,
             calls=self.calls,
             errors=self.errors,
-            session_errors=self.tell.session_errors,
+            session_errors=self.reporter.session_errors,
             in_flight=self.in_flight,
             leases=self.leases,
         )
@@ -355,9 +354,11 @@ class SessionOwner:
         self.circuit.succeeded()
         self.lifecycle.fire(Cause.OPENED)
         if is_again:
-            self.tell.recovered(connection, generation=self.generation, attempts=attempts, open_seconds=open_seconds)
+            self.reporter.recovered(
+                connection, generation=self.generation, attempts=attempts, open_seconds=open_seconds
+            )
         else:
-            self.tell.opened(connection, open_seconds)
+            self.reporter.opened(connection, open_seconds)
         self.observer.negotiated(self)
 
     def lose(self, cause: Cause, error: JackfieldError) -> None:
@@ -365,17 +366,17 @@ class SessionOwner:
         self.connection = None
         self.lifecycle.fire(cause, error)
         self.end_listeners()
-        self.tell.lost(error, self.generation)
+        self.reporter.lost(error, self.generation)
 
     def tools_changed(self) -> None:
         """The server announced a change of its tools."""
         self._forget_listing()
         self.changed_tools.note()
-        self.tell.tools_changed()
+        self.reporter.tools_changed()
 
     def stream_renewed(self, resumed: bool) -> None:
         """A stream of the connection broke and was opened again."""
-        self.tell.renewed(resumed)
+        self.reporter.renewed(resumed)
         if not resumed:
             self._forget_listing()  # A change of it may have been told while nobody listened.
 
@@ -385,12 +386,12 @@ class SessionOwner:
 
     def on_limit(self, error: ServerLimitError) -> None:
         """Report that the server went beyond a limit."""
-        self.tell.reached_limit(error)
+        self.reporter.reached_limit(error)
 
     def note_listing_problems(self, method: str, problems: Sequence[str]) -> None:
         """Report what was wrong with a listing; what was good of it is used."""
         if problems:
-            self.tell.listing_problem(method, problems)
+            self.reporter.listing_problem(method, problems)
 
     async def on_notification(self, message: Any) -> None:
         """Handle a notification of the server."""

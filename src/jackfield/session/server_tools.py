@@ -74,7 +74,7 @@ async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | Non
         error: JackfieldError = answered
     except (SessionTimeoutError, ServerLimitError) as failure:
         error = failure
-    owner.tell.listing_failed("tools/list", error)
+    owner.reporter.listing_failed("tools/list", error)
     if owner.last_listing is None:
         raise error
     return owner.last_listing

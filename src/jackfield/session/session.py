@@ -45,11 +45,11 @@ from .home import BlockedLoopError, Home
 from .hooks import CallHook
 from .info import SessionInfo
 from .listing import ToolListing
-from .notified import notified
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import require_json
 from .server_tools import fetch_tools, known_tools, offered_tools
+from .subscriptions import notified
 from .tool_calls import Call, call_tool
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from ..config.servers import HttpConfig
 from ..errors import JackfieldError, SessionConflictError, SessionTerminatedError
 from .detached import spawn
 from .eras import ask_for_log, watch_tools
+from .failures import open_timeout, terminated
 from .lifecycle import Cause, State
-from .losses import open_timeout, terminated
-from .retry import wait_before_next
+from .recovery import wait_before_next
 from .watches import watch_liveness, watch_loss
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class SessionTask:
         try:
             if life.opened_at is not None:
                 reason, seconds_open = (life.closed_by or cause).value, time.time() - life.opened_at
-                owner.tell.closed(reason, seconds_open=seconds_open, generation=life.generation)
+                owner.reporter.closed(reason, seconds_open=seconds_open, generation=life.generation)
             elif error is not None:
-                owner.tell.failed(error)
+                owner.reporter.failed(error)
         finally:
             # Also where a listener raised what ends the program: callers wait for this.
             life.fire(cause, error)
@@ -98,7 +98,7 @@ class SessionTask:
         # Opened from within a call, it is no part of that call.
         current_call.set(None)
         owner = self._owner
-        owner.tell.opening()
+        owner.reporter.opening()
         cause: Cause | None = None
         failure: JackfieldError | None = None
         try:
@@ -176,7 +176,7 @@ class SessionTask:
         """Recovery failed: rest until a caller wants to try again, or the session is to be closed."""
         owner = self._owner
         self._life.fire(Cause.RECOVERY_FAILED, error)
-        owner.tell.recovery_failed(error, attempts)
+        owner.reporter.recovery_failed(error, attempts)
         if owner.leases == 0:
             owner.request_close(Cause.UNNEEDED)
         await self._life.until_not(State.LOST)

@@ -98,7 +98,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
     totals.calls += 1
     heard = owner.events.is_heard
     if heard:
-        owner.events.emit(CallStarted(**owner.tell.about, tool=name, call_number=number))
+        owner.events.emit(CallStarted(**owner.reporter.about, tool=name, call_number=number))
     failure: JackfieldError | None = None
     known = caller.news.known
     try:
@@ -144,7 +144,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
             totals.errors += 1
         if heard:
             owner.events.emit(
-                CallFinished(**owner.tell.about, tool=name, call_number=number, seconds=seconds, error=failure)
+                CallFinished(**owner.reporter.about, tool=name, call_number=number, seconds=seconds, error=failure)
             )
         if owner.log.isEnabledFor(logging.DEBUG):
             end = f"failed: {failure.code}" if failure else "done"
@@ -176,7 +176,7 @@ def _refused(owner: SessionOwner, tool: str, listing: ToolListing | None) -> str
 def _note_retry(owner: SessionOwner, tool: str, number: int, error: JackfieldError) -> None:
     owner.totals.retries += 1
     owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
-    owner.events.emit(CallRetried(**owner.tell.about, tool=tool, call_number=number, error=error))
+    owner.events.emit(CallRetried(**owner.reporter.about, tool=tool, call_number=number, error=error))
 
 
 async def _listing_for(caller: Caller, call: Call, *, outdated: ToolListing | None = None) -> ToolListing | None:

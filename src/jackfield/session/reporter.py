@@ -1,4 +1,4 @@
-"""Tells of a session's life: as events, in the log, and in the manager's figures."""
+"""`SessionReporter`: reports a session's lifecycle as events, log records and counters."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from ..events import (
     ToolsChanged,
 )
 from ..masking import masked
-from .info import shortened
-from .statistics import Totals
+from .info import Totals, shortened
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection
 
 
-class Teller:
-    """Tells of one session.
+class SessionReporter:
+    """Reports on one session.
 
     Args:
         server_name: Its server.
