@@ -235,6 +235,17 @@ class SecretText(SecretStr):
 Secrets = dict[str, Annotated[SkipValidation[SecretText], BeforeValidator(SecretText.wrap)]]
 
 
+def backoff(first: float, longest: float, doublings: int) -> float:
+    """Seconds to wait after a failure, doubled for each further one.
+
+    Args:
+        first: Without any doubling.
+        longest: The most, however often it is doubled.
+        doublings: How often; more than 30 count as 30.
+    """
+    return min(longest, first * 2 ** min(doublings, 30))
+
+
 class SessionConfig(StrictModel):
     """Bounds of one server's sessions. Times are seconds.
 
@@ -354,5 +365,5 @@ class SessionConfig(StrictModel):
         """
         if attempt <= 1:
             return at_least or 0.0
-        wait = min(self.max_retry_delay, self.retry_delay * 2 ** min(attempt - 2, 30))
+        wait = backoff(self.retry_delay, self.max_retry_delay, attempt - 2)
         return max(at_least or 0.0, wait * random.uniform(0.75, 1.25))  # noqa: S311 - no secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..config.settings import SessionConfig
+from ..config.settings import SessionConfig, backoff
 from ..errors import (
     AuthenticationError,
     ConfigError,
@@ -127,7 +127,7 @@ class CircuitBreaker:
         self._last = error
         over = self._failures - self._settings.failure_threshold
         if over >= 0:
-            wait = min(self._settings.max_retry_delay, self._settings.retry_delay * 2 ** min(over + 3, 30))
+            wait = backoff(self._settings.retry_delay, self._settings.max_retry_delay, over + 3)
             self._open_until = time.monotonic() + max(wait, error.retry_after or 0.0)
 
     def left(self) -> None:

@@ -18,6 +18,7 @@ import anyio
 import httpx2
 
 from ..config.servers import HttpConfig, SseConfig
+from ..config.settings import backoff
 from ..errors import JackfieldError, ServerUnavailableError, SessionConflictError
 from ..http_content import beginning
 from .http_bodies import Post, cut_off
@@ -84,7 +85,7 @@ def pause_before(retry_seconds: float | None, fruitless: int) -> float:
         fruitless: How many connections in a row brought nothing.
     """
     asked = _RETRY_SECONDS if retry_seconds is None else min(retry_seconds, _MAX_RETRY_SECONDS)
-    least = min(_FRUITLESS_SECONDS * 2 ** min(fruitless - 1, 30), _RETRY_SECONDS) if fruitless else 0.0
+    least = backoff(_FRUITLESS_SECONDS, _RETRY_SECONDS, fruitless - 1) if fruitless else 0.0
     return max(asked, least) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
 
 
