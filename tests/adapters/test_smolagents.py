@@ -121,6 +121,8 @@ async def test_numbers_without_a_point_are_numbers(toolkit: Toolkit) -> None:
     schema = {"type": "object", "properties": {"x": {"type": ["number", "string"]}, "y": {"type": "number"}}}
     [tool] = with_schema(toolkit, schema).smolagents()
     validate_tool_arguments(tool, {"x": 1, "y": 2})
+    with pytest.raises(TypeError, match="y has type"):
+        validate_tool_arguments(tool, {"x": 1, "y": "2"})
 
 
 async def test_on_the_sessions_own_loop_it_says_what_to_do(toolkit: Toolkit) -> None:

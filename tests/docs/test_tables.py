@@ -43,5 +43,8 @@ def test_the_weights_of_ranking_are_those_in_use() -> None:
     weights = [float(weight) for weight in re.findall(r"^ +\| [\w' ]+ \| ([\d.]+) \|$", page, re.MULTILINE)]
     assert weights == sorted((field.weight for field in ranking.TOOL_FIELDS.values()), reverse=True)
     assert (ranking.SERVER_SHARE, search.EMBEDDING_SHARE) == (0.5, 1.0)
-    for share in (ranking.SYNONYM_SHARE, ranking.TYPO_SHARE, search.ABSTAIN_BELOW):
-        assert f" {share:g} " in page or f" {share:g}." in page
+    assert (
+        f"everyday synonym counts {ranking.SYNONYM_SHARE:g} of the word, "
+        f"a word with one wrong letter {ranking.TYPO_SHARE:g}."
+    ) in page
+    assert f"tools below {search.ABSTAIN_BELOW:g} are" in page

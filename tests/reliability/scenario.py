@@ -64,6 +64,7 @@ FLAGS = {
     "banner": ("--banner",),
     "stderr flood": ("--stderr-bytes", "10000000"),
     "refuse-stream": ("--fault", "refuse-stream", "--times", "3"),
+    "full": (),
 }
 """What the rig is told for a fault that is not one of its own, or needs more."""
 
@@ -147,6 +148,8 @@ async def play(line: Line, fault: str, when: When, folder: Path) -> Outcome:
         settings = {"retry_delay": 0.2}
     seen: list[Event] = []
     with rig(line, folder, *arguments, **settings) as server:
+        if fault == "full":
+            return await _fill(server)
         manager = MCPClientSessionManager(on_event=seen.append)
         opening = _open(manager, server) if when == "opening" else _use(manager, server, line, when, fault, seen)
         outcome = await opening
@@ -169,6 +172,27 @@ async def _open(manager: MCPClientSessionManager, server: Rig) -> Outcome:
         outcome = Outcome(error.code, error.sent, error.state_lost, server.runs(1))
     async with manager.open_session(server.config) as session:
         assert (await session.call_tool("work", {"n": 99})).text == "work 99"
+    return outcome
+
+
+async def _fill(server: Rig) -> Outcome:
+    """Open one session more than there may be."""
+    manager = MCPClientSessionManager(max_sessions=1, acquire_timeout=10)
+    outcomes: list[Outcome] = []
+
+    async def ask() -> None:
+        try:
+            async with manager.open_session(server.config, acquire_timeout=0.3) as session:
+                outcomes.append(await _call(session, server, "work", 1))
+        except JackfieldError as error:
+            outcomes.append(Outcome(error.code, error.sent, error.state_lost, server.runs(1)))
+
+    async with manager.open_session(server.config) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)  # Who holds a session and waits for another is refused at once.
+        assert (await session.call_tool("look", {"n": 99})).text == "look 99", "nothing is wrong with the server"
+    assert (await _open(manager, server)).got == "result"
+    [outcome] = outcomes
     return outcome
 
 

@@ -46,6 +46,7 @@ FAULTS = {
     "stubborn": "The server ignores the end of stdin and SIGTERM, and started a helper that does so too",
     "banner": "The server prints a banner on stdout",
     "stderr flood": "The server writes 10 MB to stderr",
+    "full": "All sessions that `max_sessions` allows are in use",
 }
 
 
@@ -137,6 +138,7 @@ TABLE = [
     row("stubborn", "closing", STDIO, "result"),
     row("banner", "opening", STDIO, "result"),
     row("stderr flood", "opening", STDIO, "result"),
+    row("full", "opening", ALL, "pool_timeout", sent=False, runs=0),
 ]
 
 Body = Literal["empty", "html", "text", "null", "foreign", "own"]

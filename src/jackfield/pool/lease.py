@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
 
-from ..errors import JackfieldError, SessionTimeoutError, UnknownServerError, did_you_mean
+from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, did_you_mean
 from ..session.detached import current_task
 from ..session.home import wait_uncancelled
 from ..session.lifecycle import Cause
@@ -38,21 +38,22 @@ async def open_by(lease: SessionLease, deadline: Deadline, server_name: str) -> 
         server_name: The server, for the error.
 
     Raises:
+        PoolTimeoutError: There was no room in time; nothing was sent.
         SessionTimeoutError: The session was not open in time; nothing was sent.
         JackfieldError: As on entering the lease.
     """
-    session = None
-    with deadline.scope():
+    lease.deadline = deadline
+    try:
         session = await lease.__aenter__()
-    if session is None:
-        raise SessionTimeoutError(
-            f"Server {server_name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
-            server_name=server_name,
-            seconds=deadline.seconds,
-            sent=False,
-            retryable=True,
+    except SessionTimeoutError as error:
+        if not deadline.has_passed:
+            raise
+        if isinstance(error, PoolTimeoutError):
+            raise error.told(hint="Close sessions earlier, or raise call_timeout or max_sessions.") from None
+        raise error.told(
+            message=f"Server {server_name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
             hint="Raise call_timeout, or open the session before the call.",
-        )
+        ) from None
     try:
         yield session
     finally:
@@ -83,6 +84,8 @@ class SessionLease:
         """The holder, if it is not the entering task; used for deadlock detection."""
         self.user: SessionUser | None = None
         """Who comes back to the session after this lease, if anybody does."""
+        self.deadline: Deadline | None = None
+        """Of the request that it is entered for, where that comes before the end of `acquire_timeout`."""
 
     def known_holder(self) -> object:
         """Who enters it."""

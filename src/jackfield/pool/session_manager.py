@@ -176,6 +176,8 @@ class SessionManager(Live):
 
         async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
             deadline, registry = Deadline.after(seconds), self._registry_here()
+            if lease.deadline is not None and lease.deadline.at < deadline.at:
+                deadline = lease.deadline
             if lease.user is not None and key is not None:
                 self.expect(lease.user, [config], key)
                 if self._state == "fresh":
