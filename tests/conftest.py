@@ -21,6 +21,7 @@ import psutil
 import pytest
 from hypothesis import settings
 from tests.forked import is_launcher, launchers, unmeasured
+from tests.postgres import FOLDER
 from tests.run_guard import FRAMEWORKS
 from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
 from tests.run_guard import pytest_runtest_teardown as pytest_runtest_teardown
@@ -128,6 +129,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's own catalog, or uses the user's own sign-ins."""
     os.environ["JACKFIELD_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["JACKFIELD_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the workers of a run make once for all of them is here."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ[FOLDER] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(autouse=True, scope="session")

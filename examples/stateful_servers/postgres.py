@@ -67,8 +67,11 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running_postgres() -> Iterator[RunningPostgres]:
+def running_postgres(template: Path | None = None) -> Iterator[RunningPostgres]:
     """Run one as long as the block lasts.
+
+    Args:
+        template: A folder for a copy of the empty database: the next one is made of it in a tenth of the time.
 
     Raises:
         PostgresMissingError: It is not installed.
@@ -96,15 +99,29 @@ def running_postgres() -> Iterator[RunningPostgres]:
             stack.callback(_stop, process)
             return process, log_file
 
-        data = str(folder / "data")
-        owner = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        making, log_file = start("initdb", "-D", data, *owner)
-        if making.wait(START_SECONDS):
-            raise PostgresError(f"PostgreSQL's initdb failed: {_tail(log_file)}")
+        data = folder / "data"
+        if template is not None and template.exists():
+            _copy(template, data, **identity)
+        else:
+            owner = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+            making, log_file = start("initdb", "-D", str(data), *owner)
+            if making.wait(START_SECONDS):
+                raise PostgresError(f"PostgreSQL's initdb failed: {_tail(log_file)}")
+            if template is not None:
+                _copy(data, template)
         settings = [part for setting in SETTINGS for part in ("-c", setting)]
-        server, log_file = start("postgres", "-D", data, "-k", str(folder), "-h", "", *settings)
-        _wait_until_ready(server, Path(data), log_file)
+        server, log_file = start("postgres", "-D", str(data), "-k", str(folder), "-h", "", *settings)
+        _wait_until_ready(server, data, log_file)
         yield RunningPostgres(f"postgresql://postgres@/postgres?host={folder}&port=5432", server.pid)
+
+
+def _copy(source: Path, target: Path, *, user: int = -1, group: int = -1, **_: object) -> None:
+    half = target.with_suffix(".half")
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(source, half)
+    for path in [half, *half.rglob("*")]:
+        os.chown(path, user, group)
+    half.rename(target)
 
 
 def _identity() -> dict[str, Any]:

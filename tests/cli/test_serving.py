@@ -10,6 +10,7 @@ import pytest
 from examples.stateful_servers import postgres
 from tests.cli.conftest import Command
 from tests.conftest import needs
+from tests.postgres import running_postgres
 
 from jackfield.serving.postgres_schema import SCHEMA_VERSION
 
@@ -18,7 +19,7 @@ from jackfield.serving.postgres_schema import SCHEMA_VERSION
 def url() -> Iterator[str]:
     """The address of an empty PostgreSQL."""
     needs(postgres.missing())
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         yield running.url
 
 

@@ -24,6 +24,7 @@ from examples.stateful_servers import postgres
 from tests.conftest import MARK, TOKEN, eventually, needs, quick_python
 from tests.docs.blocks import DOCS, ROOT, blocks_of, write_files
 from tests.docs.test_commands import on_a_terminal
+from tests.postgres import running_postgres
 from tests.serving import redis_server as redis
 from tests.serving.authorized import instances, issuing
 
@@ -140,7 +141,7 @@ def test_with_postgresql(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 Path(str(block.title)).write_text(block.text)
     [migrate] = re.findall(r"^\$ (jackfield serving migrate .*)$", (HOW_TO / page).read_text(), re.MULTILINE)
     first, second = free_ports(2)
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         monkeypatch.setenv("DATABASE_URL", running.url)
         assert "Error" not in on_a_terminal(migrate)
         with uvicorn("app:app", first), uvicorn("app:app", second):

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from examples.stateful_servers import postgres
 from tests.conftest import MARK, TOKEN, needs, quick_python
+from tests.postgres import running_postgres
 
 from jackfield import StdioConfig
 
@@ -39,6 +40,6 @@ tables = iter(f"people_{number}" for number in range(1000))
 def database() -> Iterator[postgres.RunningPostgres]:
     """A PostgreSQL for this file."""
     needs(postgres.missing())
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         yield running
     assert not psutil.pid_exists(running.process_id)

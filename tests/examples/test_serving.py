@@ -17,6 +17,7 @@ from mcp.types import ElicitRequestParams, ElicitResult
 from tests.conftest import MARK, TOKEN, eventually, quick_python
 from tests.examples.conftest import EXAMPLES, needs
 from tests.forked import unmeasured
+from tests.postgres import running_postgres
 from tests.serving import redis_server as redis
 
 from jackfield import HttpConfig, MCPClientSessionManager, SessionCallbacks
@@ -130,7 +131,7 @@ def sessions_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.getfixturevalue("redis_url")
         return
     needs(postgres.missing())
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         migrate = [quick_python(), "-m", "jackfield", "serving", "migrate", "--postgres", running.url]
         subprocess.run(migrate, check=True, capture_output=True)
         yield running.url

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from examples.stateful_servers import postgres
 from tests.conftest import needs
+from tests.postgres import running_postgres
 from tests.serving import redis_server as redis
 from tests.serving.postgres_server import PostgresServer, own_postgres_server
 from tests.serving.redis_server import RedisServer
@@ -34,7 +35,7 @@ def own_redis(nothing_left: None) -> Iterator[Callable[..., RedisServer]]:
 def postgres_server() -> Iterator[postgres.RunningPostgres]:
     """A PostgreSQL that the tests of a worker share: use a schema or a database of your own."""
     needs(postgres.missing())
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         yield running
     assert not psutil.pid_exists(running.process_id)
 

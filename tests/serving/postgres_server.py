@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 from examples.stateful_servers import postgres
+from tests.postgres import running_postgres
 
 START_SECONDS = 60.0
 
@@ -90,7 +91,7 @@ class PostgresServer:
 @contextmanager
 def own_postgres_server() -> Iterator[PostgresServer]:
     """Run one as long as the block lasts."""
-    with postgres.running_postgres() as running:
+    with running_postgres() as running:
         server = PostgresServer(running)
         try:
             yield server

@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from examples.stateful_servers import postgres
+from tests.postgres import running_postgres
 from tests.serving.redis_server import running_redis
 
 INSTANCE = Path(__file__).parent / "instance.py"
@@ -142,7 +142,7 @@ async def running_store(kind: str) -> AsyncGenerator[str]:
             with running_redis() as server:
                 yield server.url
         case "postgres":
-            with postgres.running_postgres() as running_:
+            with running_postgres() as running_:
                 await anyio.to_thread.run_sync(migrate, running_.url)
                 yield running_.url
         case _:
