@@ -105,20 +105,26 @@ def open_descriptors() -> dict[str, str]:
 
 
 LONGEST = [
-    "docs/test_benchmarks.py",
-    "examples/test_demo_and_scripts.py",
-    "examples/test_serve_demo.py",
     "reliability/test_table.py",
-    "docs/test_site.py",
-    "examples/test_stateful_vs_stateless.py",
+    "serving/cluster/test_kills.py",
     "cli/test_call.py",
-    "auth/test_renewal.py",
+    "serving/test_event_streams.py",
+    "cli/test_shell.py",
+    "daemon/test_process.py",
+    "serving/test_calls.py",
+    "third_party/test_servers.py",
+    "third_party/test_conformance.py",
+    "serving/contract/test_sessions.py",
+    "docs/test_commands.py",
+    "cli/test_interrupts.py",
+    "reliability/test_leaks.py",
+    "manager/test_exits.py",
     "third_party/test_ag2_classic.py",
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest modules first, so that no worker is left alone with one at the end."""
+    """The longest modules first (`make costs` prints them), so that no worker is left alone with one at the end."""
     first = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     last = len(first)
     items.sort(key=lambda item: -1 if item.nodeid.startswith(FRAMEWORKS) else first.get(item.path, last))

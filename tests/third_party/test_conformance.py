@@ -1,4 +1,4 @@
-"""A dozen scenarios of the official conformance tests of clients, and those of servers; `make conformance` runs all."""
+"""Some scenarios of the official conformance tests of clients, and those of servers; `make conformance` runs all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.runner import Run, is_installed, run
 from tests.conformance.served import Setting, outcomes
 from tests.conftest import needs, quick_python
+from tests.daily import daily
 from tests.serving.cluster import cluster
 
 pytestmark = pytest.mark.third_party
@@ -39,7 +40,7 @@ def node() -> None:
         pytest.skip(message)
 
 
-@pytest.mark.parametrize("what", A_DOZEN, ids=lambda what: f"{what.release}-{what.scenario}")
+@pytest.mark.parametrize("what", daily(A_DOZEN[::2], whole=A_DOZEN), ids=lambda what: f"{what.release}-{what.scenario}")
 def test_the_scenario_passes(what: Run) -> None:
     """As the release that is pinned judges it."""
     outcome = run(what, quick_python())
@@ -51,7 +52,10 @@ AS_THE_SDK = {"server-stateless: sep-2575-server-identifies-in-result-meta"}
 """What is warned of where the SDK serves the same server alone."""
 
 
-@pytest.mark.parametrize("setting", [Setting("jackfield", "memory", 1), Setting("jackfield", "redis", 2)], ids=str)
+SETTINGS = [Setting("jackfield", "redis", 2), Setting("jackfield", "memory", 1)]
+
+
+@pytest.mark.parametrize("setting", daily(SETTINGS[:1], whole=SETTINGS), ids=str)
 async def test_served_sessions_pass(setting: Setting) -> None:
     """All scenarios, in both revisions of the protocol."""
     needs(cluster.missing())
