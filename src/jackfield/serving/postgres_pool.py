@@ -6,6 +6,7 @@ the server does: a connection that does not answer is closed here, and its state
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import math
@@ -140,7 +141,7 @@ class PostgresPool:
     async def _run(self, operation: Callable[[Connection], Awaitable[_T]]) -> _T:
         driver = self.driver
         try:
-            with anyio.fail_after(self.operation_timeout):
+            async with asyncio.timeout(self.operation_timeout):
                 while True:
                     try:
                         async with self._room:
