@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import httpx2
@@ -9,6 +11,7 @@ import pytest
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
+from mcp.server.runner import ServerRunner
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ServerEvent
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -19,7 +22,7 @@ from tests.serving.instances import server_of
 from jackfield.serving import SessionRecord, serve_sessions
 from jackfield.serving.asking import ServerRequests
 from jackfield.serving.context import SessionOutbound
-from jackfield.serving.sdk_seams import TracedIfSetUp, close_connection, process_bus
+from jackfield.serving.sdk_seams import TracedIfSetUp, close_runner, process_bus
 
 
 class SharedBus:
@@ -47,13 +50,32 @@ def test_a_server_whose_bus_is_not_of_this_process_only() -> None:
 async def test_cleanups_of_handlers_run() -> None:
     closed: list[str] = []
     connection = Connection.for_loop(SessionOutbound(SessionRecord("s", {}, ""), put, ServerRequests("one")))
-    await close_connection(connection)
+    runner = ServerRunner[Any](Server("closed"), connection, None)
+    await close_runner(runner, connection)
     connection.exit_stack.callback(closed.append, "closed")
-    await close_connection(connection)
+    await close_runner(runner, connection)
     assert closed == ["closed"]
 
 
 async def put(message: str) -> None: ...
+
+
+async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
+    served = serve_sessions(MCPServer[Any]("clean", log_level="ERROR"))
+    async with served.lifespan():
+        instance = served.host.instance
+        gc.collect()
+        gc.disable()
+        try:
+            runner, connection = instance.runner(SessionRecord("s", INITIALIZE, "2025-11-25"))
+            assert runner.on_request
+            assert runner.on_notify
+            await close_runner(runner, connection)
+            gone = weakref.ref(connection)
+            del runner, connection
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 async def test_tracing_is_left_out_until_it_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:

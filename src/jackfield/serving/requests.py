@@ -28,7 +28,7 @@ from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
 from .readers import StreamSettings, write_events
 from .records import Principal, RunningCall, SessionRecord
-from .sdk_seams import close_connection
+from .sdk_seams import close_runner
 from .state import STATE_SCOPE, StoredState
 from .stores import resource_topic
 from .told import Answered, Cancelled, Progressed
@@ -79,7 +79,7 @@ class Requests:
                 return _json(error(message.id, INTERNAL_ERROR, "Internal server error"))
             return _json(error_of(message.id, details))
         finally:
-            await close_connection(connection)
+            await close_runner(runner, connection)
         record = SessionRecord(session_id, params, connection.protocol_version, principal)
         await self._instance.sessions.create(record, limits)
         return _json(result(message.id, agreed), session_id)
@@ -176,7 +176,7 @@ class Requests:
             answer = await runner.on_request(context, message.method, message.params)
         finally:
             context.is_closed = True
-            await close_connection(connection)
+            await close_runner(runner, connection)
         await self._note(record.session_id, message)
         return answer
 
@@ -254,7 +254,7 @@ class Requests:
         try:
             await runner.on_notify(context, message.method, message.params)
         finally:
-            await close_connection(connection)
+            await close_runner(runner, connection)
 
 
 def _metadata(request: Request) -> ServerMessageMetadata:

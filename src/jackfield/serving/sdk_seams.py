@@ -11,7 +11,7 @@ from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel.server import Server
-from mcp.server.runner import aclose_shielded
+from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from opentelemetry import trace
 
@@ -52,11 +52,15 @@ def trace_if_set_up(server: Server[Any]) -> None:
     ]
 
 
-async def close_connection(connection: Connection) -> None:
+async def close_runner(runner: ServerRunner[Any], connection: Connection) -> None:
     """Run what handlers left in the exit stack of a connection, shielded and bounded as the SDK does it.
 
     Hardly any leaves something, and the SDK's shield costs each request a cancel scope and a timer. That a stack is
     empty cannot be asked by a public name; where it cannot be told at all, the SDK's way is taken.
     """
+    # The runner keeps these once they were asked for, and they keep the runner: without this, all that belongs to a
+    # request waits for the garbage collector.
+    for kept in ("on_request", "on_notify"):
+        vars(runner).pop(kept, None)
     if getattr(connection.exit_stack, "_exit_callbacks", True):
         await aclose_shielded(connection)
