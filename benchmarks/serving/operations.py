@@ -1,5 +1,6 @@
 """The operations of a call on each store, one after another: claim, release, append, and until an append is heard.
 
+A release waits up to 5 ms for what is asked next, since no client waits for it; here nothing is.
 Redis keeps nothing on disk here, and PostgreSQL commits with `fsync` off, so that no disk is measured.
 
     python -m benchmarks.serving.operations [--times 500]

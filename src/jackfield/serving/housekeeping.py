@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Sequence
 
 import anyio
 from mcp_types import INTERNAL_ERROR
@@ -69,9 +71,8 @@ class Housekeeping:
             await here.streams.detach(session_id, name)
             del here.late_detaches[name]
         # Those whose answer or release did not reach the store, or whose claim did although it seemed not to.
-        for session_id, call in await here.sessions.running_on(here.name):
-            if (session_id, call.stream) not in here.exchanges:
-                await self._answer(session_id, call, STORE_LOST)
+        running = await here.sessions.running_on(here.name)
+        await self._answer([one for one in running if (one[0], one[1].stream) not in here.exchanges], STORE_LOST)
 
     async def answer_for_dead(self) -> None:
         """Answer what dead instances ran. Each instance does it; the log lets only one answer a request."""
@@ -87,14 +88,19 @@ class Housekeeping:
     async def _sweep_once(self) -> None:
         here = self._instance
         for instance in await here.sessions.backplane.dead():
-            for session_id, call in await here.sessions.running_on(instance):
-                if await self._answer(session_id, call, LOST_INSTANCE):
-                    self._metrics.orphans.add()
+            await self._answer(await here.sessions.running_on(instance), LOST_INSTANCE)
             await here.sessions.backplane.bury(instance)
 
-    async def _answer(self, session_id: str, call: RunningCall, words: str) -> bool:
-        """Answer a request that nobody runs, unless it is answered; whether this did it."""
-        answer = error(json.loads(call.request_id), INTERNAL_ERROR, words)
-        number = await self._instance.streams.append(session_id, call.stream, [answer], is_final=True)
-        await self._instance.sessions.release(session_id, call)
-        return number is not None
+    async def _answer(self, running: Sequence[tuple[str, RunningCall]], words: str) -> None:
+        """Answer requests that nobody runs, unless they are answered."""
+        streams, sessions = self._instance.streams, self._instance.sessions
+        for session_id, call in running:
+            answer = error(json.loads(call.request_id), INTERNAL_ERROR, words)
+            number = await streams.append(session_id, call.stream, [answer], is_final=True)
+            if number is not None and words == LOST_INSTANCE:
+                self._metrics.orphans.add()
+        # Together, since a store lets the end of a call wait for others; no client waits for it.
+        releases = [sessions.release(session_id, call) for session_id, call in running]
+        for outcome in await asyncio.gather(*releases, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome

@@ -67,9 +67,9 @@ class Script:
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asked:
-    arguments: tuple[bytes, ...]
+    arguments: list[bytes]
     script: Script | None
     reply: asyncio.Future[object]
     """An error of the operation is a reply, too: nobody may be there to look at it."""
@@ -123,7 +123,7 @@ class RedisClient:
 
     def session_key(self, session_id: str, *parts: str) -> str:
         """The name of a key of a session. All of a session are in one slot."""
-        return ":".join((self.prefix, f"{{{session_id}}}", *parts))
+        return f"{self.prefix}:{{{session_id}}}:{':'.join(parts)}"
 
     def channel(self, *parts: str) -> str:
         """The name of a channel. Channels do not belong to a database of Redis, so that it is part of the name."""
@@ -239,9 +239,9 @@ class RedisClient:
         loop = asyncio.get_running_loop()
         asked: list[_Asked] = []
         for script, given in commands:
-            arguments = tuple(_encoded(one) for one in given)
+            arguments = [_encoded(one) for one in given]
             if script is not None:
-                arguments = (b"EVALSHA", self._digest(script), b"%d" % script.keys, *arguments)
+                arguments[:0] = (b"EVALSHA", self._digest(script), b"%d" % script.keys)
             asked.append(_Asked(arguments, script, loop.create_future()))
         self._queue += asked
         if is_urgent and len(self._idle) == self._connections:

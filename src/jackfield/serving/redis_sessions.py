@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 from .errors import StoredDataError
@@ -221,6 +222,7 @@ class RedisSessionStore:
     def __init__(self, redis: str | RedisClient) -> None:
         self._client = redis if isinstance(redis, RedisClient) else RedisClient(redis)
         self._backplane = RedisBackplane(self._client)
+        self._all_sessions = self._client.key("sessions")
         self._ttl_ms = 0
 
     @property
@@ -238,8 +240,17 @@ class RedisSessionStore:
 
     def _keys(self, session_id: str) -> list[str | int]:
         """The keys of scripts about a session, and the arguments that all of them have."""
-        of_session = [self._client.session_key(session_id, part) for part in "mrtv"]
-        return [*of_session, self._client.key("sessions"), self._client.prefix, session_id, self._ttl_ms]
+        of_session = self._client.session_key(session_id, "")
+        return [
+            of_session + "m",
+            of_session + "r",
+            of_session + "t",
+            of_session + "v",
+            self._all_sessions,
+            self._client.prefix,
+            session_id,
+            self._ttl_ms,
+        ]
 
     async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
         """See `SessionStore.create`."""
@@ -346,6 +357,11 @@ class RedisSessionStore:
             await self._client.run(_SET_IN_SESSION, self._client.session_key(session_id, "m"), name, key, value)
 
 
+# Sessions that are used are used again, and records do not change.
+_read_before = lru_cache(256)(SessionRecord.from_json)
+_LONGEST_KEPT = 4096
+
+
 def _user(principal: Principal | None) -> str:
     return "" if principal is None else principal.digest()
 
@@ -353,7 +369,8 @@ def _user(principal: Principal | None) -> str:
 def _record(found: Sequence[str | None]) -> SessionRecord | None:
     if found[0] == "gone":
         return None
-    record = SessionRecord.from_json(cast("str", found[1]))
+    text = cast("str", found[1])
+    record = _read_before(text) if len(text) <= _LONGEST_KEPT else SessionRecord.from_json(text)
     return record if found[2] is None else replace(record, log_level=found[2])
 
 

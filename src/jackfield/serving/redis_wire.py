@@ -59,7 +59,7 @@ class RedisWire(asyncio.Protocol):
             raise ConnectionError("the connection was closed")
         self._expected = len(commands)
         self._replies = asyncio.get_running_loop().create_future()
-        self._transport.write(b"".join(map(_packed, commands)))
+        self._transport.write(_packed(commands))
         return await self._replies
 
     def data_received(self, data: bytes) -> None:
@@ -139,12 +139,12 @@ class _IncompleteError(Exception):
     """More is to come."""
 
 
-def _packed(command: Command) -> bytes:
-    parts = [b"*%d\r\n" % len(command)]
-    for argument in command:
-        parts.append(b"$%d\r\n" % len(argument))
-        parts.append(argument)
-        parts.append(b"\r\n")
+def _packed(commands: Sequence[Command]) -> bytes:
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
     return b"".join(parts)
 
 
