@@ -32,6 +32,10 @@ from .streams import STANDALONE, StreamManager
 from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, decoded, encoded
 from .wire import notification
 
+_MAX_CLIENTS = 256
+_LONGEST_KEPT = 4096
+"""So many clients, and so many characters of what one said, are kept ready."""
+
 
 @dataclass(frozen=True)
 class NotificationHandler:
@@ -79,6 +83,7 @@ class Instance:
         """The requests that run here, by session and stream."""
         self.readers: dict[str, LogReader] = {}
         """The streams that clients opened by GET here, by the name of their reader."""
+        self._clients: dict[str, tuple[Mapping[str, Any], InitializeRequestParams]] = {}
         self._listens: Counter[Principal | None] = Counter()
         """The streams that clients opened by `subscriptions/listen` here."""
         self.notified: set[NotificationHandler] = set()
@@ -120,9 +125,20 @@ class Instance:
         connection = Connection.for_loop(
             self._outbound(record), session_id=record.session_id, protocol_version_hint=record.protocol_version
         )
-        connection.client_params = InitializeRequestParams.model_validate(record.initialize, by_name=False)
+        connection.client_params = self._client_params(record)
         connection.initialized.set()
         return ServerRunner(self.server, connection, self._lifespan_state), connection
+
+    def _client_params(self, record: SessionRecord) -> InitializeRequestParams:
+        """What the client said at `initialize`; kept for the sessions that are in use."""
+        read, params = self._clients.get(record.session_id, (None, None))
+        if params is None or read is not record.initialize:
+            params = InitializeRequestParams.model_validate(record.initialize, by_name=False)
+            if len(self._clients) >= _MAX_CLIENTS:
+                self._clients.clear()
+            if len(str(record.initialize)) <= _LONGEST_KEPT:
+                self._clients[record.session_id] = record.initialize, params
+        return params
 
     def opening_runner(self, record: SessionRecord) -> tuple[ServerRunner[Any], Connection]:
         """The same for the `initialize` request, before there is a record."""

@@ -16,7 +16,7 @@ from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
 from .postgres_pool import OPERATION_SECONDS, key_of
 from .postgres_releases import PostgresReleases
-from .records import Principal, RunningCall, SessionRecord
+from .records import Principal, RunningCall, SessionRecord, read_record
 
 
 class PostgresSessionStore:
@@ -237,4 +237,5 @@ def _owner(principal: Principal | None) -> str | None:
 
 
 def _record(text: str, log_level: str | None) -> SessionRecord:
-    return replace(SessionRecord.from_json(text), log_level=log_level)
+    record = read_record(text)
+    return record if record.log_level == log_level else replace(record, log_level=log_level)

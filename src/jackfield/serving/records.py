@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from .errors import StoredDataError
@@ -89,6 +90,15 @@ class SessionRecord:
         if [type(one) for one in given] != [str, str, dict]:
             raise StoredDataError("What is stored under a session's key is not a session.")
         return record
+
+
+_read_before = lru_cache(256)(SessionRecord.from_json)
+_LONGEST_KEPT = 4096
+
+
+def read_record(text: str) -> SessionRecord:
+    """As `SessionRecord.from_json`, but for texts that were read before: sessions that are used are used again."""
+    return _read_before(text) if len(text) <= _LONGEST_KEPT else SessionRecord.from_json(text)
 
 
 @dataclass(frozen=True)

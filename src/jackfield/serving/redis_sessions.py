@@ -6,13 +6,12 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import lru_cache
 from typing import cast
 
 from .errors import StoredDataError
 from .limits import ServingLimits
 from .memory import request_runs, too_many_requests, too_many_sessions, too_many_subscriptions
-from .records import Principal, RunningCall, SessionRecord
+from .records import Principal, RunningCall, SessionRecord, read_record
 from .redis_backplane import RedisBackplane
 from .redis_client import RedisClient, Script, WrongTypeError
 from .wire import compact
@@ -357,11 +356,6 @@ class RedisSessionStore:
             await self._client.run(_SET_IN_SESSION, self._client.session_key(session_id, "m"), name, key, value)
 
 
-# Sessions that are used are used again, and records do not change.
-_read_before = lru_cache(256)(SessionRecord.from_json)
-_LONGEST_KEPT = 4096
-
-
 def _user(principal: Principal | None) -> str:
     return "" if principal is None else principal.digest()
 
@@ -369,8 +363,7 @@ def _user(principal: Principal | None) -> str:
 def _record(found: Sequence[str | None]) -> SessionRecord | None:
     if found[0] == "gone":
         return None
-    text = cast("str", found[1])
-    record = _read_before(text) if len(text) <= _LONGEST_KEPT else SessionRecord.from_json(text)
+    record = read_record(cast("str", found[1]))
     return record if found[2] is None else replace(record, log_level=found[2])
 
 

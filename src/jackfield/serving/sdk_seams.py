@@ -39,7 +39,8 @@ class TracedIfSetUp:
         self._inner = inner
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if not ctx.meta and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        # By its public name, this would look into the environment each time.
+        if not ctx.meta and getattr(trace, "_TRACER_PROVIDER", self) is None:
             return await call_next(ctx)
         return await self._inner(ctx, call_next)
 
@@ -47,6 +48,7 @@ class TracedIfSetUp:
 def trace_if_set_up(server: Server[Any]) -> None:
     """Have a server's messages traced only where somebody hears of it. `server.middleware` is public; that the SDK puts
     this one there, and what it is called, is not."""
+    trace.get_tracer_provider()  # sets up what the environment names
     server.middleware[:] = [
         TracedIfSetUp(one) if isinstance(one, OpenTelemetryMiddleware) else one for one in server.middleware
     ]
