@@ -9,6 +9,7 @@ from typing import Any, cast
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 _TOOL_KEYS = frozenset(("name", "title", "description", "inputSchema", "outputSchema", "annotations"))
+_ENVELOPE = frozenset(("resultType", "ttlMs", "cacheScope"))
 _HINTS = frozenset(("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"))
 
 
@@ -54,20 +55,13 @@ def _is_plain_listing(result: Mapping[str, Any], version: str) -> bool:
     tools = result.get("tools")
     if not isinstance(tools, list) or not all(map(_is_plain_tool, cast("list[Any]", tools))):
         return False
-    lifetime = result.get("ttlMs")
-    return (
-        isinstance(result.get("nextCursor", ""), str)
-        and "_meta" not in result
-        and (
-            version not in MODERN_PROTOCOL_VERSIONS
-            or (
-                result.get("resultType") == "complete"
-                and result.get("cacheScope") in ("private", "public")
-                and type(lifetime) is int
-                and lifetime >= 0
-            )
-        )
-    )
+    if not isinstance(result.get("nextCursor", ""), str) or "_meta" in result:
+        return False
+    if version not in MODERN_PROTOCOL_VERSIONS:
+        return _ENVELOPE.isdisjoint(result)
+    lifetime, scope = result.get("ttlMs"), result.get("cacheScope")
+    is_kept = type(lifetime) is int and lifetime >= 0 and scope in ("private", "public")
+    return is_kept and result.get("resultType") == "complete"
 
 
 def _is_plain_tool(tool: object) -> bool:
