@@ -24,7 +24,7 @@ from .page import PAGE, PICTURES, written
 from .routing.evaluate import SHARED_DATA
 
 # Finding comes late: wordllama, which it imports, turns all loggers on, and adapters would be measured with them.
-SUBJECTS = ("warm_call", "opening", "ending", "processes", "adapters", "finding", "growth")
+SUBJECTS = ("warm_call", "bare", "opening", "ending", "processes", "adapters", "finding", "growth")
 
 
 def measured(subjects: tuple[str, ...], plan: Plan, file: Path | None) -> Results:

@@ -310,12 +310,18 @@ def bases(contestants: Sequence[Contestant]) -> Mapping[str, str]:
 
 
 @contextmanager
-def http_server(command: Sequence[str] = ()) -> Iterator[str]:
-    """The benchmarks' server over HTTP, in a process of its own: its address."""
+def http_server(command: Sequence[str] = (), *, script: str = SERVER, before: Sequence[str] = ()) -> Iterator[str]:
+    """The benchmarks' server over HTTP, in a process of its own: its address.
+
+    Args:
+        command: What follows the port.
+        script: Another server.
+        before: What its port follows.
+    """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, SERVER, str(port), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, script, *before, str(port), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         end = time.monotonic() + 30

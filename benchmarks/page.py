@@ -127,6 +127,39 @@ A short text there and back, fifty of them at once, an answer of 1 MB.
 """
 
 
+def bare(results: Results) -> str:
+    """What a client itself costs."""
+    rows = results.of("bare")
+    if not rows:
+        return ""
+    named = {row.name: row for row in rows}
+    lines = [
+        [
+            row.name,
+            duration(row.cells["raw"].value),
+            times(row.cells["jackfield"].ratio),
+            duration(named[f"{row.name}, CPU"].cells["raw"].value),
+            times(named[f"{row.name}, CPU"].cells["jackfield"].ratio),
+        ]
+        for row in rows
+        if not row.name.endswith(", CPU")
+    ]
+    return f"""
+### On a server that costs next to nothing
+
+A server without the SDK answers in a fraction of the time that a client takes, so that a call's time is the client's
+own. CPU is that of the client's process. Jackfield's columns are ratios to the raw SDK's `ClientSession`, round by
+round, which checks neither arguments nor bounds.{_when(results)}
+
+{table(["10 B", "raw SDK", "Jackfield", "raw SDK, CPU", "Jackfield, CPU"], lines)}
+"""
+
+
+def _when(results: Results) -> str:
+    date = results.about.get("bare_date")
+    return f" Measured on {date} on a busy machine: the times are long, the ratios hold." if date else ""
+
+
 def _through_frameworks(rows: Sequence[Row]) -> str:
     titles = {one.name: one.title for one in (*FRAMEWORKS, *PEERS)}
     lines: list[list[str]] = []
@@ -338,6 +371,7 @@ def serving(results: Results) -> str:
 PARTS: tuple[Callable[[Results], str], ...] = (
     head,
     warm,
+    bare,
     opening,
     whole,
     ending,

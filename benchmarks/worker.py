@@ -67,8 +67,11 @@ class Worker:
 
     async def call(self, tool: str, arguments: Mapping[str, Any], count: int, at_once: int) -> float:
         """Seconds a call, of so many, so many of them at once."""
-        assert self.subject
         gc.collect()
+        return await self._called(tool, arguments, count, at_once)
+
+    async def _called(self, tool: str, arguments: Mapping[str, Any], count: int, at_once: int) -> float:
+        assert self.subject
         if at_once == 1:
             started = time.perf_counter()
             for _ in range(count):
@@ -78,6 +81,21 @@ class Worker:
         for _ in range(count // at_once):
             await asyncio.gather(*(self.subject.call(tool, arguments) for _ in range(at_once)))
         return (time.perf_counter() - started) / (count // at_once * at_once)
+
+    async def call_costs(self, tool: str, arguments: Mapping[str, Any], count: int, at_once: int) -> dict[str, float]:
+        """Seconds a call, and CPU seconds of this process."""
+        gc.collect()
+        cpu = time.process_time()
+        seconds = await self._called(tool, arguments, count, at_once)
+        return {"seconds": seconds, "cpu": (time.process_time() - cpu) / (count // at_once * at_once)}
+
+    async def listing_costs(self) -> dict[str, float]:
+        """Seconds of a listing of tools, and CPU seconds of this process."""
+        assert self.subject
+        gc.collect()
+        started, cpu = time.perf_counter(), time.process_time()
+        await self.subject.tools()
+        return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
     async def answer(self, tool: str, arguments: Mapping[str, Any]) -> str:
         """What a call gives, to see that it is what it should be."""

@@ -55,6 +55,13 @@ class RawSubject:
         return Answer("\n".join(block.text for block in result.content))
 
 
+@asynccontextmanager
+async def session(servers: Sequence[Server]) -> AsyncGenerator[Subject]:
+    """The session within the SDK's client, without what the client does around it."""
+    async with opened(servers[0], "legacy") as client:
+        yield RawSubject([client.session])
+
+
 def way(mode: str) -> Way:
     @asynccontextmanager
     async def used(servers: Sequence[Server]) -> AsyncGenerator[Subject]:
