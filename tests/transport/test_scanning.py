@@ -25,7 +25,7 @@ messages = st.dictionaries(
 @given(messages, st.sampled_from([None, 2]), st.data())
 def test_it_finds_what_a_parser_finds(message: dict[str, Any], indent: int | None, data: st.DataObject) -> None:
     text = json.dumps(message, indent=indent, ensure_ascii=data.draw(st.booleans())).encode()
-    scanner = MessageScanner()
+    scanner, at_once = MessageScanner(), MessageScanner.of(text)
     while text:
         size = data.draw(st.integers(1, len(text)))
         scanner.feed(text[:size])
@@ -34,6 +34,7 @@ def test_it_finds_what_a_parser_finds(message: dict[str, Any], indent: int | Non
     is_id = isinstance(given_id, int | str) and not isinstance(given_id, bool)
     assert scanner.request_id == (given_id if is_id else None)
     assert scanner.members == {"jsonrpc", "method", "result", "error"} & set(message)
+    assert (at_once.request_id, at_once.members, at_once.is_object) == (scanner.request_id, scanner.members, True)
     assert scanner.is_object
 
 

@@ -204,7 +204,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             self._report.note_failure(failure)
             return response if failure is not None else self._bounded(response, None, self._standing.post)
         await request.aread()  # One that follows a redirect carries its body as a stream only.
-        message = MessageScanner(request.content)
+        message = MessageScanner.of(request.content)
         if "jsonrpc" not in message.members:
             # Something else that is sent in the same context, such as a request for a token.
             response, failure = await self._attempt(request)

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification
+from mcp.types import JSONRPCNotification, JSONRPCRequest
 
 from ..plain import as_table
 from .records import CallRecord, current_call
@@ -74,7 +74,10 @@ class RecordingWriter(MessageWriter):
         self._give_up = give_up
 
     async def send(self, item: SessionMessage, /) -> None:
-        item = sendable(item)
+        call = current_call.get()
+        # What a call sends first was checked by it; what follows may be the answers of callbacks.
+        if call is None or call.request_id is not None or not isinstance(item.message, JSONRPCRequest):
+            item = sendable(item)
         record = self._report.requests.begin(item.message)
         if is_cancellation(item):
             # Whoever is out of time must not wait for a hanging server to take note of it.

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 import re
+from typing import cast
 
 from mcp.types import RequestId
+from pydantic_core import from_json
 
 _LONGEST_VALUE = 512
 _STRING_PART = re.compile(rb'[^"\\]*')
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _OUTERMOST = re.compile(rb'["{}\[\],:]')
+_MEMBERS = frozenset(("jsonrpc", "method", "result", "error"))
 _BEFORE = b" \t\r\n\xef\xbb\xbf"
 
 
@@ -43,6 +46,24 @@ class MessageScanner:
         self._text = bytearray()
         """The string, number or word that is being read in the outermost object."""
         self.feed(data)
+
+    @classmethod
+    def of(cls, data: bytes) -> MessageScanner:
+        """The same of a whole message that a parser most likely takes, which is quicker."""
+        try:
+            value: object = from_json(data)
+        except ValueError:
+            return cls(data)
+        scanner = cls()
+        scanner._is_over = True
+        if isinstance(value, dict):
+            message = cast("dict[str, object]", value)
+            request_id = message.get("id")
+            scanner.is_object = True
+            scanner.members = set(_MEMBERS & message.keys())
+            if isinstance(request_id, str) or type(request_id) is int:
+                scanner.request_id = request_id
+        return scanner
 
     @property
     def is_decided(self) -> bool:
@@ -131,7 +152,7 @@ class MessageScanner:
         key = _value(self._text)
         self._key = key if isinstance(key, str) else None
         self._at = "colon"
-        if self._key in ("jsonrpc", "method", "result", "error"):
+        if self._key in _MEMBERS:
             self.members.add(self._key)
 
     def _end_member(self) -> None:
