@@ -29,12 +29,6 @@ CLASS = '''class BlockingSession(BlockingCalls):
     Any thread may call it. Ctrl-C in a call cancels that call, and tells the server.
     """
 '''
-INNER = {
-    *("home", "knows_of_end", "note_loss", "take_loss", "connection_report", "tool_listing", "offered_tools"),
-    "release",
-}
-"""What only the inside of the package uses."""
-
 LISTENER = "ProgressFnT | None"
 WORDS = {"async with": "with", "async for": "for", "Awaited with": "Called with"}
 
@@ -69,7 +63,7 @@ def _members(text: str) -> list[str]:
 def _public(session: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in session.body:
         is_method = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_method and not node.name.startswith("_") and node.name not in INNER:
+        if is_method and not node.name.startswith("_"):
             yield node
 
 

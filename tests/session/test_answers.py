@@ -152,7 +152,7 @@ async def test_what_a_server_prints_is_nobodys_answer(scripted: Scripted) -> Non
 
 async def out_of_time(session: Session) -> str:
     """Call, and let the time run out when an answer has come that nobody claims; returns what the caller is told."""
-    report, texts = session.connection_report, list[str]()
+    report, texts = session._owner.connection.report, list[str]()
     assert report is not None
     before = report.requests.last
 

@@ -37,6 +37,8 @@ from jackfield.cli.kept import run_kept
 from jackfield.cli.steps import Request
 from jackfield.daemon.sessions import KeptSessions, Wanted
 from jackfield.session.deadlines import Deadline
+from jackfield.session.server_tools import known_tools
+from jackfield.session.session import caller_of
 from jackfield.toolkit.create import LeasedSource, OrderedSource, server_tool
 
 
@@ -71,7 +73,7 @@ async def test_a_caller_waits_for_no_other_callers_listing_that_has_no_bound(pus
         while not pushy.log("tools/list"):
             await asyncio.sleep(0.01)
         with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s; others still wait for its answer"):
-            await session.tool_listing(call_timeout=0.2)
+            await known_tools(caller_of(session), Deadline.after(0.2))
         assert not endless.done()
         endless.cancel()
 
@@ -107,7 +109,7 @@ async def test_a_listing_that_nobody_waits_for_is_cancelled_and_the_next_caller_
 
 async def test_calls_that_do_not_fit_share_the_listing_that_is_fetched_for_them(pushy: Pushy) -> None:
     async with MCPClientSessionManager().open_session(pushy("--page-delay", "0.2")) as session:
-        listing = await session.tool_listing()
+        listing, _ = await known_tools(caller_of(session), Deadline.after(None))
         assert listing
         listing.fetched_at -= 10
         calls = await asyncio.gather(*(session.call_tool("misfit") for _ in range(5)), return_exceptions=True)

@@ -7,6 +7,9 @@ from mcp.types import PromptReference
 from tests.conftest import Scripted
 
 from jackfield import Event, InvalidArgumentsError, ListingProblem, MCPClientSessionManager, create_toolkit
+from jackfield.session.deadlines import Deadline
+from jackfield.session.server_tools import known_tools
+from jackfield.session.session import caller_of
 
 LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
 GOOD = {"name": "work", "inputSchema": {"type": "object"}}
@@ -56,7 +59,7 @@ async def test_one_odd_tool_costs_itself_only(scripted: Scripted, line: str, cap
     tools = [*(tool for tool, _, _ in ODD), GOOD, {**GOOD, "title": "2nd"}]
     config = scripted({"tools/list": {"tools": tools}}, line=line)
     async with MCPClientSessionManager(on_event=seen.append) as manager, manager.open_session(config) as session:
-        listing = await session.tool_listing()
+        listing, _ = await known_tools(caller_of(session), Deadline.after(None))
         assert listing is not None
         assert (await session.call_tool("work")).text == "worked"
         assert (await session.call_tool("missing", {"a": 1})).text == "worked"
@@ -88,7 +91,7 @@ async def test_a_cursor_that_leads_nowhere_ends_the_listing(
     pages = [{"tools": [{**GOOD, "name": f"t{n}"}], "nextCursor": cursor} for n, cursor in enumerate(cursors)]
     async with MCPClientSessionManager() as manager:
         async with manager.open_session(scripted({"tools/list": pages}, line=line)) as session:
-            listing = await session.tool_listing()
+            listing, _ = await known_tools(caller_of(session), Deadline.after(None))
     assert listing is not None
     assert [tool.name for tool in listing.tools] == [f"t{n}" for n in range(len(cursors))]
     assert bool(listing.problems) == (cursors not in ([""], [None], [5, None]))
@@ -99,7 +102,7 @@ async def test_a_cursor_that_leads_nowhere_ends_the_listing(
 async def test_a_listing_without_tools_is_empty(scripted: Scripted, line: str, tools: dict[str, object]) -> None:
     async with MCPClientSessionManager() as manager:
         async with manager.open_session(scripted({"tools/list": tools}, line=line)) as session:
-            listing = await session.tool_listing()
+            listing, _ = await known_tools(caller_of(session), Deadline.after(None))
     assert listing is not None
     assert listing.tools == []
     assert listing.problems[0].startswith("tools is ")

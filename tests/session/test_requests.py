@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool
+from mcp.server import Server
+from mcp.types import CallToolResult, ListToolsResult, TextContent
+from tests.conftest import everything_in_process
 
-from jackfield import RequestError
+from jackfield import InProcessConfig, MCPClientSessionManager, RequestError
 from jackfield.session.requests import as_json, make_request
-
-TOOL = Tool(name="echo", input_schema={"type": "object"})
 
 
 class Asked:
@@ -18,13 +18,8 @@ class Asked:
 
     server_name = "rig"
 
-    def __init__(self, *, has_tools: bool = True) -> None:
+    def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self._has_tools = has_tools
-
-    async def tool_listing(self, **options: Any) -> Any:
-        self.calls.append(("tool_listing", (), options))
-        return ListToolsResult(tools=[TOOL]) if self._has_tools else None
 
     def __getattr__(self, name: str) -> Any:
         async def ask(*arguments: Any, **options: Any) -> str:
@@ -70,14 +65,18 @@ async def test_a_method_asks_for_what_it_names(method: str, params: dict[str, An
 
 
 async def test_the_listing_of_tools_is_the_one_that_calls_are_checked_by() -> None:
-    session = Asked()
-    answer = await make_request(session, "tools/list", {}, call_timeout=7.0)  # type: ignore[arg-type]
-    assert session.calls == [("tool_listing", (), TIMEOUT)]
-    assert answer == ListToolsResult(tools=[TOOL])
+    async with MCPClientSessionManager().open_session(everything_in_process()) as session:
+        for _ in range(2):
+            answer = await make_request(session, "tools/list", {}, call_timeout=7.0)
+            assert isinstance(answer, ListToolsResult)
+            assert "echo" in [tool.name for tool in answer.tools]
+        assert (await make_request(session, "tools/call", {"name": "listed"})).structured_content == {"result": 1}  # type: ignore[attr-defined]
 
 
 async def test_a_server_without_tools_lists_none() -> None:
-    assert await make_request(Asked(has_tools=False), "tools/list", {}) == ListToolsResult(tools=[])  # type: ignore[arg-type]
+    config = InProcessConfig(server_name="bare", server=Server("bare"))
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert await make_request(session, "tools/list", {}) == ListToolsResult(tools=[])
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from ..live import Live
 from ..pool.users import SessionUser
 from ..session.boundary import as_error
 from ..session.detached import LockHere
+from ..session.server_tools import offered_tools
+from ..session.session import caller_of
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
 from ..toolkit.long_results import LongResults
 from ..toolkit.skipped import opening_tool, skipped_error
@@ -277,7 +279,8 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
                     self._manager.server_skipped(name, self.key, error)
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
-        listing = await session.offered_tools()
+        caller = caller_of(session)
+        listing = await offered_tools(caller, caller.deadline(None))
         leased = LeasedSource(self._manager, config, self.key, self._user)
         source = self._sources.get(config.server_name)
         if source is None:

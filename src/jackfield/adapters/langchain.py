@@ -20,7 +20,7 @@ from ..pool.registry import OtherLoopError
 from ..session.boundary import as_error
 from ..session.home import BlockedLoopError, Home, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block
-from ..session.session import Session
+from ..session.session import Session, caller_of
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -205,7 +205,7 @@ async def load_mcp_tools(session: Session) -> list[BaseTool]:
     Raises:
         JackfieldError: They could not be listed.
     """
-    return langchain_tools(await create_toolkit(session, use_mcp_resources=False), session.home)
+    return langchain_tools(await create_toolkit(session, use_mcp_resources=False), caller_of(session).owner.home)
 
 
 async def load_mcp_prompt(

@@ -25,6 +25,7 @@ from ..config.templates import Expanded
 from ..errors import JackfieldError, one_line
 from ..events import ListingProblem
 from ..pool.session_manager import SessionManager
+from ..session.session import caller_of
 from .output import shown_path
 from .text import count
 
@@ -116,7 +117,8 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     try:
         async with manager.open_session(config) as session:
             diagnosis.steps.append(_opened(config, session, step, time.monotonic() - begun))
-            report = session.connection_report
+            connection = caller_of(session).owner.connection
+            report = None if connection is None else connection.report
             step, begun = "list", time.monotonic()
             tell("listing")
             diagnosis.steps.append(await _listed(session, begun))

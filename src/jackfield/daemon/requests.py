@@ -12,6 +12,8 @@ from .._version import __version__
 from ..errors import DaemonError, JackfieldError
 from ..session.deadlines import Deadline
 from ..session.requests import as_json, make_request
+from ..session.server_tools import known_tools
+from ..session.session import caller_of
 from .protocol import HEADER, PROTOCOL, framed, packed
 from .sessions import KeptEntry, KeptSessions, Wanted
 
@@ -99,7 +101,8 @@ class Requests:
         async with self._sessions.use(kept, Deadline.after(None)) as session:
             if request.get("idle") is not None:
                 kept.idle_timeout = wanted.idle_timeout
-            listing = await session.tool_listing()
+            caller = caller_of(session)
+            listing, _ = await known_tools(caller, caller.deadline(None))
             about = session.server_info
             seconds = time.monotonic() - started
         return {

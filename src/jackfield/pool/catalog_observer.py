@@ -88,11 +88,13 @@ class CatalogObserver:
 
     async def tools_changed(self, owner: SessionOwner) -> None:
         """List the tools again while the session is open."""
-        from ..session.session import Session
+        from ..session.calling import Caller
+        from ..session.server_tools import known_tools
 
         self._catalog.mark_outdated(owner.config)
         try:
-            await Session(owner, lambda _: None).tool_listing()
+            caller = Caller(owner, lambda _: None)
+            await known_tools(caller, caller.deadline(None))
         except JackfieldError as error:
             owner.log.debug("Its tools could not be listed again: %s", error.message)
 

@@ -96,13 +96,12 @@ class SessionLease:
         if self._held is not None:
             raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
         registry, owner = await self._acquire(self)
-        from ..session.session import Session
+        from ..session.session import Session, caller_of
 
-        session = (self.session_type or Session)(owner, registry.became_idle, self._hooks)
-        if self._acquire_apart is not None:
-            session.move = self._move
+        move = None if self._acquire_apart is None else self._move
+        session = (self.session_type or Session)(owner, registry.became_idle, self._hooks, move)
         if self.user is not None:
-            self.user.enter(session, owner)
+            self.user.enter(caller_of(session))
         self._held = registry, owner, session
         return session
 
@@ -123,10 +122,12 @@ class SessionLease:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._held is not None:
+            from ..session.session import caller_of
+
             (registry, owner, session), self._held = self._held, None
             if self.user is not None and registry.keeps_idle:
-                self.user.leave(session, owner)
-            session.release()
+                self.user.leave(caller_of(session))
+            caller_of(session).release()
             await registry.release(owner, self.holder, self.user)
         if self._apart is not None:
             use, self._apart = self._apart, None

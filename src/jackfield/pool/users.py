@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..session.calling import Caller
     from ..session.owner import SessionOwner
-    from ..session.session import Session
 
 
 class SessionUser:
@@ -22,16 +22,18 @@ class SessionUser:
         """Server and key of the sessions that it comes back to, open or not."""
         self._used: dict[tuple[str, str], tuple[str, int]] = {}
 
-    def enter(self, session: Session, owner: SessionOwner) -> None:
+    def enter(self, caller: Caller) -> None:
         """It leases a session."""
+        owner = caller.owner
         if self._used.get(_place(owner), _opening(owner)) != _opening(owner):
-            session.note_loss()
+            caller.note_loss()
 
-    def leave(self, session: Session, owner: SessionOwner) -> None:
+    def leave(self, caller: Caller) -> None:
         """It gives a session back, which is kept for it, unless that is lost or closed already."""
-        if session.knows_of_end:
+        owner, is_due = caller.owner, caller.news.is_due(caller.current_generation)
+        if caller.knows_of_end:
             self._used.pop(_place(owner), None)
-        elif owner.state == "open" and owner.holds_state and not session.state_lost:
+        elif owner.state == "open" and owner.holds_state and not is_due:
             self._used[_place(owner)] = _opening(owner)
 
     def forget_state(self, server_name: str, key: str) -> None:

@@ -103,8 +103,9 @@ def make_query_tool(
             answer = await handler(session, query)
             if lost or session.generation > generation:
                 from ..session.results import state_note
+                from ..session.session import caller_of
 
-                session.take_loss()
+                caller_of(session).take_loss()
                 return f"{state_note(server_name)}\n{answer}"
             return answer
 
@@ -143,7 +144,10 @@ def query_description(servers: list[str], *, with_handler: bool) -> str:
 
 
 async def _tools_of(session: Session, deadline: Deadline) -> str:
-    listing = await session.offered_tools(call_timeout=deadline)
+    from ..session.server_tools import offered_tools
+    from ..session.session import caller_of
+
+    listing = await offered_tools(caller_of(session), deadline)
     tools = listing.tools if listing is not None else []
     lines = [f"{signature(tool.name, tool.input_schema)}: {_summary(tool.description)}" for tool in tools]
     return "\n".join([f"Tools of {session.server_name} (call again with tool_name and arguments):", *lines])

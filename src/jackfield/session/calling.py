@@ -111,6 +111,19 @@ class Caller:
         self.news.tell(self.current_generation)
         self._pass_on()
 
+    @property
+    def knows_of_end(self) -> bool:
+        """Whether the user has been told that the session ended as it is open now, or was last."""
+        return self.news.known > self.owner.generation
+
+    def note_loss(self) -> None:
+        """State that the user counts on is not in this session; the next result says so."""
+        self.news.lose(self.owner.generation)
+
+    def take_loss(self) -> bool:
+        """Whether state was lost that the user has not been told of; from here on it counts as told."""
+        return self.news.tell(self.current_generation)
+
     def release(self) -> None:
         """The user leaves the session. What the user knows, the next one is taken to know."""
         self.is_released = True

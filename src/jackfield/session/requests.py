@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import ListToolsResult
 
 from ..errors import RequestError
+from .server_tools import known_tools
+from .session import caller_of
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -49,7 +51,8 @@ async def make_request(
                 meta=params.get("_meta"),
             )
         case "tools/list":
-            listing = await session.tool_listing(call_timeout=call_timeout)
+            caller = caller_of(session)
+            listing, _ = await known_tools(caller, caller.deadline(call_timeout))
             return ListToolsResult(tools=listing.tools if listing else [])
         case "resources/read":
             return await session.read_resource(_needed(session, method, params, "uri"), call_timeout=call_timeout)

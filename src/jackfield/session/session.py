@@ -44,19 +44,16 @@ from .eras import is_modern, ping, set_logging_level
 from .home import BlockedLoopError, Home
 from .hooks import CallHook
 from .info import SessionInfo
-from .listing import ToolListing
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import require_json
-from .server_tools import fetch_tools, known_tools, offered_tools
+from .server_tools import fetch_tools
 from .subscriptions import notified
 from .tool_calls import Call, call_tool
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
     from mcp.shared.dispatcher import ProgressFnT
-
-    from ..transport.report import ConnectionReport
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -90,6 +87,11 @@ def _on_its_loop(
     return call
 
 
+def caller_of(session: Session) -> Caller:
+    """What the rest of the package may do with a session, and its user need not."""
+    return session._caller  # pyright: ignore[reportPrivateUsage] - the one way in
+
+
 def _reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
     here = Home()
 
@@ -107,25 +109,23 @@ class Session:
     """
 
     def __init__(
-        self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None], hooks: Sequence[CallHook] = ()
+        self,
+        owner: SessionOwner,
+        on_idle: Callable[[SessionOwner], None],
+        hooks: Sequence[CallHook] = (),
+        move: Callable[[], Awaitable[Session]] | None = None,
     ) -> None:
         self._owner = owner
         self._caller = Caller(owner, on_idle)
         self._hooks = tuple(hooks)
         self._moving = threading.Lock()
-        self.move: Callable[[], Awaitable[Session]] | None = None
-        """Opens the same session once more on an event loop of its own, where the lease can do that."""
+        self._move = move
 
     def __repr__(self) -> str:
         state = "released" if self._caller.is_released else self._owner.state
         return f"<Session {self.server_name!r} {state}>"
 
     # What it is
-
-    @property
-    def home(self) -> Home | None:
-        """The event loop that it lives on; `None` in trio. Its methods can be awaited on any loop of asyncio."""
-        return self._owner.home
 
     @property
     def server_name(self) -> str:
@@ -167,19 +167,6 @@ class Session:
         self._caller.acknowledge()
 
     @property
-    def knows_of_end(self) -> bool:
-        """Whether a result or error of this session has said that it ended as it is open now, or was last."""
-        return self._caller.news.known > self._owner.generation
-
-    def note_loss(self) -> None:
-        """State that its user counts on is not behind this session; the next result says so."""
-        self._caller.news.lose(self._owner.generation)
-
-    def take_loss(self) -> bool:
-        """Whether `state_lost`; called by what tells the user, so that from here on it counts as told."""
-        return self._caller.news.tell(self._caller.current_generation)
-
-    @property
     def protocol_version(self) -> str:
         """The version negotiated with the server, such as `2026-07-28` or `2025-11-25`."""
         return self._client().protocol_version
@@ -207,15 +194,6 @@ class Session:
     def info(self) -> SessionInfo:
         """How the session stands now."""
         return self._owner.info()
-
-    @property
-    def connection_report(self) -> ConnectionReport | None:
-        """What is known of the connection beside its messages, for diagnosis: stderr, stray output, the exit code.
-
-        It goes on being filled until the session is closed.
-        """
-        connection = self._owner.connection
-        return None if connection is None else connection.report
 
     @property
     def sdk_session(self) -> ClientSession:
@@ -312,24 +290,6 @@ class Session:
                 dict(meta) if meta else None,
             ),
         )
-
-    @_on_its_loop
-    async def tool_listing(self, *, call_timeout: Bound = None) -> ToolListing | None:
-        """The tools as last listed, asking only where they may have changed; `None` if there is no listing.
-
-        Callers who want it at once share one request, each bounded by its own `call_timeout`.
-        """
-        return (await known_tools(self._caller, self._caller.deadline(call_timeout)))[0]
-
-    async def offered_tools(self, *, call_timeout: Bound = None) -> ToolListing | None:
-        """The tools to offer to a model: as `tool_listing`, but a server that cannot be asked is not one without tools.
-
-        Those of its last listing are offered then, and an event and a warning say so; the next time it is asked again.
-
-        Raises:
-            JackfieldError: The server cannot be asked, and never could.
-        """
-        return await offered_tools(self._caller, self._caller.deadline(call_timeout))
 
     # Resources and prompts
 
@@ -513,17 +473,13 @@ class Session:
             await asyncio.sleep(0.01)
         try:
             if self._owner.home is home:
-                if self.move is None or not self._owner.is_unused:
+                if self._move is None or not self._owner.is_unused:
                     return False
-                moved = await self.move()
+                moved = await self._move()
                 self._owner, self._caller = moved._owner, moved._caller
             return True
         finally:
             self._moving.release()
-
-    def release(self) -> None:
-        """Called by the lease: this handle is used up."""
-        self._caller.release()
 
     def _client(self) -> Client:
         connection = self._caller.usable().connection

@@ -22,7 +22,8 @@ from ..pool.users import SessionUser
 from ..session.deadlines import Bound, Deadline
 from ..session.detached import LockHere
 from ..session.results import ToolResult
-from ..session.session import Session
+from ..session.server_tools import offered_tools
+from ..session.session import Session, caller_of
 from .resources import Opened, deadline_of, download_folder, prompt_tool, resource_tool, template_tool
 from .skipped import OnError, missing_tool, require_on_error, skipped_error
 from .tool import CallOptions, Tool, ToolSource
@@ -293,7 +294,8 @@ async def manager_toolkit(
 
 async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:
     """The tools of a server as its open session lists them, called through `source`."""
-    return tools_of(await session.offered_tools(), session.config, source)
+    caller = caller_of(session)
+    return tools_of(await offered_tools(caller, caller.deadline(None)), session.config, source)
 
 
 def tools_of(listing: ToolListing | None, config: BaseServerConfig, source: ToolSource) -> list[Tool]:

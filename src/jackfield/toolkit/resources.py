@@ -25,6 +25,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import InvalidArgumentsError
 from ..session.deadlines import Deadline
 from ..session.results import ToolResult, decode
+from ..session.session import caller_of
 from .saving import safe_name, write_new
 from .tool import CallOptions, Tool
 
@@ -148,7 +149,7 @@ def _result(content: Sequence[ContentBlock], session: Session, tool_name: str) -
         server_name=session.server_name,
         tool_name=tool_name,
         generation=session.generation,
-        state_lost=session.take_loss(),
+        state_lost=caller_of(session).take_loss(),
     )
 
 
