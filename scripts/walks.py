@@ -27,9 +27,9 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 37,
-    "a warm AutoGen call and its result": 35,
-    "a call whose server is killed, to the text for the model": 42,
+    "`server`, from `open_session` to the start of its program": 38,
+    "a warm AutoGen call and its result": 38,
+    "a call whose server is killed, to the text for the model": 45,
     "an entry of a file to its `StdioConfig`": 8,
 }
 
@@ -50,7 +50,7 @@ def answer(request):
 for line in sys.stdin:
     request = json.loads(line)
     if "id" in request:
-        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": 35answer(request)}), flush=True)
+        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": answer(request)}), flush=True)
 """
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from .errors import JackfieldError
+from .loops import setter_from_anywhere
 
 logger: logging.Logger = logging.getLogger("jackfield")
 # A library prints nothing of itself; what is logged here is in the errors as well.
@@ -324,7 +325,8 @@ class EventStream:
 
     async def _something(self) -> None:
         arrived = anyio.Event()
-        self._wake = _setter(arrived)
+        # Sessions of blocking callers live in another thread.
+        self._wake = setter_from_anywhere(arrived)
         try:
             # What came before the line above woke nobody.
             if not self._events and not self._ended:
@@ -335,15 +337,3 @@ class EventStream:
     async def aclose(self) -> None:
         """Stop listening."""
         self.end()
-
-
-def _setter(event: anyio.Event) -> Callable[[], object]:
-    """Sets the event from whichever thread: sessions of blocking callers live in another."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        import trio
-
-        token = trio.lowlevel.current_trio_token()
-        return lambda: token.run_sync_soon(event.set)
-    return lambda: loop.call_soon_threadsafe(event.set)

@@ -23,9 +23,9 @@ from autogen_core.tools import ToolSchema, Workbench
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
+from ..loops import LockHere
 from ..pool.users import SessionUser
 from ..session.boundary import as_error
-from ..session.detached import LockHere
 from ..session.server_tools import offered_tools
 from ..session.session import caller_of
 from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of

@@ -20,9 +20,9 @@ from langgraph.types import Command
 from mcp.types import ListToolsResult
 
 from ..errors import ConfigError
+from ..loops import current_task
 from ..plain import as_table
 from ..pool.session_manager import SessionManager
-from ..session.detached import current_task
 from ..session.results import ToolResult
 from ..session.session import Session
 from .agent_sessions import AgentSessions

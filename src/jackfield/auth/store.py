@@ -23,7 +23,7 @@ import anyio
 
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, SessionTimeoutError
-from ..private_files import user_state_folder, write_private
+from ..files import user_state_folder, write_private
 from . import keyrings
 from .credentials import Credentials
 from .keyrings import KeyringError

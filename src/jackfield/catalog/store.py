@@ -22,8 +22,8 @@ from typing import Any, Literal, cast
 from ..config.identity import TEMPORARY
 from ..config.outline import Outlined
 from ..errors import JackfieldError
+from ..files import user_cache_folder, write_private
 from ..masking import mask, masked
-from ..private_files import write_private
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
@@ -145,12 +145,7 @@ class Catalog:
     def folder(self) -> Path:
         """The folder of its files."""
         if self._folder is None:
-            if given := os.environ.get("JACKFIELD_CACHE_DIR"):
-                self._folder = Path(given) / "catalog"
-            else:
-                from platformdirs import user_cache_path
-
-                self._folder = user_cache_path("jackfield") / "catalog"
+            self._folder = user_cache_folder() / "catalog"
         return self._folder
 
     # Reading

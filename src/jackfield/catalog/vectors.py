@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from ..extras import load
-from ..private_files import write_private
+from ..files import write_private
 from .search import Embedder
 
 VIEW_WEIGHTS = (0.6, 0.4)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import ConfigError
-from ..private_files import write_private
+from ..files import write_private
 from .invocation import Invocation
 from .output import current_folder, shown_path
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..toolkit.saving import safe_name, write_new
+from ..files import safe_name, write_new
 from .exits import OutputError, UsageError
 from .rendering import SAVED_AS, blocks_of, kind_of
 

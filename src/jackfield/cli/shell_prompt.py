@@ -17,7 +17,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth, create_output
 
-from ..private_files import user_state_folder
+from ..files import user_state_folder
 from .completing import complete, split
 from .shell_lines import CONTINUED, HELP, PROMPT, is_complete
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import ConfigError
-from ..private_files import user_state_folder, write_private
+from ..files import user_state_folder, write_private
 
 if TYPE_CHECKING:
     from ..config.discover import FoundServer

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from ..private_files import user_state_folder, write_private
+from ..files import user_state_folder, write_private
 from .templates import Expanded, ExpandedPath
 
 logger: logging.Logger = logging.getLogger("jackfield")

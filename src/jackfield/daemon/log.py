@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..private_files import user_state_folder
+from ..files import user_state_folder
 
 MAX_LOG_BYTES = 512 * 1024
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import anyio
 
 from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, did_you_mean
-from ..session.detached import current_task
+from ..loops import current_task
 from ..session.home import wait_uncancelled
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner

@@ -16,9 +16,9 @@ from ..changed import Changed
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
 from ..events import EventHub
+from ..loops import event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
-from ..session.detached import event_loop_token, is_closed
 from ..session.info import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.news import UnreportedLosses

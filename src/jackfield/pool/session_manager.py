@@ -437,7 +437,7 @@ class SessionManager(Live):
 
     def _registry_here(self) -> SessionRegistry:
         """The registry of the running event loop."""
-        from ..session.detached import event_loop_token, is_running
+        from ..loops import event_loop_token, is_running
         from ..session.failures import forked
 
         if self._state == "left":

@@ -8,7 +8,7 @@ from typing import cast
 import anyio
 
 from ..errors import JackfieldError, one_line
-from .detached import current_task
+from ..loops import current_task
 
 NOT_SENT = "Nothing was sent."
 _WORDS_CHARS = 250

@@ -15,7 +15,7 @@ import anyio
 
 from ..config.servers import HttpConfig
 from ..errors import JackfieldError, SessionConflictError, SessionTerminatedError
-from .detached import spawn
+from ..loops import spawn
 from .eras import ask_for_log, watch_tools
 from .failures import open_timeout, terminated
 from .lifecycle import Cause, State

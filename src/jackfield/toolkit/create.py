@@ -17,10 +17,10 @@ from mcp.types import Tool as ListedTool
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, RequestError, SessionTimeoutError, listed
 from ..events import SessionLog
+from ..loops import LockHere
 from ..pool.lease import open_by
 from ..pool.users import SessionUser
 from ..session.deadlines import Bound, Deadline
-from ..session.detached import LockHere
 from ..session.results import ToolResult
 from ..session.server_tools import offered_tools
 from ..session.session import Session, caller_of

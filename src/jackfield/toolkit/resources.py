@@ -23,10 +23,10 @@ from mcp.types import (
 
 from ..config.servers import BaseServerConfig
 from ..errors import InvalidArgumentsError
+from ..files import safe_name, write_new
 from ..session.deadlines import Deadline
 from ..session.results import ToolResult, decode
 from ..session.session import caller_of
-from .saving import safe_name, write_new
 from .tool import CallOptions, Tool
 
 if TYPE_CHECKING:

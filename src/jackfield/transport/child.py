@@ -12,12 +12,11 @@ import fcntl
 import os
 import signal
 import termios
-import weakref
-from collections.abc import Callable
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ..loops import on_loop_close
 from .program import REAP_SECONDS, StartedProgram
 
 # Where there is no process descriptor to wait on (macOS), exits are noticed this often.
@@ -26,8 +25,6 @@ _POLL_SECONDS = 0.02
 _READ_BYTES = 65536
 # More than this is not read before somebody wants it: a server that floods is to notice that its pipe is full.
 _READ_AHEAD_BYTES = 65536
-
-_NEVER_SECONDS = 1e9
 
 
 class ChildProcess:
@@ -42,7 +39,7 @@ class ChildProcess:
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         self._stdin_open = True
-        self._keep_past_loop_close = _on_loop_close(program.kill_forgotten)
+        self._keep_past_loop_close = on_loop_close(program.kill_forgotten)
         self.exited: anyio.Event = anyio.Event()
         self.left_behind = 0
         """How many processes it had started still ran once it had left by itself. Set by `stop()`."""
@@ -236,45 +233,3 @@ class PipeReader:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class _Sentinel:
-    """Lives as long as an event loop keeps the timer it hangs on."""
-
-    def __init__(self, action: Callable[[], object]) -> None:
-        self.action = action
-
-    def __call__(self) -> None:
-        """The timer's callback; never due."""
-
-    def __del__(self) -> None:
-        self.action()
-
-
-def _on_loop_close(action: Callable[[], object]) -> Callable[[], None]:
-    """Do something when the running event loop is closed; returns what calls that off.
-
-    Waiting for the garbage collector would not do: anyio keeps a closed loop alive by the futures of
-    the descriptors that were waited for. Closing a loop drops its timers, so a timer that is never due
-    tells. On trio a run ends only after its tasks did.
-    """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return lambda: None
-    sentinel = _Sentinel(action)
-    timer = weakref.ref(loop.call_later(_NEVER_SECONDS, sentinel))
-    watched = weakref.ref(sentinel)
-    del sentinel
-
-    def call_off() -> None:
-        if (left := watched()) is not None:
-            left.action = _nothing
-        if (handle := timer()) is not None:
-            handle.cancel()
-
-    return call_off
-
-
-def _nothing() -> None:
-    pass

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import quick_python
 
-from jackfield.toolkit import saving
-from jackfield.toolkit.saving import safe_name, write_new
+from jackfield import files
+from jackfield.files import safe_name, write_new
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 ON_A_FULL_DISK = """
 import os, resource, signal, sys
 from pathlib import Path
-from jackfield.toolkit.saving import write_new
+from jackfield.files import write_new
 
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -65,7 +65,7 @@ def test_no_part_of_a_file_is_left_where_the_disk_is_full(tmp_path: Path) -> Non
 
 
 def test_a_folder_of_too_many_like_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "_MAX_SIBLINGS", 3)
+    monkeypatch.setattr(files, "_MAX_SIBLINGS", 3)
     for _ in range(3):
         write_new(tmp_path, "a.txt", b"")
     with pytest.raises(FileExistsError, match=r"has 3 files named like a\.txt"):

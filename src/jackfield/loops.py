@@ -1,18 +1,21 @@
-"""Runs a task that belongs to an object instead of to the task that made it.
+"""What is known here of the event loops of asyncio and trio: which one runs, whether it has ended, how to reach it from
+another thread, and tasks that belong to an object.
 
-anyio's task groups must be left by the task that entered them, which a session that outlives its
-opener cannot promise. Whoever spawns here waits for the end itself; the event loop's own shutdown
-cancels what is left.
+anyio's task groups must be left by the task that entered them, which a session that outlives its opener cannot promise.
+So `spawn` starts a task that belongs to an object instead; the event loop's own shutdown cancels what is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+
+_NEVER_SECONDS = 1e9
 
 # How long a cancelled task may take to end by itself while its `is_entering` holds.
 _CANCEL_AGAIN_SECONDS = 0.1
@@ -134,3 +137,57 @@ def is_closed(token: object) -> bool:
     except trio.RunFinishedError:
         return True
     return False
+
+
+def setter_from_anywhere(event: anyio.Event) -> Callable[[], object]:
+    """A function that sets an event of the loop that runs here, from whichever thread."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        import trio
+
+        token = trio.lowlevel.current_trio_token()
+        return lambda: token.run_sync_soon(event.set)
+    return lambda: loop.call_soon_threadsafe(event.set)
+
+
+class _Sentinel:
+    """Lives as long as an event loop keeps the timer it hangs on."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def __call__(self) -> None:
+        """The timer's callback; never due."""
+
+    def __del__(self) -> None:
+        self.action()
+
+
+def on_loop_close(action: Callable[[], object]) -> Callable[[], None]:
+    """Do something when the running event loop is closed; returns what calls that off.
+
+    Waiting for the garbage collector would not do: anyio keeps a closed loop alive by the futures of
+    the descriptors that were waited for. Closing a loop drops its timers, so a timer that is never due
+    tells. On trio a run ends only after its tasks did.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return lambda: None
+    sentinel = _Sentinel(action)
+    timer = weakref.ref(loop.call_later(_NEVER_SECONDS, sentinel))
+    watched = weakref.ref(sentinel)
+    del sentinel
+
+    def call_off() -> None:
+        if (left := watched()) is not None:
+            left.action = _nothing
+        if (handle := timer()) is not None:
+            handle.cancel()
+
+    return call_off
+
+
+def _nothing() -> None:
+    pass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jackfield.private_files import write_private
+from jackfield.files import write_private
 
 
 def test_a_file_and_its_folder_are_the_users_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Unruly, strays
 
 from jackfield import Event, JackfieldError, MCPClientSessionManager, SessionClosed, SessionOpening
-from jackfield.session.detached import spawn
+from jackfield.loops import spawn
 
 Ending = Literal["returns", "cancels the task", "cancels all"]
 
