@@ -16,7 +16,7 @@ from mcp.types import AudioContent, BlobResourceContents, ImageContent, TextCont
 from pydantic import PrivateAttr
 
 from ..errors import SessionTimeoutError
-from ..pool.registry import OtherLoopError
+from ..pool.refusals import OtherLoopError
 from ..session.boundary import as_error
 from ..session.home import BlockedLoopError, Home, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block

@@ -14,7 +14,7 @@ import anyio
 
 from ..changed import Changed
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
+from ..errors import SessionTimeoutError
 from ..events import EventHub
 from ..loops import event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
@@ -27,6 +27,7 @@ from ..session.recovery import CircuitBreaker
 from ..session.rivals import Refused, Rivals
 from ..session.watches import SessionObserver
 from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
+from .refusals import closed_error, no_room
 from .users import SessionUser
 
 
@@ -284,7 +285,11 @@ class SessionRegistry:
                 self._waiters.remove(waiter)
                 if waiter.because is not None:
                     self._notify()
-        raise self._no_room(config, deadline, waiter)
+        held = {slot.server_name for slot in self._held_by(waiter.holder)}
+        is_closing = waiter.because == "closing"
+        raise no_room(
+            config, deadline, self._slots, self._max_sessions, held, is_closing=is_closing, is_stuck=waiter.is_stuck
+        )
 
     async def _claim_in_turn(
         self,
@@ -337,38 +342,6 @@ class SessionRegistry:
             assert waiter.scope
             waiter.is_stuck, waiter.because = True, "given up"
             waiter.scope.cancel()
-
-    def _no_room(self, config: BaseServerConfig, deadline: Deadline, waiter: Waiter) -> SessionTimeoutError:
-        name, of_server = config.server_name, config.session.max_sessions
-        if waiter.because == "closing":
-            return SessionTimeoutError(
-                f"The last session of server {name!r} with this key is still closing after {deadline.seconds:g} s.",
-                server_name=name,
-                seconds=deadline.seconds,
-                sent=False,
-                retryable=True,
-                hint="Raise acquire_timeout, or lower close_timeout in the server's session settings.",
-            )
-        busy = sum(slot.leases > 0 for slot in self._slots)
-        count = f"{len(self._slots)} of max_sessions={self._max_sessions} are open"
-        whose = "the manager"
-        if of_server is not None:
-            mine = sum(slot.server_name == name for slot in self._slots)
-            count += f" (of this server {mine} of {of_server})"
-            whose = whose if mine < of_server else f"the session settings of {name!r}"
-        count += f", {busy} in use"
-        held = ", ".join(sorted({repr(slot.server_name) for slot in self._held_by(waiter.holder)}))
-        what = f"No room for a session of server {name!r} within {deadline.seconds:g} s"
-        hint = f"Close sessions earlier, or raise acquire_timeout, or max_sessions of {whose}."
-        if held:
-            count += f". The caller itself holds a session of {held} while it waits"
-            hint = f"Close that session before you open another, or raise max_sessions of {whose}."
-        if waiter.is_stuck:
-            what = f"No session of server {name!r} can ever be free"
-            count += ", as does every other caller that waits"
-        return PoolTimeoutError(
-            f"{what}: {count}.", server_name=name, seconds=deadline.seconds, sent=False, retryable=True, hint=hint
-        )
 
     def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:
         if self._closing:
@@ -443,26 +416,3 @@ async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause)
     with anyio.CancelScope(shield=True):
         for slot in slots:
             await slot.closed()
-
-
-def closed_error(server_name: str | None = None) -> SessionTerminatedError:
-    """The manager no longer exists."""
-    return SessionTerminatedError(
-        "The session manager was closed.",
-        server_name=server_name,
-        sent=False,
-        hint="Open sessions inside the manager's `async with` block.",
-    )
-
-
-class OtherLoopError(JackfieldError):
-    """The manager is in use on another event loop."""
-
-
-def other_loop_error() -> OtherLoopError:
-    """The manager is in use on another event loop."""
-    return OtherLoopError(
-        "This manager has sessions open on another event loop, and a session cannot change loops.",
-        sent=False,
-        hint="Make one MCPClientSessionManager for each event loop or thread.",
-    )

@@ -26,7 +26,8 @@ from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
 from .lease import OpenedSessions, SessionGroup, SessionLease
 from .loop_thread import LoopThread, LoopUse
-from .registry import SessionRegistry, SessionSlot, close_all, closed_error, other_loop_error
+from .refusals import closed_error, other_loop_error
+from .registry import SessionRegistry, SessionSlot, close_all
 from .users import SessionUser
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ class SessionManager(Live):
         seconds = max(_ACQUIRE_SECONDS, config.session.timeout) if asked_seconds is None else asked_seconds
 
         async def acquire(lease: SessionLease) -> tuple[SessionRegistry, SessionOwner]:
-            deadline, registry = Deadline.after(seconds), self._registry_here()
+            registry = self._registry_here()  # first: a fork has no loop whose time could be told
+            deadline = Deadline.after(seconds)
             if lease.deadline is not None and lease.deadline.at < deadline.at:
                 deadline = lease.deadline
             if lease.user is not None and key is not None:
@@ -302,27 +304,7 @@ class SessionManager(Live):
 
     def stats(self) -> ManagerStats:
         """Its current state, and its activity since it was created."""
-        infos, totals = self.sessions(), self._totals
-        return ManagerStats(
-            users=len({info.key for info in infos if info.key is not None}),
-            sessions=len(infos),
-            active=sum(info.state == "open" for info in infos),
-            in_flight=sum(info.in_flight for info in infos),
-            max_sessions=self.max_sessions,
-            opened=totals.opened,
-            failed=totals.failed,
-            closed=totals.closed,
-            lost=totals.lost,
-            recoveries=totals.recoveries,
-            calls=totals.calls,
-            errors=totals.errors,
-            session_errors=totals.session_errors,
-            retries=totals.retries,
-            mean_open_seconds=totals.open_times.mean,
-            longest_open_seconds=totals.open_times.longest,
-            mean_call_seconds=totals.call_times.mean,
-            longest_call_seconds=totals.call_times.longest,
-        )
+        return self._totals.stats(self.sessions(), self.max_sessions)
 
     def events(self) -> EventStream:
         """All events from now on until the manager exits: `async for event in manager.events()`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .lifecycle import StateName
@@ -67,23 +68,6 @@ class Timing:
         return self.total / self.count if self.count else 0.0
 
 
-@dataclass
-class Totals:
-    """Counted since the manager was made, by the sessions themselves."""
-
-    opened: int = 0
-    failed: int = 0
-    closed: int = 0
-    lost: int = 0
-    recoveries: int = 0
-    calls: int = 0
-    errors: int = 0
-    session_errors: int = 0
-    retries: int = 0
-    open_times: Timing = field(default_factory=Timing)
-    call_times: Timing = field(default_factory=Timing)
-
-
 @dataclass(frozen=True)
 class ManagerStats:
     """How a manager stands, and what it did so far. Times are seconds."""
@@ -114,3 +98,48 @@ class ManagerStats:
     longest_open_seconds: float
     mean_call_seconds: float
     longest_call_seconds: float
+
+
+@dataclass
+class Totals:
+    """Counted since the manager was made, by the sessions themselves."""
+
+    opened: int = 0
+    failed: int = 0
+    closed: int = 0
+    lost: int = 0
+    recoveries: int = 0
+    calls: int = 0
+    errors: int = 0
+    session_errors: int = 0
+    retries: int = 0
+    open_times: Timing = field(default_factory=Timing)
+    call_times: Timing = field(default_factory=Timing)
+
+    def stats(self, infos: Sequence[SessionInfo], max_sessions: int) -> ManagerStats:
+        """The figures of a manager with these totals and sessions.
+
+        Args:
+            infos: The sessions that it has now.
+            max_sessions: How many it may have.
+        """
+        return ManagerStats(
+            users=len({info.key for info in infos if info.key is not None}),
+            sessions=len(infos),
+            active=sum(info.state == "open" for info in infos),
+            in_flight=sum(info.in_flight for info in infos),
+            max_sessions=max_sessions,
+            opened=self.opened,
+            failed=self.failed,
+            closed=self.closed,
+            lost=self.lost,
+            recoveries=self.recoveries,
+            calls=self.calls,
+            errors=self.errors,
+            session_errors=self.session_errors,
+            retries=self.retries,
+            mean_open_seconds=self.open_times.mean,
+            longest_open_seconds=self.open_times.longest,
+            mean_call_seconds=self.call_times.mean,
+            longest_call_seconds=self.call_times.longest,
+        )
