@@ -195,6 +195,34 @@ def restore_null_device() -> None:
     os.rename(new, os.devnull)
 
 
+@pytest.fixture
+def own_clock(nothing_left: None) -> Iterator[Callable[[], float]]:
+    """A clock in seconds that stands still while this process waits for its turn.
+
+    For what must not take longer than its deadline: a busy machine adds to that, but not to this clock.
+    """
+    step, late, due = 0.005, 0.0, time.monotonic() + 1.0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal late, due
+        while True:
+            due = time.monotonic() + step
+            if over.wait(step):
+                return
+            late += max(0.0, time.monotonic() - due)
+
+    def clock() -> float:
+        now = time.monotonic()
+        return now - late - max(0.0, now - due)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield clock
+    over.set()
+    thread.join()
+
+
 def quick_python() -> str:
     """A Python for programs of which most of the start is importing libraries; see `forked.py` for its limits."""
     return str(launchers() / "python3")

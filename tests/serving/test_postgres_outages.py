@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -97,7 +97,9 @@ async def check_goes_on(one: Instance, other: Instance, last: int) -> None:
     await until(is_told)
 
 
-async def test_operations_end_in_time_while_the_server_stands_still(own_postgres: PostgresServer) -> None:
+async def test_operations_end_in_time_while_the_server_stands_still(
+    own_postgres: PostgresServer, own_clock: Callable[[], float]
+) -> None:
     async with instances(own_postgres) as (one, other):
         assert await one.streams.append("s1", STANDALONE, ["before"]) == 1
         own_postgres.pause()
@@ -105,12 +107,12 @@ async def test_operations_end_in_time_while_the_server_stands_still(own_postgres
         took: list[float] = []
 
         async def use(number: int) -> None:
-            begun = time.monotonic()
+            begun = own_clock()
             claim = partial(one.sessions.claim, "s1", None, call(f"{number}"), LIMITS)
             append = partial(one.streams.append, "s1", f"log{number}", ["1"])
             with pytest.raises(StoreUnavailableError, match="no answer within 2 seconds"):
                 await (claim if number % 2 else append)()
-            took.append(time.monotonic() - begun)
+            took.append(own_clock() - begun)
 
         async with anyio.create_task_group() as tasks:
             for number in range(2, 42):
@@ -127,7 +129,9 @@ async def test_operations_end_in_time_while_the_server_stands_still(own_postgres
             await anyio.sleep(0.2)
 
 
-async def test_what_was_committed_is_there_after_a_kill(own_postgres: PostgresServer) -> None:
+async def test_what_was_committed_is_there_after_a_kill(
+    own_postgres: PostgresServer, own_clock: Callable[[], float]
+) -> None:
     async with instances(own_postgres) as (one, other):
         assert await one.streams.append("s1", STANDALONE, ["1", "2"]) == 1
         # All connections of the pool were used.
@@ -136,17 +140,19 @@ async def test_what_was_committed_is_there_after_a_kill(own_postgres: PostgresSe
                 tasks.start_soon(one.sessions.find, "s1", None)
         own_postgres.kill()
         for _ in range(3):
-            begun = time.monotonic()
+            begun = own_clock()
             with pytest.raises(StoreUnavailableError, match="is not available"):
                 await one.sessions.find("s1", None)
-            assert time.monotonic() - begun < 1
+            assert own_clock() - begun < 1
         own_postgres.restart()
         await until_back(one, other)
         await check_goes_on(one, other, 2)
         assert [event.message for event in await one.streams.read("s1", STANDALONE, 0)] == ["1", "2", "after"]
 
 
-async def test_events_of_a_moment_without_connection_are_caught_up_with(own_postgres: PostgresServer) -> None:
+async def test_events_of_a_moment_without_connection_are_caught_up_with(
+    own_postgres: PostgresServer, own_clock: Callable[[], float]
+) -> None:
     """The connection that listens is cut, and the others stay."""
     async with instances(own_postgres) as (one, other):
         connection = await asyncpg.connect(own_postgres.url)
@@ -154,13 +160,13 @@ async def test_events_of_a_moment_without_connection_are_caught_up_with(own_post
         await connection.execute(cut + " and query like '%beat(%'")
         assert await other.streams.append("s1", STANDALONE, ["1"]) == 1
         await connection.close()
-        begun = time.monotonic()
+        begun = own_clock()
 
         async def know_of_it() -> bool:
             return all(1 in one_.heard or one_.was_behind for one_ in (one, other))
 
         await until(know_of_it)
-        assert time.monotonic() - begun < 3
+        assert own_clock() - begun < 3
         await until_back(one, other)
         await check_goes_on(one, other, 1)
 
