@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import jackfield
-from jackfield import JackfieldError, PoolTimeoutError, ServerStartError, SessionTimeoutError, ToolError, errors
+from jackfield import (
+    ConfigError,
+    HttpConfig,
+    JackfieldError,
+    MCPClientSessionManager,
+    MCPConfig,
+    PoolTimeoutError,
+    ServerStartError,
+    ServerUnavailableError,
+    SessionConfig,
+    SessionTimeoutError,
+    StdioConfig,
+    ToolError,
+    errors,
+)
 from jackfield.errors import did_you_mean, nearest, one_line
 
 CODES = {
@@ -145,3 +160,22 @@ def test_nearest_names() -> None:
     assert did_you_mean("zzz", names, "tool") == "Known tools: search_papers, get_paper, list_categories."
     assert did_you_mean("zzz", [], "tool") == "There is no tool to choose from."
     assert "... (20 in all)" in did_you_mean("zzz", [f"n{number}" for number in range(20)], "tool")
+
+
+def test_an_error_of_an_entry_has_its_parts_as_fields() -> None:
+    with pytest.raises(ConfigError) as caught:
+        MCPConfig.from_dict({"mcpServers": {"s": {"command": "x", "args": "abc"}}}, source="mcp.json")
+    error = caught.value
+    assert error.message == "mcp.json: server 's', key 'args': input should be a list."
+    assert (error.server_name, error.key, error.problem) == ("s", "args", "input should be a list.")
+
+
+async def test_what_can_be_done_about_a_server_that_does_not_start_is_a_field(tmp_path: Path) -> None:
+    missing = StdioConfig(server_name="s", command=str(tmp_path / "missing"))
+    nobody = HttpConfig(server_name="s", url="http://127.0.0.1:9/mcp", session=SessionConfig(retry_attempts=0))
+    with pytest.raises(ServerStartError) as started:
+        await MCPClientSessionManager().open_session(missing).__aenter__()
+    assert started.value.is_command_missing
+    with pytest.raises(ServerUnavailableError) as reached:
+        await MCPClientSessionManager().open_session(nobody).__aenter__()
+    assert not reached.value.is_reached

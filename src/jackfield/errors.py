@@ -182,13 +182,18 @@ class JackfieldError(Exception):
         message = one_line(self.message, 500 if self.state_lost else 600)
         return f"{message} {STATE_GONE}" if self.state_lost else message
 
-    def __str__(self) -> str:
+    @property
+    def lines(self) -> list[str]:
+        """What the text is made of: what happened, and where there are any, the server's own words and the hint."""
         lines = [self.headline]
         if self.server_output and (quoted := one_line(self.server_output)):
             lines.append(f"The server wrote: {quoted}")
         if self.hint:
             lines.append(one_line(self.hint, 600))
-        return "\n".join(lines)
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 _ErrorT = TypeVar("_ErrorT", bound=JackfieldError)
@@ -204,9 +209,17 @@ def error_of(kind: type[_ErrorT], fields: Mapping[str, Any]) -> _ErrorT:
 
 
 class ConfigError(JackfieldError, ValueError):
-    """A configuration is wrong; the text names file, server and key."""
+    """A configuration is wrong; the text names file, server and key.
+
+    `problem` is what is wrong without these, and `key` the key, where an entry of a file is wrong.
+    """
 
     code = "config_invalid"
+
+    def __init__(self, message: str, *, key: str = "", problem: str | None = None, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.key = key
+        self.problem = problem
 
 
 class UnknownServerError(JackfieldError, LookupError):
@@ -220,15 +233,27 @@ class ServerStartError(JackfieldError):
 
     code = "start_failed"
 
-    def __init__(self, message: str, *, exit_code: int | None = None, **details: Unpack[Details]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        is_command_missing: bool = False,
+        **details: Unpack[Details],
+    ) -> None:
         super().__init__(message, **details)
         self.exit_code = exit_code
+        self.is_command_missing = is_command_missing
 
 
 class ServerUnavailableError(JackfieldError):
-    """The server cannot be reached now."""
+    """The server cannot be reached now; `is_reached` is false where nothing answered at all."""
 
     code = "unavailable"
+
+    def __init__(self, message: str, *, is_reached: bool = True, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.is_reached = is_reached
 
 
 class AuthenticationError(JackfieldError):

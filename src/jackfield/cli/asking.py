@@ -65,7 +65,7 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
     asked.errors = {name: asked.errors[name] for name in servers.names if name in asked.errors}
     for name, error in asked.errors.items() if not output.as_json else ():
         output.warn(f"{name}: {error.message}")
-        for line in str(error).splitlines()[1:]:
+        for line in error.lines[1:]:
             output.note(f"  {line}")
     return asked
 

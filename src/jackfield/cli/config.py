@@ -113,7 +113,7 @@ def check(context: typer.Context) -> int:
                 "file": str(found.source.path),
                 "server": found.name,
                 "is_shadowed": found.shadowed_by is not None,
-                "problem": problem_text(found, error) if error else None,
+                "problem": problem_text(error) if error else None,
                 "hint": error.hint if error else None,
             }
         )
@@ -163,7 +163,7 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
             {
                 **facts,
                 "entry": [{"key": key, "value": value} for key, value in says],
-                "problem": problem_text(found, problem) if problem else facts["problem"],
+                "problem": problem_text(problem) if problem else facts["problem"],
                 "shadows": [{"file": str(one.source.path), "program": one.source.program} for one in shadowed],
             }
         )
@@ -183,7 +183,7 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
         pairs.append(("folder", "where you call it from"))
     pairs += [("shadows", f"{shown_path(one.source.path)} ({one.source.program})") for one in shadowed]
     if problem:
-        pairs.append(("problem", problem_text(found, problem)))
+        pairs.append(("problem", problem_text(problem)))
         if problem.hint:
             pairs.append(("", problem.hint))
     output.write_wrapped([(server, "bold")])

@@ -22,7 +22,7 @@ from ..config.launch import withheld_text
 from ..config.mcp_config import MCPConfig
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
 from ..config.templates import Expanded
-from ..errors import JackfieldError, one_line
+from ..errors import JackfieldError, ServerStartError, ServerUnavailableError, one_line
 from ..events import ListingProblem
 from ..pool.session_manager import SessionManager
 from ..session.session import caller_of
@@ -244,7 +244,7 @@ def _closed(report: ConnectionReport | None, seconds: float) -> Step:
 
 
 def _install_hint(config: ServerConfig, error: JackfieldError) -> str | None:
-    if isinstance(config, StdioConfig) and "was not found" in error.message:
+    if isinstance(config, StdioConfig) and isinstance(error, ServerStartError) and error.is_command_missing:
         return _LAUNCHERS.get(os.path.basename(config.command)) or _like(config)
     is_automatic = isinstance(config, RemoteConfig) and config.oauth is not None and config.oauth.is_automatic
     if error.code == "auth_required" and not is_automatic:
@@ -266,7 +266,7 @@ async def _elsewhere(config: HttpConfig | SseConfig, error: JackfieldError) -> s
     """Whether a server answers by the other transport, or at the paths that are customary."""
     if error.code not in ("unavailable", "session_timeout", "start_failed", "session_terminated"):
         return None
-    if "cannot be reached" in error.message:  # nobody is there at all
+    if isinstance(error, ServerUnavailableError) and not error.is_reached:
         return None
     url = str.__str__(config.url)
     parts = urlsplit(url)

@@ -53,7 +53,7 @@ def doctor(
             if error.code == "not_trusted":
                 raise
             errors[name] = error
-            text = problem_text(servers.found(name), error)
+            text = problem_text(error)
             reports[name] = _report(name, [_step("entry", "failed", text, error.hint)], error)
     if configs:
         for diagnosis in _examined(invocation, configs):

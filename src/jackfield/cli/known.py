@@ -12,7 +12,6 @@ from .output import shown_path
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
     from ..catalog.store import CatalogEntry
-    from ..config.discover import FoundServer
     from .servers import Servers
 
 
@@ -39,7 +38,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     try:
         outline = servers.outline(name)
     except ConfigError as error:
-        return {**facts, "problem": problem_text(found, error)}
+        return {**facts, "problem": problem_text(error)}
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}
@@ -53,10 +52,11 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     return facts
 
 
-def problem_text(found: FoundServer, error: ConfigError) -> str:
-    """The error in an entry, without file and server, which are shown next to it."""
-    text = error.message.removeprefix(f"{found.source.path}: ").removeprefix(f"server {found.name!r}")
-    return text.removeprefix(", ").removeprefix(": ")
+def problem_text(error: ConfigError) -> str:
+    """What is wrong with an entry, without the file and the server, which are shown next to it."""
+    if error.problem is None:
+        return error.message
+    return f"key {error.key!r}: {error.problem}" if error.key else error.problem
 
 
 def short_transport(transport: str | None) -> str:

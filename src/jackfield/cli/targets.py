@@ -118,10 +118,8 @@ def _address(name: str, option: str, url: str, headers: Sequence[str]) -> Target
     try:
         config = MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=option)[AD_HOC_NAME]
     except ConfigError as error:
-        problem = error.message.replace(f"server {AD_HOC_NAME!r}, key 'url': ", "").replace(
-            f"server {AD_HOC_NAME!r}, ", ""
-        )
-        raise UsageError(problem, hint=error.hint) from None
+        at = "" if error.key in ("", "url") else f"key {error.key!r}: "
+        raise UsageError(f"{option}: {at}{error.problem or error.message}", hint=error.hint) from None
     return Target(outline_of_config(config), name, lambda: None, lambda: config, is_configured=False)
 
 

@@ -21,7 +21,8 @@ _TYPO = 0.8
 def entry_error(source: str, name: str, key: str, problem: str, hint: str | None = None) -> ConfigError:
     """The error for an invalid entry; names file, server and key."""
     at = f", key {key!r}" if key else ""
-    return ConfigError(f"{source}: server {name!r}{at}: {problem}", server_name=name, hint=hint)
+    message = f"{source}: server {name!r}{at}: {problem}"
+    return ConfigError(message, server_name=name, key=key, problem=problem, hint=hint)
 
 
 def prepare(

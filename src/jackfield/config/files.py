@@ -162,7 +162,8 @@ def server_entries(data: Mapping[str, Any], source: str) -> Iterator[tuple[str, 
             raise ConfigError(f"{source}: {table} must be a table of servers by name.")
         for name, entry in pairs:
             if not isinstance(entry, Mapping):
-                raise ConfigError(f"{source}: server {name!r} must be a table.", server_name=name)
+                message = f"{source}: server {name!r} must be a table."
+                raise ConfigError(message, server_name=name, problem="it must be a table.")
             yield name, {str(key): value for key, value in cast("Mapping[Any, Any]", entry).items()}
 
 

@@ -68,6 +68,7 @@ def connection_failure(config: HttpConfig | SseConfig, error: Exception) -> Jack
     return ServerUnavailableError(
         f"Server {config.server_name!r} at {config.address} cannot be reached{through}: {problem}.",
         server_name=config.server_name,
+        is_reached=False,
         retryable=True,
         hint=hint,
     )

@@ -241,7 +241,7 @@ def start_program(launch: Launch) -> StartedProgram:
         if (problem := _interpreter_problem(launch, environment)) is not None:
             raise _cannot_start(launch, *problem) from None
         hint = "Install it, or give its full path as command."
-        raise _cannot_start(launch, f"the command {launch.command!r} was not found", hint) from None
+        raise _cannot_start(launch, f"the command {launch.command!r} was not found", hint, is_missing=True) from None
     except PermissionError:
         hint = "Make the file executable, or start it by its interpreter."
         raise _cannot_start(launch, f"the command {launch.command!r} may not be executed", hint) from None
@@ -278,10 +278,11 @@ def _interpreter_problem(launch: Launch, environment: Mapping[str, str]) -> tupl
     return problem, "Install the script again (a virtual environment cannot be moved), or fix its first line."
 
 
-def _cannot_start(launch: Launch, problem: str, hint: str | None) -> ServerStartError:
+def _cannot_start(launch: Launch, problem: str, hint: str | None, *, is_missing: bool = False) -> ServerStartError:
     return ServerStartError(
         f"Server {launch.server_name!r} could not be started: {problem}.",
         server_name=launch.server_name,
+        is_command_missing=is_missing,
         sent=False,
         hint=hint,
     )
