@@ -477,7 +477,7 @@ class Fuzz:
             async with manager, manager.open_session(config) as session:
                 exits.add(
                     "repr",
-                    f"{session!r} {session._owner!r} {session._owner.connection!r} {vars(session.connection_report)!r}",
+                    f"{session!r} {(owner := session._owner)!r} {owner.connection!r} {vars(owner.connection.report)!r}",
                 )
                 for _ in range(2):
                     answer = await session.call_tool("work", {}, call_timeout=3)

@@ -46,6 +46,7 @@ from jackfield.langchain import (
 )
 from jackfield.session import home as home_module
 from jackfield.session.home import BlockedLoopError
+from jackfield.session.session import caller_of
 
 Calls = Sequence[tuple[str, dict[str, Any]]]
 
@@ -660,5 +661,6 @@ async def test_a_session_is_used_from_another_loop(tmp_path: Path) -> None:
         names, steps, is_here = await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
         assert "count" in names
         assert (steps, is_here) == ([1.0, 2.0, 3.0], True)
-        assert session.home is not None
-        assert not session.home.is_elsewhere
+        home = caller_of(session).owner.home
+        assert home is not None
+        assert not home.is_elsewhere
