@@ -21,7 +21,8 @@ from ..plain import as_table, parsed_json
 from .challenge import Challenge, united
 from .credentials import Credentials
 from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal, same_origin
-from .renewal import MemoryStorage, with_tokens
+from .renewal import with_tokens
+from .sdk import Found, MemoryStorage, step_of
 from .store import CredentialStore, sign_in_hint
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class AuthorizationFlow:
         self._demand = httpx2.Response(403 if added else 401)
         self._storage = MemoryStorage(client=self._known_client())
         self._provider = self._make_provider()
+        self._found = Found(self._provider)
 
     def _known_client(self) -> OAuthClientInformationFull | None:
         """The client, if it need not register."""
@@ -128,13 +130,13 @@ class AuthorizationFlow:
             self._name_scopes()
             return self._demand
         self._name_scopes()
-        if request.method == "POST" and self._provider.context.oauth_metadata is None:
+        if request.method == "POST" and self._found.authorization_server is None:
             self._check_issuer(None)
         response = await self._client.send(request)
-        kind = request.headers.get("content-type", "")
-        if kind.startswith("application/json"):
+        step = step_of(request)
+        if step == "registration":
             self._check_registration(response)
-        elif kind.startswith("application/x-www-form-urlencoded"):
+        elif step == "tokens":
             self._check_tokens(response)
         elif response.status_code == 200:
             metadata = as_table(parsed_json(response.content))
@@ -183,7 +185,7 @@ class AuthorizationFlow:
 
         A step-up (403) makes the SDK add them to the scopes that it knows; the first challenge (401) does not.
         """
-        published = self._provider.context.protected_resource_metadata
+        published = self._found.protected_resource
         named = () if self.takes_all_published else self._challenge.scopes
         if not named and self._added and (published is None or published.scopes_supported is None):
             # Or else the SDK would ask for everything that the authorization server knows.
@@ -244,7 +246,7 @@ class AuthorizationFlow:
             is_below = isinstance(issuer, str) and same_origin(httpx2.URL(issuer), origin)
         except httpx2.InvalidURL:
             is_below = False
-        if self._provider.context.auth_server_url is not None or origin.userinfo or not is_below:
+        if self._found.authorization_server_url is not None or origin.userinfo or not is_below:
             return response
         self.own_issuers = (issuer, str(origin).rstrip("/"))
         said = {**metadata, "issuer": self.own_issuers[1]}
@@ -253,15 +255,15 @@ class AuthorizationFlow:
     def _check_registration(self, response: httpx2.Response) -> None:
         if response.status_code in (200, 201):
             return
-        name, context = self._config.server_name, self._provider.context
-        if context.oauth_metadata is None:
+        name, authorization_server = self._config.server_name, self._found.authorization_server
+        if authorization_server is None:
             raise AuthenticationError(
                 f"Server {name!r} at {self._config.address} wants credentials, but offers no OAuth to get them by.",
                 server_name=name,
                 sent=False,
                 hint="Set headers={'Authorization': ...} in its config, with a token from its website.",
             )
-        issuer = str(context.oauth_metadata.issuer)
+        issuer = str(authorization_server.issuer)
         raise AuthenticationError(
             f"The authorization server {issuer} of server {name!r} does not let this client register itself: "
             f"{refusal(response)[1]}.",
@@ -281,7 +283,7 @@ class AuthorizationFlow:
 
         Source: RFC 8414, section 2 (`token_endpoint_auth_methods_supported`).
         """
-        client, known = self._provider.context.client_info, metadata.get("token_endpoint_auth_methods_supported")
+        client, known = self._found.client, metadata.get("token_endpoint_auth_methods_supported")
         if self._oauth.client_secret is not None and client is not None:
             by_form = isinstance(known, list) and "client_secret_basic" not in known
             found = "client_secret_post" if by_form else "client_secret_basic"
@@ -308,17 +310,16 @@ class AuthorizationFlow:
         )
 
     def _credentials(self) -> Credentials:
-        context, tokens = self._provider.context, self._storage.tokens
-        assert context.client_info is not None
+        client, tokens = self._found.client, self._storage.tokens
+        assert client is not None
         assert tokens is not None
-        client = context.client_info
         known = Credentials(
             server_url=self._config.address,
             access_token=tokens.access_token,
             client_secret=client.client_secret,
             client=client.model_dump(mode="json", exclude_none=True, exclude={"client_secret"}),
-            authorization_server=_plain(context.oauth_metadata),
-            protected_resource=_plain(context.protected_resource_metadata),
+            authorization_server=_plain(self._found.authorization_server),
+            protected_resource=_plain(self._found.protected_resource),
         )
         return with_tokens(known, tokens)
 

@@ -17,11 +17,11 @@ from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, ServerUnavailableError
 from .credentials import Credentials
 from .endpoints import AuthorizationClient, as_failure, driven, is_token_answer, refusal
+from .sdk import MemoryStorage, authenticated, renewing_provider
 from .store import sign_in_hint
 
 if TYPE_CHECKING:
-    from mcp.client.auth import OAuthClientProvider
-    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+    from mcp.shared.auth import OAuthToken
 
 _ENDED = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "invalid_target"})
 """Refusals that will be the same next time.
@@ -52,30 +52,6 @@ def sign_in_ended(config: RemoteConfig, reason: str) -> SignInEndedError:
     return error
 
 
-class MemoryStorage:
-    """The SDK's `TokenStorage` for one flow; `CredentialStore` persists its content."""
-
-    def __init__(self, tokens: OAuthToken | None = None, client: OAuthClientInformationFull | None = None) -> None:
-        self.tokens = tokens
-        self.client = client
-
-    async def get_tokens(self) -> OAuthToken | None:
-        """For the SDK."""
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        """For the SDK."""
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """For the SDK."""
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """For the SDK."""
-        self.client = client_info
-
-
 async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
     """Renew tokens. This may consume the old refresh token: store the result.
 
@@ -86,7 +62,7 @@ async def renew(config: RemoteConfig, credentials: Credentials) -> Credentials:
     """
     name = config.server_name
     storage = _stored(credentials)
-    provider = _provider(config, credentials, storage)
+    provider = renewing_provider(config, credentials, storage)
     async with (
         AuthorizationClient(config, _PURPOSE) as client,
         driven(provider.async_auth_flow(httpx2.Request("POST", config.url))) as flow,
@@ -119,11 +95,12 @@ async def revoke(config: RemoteConfig, credentials: Credentials) -> bool:
     token = credentials.refresh_token or credentials.access_token
     if not endpoint or not token:
         return False
-    provider = _provider(config, credentials, storage := _stored(credentials))
-    provider.context.client_info = storage.client
+    storage = _stored(credentials)
+    provider = renewing_provider(config, credentials, storage)
     data = {"token": token, "token_type_hint": "refresh_token" if credentials.refresh_token else "access_token"}
     data |= {"client_id": str(credentials.client.get("client_id", ""))}
-    data, headers = provider.context.prepare_token_auth(data, {"Content-Type": "application/x-www-form-urlencoded"})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    data, headers = authenticated(provider, storage.client, data, headers)
     async with AuthorizationClient(config, "Signing out of") as client:
         try:
             response = await client.send(httpx2.Request("POST", str(endpoint), data=data, headers=headers))
@@ -153,21 +130,3 @@ def _stored(credentials: Credentials) -> MemoryStorage:
         access_token=credentials.access_token, refresh_token=credentials.refresh_token, scope=credentials.scope
     )
     return MemoryStorage(tokens, OAuthClientInformationFull.model_validate(client))
-
-
-def _provider(config: RemoteConfig, credentials: Credentials, storage: MemoryStorage) -> OAuthClientProvider:
-    """The SDK's provider with the state in which the tokens were issued, which it does not keep itself."""
-    from mcp.client.auth import OAuthClientProvider
-    from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
-    from pydantic import AnyUrl
-
-    metadata = OAuthClientMetadata(redirect_uris=[AnyUrl("http://127.0.0.1/callback")], scope=credentials.scope)
-    provider = OAuthClientProvider(config.url, metadata, storage)
-    if credentials.authorization_server is not None:
-        provider.context.oauth_metadata = OAuthMetadata.model_validate(credentials.authorization_server)
-    if credentials.protected_resource is not None:
-        provider.context.protected_resource_metadata = ProtectedResourceMetadata.model_validate(
-            credentials.protected_resource
-        )
-    provider.context.token_expiry_time = 1.0  # long ago, so that its first step is to renew
-    return provider

@@ -143,7 +143,7 @@ class _SignIn(AuthorizationFlow):
         return sign_in_hint(self._config.server_name, "to begin again")
 
     async def _show(self, url: str) -> None:
-        metadata = self._provider.context.oauth_metadata
+        metadata = self._found.authorization_server
         if metadata is None:
             self._check_issuer(None)
         elif "S256" not in (metadata.code_challenge_methods_supported or []):
@@ -176,7 +176,7 @@ class _SignIn(AuthorizationFlow):
         return AuthorizationCodeResult(code=parameters["code"], state=parameters.get("state"), iss=issuer)
 
     def _scope_hint(self, parameters: Mapping[str, str]) -> str | None:
-        asked = self._provider.context.client_metadata.scope
+        asked = self._found.asked_scope
         if parameters["error"] != "invalid_scope" or not asked:
             return None
         return (
