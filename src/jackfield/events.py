@@ -251,11 +251,8 @@ class EventHub:
     def __init__(self, listener: EventListener | None = None) -> None:
         self._listener = listener
         self._streams: set[EventStream] = set()
-
-    @property
-    def is_heard(self) -> bool:
+        self.is_heard: bool = listener is not None
         """Whether anybody gets what is emitted."""
-        return self._listener is not None or bool(self._streams)
 
     def emit(self, event: Event) -> None:
         """Hand an event on; what listeners raise is logged and goes no further, but for what ends the program."""
@@ -271,9 +268,14 @@ class EventHub:
 
     def stream(self) -> EventStream:
         """The events from now on."""
-        stream = EventStream(self._streams.discard)
+        stream = EventStream(self._discard)
         self._streams.add(stream)
+        self.is_heard = True
         return stream
+
+    def _discard(self, stream: EventStream) -> None:
+        self._streams.discard(stream)
+        self.is_heard = self._listener is not None or bool(self._streams)
 
     def close(self) -> None:
         """End all streams, once what they hold is read."""

@@ -24,7 +24,7 @@ from ..session.deadlines import Bound, Deadline
 from ..session.results import ToolResult
 from ..session.server_tools import offered_tools
 from ..session.session import Session, caller_of
-from .resources import Opened, deadline_of, download_folder, prompt_tool, resource_tool, template_tool
+from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool
 from .skipped import OnError, missing_tool, require_on_error, skipped_error
 from .tool import CallOptions, Tool, ToolSource
 from .toolkit import Toolkit, is_wanted
@@ -134,7 +134,7 @@ def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) 
         return await source.call_tool(
             tool.name,
             arguments,
-            call_timeout=deadline_of(config, options),
+            call_timeout=options.deadline(config.session.call_timeout),
             progress_callback=options.progress_callback,
         )
 

@@ -42,7 +42,9 @@ def resource_tool(session: Session, resources: Sequence[Resource], folder: Path 
     more = f"\n... and {len(resources) - len(listed)} more" if len(resources) > len(listed) else ""
 
     async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        result = await session.read_resource(str(arguments["uri"]), call_timeout=deadline_of(session.config, options))
+        result = await session.read_resource(
+            str(arguments["uri"]), call_timeout=options.deadline(session.config.session.call_timeout)
+        )
         return _as_result(result, session, "read_resource", folder)
 
     return Tool(
@@ -76,7 +78,7 @@ def template_tool(session: Session, template: ResourceTemplate, folder: Path | N
                 hint=f"It fills in {template.uri_template}",
             )
         uri = parsed.expand({name: _uri_value(arguments[name]) for name in variables})
-        result = await session.read_resource(uri, call_timeout=deadline_of(session.config, options))
+        result = await session.read_resource(uri, call_timeout=options.deadline(session.config.session.call_timeout))
         return _as_result(result, session, template.name, folder)
 
     return Tool(
@@ -100,18 +102,13 @@ Opened = Callable[[Deadline], AbstractAsyncContextManager["Session"]]
 """Gives a session for a call, open before the call's deadline."""
 
 
-def deadline_of(config: BaseServerConfig, options: CallOptions) -> Deadline:
-    """The deadline of a call to a server."""
-    return options.deadline(config.session.call_timeout)
-
-
 def prompt_tool(config: BaseServerConfig, prompt: Prompt, opened: Opened) -> Tool:
     """A tool that fills in a prompt and returns its messages."""
     arguments = prompt.arguments or []
 
     async def handler(given: Mapping[str, Any], options: CallOptions) -> ToolResult:
         texts = {name: str(value) for name, value in given.items()}
-        deadline = deadline_of(config, options)
+        deadline = options.deadline(config.session.call_timeout)
         async with opened(deadline) as session:
             result = await session.get_prompt(prompt.name, texts, call_timeout=deadline)
             return _result([message.content for message in result.messages], session, prompt.name)

@@ -18,10 +18,9 @@ from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
 from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
 from ..log_masking import mask_logs
-from .exchange import Answers, ServerReader, ServerWriter, exchange
+from .exchange import Answers, EraProbe, ServerReader, ServerWriter, exchange
 from .http import http_transport, sse_transport
 from .in_process import in_process_transport
-from .probe import EraProbe
 from .report import ConnectionReport
 from .stdio import stdio_transport
 
