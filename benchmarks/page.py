@@ -149,7 +149,7 @@ def bare(results: Results) -> str:
 
 A server without the SDK answers in a fraction of the time that a client takes, so that a call's time is the client's
 own. CPU is that of the client's process. Jackfield's columns are ratios to the raw SDK's `ClientSession`, round by
-round, which checks neither arguments nor bounds.{_when(results)}
+round, which checks no arguments.{_when(results)}
 
 {table(["10 B", "raw SDK", "Jackfield", "raw SDK, CPU", "Jackfield, CPU"], lines)}
 """
@@ -157,7 +157,7 @@ round, which checks neither arguments nor bounds.{_when(results)}
 
 def _when(results: Results) -> str:
     date = results.about.get("bare_date")
-    return f" Measured on {date} on a busy machine: the times are long, the ratios hold." if date else ""
+    return f"\nMeasured on {date} beside other work: times spread widely, CPU tells more." if date else ""
 
 
 def _through_frameworks(rows: Sequence[Row]) -> str:
