@@ -134,6 +134,7 @@ class Caller:
 
     def deadline(self, bound: Bound) -> Deadline:
         """When what is asked for now must be done."""
+        self.usable()  # first: a fork has no loop whose time could be told
         return Deadline.of(bound, self.owner.config.session.call_timeout)
 
     def noted(self, error: JackfieldError) -> JackfieldError:
