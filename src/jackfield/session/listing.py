@@ -21,6 +21,9 @@ from .arguments import ArgumentCheck, OutputCheck
 from .boundary import as_error
 from .deadlines import Deadline
 
+_LISTED = ("tools", "resources", "resource_templates", "prompts")
+"""What a page of a listing has one of."""
+
 
 class _Page(Protocol):
     next_cursor: str | None
@@ -52,7 +55,7 @@ async def all_pages(
         page = await fetch(cursor)
         problems += take_flaws(page).problems
         pages.append(page)
-        entries += max(len(value) for value in vars(page).values() if isinstance(value, list))  # pyright: ignore
+        entries += sum(len(getattr(page, listed, ())) for listed in _LISTED)
         cursor = page.next_cursor
         if entries > settings.max_tools:
             raise limit_error(config, "max_tools", f"lists more than {settings.max_tools} entries")
