@@ -15,7 +15,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, ServerSkipped, SessionLog, configure_debug_log
 from ..live import Live
-from ..session.callbacks import SessionCallbacks
+from ..session.callbacks import SessionCallbacks, merged
 from ..session.deadlines import Deadline
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
@@ -171,7 +171,7 @@ class SessionManager(Live):
             JackfieldError: On entering: why it could not be opened.
         """
         config = self._resolve(server)
-        asked = callbacks.over(self.callbacks) if callbacks else self.callbacks
+        asked = merged(callbacks, self.callbacks) if callbacks else self.callbacks
         asked_seconds = self.acquire_timeout if acquire_timeout is None else _plausible(acquire_timeout)
         seconds = max(_ACQUIRE_SECONDS, config.session.timeout) if asked_seconds is None else asked_seconds
 

@@ -55,27 +55,29 @@ class SessionCallbacks:
         if self.roots is not None and not callable(self.roots):
             listed("roots", self.roots)
 
-    def over(self, below: SessionCallbacks) -> SessionCallbacks:
-        """These, and those of `below` where none is given here."""
-        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
-        return replace(below, **given)
 
-    @property
-    def wanted_log_level(self) -> LoggingLevel | None:
-        """The level to ask the server for, or `None` to ask for nothing."""
-        return self.log_level or ("info" if self.logging else None)
+def merged(callbacks: SessionCallbacks, below: SessionCallbacks) -> SessionCallbacks:
+    """These callbacks, and those of `below` that are not given here."""
+    given = {field.name: value for field in fields(callbacks) if (value := getattr(callbacks, field.name)) is not None}
+    return replace(below, **given)
 
-    def client_options(self) -> dict[str, Any]:
-        """The arguments of the SDK's `Client`."""
-        roots = self.roots
-        lists_roots = roots if roots is None or callable(roots) else _fixed_roots(list(roots))
-        return {
-            "sampling_callback": self.sampling and answering(self.sampling, "sampling"),
-            "elicitation_callback": self.elicitation and answering(self.elicitation, "elicitation"),
-            "list_roots_callback": lists_roots and answering(lists_roots, "roots"),
-            "logging_callback": self.logging and hearing(self.logging, "logging"),
-            "log_level": self.wanted_log_level,
-        }
+
+def wanted_log_level(callbacks: SessionCallbacks) -> LoggingLevel | None:
+    """The level to ask the server for, or `None` to ask for nothing."""
+    return callbacks.log_level or ("info" if callbacks.logging else None)
+
+
+def client_options(callbacks: SessionCallbacks) -> dict[str, Any]:
+    """The arguments of the SDK's `Client`."""
+    roots = callbacks.roots
+    lists_roots = roots if roots is None or callable(roots) else _fixed_roots(list(roots))
+    return {
+        "sampling_callback": callbacks.sampling and answering(callbacks.sampling, "sampling"),
+        "elicitation_callback": callbacks.elicitation and answering(callbacks.elicitation, "elicitation"),
+        "list_roots_callback": lists_roots and answering(lists_roots, "roots"),
+        "logging_callback": callbacks.logging and hearing(callbacks.logging, "logging"),
+        "log_level": wanted_log_level(callbacks),
+    }
 
 
 def answering(callback: Callable[_P, Awaitable[_T]], name: str) -> Callable[_P, Awaitable[_T | ErrorData]]:

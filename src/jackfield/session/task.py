@@ -16,6 +16,7 @@ import anyio
 from ..config.servers import HttpConfig
 from ..errors import JackfieldError, SessionConflictError, SessionTerminatedError
 from ..loops import spawn
+from .callbacks import client_options, wanted_log_level
 from .eras import ask_for_log, watch_tools
 from .failures import open_timeout, terminated
 from .lifecycle import Cause, State
@@ -202,7 +203,7 @@ class SessionTask:
                 version_before = owner.observer.known_version(owner)
                 async with connect(config, report, self._client_options(), version_before) as connection:
                     self._is_entering = False
-                    await ask_for_log(connection.client, owner.callbacks.wanted_log_level)
+                    await ask_for_log(connection.client, wanted_log_level(owner.callbacks))
                     opening.close()
                     report.give_up_opening = lambda: None
                     if life.is_usable:
@@ -233,7 +234,7 @@ class SessionTask:
 
         from .._version import __version__
 
-        options = self._owner.callbacks.client_options()
+        options = client_options(self._owner.callbacks)
         options["client_info"] = Implementation(name="jackfield", version=__version__)
         options["message_handler"] = self._owner.on_notification
         return options
