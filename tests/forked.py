@@ -172,56 +172,83 @@ def commands() -> list[str]:
 
 
 def serve() -> None:
-    """Fork for each request, until whoever started this is gone."""
+    """Fork for each request, and hand its signals and its end on, until whoever started this is gone."""
     for name in [*IMPORTED, *commands()]:
         with contextlib.suppress(ImportError):  # some environments of tests have a part of them
             importlib.import_module(name)
     inspect.stack()  # as coverage does at its start; which file a module has is then known
     gc.collect()
     gc.freeze()  # what children do not touch they need not copy
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the children
     listener = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     sys.executable = sys.argv[1]
     parent = os.pidfd_open(os.getppid())
+    lines: dict[socket.socket, Child] = {}
     while True:
-        ready, _, _ = select.select([listener, parent], [], [])
+        ends = {child.end: line for line, child in lines.items()}
+        ready, _, _ = select.select([listener, parent, *lines, *ends], [], [])
+        for end in ends.keys() & set(ready):
+            lines.pop(line := ends[end]).reap(line)
+        for line in lines.keys() & set(ready):
+            lines[line].hear(line)
         if parent in ready:
             return
-        line, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            os.close(parent)
-            handle(line)
-        line.close()
+        if listener in ready:
+            line, _ = listener.accept()
+            try:
+                streams, request = received(line)
+            except (OSError, EOFError):  # the launcher was killed meanwhile
+                line.close()
+                continue
+            pid = os.fork()
+            if pid == 0:
+                for descriptor in (listener, line, *lines):
+                    descriptor.close()
+                for number in (parent, *(child.end for child in lines.values())):
+                    os.close(number)
+                run(streams, *request)
+            for number in streams:
+                os.close(number)
+            lines[line] = Child(pid)
 
 
-def handle(line: socket.socket) -> NoReturn:
-    """Run what is asked for in a child and send its exit code; pass signals on, and end it if the launcher is gone."""
+def received(line: socket.socket) -> tuple[list[int], Any]:
+    """The descriptors and the request of a launcher."""
     head, streams, _, _ = socket.recv_fds(line, 8, 64)
     size, data = int.from_bytes(head, "big"), b""
-    while len(data) < size:
-        data += line.recv(size - len(data))
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        line.close()
-        run(streams, *marshal.loads(data))
-    for number in (0, 1, 2, *streams):
-        os.close(number)
-    ended = os.pidfd_open(child)
-    while ended not in (ready := select.select([ended, line], [], [])[0]):
-        assert line in ready
-        arrived = line.recv(16)
+    while len(data) < size or not size:
+        part = line.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return streams, marshal.loads(data)
+
+
+class Child:
+    """A program that runs, and the end of it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.end = os.pidfd_open(pid)
+
+    def hear(self, line: socket.socket) -> None:
+        """Pass signals on, and end it if its launcher is gone."""
+        arrived = b""
+        with contextlib.suppress(ConnectionResetError):
+            arrived = line.recv(16)
         for number in arrived or [signal.SIGKILL]:
-            os.kill(child, number)
+            os.kill(self._pid, number)
         if not arrived:
-            break
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(BrokenPipeError):
-        line.send(code.to_bytes(4, "big", signed=True))
-    os._exit(0)
+            os.waitid(os.P_PIDFD, self.end, os.WEXITED | os.WNOWAIT)
+
+    def reap(self, line: socket.socket) -> None:
+        """Send its exit code."""
+        os.close(self.end)
+        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        with contextlib.suppress(BrokenPipeError):
+            line.send(code.to_bytes(4, "big", signed=True))
+        line.close()
 
 
 def become(

@@ -43,10 +43,13 @@ def behind(gateway: int | None = None) -> list[int]:
     Args:
         gateway: A process that is a gateway, where it is not `jackfield serve`.
     """
+    # Also of one that it has forked and that is no other program yet.
+    its_own = psutil.Process(gateway).cmdline() if gateway is not None else None
     found: list[int] = []
     for process in strays():
         with suppress(psutil.Error):
-            found += [] if "serve" in process.cmdline() or process.pid == gateway else [process.pid]
+            line = process.cmdline()
+            found += [] if "serve" in line or line == its_own else [process.pid]
     return found
 
 
