@@ -19,7 +19,7 @@ _ItemT = TypeVar("_ItemT")
 
 MAX_QUOTE_CHARS = 400
 
-STATE_GONE = "Anything the server kept for it before (transactions, open files, logins) is gone."
+STATE_GONE = "Anything the server kept for it (transactions, open files, logins) was lost."
 """Ends the first line of an error whose session was lost."""
 
 

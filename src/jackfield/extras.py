@@ -75,5 +75,5 @@ def missing_extra(error: ModuleNotFoundError, who: str) -> ConfigError | None:
     else:
         hint = f"Install it with: pip install 'jackfield[{extra}]'"
         if extra == "autogen":
-            hint += f". AutoGen's model clients are in a package of their own: {_MODEL_CLIENTS}"
+            hint += f". AutoGen's model clients are a separate package: {_MODEL_CLIENTS}"
     return ConfigError(f"{who} needs the package {package!r}, which is not installed.", hint=hint)

@@ -26,9 +26,8 @@ class Live:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise NotImplementedError(
-            f"A {type(self).__name__} cannot be pickled: it works with sessions of this process, and what is loaded "
-            "elsewhere would be without them, and without hooks and policies. Store the configuration, and make it of "
-            "that where it is used."
+            f"A {type(self).__name__} cannot be pickled: it works with sessions of this process, and a copy loaded "
+            "elsewhere would lack them, and its hooks and policies. Store the configuration, and create it from that."
         )
 
 

@@ -73,8 +73,8 @@ async def test_an_error_is_told_without_a_traceback(toolkit: Toolkit) -> None:
     assert all(isinstance(event, ag2_events.ToolErrorEvent) for event in events)
     told = "\n".join(words(event) for event in events)
     assert "The server wrote: Error executing tool fail: no luck\n" in f"{told}\n"
-    assert "are no JSON object: Expecting value" in told
-    assert "are no JSON object: they are [" in told
+    assert "are not a JSON object: Expecting value" in told
+    assert "are not a JSON object: they are [" in told
     assert "Traceback" not in told
 
 

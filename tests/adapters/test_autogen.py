@@ -189,7 +189,7 @@ async def test_a_dead_server_does_not_take_the_others_down(unruly: Unruly, caplo
     async with MCPClientSessionManager(config) as manager:
         workbench = manager.workbench()
         assert "echo" in {tool["name"] for tool in await workbench.list_tools()}
-        assert "[MCP][bad] Its tools are left out" in caplog.text
+        assert "[MCP][bad] Its tools are omitted" in caplog.text
         opened = len([record for record in caplog.records if "could not be opened" in record.message])
         await workbench.list_tools()
         again = len([record for record in caplog.records if "could not be opened" in record.message])

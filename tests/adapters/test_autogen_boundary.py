@@ -67,7 +67,7 @@ async def test_arguments_that_are_no_object_are_told(arguments: Any, unruly: Unr
             assert is_error, name
             assert "Nothing was sent" in text, name
             if not isinstance(arguments, dict):
-                assert "are no JSON object: they are" in text, name
+                assert "are not a JSON object: they are" in text, name
 
 
 class Failing(BaseException):

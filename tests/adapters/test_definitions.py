@@ -46,8 +46,8 @@ async def test_a_call_as_a_dictionary_is_answered_alike(made: Callable[[], Any],
 async def test_what_a_model_gets_wrong_is_told(toolkit: Toolkit) -> None:
     call: Any = CALLS["responses"]()
     for name, arguments, words in (
-        ("add", '{"a": 1,', "no JSON object"),
-        ("add", "[1, 2]", "no JSON object: they are [1, 2]. Nothing was sent."),
+        ("add", '{"a": 1,', "not a JSON object"),
+        ("add", "[1, 2]", "not a JSON object: they are [1, 2]. Nothing was sent."),
         ("ecko", "{}", "Did you mean 'echo'"),
     ):
         answer = await toolkit.dispatch(call.model_copy(update={"name": name, "arguments": arguments}))
@@ -65,7 +65,7 @@ async def test_a_picture_that_no_api_takes_is_named(toolkit: Toolkit) -> None:
 
 async def test_what_is_no_call(toolkit: Toolkit) -> None:
     for thing in ({"type": "text", "text": "x"}, {"name": None}, object(), None):
-        with pytest.raises(ConfigError, match="no call of a tool"):
+        with pytest.raises(ConfigError, match="not a tool call"):
             await toolkit.dispatch(thing)
 
 

@@ -49,7 +49,7 @@ async def test_arguments_that_are_no_json_object_are_told_to_the_model(toolkit: 
     await agents.Runner.run(
         agents.Agent("a", model=model, tools=list(toolkit.openai_agents())), "Go on.", run_config=quiet()
     )
-    assert all("are no JSON object" in output and "Nothing was sent" in output for output in outputs(model))
+    assert all("are not a JSON object" in output and "Nothing was sent" in output for output in outputs(model))
 
 
 async def test_a_synchronous_run_in_another_thread(toolkit: Toolkit) -> None:

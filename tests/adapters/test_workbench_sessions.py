@@ -86,7 +86,7 @@ async def test_what_an_agent_uses_is_closed_last_and_its_next_answer_says_that_s
         async with manager.open_session("unruly", key="c"):
             assert {info.key for info in manager.sessions()} == {"b", "c"}, "it has ended"
         result = await workbench.call_tool("count")
-        assert "opened again" in result.to_text()
+        assert "reopened" in result.to_text()
         assert not result.is_error
     evicted = [event for event in seen if isinstance(event, SessionEvicted)]
     assert [(event.key, event.for_server, event.for_key, event.state_lost) for event in evicted[:2]] == [
@@ -100,7 +100,7 @@ async def test_a_session_closed_by_close_idle_is_told_like_one_that_was_lost(unr
         workbench = manager.workbench()
         assert (await workbench.call_tool("count")).to_text() == "1"
         assert await manager.close_idle() == 1
-        assert "opened again" in (await workbench.call_tool("count")).to_text()
+        assert "reopened" in (await workbench.call_tool("count")).to_text()
 
 
 @pytest.mark.parametrize("way", ["workbench", "toolkit", "session"])

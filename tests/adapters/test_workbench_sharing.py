@@ -14,7 +14,7 @@ from tests.conftest import Unruly, eventually, strays
 from jackfield import ConfigError, MCPClientSessionManager, Session, SessionConfig
 from jackfield.adapters.autogen import JackfieldWorkbench
 
-LOST = "was lost and opened again"
+LOST = "was lost and reopened"
 
 
 async def count(workbench: JackfieldWorkbench) -> str:

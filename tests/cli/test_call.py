@@ -116,12 +116,12 @@ USAGE = [
     (["call", "unruly.echo", "text=x", "txt=y"], "unknown 'txt'; did you mean 'text'?"),
     (["call", "unruly.add", "a=1", "b=x"], "b (integer): 'x' is no integer"),
     (["call", "unruly.add", "a=1", "b:=\"x\""], "b: 'x' is not of type 'integer'"),
-    (["call", "unruly.echo", "hello"], "'hello' is no argument"),
+    (["call", "unruly.echo", "hello"], "'hello' has no name"),
     (["call", "unruly.echo", "--text", "hello"], "text=VALUE, without dashes"),
     (["call", "unruly.echo", "text=@gone"], "the file 'gone' cannot be read"),
     (["call", "unruly.echo", "--args", "{"], "--args: line 1, column 2"),
     (["call", "unruly.echo", "text=x", "--output", "yaml"], "there is no style 'yaml'"),
-    (["call", "unruly.echo", "text=x", "--timeout", "0"], "0 is no positive number of seconds"),
+    (["call", "unruly.echo", "text=x", "--timeout", "0"], "0 is not a positive number of seconds"),
     (["call", "unruly.echo", "text=x", "--timeout", "soon"], "'soon' is no number"),
     (["call", "unruly.echo", "text=x", "--save", "/proc/no"], "--save: the folder '/proc/no' cannot be made"),
     (["call", "unruly.echo", "text=x", "--header", "A: b"], "--header goes with --http or --sse"),
@@ -268,7 +268,7 @@ def test_each_kind_of_failure_has_its_exit_code(jackfield: Command, listening: C
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert (done.error["code"], message in done.error["message"]) == (code, True), done.error
     done = jackfield("call", "unruly.crash", "code=1")
-    assert done.stderr.splitlines()[-1] == "To see what is wrong with it: jackfield doctor unruly"
+    assert done.stderr.splitlines()[-1] == "To find the problem: jackfield doctor unruly"
     done = jackfield("call", "unruly.sleep", "seconds=60", "--timeout", "2")
     assert done.stderr.splitlines()[-1] == "Give it more time with --timeout SECONDS."
 

@@ -170,7 +170,7 @@ def test_a_secret_in_full_is_warned_of(jackfield: Command) -> None:
     [
         (["add", "a"], 2, "Give one of a command"),
         (["add", "a", "--http", "https://h", "--", "x"], 2, "Give one of a command"),
-        (["add", "a b", "--", "x"], 2, "is no name"),
+        (["add", "a b", "--", "x"], 2, "is not a valid server name"),
         (["add", "a", "--http", "ftp://h"], 3, "must start with http"),
         (["add", "a", "--env", "s3cret", "--", "x"], 2, "NAME=VALUE"),
         (["add", "a", "--header", "s3cret", "--http", "https://h"], 2, "NAME: VALUE"),

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_line(kept: Command) -> None:
     for arguments, message in (
         (["open"], "SERVER"),
         (["open", "plan"], "Did you mean 'plain'?"),
-        (["open", "plain", "--idle", "0"], "--idle: 0 is no positive number"),
+        (["open", "plain", "--idle", "0"], "--idle: 0 is not a positive number"),
         (["open", "plain", "--idle", "soon"], "soon"),
         (["open", "plain", "--key", ""], "--key: it is empty"),
         (["close"], "Say which server, or --all."),
@@ -173,7 +173,7 @@ def test_lost_state_is_told(kept: Command) -> None:
     assert eventually(lambda: kept("ps", "--json").json["sessions"][0]["state"] == "lost")
     done = kept("call", "plain.count")
     assert (done.exit_code, done.stdout) == (0, "1\n")
-    assert "Warning: The session of plain was lost and opened again" in done.stderr
+    assert "Warning: The session of plain was lost and reopened" in done.stderr
 
 
 def test_a_call_is_refused_once_its_state_is_lost(kept: Command) -> None:
@@ -184,7 +184,7 @@ def test_a_call_is_refused_once_its_state_is_lost(kept: Command) -> None:
     refused = kept("call", "plain.count")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "The call of 'count' was not made" in refused.stderr
-    assert "(transactions, open files, logins) is gone" in refused.stderr
+    assert "(transactions, open files, logins) was lost" in refused.stderr
     assert "call again" in refused.stderr
     assert count(kept) == "1\n"
 

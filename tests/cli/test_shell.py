@@ -149,7 +149,7 @@ def test_a_server_that_dies_is_told(run: Command) -> None:
     assert eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     answer = shell("plain.count")
     assert answer.endswith("1")
-    assert "was lost and opened again" in answer
+    assert "was lost and reopened" in answer
     assert shell("plain.count") == "2"
     assert shell.leave() == 0
 

@@ -23,7 +23,7 @@ async def test_a_session_in_conflict_is_ended_at_the_server_and_opened_again(too
                 with pytest.raises(SessionConflictError) as caught:
                     await session.call_tool(tool, arguments)
                 assert (caught.value.sent, caught.value.state_lost) == (None, True)
-                assert "The session is opened again." in str(caught.value)
+                assert "The session is reopened." in str(caught.value)
             assert not (result := await session.call_tool("count")).state_lost
             assert result.text == str(2 if tool == "look" else 1), "counted anew by the server"
             assert (session.generation, len(server.lines("delete"))) == (2, 1)

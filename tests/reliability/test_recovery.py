@@ -179,7 +179,7 @@ async def test_the_circuit_breaker(tmp_path: Path) -> None:
     await anyio.sleep(caught.value.retry_after)
     with pytest.raises(ServerStartError):  # the trial
         await manager.open_session(config).__aenter__()
-    with pytest.raises(ServerUnavailableError, match="left alone"):
+    with pytest.raises(ServerUnavailableError, match="cool-down"):
         await manager.open_session(config).__aenter__()
 
 

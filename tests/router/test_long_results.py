@@ -61,5 +61,5 @@ def test_reading_on_in_what_is_not_there() -> None:
     for arguments in ({"handle": "ffff"}, {"handle": handle, "offset": "10"}, {}, None, "handle"):
         answer = long.read_on(arguments)
         assert answer.is_error, arguments
-        assert answer.text == "There is no such result (any more). Call the tool again."
+        assert answer.text == "This result does not exist or is no longer kept. Call the tool again."
     assert long.read_on({"handle": handle}).text.startswith("x" * 10), "from the beginning, if no offset is given"

@@ -167,7 +167,7 @@ async def test_a_policy_is_asked_first(known: tuple[MCPClientSessionManager, Rig
             await router.call_tool(tool, {"n": n})
         assert server.runs(n) == 0
     assert asked == ["rig.work {'n': 1}", "rig.work {'n': 2}"]
-    with pytest.raises(CallDeniedError, match="somebody has to approve it first"):
+    with pytest.raises(CallDeniedError, match="it must be approved first"):
         await manager.router(policy=policy).call_tool("rig.work", {"n": 5})
     [query] = manager.router(mode="server", policy=policy, on_ask=on_ask).toolkit()
     assert (await query.call({"server_name": "rig", "tool_name": "look", "arguments": {"n": 3}})).text == "look 3"

@@ -177,7 +177,7 @@ async def test_a_log_keeps_no_more_than_its_bounds() -> None:
             answer = await made.http.get(url, headers=ann.headers(accept="text/event-stream", last_event_id="get/1"))
             assert answer.status_code == 400
             assert answer.json()["error"]["message"] == (
-                "Event 1 is not in the log: it never was, or is no longer kept. "
+                "Event 1 is not in the log: it never existed or is no longer kept. "
                 "Begin a new stream without Last-Event-ID."
             )
 

@@ -61,7 +61,7 @@ def test_below_the_threshold_all_come_through(clock: Clock) -> None:
 def test_at_the_threshold_callers_fail_at_once_and_are_told_why(clock: Clock) -> None:
     error = refusal(failing(2))
     assert error.message == (
-        "Server 'rig' could not be opened 2 times in a row and is left alone for now; next try in 4.0 s. "
+        "Server 'rig' could not be opened 2 times in a row and is in cool-down; next attempt in 4.0 s. "
         "The last reason: It exited."
     )
     assert error.server_name == "rig"

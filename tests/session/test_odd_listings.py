@@ -17,8 +17,8 @@ ANY = {"type": "object"}
 
 # A tool, its input schema as it is offered, and what is said of it; no schema where the tool is left out.
 ODD: list[tuple[object, dict[str, object] | None, str]] = [
-    ({}, None, "tools[0] is left out: its name is missing"),
-    ({**GOOD, "name": 7}, None, "tools[1] is left out: its name is a number"),
+    ({}, None, "tools[0] is omitted: its name is missing"),
+    ({**GOOD, "name": 7}, None, "tools[1] is omitted: its name is a number"),
     (None, None, "tools[2] is null"),
     ("work", None, "tools[3] is a string"),
     ({"name": "missing"}, ANY, "tool 'missing': inputSchema is missing"),
@@ -45,11 +45,11 @@ ODD: list[tuple[object, dict[str, object] | None, str]] = [
         ANY,
         "tool 'req': inputSchema has required that",
     ),
-    ({**GOOD, "name": "icon", "icons": [{}]}, ANY, "tool 'icon': icons is left out (icons.0.src: "),
-    ({**GOOD, "name": "hint", "annotations": {"readOnlyHint": "maybe"}}, ANY, "tool 'hint': annotations is left out"),
-    ({**GOOD, "name": "number", "description": 5}, ANY, "tool 'number': description is left out"),
-    ({**GOOD, "name": "meta", "_meta": []}, ANY, "tool 'meta': _meta is left out"),
-    ({**GOOD, "name": "out", "outputSchema": 5}, ANY, "tool 'out': outputSchema is left out"),
+    ({**GOOD, "name": "icon", "icons": [{}]}, ANY, "tool 'icon': icons is omitted (icons.0.src: "),
+    ({**GOOD, "name": "hint", "annotations": {"readOnlyHint": "maybe"}}, ANY, "tool 'hint': annotations is omitted"),
+    ({**GOOD, "name": "number", "description": 5}, ANY, "tool 'number': description is omitted"),
+    ({**GOOD, "name": "meta", "_meta": []}, ANY, "tool 'meta': _meta is omitted"),
+    ({**GOOD, "name": "out", "outputSchema": 5}, ANY, "tool 'out': outputSchema is omitted"),
 ]
 
 

@@ -88,10 +88,10 @@ FLAWED: list[tuple[dict[str, object], str, str]] = [
     ({"content": [{"type": "text", "text": 3}]}, "3", "text is a number"),
     ({"content": [{"type": "text"}, SAID]}, '{"type": "text"}\nrows: 3', "content[0] cannot be read (text: "),
     ({"content": [{"type": "resource_link", "uri": "file:///x"}, SAID]}, "[resource: file:///x]\nrows: 3", "name"),
-    ({"content": [{**SAID, "annotations": {"audience": ["all"]}}]}, "rows: 3", "annotations is left out (annotations."),
-    ({"content": [{**SAID, "_meta": 5, "annotations": []}]}, "rows: 3", "_meta is left out"),
+    ({"content": [{**SAID, "annotations": {"audience": ["all"]}}]}, "rows: 3", "annotations is omitted (annotations."),
+    ({"content": [{**SAID, "_meta": 5, "annotations": []}]}, "rows: 3", "_meta is omitted"),
     ({"content": [{"type": "resource", "resource": {"text": "rows: 3"}}]}, "rows: 3", "uri is missing"),
-    ({"content": [SAID], "_meta": "odd"}, "rows: 3", "_meta is left out"),
+    ({"content": [SAID], "_meta": "odd"}, "rows: 3", "_meta is omitted"),
 ]
 
 

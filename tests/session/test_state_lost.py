@@ -34,8 +34,8 @@ from jackfield import (
 )
 
 ONE, TWO = ({"sql": f"INSERT INTO t VALUES ({number})"} for number in (1, 2))
-NOTE = "Note: the session with server 'ledger' was lost and opened again; anything the server kept for it before "
-GONE = "(transactions, open files, logins) is gone"
+NOTE = "Note: the session with server 'ledger' was lost and reopened; anything the server kept for it before "
+GONE = "(transactions, open files, logins) was lost"
 
 
 @asynccontextmanager
@@ -309,7 +309,7 @@ async def test_every_way_in_that_leases_for_each_call(
             answer = await run(TWO["sql"])
         except StateLostError as error:
             answer = str(error)
-        assert "'ledger' was lost and opened again" in answer
+        assert "'ledger' was lost and reopened" in answer
         assert GONE in answer
         assert answer.startswith("Note: ") is (policy == "tell")
         assert "gone" not in await run("SELECT x FROM t")

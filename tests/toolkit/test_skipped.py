@@ -42,7 +42,7 @@ async def test_a_server_that_cannot_be_opened_is_skipped_and_everybody_is_told(
         assert (name, type(error), error.server_output) == ("bad", ServerStartError, "no licence\n")
         [event] = [event for event in events if isinstance(event, ServerSkipped)]
         assert (event.server_name, event.error) == ("bad", error)
-        assert f"[MCP][bad] Its tools are left out: {REASON}." in caplog.text
+        assert f"[MCP][bad] Its tools are omitted: {REASON}." in caplog.text
         assert repr(toolkit).endswith("(10 tools, without bad)>")
 
         tool = toolkit["missing_bad"]

@@ -124,7 +124,7 @@ async def test_an_error_names_what_was_not_handed_on(
     with pytest.raises(JackfieldError) as caught:
         async with MCPClientSessionManager().open_session(config):
             pytest.fail("it cannot open")
-    assert "Not handed on from your environment: " in str(caught.value)
+    assert "Not passed on from your environment: " in str(caught.value)
     assert "abcdefgh" not in str(caught.value)
     assert "A_TOKEN_OF_OURS" in config.withheld()
     assert "A_TOKEN_OF_OURS" not in config.model_copy(update={"inherit_environment": True}).withheld()

@@ -65,7 +65,7 @@ def end_listing(listing: Listing, names: Iterable[str], warned: set[tuple[str, f
         named = ", ".join(sorted(common)[:_SHOWN]) + (f", ... ({len(common)} in all)" if len(common) > _SHOWN else "")
         logger.warning(
             "[MCP] Two workbenches of one agent have tools of the same name: %s. AutoGen calls those of %s, and never "
-            "those of %s. Give the agent one workbench with all servers, which names them apart.",
+            "those of %s. Give the agent one workbench with all servers, which makes names unique.",
             named,
             other.owner,
             listing.owner,

@@ -53,7 +53,7 @@ def _read(call: object) -> tuple[str, Any, Answer]:
         case _:
             pass
     raise ConfigError(
-        f"That is no call of a tool: its type is {_value(call, 'type')!r}.",
+        f"This is not a tool call: its type is {_value(call, 'type')!r}.",
         hint="Give OpenAI's function_call or tool call, Anthropic's tool_use block, or Gemini's function_call.",
     )
 

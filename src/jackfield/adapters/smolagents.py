@@ -75,7 +75,7 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)
         if parameters is None or name in tools:
             why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"
-            logger.warning("[MCP][%s] Tool %r is left out: it %s.", tool.server_name, tool.name, why)
+            logger.warning("[MCP][%s] Tool %r is omitted: it %s.", tool.server_name, tool.name, why)
             continue
         tools[name] = _MCPTool(name, tool, parameters, home)
     return list(tools.values())

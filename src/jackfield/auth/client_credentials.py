@@ -123,7 +123,7 @@ class _Grant(AuthorizationFlow):
         try:
             algorithm = oauth.signing_algorithm or _algorithm_for(pem)
         except (ValueError, TypeError):
-            raise self._unusable(name, "is no private key in PEM that has no passphrase") from None
+            raise self._unusable(name, "is not a PEM private key without a passphrase") from None
         parameters = SignedJWTParameters(
             issuer=client_id, subject=client_id, signing_key=pem, signing_algorithm=algorithm
         )

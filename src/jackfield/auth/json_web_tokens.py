@@ -144,7 +144,7 @@ class JWTAuth:
             except PyJWTError as error:
                 failure = error
             except (ValueError, TypeError, OverflowError, RecursionError):
-                return self._refused("a claim in it is not what it must be")
+                return self._refused("one of its claims is invalid")
         if failure is None:
             return self._refused("the authorization server has no such key")
         return self._refused(_REASONS.get(type(failure).__name__, "a claim is missing in it, or wrong"))

@@ -43,7 +43,7 @@ def sign_in_ended(config: RemoteConfig, reason: str) -> SignInEndedError:
     """The error for a sign-in that has ended."""
     name = config.server_name
     error = SignInEndedError(
-        f"The sign-in to server {name!r} has ended: its tokens are not renewed any more ({reason}).",
+        f"The sign-in to server {name!r} has ended: its tokens are no longer renewed ({reason}).",
         server_name=name,
         sent=False,
         hint=sign_in_hint(name, "to sign in again"),

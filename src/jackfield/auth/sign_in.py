@@ -181,7 +181,7 @@ class _SignIn(AuthorizationFlow):
             return None
         return (
             f"It was asked for: {one_line(asked, 200)}. See auth.scopes in the config and --scope; "
-            f"`jackfield auth {quote(self._config.server_name)} --logout` forgets what was granted and wanted before."
+            f"`jackfield auth {quote(self._config.server_name)} --logout` deletes the stored scopes."
         )
 
     def _known_client(self) -> OAuthClientInformationFull | None:

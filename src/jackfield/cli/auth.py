@@ -34,7 +34,7 @@ def auth(
     server: Annotated[
         str | None, typer.Argument(help="Its name, or a URL; all with --status if omitted.", metavar="[SERVER]")
     ] = None,
-    status: Annotated[bool, typer.Option("--status", help="Say how the sign-in stands; asks nobody.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the state of the sign-in; makes no request.")] = False,
     logout: Annotated[bool, typer.Option("--logout", help="Sign out: revoke the tokens, and forget them.")] = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Open no browser here: show the address, and take the answer pasted.")
@@ -91,7 +91,7 @@ def _remote(invocation: Invocation, server: str, *, trusted: bool) -> RemoteConf
     servers = invocation.servers
     if server == AD_HOC_NAME and server not in servers.names:
         raise exits.UsageError(
-            f"{server!r} is what a server is called that is given by --http or --sse.",
+            f"{server!r} is the name of a server given by --http or --sse.",
             server_name=server,
             hint="Give its URL: jackfield auth URL",
         )

@@ -39,7 +39,7 @@ def close(
         _tell(invocation.output, closed, "No session is kept.")
         return
     if server is None:
-        raise UsageError("Say which server, or --all.", hint="See what is open: jackfield ps")
+        raise UsageError("Say which server, or --all.", hint="To see the open sessions: jackfield ps")
     from ..daemon.kept import close_sessions
 
     closed = [*([] if key else _close_held(server)), *close_sessions(server, key)]

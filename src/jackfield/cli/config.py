@@ -221,7 +221,7 @@ def trust(
         if output.as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
             show(open_ones, output)
             raise NotTrustedError(
-                f"{count(len(open_ones), 'server')} of project files are not accepted, and nobody can be asked here.",
+                f"Not accepted: {count(len(open_ones), 'server')} of project files. There is no terminal to ask.",
                 hint="Look at them, then run it on a terminal, or with --yes.",
             )
         if not asked_about("These servers of project files are not accepted yet:", open_ones, output):

@@ -190,7 +190,7 @@ def add(
             hint="Such as: jackfield config add files -- npx -y @modelcontextprotocol/server-filesystem .",
         )
     if not name or name.startswith("-") or not name.isprintable() or any(char.isspace() for char in name):
-        raise UsageError(f"{name!r} is no name for a server.", hint="Take letters, digits, - and _.")
+        raise UsageError(f"{name!r} is not a valid server name.", hint="Take letters, digits, - and _.")
     target = file_to_write(invocation, is_project=project)
     entry: dict[str, Any] = {}
     if words:
@@ -262,7 +262,7 @@ def shlex_split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is no command line: {error}.", hint="Check its quotes.") from None
+        raise UsageError(f"{text!r} is not a command line: {error}.", hint="Check its quotes.") from None
 
 
 def _pair(text: str, separator: str, shape: str) -> tuple[str, str]:

@@ -123,7 +123,7 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             tell("listing")
             diagnosis.steps.append(await _listed(session, begun))
             if problems := [problem for event in flaws for problem in event.problems]:
-                text = f"Its listings have {count(len(problems), 'flaw')}; what is good of them is used."
+                text = f"Its listings have {count(len(problems), 'flaw')}; the valid parts are used."
                 diagnosis.steps.append(
                     Step("flaws", "warning", text, "Its author should know.", quote=[one_line(one) for one in problems])
                 )
@@ -147,7 +147,7 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             Step(
                 "output",
                 "warning",
-                "It prints lines on stdout that are no messages; they were passed over.",
+                "It prints lines on stdout that are not messages; they were ignored.",
                 "Let it write them to stderr.",
                 quote=[one_line(line) for line in list(report.noise)[-_QUOTED_LINES:]],
             )

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def find(
     context: typer.Context,
-    query: Annotated[list[str], typer.Argument(help="What is to be done, or a tool's name.", metavar="QUERY...")],
+    query: Annotated[list[str], typer.Argument(help="A task in words, or a tool's name.", metavar="QUERY...")],
     server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
 ) -> None:

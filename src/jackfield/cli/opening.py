@@ -35,7 +35,7 @@ def open_session(
     from ..daemon.kept import KeptSession
 
     if idle is not None and not 0 < idle < float("inf"):
-        raise UsageError(f"--idle: {idle:g} is no positive number of seconds.")
+        raise UsageError(f"--idle: {idle:g} is not a positive number of seconds.")
     if idle is not None and (problem := implausible(idle, WEEK)):
         raise UsageError(f"--idle: {problem}")
     if key == "":

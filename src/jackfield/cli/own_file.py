@@ -65,7 +65,7 @@ def read_table(file: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
     key = next((name for name in (TABLE, "servers") if name in data), TABLE)
     table: object = data.get(key, {})
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{shown_path(file)}: {key} is no table of servers by name.", hint="Edit it by hand.")
+        raise ConfigError(f"{shown_path(file)}: {key} is not a table of servers by name.", hint="Edit it by hand.")
     return data, key, dict(cast("Mapping[str, Any]", table))
 
 

@@ -66,7 +66,7 @@ class Wishes:
 
             raise UsageError(f"--output: there is no style {style!r}.", hint=did_you_mean(chosen, STYLES, "style"))
         if timeout is not None and not 0 < timeout < float("inf"):
-            raise UsageError(f"--timeout: {timeout:g} is no positive number of seconds.")
+            raise UsageError(f"--timeout: {timeout:g} is not a positive number of seconds.")
         if timeout is not None and (problem := implausible(timeout, SIX_HOURS)):
             raise UsageError(f"--timeout: {problem}")
         if folder is not None:
@@ -113,7 +113,7 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             # What the library advises is for whoever goes on with the session; here only a kept one does.
             if kept is not None:
                 raise
-            doctor = f"To see what is wrong with it: jackfield doctor {target.server_name}"
+            doctor = f"To find the problem: jackfield doctor {target.server_name}"
             raise error.told(hint=doctor if target.is_configured else "Run it by hand to see why.") from None
 
 

@@ -43,13 +43,13 @@ def serve(
     ] = False,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", help="Clients must send what is in it as a bearer token.", metavar="FILE"),
+        typer.Option("--token-file", help="Clients must send its content as a bearer token.", metavar="FILE"),
     ] = None,
     reconnect_timeout: Annotated[
         float | None,
         typer.Option(
             "--reconnect-timeout",
-            help="Seconds after which a client is gone whose stream broke; 30 by default.",
+            help="Seconds after which a client whose stream broke is disconnected; 30 by default.",
             metavar="SECONDS",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def serve(
     if token_file is not None and stdio:
         raise exits.UsageError("--token-file is for --http.", hint="Over stdio there is one client only.")
     if reconnect_timeout is not None and stdio:
-        raise exits.UsageError("--reconnect-timeout is for --http.", hint="Over stdio a client is gone with its pipe.")
+        raise exits.UsageError("--reconnect-timeout is for --http.", hint="Over stdio, a client ends with its pipe.")
     if reconnect_timeout is not None and not 0 <= reconnect_timeout < math.inf:
         raise exits.UsageError("--reconnect-timeout takes a number of seconds.", hint="Such as --reconnect-timeout 60.")
     token = None if stdio else _token(token_file)
@@ -84,7 +84,7 @@ def _token(file: Path | None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'}).") from None
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"{file}: there is no token in it.", hint="Put one word of letters and digits there.")
+        raise ConfigError(f"{file}: it contains no token.", hint="Put one word of letters and digits there.")
     return token
 
 

@@ -21,7 +21,7 @@ from .shell_lines import CONTINUED, HELP, LEAVE, PROMPT, arguments_of, is_comple
 
 _HELP = """\
 SERVER.TOOL key=value          call a tool
-SERVER.TOOL {"key": "value"}   the same in JSON, which may go over several lines
+SERVER.TOOL {"key": "value"}   the same in JSON, which may span several lines
 list, find, show, read, ...    as on the command line, without `jackfield`
 close SERVER                   end the session that your lines opened
 help COMMAND                   what a command takes

@@ -45,4 +45,4 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def state_lost(server_name: str) -> str:
     """The note that a session was reopened."""
-    return f"The session of {server_name} was lost and opened again: what the server kept for it is gone."
+    return f"The session of {server_name} was lost and reopened: the server's state for it was lost."

@@ -105,9 +105,7 @@ def _read_word(word: str, given: Given, stdin: _Stdin) -> None:
     is_json = name.endswith(":")
     name = name.removesuffix(":") if is_json else name
     if not equals or not name:
-        raise UsageError(
-            f"{word!r} is no argument: it has no name.", hint="Write key=text, key:=json, key=@file, or --args JSON."
-        )
+        raise UsageError(f"{word!r} has no name.", hint="Write key=text, key:=json, key=@file, or --args JSON.")
     if name in given.values or (is_json and name in given.texts):
         raise UsageError(
             f"Argument {name!r} is given twice.",
@@ -133,7 +131,7 @@ def _json_value(source: str, text: str) -> Any:
     except ValueError as error:
         problem = str(error)
     raise UsageError(
-        f"{source}: what follows := is no JSON ({problem}).", hint="Text is written key=text, or key:='\"text\"'."
+        f"{source}: the text after := is not JSON ({problem}).", hint="Text is written key=text, or key:='\"text\"'."
     )
 
 

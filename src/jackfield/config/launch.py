@@ -166,6 +166,6 @@ def withheld_text(names: Sequence[str], limit: int = 6) -> str:
         return ""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return (
-        f"Not handed on from your environment: {', '.join(names[:limit])}{more}; "
-        'to hand on NAME, add "NAME": "${NAME}" to env.'
+        f"Not passed on from your environment: {', '.join(names[:limit])}{more}; "
+        'to pass NAME on, add "NAME": "${NAME}" to env.'
     )

@@ -92,7 +92,7 @@ class Connection:
             raise HungError(self.process_id, sent=None) from None
         except OSError:
             raise DaemonError(
-                "The background process ended without an answer; what was asked of it may have taken effect.",
+                "The background process ended without an answer; the request may have taken effect.",
                 state_lost=True,
                 hint="Open the session again: jackfield open SERVER.",
             ) from None
@@ -103,7 +103,7 @@ class Connection:
     def _read(self, limit: int | None = None) -> dict[str, Any]:
         (length,) = HEADER.unpack(self._exactly(HEADER.size))
         if limit is not None and length > limit:
-            raise DaemonError("This is no hello.")
+            raise DaemonError("This is not a hello.")
         check_length(length)
         return unpacked(self._exactly(length))
 

@@ -66,7 +66,7 @@ def unpacked(data: bytes | bytearray) -> dict[str, Any]:
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise DaemonError("A frame on the socket of kept sessions is no JSON object.")
+        raise DaemonError("A frame on the socket of kept sessions is not a JSON object.")
     return cast("dict[str, Any]", message)
 
 

@@ -129,7 +129,7 @@ class DaemonServer:
         # A file that is removed gives no sign.
         while self._place.has_lock(self._lock):  # noqa: ASYNC110
             await anyio.sleep(_PLACE_SECONDS)
-        logger.warning("The lock file is gone: another process may be started in its place")
+        logger.warning("The lock file was removed: another process may be started in its place")
         self._end()
 
     async def _say_farewell(self) -> None:
@@ -289,7 +289,7 @@ def _ended() -> SessionTerminatedError:
     return SessionTerminatedError(
         "The background process was told to end, and its sessions with it.",
         state_lost=True,
-        hint="Open the session again: jackfield open SERVER. What was under way may have taken effect.",
+        hint="Reopen the session: jackfield open SERVER. Running calls may have taken effect.",
     )
 
 

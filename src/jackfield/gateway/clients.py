@@ -94,7 +94,7 @@ class Clients:
             client = self._kept[handle]
         else:
             raise SessionExpiredError(
-                "There is no such session (any more).",
+                "This session does not exist or no longer exists.",
                 sent=False,
                 state_lost=True,
                 hint=f'Give session="{KEEP}" to begin another.',

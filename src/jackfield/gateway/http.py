@@ -48,7 +48,7 @@ def listen(address: str) -> tuple[socket.socket, str]:
     host, separator, port = address.rpartition(":")
     host = host.strip("[]") if separator else "127.0.0.1"
     if not port.isdigit() or int(port) > 65535 or (separator and not host):
-        raise ConfigError(f"{address!r} is no address to serve at.", hint="Give HOST:PORT, such as 127.0.0.1:8000.")
+        raise ConfigError(f"{address!r} is not an address to serve at.", hint="Give HOST:PORT, such as 127.0.0.1:8000.")
     name = "127.0.0.1" if host == "localhost" else host
     try:
         is_loopback = ipaddress.ip_address(name).is_loopback

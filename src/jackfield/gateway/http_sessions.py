@@ -169,7 +169,7 @@ class HttpSessions:
         if session.under_way:
             return  # Something came just now.
         why = "its stream did not come back" if session.had_stream else "nothing came from it"
-        logger.info("[MCP][gateway] Client %s is gone: %s", session.id[:8], why)
+        logger.info("[MCP][gateway] Client %s disconnected: %s", session.id[:8], why)
         goodbye = httpx2.Request("DELETE", f"http://127.0.0.1{self._path}", headers={SESSION_HEADER: session.id})
         with anyio.move_on_after(_END_SECONDS):
             await httpx2.ASGITransport(self._app, raise_app_exceptions=False).handle_async_request(goodbye)

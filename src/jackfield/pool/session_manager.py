@@ -337,7 +337,7 @@ class SessionManager(Live):
 
     def server_skipped(self, server_name: str, key: str, error: JackfieldError) -> None:
         """A toolkit or a workbench of this key goes without a server's tools: say so in the log and as an event."""
-        SessionLog(server_name).warning("Its tools are left out: %s", error.message)
+        SessionLog(server_name).warning("Its tools are omitted: %s", error.message)
         self._events.emit(ServerSkipped(server_name=server_name, key=key, error=error))
 
     def keep_for(self, user: SessionUser) -> None:

@@ -20,13 +20,13 @@ def find_description(servers: Sequence[str]) -> str:
         f", ... ({len(servers)} in all)" if len(servers) > _LISTED_SERVERS else ""
     )
     return (
-        "Search tools on all servers, before call_tool. Give what is to be done, in a few words; several things at "
-        f"once if need be. Servers: {shown}."
+        "Search tools on all servers, before call_tool. Describe the task in a few words; several tasks at once are "
+        f"possible. Servers: {shown}."
     )
 
 
 CALL_DESCRIPTION = (
-    "Call a tool found by find_tools. Its server is started if need be. "
+    "Call a tool found by find_tools. Its server is started if necessary. "
     'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
 )
 
@@ -38,7 +38,7 @@ FIND_SCHEMA: Mapping[str, Any] = {
             "items": {"type": "string"},
             "minItems": 1,
             "maxItems": MAX_QUERIES,
-            "description": "What is to be done, each in a few words.",
+            "description": "Tasks, each in a few words.",
         },
         "server": {"type": "string", "description": "Search this server only."},
         "limit": {"type": "integer", "default": 5},

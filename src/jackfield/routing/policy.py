@@ -35,7 +35,7 @@ async def require_allowed(
         CallDeniedError: It is denied, or a function failed, was late or returned something else.
     """
     decision = await _answer("policy", policy, tool, arguments, deadline, ("allow", "ask", "deny"))
-    why = "somebody has to approve it first" if decision == "ask" else "the policy of this agent does not allow it"
+    why = "it must be approved first" if decision == "ask" else "the policy of this agent does not allow it"
     if decision == "ask" and on_ask is not None:
         approved = await _answer("on_ask", on_ask, tool, arguments, deadline, (True, False))
         decision = "allow" if approved is True else "deny"

@@ -394,7 +394,7 @@ def _in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mappin
         with options.given.scope():
             return text_result(await function(**given))
         raise SessionTimeoutError(
-            f"{name} did not end within {options.given.seconds:g} s. What it asks servers may have been sent."
+            f"{name} did not end within {options.given.seconds:g} s. Its requests to servers may have been sent."
         )
 
     return answer

@@ -258,7 +258,7 @@ def _access(
 ) -> Access | None:
     if own is not None:
         if auth is not None:
-            raise ValueError("The server was made with `auth` settings of its own: leave out `auth`.")
+            raise ValueError("The server was created with its own `auth` settings: omit `auth`.")
         return own
     if auth is None and accepts_others(hosts):
         raise ValueError(

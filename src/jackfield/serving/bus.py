@@ -110,7 +110,9 @@ class BusBridge:
                 for session_id in session_ids[first : first + _AT_ONCE]:
                     tasks.start_soon(notify, session_id)
         if missed:
-            logger.warning("[MCP] %d sessions were not told of a change (%s): the store is away", missed, method)
+            logger.warning(
+                "[MCP] %d sessions missed a change notification (%s): the store is unavailable", missed, method
+            )
 
     def _take(self, message: Published) -> None:
         """Hear what the server of another instance published."""

@@ -307,7 +307,7 @@ class Exchange:
             number = await held(append, HOLD_SECONDS if self._next_number is not None else 0)
         except StoreUnavailableError as failure:
             if self._next_number is not None:
-                logger.warning("[MCP] A request goes on without a log: %s", failure.message)
+                logger.warning("[MCP] A request continues without a log: %s", failure.message)
             # What was tried in vain may yet be added.
             self._next_number = None
             return 0

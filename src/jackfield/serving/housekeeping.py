@@ -52,7 +52,7 @@ class Housekeeping:
                 await anyio.sleep(BEAT_SECONDS)
                 self._is_due.set()
             except Exception:
-                logger.exception("[MCP] Housekeeping failed; it goes on")
+                logger.exception("[MCP] Housekeeping failed; it continues")
 
     async def look_once(self) -> None:
         """One round of `keep_sessions`.

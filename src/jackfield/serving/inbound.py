@@ -122,7 +122,7 @@ def checked_id(session_id: str) -> str:
     """
     session_id = session_id.strip(" \t")
     if not session_id:
-        text = "Bad Request: the Mcp-Session-Id header is missing. Send the one that `initialize` was answered with."
+        text = "Bad Request: the Mcp-Session-Id header is missing. Send the one from the answer to `initialize`."
         raise Refused(400, INVALID_REQUEST, text)
     if len(session_id) > _MAX_ID_CHARS or not (session_id.isascii() and session_id.isalnum()):
         raise not_found()

@@ -273,7 +273,7 @@ def too_many_subscriptions(limits: ServingLimits) -> ServingLimitError:
 
 def not_in_log(after: int) -> UnknownEventError:
     """The error for an event that a log does not have."""
-    return UnknownEventError(f"Event {after} is not in the log: it never was, or is no longer kept.", sent=False)
+    return UnknownEventError(f"Event {after} is not in the log: it never existed or is no longer kept.", sent=False)
 
 
 @dataclass

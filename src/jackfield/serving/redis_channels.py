@@ -130,7 +130,7 @@ class RedisChannels:
                 error = root_cause(errors)
                 self._failure = one_line(str(error) or type(error).__name__, 200).rstrip(".")
                 if self.connected_since is not None:
-                    logger.warning("[MCP] %s is not heard any more: %s", self._name, self._failure)
+                    logger.warning("[MCP] %s is no longer received: %s", self._name, self._failure)
             finally:
                 self._end()
                 await connection.disconnect(nowait=True)

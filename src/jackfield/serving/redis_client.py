@@ -174,7 +174,7 @@ class RedisClient:
             if "NOPERM" not in error.message:
                 raise
             logger.warning(
-                "[MCP] %s does not let its settings be read; that it keeps what is stored is unknown", self.name
+                "[MCP] %s does not allow reading its settings; whether it may evict data is unknown", self.name
             )
             return
         about = dict(line.split(":", 1) for line in cast("str", text).splitlines() if ":" in line)
@@ -388,7 +388,7 @@ def _options(url: str, connect_timeout: float) -> dict[str, Any]:
         options = cast("dict[str, Any]", parse_url(url))
     except ValueError as error:
         raise ConfigError(
-            f"This is no URL of a Redis: {one_line(str(error), 200)}", hint="For example redis://127.0.0.1:6379/0"
+            f"This is not a Redis URL: {one_line(str(error), 200)}", hint="For example redis://127.0.0.1:6379/0"
         ) from None
     for name in ("max_connections", "timeout", "decode_responses"):
         options.pop(name, None)

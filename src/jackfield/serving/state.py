@@ -67,7 +67,7 @@ class StoredState:
         try:
             text = json.dumps(value, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
-            raise StateError(f"State {key!r} was not stored: it is no JSON value ({error}).") from None
+            raise StateError(f"State {key!r} was not stored: it is not a JSON value ({error}).") from None
         if len(text) > self.limits.state_bytes:
             raise StateError(
                 f"State {key!r} was not stored: it has {len(text)} bytes (`state_bytes` is {self.limits.state_bytes})."

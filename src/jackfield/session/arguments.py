@@ -100,7 +100,7 @@ def not_by_name(tool_name: str, given: object, *, server_name: str | None = None
         written = type(given).__name__
     shown = written if len(written) <= 80 else f"{written[:77]}..."
     return InvalidArgumentsError(
-        f"The arguments of {tool_name!r} are no JSON object: they are {shown}. Nothing was sent.",
+        f"The arguments of {tool_name!r} are not a JSON object: they are {shown}. Nothing was sent.",
         server_name=server_name,
         sent=False,
         hint='Give the arguments by name, such as {"name": "value"}.',
@@ -134,7 +134,7 @@ class OutputCheck:
         if self._schema is None or (is_given and self._quick is not None and self._quick(structured)):
             return None
         if self._validator is None:
-            return "the tool's outputSchema is no valid JSON Schema, so structuredContent was not checked"
+            return "the tool's outputSchema is not a valid JSON Schema, so structuredContent was not checked"
         if not is_given:
             return "structuredContent is missing, though the tool has an outputSchema"
         try:

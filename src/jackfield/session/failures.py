@@ -44,8 +44,8 @@ def terminated(
 
 def _after_loss(config: BaseServerConfig) -> str:
     if config.session.retry_attempts:
-        return "Go on: the session is opened again."
-    return "session.refresh() opens it again (retry_attempts is 0)."
+        return "Continue: the session is reopened."
+    return "session.refresh() reopens it (retry_attempts is 0)."
 
 
 def refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: bool | None) -> StateLostError:
@@ -60,13 +60,13 @@ def refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: 
     before = "" if sent is False else "once more (it may have taken effect before) "
     return StateLostError(
         f"The call of {tool!r} was not made {before}because the session with server {config.server_name!r} was lost "
-        "and opened again.",
+        "and reopened.",
         server_name=config.server_name,
         sent=sent,
         state_lost=True,
         retryable=True,
         generation=lost_generation,
-        hint="To go on without that state, call again.",
+        hint="To continue without that state, call again.",
     )
 
 

@@ -164,8 +164,8 @@ async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> To
             server_name=call.server_name,
             seconds=deadline.seconds,
             sent=False,
-            hint=f"{not_made}. Hooks count for call_timeout: where a person is asked, give the call, or the server, a "
-            "longer one.",
+            hint=f"{not_made}. Hooks count towards call_timeout: if a person is asked, set a longer one for the call "
+            "or the server.",
         )
     problem = _misfit(call, answer)
     if problem is None:

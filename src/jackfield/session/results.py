@@ -182,10 +182,10 @@ class ToolResult(CallToolResult):
 
 
 def state_note(server_name: str) -> str:
-    """What a model is told first after a session was lost."""
+    """The first line that a model reads after a session was lost."""
     return (
-        f"Note: the session with server {server_name!r} was lost and opened again; anything the server kept for it "
-        "before (transactions, open files, logins) is gone. Set up again what you need before you go on."
+        f"Note: the session with server {server_name!r} was lost and reopened; anything the server kept for it "
+        "(transactions, open files, logins) was lost. Set up again what you need before you continue."
     )
 
 

@@ -64,7 +64,7 @@ class LongResults:
         values = as_table(arguments)
         handle, offset = str(values.get("handle", "")), values.get("offset", 0)
         if handle not in self._kept or not isinstance(offset, int):
-            return text_result("There is no such result (any more). Call the tool again.", is_error=True)
+            return text_result("This result does not exist or is no longer kept. Call the tool again.", is_error=True)
         return text_result(self._part(handle, offset))
 
     def _keep(self, text: str) -> str:
@@ -97,5 +97,5 @@ class LongResults:
         async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
             return self.read_on(arguments)
 
-        about = "Read on in a result that was too long to be shown at once. It says which handle and offset to give."
+        about = "Read the rest of a result that was too long. The result says which handle and offset to pass."
         return own_tool("read_on", about, _READ_ON_SCHEMA, answer, is_read_only=True)

@@ -60,7 +60,7 @@ def skipped_error(errors: Mapping[str, JackfieldError], servers: int) -> Jackfie
         f"{what} {' '.join(reasons[:_SHOWN_SERVERS])}{more}",
         sent=False,
         retryable=any(error.retryable for error in errors.values()),
-        hint="Open them one by one to see all of what is wrong.",
+        hint="Open them one by one to see every problem.",
     )
 
 

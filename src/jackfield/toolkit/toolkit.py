@@ -170,7 +170,7 @@ class Toolkit(Live):
         for old, new in names.items():
             self[old]
             if not VALID_NAME.fullmatch(new):
-                raise ConfigError(f"{new!r} is no valid tool name.", hint="Use 1 to 64 letters, digits, _ and -.")
+                raise ConfigError(f"{new!r} is not a valid tool name.", hint="Use 1 to 64 letters, digits, _ and -.")
         renamed = [tool.renamed(names.get(tool.name, tool.name)) for tool in self]
         if len({tool.name for tool in renamed}) < len(renamed):
             raise ConfigError(

@@ -98,7 +98,7 @@ class ServerRequests:
         now = time.monotonic()
         if now - self._told_at >= 1 or self._told_at < 0:
             self._told_at = now
-            self._report.reach_limit("max_server_requests", f"has {self._limit} requests of its own under way")
+            self._report.reach_limit("max_server_requests", f"has {self._limit} of its own requests running")
         if not self._is_sending:
             self._is_sending = True
             self._tasks.start_soon(self._send_refusals)

@@ -223,7 +223,7 @@ def status_failure(
     say = f"Server {config.server_name!r} at {config.address} answered HTTP {status}"
     if rule.error is AuthenticationError:
         problem = f"{say}: " + (
-            "it wants credentials, or does not accept those it got."
+            "it requires credentials, or rejects those that were sent."
             if status == 401
             else "these credentials may not do that."
         )
@@ -236,7 +236,7 @@ def status_failure(
         hint = "Open the session again."
     elif rule.error is SessionConflictError:
         problem = f"{say}: another session or connection is in the way."
-        hint = "The session is opened again." if rule.state_lost else "Close the other one, or wait until it has ended."
+        hint = "The session is reopened." if rule.state_lost else "Close the other one, or wait until it has ended."
     elif status in (404, 405, 406, 410):
         other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
         problem = f"{say}: no MCP server is at this path."

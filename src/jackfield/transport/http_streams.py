@@ -162,7 +162,7 @@ class StandingStream:
                 return response
             assert failure is not None
             if step == "from now on":
-                self._report.log.debug("What was said meanwhile is lost: %s", failure.message)
+                self._report.log.debug("Messages sent in the meantime are lost: %s", failure.message)
                 last_event_id = None
                 self.seen_ids.forget()
                 continue

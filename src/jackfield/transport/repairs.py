@@ -157,7 +157,7 @@ class _Repair:
             with_meta = {**found, "_meta": result["_meta"]}
             if self.misfit(with_meta) is None:
                 return with_meta
-            self._flaw("_meta is left out: it is not as the protocol has it")
+            self._flaw("_meta is omitted: it does not conform to the protocol")
         return found
 
     def _optional(self, result: Mapping[str, Any], keys: Sequence[str], found: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class _Repair:
                 if (error := self.misfit({**self._envelope, **tried})) is None:
                     found = tried
                 else:
-                    self._flaw(f"{key} is left out ({_why(error)})")
+                    self._flaw(f"{key} is omitted ({_why(error)})")
         return found
 
     def _items(
@@ -204,7 +204,7 @@ class _Repair:
             if (error := self.misfit(around(tried))) is None:
                 kept = tried
             else:
-                self._flaw(f"{name}: {key} is left out ({_why(error, union)})")
+                self._flaw(f"{name}: {key} is omitted ({_why(error, union)})")
         return kept
 
     # Listings
@@ -214,13 +214,13 @@ class _Repair:
 
         def entry(item: Any, where: str) -> list[dict[str, Any]]:
             if not isinstance(item, dict):
-                self._flaw(f"{where} is {_kind(item)} and is left out")
+                self._flaw(f"{where} is {_kind(item)} and is omitted")
                 return []
             table = dict(cast("dict[str, Any]", item))
             label = next((value for one in ("name", *required) if isinstance(value := table.get(one), str)), None)
             name = f"{kind} {label!r}" if label else where
             if not isinstance(table.get("name"), str) and (key in ("tools", "prompts") or label is None):
-                self._flaw(f"{where} is left out: its name is {_kind(table['name']) if 'name' in table else 'missing'}")
+                self._flaw(f"{where} is omitted: its name is {_kind(table['name']) if 'name' in table else 'missing'}")
                 return []
             if key == "tools":
                 self._with_schemas(table, name)
@@ -277,7 +277,7 @@ class _Repair:
 
     def _block(self, block: Any, where: str) -> list[dict[str, Any]]:
         if block is None:
-            self._flaw(f"{where} is null and is left out")
+            self._flaw(f"{where} is null and is omitted")
             return []
         if isinstance(block, str):
             self._flaw(f"{where} is a string, taken as text")
@@ -316,7 +316,7 @@ class _Repair:
 
     def _contents(self, item: Any, where: str) -> list[dict[str, Any]]:
         if item is None:
-            self._flaw(f"{where} is null and is left out")
+            self._flaw(f"{where} is null and is omitted")
             return []
         if not isinstance(item, dict):
             self._flaw(f"{where} is {_kind(item)}, given as text")
@@ -406,7 +406,7 @@ def _object_schema(
         problems.append(f"has required that is {_kind(required)}")
         del schema["required"]
     elif not all(isinstance(name, str) for name in cast("list[Any]", required)):
-        problems.append("requires what is no name")
+        problems.append("requires something that is not a name")
         schema["required"] = [name for name in cast("list[Any]", required) if isinstance(name, str)]
     if not isinstance(schema.get("$schema", ""), str):
         problems.append(f"has $schema that is {_kind(schema['$schema'])}")

@@ -199,7 +199,7 @@ class ConnectionReport:
 
     def unreadable_answer(self, message: bytes | bytearray, record: CallRecord) -> SessionMessage:
         """Give up a request whose answer no parser accepts; returns what to deliver in its place."""
-        problem = "the answer is no valid message"
+        problem = "the answer is not a valid message"
         quoted = mask(bytes(message[:_QUOTED_BYTES]).decode("utf-8", "replace"), is_cut=True) or None
         failure = bad_answer(self.config, record.method, problem, server_output=quoted)
         return self.requests.fail(record, failure, problem)

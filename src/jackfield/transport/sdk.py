@@ -138,8 +138,8 @@ def sendable(item: SessionMessage) -> SessionMessage:
         ).encode()
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(message, JSONRPCResponse | JSONRPCError):
-            logger.warning("[MCP] An answer to a server is no JSON: %.300s", error)
-            failure = ErrorData(code=INTERNAL_ERROR, message="The client's answer cannot be sent: it is no JSON.")
+            logger.warning("[MCP] An answer to a server is not JSON: %.300s", error)
+            failure = ErrorData(code=INTERNAL_ERROR, message="The client's answer cannot be sent: it is not JSON.")
             return SessionMessage(JSONRPCError(jsonrpc="2.0", id=message.id, error=failure), item.metadata)
         raise RequestError(
             f"{message.method} cannot be sent as JSON: {str(error)[:200]}.",

@@ -176,7 +176,7 @@ async def test_half_a_surrogate_pair_is_told(driver: Driver) -> None:
 @pytest.mark.parametrize("given", [[1, 2], "text", 5, True])
 async def test_arguments_that_are_no_object_are_told(given: Any, driver: Driver) -> None:
     answer = await driver.call("echo", given)
-    assert "are no JSON object: " in answer.text
+    assert "are not a JSON object: " in answer.text
     assert "Nothing was sent" in answer.text
     assert answer.is_error is driver.tells_errors
 
@@ -225,8 +225,8 @@ async def test_a_model_learns_that_its_transaction_is_gone(
             while not session.state_lost:
                 await asyncio.sleep(0.01)
         answer = await driver.call("execute", {"sql": "INSERT INTO t VALUES (2)"})
-        assert "'ledger' was lost and opened again" in answer.text
-        assert "(transactions, open files, logins) is gone" in answer.text
+        assert "'ledger' was lost and reopened" in answer.text
+        assert "(transactions, open files, logins) was lost" in answer.text
         if policy == "refuse":
             assert "was not made" in answer.text
             assert "call again" in answer.text
