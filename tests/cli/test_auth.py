@@ -175,7 +175,7 @@ def test_a_browser_that_cannot_be_opened(jackfield: Command, protected: Start) -
         (["notes", "--timeout", "0"], "--timeout"),
         (["notes", "--scope", "a", "--status"], "--scope is for signing in"),
         (["notes", "--scope", 'a "b"'], "is not a scope"),
-        (["notes", "--timeout", "soon"], "'soon' is no number"),
+        (["notes", "--timeout", "soon"], "'soon' is not a number"),
     ],
 )
 def test_a_wrong_command_line(jackfield: Command, arguments: list[str], says: str) -> None:

@@ -114,7 +114,7 @@ USAGE = [
     (["call", "echo", "text=x"], "'echo' names no server: write SERVER.TOOL.\nDid you mean unruly.echo?"),
     (["call", "unruly.echo"], "text (string) is missing"),
     (["call", "unruly.echo", "text=x", "txt=y"], "unknown 'txt'; did you mean 'text'?"),
-    (["call", "unruly.add", "a=1", "b=x"], "b (integer): 'x' is no integer"),
+    (["call", "unruly.add", "a=1", "b=x"], "b (integer): 'x' is not an integer"),
     (["call", "unruly.add", "a=1", "b:=\"x\""], "b: 'x' is not of type 'integer'"),
     (["call", "unruly.echo", "hello"], "'hello' has no name"),
     (["call", "unruly.echo", "--text", "hello"], "text=VALUE, without dashes"),
@@ -122,7 +122,7 @@ USAGE = [
     (["call", "unruly.echo", "--args", "{"], "--args: line 1, column 2"),
     (["call", "unruly.echo", "text=x", "--output", "yaml"], "there is no style 'yaml'"),
     (["call", "unruly.echo", "text=x", "--timeout", "0"], "0 is not a positive number of seconds"),
-    (["call", "unruly.echo", "text=x", "--timeout", "soon"], "'soon' is no number"),
+    (["call", "unruly.echo", "text=x", "--timeout", "soon"], "'soon' is not a number"),
     (["call", "unruly.echo", "text=x", "--save", "/proc/no"], "--save: the folder '/proc/no' cannot be made"),
     (["call", "unruly.echo", "text=x", "--header", "A: b"], "--header goes with --http or --sse"),
     (["call", "unruly.echo", "text=x", "--http", "http://x", "--sse", "http://x"], "cannot be given together"),
@@ -152,7 +152,7 @@ def test_a_wrong_call_of_a_server_that_was_never_listed_is_said_by_asking_it(jac
     cache = {"JACKFIELD_CACHE_DIR": "/dev/null/nowhere"}
     for arguments, message in (
         (["unruly.ecko"], "Did you mean 'unruly.echo'"),
-        (["unruly.add", "a=1", "b=x"], "b (integer): 'x' is no integer"),
+        (["unruly.add", "a=1", "b=x"], "b (integer): 'x' is not an integer"),
     ):
         done = jackfield("call", *arguments, env=cache)
         assert done.exit_code == 2

@@ -252,7 +252,7 @@ def test_another_file_can_be_written(jackfield: Command) -> None:
     (jackfield.project / "list.json").write_text('{"mcpServers": ["x"]}')
     odd = jackfield("config", "add", "x", "--config", "list.json", "--", "y")
     assert odd.exit_code == 3
-    assert "mcpServers is no table of servers by name" in odd.stderr
+    assert "mcpServers is not a table of servers by name" in odd.stderr
 
 
 def test_a_file_that_cannot_be_written(jackfield: Command) -> None:

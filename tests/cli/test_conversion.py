@@ -93,14 +93,14 @@ def test_the_value_that_is_meant(text: str, schema: Any, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "schema", "why"),
     [
-        ("five", INTEGER, "'five' is no integer"),
-        ("5.5", INTEGER, "'5.5' is no integer"),
-        ("1_000", INTEGER, "'1_000' is no integer"),
-        ("٣", INTEGER, "is no integer"),
-        ("9" * 5000, INTEGER, "is no integer"),
-        ("nan", NUMBER, "'nan' is no number"),
-        ("inf", NUMBER, "'inf' is no number"),
-        ("1e999", NUMBER, "'1e999' is no number"),
+        ("five", INTEGER, "'five' is not an integer"),
+        ("5.5", INTEGER, "'5.5' is not an integer"),
+        ("1_000", INTEGER, "'1_000' is not an integer"),
+        ("٣", INTEGER, "is not an integer"),
+        ("9" * 5000, INTEGER, "is not an integer"),
+        ("nan", NUMBER, "'nan' is not a number"),
+        ("inf", NUMBER, "'inf' is not a number"),
+        ("1e999", NUMBER, "'1e999' is not a number"),
         ("yes", BOOLEAN, "'yes' is neither true nor false"),
         ("1", BOOLEAN, "'1' is neither true nor false"),
         ("", NULL, "'' does not fit"),
@@ -110,9 +110,9 @@ def test_the_value_that_is_meant(text: str, schema: Any, value: Any) -> None:
         ("[1]", OBJECT, "'[1]' is not a JSON object"),
         ("[1,", ARRAY, "at character 4"),
         ("[1,\n", ARRAY, "at line 2, column 1"),
-        ("x", {"type": "array", "items": INTEGER}, "'x' is no integer"),
+        ("x", {"type": "array", "items": INTEGER}, "'x' is not an integer"),
         ("[" * 100_000, ARRAY, "nested too deep"),
-        ("x", any_of(INTEGER, BOOLEAN), "'x' is no integer"),
+        ("x", any_of(INTEGER, BOOLEAN), "'x' is not an integer"),
         ("x", False, "does not fit"),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_repeated_argument_is_an_array() -> None:
     assert converted(["1", "x"], {}, {}) == [1, "x"]
     with pytest.raises(MisfitError, match="given 2 times"):
         converted(["1", "2"], INTEGER, {})
-    with pytest.raises(MisfitError, match="'x' is no integer"):
+    with pytest.raises(MisfitError, match="'x' is not an integer"):
         converted(["1", "x"], tags, {})
 
 

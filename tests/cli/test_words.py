@@ -154,7 +154,7 @@ def test_each_takes_its_type() -> None:
     ("words", "args", "problems"),
     [
         (["limit=5"], None, ["query (string) is missing"]),
-        (["query=x", "limit=five"], None, ["limit (integer): 'five' is no integer"]),
+        (["query=x", "limit=five"], None, ["limit (integer): 'five' is not an integer"]),
         (["query=x", "limit=0"], None, ["limit: 0 is less than the minimum of 1"]),
         (["query=x", "lmit=5"], None, ["unknown 'lmit'; did you mean 'limit'?"]),
         (["query=x"], '{"lmit": 5}', ["unknown 'lmit'; did you mean 'limit'?"]),

@@ -98,7 +98,7 @@ async def test_requests_without_sessions_share_nothing(
         count, handle = re.fullmatch(r'(\d+)\n.*give session="([0-9a-f]{16})".*', await kept("new")).groups()  # type: ignore[union-attr]
         assert (count, await kept(handle), await kept(handle)) == ("1", "2", "3")
         assert re.match(r"1\n", await kept("new"))
-        assert "There is no such session" in await kept("0123456789abcdef")
+        assert "This session does not exist" in await kept("0123456789abcdef")
         assert len(behind()) == 2
     assert gateway.end(signal.SIGTERM) == 143
     assert not strays()

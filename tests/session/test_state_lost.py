@@ -34,7 +34,7 @@ from jackfield import (
 )
 
 ONE, TWO = ({"sql": f"INSERT INTO t VALUES ({number})"} for number in (1, 2))
-NOTE = "Note: the session with server 'ledger' was lost and reopened; anything the server kept for it before "
+NOTE = "Note: the session with server 'ledger' was lost and reopened; anything the server kept for it "
 GONE = "(transactions, open files, logins) was lost"
 
 
@@ -135,7 +135,7 @@ async def test_who_leases_a_session_for_each_call_is_told_once(policy: str, tmp_
         else:
             assert (
                 await toolkit.call("execute", TWO)
-            ).text == f'{NOTE}{GONE}. Set up again what you need before you go on.\n{{"rows": []}}'
+            ).text == f'{NOTE}{GONE}. Set up again what you need before you continue.\n{{"rows": []}}'
         assert (await toolkit.call("rows")).text == ('{"rows": []}' if policy == "refuse" else '{"rows": [2]}')
 
 
@@ -203,7 +203,7 @@ async def test_the_servers_own_result_stays_as_it_was(tmp_path: Path) -> None:
         assert told.for_model() is told
         assert told.for_code().content == result.content
         bare = result.model_copy(update={"content": []})
-        assert bare.for_model().text.endswith('go on.\n{"rows": []}'), "structured content alone is read as well"
+        assert bare.for_model().text.endswith('continue.\n{"rows": []}'), "structured content alone is read as well"
         assert bare.for_model().for_code().content == []
 
 

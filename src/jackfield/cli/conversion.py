@@ -146,7 +146,7 @@ def _read_number(text: str, part: Schema, root: Schema, is_text: bool, reasons: 
         return int(text)
     if kind == "number" and (_JSON_NUMBER if is_text else _NUMBER).fullmatch(text) and math.isfinite(float(text)):
         return float(text)
-    reasons.append(f"{_shown(text)} is no {kind}")
+    reasons.append(f"{_shown(text)} is not {'an' if kind[0] in 'aeio' else 'a'} {kind}")
     return _MISSING
 
 
@@ -169,7 +169,9 @@ def _read_json(text: str, part: Schema, root: Schema, is_text: bool, reasons: li
         return cast("Any", value)
     opening = "[" if kind == "array" else "{"
     if kind == "object" or text.lstrip().startswith(opening):
-        reasons.append(f"{_shown(text)} is no JSON {kind}{_where(text) if text.lstrip().startswith(opening) else ''}")
+        reasons.append(
+            f"{_shown(text)} is not a JSON {kind}{_where(text) if text.lstrip().startswith(opening) else ''}"
+        )
     return _MISSING
 
 

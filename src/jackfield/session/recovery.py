@@ -1,4 +1,4 @@
-"""How failures are recovered from: what is tried again, after how long, and when a server is left alone for a while."""
+"""Recovery from failures: retries, back-off, and the cool-down of servers that keep failing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class CircuitBreaker:
         """Ask to open; `succeeded`, `failed` or `left` must follow.
 
         Raises:
-            ServerUnavailableError: The server is left alone for now; says for how long, and the last reason.
+            ServerUnavailableError: The server is in cool-down; says for how long, and the last reason.
         """
         last = self._last
         if last is None or self._failures < self._settings.failure_threshold:
@@ -104,8 +104,8 @@ class CircuitBreaker:
             return
         wait = max(wait, 0.1)
         raise ServerUnavailableError(
-            f"Server {self._server_name!r} could not be opened {self._failures} times in a row and is left alone "
-            f"for now; next try in {wait:.1f} s. The last reason: {last.message}",
+            f"Server {self._server_name!r} could not be opened {self._failures} times in a row and is in "
+            f"cool-down; next attempt in {wait:.1f} s. The last reason: {last.message}",
             server_name=self._server_name,
             sent=False,
             retryable=True,
