@@ -169,7 +169,7 @@ async def test_the_circuit_breaker(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(ServerStartError):
             await manager.open_session(config).__aenter__()
-    with pytest.raises(ServerUnavailableError, match=r"3 times in a row.*next try in 0\.\d s.*not found") as caught:
+    with pytest.raises(ServerUnavailableError, match=r"3 times in a row.*next attempt in 0\.\d s.*not found") as caught:
         await manager.open_session(config).__aenter__()
     assert caught.value.sent is False
     assert caught.value.retry_after

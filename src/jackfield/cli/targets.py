@@ -261,5 +261,5 @@ def find_tool(target: Target, tools: Sequence[ToolEntry], *, is_fresh: bool = Fa
         return references.tool(f"{target.server_name}.{target.name}")
     except UnknownToolError as error:
         if age and error.hint and age not in error.hint:
-            error.hint += age
+            raise error.told(hint=error.hint + age) from None
         raise
