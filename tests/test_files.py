@@ -30,7 +30,7 @@ def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path: Path, text: str) 
     if text == "whole":
         path.mkdir()  # a folder stands in the way of the last step
     else:
-        path.write_text("before")  # half of a pair, which is no text
+        path.write_text("before")  # half of a pair, which is not text
     with pytest.raises((OSError, UnicodeEncodeError)):
         write_private(path, text)
     assert list(tmp_path.iterdir()) == [path]

@@ -64,7 +64,7 @@ def test_json_objects(tmp_path: Path) -> None:
             "Argument 'a': the text after := is not JSON (Expecting value at character 1).",
             "key=text",
         ),
-        (["a:=NaN"], None, "", "is not JSON (NaN is no JSON)", "key=text"),
+        (["a:=NaN"], None, "", "is not JSON (NaN is not JSON)", "key=text"),
         (["a:="], None, "", "is not JSON", "key=text"),
         (["a=1", "a:=2"], None, "", "Argument 'a' is given twice", "a:='[1, 2]'"),
         (["a:=1", "a:=2"], None, "", "Argument 'a' is given twice", "by repeating a=value"),

@@ -44,7 +44,7 @@ NO_JSON = [
     ([1, {"y": -math.inf}], r"x\[1\].y is -inf"),
     (HALF, r"x is text with half a surrogate pair \(\\ud83d at 4\)"),
     ({HALF: 1}, "x has a key that is text with half a surrogate pair"),
-    ({"a": {7: 1}}, "x.a has the key 7, which is no text"),
+    ({"a": {7: 1}}, "x.a has the key 7, which is not text"),
     (CIRCLE, r"x\[0\]\[0\].* is nested more than 190 levels deep, or holds itself"),
     (nested(1000), "more than 190 levels deep"),
     (10**5000, "x is a number of thousands of digits"),

@@ -44,7 +44,7 @@ class _Plain:
         try:
             return self._convert(value)
         except ValueError:
-            raise typer.BadParameter(f"{value!r} is no {self._what}.", ctx=ctx, param=param) from None
+            raise typer.BadParameter(f"{value!r} is not a {self._what}.", ctx=ctx, param=param) from None
 
 
 def make_cheap(command: Any) -> None:

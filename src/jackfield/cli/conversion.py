@@ -231,7 +231,7 @@ def loads(text: str) -> Any:
     """
 
     def no_constant(name: str) -> Any:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     def finite(number: str) -> float:
         if math.isfinite(value := float(number)):

@@ -36,7 +36,7 @@ def save_folder(folder: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UsageError(f"--save: {str(folder)!r} is no folder.") from None
+        raise UsageError(f"--save: {str(folder)!r} is not a folder.") from None
     except OSError as error:
         raise UsageError(f"--save: the folder {str(folder)!r} cannot be made ({error.strerror}).") from None
     if not os.access(path, os.W_OK | os.X_OK):

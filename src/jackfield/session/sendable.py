@@ -94,7 +94,7 @@ def _problem(given: dict[str, Any]) -> str | None:
             items = cast("dict[object, object]", value).items()
             for key, _ in items:
                 if not isinstance(key, str):
-                    return f"{at} has the key {key!r:.60}, which is no text"
+                    return f"{at} has the key {key!r:.60}, which is not text"
                 if (wrong := _wrong(key)) is not None:
                     return f"{at} has a key that is {wrong}"
             inner = [(item, _At(at, key, at.depth + 1)) for key, item in items]
