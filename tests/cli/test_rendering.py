@@ -181,7 +181,8 @@ def test_what_is_no_base64_is_named_and_not_saved(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_said_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for folder, problem in (("file", "is not a folder"), ("file/below", "cannot be made"), ("/proc/x", "cannot be made")):
+    problems = {"file": "is not a folder", "file/below": "cannot be made", "/proc/x": "cannot be made"}
+    for folder, problem in problems.items():
         with pytest.raises(UsageError, match=problem):
             save_folder(tmp_path / folder)
     assert save_folder(tmp_path / "new" / "deep").is_dir()

@@ -166,7 +166,7 @@ class _Person:
             return
         output.ask(f"To sign in to {self._address}, open this in a browser, here or on another machine:\n\n  {url}\n")
         output.ask(
-            "If the browser is on this machine, the rest goes by itself. If not, it ends at an address that it cannot "
+            "If the browser is on this machine, the rest is automatic. If not, it ends at an address that it cannot "
             "reach:\npaste that address here."
         )
         self._ask()
