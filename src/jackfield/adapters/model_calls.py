@@ -30,7 +30,7 @@ def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
         arguments: object = json.loads(given or "{}") if isinstance(given, str) else given or {}
     except (ValueError, RecursionError) as error:
         raise InvalidArgumentsError(
-            f"The arguments of {tool_name!r} are no JSON object: {error}. Nothing was sent.", sent=False
+            f"The arguments of {tool_name!r} are not a JSON object: {error}. Nothing was sent.", sent=False
         ) from None
     if not isinstance(arguments, Mapping):
         raise not_by_name(tool_name, arguments)
