@@ -69,6 +69,7 @@ class MCPClientSessionManager(SessionManager):
         """
         from .toolkit.create import manager_toolkit
 
+        self._refuse_fork()
         toolkit = await manager_toolkit(self, servers, key=key, ordered=ordered, on_error=on_error)
         return toolkit if max_result_chars is None else toolkit.bounded(max_result_chars)
 
@@ -190,6 +191,7 @@ class MCPClientSessionManager(SessionManager):
         Raises:
             UnknownServerError: A name is not in the config; nothing was opened.
         """
+        self._refuse_fork()
         configs = self.resolve_all(servers)
         refresh = CatalogRefresh()
         limit = anyio.CapacityLimiter(at_once)

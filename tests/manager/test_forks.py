@@ -46,13 +46,18 @@ async def main():
             lambda: session.list_tools(),
             lambda: manager.open_session(config, key="k").__aenter__(),
             lambda: manager.open_session(config).__aenter__(),
+            lambda: manager.close_session("x", "k"),
+            lambda: manager.close_idle(),
+            lambda: manager.toolkit([config], key="k"),
+            lambda: manager.open_sessions([config], key="k").__aenter__(),
+            lambda: manager.refresh_catalog([config]),
         ):
             in_child(lambda: use().send(None))
             in_child(lambda: asyncio.run(use()))
         print((await session.call_tool("work")).text, flush=True)
 asyncio.run(main())
 """,
-        ["done", *["SessionTerminatedError False True"] * 8, "done"],
+        ["done", *["SessionTerminatedError False True"] * 18, "done"],
     ),
     LEAVES: (
         """

@@ -51,8 +51,10 @@ class Manager(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.runner = self.stack.enter_context(asyncio.Runner())
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        # Killed again and again before it answers anything, a session with few attempts rests, and a call may fail.
+        attempts = {"retry_attempts": 100, "retry_delay": 0.01, "max_retry_delay": 0.05}
         self.server = self.stack.enter_context(
-            rig("stdio", folder, idle_timeout=IDLE_SECONDS, retry_delay=0.01, close_timeout=1)
+            rig("stdio", folder, idle_timeout=IDLE_SECONDS, close_timeout=1, **attempts)
         )
         self.manager = MCPClientSessionManager(max_sessions=MAX_SESSIONS)
         self.runner.run(self.manager.__aenter__())

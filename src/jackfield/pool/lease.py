@@ -183,10 +183,16 @@ class OpenedSessions(Mapping[str, _SessionT]):
 
 
 class SessionGroup:
-    """What `open_sessions()` returns: leases that are entered side by side and left together."""
+    """What `open_sessions()` returns: leases that are entered side by side and left together.
 
-    def __init__(self, leases: Mapping[str, SessionLease]) -> None:
+    Args:
+        leases: By server name.
+        before: Called on entering; what it raises is raised instead of opening anything.
+    """
+
+    def __init__(self, leases: Mapping[str, SessionLease], before: Callable[[], None]) -> None:
         self._leases = leases
+        self._before = before
 
     def used_by(self, user: SessionUser | None) -> SessionGroup:
         """The same, for a recurring user of the sessions."""
@@ -195,8 +201,8 @@ class SessionGroup:
         return self
 
     async def __aenter__(self) -> OpenedSessions[Session]:
+        self._before()
         opened: OpenedSessions[Session] = OpenedSessions()
-
         holder = current_task()
 
         async def enter(server_name: str, lease: SessionLease) -> None:

@@ -223,7 +223,7 @@ class SessionManager(Live):
             self.open_session(config, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
             for config in configs
         ]
-        return SessionGroup(dict(zip(names, leases, strict=True)))
+        return SessionGroup(dict(zip(names, leases, strict=True)), self._refuse_fork)
 
     # The same for code without an event loop
 
@@ -316,11 +316,13 @@ class SessionManager(Live):
 
     async def close_idle(self) -> int:
         """Close all named sessions that are not in use; returns their number."""
+        self._refuse_fork()
         registry = self._live_registry
         return await registry.close_idle() if registry is not None else 0
 
     async def close_session(self, server_name: str, key: str) -> bool:
         """Close a named session now, even if it is in use; returns whether there was one."""
+        self._refuse_fork()
         owner = self.find(server_name, key)
         for user in self._users:
             user.forget_state(server_name, key)
@@ -374,7 +376,7 @@ class SessionManager(Live):
         await self.leave(user)
         is_last = set(self._keepers) == {user} and self._state == "fresh"
         self._keepers.discard(user)
-        if is_last and self._registry is not None:
+        if is_last and self._registry is not None and not self._registry.is_of_parent:
             self._registry.keeps_idle = False
             await self.close_idle()
             self._events.close()
@@ -419,23 +421,32 @@ class SessionManager(Live):
 
     def _registry_here(self) -> SessionRegistry:
         """The registry of the running event loop."""
-        from ..loops import event_loop_token, is_running
-        from ..session.failures import forked
+        from ..loops import event_loop_token
 
         if self._state == "left":
             raise closed_error()
+        self._refuse_fork()
         registry = self._registry
-        if registry is not None and registry.is_of_parent:
-            # Neither the loop nor an entered manager came along with the fork.
-            if self._state == "entered" or not is_running():
-                raise forked(registry.process_id)
-            registry = self._registry = None
         if registry is not None and registry.loop is event_loop_token():
             return registry
         if self._live_registry is not None and (self._state == "entered" or not self._live_registry.is_abandoned):
             raise other_loop_error()
         self._registry = self._next_registry()
         return self._registry
+
+    def _refuse_fork(self) -> None:
+        """Raise an error where this process is a fork that cannot use the manager; one of its own may start over.
+
+        Ask this before the time of an event loop: the parent's loop did not come along with the fork.
+        """
+        from ..loops import is_running
+        from ..session.failures import forked
+
+        registry = self._registry
+        if registry is not None and registry.is_of_parent:
+            if self._state == "entered" or not is_running():
+                raise forked(registry.process_id)
+            self._registry = None
 
     def _next_registry(self) -> SessionRegistry:
         registry = self._new_registry(keeps_idle=self._state == "entered" or bool(self._keepers))
