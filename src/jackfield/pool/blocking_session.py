@@ -66,7 +66,7 @@ class BlockingSession(BlockingCalls):
     @property
     def generation(self) -> int:
         """How often the session was opened: 1, and one more for each recovery. State kept behind it in an
-        earlier generation is gone.
+        earlier generation is lost.
         """
         return self._session.generation
 
@@ -76,10 +76,10 @@ class BlockingSession(BlockingCalls):
         return self._session.state_lost
 
     def acknowledge(self) -> None:
-        """Say that you know of the lost state: the next call is made, and its result has no `state_lost`.
+        """Acknowledge the lost state: the next call is made, and its result has no `state_lost`.
 
-        For use with `on_state_lost="refuse"`, after a `SessionLost` event or once you have set up again what was lost.
-        It counts for all users of the session.
+        For use with `on_state_lost="refuse"`, after a `SessionLost` event or after you have restored the state.
+        It applies to all users of the session.
         """
         return self._session.acknowledge()
 
@@ -105,7 +105,7 @@ class BlockingSession(BlockingCalls):
 
     @property
     def process_id(self) -> int | None:
-        """The child's process id; `None` where there is no child."""
+        """The child's process id; `None` without a child."""
         return self._session.process_id
 
     def info(self) -> SessionInfo:
@@ -114,7 +114,7 @@ class BlockingSession(BlockingCalls):
 
     @property
     def sdk_session(self) -> ClientSession:
-        """The SDK's own session, for what is not offered here. Its calls have no bounds of ours."""
+        """The SDK's own session, for features that are missing here. Its calls do not have our timeouts."""
         return self._session.sdk_session
 
     def initialize(self) -> InitializeResult:
@@ -145,36 +145,36 @@ class BlockingSession(BlockingCalls):
     ) -> ToolResult:
         """Call one tool of this session's server.
 
-        If the session is lost, it is opened again, and the call is made again where it provably was not
-        executed, or where the tool says that it is read-only or idempotent.
+        If the session is lost, it is reopened, and the call is repeated if it provably was not
+        executed, or if the tool is marked read-only or idempotent.
 
         Args:
             name: The tool's name as the server lists it.
-            arguments: Checked against the tool's input schema before anything is sent; how closely is a setting of
+            arguments: Checked against the tool's input schema before anything is sent; how strictly is a setting of
                 the server, `check_arguments`.
-            call_timeout: Seconds for all of it, listing the tools, hooks and recovery included; the server's setting
+            call_timeout: Seconds for the whole call with listing the tools, hooks and recovery; the server's setting
                 if omitted.
             progress_callback: Called with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
             reset_timeout_on_progress: Whether `call_timeout` starts again whenever the server reports progress; the
                 server's setting if omitted.
-            max_total_timeout: Seconds that the call may take in all, however much progress the server reports; the
+            max_total_timeout: Seconds for the call in total, regardless of progress; the
                 server's setting if omitted.
 
         Returns:
-            The result; `is_error` is set where the tool itself reported an error, and `state_lost` where
+            The result; `is_error` is set if the tool itself reported an error, and `state_lost` if
             the session was reopened after a loss since the last result.
 
         Raises:
             UnknownToolError: The server has no such tool; nothing was sent.
-            InvalidArgumentsError: The arguments do not fit; nothing was sent.
-            CallDeniedError: A hook did not let it through, or failed before it; nothing was sent.
+            InvalidArgumentsError: The arguments do not match the schema; nothing was sent.
+            CallDeniedError: A hook denied the call, or failed before it; nothing was sent.
             HookError: A hook failed after the call; `sent` says whether the server has it.
             StateLostError: The session was lost, and `on_state_lost="refuse"`; calling again makes the call.
             SessionTimeoutError: No answer in time; `sent` says whether the server has the call.
             SessionTerminatedError: The session ended; `sent` says whether the server has the call.
             ServerUnavailableError: The server cannot be reached; `sent` says whether it has the call.
-            ServerLimitError: The answer is beyond a limit of `SessionConfig`.
+            ServerLimitError: The answer exceeds a limit of `SessionConfig`.
             RequestError: The server answered with a protocol error.
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
@@ -193,11 +193,11 @@ class BlockingSession(BlockingCalls):
         )
 
     def list_resources(self, *, call_timeout: Bound = None) -> ListResourcesResult:
-        """List all resources, over all pages; none where the server does not know the request."""
+        """List all resources, from all pages; empty if the server does not support the request."""
         return self._call(lambda: self._session.list_resources(call_timeout=call_timeout))
 
     def list_resource_templates(self, *, call_timeout: Bound = None) -> ListResourceTemplatesResult:
-        """List all resource templates, over all pages; none where the server does not know the request."""
+        """List all resource templates, from all pages; empty if the server does not support the request."""
         return self._call(lambda: self._session.list_resource_templates(call_timeout=call_timeout))
 
     def read_resource(self, uri: str, *, call_timeout: Bound = None) -> ReadResourceResult:
@@ -209,7 +209,7 @@ class BlockingSession(BlockingCalls):
         return self._call(lambda: self._session.read_resource(uri, call_timeout=call_timeout))
 
     def list_prompts(self, *, call_timeout: Bound = None) -> ListPromptsResult:
-        """List all prompts, over all pages; none where the server does not know the request."""
+        """List all prompts, from all pages; empty if the server does not support the request."""
         return self._call(lambda: self._session.list_prompts(call_timeout=call_timeout))
 
     def get_prompt(

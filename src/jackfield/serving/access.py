@@ -1,7 +1,7 @@
-"""Who may use a served session: bearer tokens are checked before anything else is looked at.
+"""Access to served sessions: bearer tokens are checked first.
 
-The checks are the SDK's. What is added: a token that cannot be checked now is answered by 503, so that no client takes
-its sign-in for lost; and answers name the scopes that are needed.
+The checks are the SDK's, with two additions: a token that cannot be checked now is answered with 503, so that no client
+considers its sign-in lost; and answers name the required scopes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NOT_CHECKED = (
 
 
 class _UncheckedUser(UnauthenticatedUser):
-    """Somebody whose token could not be checked."""
+    """A user whose token could not be checked."""
 
 
 class _CheckedTokens(AuthenticationBackend):
@@ -67,7 +67,7 @@ class _CheckedTokens(AuthenticationBackend):
 
 
 class _Unchecked:
-    """Answers those whose token could not be checked; all others go on."""
+    """Answers requests whose token could not be checked; all others continue."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -108,10 +108,10 @@ class Access:
     """How the clients of one endpoint are checked.
 
     Args:
-        backend: Finds out who they are.
-        required_scopes: What their tokens must allow.
-        metadata_url: Where they learn who issues tokens.
-        routes: What serves that.
+        backend: Identifies them.
+        required_scopes: The scopes that their tokens must have.
+        metadata_url: The address of the metadata with the token issuers.
+        routes: The routes that serve the metadata.
     """
 
     backend: AuthenticationBackend
@@ -121,14 +121,14 @@ class Access:
 
     @property
     def middleware(self) -> list[Middleware]:
-        """For the whole application: tells each of its routes who the client is, and refuses nobody."""
+        """For the whole application: identifies the client for each route, and refuses no one."""
         return [
             Middleware(AuthenticationMiddleware, backend=_CheckedTokens(self.backend)),
             Middleware(AuthContextMiddleware),
         ]
 
     def required(self, app: ASGIApp) -> ASGIApp:
-        """Lets those through to an application who may use it."""
+        """Passes authorized requests to an application."""
         guarded: ASGIApp = RequireAuthMiddleware(app, list(self.required_scopes), self.metadata_url)
         return _Unchecked(_NamedScopes(guarded, self.required_scopes) if self.required_scopes else guarded)
 
@@ -140,7 +140,7 @@ def access_by(verifier: TokenVerifier) -> Access:
         verifier: May have `required_scopes`, and as `resource` a `ProtectedResource`, as `JWTAuth` does.
 
     Raises:
-        TypeError: It is no verifier.
+        TypeError: It is not a verifier.
     """
     if not callable(getattr(verifier, "verify_token", None)):
         raise TypeError(
@@ -158,10 +158,10 @@ def access_by(verifier: TokenVerifier) -> Access:
 
 
 def access_of(app: Starlette, path: str) -> Access | None:
-    """How a server of the SDK that was made with `auth` settings checks its clients; `None` where it does not.
+    """How an SDK server with `auth` settings checks its clients; `None` if it does not.
 
     Args:
-        app: What the SDK made of it.
+        app: The SDK's application for it.
         path: Its endpoint.
     """
     [endpoint] = [route.endpoint for route in app.routes if isinstance(route, Route) and route.path == path]

@@ -161,32 +161,32 @@ def serve_sessions(
 
     Args:
         server: An `MCPServer`, or a low-level `Server` of the SDK.
-        backend: What the instances share; sessions live in this process if omitted.
-        sessions: Another session store than the backend's.
-        streams: Another stream manager than the backend's.
+        backend: The shared store of all instances; if omitted, sessions live in this process.
+        sessions: A session store instead of the backend's.
+        streams: A stream manager instead of the backend's.
         auth: Checks the tokens of clients: a `JWTAuth`, a `BearerFile`, or any `TokenVerifier` of the SDK. A session
-            then belongs to the user and client that opened it. Omit it where the server has `auth` settings of its own.
-            "none" confirms that nobody is checked although clients of other machines are accepted.
+            then belongs to the user and client that opened it. Omit it if the server has its own `auth` settings.
+            "none" confirms that clients are not checked although other machines are accepted.
         session_ttl: Seconds that a session lives without a request or an open stream.
-        stateless: No sessions: each request stands for itself, and nothing is sent to the client but answers.
+        stateless: No sessions: each request is independent, and only answers are sent to the client.
         sessions_only: Offer only protocol versions that have sessions, 2025-11-25 and older; clients of 2026-07-28 fall
-            back to them. For servers that cannot do without, such as those that use `state(ctx)`.
+            back to them. For servers that need sessions, such as those that use `state(ctx)`.
         keys: The keys that protect the `requestState` of MCP 2026-07-28, each of at least 32 bytes, the same on every
-            instance. The first one protects, all of them are accepted, so that they can be changed one at a time.
-        path: Where it is served.
+            instance. The first one protects, all are accepted, so that they can be rotated.
+        path: The path of the endpoint.
         allowed_hosts: Accepted `Host` headers, `name:*` for any port, `*` for all; those of this machine if omitted.
         allowed_origins: Accepted `Origin` headers, written in the same way. If omitted: all where all hosts are
             accepted, otherwise those of this machine.
-        limits: Bounds on what clients can make it hold.
-        metrics: Serve what is counted for Prometheus at `/metrics`, to everybody who can reach it. OpenTelemetry gets
-            the same in any case, where the program has set it up.
-        drain_timeout: Seconds that requests may still run once the process is told to stop (SIGTERM, SIGINT). Streams
-            end at once, so that clients come back to another instance; a request that runs longer is answered by an
-            error which says that it may have taken effect.
+        limits: Limits on what clients can make it store.
+        metrics: Serve metrics for Prometheus at `/metrics`, to everyone who can reach it. OpenTelemetry gets
+            them in any case, if the program has set it up.
+        drain_timeout: Seconds for running requests after the process is asked to stop (SIGTERM, SIGINT). Streams
+            end immediately, so that clients reconnect elsewhere; a request that runs longer is answered with an
+            error that says that it may have taken effect.
 
     Raises:
         TypeError: The server is neither of the two, or `auth` cannot check tokens.
-        ValueError: A setting is out of its range, or clients of other machines would be accepted without `auth`.
+        ValueError: A setting is out of range, or clients from other machines would be accepted without `auth`.
 
     Source: MCP 2025-11-25, basic/transports "Session Management", "Resumability and Redelivery"; MCP 2026-07-28.
     """
@@ -278,8 +278,8 @@ def _share_keys(server: Server[Any], keys: Sequence[bytes | str]) -> None:
 
 
 def _accept_session_settings(server: Server[Any]) -> None:
-    """Let clients of 2025-11-25 set a log level and subscribe to resources where the author left that out: the sessions
-    keep both."""
+    """Let clients of 2025-11-25 set a log level and subscribe to resources if the author did not handle it: sessions
+    store both."""
 
     async def accept(ctx: object, params: object) -> EmptyResult:
         return EmptyResult()
@@ -294,7 +294,7 @@ def _accept_session_settings(server: Server[Any]) -> None:
 
 @contextlib.contextmanager
 def _drained_on_signal(host: SessionHost) -> Generator[None]:
-    """Begin to stop when the process is told to; an ASGI server tells its application only after the last stream."""
+    """Begin to stop on a signal; an ASGI server informs its application only after the last stream."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

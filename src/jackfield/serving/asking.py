@@ -22,7 +22,7 @@ from .wire import notification, request
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _CANCEL_SECONDS = 2.0
-"""Bounds telling the client that an answer is no longer wanted."""
+"""Time limit for telling the client that an answer is no longer wanted."""
 
 _MAX_PROGRESS = 64
 """So much progress waits for the callback that takes it; then the oldest is dropped."""
@@ -92,7 +92,7 @@ class ServerRequests:
         return dict(asked.answer["result"])
 
     async def _answered(self, asked: _Asked) -> None:
-        """Wait for the answer, and hand on progress until then, in its order."""
+        """Wait for the answer; until then, pass progress on in order."""
         while True:
             while asked.progress and asked.on_progress is not None:
                 told = asked.progress.popleft()
@@ -113,7 +113,7 @@ class ServerRequests:
             asked.changed.set()
 
     def progressed(self, message: Progressed) -> None:
-        """A client told of progress."""
+        """The client reported progress."""
         asked = self._asked.get((message.session_id, message.request_id))
         if asked is not None and asked.on_progress is not None and asked.answer is None:
             asked.progress.append(message)
@@ -135,6 +135,6 @@ class ServerRequests:
 
 
 def instance_of(request_id: object) -> str | None:
-    """The instance that sent the request, by its id; `None` where no instance did."""
+    """The instance that sent the request, from its id; `None` if no instance did."""
     found = _REQUEST_ID.fullmatch(request_id) if isinstance(request_id, str) else None
     return None if found is None else found[1]

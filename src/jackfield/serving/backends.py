@@ -11,11 +11,11 @@ from .streams import StreamManager
 
 @dataclass(frozen=True)
 class Backend:
-    """Where sessions and streams are kept. The parts of one kind can be mixed with those of another.
+    """Stores sessions and streams. Parts of different kinds can be combined.
 
     Args:
-        sessions: The metadata of sessions, and by its backplane how instances reach each other.
-        streams: The messages on their way to clients.
+        sessions: Stores the metadata of sessions; its backplane connects the instances.
+        streams: Stores the messages for clients.
     """
 
     sessions: SessionStore = field(default_factory=InMemorySessionStore)

@@ -1,4 +1,4 @@
-"""`Background`: what goes on after the HTTP request that started it."""
+"""`Background`: tasks that outlive the HTTP request that started them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class Background:
-    """Tasks of one instance. One that fails is logged and ends alone: it must not take the others with it.
+    """Tasks of one instance. A failing task is logged and does not affect the others.
 
-    They are plain tasks of asyncio, each in a cancel scope of its own: every request starts one, and a task group of
+    They are plain asyncio tasks, each in its own cancel scope: every request starts one, and a task group of
     anyio takes three times as long to start it.
     """
 
@@ -41,7 +41,7 @@ class Background:
                     await asyncio.wait(self._tasks)
 
     def start(self, function: Callable[[*_Ts], Awaitable[object]], *args: *_Ts) -> None:
-        """Run a function in a task of its own."""
+        """Run a function in a new task."""
         task = asyncio.get_running_loop().create_task(self._run(function, args))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -10,7 +10,7 @@ BEAT_SECONDS = 0.5
 """How often an instance says that it lives."""
 
 DEAD_AFTER_SECONDS = 2.0
-"""Without a beat for so long, an instance counts as dead: it is stalled or gone."""
+"""An instance without a heartbeat for this long counts as dead: it is stalled or has ended."""
 
 TRUSTED_AFTER_SECONDS = 3.0
 """So long must this instance have heard the others without a break before it may call one dead: after an outage of the
@@ -23,17 +23,17 @@ class Backplane(Protocol):
     """Messages between the instances that share a store. They may be lost; nothing that must arrive depends on them."""
 
     def join(self, instance: str, told: Told, reconnected: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Be one of the instances for a while: beat, and hear.
+        """Take part as an instance: send heartbeats and receive messages.
 
         Args:
-            instance: A name that no other instance has or had.
-            told: Is called with each message to this instance or to all of them.
-            reconnected: Is called when the store is back after it could not be reached: what it had may be gone.
+            instance: A name that no other instance has or ever had.
+            told: Called with each message to this instance or to all instances.
+            reconnected: Called when the store is reachable again after an outage: it may have lost data.
         """
         ...
 
     async def tell(self, instance: str, message: str) -> bool:
-        """Send a message to one instance; whether somebody heard it, as far as that is known."""
+        """Send a message to one instance; returns whether it was received, as far as that is known."""
         ...
 
     async def tell_all(self, message: str) -> None:

@@ -35,22 +35,22 @@ _EVENTS: dict[str, tuple[Callable[[], ServerEvent], str]] = {
 _RESOURCE = "resource"
 
 _AT_ONCE = 100
-"""So many sessions are notified at the same time."""
+"""Number of sessions that are notified concurrently."""
 
 
 class BusBridge:
-    """Joins the buses of all instances. One task passes on what this instance's server publishes.
+    """Joins the buses of all instances. One task passes on the publications of this instance's server.
 
     Args:
-        bus: The one that this instance's server publishes on; one that lives in this process only.
-        instance: How to reach the others, and the sessions.
+        bus: The bus that this instance's server publishes on; local to this process.
+        instance: Reaches the other instances and the sessions.
     """
 
     def __init__(self, bus: SubscriptionBus, instance: Instance) -> None:
         self._bus = bus
         self._instance = instance
         self._waiting: dict[Published, None] = {}
-        """What is to be passed on, in its order. Two changes of the same thing that nobody was told of yet are one."""
+        """Changes to pass on, in order. Two unreported changes of the same thing count as one."""
         self._changed = anyio.Event()
         self._from_elsewhere: list[ServerEvent] = []
 

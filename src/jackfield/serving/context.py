@@ -1,4 +1,4 @@
-"""What a handler sends through: the stream of its own request, and the standalone stream of its session."""
+"""The streams that a handler sends to: that of its request, and the standalone stream of its session."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SessionOutbound:
         self._requests = requests
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
-        """Put a notification on the stream. It is dropped where the store cannot be reached for long."""
+        """Put a notification on the stream. It is dropped if the store is unavailable for long."""
         if is_wanted(self._record, method, params):
             try:
                 await self._put(notification(method, params))
@@ -101,7 +101,7 @@ class RequestContext:
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """Put a request on the request's stream, and wait for its answer.
+        """Send a request on the request's stream, and wait for its answer.
 
         Raises:
             NoBackChannelError: The request is answered, or there is no stream.

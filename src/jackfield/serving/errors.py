@@ -14,16 +14,16 @@ class StoreUnavailableError(JackfieldError):
 
 
 class StoredDataError(JackfieldError):
-    """What the store has under a key of ours is nothing that we wrote."""
+    """The store has foreign data under one of our keys."""
 
     code: ClassVar[str] = "stored_data"
 
 
 class ServingLimitError(JackfieldError):
-    """A bound of the server is reached.
+    """A limit of the server is reached.
 
     Args:
-        message: What was not done, in one line.
+        message: The refused operation, in one line.
         bound: The name of the setting in `ServingLimits`.
         maximum: Its value.
     """

@@ -30,8 +30,8 @@ class EventStreams:
     """Answers GET requests.
 
     Args:
-        instance: Where they are answered.
-        settings: How streams are written.
+        instance: Answers them.
+        settings: Settings for writing streams.
     """
 
     def __init__(self, instance: Instance, settings: StreamSettings) -> None:
@@ -42,9 +42,9 @@ class EventStreams:
         """Let the client read until the stream ends or it leaves.
 
         Raises:
-            UnknownEventError: It asks to resume where that cannot be done.
+            UnknownEventError: It asks to resume after an event that is not available.
             ServingLimitError: Too many streams are open here.
-            Refused: Another connection reads the stream, or this instance stops.
+            Refused: Another connection reads the stream, or this instance is stopping.
         """
         here = self._instance
         if here.is_draining:
@@ -75,10 +75,10 @@ class EventStreams:
             await write_events(reader, request.receive, send, self._settings, headers=headers, first=first)
 
     async def _beginning(self, session_id: str) -> int:
-        """The event after which a client begins that names none.
+        """The event after which a client begins if it names none.
 
-        The first time, it reads from the beginning: what was sent while it was about to connect is not lost. Later, it
-        asks for what comes from now on; for more, it would name an event.
+        The first time, it reads from the beginning, so that messages sent during connecting are not lost. Later, it
+        gets messages from now on; to get earlier ones, it must name an event.
         """
         here = self._instance
         if await here.sessions.get_state(session_id, _WAS_READ) is None:

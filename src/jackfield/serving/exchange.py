@@ -1,4 +1,4 @@
-"""`Exchange`: one request that runs here, and what it sends to its client on the way."""
+"""`Exchange`: one request that runs here, and the messages that it sends to its client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .wire import SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _STOP_SECONDS = 2.0
-"""Bounds what is still done for a request when this instance stops."""
+"""Time limit for finishing a request when this instance stops."""
 
 _MAX_UNLOGGED = MAX_WAITING
 _MAX_UNLOGGED_CHARS = 1024 * 1024
@@ -36,17 +36,17 @@ Handler = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Exchange:
-    """A request and its stream. Its client may leave and come back, to any instance; the request goes on here.
+    """A request and its stream. Its client may disconnect and return to any instance; the request continues here.
 
-    Until it sends something, or takes long, it has no stream: then its answer is all there is. With a stream, `_pump`
-    logs what the handler sends and hands it to the client's connection; neither runs ahead of the other for long.
+    It has no stream until it sends something or takes long; then its answer is sent directly. With a stream, `_pump`
+    logs the handler's messages and passes them to the client's connection; neither runs far ahead of the other.
 
     Args:
-        streams: Where the stream's log is.
-        background: Owns what goes on after the client has left.
+        streams: Has the stream's log.
+        background: Owns the tasks that continue after the client has disconnected.
         session_id: The session.
-        call: How the request stands in the session's ledger.
-        request_id: As the client gave it.
+        call: The request's entry in the session's ledger.
+        request_id: The client's id of the request.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Exchange:
         self.is_kept: bool = True
         """A client that comes back for the answer gets it."""
         self._is_settled = False
-        """The answer is where the client can get it, or nobody wants it."""
+        """The answer is available to the client, or no one wants it."""
         self._was_cancelled = False
         self._cancelled: anyio.Event | None = None
         self._has_begun = False
@@ -164,11 +164,11 @@ class Exchange:
         return self._cancelled
 
     def cancel(self) -> None:
-        """The client wants no answer any more."""
+        """The client no longer wants an answer."""
         self._end(error(self._request_id, _CANCELLED, "Request cancelled"))
 
     def session_ended(self) -> None:
-        """There is no session to log anything for; a client that is still connected is answered."""
+        """The session no longer exists, so nothing is logged; a client that is still connected is answered."""
         self._is_deleted = True
         self._end(error(self._request_id, INTERNAL_ERROR, SESSION_ENDED))
 
@@ -198,7 +198,7 @@ class Exchange:
             timer.cancel()
 
     def take_quick_answer(self) -> str | None:
-        """The answer, where it is all that there is to send, so that no stream is needed."""
+        """The answer, if it is the only message, so that no stream is needed."""
         if self._answer is None or self._wants_reconnect or len(self._unlogged) != 1:
             return None
         self._settle()
@@ -291,7 +291,7 @@ class Exchange:
             )
 
     async def _log(self, messages: list[str], *, is_final: bool) -> int | None:
-        """The number of the first of them; 0 where that is not certain, `None` where the log has its answer."""
+        """The number of the first of them; 0 if that is uncertain, `None` if the log already has its answer."""
         if self._is_deleted:
             return 0
         append = partial(

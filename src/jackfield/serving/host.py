@@ -1,7 +1,7 @@
 """`SessionHost`: serves the sessions of a server that speaks MCP 2025-11-25 or older, from any instance.
 
-There is no live session object. Each request is run by the SDK's `ServerRunner` with a connection that is made from the
-session's record, and what it sends goes to logs. Requests of 2026-07-28, which knows no sessions, go to the SDK as they
+There is no live session object. Each request is run by the SDK's `ServerRunner` with a connection created from the
+session's record, and its messages go to logs. Requests of 2026-07-28, which has no sessions, go to the SDK as they
 are.
 """
 
@@ -56,24 +56,24 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = SESSION_HEADER.encode()
 _FLUSH_SECONDS = 5.0
-"""So long, at the most, an instance that stops waits until its clients can get the answers to what it stopped."""
+"""Maximum time for which a stopping instance waits until its clients have the answers to stopped requests."""
 
 
 class SessionHost:
     """An ASGI application for one endpoint.
 
     Args:
-        server: What runs the requests.
-        sessions: The metadata of sessions.
-        streams: Their streams.
-        session_ttl: Seconds that a session lives without being used.
-        limits: Bounds on what clients can make it hold.
-        metrics: Where it counts.
-        stream_after: Seconds after which a request without an answer is answered by a stream, so that its client can
-            resume. A quicker one that sends nothing on the way is answered by plain JSON.
-        retry_seconds: How long a client is to wait before it comes back to a stream.
+        server: Handles the requests.
+        sessions: Stores the metadata of sessions.
+        streams: Stores their streams.
+        session_ttl: Seconds for which an unused session is kept.
+        limits: Limits on what clients can make it store.
+        metrics: Counts and measures.
+        stream_after: Seconds after which an unfinished request is answered with a stream, so that its client can
+            resume. A faster one without other messages is answered with plain JSON.
+        retry_seconds: Seconds that a client should wait before it reopens a stream.
         ping_seconds: How often a quiet stream gets a comment.
-        drain_timeout: Seconds that requests may still run once the instance is to stop.
+        drain_timeout: Seconds for running requests after the instance begins to stop.
         sessions_only: Refuse protocol versions without sessions.
     """
 
@@ -165,10 +165,10 @@ class SessionHost:
                     standing.cancel_scope.cancel()
 
     def drain(self) -> None:
-        """Begin to stop: end the streams, so that clients come back to another instance.
+        """Begin to stop: end the streams, so that clients reconnect to another instance.
 
-        Running requests have `drain_timeout` to end, then their clients are told that the server was stopped. New
-        requests are answered as long as they arrive. Nothing happens where it does not run, or drains already.
+        Running requests have `drain_timeout` to finish; then their clients get an error. New
+        requests are answered as long as they arrive. Does nothing if it is not running or already draining.
         """
         if self._running is not None:
             # May be called from a callback of the event loop, which is no task.
@@ -234,7 +234,7 @@ class SessionHost:
             await response(scope, receive, send)
 
     async def _answered(self, running: _Running, request: Request, send: Send) -> Response | None:
-        """Answer a request; the response, where it is not sent yet."""
+        """Answer a request; returns the response if it is not sent yet."""
         principal = principal_of(request.scope)
         session_id = header_of(request.scope, _SESSION_HEADER)
         match request.method:
@@ -266,7 +266,7 @@ class SessionHost:
 
 
 class _Running:
-    """What a host has while it runs."""
+    """The state of a running host."""
 
     def __init__(
         self,

@@ -20,14 +20,14 @@ from .wire import LOST_INSTANCE, STORE_LOST, error
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _LONGEST_SECONDS = 30.0
-"""So long, at the most, a stream of a session that is gone stays open where no instance was told."""
+"""Maximum time for which a stream of an ended session stays open if no instance was informed."""
 
 
 class Housekeeping:
-    """The standing work of an instance: two tasks, whatever the number of sessions.
+    """The periodic work of an instance: two tasks, regardless of the number of sessions.
 
     Args:
-        instance: Whose.
+        instance: The instance.
         metrics: Where it counts.
     """
 
@@ -37,11 +37,11 @@ class Housekeeping:
         self._is_due = anyio.Event()
 
     def reconnected(self) -> None:
-        """The store is back after it could not be reached: look at once at what it still has."""
+        """The store is reachable again: check immediately what it still has."""
         self._is_due.set()
 
     async def keep_sessions(self) -> None:
-        """Let the sessions live on that are in use here; end what belongs to those that are gone."""
+        """Extend the sessions that are in use here; close everything that belongs to ended ones."""
         while True:
             with anyio.move_on_after(min(self._instance.session_ttl / 3, _LONGEST_SECONDS)):
                 await self._is_due.wait()

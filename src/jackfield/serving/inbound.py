@@ -1,4 +1,4 @@
-"""An HTTP request on its way in: what it must be, and the answers to one that is refused."""
+"""Incoming HTTP requests: validation, and the answers to refused ones."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
 
 
 def header_of(scope: Scope, name: bytes) -> str:
-    """One header; empty where there is none."""
+    """One header; empty if missing."""
     return headers_of(scope).get(name, b"").decode("latin-1")
 
 
 def is_sessionless(scope: Scope) -> bool:
-    """Whether a request names a protocol version that has no sessions, or that nobody knows."""
+    """Whether a request names a protocol version without sessions, or an unknown one."""
     version = headers_of(scope).get(_VERSION_HEADER)
     return version is not None and version not in _SESSION_VERSIONS
 
@@ -118,7 +118,7 @@ def checked_id(session_id: str) -> str:
     """The session that a request names.
 
     Raises:
-        Refused: It names none, or what can be no session of ours.
+        Refused: It names none, or an invalid id.
     """
     session_id = session_id.strip(" \t")
     if not session_id:
@@ -130,7 +130,7 @@ def checked_id(session_id: str) -> str:
 
 
 def principal_of(scope: Scope) -> Principal | None:
-    """Whom the request's token stands for; `None` where the server does not authenticate."""
+    """The principal of the request's token; `None` if the server does not authenticate."""
     user = scope.get("user")
     if not isinstance(user, AuthenticatedUser):
         return None
@@ -159,9 +159,9 @@ async def read_message(request: Request) -> JSONRPCMessage:
     """The message that a client posts.
 
     Raises:
-        Refused: It is none, or the headers are not those of MCP.
+        Refused: It is not a message, or the headers are not those of MCP.
         ServingLimitError: It is too large.
-        ClientDisconnect: The client left.
+        ClientDisconnect: The client disconnected.
     """
     headers = headers_of(request.scope)
     if not all(_accepted(headers.get(b"accept", b""))):
@@ -205,7 +205,7 @@ async def version_refused(request: Request) -> Refused:
 
 
 def _message(decoded: object) -> JSONRPCMessage:
-    """The members that it has tell which kind it is, so that one kind's rules apply, not those of any that fits."""
+    """Its members decide which kind it is, so that the rules of that kind apply."""
     if isinstance(decoded, dict) and "method" in decoded:
         kind = JSONRPCRequest if "id" in decoded else JSONRPCNotification
     else:

@@ -1,4 +1,4 @@
-"""`Instance`: what runs here, what it shares with the other instances, and how they reach it."""
+"""`Instance`: the running requests, the shared stores, and the messages from other instances."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Instance:
     """One instance of a served server, for as long as it runs.
 
     Args:
-        server: What runs the requests.
-        lifespan_state: What the server's lifespan gave.
-        init_options: What clients are told of the server.
-        sessions: The metadata of sessions.
-        streams: Their streams.
-        background: Owns what goes on without an HTTP request.
-        limits: Bounds on what clients can make it hold.
-        session_ttl: Seconds that a session lives without being used.
+        server: Handles the requests.
+        lifespan_state: The state from the server's lifespan.
+        init_options: The server's description for clients.
+        sessions: Stores the metadata of sessions.
+        streams: Stores their streams.
+        background: Owns tasks without an HTTP request.
+        limits: Limits on what clients can make it store.
+        session_ttl: Seconds for which an unused session is kept.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Instance:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, nothing is read and nobody is asked here."""
+        """Whether no request runs, no stream is read and no answer is awaited here."""
         return not (self.exchanges or self.readers or self.notified or self.asked.session_ids or self._listens)
 
     @property
@@ -174,10 +174,10 @@ class Instance:
         }
 
     def _check_streams(self) -> None:
-        """Refuse one more stream where there are as many as there may be.
+        """Refuse a stream beyond the limit.
 
         Raises:
-            ServingLimitError: There are.
+            ServingLimitError: The limit is reached.
         """
         if self.open_streams >= self.limits.streams:
             text = "No stream was opened: this instance has too many"
@@ -218,7 +218,7 @@ class Instance:
 
     @contextlib.contextmanager
     def notification_handler(self, session_id: str) -> Generator[None]:
-        """Run what a client's notification starts, at most until its session ends."""
+        """Run the handler of a client's notification, at most until its session ends."""
         handler = NotificationHandler(session_id, anyio.CancelScope())
         self.notified.add(handler)
         try:
@@ -228,7 +228,7 @@ class Instance:
             self.notified.remove(handler)
 
     def forget_session(self, session_id: str) -> None:
-        """The session is gone: nothing is to be read or asked in it any more. Its requests run on."""
+        """The session has ended: close its streams and pending questions. Its requests continue."""
         for reader in list(self.readers.values()):
             if reader.session_id == session_id:
                 reader.end()
@@ -246,7 +246,7 @@ class Instance:
             exchange.move()
 
     def stop_requests(self) -> None:
-        """End all requests; their clients are told."""
+        """End all requests; their clients get an error."""
         for exchange in list(self.exchanges.values()):
             exchange.stop()
         for handler in list(self.notified):

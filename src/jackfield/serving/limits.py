@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class ServingLimits:
-    """Bounds on what clients can make the server hold. Reaching one costs the request that does.
+    """Limits on what clients can make the server store. Exceeding one fails only that request.
 
     Args:
         sessions: Sessions in the store (503).
@@ -16,10 +16,10 @@ class ServingLimits:
         listens_per_user: Open streams on this instance that one principal opened by `subscriptions/listen` (429).
         requests: Running requests on this instance (503).
         requests_per_session: Running requests of one session, and as many notifications whose handlers run (429).
-        subscriptions_per_session: Topics that one session hears of: resources that its client subscribed to, and the
+        subscriptions_per_session: Topics that one session is subscribed to: resources of its client, and the
             three lists (429).
         body_bytes: Size of a request (413).
-        record_bytes: Size of what is stored of an `initialize` request (413).
+        record_bytes: Size of the stored part of an `initialize` request (413).
         log_events: Events kept for each stream; a client that is further behind cannot resume.
         log_bytes: The same, in bytes of their messages.
         state_bytes: Size of one value of application state.

@@ -16,7 +16,7 @@ from .records import Principal, RunningCall, SessionRecord, StreamEvent
 from .streams import ANSWERED_SECONDS, STANDALONE, Heard
 
 _PRUNE_SECONDS = 30.0
-"""How often, at the most, logs are looked through for those whose time is over."""
+"""Minimum interval between searches for expired logs."""
 
 _K = TypeVar("_K")
 _M = TypeVar("_M")

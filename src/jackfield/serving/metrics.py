@@ -1,6 +1,6 @@
-"""What an instance counts and measures: for OpenTelemetry where the program has set it up, and as text for Prometheus.
+"""The metrics of an instance: for OpenTelemetry if the program has set it up, and as text for Prometheus.
 
-No label names a user or a session, and each has a bounded set of values: what clients send is never one.
+No label names a user or a session, and each has a limited set of values, never taken from clients.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _Labels = tuple[str, ...]
 _T = TypeVar("_T")
 _meter = metrics.get_meter("jackfield")
 _running: dict[int, ServingMetrics] = {}
-"""Those of the instances that run in this process; usually one."""
+"""The metrics of the instances in this process; usually one."""
 
 
 @lru_cache(1024)
@@ -191,7 +191,7 @@ class ServingMetrics:
             self._sessions = None
 
     def read_gauges(self) -> Mapping[str, int]:
-        """For OpenTelemetry; what is not known is left out."""
+        """For OpenTelemetry; unknown values are omitted."""
         self._is_observed = True
         values = {gauge.short_name: gauge.value() for gauge in self._gauges}
         return {name: value for name, value in values.items() if value is not None}
@@ -241,7 +241,7 @@ for _name, _about in _GAUGES.items():
 
 @dataclass
 class Note:
-    """What is learned of an HTTP request on its way."""
+    """Data collected about an HTTP request."""
 
     method: str = "other"
     outcome: str | None = None
@@ -250,7 +250,7 @@ class Note:
 
 
 def note_of(scope: Scope) -> Note:
-    """The note of a request; one that nobody reads where none was begun."""
+    """The data of the current request; a dummy if none was begun."""
     if (note := scope.get(_NOTE)) is None:
         note = scope[_NOTE] = Note()
     return cast("Note", note)

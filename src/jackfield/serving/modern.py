@@ -1,4 +1,4 @@
-"""`ModernRequests`: requests of MCP 2026-07-28, each of which stands for itself. The SDK serves them; here they can be
+"""`ModernRequests`: requests of MCP 2026-07-28, each of which is independent. The SDK serves them; here they can be
 ended, so that an instance can stop."""
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ModernRequests:
     """An ASGI application for requests without sessions.
 
     Args:
-        instance: Where they run.
-        lifespan_state: What the server's lifespan gave; it is not entered again.
+        instance: Runs them.
+        lifespan_state: The state from the server's lifespan, which is not entered again.
     """
 
     def __init__(self, instance: Instance, lifespan_state: object) -> None:

@@ -1,4 +1,4 @@
-"""What is done while the store cannot be reached: what runs is held for a while, what is new is refused."""
+"""Behaviour while the store is unavailable: running requests are held for a while, new ones are refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import anyio
 from .errors import StoreUnavailableError
 
 HOLD_SECONDS = 10.0
-"""So long a running request is held while the store cannot be reached. After that it goes on without the log, so that
-its client cannot resume."""
+"""Time for which a running request is held while the store is unavailable. After that it continues without its log, so
+that its client cannot resume."""
 
 _ASK_AGAIN_SECONDS = 0.1
 
@@ -19,13 +19,13 @@ _T = TypeVar("_T")
 
 
 async def held(operation: Callable[[], Awaitable[_T]], seconds: float = HOLD_SECONDS) -> _T:
-    """Do something with the store; try again for some seconds where it cannot be reached.
+    """Perform an operation on the store; retry for some seconds while it is unavailable.
 
-    An operation that took effect although its answer was lost is done twice. Only what a client can tell apart by its
-    number, or the store by its fence, may be done like this.
+    An operation may take effect twice if its answer was lost. Use it only for operations that a client distinguishes by
+    number, or the store by its fence.
 
     Raises:
-        StoreUnavailableError: It still cannot be reached.
+        StoreUnavailableError: It is still unavailable.
     """
     deadline = anyio.current_time() + seconds
     while True:

@@ -12,24 +12,24 @@ from .postgres_streams import PostgresStreamManager
 class PostgresBackend(Backend):
     """Sessions and streams in PostgreSQL 13 or newer, through asyncpg (extra `postgres`).
 
-    The tables are made by `jackfield serving migrate --postgres DSN`; the role of an instance needs rights on them
-    only, which `--role` gives. An instance uses at most `pool_size` connections, and one that listens. asyncpg runs on
+    Create the tables with `jackfield serving migrate --postgres DSN`; the role of an instance needs privileges on them
+    only, which `--role` grants. An instance uses at most `pool_size` connections, and one that listens. asyncpg runs on
     asyncio only.
 
     A connection must be a session of the server: connect to PostgreSQL itself, or to PgBouncer with `pool_mode =
     session` and `ignore_startup_parameters = statement_timeout, idle_in_transaction_session_timeout, jit`. With
-    transaction pooling nothing would be heard, since LISTEN belongs to a session.
+    transaction pooling, notifications would be lost, since LISTEN belongs to a session.
 
     Args:
-        dsn: `postgresql://user:password@host:port/database`, as asyncpg takes it, with `sslmode` and several hosts.
+        dsn: `postgresql://user:password@host:port/database`, as asyncpg accepts it, with `sslmode` and several hosts.
         schema: The schema with the tables.
-        pool_size: Connections for operations, at the most.
-        operation_timeout: Seconds after which an operation that has no answer is given up.
-        prune_seconds: How often what has expired is removed; a quarter of the sessions' life if omitted, but at least
-            every 30 seconds. It is never served, removed or not.
+        pool_size: Maximum number of connections for operations.
+        operation_timeout: Seconds after which an unanswered operation fails.
+        prune_seconds: How often expired data is removed; a quarter of the sessions' life if omitted, but at least
+            every 30 seconds. Expired data is never served.
 
     Raises:
-        ConfigError: asyncpg is not installed, or an argument is wrong.
+        ConfigError: asyncpg is not installed, or an argument is invalid.
     """
 
     def __init__(

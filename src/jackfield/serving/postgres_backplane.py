@@ -1,4 +1,4 @@
-"""Instances that share a PostgreSQL. A notification names a message, which stands in a table for some seconds."""
+"""Instances that share a PostgreSQL. A notification names a message, which is in a table for some seconds."""
 
 from __future__ import annotations
 

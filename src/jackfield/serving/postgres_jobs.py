@@ -16,7 +16,7 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 _MOST_PRUNE_SECONDS = 30.0
 _PRUNED_ROWS = 200
-"""So many rows are removed in one transaction."""
+"""Number of rows removed in one transaction."""
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 

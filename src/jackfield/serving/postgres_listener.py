@@ -19,13 +19,13 @@ from .postgres_schema import check_schema, refused
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _SLOW_SECONDS = 1.0
-"""A beat that takes longer is a break: those of others may be late, too."""
+"""A heartbeat that takes longer counts as an interruption: those of others may be late, too."""
 
 _AGAIN_SECONDS = 0.2
 """Between two attempts to connect."""
 
 Notified = Callable[[list[Any]], None]
-"""Is called with what a notification holds."""
+"""Called with the payload of a notification."""
 
 
 class PostgresListener:
@@ -75,7 +75,7 @@ class PostgresListener:
         self.heard_since = time.monotonic()
 
     async def run(self) -> None:
-        """Beat, and connect again where the connection is lost. It never ends by itself."""
+        """Send heartbeats, and reconnect if the connection is lost. Runs until it is cancelled."""
         try:
             while True:
                 assert self._connection is not None

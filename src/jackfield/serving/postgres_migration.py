@@ -18,8 +18,8 @@ class Migration:
     """What a migration changed.
 
     Args:
-        before: The version of the schema before; 0 where there was nothing.
-        after: The version that it has now.
+        before: The previous version of the schema; 0 if there was none.
+        after: The current version.
     """
 
     before: int
@@ -34,15 +34,15 @@ async def migrate(
     Args:
         dsn: As for `PostgresBackend`; its role must own the schema, or be able to create it.
         schema: The schema for the tables.
-        role: Give a role the rights that an instance needs. Only the schema's owner has them without.
-        rls: Switch on row-level security by principal; see docs/serving.md.
+        role: Grant a role the privileges that an instance needs. Only the schema's owner has them by default.
+        rls: Enable row-level security by principal; see docs/serving.md.
         is_dry: Change nothing.
 
     Returns:
-        What is changed, and the SQL that does it.
+        The change, and its SQL.
 
     Raises:
-        StoreUnavailableError: The server cannot be reached.
+        StoreUnavailableError: The server is unavailable.
         ConfigError: The role may not do that, or the schema is of a newer Jackfield.
     """
     pool = PostgresPool(dsn, schema=schema, operation_timeout=MIGRATE_SECONDS)

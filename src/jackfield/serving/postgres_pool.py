@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class Connection(Protocol):
-    """What is used of asyncpg's connection."""
+    """The part of asyncpg's connection that is used."""
 
     async def execute(self, query: str, *args: object) -> str: ...
     async def fetch(self, query: str, *args: object) -> list[Row]: ...
@@ -114,7 +114,7 @@ class PostgresPool:
         )
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed after that."""
+        """Close idle connections; those in use are closed afterwards."""
         self.is_open = False
         while self._idle:
             self._idle.pop().terminate()
@@ -122,10 +122,10 @@ class PostgresPool:
     # Operations
 
     async def fetch(self, statement: str, *arguments: object) -> list[Row]:
-        """The rows that a statement gives.
+        """The rows of a statement.
 
         Raises:
-            StoreUnavailableError: There is no answer in time, or the server refused.
+            StoreUnavailableError: There was no answer in time, or the server refused.
         """
         return await self._run(lambda connection: connection.fetch(statement, *arguments))
 
@@ -226,7 +226,7 @@ def place_of(dsn: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """A name as key: itself where it is short and plain, else a digest, since a key in an index has a bound."""
+    """A name as a key: itself if it is short and plain, otherwise a digest, since keys in an index are limited."""
     if len(name) <= 200 and name.isascii() and name.isprintable() and not name.startswith("sha256:"):
         return name
     return "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,7 +10,7 @@ from .errors import StoreUnavailableError
 from .postgres_pool import PostgresPool
 
 _GATHER_SECONDS = 0.005
-"""So long the end of a call may wait for those of others."""
+"""Maximum time for which the end of a call waits for those of others."""
 
 _AT_ONCE = 500
 
@@ -19,7 +19,7 @@ Noted = tuple[str, str, str, str]
 
 
 class PostgresReleases:
-    """Removes calls from the ledger, all that end within a moment by one statement.
+    """Removes calls from the ledger, batching those that end at nearly the same time.
 
     Args:
         pool: Runs the statement.

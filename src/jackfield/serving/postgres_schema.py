@@ -45,9 +45,9 @@ def script(schema: str, version: int = 0, *, role: str | None = None, rls: bool 
 
     Args:
         schema: Its name.
-        version: Which version it has; 0 where there is nothing.
-        role: Give a role the rights that an instance needs.
-        rls: Switch on row-level security.
+        version: Its version; 0 if there is none.
+        role: Grant a role the privileges that an instance needs.
+        rls: Enable row-level security.
         is_new: Create the schema as well.
     """
     parts = [f"create schema if not exists {quoted(schema)};\n"] if is_new else []
@@ -87,7 +87,7 @@ def _row_level_security(role: str | None) -> str:
 
 
 async def current_version(connection: Connection, schema: str) -> int:
-    """Which version a schema has; 0 where there is nothing."""
+    """The version of a schema; 0 if there is none."""
     there = await connection.fetchval("select to_regclass($1)::text", f"{quoted(schema)}.schema_versions")
     if there is None:
         return 0

@@ -1,7 +1,7 @@
 """`PostgresStreamManager`: the logs of streams in PostgreSQL.
 
-An append notifies only where somebody listens to the log, since PostgreSQL lets transactions that notify commit one
-after another. `listen` marks the log; what was added before that is for the listener to read.
+An append notifies only if someone listens to the log, since PostgreSQL commits transactions that notify one
+after another. `listen` marks the log; the listener itself reads what was added before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FETCHED_EVENTS = 64
 """Listeners who are behind by more read the log themselves."""
 
 _FETCHED_LOGS = 128
-"""So many logs are read at once."""
+"""Number of logs that are read concurrently."""
 
 _AGAIN_SECONDS = 0.3
 
@@ -188,7 +188,7 @@ class PostgresStreamManager:
                 self._added.pop(key, None)
 
     def _begin(self, key: Key, tip: int) -> None:
-        """Hand on what is added after an event, also what was heard of already."""
+        """Deliver the events after a given one, including those already announced."""
         if key not in self._tips:
             self._tips[key] = tip
             first, last = self._added.pop(key, (1, 0))
@@ -197,7 +197,7 @@ class PostgresStreamManager:
                 self._must_fetch.set()
 
     def _hand_on(self, key: Key, events: Sequence[StreamEvent]) -> None:
-        """Let the listeners of a log have events; none where they are to read it."""
+        """Deliver events to the listeners of a log; without events, they read it themselves."""
         for heard in list(self._heard.get(key, {}).values()):
             heard(events)
 
@@ -214,7 +214,7 @@ class PostgresStreamManager:
                 pass
 
     async def _fetch_forever(self) -> None:
-        """Fetch events that were named by notifications: those that came during one fetch with the next one."""
+        """Fetch events that notifications announced; those announced during one fetch come with the next one."""
         while True:
             await self._must_fetch.wait()
             ready = list(islice((key for key in self._added if key in self._tips), _FETCHED_LOGS))
@@ -240,7 +240,7 @@ class PostgresStreamManager:
         self._must_mark.set()
 
     async def _mark_forever(self, interval: float) -> None:
-        """See to it that the logs with listeners are marked: one that expired, or was lost with its store, is not."""
+        """Make sure that logs with listeners are marked, unless they have expired or were lost with the store."""
         while True:
             with anyio.move_on_after(interval):
                 await self._must_mark.wait()

@@ -1,4 +1,4 @@
-"""The tables and functions in PostgreSQL, as SQL, one text for each version. What was released is never changed.
+"""The tables and functions in PostgreSQL, as SQL, one text per version. Released versions are never changed.
 
 `{s}` stands for the quoted name of the schema. Each function is one round trip and one transaction. A row that has
 expired is never seen, though it may be there until it is pruned.

@@ -1,4 +1,4 @@
-"""Reading a stream: from what is heard of it, and from its log where something was missed."""
+"""Reads a stream from announcements, and from its log if something was missed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _MAX_WAITING_CHARS = 1024 * 1024
 """So much waits in memory for a client that reads slowly; the rest waits in the log."""
 
 _MAX_READ = 32
-"""Events that are read from a log at once."""
+"""Number of events read from a log at once."""
 
 _ASK_AGAIN_SECONDS = 0.3
 """How often the log is asked again while the store cannot be reached."""
 
 WRITE_SECONDS = 60.0
-"""A client that takes nothing for so long is gone; it can resume."""
+"""A client that reads nothing for this long is disconnected; it can resume."""
 
 
 class LogReader:
-    """One reading of a stream, in order and without gaps.
+    """One reader of a stream, in order and without gaps.
 
     Args:
-        streams: Where the log is.
+        streams: Has the log.
         session_id: The session.
-        stream: Which of its streams.
-        after: The event to begin after.
+        stream: The name of the stream.
+        after: The event after which to begin.
     """
 
     def __init__(self, streams: StreamManager, session_id: str, stream: str, after: int) -> None:
@@ -77,7 +77,7 @@ class LogReader:
         return len(self._waiting) > MAX_WAITING or self._waiting_chars > _MAX_WAITING_CHARS
 
     async def taken(self) -> None:
-        """Wait until the client's connection takes what waits, or has ended: so nobody need fall behind."""
+        """Wait until the client's connection has accepted the waiting events or ended, so no reader falls behind."""
         while self._waiting and not self.is_ended:
             self._taken = anyio.Event()
             await self._taken.wait()
@@ -89,7 +89,7 @@ class LogReader:
         self._taken.set()
 
     async def next(self) -> Sequence[StreamEvent]:
-        """The next events, at least one; none if there are no more to be read here. Can be cancelled without loss.
+        """The next events, at least one; empty if the stream has ended here. Can be cancelled without loss.
 
         Raises:
             UnknownEventError: The log no longer has the next event.
@@ -149,15 +149,15 @@ async def write_events(
     headers: dict[str, str],
     first: bytes = b"",
 ) -> None:
-    """Answer an HTTP request with a stream; returns when it is over or its client gone. The reader is ended.
+    """Answer an HTTP request with a stream; returns when it ends or its client disconnects. Ends the reader.
 
     Args:
-        reader: What to write.
+        reader: The events to write.
         receive: Of the HTTP request, whose body has been read.
         send: Of the HTTP request.
-        settings: How to write it.
+        settings: Settings for writing it.
         headers: Of the response.
-        first: What to write before the first event.
+        first: Data to write before the first event.
     """
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""What is stored of a session: data only, so that every instance can serve it. No token is part of it."""
+"""The stored data of a session, so that every instance can serve it. It contains no token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 from .errors import StoredDataError
 
 RECORD_VERSION = 1
-"""Goes up when an older Jackfield could not read what a newer one writes."""
+"""Incremented when an older Jackfield cannot read the data of a newer one."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class SessionRecord:
     Args:
         session_id: 128 random bits in hexadecimal digits.
         initialize: The client's `initialize` parameters: its capabilities, name and version.
-        protocol_version: The protocol version that was agreed.
-        principal: Whom it belongs to; `None` where the server does not authenticate.
+        protocol_version: The negotiated protocol version.
+        principal: Its owner; `None` if the server does not authenticate.
         created_at: Seconds since the epoch.
-        log_level: What the client asked for by `logging/setLevel`; `None` before that.
+        log_level: The level set by `logging/setLevel`; `None` before that.
     """
 
     session_id: str
@@ -70,10 +70,10 @@ class SessionRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SessionRecord:
-        """From the text that `to_json` gave, in this or an older version.
+        """Parse the text of `to_json`, from this or an older version.
 
         Raises:
-            StoredDataError: The text is no record, or of a newer version of Jackfield.
+            StoredDataError: The text is not a record, or is from a newer version of Jackfield.
         """
         try:
             read = json.loads(text)

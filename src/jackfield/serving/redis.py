@@ -11,20 +11,20 @@ __all__ = ["RedisBackend", "RedisClient", "RedisSessionStore", "RedisStreamManag
 
 
 class RedisBackend(Backend):
-    """All that instances share, in one Redis (6.2 or newer) or Valkey.
+    """Sessions and streams in one Redis (6.2 or newer) or Valkey.
 
-    Redis Cluster is not supported. What a Redis loses when it is restarted without persistence are the sessions: their
-    clients are told so (404) and begin new ones.
+    Redis Cluster is not supported. A Redis without persistence loses the sessions when it is restarted: their
+    clients get 404 and begin new ones.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database: `redis://user:secret@host/0`.
         prefix: Begins the name of each key and channel, so that several servers can share a Redis.
-        operation_timeout: Seconds after which an operation that has no answer is given up.
-        connections: At most so many for each instance, and one more for what is published.
+        operation_timeout: Seconds after which an unanswered operation fails.
+        connections: Maximum number per instance, plus one for publications.
         allow_eviction: Start even if Redis may remove sessions and logs when its memory is full.
 
     Raises:
-        ConfigError: The URL is not one of Redis.
+        ConfigError: The URL is not a Redis URL.
     """
 
     def __init__(

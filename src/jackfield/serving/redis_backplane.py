@@ -17,7 +17,7 @@ _SUSPECT_SECONDS = 1.0
 """An instance is dead if it was found so twice, at least so far apart."""
 
 _MISSED_BEATS = 3
-"""Without so many beats of its own, an instance does not know what the others did meanwhile."""
+"""After missing this many of its own heartbeats, an instance does not know what the others did."""
 
 # `beats` has when each instance beat last, on the clock of Redis; 0 for one that left while it still ran something.
 _CLOCK = """

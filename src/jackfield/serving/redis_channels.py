@@ -26,7 +26,7 @@ _RECONNECT_SECONDS = 0.2
 _MAX_AT_ONCE = 500
 
 Heard = Callable[[bytes | None], None]
-"""Is called with what was published, and with `None` where something may have been missed."""
+"""Called with each publication, and with `None` if something may have been missed."""
 
 
 class RedisChannels:
@@ -61,7 +61,7 @@ class RedisChannels:
         self._failure = "it did not answer in time"
         self._read_at = 0.0
         self.connected_since: float | None = None
-        """On the monotonic clock; `None` while there is no connection."""
+        """On the monotonic clock; `None` while disconnected."""
         self.lost_at: float = 0.0
         """When a connection was lost last."""
 

@@ -1,4 +1,4 @@
-"""`RedisClient`: one instance's connections to a Redis. All that is asked in one turn of the loop goes out at once."""
+"""`RedisClient`: one instance's connections to a Redis. All commands of one loop iteration are sent together."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ OPERATION_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
 _MAX_BATCH = 128
 _LATER_SECONDS = 0.005
-"""After so long, another connection takes what waits for one that is at work, or for something urgent."""
+"""After this long, another connection takes over waiting commands."""
 
 _NOT_THERE = ("LOADING", "NOAUTH", "WRONGPASS")
-"""Codes of a Redis that does nothing yet, or knows this connection no more: what it lacks, it may have soon."""
+"""Error codes of a Redis that is not ready yet or does not know this connection: a retry may succeed."""
 
 _OLDEST = (6, 2)
 _CODES: dict[type[RedisError], str] = {
@@ -72,17 +72,17 @@ class _Asked:
     arguments: list[bytes]
     script: Script | None
     reply: asyncio.Future[object]
-    """An error of the operation is a reply, too: nobody may be there to look at it."""
+    """An error of the operation is also a reply, because its caller may have gone."""
 
 
 class RedisClient:
-    """A Redis, or Valkey, that instances share. One client serves the stores of one instance.
+    """A Redis or Valkey that instances share. One client serves the stores of one instance.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database as redis-py takes them.
         prefix: Begins the name of each key and channel.
         operation_timeout: Seconds after which an operation that has no answer is given up.
-        connections: At most so many, and one more for what is published.
+        connections: Maximum number, plus one for publications.
         allow_eviction: Start even if Redis may remove sessions and logs when its memory is full.
 
     Raises:
@@ -107,7 +107,7 @@ class RedisClient:
         """Which Redis this is, for errors."""
         self.channels: RedisChannels = self._new_channels()
         self.on_came_back: dict[object, Callable[[], None]] = {}
-        """Are called when Redis answers again after it did not: what it had may be gone, and what it was asked may have
+        """Called when Redis answers again after an outage: it may have lost data, and earlier commands may have
         taken effect."""
         self._has_failed = False
         self._users = 0
@@ -136,8 +136,8 @@ class RedisClient:
         """Connect for a while; several may at once, on one event loop.
 
         Raises:
-            StoreUnavailableError: Redis cannot be reached.
-            ConfigError: It is too old, or set up in a way that would lose sessions.
+            StoreUnavailableError: Redis is unavailable.
+            ConfigError: It is too old, or configured in a way that would lose sessions.
         """
         self._users += 1
         try:
@@ -220,9 +220,9 @@ class RedisClient:
         return reply
 
     async def run_soon(self, script: Script, *arguments: str | int) -> Any:
-        """Run a script together with what is asked next, but at most a moment later; errors as `ask`.
+        """Run a script together with the next commands, or a moment later; errors as `ask`.
 
-        It is run before what is asked next. So what nobody waits for costs no round trip of its own.
+        It runs before the next commands, so an operation that no one waits for costs no extra round trip.
         """
         [reply] = await self._ask_all([(script, arguments)], is_urgent=False)
         return reply
@@ -293,7 +293,7 @@ class RedisClient:
             self._timer = asyncio.get_running_loop().call_later(_LATER_SECONDS, self._wake_late)
 
     async def _work(self) -> None:
-        """Run what is asked, on one connection."""
+        """Run the commands on one connection."""
         line = RedisLine(self._pool, self.channels)
         try:
             while True:
@@ -361,7 +361,7 @@ class RedisClient:
 
 
 class WrongTypeError(StoreUnavailableError):
-    """A key of ours holds what nobody of us wrote."""
+    """One of our keys holds foreign data."""
 
 
 def _end_late(asked: Sequence[_Asked]) -> None:

@@ -1,4 +1,4 @@
-"""What is refused before anything of a request's body is looked at: unknown hosts and origins, and bodies too large."""
+"""Checks before a request's body is parsed: unknown hosts and origins, and oversized bodies."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LOOPBACK = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[
 
 
 class HostCheck:
-    """Refuses requests for host names, or from web pages, that a server does not know: protection from DNS rebinding.
+    """Refuses requests for unknown host names or from unknown web pages, to prevent DNS rebinding.
 
     Args:
-        app: The other.
+        app: The application behind it.
         hosts: Accepted `Host` headers, `name:*` for any port, `*` for all; those of this machine if omitted.
         origins: Accepted `Origin` headers, written in the same way. If omitted: all where all hosts are accepted,
             otherwise those of this machine.

@@ -37,7 +37,7 @@ from .wire import EVENT_STREAM_HEADERS, compact, error, error_of, result, send_a
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _RESUMABLE_FROM = "2025-11-25"
-"""Older clients fail on an event without data, with which a stream must begin so that it can be resumed at once."""
+"""Older clients fail on an event without data, which a resumable stream must begin with."""
 
 _MAX_URI_CHARS = 4096
 
@@ -49,8 +49,8 @@ class Requests:
     """Answers POST requests.
 
     Args:
-        instance: Where they run.
-        settings: How streams are written.
+        instance: Runs them.
+        settings: Settings for writing streams.
     """
 
     def __init__(self, instance: Instance, settings: StreamSettings) -> None:
@@ -89,7 +89,7 @@ class Requests:
     async def run(
         self, request: Request, send: Send, session_id: str, message: JSONRPCRequest, principal: Principal | None
     ) -> Response | None:
-        """Run a request; the response, where it is not sent yet."""
+        """Run a request; returns the response if it is not sent yet."""
         here = self._instance
         if len(here.exchanges) >= here.limits.requests:
             text = "The request was not started: too many run on this instance"
@@ -113,8 +113,8 @@ class Requests:
             exchange.leave()
 
     async def _claimed(self, session_id: str, principal: Principal | None, call: RunningCall) -> SessionRecord | None:
-        """Claim a call. A client has an answer a moment before the store knows that its request has ended, and may use
-        the same id again at once."""
+        """Claim a call. A client gets an answer a moment before the store knows that its request has ended, and may use
+        the same id again immediately."""
         sessions, limits = self._instance.sessions, self._instance.limits
         for pause in _PAUSES:
             try:
@@ -138,7 +138,7 @@ class Requests:
             del here.exchanges[record.session_id, exchange.call.stream]
 
     async def _release(self, session_id: str, exchange: Exchange) -> None:
-        """Where the store cannot be reached, housekeeping does it later, and answers a client that comes back."""
+        """If the store is unavailable, housekeeping does it later, and answers a client that returns."""
         if exchange.is_kept:
             try:
                 await self._instance.sessions.release(session_id, exchange.call)
@@ -181,7 +181,7 @@ class Requests:
         return answer
 
     async def _note(self, session_id: str, message: JSONRPCRequest) -> None:
-        """Keep what a request that succeeded changes of the session, for every instance."""
+        """Store the changes of a successful request to the session, for every instance."""
         sessions, params = self._instance.sessions, message.params or {}
         match message.method:
             case "logging/setLevel":
@@ -282,7 +282,7 @@ def _topic(params: Mapping[str, Any]) -> str:
 
 
 def _progress(session_id: str, params: Mapping[str, Any]) -> tuple[str, Progressed] | None:
-    """Whom to tell of progress of a request of the server, and what."""
+    """Receivers of progress of a server's request."""
     token, progress, total, text = (params.get(name) for name in ("progressToken", "progress", "total", "message"))
     instance = instance_of(token)
     if instance is None or not isinstance(progress, int | float) or not isinstance(total, int | float | None):

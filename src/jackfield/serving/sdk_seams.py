@@ -17,10 +17,10 @@ from opentelemetry import trace
 
 
 def process_bus(server: Server[Any]) -> InMemorySubscriptionBus | None:
-    """The bus on which a server publishes changes, where it reaches this process only.
+    """The bus on which a server publishes changes, if it is local to this process.
 
-    An `MCPServer` takes a bus when it is made and shows it to nobody; its `ListenHandler` has it. That a bus can be
-    given later would be the public way.
+    An `MCPServer` accepts a bus when it is created and does not expose it; its `ListenHandler` has it. Passing a bus
+    later would be the public way.
     """
     entry = server.get_request_handler("subscriptions/listen")
     handler = None if entry is None else entry.handler
@@ -29,10 +29,10 @@ def process_bus(server: Server[Any]) -> InMemorySubscriptionBus | None:
 
 
 class TracedIfSetUp:
-    """The SDK's middleware for OpenTelemetry, left out while the program has not set up any tracing.
+    """The SDK's middleware for OpenTelemetry, skipped while the program has not set up tracing.
 
-    Spans that nobody records are a tenth of what a call costs. A request that brings a trace context has it all the
-    same, for handlers that pass it on.
+    Unrecorded spans are a tenth of the cost of a call. A request with a trace context gets it anyway,
+    for handlers that pass it on.
     """
 
     def __init__(self, inner: ServerMiddleware[Any]) -> None:
@@ -46,8 +46,8 @@ class TracedIfSetUp:
 
 
 def trace_if_set_up(server: Server[Any]) -> None:
-    """Have a server's messages traced only where somebody hears of it. `server.middleware` is public; that the SDK puts
-    this one there, and what it is called, is not."""
+    """Trace a server's messages only if tracing is set up. `server.middleware` is public; that the SDK puts
+    this middleware there, and its name, are not."""
     trace.get_tracer_provider()  # sets up what the environment names
     server.middleware[:] = [
         TracedIfSetUp(one) if isinstance(one, OpenTelemetryMiddleware) else one for one in server.middleware
@@ -55,10 +55,10 @@ def trace_if_set_up(server: Server[Any]) -> None:
 
 
 async def close_runner(runner: ServerRunner[Any], connection: Connection) -> None:
-    """Run what handlers left in the exit stack of a connection, shielded and bounded as the SDK does it.
+    """Run the exit stack of a connection, shielded and time-limited as in the SDK.
 
-    Hardly any leaves something, and the SDK's shield costs each request a cancel scope and a timer. That a stack is
-    empty cannot be asked by a public name; where it cannot be told at all, the SDK's way is taken.
+    It is rarely used, and the SDK's shield costs each request a cancel scope and a timer. Whether a stack is
+    empty is not public; if it cannot be determined, the SDK's way is used.
     """
     # The runner keeps these once they were asked for, and they keep the runner: without this, all that belongs to a
     # request waits for the garbage collector.

@@ -30,35 +30,35 @@ class StateError(JackfieldError, ToolError):
 
 
 class SessionState(Protocol):
-    """What one session keeps. It is gone with the session."""
+    """State of one session. It is deleted with the session."""
 
     async def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        """What is stored under a key."""
+        """The value under a key."""
         ...
 
     async def set(self, key: str, value: JsonValue) -> None:
         """Store a value under a key.
 
         Raises:
-            StateError: It is no JSON value, or larger than the bound `state_bytes`.
+            StateError: It is not a JSON value, or exceeds the limit `state_bytes`.
         """
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove what is stored under a key, if anything is."""
+        """Delete the value under a key, if any."""
         ...
 
 
 @dataclass(frozen=True)
 class StoredState:
-    """`SessionState` in the session store. Two requests that write one key at once: the later wins."""
+    """`SessionState` in the session store. If two requests write one key, the later one wins."""
 
     sessions: SessionStore
     session_id: str
     limits: ServingLimits
 
     async def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        """What is stored under a key."""
+        """The value under a key."""
         text = await self.sessions.get_state(self.session_id, key)
         return default if text is None else cast("JsonValue", json.loads(text))
 
@@ -75,7 +75,7 @@ class StoredState:
         await self.sessions.set_state(self.session_id, key, text)
 
     async def delete(self, key: str) -> None:
-        """Remove what is stored under a key."""
+        """Delete the value under a key."""
         await self.sessions.set_state(self.session_id, key, None)
 
 

@@ -21,10 +21,10 @@ def resource_topic(uri: str) -> str:
 
 
 class SessionStore(Protocol):
-    """Keeps what is serialisable of sessions. Active streams are kept by a `StreamManager`.
+    """Stores the serialisable part of sessions. A `StreamManager` keeps active streams.
 
-    Everything about a session is gone `ttl` seconds after it was last used or touched. Each method is atomic over all
-    instances, and raises `StoreUnavailableError` within its own bound of about 2 seconds where the store cannot be
+    All data of a session expires `ttl` seconds after it was last used or touched. Each method is atomic over all
+    instances, and raises `StoreUnavailableError` within about 2 seconds if the store cannot be
     reached; it then may or may not have taken effect.
     """
 
@@ -54,12 +54,12 @@ class SessionStore(Protocol):
         ...
 
     async def find(self, session_id: str, principal: Principal | None) -> SessionRecord | None:
-        """The session of this principal, which lives on from now; `None` where it has none of this id (any more).
+        """The session of this principal, whose life is extended; `None` if it has none with this id.
 
-        A request for the session of another changes nothing: it does not prolong that session's life.
+        A request for another principal's session changes nothing and does not extend its life.
 
         Raises:
-            StoredDataError: Something else is stored in its place.
+            StoredDataError: Foreign data is stored in its place.
         """
         ...
 
@@ -88,15 +88,15 @@ class SessionStore(Protocol):
         ...
 
     async def touch(self, session_ids: Sequence[str]) -> Sequence[str]:
-        """Let sessions live on from now; returns those that there are no more."""
+        """Extend the life of sessions; returns those that no longer exist."""
         ...
 
     async def set_log_level(self, session_id: str, level: str) -> None:
-        """Change the record. No error where the session is gone."""
+        """Change the record. No error if the session no longer exists."""
         ...
 
     async def delete(self, session_id: str) -> Sequence[RunningCall] | None:
-        """Remove everything about the session; returns the calls that ran in it, `None` where there was no session."""
+        """Delete all data of the session; returns its running calls, `None` if there was no session."""
         ...
 
     async def live(self, principal: Principal | None = None) -> Sequence[str]:
@@ -110,10 +110,10 @@ class SessionStore(Protocol):
     # Which sessions hear what
 
     async def subscribe(self, session_id: str, topics: Iterable[str], limits: ServingLimits) -> None:
-        """Let the session hear of topics for as long as it lives. No error where the session is gone.
+        """Subscribe the session to topics for as long as it lives. No error if it no longer exists.
 
         Raises:
-            ServingLimitError: It would hear of more than `limits.subscriptions_per_session`; nothing was changed.
+            ServingLimitError: More than `limits.subscriptions_per_session`; nothing was changed.
         """
         ...
 
@@ -132,5 +132,5 @@ class SessionStore(Protocol):
         ...
 
     async def set_state(self, session_id: str, key: str, value: str | None) -> None:
-        """Store it, or remove it for `None`. It lives as long as the session; no error where that is gone."""
+        """Store it, or delete it for `None`. It lives as long as the session; no error if that no longer exists."""
         ...

@@ -9,7 +9,7 @@ from typing import Protocol
 from .records import StreamEvent
 
 STANDALONE = "get"
-"""The stream of what belongs to no request: the one that a client reads by GET."""
+"""The stream for messages that belong to no request, which a client reads by GET."""
 
 ANSWERED_SECONDS = 300.0
 """How long the log of a request is kept after its answer, for a client that comes back for it."""
@@ -19,10 +19,10 @@ Heard = Callable[[Sequence[StreamEvent]], None]
 
 
 class StreamManager(Protocol):
-    """Keeps the messages on their way to clients, and who reads them.
+    """Stores the messages for clients, and their readers.
 
     A log is kept for `ttl` seconds after its last event, that of a request for at most `ANSWERED_SECONDS` after the
-    answer, within the bounds `log_events` and `log_bytes`: what is too much is removed from its beginning, but for the
+    answer, within the limits `log_events` and `log_bytes`: the excess is removed from the beginning, except for the
     newest event. Methods are atomic over all instances, and raise `StoreUnavailableError` as those of `SessionStore`.
     """
 
@@ -33,15 +33,15 @@ class StreamManager(Protocol):
     async def append(
         self, session_id: str, stream: str, messages: Sequence[str], *, is_final: bool = False, at: int | None = None
     ) -> int | None:
-        """Add events to a log, and let its readers hear of them on every instance.
+        """Add events to a log, and announce them to its readers on every instance.
 
-        After `StoreUnavailableError` they may have been added. Where only one writes to the log, it says by `at` which
-        number comes next, so that it can repeat itself: what is there already is not added a second time. A store that
-        lost the log goes on with this number.
+        After `StoreUnavailableError` they may have been added. A sole writer of a log passes the next
+        number as `at`, so that it can retry: existing events are not added again. A store that
+        lost the log continues with this number.
 
         Args:
             session_id: The session.
-            stream: Which of its streams.
+            stream: The name of the stream.
             messages: One or more, each as JSON text.
             is_final: The last of them answers the stream's request.
             at: The number of the first of them; the next one if omitted. Nothing is added where the log has it, but
@@ -54,21 +54,21 @@ class StreamManager(Protocol):
         ...
 
     async def read(self, session_id: str, stream: str, after: int, *, max_events: int = 256) -> Sequence[StreamEvent]:
-        """The events after one, oldest first.
+        """The events after a given one, oldest first.
 
         Raises:
-            UnknownEventError: Those after it are not all kept, or it never was. Event 0 is the beginning of any log.
+            UnknownEventError: Not all events after it are kept, or it never existed. Event 0 begins any log.
         """
         ...
 
     async def tip(self, session_id: str, stream: str) -> int:
-        """The number of the newest event; 0 where there is none."""
+        """The number of the newest event; 0 if there is none."""
         ...
 
     def listen(self, session_id: str, stream: str, heard: Heard) -> AbstractAsyncContextManager[None]:
-        """Hear of events that are added from now on, also by other instances.
+        """Get announcements of events that are added from now on, including by other instances.
 
-        What is heard may have gaps or repeat itself; the numbers tell.
+        Announcements may have gaps or repeat; the numbers show it.
         """
         ...
 
@@ -77,11 +77,11 @@ class StreamManager(Protocol):
 
         Args:
             session_id: The session.
-            reader: Who reads; names its instance.
+            reader: The reader's name, which contains its instance.
             over: The reader to take over from; `"*"` for any.
 
         Returns:
-            Who reads it, where that is another than `over`: then nothing was changed. `None` otherwise.
+            The current reader, if it is not `over`; nothing was changed then. `None` otherwise.
         """
         ...
 
@@ -90,7 +90,7 @@ class StreamManager(Protocol):
         ...
 
     async def detach(self, session_id: str, reader: str) -> None:
-        """Read it no more; nothing is changed where somebody else does."""
+        """Stop reading; does nothing if another reader has taken over."""
         ...
 
     async def touch(self, streams: Sequence[tuple[str, str]]) -> None:

@@ -126,11 +126,11 @@ def sse(stream: str, event: StreamEvent, retry_ms: int) -> bytes:
 
 
 def _on_one_line(message: str) -> str:
-    """Without the characters at which some clients end a line, although only those of ASCII do."""
+    """Without non-ASCII line separators, which some clients treat as the end of a line."""
     return message if message.isascii() else _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", message)
 
 
 def position(last_event_id: str) -> tuple[str, int] | None:
-    """The stream and number that an event id names; `None` where it is none of ours."""
+    """The stream and number in an event id; `None` if it is not one of ours."""
     found = _EVENT_ID.fullmatch(last_event_id.strip(" \t"))
     return None if found is None else (found[1], int(found[2]))

@@ -46,11 +46,11 @@ class ArgumentCheck:
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments to send: those given, if they fit.
 
-        If they do not, the lenient check takes a property that has a default for given, also where it is required, and
-        leaves out a null that the schema refuses, where the property may be absent.
+        If they do not match, the lenient check accepts a missing required property that has a default, and
+        removes a null that the schema rejects if the property is optional.
 
         Raises:
-            InvalidArgumentsError: They do not fit; the hint is the tool's signature.
+            InvalidArgumentsError: They do not match; the hint is the tool's signature.
         """
         given = dict(arguments)
         if self._mode == "off" or (self._quick is not None and self._quick(given)) or self._validator is None:
@@ -123,7 +123,7 @@ class OutputCheck:
         return None if self._schema is None else _compile(self._schema)
 
     def problem(self, structured: Any, *, is_given: bool) -> str | None:
-        """What is wrong with structured content, in words.
+        """The problem with structured content, in words.
 
         Args:
             structured: The content.
@@ -158,7 +158,7 @@ def _compile(schema: Mapping[str, Any]) -> Validator | None:
 
 @cache
 def _in_decimals(kind: type[Validator]) -> type[Validator]:
-    """The validator, with `multipleOf` by the digits of a number: in floats, 19.99 is no multiple of 0.01."""
+    """The validator, with decimal `multipleOf`: in floats, 19.99 is not a multiple of 0.01."""
     return cast("Any", validators).extend(kind, {"multipleOf": _multiple_of})
 
 

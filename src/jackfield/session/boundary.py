@@ -1,4 +1,4 @@
-"""Which exceptions pass a boundary whose caller expects errors of ours only, and what becomes of all others."""
+"""Converts unexpected exceptions at boundaries whose callers expect only `JackfieldError`s."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ends_caller(error: BaseException) -> bool:
 
 
 def in_words(error: BaseException) -> str:
-    """An exception in one line, such as `PermissionError: no`; total, even where its `__str__` fails."""
+    """An exception in one line, such as `PermissionError: no`; works even if its `__str__` fails."""
     try:
         words = one_line(error.message if isinstance(error, JackfieldError) else str(error), _WORDS_CHARS)
     except Exception:
@@ -36,7 +36,7 @@ def in_words(error: BaseException) -> str:
 
 
 def as_error(error: BaseException, what: str, *, server_name: str | None = None) -> JackfieldError:
-    """The error that a caller gets in place of any exception; it is the exception itself where that is one of ours.
+    """The error for a caller in place of any exception; the exception itself if it is a `JackfieldError`.
 
     Args:
         error: What was raised.

@@ -1,4 +1,4 @@
-"""What a server may ask of its client, and what it tells unasked."""
+"""Callbacks for requests and notifications from servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger: logging.Logger = logging.getLogger("jackfield")
 class SessionCallbacks:
     """Callbacks in the SDK's shapes, given for a whole manager or for one `open_session`.
 
-    A capability is announced to the server only where its callback is given.
+    A capability is announced to the server only if its callback is given.
     """
 
     sampling: SamplingFnT | None = None
@@ -57,7 +57,7 @@ class SessionCallbacks:
 
 
 def merged(callbacks: SessionCallbacks, below: SessionCallbacks) -> SessionCallbacks:
-    """These callbacks, and those of `below` that are not given here."""
+    """These callbacks, completed by those of `below`."""
     given = {field.name: value for field in fields(callbacks) if (value := getattr(callbacks, field.name)) is not None}
     return replace(below, **given)
 

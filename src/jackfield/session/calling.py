@@ -1,6 +1,6 @@
 """`Caller`: makes the requests of one user of a session, in the user's own tasks.
 
-Each is counted, bounded, and made again where that does no harm; what became of one that has no answer is told.
+Each is counted, limited in time, and repeated if that does no harm; errors give the delivery status.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Caller:
 
     Args:
         owner: The session.
-        on_idle: Called when no request is under way on it any more.
+        on_idle: Called when its last running request has ended.
     """
 
     def __init__(self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None]) -> None:
@@ -107,7 +107,7 @@ class Caller:
         return self.owner.generation + (self.owner.state in ("recovering", "lost"))
 
     def acknowledge(self) -> None:
-        """All users of the session know that the state of all earlier generations is gone."""
+        """Record that all users of the session know of the lost state of earlier generations."""
         self.news.tell(self.current_generation)
         self._pass_on()
 
@@ -121,7 +121,7 @@ class Caller:
         self.news.lose(self.owner.generation)
 
     def take_loss(self) -> bool:
-        """Whether state was lost that the user has not been told of; from here on it counts as told."""
+        """Whether there is an unreported loss of state; it counts as reported from now on."""
         return self.news.tell(self.current_generation)
 
     def release(self) -> None:
@@ -133,7 +133,7 @@ class Caller:
         self.owner.news.tell(self.news.known)
 
     def deadline(self, bound: Bound) -> Deadline:
-        """When what is asked for now must be done."""
+        """The deadline of the current request."""
         self.usable()  # first: a fork has no loop whose time could be told
         return Deadline.of(bound, self.owner.config.session.call_timeout)
 
@@ -162,16 +162,16 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         on_retry: Callable[[JackfieldError], None] | None = None,
     ) -> _T:
-        """Make one request in the caller's task: counted, bounded, and made again where that does no harm.
+        """Make one request in the caller's task: counted, limited in time, and repeated if that does no harm.
 
         Args:
             method: Its name, for errors.
-            bound: For all of it.
-            send: Makes it.
-            is_safe: Whether it may be made again although it may have been executed.
-            refuses: The tool it calls, where it is not to be made on a session whose earlier state the user counts on.
+            bound: For the whole request.
+            send: Sends it.
+            is_safe: Whether it may be repeated although it may have been executed.
+            refuses: The called tool, if the call must not be made on a session whose state was lost.
             headers: Sent with it over HTTP.
-            on_retry: Called before it is made again.
+            on_retry: Called before it is repeated.
         """
         owner = self.usable()
         settings = owner.config.session
@@ -337,7 +337,7 @@ class Caller:
         )
 
     def _wire_failure(self, record: CallRecord) -> JackfieldError | None:
-        """What the transport knows to be wrong; tells the owner where that is the end of the session."""
+        """The failure that the transport reports; informs the owner if it ends the session."""
         if record.failure is None:
             return None
         # What is said of this call must not be said of others that end with the same connection.
@@ -365,7 +365,7 @@ class Caller:
 
 
 def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | None) -> JackfieldError:
-    """The error of an attempt at a call, with what it says of the call as a whole.
+    """The error of an attempt, with the status of the call as a whole.
 
     Args:
         error: Of the last attempt.

@@ -41,9 +41,9 @@ class DeadlineScope:
 
 
 class Deadline:
-    """The time by which a request must be done, however many steps it takes.
+    """The time by which a request must be done, regardless of its number of steps.
 
-    Every step is handed the same object, so no step can start a bound of its own. A step waits inside of `scope()`:
+    Every step gets the same object, so no step can start its own timeout. A step waits inside `scope()`:
     extending the deadline then also moves the end of waits that have begun.
 
     Args:
@@ -57,7 +57,7 @@ class Deadline:
         self.seconds: float | None = seconds
         self.at: float = at
         self.on_progress: ProgressReset | None = None
-        """Moves it whenever the server reports progress, where the call has that."""
+        """Extends it whenever the server reports progress, if the call allows that."""
         self._scopes: list[anyio.CancelScope] = []
 
     def __repr__(self) -> str:
@@ -70,13 +70,13 @@ class Deadline:
 
     @classmethod
     def of(cls, bound: Bound, setting: float | None) -> Deadline:
-        """The deadline that a bound stands for, where it is omitted that of the server's setting."""
+        """The deadline for a timeout; the server's setting if omitted."""
         if isinstance(bound, Deadline):
             return bound
         return cls.after(setting if bound is None else bound)
 
     def not_before(self, seconds: float) -> Deadline:
-        """A deadline of its own at the same time, or that many seconds from now if that is later."""
+        """A new deadline at the same time, or that many seconds from now if that is later."""
         return Deadline(self.seconds, max(self.at, anyio.current_time() + seconds))
 
     def extend(self, at: float) -> None:
@@ -145,7 +145,7 @@ class ProgressReset:
 
 
 Bound = float | Deadline | None
-"""Seconds for what is asked for here, or the deadline of what it is a part of; `None`: the server's setting."""
+"""Seconds for this request, or the deadline of the request that it is part of; `None`: the server's setting."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Answer:
 
 
 def failed_before(kind: str, function: object, happened: str) -> str:
-    """What errors say where a user's own function failed before a call, which is not made for that.
+    """The text of errors if a user's function failed before a call, which is then not made.
 
     Args:
         kind: What it is, such as `hook`.
@@ -189,9 +189,9 @@ def name_of(function: object) -> str:
 
 
 async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
-    """Run a user's own function, async or not, until a deadline. Whatever it raises becomes an `Answer`.
+    """Run a user's function, async or not, until a deadline. Its exceptions become an `Answer`.
 
-    A function that blocks the event loop, or goes on when it is cancelled, cannot be stopped: it is late once it ends.
+    A function that blocks the event loop or ignores cancellation cannot be stopped; it is late when it ends.
 
     Raises:
         BaseException: Only what ends the caller as well: its own cancellation, `KeyboardInterrupt`, `SystemExit`.

@@ -40,7 +40,7 @@ async def set_logging_level(client: Client, level: LoggingLevel) -> None:
 
 
 async def ask_for_log(client: Client, level: LoggingLevel | None) -> None:
-    """Ask for log messages where the older protocol has a request for it."""
+    """Request log messages if the protocol version has a request for that."""
     if level and client.server_capabilities.logging and client.session.initialize_result is not None:
         await set_logging_level(client, level)
 
@@ -49,7 +49,7 @@ async def watch_tools(
     client: Client, report: ConnectionReport, on_change: Callable[[], None], on_renewed: Callable[[bool], None]
 ) -> None:
     """Listen for changes of the tools, as long as the connection lives: since 2026-07-28 they are told only to who
-    listens. Returns at once where there is nothing to listen to.
+    listens. Returns immediately if there is nothing to listen to.
 
     Args:
         client: The connection.

@@ -1,4 +1,4 @@
-"""Why a session is not open, as errors that say what was lost and what to do."""
+"""Errors for sessions that are not open: what was lost, and what to do."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def _after_loss(config: BaseServerConfig) -> str:
 
 
 def refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: bool | None) -> StateLostError:
-    """The error for a call that is not made, because the state it may count on is gone.
+    """The error for a call that is not made because the state that it may rely on was lost.
 
     Args:
         config: The server.
         tool: What was called.
-        lost_generation: The last opening of the session whose state is gone.
+        lost_generation: The last generation whose state was lost.
         sent: Whether an earlier attempt of this call may have been executed.
     """
     before = "" if sent is False else "once more (it may have taken effect before) "

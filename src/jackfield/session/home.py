@@ -1,8 +1,8 @@
-"""`Home`: the event loop that sessions live on, and how to reach it from wherever a framework calls a tool.
+"""`Home`: the event loop that sessions live on, and access to it from any thread or loop.
 
 A session's calls are made on the loop that opened it. Frameworks call tools from there, from threads, and from
-loops of their own in other threads; some block the very loop that would have to answer, so no wait is for ever, and
-one that is provably in vain ends at once.
+other loops in other threads; some block the very loop that would have to answer, so every wait is limited, and
+one that is provably in vain ends immediately.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("jackfield")
 _T = TypeVar("_T")
 
 REACH_TIMEOUT = 10.0
-"""Seconds a loop may take to begin a call. One that is merely busy does; one that is blocked never would."""
+"""Seconds for a loop to begin a call. A busy loop does; a blocked one never would."""
 
 _BUSY_SECONDS = 0.1  # between looks at what keeps a loop that has not begun a call yet
 _LOOK_SECONDS = 1.0  # between looks whether the loop of a call under way still runs

@@ -34,7 +34,7 @@ class ToolCall:
     annotations: ToolAnnotations | None = None
     """The server's hints (read-only, destructive, ...): claims, not guarantees."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Sent with this call over HTTP, in addition to those of the configuration."""
+    """Headers sent with this call over HTTP, in addition to those of the configuration."""
     denials: list[CallDeniedError] = field(default_factory=list[CallDeniedError], repr=False, compare=False)
     """What `deny` was called for; shared with changed copies. The call is not made if there is any."""
 
@@ -60,10 +60,10 @@ class ToolCall:
 
 
 class CallHook:
-    """Derive from it and override what you need. Hooks run in the order given, their ends in the reverse order.
+    """Subclass it and override what you need. `before` runs in the given order, the others in reverse order.
 
-    Hooks are part of the call: what they take counts for its `call_timeout`. They may be async or not; one that blocks
-    the event loop is late once it ends. A hook that fails, returns what it should not, or is late fails the call.
+    Hooks are part of the call: their time counts towards its `call_timeout`. They may be async or not; one that blocks
+    the event loop is late when it ends. A hook that fails, returns an invalid value, or is late fails the call.
     """
 
     async def before(self, call: ToolCall) -> ToolCall | None:
@@ -82,10 +82,10 @@ class CallHook:
         return None
 
     async def on_error(self, call: ToolCall, error: JackfieldError) -> ToolResult | None:
-        """Where there is no result; `error.sent` says whether the call was made. Return a result to put in the place
-        of the error, or `None` to leave it; raising that error leaves it, too.
+        """Called if there is no result; `error.sent` says whether the call was made. Return a result to replace
+        the error, or `None` to keep it; raising that error keeps it, too.
 
-        Whatever else is raised or returned becomes a `HookError` with the same `sent`.
+        Any other exception or return value becomes a `HookError` with the same `sent`.
         """
         return None
 
@@ -94,7 +94,7 @@ def require_hooks(hooks: object) -> tuple[CallHook, ...]:
     """The hooks, once it is clear that each of them is one.
 
     Raises:
-        ConfigError: It is no list of them, or one is none, and so could not stop a call.
+        ConfigError: It is not a list of hooks, or one is invalid and so could not stop a call.
     """
     if not isinstance(hooks, Iterable):
         raise ConfigError(
@@ -182,7 +182,7 @@ async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> To
 
 
 def _misfit(call: ToolCall, answer: Answer) -> str | None:
-    """Why what a hook answered cannot be taken for the call, if it cannot."""
+    """Why a hook's return value is invalid, if it is."""
     changed = answer.value
     if answer.error is None and changed is None:
         return None
@@ -206,7 +206,7 @@ def _has_text_keys(values: object) -> bool:
 async def _ended(
     hook: CallHook, call: ToolCall, outcome: ToolResult | JackfieldError, deadline: Deadline
 ) -> ToolResult | JackfieldError:
-    """What comes of a call, as a hook leaves it."""
+    """The outcome of a call after a hook."""
     from .results import ToolResult
 
     if isinstance(outcome, JackfieldError):
@@ -229,7 +229,7 @@ async def _ended(
 def _withheld(
     hook: CallHook, call: ToolCall, outcome: ToolResult | JackfieldError, happened: str, cause: BaseException | None
 ) -> HookError:
-    """The error for a hook that failed on what came of a call: it may be there to keep parts of it from being seen."""
+    """The error for a hook that failed after a call: its purpose may be to hide parts of the result."""
     server = f"server {call.server_name!r}"
     if isinstance(outcome, JackfieldError):
         what, sent, generation = f"error ({outcome.code})", outcome.sent, outcome.generation
@@ -249,7 +249,7 @@ def _withheld(
 
 
 def _telling(result: ToolResult, call: ToolCall, state_lost: bool) -> ToolResult:
-    """The result of a hook, which says that state is gone where what it replaces said so."""
+    """The result of a hook, marked with lost state if the replaced one was."""
     if not state_lost or result.state_lost:
         return result
     name = result.server_name or call.server_name

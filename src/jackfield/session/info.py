@@ -44,7 +44,7 @@ class SessionInfo:
 
 
 def shortened(session_id: str | None) -> str | None:
-    """A session id as it may be shown: whoever has the whole id can use the session."""
+    """A session id for display: anyone who has the whole id can use the session."""
     return session_id[:8] if session_id else None
 
 
@@ -64,13 +64,13 @@ class Timing:
 
     @property
     def mean(self) -> float:
-        """Seconds on average; 0 where there was none."""
+        """Average seconds; 0 if there was none."""
         return self.total / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True)
 class ManagerStats:
-    """How a manager stands, and what it did so far. Times are seconds."""
+    """The current state of a manager, and its activity so far. Times are in seconds."""
 
     users: int
     """Keys that have a session now."""

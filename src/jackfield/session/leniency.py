@@ -1,4 +1,4 @@
-"""A tool's schema as its server applies it, where that is laxer than as it is written. Pure.
+"""A tool's schema as its server applies it, if that is more lenient than its text. Pure.
 
 Schemas that are made from a server's own types (Zod's, for example) name what has a default as required: they describe
 what the tool's code gets, not what a caller has to give. And models write null for what they have nothing to say to.
@@ -112,11 +112,11 @@ def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
 def without_refused_nulls(
     arguments: dict[str, Any], errors: Callable[[Any], Iterator[ValidationError]]
 ) -> dict[str, Any]:
-    """The arguments without those nulls that the schema refuses and whose property it declares.
+    """The arguments without nulls that the schema rejects for declared properties.
 
     Args:
         arguments: By name.
-        errors: Gives what is wrong with a value.
+        errors: Returns the problems of a value.
     """
     pruned = copy.deepcopy(arguments)
     for _ in range(_MAX_ROUNDS):

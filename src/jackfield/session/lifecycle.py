@@ -19,7 +19,7 @@ StateName = Literal["opening", "open", "recovering", "lost", "closing", "closed"
 
 
 class State(StrEnum):
-    """What a session is doing."""
+    """The states of a session."""
 
     OPENING = "opening"
     """It is being opened for the first time."""
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a session changes its state. Those that close it are the `reason` of `SessionClosed`."""
+    """The causes of state changes. Those that close a session are the `reason` of `SessionClosed`."""
 
     OPENED = "opened"
     """The handshake is complete."""
@@ -68,7 +68,7 @@ class Cause(StrEnum):
     MANAGER = "manager"
     """The manager exits."""
     UNNEEDED = "lost"
-    """Lost while nobody has it."""
+    """Lost while not in use."""
 
     ENDED = "ended"
     """Everything that belonged to the session is closed."""
@@ -132,7 +132,7 @@ class Lifecycle:
         self.closed_by: Cause | None = None
         """Why it is closing or closed."""
         self.error: JackfieldError | None = None
-        """What has gone wrong since it was open last: why it failed to open, or how it was lost."""
+        """The failure since it was last open: why it failed to open, or how it was lost."""
         self.generation: int = generation
         """How often the session was opened: 1, and one more for each recovery."""
         self.opened_at: float | None = None

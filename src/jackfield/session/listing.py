@@ -35,10 +35,10 @@ PageT = TypeVar("PageT", bound=_Page)
 async def all_pages(
     config: BaseServerConfig, fetch: Callable[[str | None], Awaitable[PageT]]
 ) -> tuple[list[PageT], list[str]]:
-    """Fetch page after page until the server names no next one, or one that was fetched already.
+    """Fetch pages until the server names no next page, or one that was already fetched.
 
     Returns:
-        The pages, and what was wrong with them.
+        The pages, and their problems.
 
     Raises:
         ServerLimitError: There are more pages than `max_pages`, or more entries than `max_tools`.
@@ -70,13 +70,13 @@ async def all_pages(
 
 
 class ToolListing:
-    """The tools of one server at one time; those whose schema is beyond the limit are left out.
+    """The tools of one server at one time, without those whose schema exceeds the limit.
 
     Args:
         config: The server.
-        tools: All that it lists; of several of one name the first is taken.
-        on_limit: Told of a tool that is left out.
-        problems: What was wrong with the listing, in words.
+        tools: All listed tools; of several with one name, the first is used.
+        on_limit: Called for a tool that is omitted.
+        problems: The listing's problems, in words.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ToolListing:
         self.server_name: str = config.server_name
         self._check_mode: CheckMode = config.session.check_arguments
         self.problems: list[str] = list(problems)
-        """What was wrong with the listing, in words: each names the tool and the field."""
+        """The listing's problems, in words: each names the tool and the field."""
         first: dict[str, Tool] = {}
         for tool in tools:
             known = first.setdefault(tool.name, tool)

@@ -1,7 +1,7 @@
-"""`News`: which generation of a session a user has been told of.
+"""`News`: the generation of a session that a user knows of.
 
 A session that is reopened after a loss is of a new generation, and the state that its server kept for the earlier ones
-is gone. Each user of the session is told so once: users of a `Session`, of a kept session, of the shell, and those who
+was lost. Each user of the session is informed once: users of a `Session`, of a kept session, of the shell, and who
 open a named session that was lost while nobody had it.
 """
 
@@ -30,13 +30,13 @@ class News:
         return generation > self.known
 
     def tell(self, generation: int) -> bool:
-        """The user is told that the state of earlier generations is gone; returns whether that was news."""
+        """Report the lost state of earlier generations to the user; returns whether that was new."""
         is_news = self.is_due(generation)
         self.known = max(self.known, generation)
         return is_news
 
     def tell_by(self, error: JackfieldError) -> None:
-        """The user gets an error, which may say that state is gone."""
+        """The user gets an error, which may report lost state."""
         if error.state_lost and error.generation is not None:
             self.tell(error.generation + 1)
 
@@ -46,7 +46,7 @@ class News:
 
 
 class UnreportedLosses:
-    """Named sessions that are closed, and whose next user is still to be told of lost state; the newest 10,000."""
+    """Closed named sessions whose next user must learn of lost state; the newest 10,000."""
 
     def __init__(self) -> None:
         self._generations: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()

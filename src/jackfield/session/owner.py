@@ -44,15 +44,15 @@ class SessionOwner:
 
     Args:
         config: The server.
-        key: Whose session it is; `None` for a private one.
-        callbacks: For what the server asks.
+        key: The session's owner; `None` for a private session.
+        callbacks: Answer the server's requests.
         events: Gets the session's events.
-        totals: Where the session is counted.
+        totals: Counts the session.
         circuit: Whether the server may be tried.
-        rivals: What may be in the way of the session at its server.
-        observer: Hears what the session discovers about the server.
-        generation: How often a session of this key was opened before.
-        news: What its users know of that.
+        rivals: Conflicting sessions with the same server.
+        observer: Callbacks for discoveries about the server.
+        generation: Number of earlier openings of this key's sessions.
+        news: What its users know of lost state.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
     """
@@ -106,7 +106,7 @@ class SessionOwner:
         self.last_listing: ToolListing | None = None
         """The same, kept for as long as the server cannot be asked."""
         self.shared_listing: SharedListing | None = None
-        """One that is being fetched, if any, for all callers who wait for it."""
+        """The listing that is being fetched, if any, shared by all waiting callers."""
         self.tasks: TaskGroup | None = None
         """For what the session does for several of its callers; `None` before it begins and once it has ended."""
         self.tool_changes: int = 0
@@ -132,7 +132,7 @@ class SessionOwner:
 
     @property
     def state(self) -> State:
-        """What it is doing."""
+        """The current state."""
         return self.lifecycle.state
 
     @property
@@ -157,7 +157,7 @@ class SessionOwner:
 
     @property
     def is_idle(self) -> bool:
-        """Open, leased by nobody, and no call under way."""
+        """Open, not leased, and without running calls."""
         return self.lifecycle.state is State.OPEN and self.leases == 0 and self.in_flight == 0
 
     @property
@@ -173,10 +173,10 @@ class SessionOwner:
 
     @property
     def leaves_news(self) -> bool:
-        """Whether the next user of its key has to be told that state is gone.
+        """Whether the next user of its key must learn of lost state.
 
-        That is so where it was lost while nobody had it, or was used and then closed without anybody asking for it; and
-        where an earlier loss has not been reported to a user yet.
+        True if it was lost while not in use, or was used and then closed without a request, or
+        if an earlier loss has not been reported yet.
         """
         if not self.was_open:
             return self.generation > 0
@@ -222,7 +222,7 @@ class SessionOwner:
         self._task.start()
 
     def request_close(self, cause: Cause) -> None:
-        """Begin to close, whatever is under way. The first cause counts.
+        """Begin to close, even during calls. The first cause counts.
 
         Args:
             cause: One that leads to `State.CLOSING`.
@@ -236,7 +236,7 @@ class SessionOwner:
             self._task.stop_opening()
 
     def expire_after(self, seconds: float | None) -> None:
-        """Close when idle for so many seconds from now; `None`: only on request."""
+        """Close when idle for this many seconds from now; `None`: only on request."""
         self.idle_clock.set(seconds)
 
     async def closed(self) -> None:
@@ -244,19 +244,19 @@ class SessionOwner:
         await self.lifecycle.until(State.CLOSED)
 
     def abandon(self) -> None:
-        """Its event loop was closed while it was open: nothing of it is left."""
+        """Its event loop was closed while it was open: it is fully closed."""
         with contextlib.suppress(RuntimeError):  # those who waited on that loop
             self._task.finish()
 
     # What callers ask of it
 
     async def ready(self) -> Connection:
-        """The open connection, waiting for one that is being recovered, or trying to where that had failed.
+        """The open connection; waits for a running recovery, or starts one if the last had failed.
 
         The first caller triggers the attempt; concurrent callers share its result.
 
         Raises:
-            JackfieldError: There is none to be had; nothing was sent.
+            JackfieldError: It cannot be opened; nothing was sent.
         """
         if self.state is State.LOST and self.config.session.retry_attempts:
             self._reopen(Cause.CALLED)
@@ -269,9 +269,9 @@ class SessionOwner:
         """Report a lost connection and start recovery.
 
         Args:
-            generation: Which one; nothing happens where a newer one is open, or being opened.
-            error: What was found.
-            cause: What happened to it.
+            generation: The lost one; does nothing if a newer one is open or being opened.
+            error: The failure.
+            cause: The cause of the loss.
         """
         if self.state is State.OPEN and self.generation == generation:
             self.lose(cause, error)
@@ -297,7 +297,7 @@ class SessionOwner:
         await self.ready()
 
     async def check_alive(self) -> None:
-        """See whether the server still answers, and begin a recovery where it does not."""
+        """Check whether the server still answers, and start a recovery if it does not."""
         if self.state is not State.OPEN or self.connection is None or self.in_flight:
             return
         generation, seconds = self.generation, self.config.session.liveness_timeout
@@ -308,11 +308,11 @@ class SessionOwner:
             self.report_lost(generation, error, Cause.UNRESPONSIVE)
 
     def ended(self, *, sent: bool | None, reason: JackfieldError | None = None) -> JackfieldError:
-        """Why this session is not open now, told of a call that was or was not sent.
+        """The error for a call on this session while it is not open.
 
         Args:
             sent: Whether the call was sent.
-            reason: What is in the way; how the session ended, if omitted.
+            reason: The obstacle; how the session ended, if omitted.
         """
         reason = reason or self.error
         message = reason.message if reason else f"Session of server {self.config.server_name!r} was closed."
@@ -331,10 +331,10 @@ class SessionOwner:
         )
 
     def _reopen(self, cause: Cause) -> None:
-        """Have the task try again to open what it could not recover.
+        """Make the task try again to open the session.
 
         Raises:
-            JackfieldError: It may not be tried yet; nothing was sent.
+            JackfieldError: It is in cool-down; nothing was sent.
         """
         try:
             self.circuit.enter()
@@ -389,7 +389,7 @@ class SessionOwner:
         self.reporter.reached_limit(error)
 
     def note_listing_problems(self, method: str, problems: Sequence[str]) -> None:
-        """Report what was wrong with a listing; what was good of it is used."""
+        """Report a listing's problems; the valid parts are used."""
         if problems:
             self.reporter.listing_problem(method, problems)
 
@@ -405,7 +405,7 @@ class SessionOwner:
             await hearing(self.callbacks.notification, "notification")(message)
 
     def end_listeners(self) -> None:
-        """Tell those who listen to notifications that the connection has ended."""
+        """Inform notification listeners that the connection has ended."""
         for listener in list(self.listeners):
             listener(None)
 

@@ -48,16 +48,16 @@ def wait_before_next(
     is_lost: bool,
     is_asked_for: bool,
 ) -> float | None:
-    """Seconds to wait before a session is opened once more; `None`: not until somebody asks for it.
+    """Seconds to wait before a session is reopened; `None`: not until a caller needs it.
 
     Args:
-        settings: Of the server.
-        error: How the last attempt failed, or how the session was lost.
-        failures: Openings in a row that failed, or were lost again before anything was answered.
-        was_open: Whether the session has been open, now or earlier. If not, it is only tried again where the server
-            itself asks for that.
+        settings: The server's settings.
+        error: The failure of the last attempt, or the loss of the session.
+        failures: Consecutive openings that failed, or were lost before any answer.
+        was_open: Whether the session has ever been open. If not, it is only retried if the server
+            asks for that.
         is_lost: Whether the last attempt succeeded, and the session was lost after that.
-        is_asked_for: Whether the user asked for a new connection, which is opened even with `retry_attempts=0`.
+        is_asked_for: Whether the user requested a new connection, which is opened even with `retry_attempts=0`.
     """
     if not was_open and not says_later(error, settings.timeout):
         return None
@@ -70,10 +70,10 @@ def wait_before_next(
 
 
 class CircuitBreaker:
-    """Counts the openings of one (server, key) that failed since the last that did not.
+    """Counts the failed openings of one (server, key) since the last successful one.
 
-    Closed, it lets all through. After `failure_threshold` failures it is open, and callers fail at once;
-    when its time is over, one opening is let through as a trial.
+    Closed, it allows all openings. After `failure_threshold` failures it is open, and callers fail immediately;
+    after the cool-down, one opening is allowed as a trial.
     """
 
     def __init__(self, server_name: str, settings: SessionConfig) -> None:

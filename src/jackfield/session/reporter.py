@@ -39,7 +39,7 @@ class SessionReporter:
         key: Its key.
         session_id: Its id.
         events: Gets the events.
-        totals: Where it is counted.
+        totals: Counts it.
     """
 
     def __init__(self, server_name: str, key: str | None, session_id: str, events: EventHub, totals: Totals) -> None:
@@ -131,7 +131,7 @@ class SessionReporter:
         self._events.emit(ListingProblem(**self.about, method=method, problems=problems))
 
     def listing_failed(self, method: str, error: JackfieldError) -> None:
-        """It could not be asked what it offers."""
+        """Its listing could not be fetched."""
         self.log.warning("It could not be asked for its %s: %s", method.partition("/")[0], error.message)
         self._events.emit(ListingFailed(**self.about, method=method, error=error))
 

@@ -27,13 +27,13 @@ async def make_request(
     call_timeout: Bound = None,
     progress_callback: ProgressFnT | None = None,
 ) -> BaseModel:
-    """Make one request on a session. Listings are whole: all pages; that of tools is the one that calls are checked by.
+    """Make one request on a session. Listings return all pages; that of tools is also used to check calls.
 
     Args:
         session: An open session.
         method: `tools/call`, `tools/list`, `resources/read`, `resources/list`, `resources/templates/list`,
             `prompts/get` or `prompts/list`.
-        params: In the protocol's shape.
+        params: As in the protocol.
         call_timeout: As for the methods of `Session`.
         progress_callback: For tool calls; as for `Session.call_tool`.
 

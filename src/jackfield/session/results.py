@@ -33,7 +33,7 @@ _PLAIN_KEYS = frozenset(_PLAIN_NAMES)
 
 
 class ToolResult(CallToolResult):
-    """What a tool answered: `content` blocks, `structured_content`, `is_error`; see `text` and `images`."""
+    """A tool's result: `content` blocks, `structured_content`, `is_error`; see `text` and `images`."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
@@ -42,7 +42,7 @@ class ToolResult(CallToolResult):
     generation: int = Field(default=1, exclude=True)
     """How often the session behind this result was opened."""
     state_lost: bool = Field(default=False, exclude=True)
-    """Whether the session was reopened since the last result, so that state behind it is gone."""
+    """Whether the session was reopened since the last result, so that its state was lost."""
     problems: list[str] = Field(default_factory=list[str], exclude=True)
     """What the server did wrong in this result, in words: what could be read is there all the same."""
     server_content: list[ContentBlock] | None = Field(default=None, exclude=True)
@@ -117,7 +117,7 @@ class ToolResult(CallToolResult):
 
     @property
     def text(self) -> str:
-        """All the result says in words; what is no text is named in brackets.
+        """The text of the result; other content is described in brackets.
 
         A result with structured content and no blocks reads as JSON.
         """

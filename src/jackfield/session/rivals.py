@@ -1,4 +1,4 @@
-"""What may be in the way where a server refuses a session because of another one (HTTP 409), and how it is ended."""
+"""Sessions that may conflict with a refused one (HTTP 409), and how they are closed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Refused(Protocol):
 
 
 class Rivals:
-    """The sessions of one manager that another session with the same server can do without.
+    """The sessions of one manager that can be closed in favour of another one with the same server.
 
-    Those are sessions that nobody has at the moment, and those that are closed here while their server has them still.
-    Sessions that somebody has are left alone.
+    These are unused sessions, and those that are closed here while their server still has them.
+    Sessions in use are not closed.
 
     Args:
-        close_idle: Closes those that nobody has and that reach the same server as the given one in the same way;
-            returns how many that were.
+        close_idle: Closes unused sessions with the same server address as the given one;
+            returns their number.
     """
 
     def __init__(self, close_idle: Callable[[Refused], Awaitable[int]]) -> None:
@@ -40,7 +40,7 @@ class Rivals:
         self._left: deque[tuple[str, str, str]] = deque(maxlen=_REMEMBERED)
 
     def note_end(self, config: BaseServerConfig, report: ConnectionReport, version: str) -> None:
-        """Remember a connection that is closed, where its server still has the session.
+        """Remember a closed connection whose server still has the session.
 
         Args:
             config: The server.

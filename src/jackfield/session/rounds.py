@@ -54,7 +54,7 @@ def _answers() -> TypeAdapter[_Answer | InputRequiredResult]:
 
 
 def read_answer(raw: dict[str, Any]) -> CallToolResult | InputRequiredResult:
-    """What a server answered to a call, which the SDK has checked."""
+    """A server's answer to a call, validated by the SDK."""
     return ToolResult.plain(raw) or _answers().validate_python(raw, by_name=False)
 
 
@@ -146,7 +146,7 @@ async def send_tool_call(
 
 
 async def _responses(client: Client, requests: Mapping[str, InputRequest], at_once: int) -> Mapping[str, InputResponse]:
-    """What the callbacks answer, so many asked at once; the first refusal ends it."""
+    """The answers of the callbacks, called concurrently up to the limit; the first refusal ends it."""
     responses: dict[str, InputResponse] = {}
     refused: list[ErrorData] = []
     limit = anyio.CapacityLimiter(at_once)

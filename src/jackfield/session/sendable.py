@@ -1,4 +1,4 @@
-"""Whether what a caller gives can be sent as JSON, as it is: checked before anything is sent.
+"""Checks whether a caller's values can be sent as JSON unchanged, before anything is sent.
 
 Serialisers do not agree on the rest. Some write `null` for NaN, some turn sets into lists and keys into strings, and
 some find half a surrogate pair only when the message is on its way, where it would cost the whole session.
@@ -48,7 +48,7 @@ def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Whether a value surely can be sent; quicker than to look for what is wrong with it."""
+    """Whether a value can certainly be sent; faster than finding the problem."""
     kind = type(value)
     if kind is str:
         text = cast("str", value)
@@ -70,7 +70,7 @@ def _is_plain(value: object, depth: int) -> bool:
 
 
 class _At:
-    """Where a value stands; only put into words where it is wrong."""
+    """The path of a value; only formatted if it is invalid."""
 
     def __init__(self, within: _At | None, key: object, depth: int) -> None:
         self.within, self.key, self.depth = within, key, depth
@@ -112,7 +112,7 @@ def _problem(given: dict[str, Any]) -> str | None:
 
 
 def _wrong(value: object) -> str | None:
-    """What is wrong with a value that holds no others."""
+    """The problem with a scalar value."""
     if isinstance(value, str):
         if value.isascii():
             return None

@@ -38,12 +38,12 @@ async def fetch_tools(caller: Caller, deadline: Deadline) -> tuple[ToolListing, 
 async def known_tools(
     caller: Caller, deadline: Deadline, *, outdated: ToolListing | None = None
 ) -> tuple[ToolListing | None, RequestError | None]:
-    """The tools as last listed, or the error that the server answered with. Asks only where they may have changed.
+    """The tools as last listed, or the server's error. Asks only if they may have changed.
 
     Args:
-        caller: Needs them.
-        deadline: Of this caller; a listing under way is shared with others, who have their own.
-        outdated: A listing that is not to be taken any more.
+        caller: The caller that needs them.
+        deadline: The caller's; a running listing is shared with others, which have their own.
+        outdated: A listing that must not be used.
     """
     owner = caller.usable()
     while owner.listing is None or owner.listing is outdated:
@@ -61,7 +61,7 @@ async def known_tools(
 
 
 async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | None:
-    """As `known_tools`; where the server cannot be asked, its last listing, with an event and a warning.
+    """As `known_tools`; if the server cannot be asked, its last listing, with an event and a warning.
 
     Raises:
         JackfieldError: The server cannot be asked, and never could.
@@ -81,7 +81,7 @@ async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | Non
 
 
 def _has_none(owner: SessionOwner, error: RequestError) -> bool:
-    """Whether an error in the place of a listing says that there are no tools."""
+    """Whether an error instead of a listing means that there are no tools."""
     connection = owner.connection
     if connection is not None and connection.client.server_capabilities.tools is None:
         return True

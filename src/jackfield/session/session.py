@@ -1,4 +1,4 @@
-"""`Session`: what a user calls. It offers what the SDK's client offers, with bounds and honest errors."""
+"""`Session`: the user's interface. It offers what the SDK's client offers, with timeouts and informative errors."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def _reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
 
 
 class Session:
-    """An open session with one server, valid until its `async with` block is left.
+    """An open session with one server, valid until its `async with` block exits.
 
-    Many tasks may call at once, also those of event loops in other threads. Every request is bounded by `call_timeout`
-    (seconds; the server's setting if omitted), and running out of it, or being cancelled, is told to the server.
+    Many tasks may call concurrently, also from event loops in other threads. Every request is limited by `call_timeout`
+    (seconds; the server's setting if omitted). After a timeout or cancellation, the server gets a cancellation notice.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Session:
     @property
     def generation(self) -> int:
         """How often the session was opened: 1, and one more for each recovery. State kept behind it in an
-        earlier generation is gone."""
+        earlier generation is lost."""
         return self._owner.generation
 
     @property
@@ -159,10 +159,10 @@ class Session:
         return self._caller.news.is_due(self._caller.current_generation)
 
     def acknowledge(self) -> None:
-        """Say that you know of the lost state: the next call is made, and its result has no `state_lost`.
+        """Acknowledge the lost state: the next call is made, and its result has no `state_lost`.
 
-        For use with `on_state_lost="refuse"`, after a `SessionLost` event or once you have set up again what was lost.
-        It counts for all users of the session.
+        For use with `on_state_lost="refuse"`, after a `SessionLost` event or after you have restored the state.
+        It applies to all users of the session.
         """
         self._caller.acknowledge()
 
@@ -188,7 +188,7 @@ class Session:
 
     @property
     def process_id(self) -> int | None:
-        """The child's process id; `None` where there is no child."""
+        """The child's process id; `None` without a child."""
         return self._owner.info().process_id
 
     def info(self) -> SessionInfo:
@@ -197,7 +197,7 @@ class Session:
 
     @property
     def sdk_session(self) -> ClientSession:
-        """The SDK's own session, for what is not offered here. Its calls have no bounds of ours."""
+        """The SDK's own session, for features that are missing here. Its calls do not have our timeouts."""
         return self._client().session
 
     async def initialize(self) -> InitializeResult:
@@ -238,36 +238,36 @@ class Session:
     ) -> ToolResult:
         """Call one tool of this session's server.
 
-        If the session is lost, it is opened again, and the call is made again where it provably was not
-        executed, or where the tool says that it is read-only or idempotent.
+        If the session is lost, it is reopened, and the call is repeated if it provably was not
+        executed, or if the tool is marked read-only or idempotent.
 
         Args:
             name: The tool's name as the server lists it.
-            arguments: Checked against the tool's input schema before anything is sent; how closely is a setting of
+            arguments: Checked against the tool's input schema before anything is sent; how strictly is a setting of
                 the server, `check_arguments`.
-            call_timeout: Seconds for all of it, listing the tools, hooks and recovery included; the server's setting
+            call_timeout: Seconds for the whole call with listing the tools, hooks and recovery; the server's setting
                 if omitted.
             progress_callback: Awaited with `(progress, total, message)` as the server reports it.
             meta: Sent as the request's `_meta`.
             reset_timeout_on_progress: Whether `call_timeout` starts again whenever the server reports progress; the
                 server's setting if omitted.
-            max_total_timeout: Seconds that the call may take in all, however much progress the server reports; the
+            max_total_timeout: Seconds for the call in total, regardless of progress; the
                 server's setting if omitted.
 
         Returns:
-            The result; `is_error` is set where the tool itself reported an error, and `state_lost` where
+            The result; `is_error` is set if the tool itself reported an error, and `state_lost` if
             the session was reopened after a loss since the last result.
 
         Raises:
             UnknownToolError: The server has no such tool; nothing was sent.
-            InvalidArgumentsError: The arguments do not fit; nothing was sent.
-            CallDeniedError: A hook did not let it through, or failed before it; nothing was sent.
+            InvalidArgumentsError: The arguments do not match the schema; nothing was sent.
+            CallDeniedError: A hook denied the call, or failed before it; nothing was sent.
             HookError: A hook failed after the call; `sent` says whether the server has it.
             StateLostError: The session was lost, and `on_state_lost="refuse"`; calling again makes the call.
             SessionTimeoutError: No answer in time; `sent` says whether the server has the call.
             SessionTerminatedError: The session ended; `sent` says whether the server has the call.
             ServerUnavailableError: The server cannot be reached; `sent` says whether it has the call.
-            ServerLimitError: The answer is beyond a limit of `SessionConfig`.
+            ServerLimitError: The answer exceeds a limit of `SessionConfig`.
             RequestError: The server answered with a protocol error.
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
@@ -295,7 +295,7 @@ class Session:
 
     @_on_its_loop
     async def list_resources(self, *, call_timeout: Bound = None) -> ListResourcesResult:
-        """List all resources, over all pages; none where the server does not know the request."""
+        """List all resources, from all pages; empty if the server does not support the request."""
         pages = await self._optional_pages(
             "resources/list", call_timeout, lambda client, cursor: client.list_resources(cursor=cursor)
         )
@@ -304,7 +304,7 @@ class Session:
 
     @_on_its_loop
     async def list_resource_templates(self, *, call_timeout: Bound = None) -> ListResourceTemplatesResult:
-        """List all resource templates, over all pages; none where the server does not know the request."""
+        """List all resource templates, from all pages; empty if the server does not support the request."""
         pages = await self._optional_pages(
             "resources/templates/list",
             call_timeout,
@@ -328,7 +328,7 @@ class Session:
 
     @_on_its_loop
     async def list_prompts(self, *, call_timeout: Bound = None) -> ListPromptsResult:
-        """List all prompts, over all pages; none where the server does not know the request."""
+        """List all prompts, from all pages; empty if the server does not support the request."""
         pages = await self._optional_pages(
             "prompts/list", call_timeout, lambda client, cursor: client.list_prompts(cursor=cursor)
         )
@@ -465,9 +465,9 @@ class Session:
             raise not_by_name(called, arguments, server_name=self.server_name)
 
     async def _moved_from(self, home: Home) -> bool:
-        """Whether the session is on another loop now than on this one, which is blocked by code that waits for a call.
+        """Whether the session was moved off this loop, which is blocked by code that waits for a call.
 
-        A session that nobody has used yet has no state: one that is opened elsewhere is as good.
+        An unused session has no state, so a new one elsewhere is equivalent.
         """
         while not self._moving.acquire(blocking=False):  # noqa: ASYNC110 - who waits may be on another event loop
             await asyncio.sleep(0.01)
@@ -490,7 +490,7 @@ class Session:
     async def _optional_pages(
         self, method: str, call_timeout: Bound, fetch: Callable[[Client, str | None], Awaitable[Any]]
     ) -> list[Any]:
-        """The pages of a listing that a server need not have, even where it declares the capability."""
+        """The pages of a listing that a server may lack even if it declares the capability."""
         try:
             pages, problems = await self._caller.pages(method, self._caller.deadline(call_timeout), fetch)
         except RequestError as error:
@@ -501,7 +501,7 @@ class Session:
         return pages
 
     def _readable(self, method: str, result: _ResultT) -> _ResultT:
-        """A result, once what was wrong with it is in the log."""
+        """A result, after its problems were logged."""
         if problems := take_flaws(result).problems:
             text = "; ".join(problems)
             self._owner.log.warning("The answer to %s is not as the protocol has it: %s", method, text)

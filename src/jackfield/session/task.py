@@ -38,7 +38,7 @@ _DRAINED = {Cause.FORGOTTEN, Cause.CONFLICTED}
 
 
 class SessionTask:
-    """Opens a session, holds it, and reopens it where it is lost, until it is to be closed.
+    """Opens a session, holds it, and reopens it after a loss, until it is closed.
 
     Args:
         owner: The session.
@@ -48,7 +48,7 @@ class SessionTask:
         self._owner = owner
         self._life = owner.lifecycle
         self._opening = anyio.CancelScope()
-        """What is under way while the session is not open."""
+        """The current activity while the session is not open."""
         self._is_entering = False
         self._opened_at = 0.0
         self._handle: object = None
@@ -63,15 +63,15 @@ class SessionTask:
         )
 
     def stop_opening(self) -> None:
-        """Stop what is under way: the session is to be closed before it is open."""
+        """Stop the current activity: the session is to be closed before it is open."""
         self._opening.cancel()
 
     def finish(self, cause: Cause | None = None, error: JackfieldError | None = None) -> None:
-        """The session is fully closed: the task is over, or was cancelled before it began, or its event loop is gone.
+        """The session is fully closed: the task has ended, was cancelled before it began, or its event loop was closed.
 
         Args:
             cause: Why, unless its closing was requested; if omitted, it was cut off.
-            error: What went wrong, if anything did.
+            error: The failure, if any.
         """
         owner, life = self._owner, self._life
         if life.state is State.CLOSED:
@@ -119,7 +119,7 @@ class SessionTask:
         self.finish(cause, failure)
 
     async def _live(self) -> JackfieldError | None:
-        """Open, hold, and open again what was lost, until it is to be closed; returns why it could not be opened."""
+        """Open, hold and reopen until it is closed; returns why it could not be opened."""
         owner, life, settings = self._owner, self._life, self._owner.config.session
         failures = 0  # openings in a row that failed, or were lost again before anything was answered
         made_way = False
@@ -164,7 +164,7 @@ class SessionTask:
         return None
 
     async def _make_way(self) -> bool:
-        """The server has another session in the way of this one: end what nobody needs; whether there was anything."""
+        """The server reports a conflicting session: close unneeded ones; returns whether there were any."""
         with anyio.CancelScope() as self._opening:
             return await self._owner.rivals.end(self._owner)
         return False

@@ -168,7 +168,7 @@ def _note_problems(owner: SessionOwner, tool: str, result: ToolResult) -> None:
 
 
 def _refused(owner: SessionOwner, tool: str, listing: ToolListing | None) -> str | None:
-    """The tool, if it is not to be called where the user counts on state that is gone."""
+    """The tool, if it must not be called after a loss of state."""
     is_read_only = listing is not None and listing.is_read_only(tool)
     return tool if owner.config.session.on_state_lost == "refuse" and not is_read_only else None
 

@@ -22,7 +22,7 @@ _NO_SPAN = nullcontext(trace.INVALID_SPAN)
 
 
 def span(name: str, server_name: str) -> AbstractContextManager[trace.Span]:
-    """A span around the block; an exception ends it with an error status. Nothing where no tracing is set up."""
+    """A span around the block; an exception ends it with an error status. Does nothing without tracing."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return _NO_SPAN
     return _span(name, server_name)

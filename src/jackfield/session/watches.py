@@ -28,7 +28,7 @@ class SessionObserver(Protocol):
     """Callbacks for what a session discovers about its server."""
 
     def known_version(self, owner: SessionOwner) -> str:
-        """The protocol version that the server spoke last; empty where that is not known."""
+        """The protocol version that the server last spoke; empty if unknown."""
         ...
 
     def negotiated(self, owner: SessionOwner) -> None:
@@ -49,9 +49,9 @@ class SessionObserver(Protocol):
 
 
 class IdleClock:
-    """Expires when it has not been set again in time.
+    """Expires unless it is set again in time.
 
-    It is set twice by every lease, so a timer of the event loop is only touched where it would expire too late.
+    Every lease sets it twice, so the event loop's timer is only changed if it would expire too late.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class IdleClock:
         self._timer: anyio.CancelScope | None = None
 
     def set(self, seconds: float | None) -> None:
-        """Expire so many seconds from now; `None`: not at all."""
+        """Expire in this many seconds; `None`: never."""
         self._expires_at = math.inf if seconds is None else anyio.current_time() + seconds
         if self._timer is not None and self._expires_at < self._timer.deadline:
             self._timer.deadline = self._expires_at
@@ -107,7 +107,7 @@ async def watch_loss(owner: SessionOwner, report: ConnectionReport) -> None:
 
 
 async def watch_liveness(owner: SessionOwner, interval: float) -> None:
-    """Check a server that has been silent for so many seconds, until cancelled."""
+    """Check a server whenever it has been silent for this many seconds, until cancelled."""
     while True:
         silent = time.monotonic() - owner.last_heard_at
         if silent >= interval and not owner.in_flight:
