@@ -42,7 +42,7 @@ class ChildProcess:
         self._keep_past_loop_close = on_loop_close(program.kill_forgotten)
         self.exited: anyio.Event = anyio.Event()
         self.left_behind = 0
-        """How many processes it had started still ran once it had left by itself. Set by `stop()`."""
+        """Number of its child processes that still ran after it had exited. Set by `stop()`."""
 
     @property
     def exit_code(self) -> int | None:
@@ -67,7 +67,7 @@ class ChildProcess:
 
     @property
     def unread_bytes(self) -> int:
-        """How much of what was written to the child it has not read; 0 where that cannot be known."""
+        """Number of bytes written to the child that it has not read; 0 if unknown."""
         count = array.array("i", [0])
         try:
             fcntl.ioctl(self.stdin, termios.FIONREAD, count)
@@ -115,7 +115,7 @@ class ChildProcess:
                 tasks.cancel_scope.cancel()
 
     async def _wait_exit(self) -> None:
-        """Wait for the exit, also where the watching task was cancelled with its event loop."""
+        """Wait for the exit, even if the watching task was cancelled with its event loop."""
         while self.exit_code is None:
             with anyio.move_on_after(_POLL_SECONDS):
                 await self.exited.wait()
@@ -154,10 +154,10 @@ async def read_some(descriptor: int) -> bytes:
 
 
 class PipeReader:
-    """Reads a pipe as its event loop finds that it can be read.
+    """Reads a pipe whenever the event loop finds it readable.
 
-    To wait for a descriptor anew for each message costs two system calls and several steps of the event loop, which is
-    a good part of what a short call costs. asyncio's loop reads as soon as there is something; trio's waits anew.
+    Waiting for a descriptor again for each message costs two system calls and several steps of the event loop, which is
+    a good part of a short call. asyncio's loop reads as soon as there is data; trio's waits again.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -195,7 +195,7 @@ class PipeReader:
         return data
 
     def stop(self) -> None:
-        """End the stream for whoever reads it."""
+        """End the stream for its reader."""
         self._is_stopped = True
         anyio.notify_closing(self._descriptor)
         self._unwatch()

@@ -34,7 +34,7 @@ SILENT_HINT = (
 
 @dataclass
 class Connection:
-    """One open connection and what is known of it."""
+    """One open connection and its properties."""
 
     client: Client
     report: ConnectionReport
@@ -52,16 +52,16 @@ async def connect(
 ) -> AsyncGenerator[Connection]:
     """Open a connection, negotiate the protocol, and close all of it on exit.
 
-    Must be left in the task that entered it. Bound it from outside.
+    Must be exited in the task that entered it. Limit its time from outside.
 
     With `protocol="auto"` a server is asked for its era first, unless it is known to speak the older protocol. One that
-    ends at the question is started once more, and gets the older handshake at once.
+    exits at the question is started once more, and gets the older handshake immediately.
 
     Args:
         config: The server.
-        report: Filled while the connection lives; also tells of a failed opening.
+        report: Filled while the connection lives; also describes a failed opening.
         client_options: Passed to the SDK's `Client` (callbacks, client info).
-        known_version: The protocol version that the server spoke last; empty if it is not known.
+        known_version: The protocol version that the server last spoke; empty if unknown.
 
     Raises:
         JackfieldError: It could not be opened; see `open_failure`.
@@ -129,9 +129,9 @@ def _other_mode(
 
 
 async def _discover(client: Client, version: str) -> None:
-    """Ask what a server offers, where the version is given and the SDK would ask nothing.
+    """Ask for a server's capabilities if the version is given, when the SDK would not ask.
 
-    Without this a server that does not run at all would count as open.
+    Otherwise a server that is not running would count as open.
     """
     answer = await client.session.send_discover(version)
     client.session.adopt(DiscoverResult.model_validate(answer))

@@ -1,6 +1,6 @@
-"""What stands between a transport and the SDK: answers are repaired before the SDK checks them, and requests of the
-server beyond `max_server_requests` are refused at once. While a session opens, the question which era a server speaks
-(`server/discover`) is bounded well below the time that an opening has.
+"""The layer between a transport and the SDK: answers are repaired before the SDK checks them, and requests of the
+server beyond `max_server_requests` are refused. While a session opens, the question which era a server speaks
+(`server/discover`) gets much less time than the opening.
 
 The SDK asks that question first and goes on with the older handshake where the answer is an error; silence costs it
 10 s. Here the answer that does not come is replaced by such an error, on the same connection: a server that is only
@@ -52,9 +52,9 @@ class ServerRequests:
     """The server's requests on one connection that are not answered yet.
 
     Args:
-        report: Names the limit, and hears when it is reached.
-        tasks: In which refusals are sent.
-        writer: Where they go.
+        report: Names the limit, and is notified when it is reached.
+        tasks: Sends refusals.
+        writer: Receives them.
     """
 
     def __init__(self, report: ConnectionReport, tasks: TaskGroup, writer: MessageWriter) -> None:
@@ -70,7 +70,7 @@ class ServerRequests:
         self._is_stalled = False
 
     async def admits(self, message: object) -> bool:
-        """Whether a message that came is handed on; a request that is not is refused here."""
+        """Whether an incoming message is passed on; other requests are refused here."""
         # Nothing is written for a request that its sender gave up.
         self._ended(cancelled_id(message))
         if not isinstance(message, JSONRPCRequest):
@@ -139,7 +139,7 @@ class EraProbe:
         """The refusal of the handshake, while an answer to the question may still explain it."""
         self._scope = anyio.CancelScope()
         self.is_over = False
-        """Whether the era is settled, so that messages need not be looked at any more."""
+        """Whether the era is known, so that messages need no further inspection."""
         self.is_unanswered: bool = False
         """Whether the question was put, and no answer has come."""
         self.is_given_up: bool = False
@@ -167,7 +167,7 @@ class EraProbe:
         return _error(self._question, REQUEST_TIMEOUT, f"no answer within {self._seconds:g} s", None)
 
     def came(self, item: SessionMessage) -> SessionMessage | None:
-        """Look at a message that comes from the server; returns what is to be taken for it, if anything is yet."""
+        """Inspect a message from the server; returns its replacement, if any yet."""
         message = item.message
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return item
@@ -224,7 +224,7 @@ class Answers:
             self._asked.pop(str(cancelled), None)
 
     def answered(self, message: object) -> None:
-        """Repair an answer that came, where it needs that."""
+        """Repair an answer if necessary."""
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return
         method, uri = self._asked.pop(str(message.id), ("", ""))
@@ -244,7 +244,7 @@ class Answers:
 
 
 class ServerReader(MessageReader):
-    """What the server says: answers are repaired, requests beyond the limit are left out."""
+    """Messages from the server: answers are repaired, requests beyond the limit are dropped."""
 
     def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
         self.inner = inner
@@ -278,7 +278,7 @@ class ServerReader(MessageReader):
 
 
 class ServerWriter(MessageWriter):
-    """What is said to the server."""
+    """Messages to the server."""
 
     def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
         self._inner = inner

@@ -83,7 +83,7 @@ def _blank_line(buffer: bytearray, start: int) -> re.Match[bytes] | None:
 
 
 class OversizeEventError(Exception):
-    """An event beyond the limit: what was read of its message, and the whole events before it."""
+    """An event beyond the limit: the read part of its message, and the complete events before it."""
 
     def __init__(self, message: MessageScanner, before: list[bytes]) -> None:
         super().__init__("event beyond the limit")
@@ -101,7 +101,7 @@ def _from_data(event: bytes) -> bytes:
 
 
 def event_data(event: bytes, name: bytes = b"message") -> bytes:
-    """The data of an event; empty where it has none, or is an event of another name."""
+    """The data of an event; empty if it has none or has another event name."""
     lines = event.splitlines()
     names = [line[6:].strip() for line in lines if line.startswith(b"event:")] or [b"message"]
     if names[-1] != name:

@@ -1,4 +1,4 @@
-"""`Guard`: ends a program and all it started when this process is gone, however it went.
+"""`Guard`: terminates a program and its child processes when this process has ended for any reason.
 
 A process that is killed, or ended by a signal whose default it left in place, runs no code of its own. So a shell waits
 on a pipe that only this process holds open. Once the kernel closes it, the shell gives the program a second to leave by
@@ -79,7 +79,7 @@ class Guard:
         _guards.add(self)
 
     def watch(self, leader: int) -> None:
-        """Begin to watch over a program, given its process id; it leads a group of its own."""
+        """Begin to guard a program, given its process id; it leads its own process group."""
         if self._process is not None:
             assert self._process.stdin
             with contextlib.suppress(OSError):  # the guard itself was killed

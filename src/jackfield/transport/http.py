@@ -69,7 +69,7 @@ _FAILURE = "jackfield_failure"
 
 @asynccontextmanager
 async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncGenerator[tuple[WatchedReader, Any]]:
-    """Connect over Streamable HTTP; on exit the server is told by DELETE."""
+    """Connect over Streamable HTTP; on exit, send DELETE to the server."""
     async with anyio.create_task_group() as tasks:
         transport = _ReportingTransport(config, report, tasks)
         async with (
@@ -168,7 +168,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         self._is_sse = isinstance(config, SseConfig)
         self._standing = StandingStream(config, report)
         self.client: httpx2.AsyncClient
-        """The one that this is the transport of."""
+        """The request that this transport belongs to."""
         self._posts: WeakValueDictionary[object, Post] = WeakValueDictionary()
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
@@ -177,7 +177,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         self._process_id = os.getpid()
 
     def give_up(self, request_id: object) -> None:
-        """Nobody waits for the answer to a request any more: close its connection."""
+        """No one waits for the answer to a request any longer: close its connection."""
         if (post := self._posts.get(request_id)) is not None:
             post.give_up()
 
@@ -234,7 +234,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         return as_answer(post, request)
 
     async def _acknowledged(self, request: httpx2.Request, record: CallRecord | None, post: Post) -> httpx2.Response:
-        """Post what has no answer of its own: over SSE anything, else notifications and answers."""
+        """Post a message without its own answer: over SSE anything, otherwise notifications and answers."""
         cancelled = _cancelled_id(request) if record is None else None
         response = httpx2.Response(202, request=request)
         try:
@@ -293,7 +293,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             await read.wait()
 
     async def _delete(self, request: httpx2.Request) -> httpx2.Response:
-        """Tell the server that the session is over. It being gone already is no fault worth a warning."""
+        """End the session at the server. If it no longer exists, that is not worth a warning."""
         if self._report.loss is None:
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
@@ -307,7 +307,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(204, request=request)
 
     async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
-        """Send a request; the answer's body is unread where it may matter, and of bounded length elsewhere."""
+        """Send a request; the answer's body is unread if it may matter, and limited in length otherwise."""
         if (sent := request.headers.get("authorization")) is not None and sent != self._authorization:
             self._authorization = sent  # of an `httpx2.Auth` of the user's, or from the URL
             keep_secret(self, [("Authorization", sent)])
@@ -358,7 +358,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             request = response.next_request
 
     async def _opened_stream(self, request: httpx2.Request) -> httpx2.Response:
-        """The standing stream, which the SDK asks for once, and again where it ends because there is none any more."""
+        """The standing stream, which the SDK requests once, and again if it ends because there is none any longer."""
         standing = self._standing
         if not standing.is_over:
             response = await standing.open(request, self._attempt, self._asked)
@@ -429,7 +429,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
     async def _judged(
         self, request: httpx2.Request, response: httpx2.Response
     ) -> tuple[httpx2.Response, JackfieldError | None]:
-        """What an answer means for the session, and the answer; its body is read where it is only quoted."""
+        """The meaning of an answer for the session, and the answer; its body is read if it is only quoted."""
         status = response.status_code
         kind = media_type(response)
         if status < 300 or (status < 400 and request.method != "POST"):
@@ -456,7 +456,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
 
 def _no_answer(request: httpx2.Request) -> httpx2.Response:
-    """What the SDK gets where there was no answer; the client's log names it."""
+    """The SDK's substitute if there was no answer; the client's log names it."""
     words = {"http_version": b"no answer, taken as", "reason_phrase": b"(not from the server)"}
     return httpx2.Response(503, request=request, extensions=words)
 
@@ -473,7 +473,7 @@ def _may_have_answer(response: httpx2.Response) -> bool:
 
 
 def _cancelled_id(request: httpx2.Request) -> object:
-    """The id of the request that a message cancels; `None` where it cancels none."""
+    """The id of the request that a message cancels; `None` if it cancels none."""
     if _CANCELLED.encode() not in request.content:
         return None
     message = as_table(parsed_json(request.content))

@@ -1,7 +1,7 @@
-"""Bodies of HTTP answers on their way to the SDK: bounded, readable, and ending cleanly when they break.
+"""Bodies of HTTP answers for the SDK: limited in size, readable, and ending cleanly when they break.
 
-The SDK answers in the server's place where a body cannot be read, and nobody could tell that from the server's own
-words. So each message is looked at here, and where a call will have no answer, its record says why.
+The SDK answers in place of the server if a body cannot be read, which would look like the server's own
+text. So each message is inspected here, and if a call gets no answer, its record says why.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ an error for the request that it answers, where it cannot be opened again."""
 
 
 class Post:
-    """One JSON-RPC request that was posted, until nobody waits for its answer any more; or the standing stream.
+    """One posted JSON-RPC request, until no one waits for its answer; or the standing stream.
 
     Args:
         request_id: Its JSON-RPC id.
@@ -52,7 +52,7 @@ class Post:
         self._waiting: anyio.CancelScope | None = None
 
     def give_up(self) -> None:
-        """Nobody waits for the answer: end what is being waited for on its behalf."""
+        """No one waits for the answer: end its pending operations."""
         self.is_given_up = True
         if self._waiting is not None:
             self._waiting.cancel()
@@ -71,7 +71,7 @@ class Post:
 
     @property
     def given_up_answer(self) -> SessionMessage:
-        """Ends the SDK's waiting; nobody else hears of it."""
+        """Ends the SDK's waiting; not visible to anyone else."""
         error = ErrorData(code=INTERNAL_ERROR, message="given up")
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=self.request_id, error=error))
 
@@ -80,13 +80,13 @@ class EventStream(httpx2.AsyncByteStream):
     """Server-sent events, each whole, each once, from as many connections as it takes.
 
     Args:
-        response: Whose body it begins with.
-        report: Learns of events that cannot be delivered.
-        limit_bytes: The longest event to let through.
+        response: Its body is the first.
+        report: Records events that cannot be delivered.
+        limit_bytes: The largest accepted event.
         record: The request that the stream answers; `None` where it brings the answers of all.
         seen: The ids that came before.
         post: What it answers, or the standing stream.
-        resume: How it goes on; it ends with its connection if omitted.
+        resume: How it continues; it ends with its connection if omitted.
         on_event: Sees each event of the older transport; those that it refuses are left out.
     """
 
@@ -180,7 +180,7 @@ class EventStream(httpx2.AsyncByteStream):
         return self._seen.is_new(name)
 
     def _readable(self, event: bytes) -> list[bytes]:
-        """The event, if its message can be read; else what is delivered in its place, if anything is."""
+        """The event if its message can be read; otherwise its replacement, if any."""
         if self._on_event is not None and not self._on_event(event):
             return []
         if self._on_event is None and (event.startswith(b"retry") or b"\nretry" in event or b"\rretry" in event):

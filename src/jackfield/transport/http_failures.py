@@ -1,4 +1,4 @@
-"""What a failed connection, or an HTTP answer, means for a session, and what to say of it. Pure."""
+"""The meaning of a failed connection or an HTTP answer for a session, and its error text. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def media_type(response: httpx2.Response) -> str:
 
 
 def connection_failure(config: HttpConfig | SseConfig, error: Exception) -> JackfieldError:
-    """What a failed connection means and what to look at."""
+    """The meaning of a failed connection, and what to check."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx2.ConnectTimeout):
         problem, hint = (
@@ -127,7 +127,7 @@ def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, sta
 
 
 def answer_as_error(config: HttpConfig | SseConfig, request: httpx2.Request, body: str) -> RequestError:
-    """What a JSON-RPC error says, where it cannot reach its request."""
+    """The text of a JSON-RPC error that cannot reach its request."""
     method, answer = as_table(parsed_json(request.content)).get("method"), _rpc_error(body)
     assert answer
     return RequestError(
@@ -347,7 +347,7 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def retry_after(response: httpx2.Response) -> float | None:
-    """Seconds, which a server may also give as a date; `None` where it says nothing that can be read.
+    """Seconds, which a server may also give as a date; `None` if missing or invalid.
 
     Source: RFC 9110, section 10.2.3.
     """

@@ -1,7 +1,7 @@
-"""What each HTTP status proves of the request that it answers: one table, which docs/reliability.md prints.
+"""What each HTTP status proves about its request: one table, printed in docs/reliability.md.
 
-A status is written by whoever answers, and that may be a proxy which gave up waiting while the server went on. So a
-request counts as not executed only where the status is defined, for MCP, as one that precedes execution.
+A status may come from a proxy that stopped waiting while the server continued. So a
+request counts as not executed only if the status is defined, for MCP, as one that precedes execution.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class StatusRule:
     given: frozenset[Circumstance] = frozenset()
     """When the rule applies."""
     sent: bool | None = None
-    """False: it precedes execution. None: nobody can know."""
+    """False: it precedes execution. None: unknown."""
     retryable: bool = False
     state_lost: bool = False
 
@@ -112,7 +112,7 @@ def status_rule(status: int, circumstances: Set[Circumstance] = frozenset()) -> 
 
     Args:
         status: Of an answer that is no answer in the protocol's own terms to this very request.
-        circumstances: What else is known.
+        circumstances: Further facts.
     """
     applying = (rule for rule in STATUS_RULES if status in rule.statuses and rule.given <= circumstances)
     return next(applying, _ANYTHING_ELSE)

@@ -1,9 +1,9 @@
-"""Streams of events that outlive their connections: what a server says unasked, and the answers to calls.
+"""Event streams that outlive their connections: messages of the server, and answers to calls.
 
-The SDK opens a stream again itself, but gives up after two attempts, and each time that it goes on with an answer it
-goes one call deeper. So it is given one body for each stream here, which never breaks: where a connection ends, the
-body goes on with the next one, after the last event that came (`Last-Event-ID`). Nothing is used of the SDK but that it
-reads a body to its end, and opens the standing stream by a GET through the HTTP client that it was given.
+The SDK reopens a stream itself, but gives up after two attempts, and each time that it resumes an answer it
+recurses one level deeper. So it gets one body per stream here, which never breaks: when a connection ends, the
+body continues with the next one, after the last received event (`Last-Event-ID`). This relies only on the SDK reading a
+body to its end, and opening the standing stream with a GET through the given HTTP client.
 
 Source: MCP 2025-11-25, basic/transports "Resumability and Redelivery"; WHATWG HTML, "Server-sent events".
 """
@@ -42,7 +42,7 @@ _FRUITLESS_SECONDS = 0.05
 _SLOW_SECONDS = 5.0
 
 Ask = Callable[[httpx2.Request], Awaitable[tuple[httpx2.Response, JackfieldError | None]]]
-"""Sends a request; the answer, and what is wrong with it, if anything is."""
+"""Sends a request; returns the answer and its problem, if any."""
 
 Step = Literal["again", "slowly", "from now on", "lost", "over"]
 """What to do about a standing stream that could not be opened."""
@@ -51,13 +51,13 @@ Step = Literal["again", "slowly", "from now on", "lost", "over"]
 def next_step(
     failure: JackfieldError | None, status: int, *, has_stood: bool = True, is_resuming: bool = False
 ) -> Step:
-    """What to do after an attempt to open the standing stream that brought none. Pure.
+    """What to do after a failed attempt to open the standing stream. Pure.
 
     Args:
-        failure: What was wrong; `None` for an answer that is no stream.
-        status: Of the answer.
+        failure: The failure; `None` for an answer that is not a stream.
+        status: The answer's status.
         has_stood: It was open before. If not, most refusals mean that the server offers none.
-        is_resuming: The server was asked to go on after an event.
+        is_resuming: The server was asked to resume after an event.
     """
     if failure is None or status in (405, 501):
         return "over"
@@ -90,11 +90,11 @@ def pause_before(retry_seconds: float | None, fruitless: int) -> float:
 
 
 class StandingStream:
-    """The stream of what a server says unasked, opened for as long as the session is wanted.
+    """The stream of a server's own messages, kept open as long as the session.
 
     Args:
         config: The server.
-        report: Learns when the session turns out to be lost, and when the stream is open again.
+        report: Notified when the session turns out to be lost, and when the stream is reopened.
     """
 
     def __init__(self, config: HttpConfig | SseConfig, report: ConnectionReport) -> None:
@@ -110,7 +110,7 @@ class StandingStream:
         self._request: httpx2.Request | None = None
 
     async def open(self, request: httpx2.Request, first_ask: Ask, ask: Ask) -> httpx2.Response:
-        """Open it for the first time; returns what the server answered.
+        """Open it for the first time; returns the server's answer.
 
         Args:
             request: The SDK's.
@@ -125,7 +125,7 @@ class StandingStream:
     async def resume(
         self, last_event_id: str | None, broken: Exception | None, fruitless: int
     ) -> httpx2.Response | JackfieldError | None:
-        """Open it again after its connection ended; `None` where the server offers none any more."""
+        """Reopen it after its connection ended; `None` if the server no longer offers it."""
         assert self._ask is not None
         assert self._request is not None
         await anyio.sleep(pause_before(self.post.retry_seconds, fruitless))
@@ -181,15 +181,15 @@ class StandingStream:
 
 
 class AnswerStream:
-    """The stream that brings the answer to one request.
+    """The stream with the answer to one request.
 
     Args:
         config: The server.
-        report: Learns when the session turns out to be lost, and when the stream is open again.
+        report: Notified when the session turns out to be lost, and when the stream is reopened.
         request: The POST that it answers.
         post: The same as a JSON-RPC request.
         record: Its delivery status.
-        ask: For what is sent to go on with it.
+        ask: Sends the requests that resume it.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class AnswerStream:
     async def resume(
         self, last_event_id: str | None, broken: Exception | None, fruitless: int
     ) -> httpx2.Response | JackfieldError | None:
-        """Go on with it after its connection ended; the error that its request has instead, where that fails."""
+        """Resume it after its connection ended; returns the request's error if that fails."""
         if last_event_id is None or self._record.is_over:
             return cut_off(self._report, broken)
         settings = self._config.session

@@ -1,7 +1,7 @@
-"""In-process: a server object of this program, run in a task of the session that uses it.
+"""In-process transport: a server object of this program, run in a task of its session.
 
-What is sent crosses as JSON, as over any other transport: neither side can change the other's objects, a result that
-no server could send over a wire is an error here too, and the limits on messages apply.
+Messages are passed as JSON, as over any other transport: neither side can change the other's objects, a result that
+could not be sent over a wire is an error here too, and the limits on messages apply.
 """
 
 from __future__ import annotations

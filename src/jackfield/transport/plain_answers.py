@@ -1,4 +1,4 @@
-"""Tells answers that are obviously right, as nearly all are, from those that may need repair, at a part of what it
+"""Distinguishes obviously valid answers, nearly all, from those that may need repair, at a fraction of what it
 costs to validate them: the SDK does that later in any case."""
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _HINTS = frozenset(("readOnlyHint", "destructiveHint", "idempotentHint", "openWo
 
 
 def is_plain(method: str, version: str, result: Mapping[str, Any]) -> bool:
-    """Whether a result surely is as the protocol version has it; false for any that is not plain.
+    """Whether a result certainly conforms to the protocol version; false for any that is not plain.
 
     Args:
-        method: What it answers.
-        version: The protocol version that was negotiated.
-        result: As it came.
+        method: The request's method.
+        version: The negotiated protocol version.
+        result: As received.
     """
     match method:
         case "tools/call":

@@ -1,6 +1,6 @@
-"""Processes as Linux shows them in /proc: proc(5); and the tree of those that one of them started.
+"""Processes in Linux's /proc (proc(5)), and process trees.
 
-Any may be gone by the time it is asked about: `OSError`.
+A process may end at any time: `OSError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LOOKS = 3
 
 
 class Status(NamedTuple):
-    """What a process is to others."""
+    """The relations of a process."""
 
     has_ended: bool
     """It is a zombie."""
@@ -39,16 +39,16 @@ def status_of(pid: int) -> Status:
 
 
 def environment_of(pid: int) -> list[bytes]:
-    """`NAME=value` of each variable; none where it is a thread of the kernel's, or is in the middle of `exec`."""
+    """`NAME=value` of each variable; empty for a kernel thread, or during `exec`."""
     with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
         return file.read().split(b"\0")[:-1]
 
 
 class Tree:
-    """A process and all that it started, found in /proc.
+    """A process and its descendants, found in /proc.
 
     Args:
-        leader: The process. It is not reaped before its tree is gone.
+        leader: The process. It is not reaped before its tree has ended.
         mark: `NAME=value` in the environment of all of them.
         has_exited: Whether the leader has.
     """
@@ -68,7 +68,7 @@ class Tree:
     def running(self) -> list[int]:
         """Its processes that still run.
 
-        Where there is no /proc only the leader can be seen; signals reach its whole group all the same.
+        Without /proc, only the leader is visible; signals still reach its whole group.
         """
         if self.is_gone:
             return []
@@ -88,7 +88,7 @@ class Tree:
         return []
 
     def _look(self) -> tuple[list[int], set[int]]:
-        """What runs, and of which it cannot be said: they have ended, or are just becoming another program."""
+        """Running processes, and those whose state is unknown because they have ended or are in `exec`."""
         found: list[int] = []
         unclear: set[int] = set()
         for pid in process_ids():

@@ -1,4 +1,4 @@
-"""The program of a stdio server: how it is started, found with everything it started, and killed.
+"""The program of a stdio server: starting it, finding its descendants, and killing them.
 
 Neither the SDK nor an event loop is imported: a short-lived process starts its server first (`started_ahead`) and
 imports what it needs to speak to it afterwards, so that both come up at the same time. A program leads a process group
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MARK = "JACKFIELD_CHILD"
 
 REAP_SECONDS = 2.0
-"""A killed process that is not gone by then hangs in the kernel; nothing more can be done about it."""
+"""A killed process that has not ended by then hangs in the kernel; nothing more can be done."""
 
 # A killed process is gone as soon as the kernel gets to it.
 _KILL_PAUSE_SECONDS = 0.001
@@ -45,14 +45,14 @@ _KILL_PAUSE_SECONDS = 0.001
 _FIRST_LINE_BYTES = 512
 
 ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
-"""What asks a process to end, beside Ctrl-C."""
+"""Signals that ask a process to end, in addition to Ctrl-C."""
 
 _waiting: list[tuple[Launch, StartedProgram]] = []
 
 
 class StartedProgram:
-    """A program that runs, with pipes to its stdin, stdout and stderr. It is not reaped before its tree is gone, so
-    its process id cannot come to mean somebody else."""
+    """A running program with pipes to its stdin, stdout and stderr. It is not reaped before its tree has ended, so
+    its process id cannot be reused."""
 
     def __init__(self, popen: subprocess.Popen[bytes], mark: str, guard: Guard) -> None:
         assert popen.stdin
@@ -67,7 +67,7 @@ class StartedProgram:
         self.stdout: int = popen.stdout.fileno()
         self.stderr: int = popen.stderr.fileno()
         self.descriptor: int | None = _open_process_descriptor(popen.pid)
-        """Readable once the process has exited; `None` where there is no such thing."""
+        """Readable once the process has exited; `None` if not available."""
         self.kill_forgotten: weakref.finalize[..., StartedProgram] = weakref.finalize(
             self, _kill_forgotten, popen, self._tree, self._guard, self.descriptor, os.getpid()
         )
@@ -77,7 +77,7 @@ class StartedProgram:
     def start(
         cls, command: str, args: Sequence[str], environment: Mapping[str, str], working_dir: Path | None
     ) -> StartedProgram:
-        """Start a program in a session of its own.
+        """Start a program in a new session.
 
         Raises:
             OSError: It cannot be started.
@@ -139,7 +139,7 @@ class StartedProgram:
             self._popen.stdin.close()
 
     def kill(self) -> None:
-        """Kill at once whatever is left of the tree, and reap the program. Call `free()` afterwards."""
+        """Kill the rest of the tree immediately, and reap the program. Call `free()` afterwards."""
         self.kill_forgotten.detach()
         if self._is_ours:
             _kill(self._popen, self._tree)
@@ -159,7 +159,7 @@ def _open_process_descriptor(pid: int) -> int | None:
 
 
 def _peek_exit_code(pid: int) -> int | None:
-    """The exit code of a child that nobody has reaped yet, leaving it unreaped."""
+    """The exit code of an unreaped child, without reaping it."""
     try:
         state = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -175,7 +175,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _kill(popen: subprocess.Popen[bytes], tree: Tree) -> None:
-    """Kill at once whatever is left of the tree, and reap the child."""
+    """Kill the rest of the tree immediately, and reap the child."""
     if popen.returncode is not None:
         return
     deadline = time.monotonic() + REAP_SECONDS
@@ -251,7 +251,7 @@ def start_program(launch: Launch) -> StartedProgram:
 
 
 def _interpreter_problem(launch: Launch, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """What is wrong with a command that is there, but not what is to run it; and a hint. `None` if it is not there."""
+    """The problem with an existing command whose interpreter is missing, and a hint; `None` if it does not exist."""
     path = {**environment, **launch.environment}.get("PATH")
     is_path = os.path.dirname(launch.command)
     found = shutil.which(
@@ -292,8 +292,8 @@ def _cannot_start(launch: Launch, problem: str, hint: str | None, *, is_missing:
 def started_ahead(launch: Launch) -> Generator[None]:
     """Start a server now; the first session with it that is opened inside the block takes it over.
 
-    If none does, it is killed when the block is left, and at the latest when the interpreter ends. Check
-    that its configuration is trusted before.
+    If none does, it is killed when the block exits, and at the latest when the interpreter ends. Check
+    first that its configuration is trusted.
 
     Raises:
         ServerStartError: It cannot be started.

@@ -1,4 +1,4 @@
-"""Delivery status of each request on a connection, known by its JSON-RPC id.
+"""Delivery status of each request on a connection, by JSON-RPC id.
 
 A task that makes a call puts a record into `current_call`. The transport's writer binds it to the id of the message
 that it stands for; everything else that is sent in the same context (a listing, a cancellation, a token request) has a
@@ -33,7 +33,7 @@ _REMEMBERED_IDS = 1024
 
 
 class EventIds:
-    """The last event ids of a stream, so that what is sent twice is taken once."""
+    """The last event ids of a stream, so that repeated events are used once."""
 
     def __init__(self) -> None:
         self._ids: OrderedDict[str, None] = OrderedDict()
@@ -48,7 +48,7 @@ class EventIds:
         return True
 
     def forget(self) -> None:
-        """The stream begins once more, and may count from where it did."""
+        """The stream begins again, and may reuse its numbers."""
         self._ids.clear()
 
 
@@ -73,7 +73,7 @@ class CallRecord:
     """Whether the server answered it, with a result or with an error of its own."""
 
     is_over: bool = False
-    """It has its answer, or is no longer waited for."""
+    """It has its answer, or no one waits for it."""
 
     scope: anyio.CancelScope | None = None
     """The caller's, cancelled by a transport on whose wire a failed request would otherwise wait for its timeout."""
@@ -82,7 +82,7 @@ class CallRecord:
     """Of the stream that brings its answer, if it is one."""
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Sent with this request where it goes over HTTP."""
+    """Headers sent with this request over HTTP."""
 
     stderr_bytes: int = 0
     """How much a child had written to stderr when the call was sent: what came later may say why it got no answer."""
@@ -169,7 +169,7 @@ class Requests:
     def stderr_bytes(self) -> int:
         """How much a child had written to stderr when the first call was sent that has no answer yet.
 
-        Where there is none, when it answered last. Requests that nobody waits for, such as one for notifications, may
+        If there is none, when it last answered. Requests that no one waits for, such as one for notifications, may
         stand as long as the session: they do not count.
         """
         sent = [record.stderr_bytes for record in self._waiting.values() if record.scope is not None]
@@ -205,7 +205,7 @@ class Requests:
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=record.request_id, error=error))
 
     def unclaimed(self, request_id: RequestId | None, what: str) -> None:
-        """Note an answer that belongs to no request that waits: it may be the one that somebody waits for."""
+        """Record an answer that belongs to no waiting request: a caller may be waiting for it."""
         if request_id is not None:
             if coerce_request_id(request_id) in self._ended:
                 return

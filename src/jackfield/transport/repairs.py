@@ -1,4 +1,4 @@
-"""Repairs results that the SDK would refuse whole for one flaw: what is good is kept, the rest is said in words.
+"""Repairs results that the SDK would reject because of one flaw: valid parts are kept, the rest is reported in words.
 
 All of it is pure. The SDK checks a result against the schema of the negotiated version before anybody can see it, so
 this happens before: a result that passes that check is not touched, of one that does not each part is tried alone.
@@ -54,7 +54,7 @@ class Flaws(dict[str, Any]):
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong, in words."""
+        """The problems, in words."""
         return self["problems"]
 
     @property
@@ -64,7 +64,7 @@ class Flaws(dict[str, Any]):
 
 
 def take_flaws(result: Any) -> Flaws:
-    """What was wrong with a result of the SDK's; its `_meta` is as the server sent it then."""
+    """The problems of an SDK result; restores the `_meta` that the server sent."""
     meta = cast("dict[str, Any] | None", result.meta)
     found = (meta or {}).get(_FLAWS_KEY)
     if not isinstance(found, Flaws):
@@ -74,13 +74,13 @@ def take_flaws(result: Any) -> Flaws:
 
 
 def repaired(method: str, version: str, result: dict[str, Any], *, uri: str = "") -> dict[str, Any]:
-    """A result that the SDK accepts, if there is a way to one.
+    """A result that the SDK accepts, if possible.
 
     Args:
-        method: What it answers.
-        version: The protocol version that was negotiated.
-        result: As it came; not changed.
-        uri: Of the resource that was asked for.
+        method: The request's method.
+        version: The negotiated protocol version.
+        result: As received; not changed.
+        uri: The requested resource's URI.
     """
     repair = _Repair(method, version, uri)
     try:
@@ -111,7 +111,7 @@ class _Repair:
         return None
 
     def of(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result with what is good of it."""
+        """The result with its valid parts."""
         if result.get("resultType") == "input_required":
             return result
         if self._method in _LISTED:
@@ -161,7 +161,7 @@ class _Repair:
         return found
 
     def _optional(self, result: Mapping[str, Any], keys: Sequence[str], found: dict[str, Any]) -> dict[str, Any]:
-        """With those of the optional fields that fit."""
+        """With the valid optional fields."""
         for key in keys:
             if result.get(key) is not None:
                 tried = {**found, key: result[key]}
@@ -174,7 +174,7 @@ class _Repair:
     def _items(
         self, result: Mapping[str, Any], key: str, repair: Callable[[Any, str], list[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
-        """What is good of the entries of a list."""
+        """The valid entries of a list."""
         value = result.get(key)
         if not isinstance(value, list):
             self._flaw(f"{key} is {_kind(value) if key in result else 'missing'}")
@@ -190,7 +190,7 @@ class _Repair:
         name: str,
         union: str = "",
     ) -> dict[str, Any] | None:
-        """An entry with those of its optional fields that fit; `None` where what is required does not."""
+        """An entry with its valid optional fields; `None` if a required one is invalid."""
         if self.misfit(around(item)) is None:
             return dict(item)
         kept = {key: item[key] for key in required if key in item}
@@ -304,7 +304,7 @@ class _Repair:
         return {**self._envelope, "content": [block]}
 
     def _fill_in(self, block: dict[str, Any], where: str) -> None:
-        """Make required fields right where there is no doubt how."""
+        """Correct required fields if the correction is unambiguous."""
         if block["type"] == "text" and isinstance(text := block.get("text"), int | float | bool | list | dict):
             block["text"] = _quoted(cast("object", text))
             self._flaw(f"{where}: text is {_kind(cast('object', text))}, given as JSON")
@@ -375,7 +375,7 @@ class _Repair:
 def _object_schema(
     given: Any, *, is_missing: bool = False, needs_type: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
-    """A schema of an object that can be used, and what was wrong with the one that was given."""
+    """A usable object schema, and the problems of the given one."""
     problems: list[str] = []
     if isinstance(given, str):
         try:
@@ -435,7 +435,7 @@ def _why(error: ValidationError, union: str = "") -> str:
 
 
 def _kind(value: object) -> str:
-    """What a value is, in the words of JSON."""
+    """The JSON type of a value."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""What is known of a connection apart from its messages: for errors, for `SessionInfo`, for recovery."""
+"""Facts about a connection other than its messages, for errors, `SessionInfo` and recovery."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class OutputTail:
             self._held -= len(self._chunks.popleft())
 
     def text(self, since: int = 0) -> str:
-        """What is kept, as text without secrets.
+        """The kept text, without secrets.
 
         Args:
-            since: Leave out as many bytes from the very beginning on.
+            since: Skip this many bytes from the beginning.
         """
         kept = b"".join(self._chunks)[-self._limit :]
         kept = kept[max(since - (self.total_bytes - len(kept)), 0) :]
@@ -80,7 +80,7 @@ class ConnectionReport:
         self.exited: anyio.Event = anyio.Event()
         """Set once a child has exited."""
         self.unread_bytes = 0
-        """How much of what was sent a child had not read when it ended."""
+        """Number of sent bytes that a child had not read when it ended."""
         self.left_behind = 0
         """How many processes a server that had left still had running; they were ended."""
         self.stderr: OutputTail = OutputTail(config.session.max_stderr_bytes)
@@ -88,7 +88,7 @@ class ConnectionReport:
         self.stderr_ended: anyio.Event = anyio.Event()
         """Set once a child wrote the last of it."""
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
-        """Lines on stdout that are no MCP messages."""
+        """Lines on stdout that are not MCP messages."""
         self.http_session_id: str | None = None
         self.is_ended_at_server: bool = False
         """Whether an HTTP server was told that the session is over."""
@@ -99,7 +99,7 @@ class ConnectionReport:
         """What may help if it cannot be opened."""
         self.lost: anyio.Event = anyio.Event()
         self.loss: JackfieldError | None = None
-        """Why the session is over, where a transport knows."""
+        """Why the session has ended, if a transport knows."""
         self.limit_reached: ServerLimitError | None = None
         self.give_up_opening: Callable[[], object] = lambda: None
         """Called by a transport on whose wire an opening that failed would otherwise wait for its timeout."""
@@ -113,7 +113,7 @@ class ConnectionReport:
         self.give_up_opening = give_up_opening
 
     def add_noise(self, line: bytes) -> None:
-        """Keep a line that is no message, shortened."""
+        """Store a shortened line that is not a message."""
         self.noise.append(mask(line[:_NOISE_CHARS].decode("utf-8", "replace"), is_cut=True))
 
     async def last_words(self) -> None:
@@ -126,7 +126,7 @@ class ConnectionReport:
             await self.stderr_ended.wait()
 
     def stderr_quote(self, since: int = 0) -> str | None:
-        """The end of what the server wrote to stderr, saying so where that was more than is kept.
+        """The end of the server's stderr, with a note if more was written than is kept.
 
         Args:
             since: Where the part of it begins that may explain what is to be explained; see `CallRecord.stderr_bytes`.
@@ -177,15 +177,15 @@ class ConnectionReport:
     def too_long(
         self, message: MessageScanner, total_bytes: int | None = None, record: CallRecord | None = None
     ) -> SessionMessage | None:
-        """Take note of a message beyond `max_message_bytes`.
+        """Record a message beyond `max_message_bytes`.
 
         Args:
-            message: What was read of it.
-            total_bytes: Its length, where that is known.
+            message: The part that was read.
+            total_bytes: Its length, if known.
             record: The only request that it can be the answer to; if omitted, its id tells.
 
         Returns:
-            What to deliver in its place; `None` where it answers no request that waits.
+            Its replacement; `None` if it answers no waiting request.
         """
         error = self.limit_exceeded(total_bytes)
         if (record := self._answered_by(message, f"an answer {self._size(total_bytes)}", record)) is None:
@@ -205,7 +205,7 @@ class ConnectionReport:
         return self.requests.fail(record, failure, problem)
 
     def _answered_by(self, message: MessageScanner, what: str, record: CallRecord | None) -> CallRecord | None:
-        """The request that a message answers. What nobody claims is noted, unless it is no answer at all."""
+        """The request that a message answers. Unclaimed answers are recorded."""
         if "method" in message.members or not message.is_object:
             return None
         if record is None and message.members:

@@ -1,6 +1,6 @@
-"""Finds in a JSON-RPC message, or in as much of it as came, its id and its kind, holding none of it.
+"""Finds the id and the kind of a JSON-RPC message, or of a part of it, without storing it.
 
-For messages that are too long to keep, and for those that no parser accepts. Only the members of the outermost object
+For messages that are too long to store, or that no parser accepts. Only the members of the outermost object
 count: an `id` inside a result, an argument or a string says nothing.
 
 Source: JSON-RPC 2.0, sections 4 and 5; RFC 8259.
@@ -167,7 +167,7 @@ class MessageScanner:
 
 
 def _value(text: bytearray) -> object:
-    """A string, a number or a word; `None` where it is none, or longer than is kept."""
+    """A string, a number or a word; `None` if it is none of these or too long."""
     # Between the lines of an event there is `data:`, which is no part of the message.
     inner = bytes(text).strip()
     if len(text) > _LONGEST_VALUE:

@@ -1,6 +1,6 @@
-"""How transports meet the SDK: streams of messages as it takes them, and all that leans on what it does not promise.
+"""The interface to the SDK: message streams in its form, and everything that relies on unpromised behaviour.
 
-Each leaning says why; `tests/transport/test_sdk.py` fails where the SDK moves.
+Each such reliance says why; `tests/transport/test_sdk.py` fails if the SDK changes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ it offers no way to set; 4 KiB of that are left for what an event is replaced by
 
 
 class MessageStream:
-    """A stream that is closed when its block is left."""
+    """A stream that is closed when its block exits."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,7 +58,7 @@ class MessageWriter(MessageStream):
 
         Raises:
             anyio.ClosedResourceError: Closed here.
-            anyio.BrokenResourceError: Nobody reads any more.
+            anyio.BrokenResourceError: There is no longer a reader.
         """
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class MessageReader(MessageStream):
         """The next message.
 
         Raises:
-            anyio.EndOfStream: There is none any more.
+            anyio.EndOfStream: There are no more messages.
         """
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class ReadMessage(NamedTuple):
 
 
 def read_message(text: bytes | bytearray) -> ReadMessage | None:
-    """The message that a text is; `None` where it is none."""
+    """The message in a text; `None` if it is not one."""
     try:
         value: object = from_json(text)
         if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 3 and "result" in value:
@@ -171,7 +171,7 @@ def is_cancellation(item: SessionMessage) -> bool:
 
 
 def cancelled_id(message: object) -> object:
-    """The id of the request that a message cancels; `None` where it cancels none."""
+    """The id of the request that a message cancels; `None` if it cancels none."""
     if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
         return (message.params or {}).get("requestId")
     return None

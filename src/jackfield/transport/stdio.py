@@ -1,7 +1,7 @@
 """stdio: a child process, JSON-RPC messages as lines on its stdin and stdout.
 
 Messages are read by the SDK's own receive loop and written by the task that makes the call, without
-tasks or queues between; only a write that the pipe does not take at once is finished by a flusher, so
+tasks or queues in between; only a write that the pipe does not accept immediately is finished by a flusher, so
 that a cancelled caller can never leave half a message on the wire.
 
 Source: MCP 2025-11-25 and 2026-07-28, basic/transports "stdio".
@@ -113,7 +113,7 @@ class _LineReader(MessageReader):
         self._decoder = None if plain else codecs.getincrementaldecoder(config.encoding)(errors)
 
     def stop(self) -> None:
-        """End the stream for whoever reads it."""
+        """End the stream for its reader."""
         if not self._stopped:
             self._stopped = True
             self._pipe.stop()
@@ -218,7 +218,7 @@ class _LineWriter(MessageWriter):
 
         Raises:
             anyio.ClosedResourceError: Closed here.
-            anyio.BrokenResourceError: The server does not read any more.
+            anyio.BrokenResourceError: The server no longer reads.
         """
         if self._closed:
             raise anyio.ClosedResourceError
@@ -267,7 +267,7 @@ class _LineWriter(MessageWriter):
             await self._progress.wait()
 
     async def flush_forever(self) -> None:
-        """Write what did not fit into the pipe at once, in order."""
+        """Write the remaining data to the pipe, in order."""
         while not self._broken:
             await self._work.until(lambda: bool(self._pending))
             try:
