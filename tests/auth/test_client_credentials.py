@@ -137,8 +137,8 @@ async def test_an_assertion_of_the_platform_is_read_each_time(protected: Start, 
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"private_key": "nonsense"}, "is no private key in PEM"),
-        ({"private_key": pem(KEYS["ES256"](), b"passphrase")}, "has no passphrase"),
+        ({"private_key": "nonsense"}, "is not a PEM private key"),
+        ({"private_key": pem(KEYS["ES256"](), b"passphrase")}, "without a passphrase"),
         ({"private_key": pem(KEYS["ES256"]()), "signing_algorithm": "RS256"}, "cannot sign with RS256"),
         ({"private_key_file": Path("/nowhere/key.pem")}, "/nowhere/key.pem cannot be read"),
     ],

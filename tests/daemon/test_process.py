@@ -201,7 +201,7 @@ def test_its_lock_file_is_removed(home: Home, kept: KeptSession, tweaked: Tweake
     assert text(kept.call_tool("count")) == "1"
     assert eventually(lambda: not is_running(first.pid), 20)
     assert not is_running(pid)
-    assert "The lock file is gone" in home.log()
+    assert "The lock file was removed" in home.log()
     assert text(kept.call_tool("count")) == "2"
 
 

@@ -140,7 +140,7 @@ async def test_where_it_is_left_alone_whoever_asks_is_told_at_once(watch: Start,
     (tmp_path / "program").unlink()
     kill(owner)
     assert await settled(lambda: owner.state == "lost")
-    with pytest.raises(ServerUnavailableError, match="left alone for now") as caught:
+    with pytest.raises(ServerUnavailableError, match="in cool-down") as caught:
         await owner.ready()
     assert caught.value.sent is False
     assert caught.value.state_lost

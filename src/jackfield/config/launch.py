@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from ..plain import as_strings
 
@@ -21,19 +21,23 @@ _UNDERSTOOD = {
 """With anything else in it, an entry may be wrong in ways that only the models know."""
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """How the program of a server is started."""
+
+    # No dataclass: `dataclasses` imports `inspect`, which a call on a kept session would wait for.
 
     server_name: str
     command: str
-    args: Sequence[str] = field(default=(), repr=False)
-    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    args: Sequence[str] = ()
+    environment: Mapping[str, str] = MappingProxyType({})
     """Variables with their values, which may be secrets."""
     working_dir: Path | None = None
     inherit_environment: bool = False
     inherits_nothing: bool = False
     """It gets nothing of this process's variables: all that it is to have is in `environment`."""
+
+    def __repr__(self) -> str:
+        return f"Launch(server_name={self.server_name!r}, command={self.command!r}, working_dir={self.working_dir})"
 
 
 def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
