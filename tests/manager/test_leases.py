@@ -8,7 +8,7 @@ import signal
 
 import anyio
 import pytest
-from tests.conftest import Unruly, eventually, strays
+from tests.conftest import Pushy, Unruly, eventually, strays
 
 from jackfield import (
     CallHook,
@@ -156,6 +156,29 @@ async def test_a_session_is_never_idle_while_leased_or_in_a_call(unruly: Unruly)
             await asyncio.sleep(0)
         assert (await call).text == "slept", "the lease ended first, the call went on"
         await seen.until(SessionClosed)
+
+
+async def test_a_session_that_lists_its_tools_unasked_when_its_idle_time_ends_is_closed_after_that(
+    pushy: Pushy,
+) -> None:
+    seen = Record()
+    config = pushy("--tells", "--page-delay", "0.5", session=SessionConfig(idle_timeout=0.1))
+    async with MCPClientSessionManager(on_event=seen) as manager:
+        async with manager.open_session(config, key="a") as session:
+            await session.call_tool("work")  # It says that its tools changed.
+        await seen.until(SessionClosed)
+        assert len(pushy.log("tools/list")) == 2
+
+
+async def test_a_session_that_lists_its_tools_unasked_makes_room_after_that(pushy: Pushy, unruly: Unruly) -> None:
+    config = pushy("--tells", "--page-delay", "1")
+    async with MCPClientSessionManager(max_sessions=1) as manager:
+        async with manager.open_session(config, key="a") as session:
+            await session.call_tool("work")
+        while len(pushy.log("tools/list")) < 2:
+            await asyncio.sleep(0.01)
+        async with manager.open_session(unruly(), acquire_timeout=20) as session:
+            assert (await session.call_tool("count")).text == "1"
 
 
 async def test_the_least_recently_used_idle_session_makes_room(unruly: Unruly) -> None:

@@ -93,7 +93,7 @@ class CatalogObserver:
 
         self._catalog.mark_outdated(owner.config)
         try:
-            caller = Caller(owner, lambda _: None)
+            caller = Caller(owner)
             await known_tools(caller, caller.deadline(None))
         except JackfieldError as error:
             owner.log.debug("Its tools could not be listed again: %s", error.message)

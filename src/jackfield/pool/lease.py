@@ -99,7 +99,7 @@ class SessionLease:
         from ..session.session import Session, caller_of
 
         move = None if self._acquire_apart is None else self._move
-        session = (self.session_type or Session)(owner, registry.became_idle, self._hooks, move)
+        session = (self.session_type or Session)(owner, self._hooks, move)
         if self.user is not None:
             self.user.enter(caller_of(session))
         self._held = registry, owner, session
@@ -113,10 +113,10 @@ class SessionLease:
         assert self._acquire_apart
         assert self._held
         _, here, _ = self._held
-        self._apart, registry, owner = await self._acquire_apart()
+        self._apart, _, owner = await self._acquire_apart()
         if here.home is not None:
             here.home.begin(lambda: close_all([here], Cause.RELEASED))
-        return Session(owner, registry.became_idle)
+        return Session(owner)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

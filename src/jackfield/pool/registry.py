@@ -369,6 +369,7 @@ class SessionRegistry:
             news=news,
             may_expire=lambda: slot.is_idle,
             on_change=lambda: self._slot_changed(slot),
+            on_idle=lambda: self.became_idle(slot),
         )
         self._slots.append(slot)
         slot.start()

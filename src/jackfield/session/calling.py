@@ -59,17 +59,15 @@ class Caller:
 
     Args:
         owner: The session.
-        on_idle: Called when its last running request has ended.
     """
 
-    def __init__(self, owner: SessionOwner, on_idle: Callable[[SessionOwner], None]) -> None:
+    def __init__(self, owner: SessionOwner) -> None:
         self.owner = owner
         self.is_released: bool = False
         """Whether the user has left the session."""
         self.news: News = News(owner.news.known)
         """What the user knows of losses."""
         self._name = owner.config.server_name
-        self.on_idle: Callable[[SessionOwner], None] = on_idle
         self.last_record: CallRecord = CallRecord("")
         """What became of the last request that was begun."""
 
@@ -265,7 +263,7 @@ class Caller:
                 connection.drained.set()
             owner.last_used_at = time.time()
             if owner.in_flight == 0:
-                self.on_idle(owner)
+                owner.on_idle()
 
     def timed_out(
         self, method: str, deadline: Deadline, record: CallRecord, attempt: int = 1, *, is_cancelled: bool = True

@@ -55,6 +55,7 @@ class SessionOwner:
         news: What its users know of lost state.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
+        on_idle: Called when the last running request has ended, whoever made it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class SessionOwner:
         news: News | None = None,
         may_expire: Callable[[], bool],
         on_change: Callable[[], None],
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         keep_secret(self, config.sent_values())
         self.config = config
@@ -118,6 +120,7 @@ class SessionOwner:
         """How long its opening took last."""
         self.idle_clock: IdleClock = IdleClock()
         self.may_expire = may_expire
+        self.on_idle = on_idle
         self.opener_process_id: int = os.getpid()
         self.home: Home | None = home_here()
         """The event loop that it lives on; `None` in trio."""

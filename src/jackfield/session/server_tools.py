@@ -98,7 +98,7 @@ def _begin_listing(caller: Caller) -> SharedListing:
     if owner.tasks is None:
         raise owner.ended(sent=False)
     # With a `Caller` of its own, for the first caller may leave the session before the others have their listing.
-    own = Caller(owner, caller.on_idle)
+    own = Caller(owner)
 
     async def fetch(deadline: Deadline) -> ToolListing:
         listing, _ = await fetch_tools(own, deadline)

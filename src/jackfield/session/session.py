@@ -111,12 +111,11 @@ class Session:
     def __init__(
         self,
         owner: SessionOwner,
-        on_idle: Callable[[SessionOwner], None],
         hooks: Sequence[CallHook] = (),
         move: Callable[[], Awaitable[Session]] | None = None,
     ) -> None:
         self._owner = owner
-        self._caller = Caller(owner, on_idle)
+        self._caller = Caller(owner)
         self._hooks = tuple(hooks)
         self._moving = threading.Lock()
         self._move = move
