@@ -1,7 +1,7 @@
 """The table of faults: what is promised for each fault, transport, era and moment.
 
-`docs/reliability.md` is written from it (`python -m tests.reliability.table`), and every cell is played
-against a real server by `test_table.py`.
+`docs/reliability.md` is generated from it (`python -m tests.reliability.table`), and `test_table.py` verifies every
+cell against a real server.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ RETRIED = frozenset({"retried"})
 RENEWED = frozenset({"stream renewed"})
 
 FAULTS = {
-    "crash": "The process dies before it runs the tool (an HTTP server is started again at once)",
-    "ran-and-crash": "The process dies after it ran the tool, before it answers",
+    "crash": "The process dies before it runs the tool (an HTTP server is restarted immediately)",
+    "ran-and-crash": "The process dies after it ran the tool and before it sends the result",
     "down": "An HTTP server dies, and its port refuses connections for 0.3 s",
-    "stall": "The server stops answering, but lives",
-    "cut": "The connection breaks in the middle of an answer",
-    "refuse-stream": "The stream of notifications breaks, and cannot be opened again at first",
+    "stall": "The server stops answering but keeps running",
+    "cut": "The connection breaks in the middle of a response",
+    "refuse-stream": "The notification stream breaks, and the first attempts to reopen it fail",
     "forget": "The server forgets the session id (404)",
     "invalid": "The server does not accept the session id (400)",
-    "401": "HTTP 401, then well",
-    "403": "HTTP 403, then well",
-    "409": "HTTP 409, then well",
-    "429/1": "HTTP 429 with `Retry-After: 1`, then well",
-    "500": "HTTP 500, then well",
-    "503": "HTTP 503, then well",
-    "stubborn": "The server ignores the end of stdin and SIGTERM, and started a helper that does so too",
+    "401": "HTTP 401, then normal responses",
+    "403": "HTTP 403, then normal responses",
+    "409": "HTTP 409, then normal responses",
+    "429/1": "HTTP 429 with `Retry-After: 1`, then normal responses",
+    "500": "HTTP 500, then normal responses",
+    "503": "HTTP 503, then normal responses",
+    "stubborn": "The server ignores the end of stdin and SIGTERM, and has a child process that does the same",
     "banner": "The server prints a banner on stdout",
     "stderr flood": "The server writes 10 MB to stderr",
     "full": "All sessions that `max_sessions` allows are in use",
@@ -215,35 +215,38 @@ CELLS = [(line, one) for one in TABLE for line in one.lines]
 
 INTRODUCTION = """# What happens when a server fails
 
-This page is written from the table that the tests play against real servers (`tests/reliability/`): real
-processes and HTTP servers on loopback, which fail at a chosen moment. Each cell says what the caller gets;
-after each the session, or else the server, is used again, and nothing is left over.
+This page shows the outcome of each kind of fault. It is generated from the table that the tests in `tests/reliability/`
+verify with real processes and HTTP servers on loopback, each of which fails at a chosen moment. After every case, the
+tests use the session, or at least the server, again and check that nothing is leaked.
 
-- **idle**: between two calls; the cell tells of the next call. For *stall* with `liveness_interval` set.
-- **call**: in the middle of a call of a tool that says nothing of itself. **read-only call**: of one that says it is
-  read-only or idempotent. **20 calls**: in the middle of twenty calls at once of a tool that says nothing of itself.
-- **sent** is what the error says of the call: `yes` it was sent and may have taken effect, `no` it was not executed,
-  `perhaps` nobody can know. A call is made again only where it was not executed, or where the tool says that
-  twice does no harm; **ran** is how often the tool really ran.
-- **state lost** is what the result or the error says (`state_lost`) of what the server kept behind the session. A model
-  reads so in the answer's text. With `on_state_lost="refuse"` a result with lost state is a `state_lost` error instead,
-  unless the tool is read-only.
-- *http 2026* and *stdio 2026* speak the protocol of 2026-07-28, the others that of 2025-11-25. The newer one has no
-  sessions over HTTP, so that there nothing can be lost.
+- **moment**: when the fault occurs.
+    - *idle*: between two calls; the row shows the next call. If the server stops answering, `liveness_interval` is set.
+    - *call*: during a call of a tool without annotations.
+    - *read-only call*: during a call of a tool that is annotated as read-only or idempotent.
+    - *20 calls*: during twenty concurrent calls of a tool without annotations.
+- **line**: the transport. *http 2026* and *stdio 2026* use protocol 2026-07-28, the others 2025-11-25. The newer
+  protocol has no sessions over HTTP, so no session state can be lost there.
+- **sent**: the error's `sent`. `yes`: the call was sent and may have taken effect; `no`: it was not executed;
+  `perhaps`: it is impossible to know. A call is repeated only if it was not executed, or if the tool's annotations say that
+  repeating it is safe.
+- **state lost**: the `state_lost` of the result or the error, which says whether the state that the server kept for the
+  session was lost. A model sees this in the text of the result. With `on_state_lost="refuse"`, a result with lost state
+  is a `state_lost` error instead, unless the tool is read-only.
+- **ran**: how often the tool was executed; for twenty calls, the most for any one of them.
 """
 
-STATUS_INTRODUCTION = """## Each HTTP status, in answer to a call, then well
+STATUS_INTRODUCTION = """## A call is answered with an HTTP status once
 
-A JSON-RPC error in the body is the answer to a call only if it has the call's id; then the caller gets it. Otherwise
-the status decides, and the server's words are quoted. *any but the call's*: no body, a web page, text, a JSON-RPC error
-with the id `null` or another.
+A JSON-RPC error in the body is the response to a call only if it has the call's id; the caller then gets that error.
+Otherwise the status determines the outcome, and the error quotes the server's text. *any but the call's*: no body, a
+web page, text, or a JSON-RPC error with the id `null` or another id.
 """
 
 STATUS_RULES_INTRODUCTION = """## What an HTTP status proves
 
-Whoever writes a status may be a proxy that gave up waiting while the tool runs. So only a status that is defined as one
-that precedes execution proves that a call was not executed (`sent`: no). The first row that applies counts. While a
-session is opened nothing of yours was sent, whatever the status.
+A status may come from a proxy that timed out while the tool is still running. Only a status that is defined to precede
+execution therefore proves that a call was not executed (`sent`: no). The first matching row applies. While a session is
+being opened, no call has been sent yet, whatever the status.
 """
 
 SENT = {True: "yes", False: "no", None: "perhaps"}
@@ -268,7 +271,7 @@ def _rendered_rules() -> list[str]:
     """`STATUS_RULES` as a table."""
     lines = [
         STATUS_RULES_INTRODUCTION,
-        "| status | given | error | sent | state lost | source |",
+        "| status | condition | error | sent | state lost | source |",
         "|---|---|---|---|---|---|",
     ]
     meanings = {
@@ -295,10 +298,10 @@ def _rendered_rules() -> list[str]:
 
 
 def _rendered_statuses() -> list[str]:
-    """`STATUS_TABLE`, and how a tool that says nothing of itself and one that is read-only fare."""
+    """`STATUS_TABLE`: the outcome for a tool without annotations and for a read-only tool."""
     lines = [
         STATUS_INTRODUCTION,
-        "| status | answer | line | the caller gets | sent | of a read-only tool | state lost |",
+        "| status | answer | line | the caller gets | sent | for a read-only tool | state lost |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in STATUS_TABLE:
@@ -321,7 +324,7 @@ def _rendered_row(one: Row) -> str:
     expected = one.expected
     got = " or ".join(word if word == "result" else f"`{word}`" for word in expected.got.split(" or "))
     if one.when == "closing":
-        got = "a clean end"
+        got = "a clean shutdown"
     sent = "" if expected.got == "result" else SENT[expected.sent]
     if one.when == "20 calls" and sent:
         sent = "yes or perhaps"
