@@ -227,8 +227,8 @@ tests use the session, or at least the server, again and check that nothing is l
 - **line**: the transport. *http 2026* and *stdio 2026* use protocol 2026-07-28, the others 2025-11-25. The newer
   protocol has no sessions over HTTP, so no session state can be lost there.
 - **sent**: the error's `sent`. `yes`: the call was sent and may have taken effect; `no`: it was not executed;
-  `perhaps`: it is impossible to know. A call is repeated only if it was not executed, or if the tool's annotations say that
-  repeating it is safe.
+  `perhaps`: it is impossible to know. A call is repeated only if it was not executed, or if the tool's annotations say
+  that repeating it is safe.
 - **state lost**: the `state_lost` of the result or the error, which says whether the state that the server kept for the
   session was lost. A model sees this in the text of the result. With `on_state_lost="refuse"`, a result with lost state
   is a `state_lost` error instead, unless the tool is read-only.
