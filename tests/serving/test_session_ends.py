@@ -180,6 +180,14 @@ async def test_bounds_of_requests(engine: Engine) -> None:
         assert await status_of_call(sessions[0], both.a) == 200
 
 
+async def test_a_call_that_was_answered_does_not_count_against_the_next(engine: Engine) -> None:
+    async with two(engine, limits=ServingLimits(requests_per_session=1)) as both:
+        session = await both.session()
+        for url in both.urls * 10:
+            await session.call(both.a, "where")
+            await session.call(url, "where")
+
+
 async def test_handlers_of_notifications_are_bounded_and_end_with_the_session(engine: Engine) -> None:
     told: list[str] = []
 

@@ -31,7 +31,8 @@ class PostgresReleases:
         self._statement = statement
         self._waiting: list[tuple[Noted, asyncio.Future[bool]]] = []
         self._is_due = asyncio.Event()
-        self._is_running = False
+        self._runs = 0
+        """One for each application of this process that has the store open."""
 
     async def release(self, noted: Noted) -> bool:
         """Remove a call; whether it was there.
@@ -39,7 +40,7 @@ class PostgresReleases:
         Raises:
             StoreUnavailableError: The server cannot be reached; the call may have been removed.
         """
-        if not self._is_running:
+        if not self._runs:
             raise StoreUnavailableError("A call was not released: the store is not open.", sent=False)
         removed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((noted, removed))
@@ -48,9 +49,11 @@ class PostgresReleases:
 
     async def run(self) -> None:
         """Do it until cancelled."""
-        self._is_due = asyncio.Event()
-        self._is_running = True
-        batch = self._waiting = []
+        if not self._runs:
+            # Of this event loop.
+            self._is_due, self._waiting = asyncio.Event(), []
+        self._runs += 1
+        batch: list[tuple[Noted, asyncio.Future[bool]]] = []
         try:
             while True:
                 await self._is_due.wait()
@@ -58,10 +61,11 @@ class PostgresReleases:
                 batch, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
                 if not self._waiting:
                     self._is_due.clear()
-                await self._remove(batch)
+                if batch:
+                    await self._remove(batch)
         finally:
-            self._is_running = False
-            for _, removed in [*batch, *self._waiting]:
+            self._runs -= 1
+            for _, removed in batch if self._runs else [*batch, *self._waiting]:
                 _end(removed, StoreUnavailableError("A call was not released: the store was closed.", retryable=True))
 
     async def _remove(self, batch: list[tuple[Noted, asyncio.Future[bool]]]) -> None:

@@ -42,7 +42,7 @@ _RESUMABLE_FROM = "2025-11-25"
 _MAX_URI_CHARS = 4096
 
 _PAUSES = (0.01, 0.03, 0.1)
-"""Seconds after which a request whose id is in use is looked at again."""
+"""Seconds after which a request is tried again whose id is in use, or in whose session too many run."""
 
 
 class Requests:
@@ -114,12 +114,12 @@ class Requests:
 
     async def _claimed(self, session_id: str, principal: Principal | None, call: RunningCall) -> SessionRecord | None:
         """Claim a call. A client gets an answer a moment before the store knows that its request has ended, and may use
-        the same id again immediately."""
+        the same id, or send as many requests as may run, immediately."""
         sessions, limits = self._instance.sessions, self._instance.limits
         for pause in _PAUSES:
             try:
                 return await sessions.claim(session_id, principal, call, limits)
-            except RequestRunsError:
+            except (RequestRunsError, ServingLimitError):
                 await anyio.sleep(pause)
         return await sessions.claim(session_id, principal, call, limits)
 

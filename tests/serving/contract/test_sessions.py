@@ -163,6 +163,19 @@ async def test_one_of_many_claims_at_once_wins(engine: Engine) -> None:
         assert await backends[1].sessions.claim("s1", None, call('"1"'), LIMITS) is not None
 
 
+async def test_two_applications_in_one_process_share_a_store(engine: Engine) -> None:
+    backend = engine.backend()
+    async with backend.sessions.open(ttl=60.0):
+        await backend.sessions.create(record(), LIMITS)
+        await backend.sessions.claim("s1", None, call("1"), LIMITS)
+        async with backend.sessions.open(ttl=60.0):
+            await backend.sessions.claim("s1", None, call("2"), LIMITS)
+            with anyio.fail_after(5):
+                assert await backend.sessions.release("s1", call("2"))
+        with anyio.fail_after(5):
+            assert await backend.sessions.release("s1", call("1"))
+
+
 async def test_a_released_id_can_be_claimed_again(engine: Engine) -> None:
     async with engine.two() as (one, other):
         await one.sessions.create(record(), LIMITS)
