@@ -81,5 +81,5 @@ def test_values_of_options_take_their_types_without_pydantic(scene: Command) -> 
     assert len(scene("find", "file", "--limit", "2", "--json").json) == 2
     wrong = scene("find", "file", "--limit", "two")
     assert wrong.exit_code == 2
-    assert "'two' is no whole number" in wrong.stderr
+    assert "'two' is not a whole number" in wrong.stderr
     assert scene("list", "--config", "a", "--config", "b").exit_code == 3
