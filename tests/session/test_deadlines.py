@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import pytest
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.types import Tool, ToolAnnotations
-from tests.conftest import Pushy
+from tests.conftest import MARK, TOKEN, Pushy, strays
 
 from jackfield import (
     CallHook,
@@ -29,6 +30,7 @@ from jackfield import (
     SessionConfig,
     SessionTerminatedError,
     SessionTimeoutError,
+    StdioConfig,
     ToolCall,
     UnknownToolError,
     create_toolkit,
@@ -264,6 +266,46 @@ async def test_acquire_timeout_covers_opening(pushy: Pushy, private: bool) -> No
                 await lease.__aenter__()
             assert time.monotonic() - started < 5
             assert caught.value.sent is False
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("private", [True, False])
+def test_a_caller_whose_time_is_over_does_not_wait_for_the_session_to_close(private: bool, backend: str) -> None:
+    config = StdioConfig(
+        server_name="slow",
+        command="sleep",
+        args=["1000"],
+        environment={MARK: TOKEN},
+        session=SessionConfig(close_timeout=5),
+    )
+
+    async def main() -> None:
+        manager = MCPClientSessionManager()  # Not entered: nothing is kept.
+        lease = manager.open_session(config, key=None if private else "k", acquire_timeout=0.3)
+        with pytest.raises(SessionTimeoutError, match=r"was not open within 0\.3 s"):
+            await lease.__aenter__()
+        assert [info.state for info in manager.sessions()] == ["closing"]
+        del lease, manager
+        gc.collect()
+        while strays():
+            await anyio.sleep(0.05)
+
+    anyio.run(main, backend=backend)
+
+
+async def test_leaving_the_manager_waits_for_sessions_that_were_not_open_in_time(nothing_left: None) -> None:
+    config = StdioConfig(
+        server_name="slow",
+        command="sleep",
+        args=["1000"],
+        environment={MARK: TOKEN},
+        session=SessionConfig(close_timeout=2),
+    )
+    async with MCPClientSessionManager() as manager:
+        with pytest.raises(SessionTimeoutError):
+            await manager.open_session(config, acquire_timeout=0.3).__aenter__()
+        assert len(strays()) == 1
+    assert strays() == []
 
 
 async def test_room_and_opening_share_acquire_timeout(pushy: Pushy, own_clock: Callable[[], float]) -> None:

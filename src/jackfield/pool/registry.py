@@ -181,18 +181,20 @@ class SessionRegistry:
         try:
             with deadline.scope() as scope:
                 await self._wait_until_open(slot)
-            if scope.cancelled_caught:
-                raise SessionTimeoutError(
-                    f"Server {config.server_name!r} was not open within {deadline.seconds:g} s.",
-                    server_name=config.server_name,
-                    seconds=deadline.seconds,
-                    sent=False,
-                    retryable=True,
-                    hint="Raise acquire_timeout, which covers waiting for room, opening and recovery.",
-                )
         except BaseException:
             await self.release(slot, holder, user)
             raise
+        if scope.cancelled_caught:
+            # Its own task closes it, and the caller's time is over.
+            self._give_back(slot, holder, user)
+            raise SessionTimeoutError(
+                f"Server {config.server_name!r} was not open within {deadline.seconds:g} s.",
+                server_name=config.server_name,
+                seconds=deadline.seconds,
+                sent=False,
+                retryable=True,
+                hint="Raise acquire_timeout, which covers waiting for room, opening and recovery.",
+            )
         self._end_deadlock()
         return slot
 
@@ -213,11 +215,18 @@ class SessionRegistry:
         assert isinstance(slot, SessionSlot)
         if self.is_of_parent:
             return
+        if self._give_back(slot, holder, user):
+            await close_all([slot], Cause.RELEASED)
+
+    def _give_back(self, slot: SessionSlot, holder: object, user: SessionUser | None) -> bool:
+        """End a lease, and begin to close a session that nobody keeps; returns whether it is such a session."""
         if user is not None:
             slot.leases_of[user] -= 1
         self._unlease(slot, holder)
-        if slot.leases == 0 and (slot.key is None or not self.keeps_idle):
-            await close_all([slot], Cause.RELEASED)
+        is_unkept = slot.leases == 0 and (slot.key is None or not self.keeps_idle)
+        if is_unkept:
+            slot.request_close(Cause.RELEASED)
+        return is_unkept
 
     def became_idle(self, slot: SessionOwner) -> None:
         """Start the idle clock if the session is not leased and no call is running."""
