@@ -138,16 +138,17 @@ async def test_a_redis_cluster_is_refused(own_redis: Callable[..., RedisServer])
             pass
 
 
-async def test_where_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("package", ["hiredis", "redis"])
+async def test_where_a_package_is_missing(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     names = ("RedisBackend", "RedisClient", "RedisSessionStore", "RedisStreamManager")
     for module in [
-        name for name in sys.modules if name == "redis" or name.startswith(("redis.", "jackfield.serving.redis"))
+        name for name in sys.modules if name == package or name.startswith((f"{package}.", "jackfield.serving.redis"))
     ]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, package, None)
     for name in names:
         monkeypatch.delitem(vars(jackfield.serving), name, raising=False)
-        with pytest.raises(ConfigError, match=f"{name} needs the package 'redis'") as caught:
+        with pytest.raises(ConfigError, match=f"{name} needs the package '{package}'") as caught:
             getattr(jackfield.serving, name)
         assert "pip install 'jackfield[redis]'" in str(caught.value.hint)
     with pytest.raises(AttributeError, match="no_such_name"):

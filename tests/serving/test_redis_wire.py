@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
 from redis.asyncio.connection import Connection
 from tests.serving.redis_server import RedisServer
 
-from jackfield.serving.redis_wire import RedisWire, RefusedError
+from jackfield.serving.redis_wire import RedisWire, RefusedError, text_of
 
 REPLIES = b"*3\r\n$4\r\n\r\n\r\n\r\n:-12\r\n*2\r\n$-1\r\n*-1\r\n+OK\r\n$0\r\n\r\n*0\r\n-WRONGTYPE no list\r\n"
 READ = [["\r\n\r\n", -12, [None, None]], "OK", "", []]
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncGenerator[RedisWire]:
-    connection = Connection(host="127.0.0.1", port=port, protocol=2)
+async def connected(port: int, **options: Any) -> AsyncGenerator[RedisWire]:
+    connection = Connection(host="127.0.0.1", port=port, protocol=2, **options)
     await connection.connect()
     try:
         yield RedisWire(connection)
@@ -68,12 +69,30 @@ async def test_replies_in_any_pieces(size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        (b"\xc3\xa9\xf0\x9f\x98\x80\x00", "\u00e9\U0001f600\x00"),
+        (b"half \xed\xa0\xbd", "half \ud83d"),
+        (b"\xff bin\xc3", "\ufffd bin\ufffd"),
+        (b"\xed\xa0\xbd \xff", "\ud83d \ufffd"),
+    ],
+)
+async def test_text_of_a_reply(stored: bytes, text: str) -> None:
+    async with answering([b"$%d\r\n%b\r\n+OK\r\n" % (len(stored), stored)]) as wire:
+        assert await ask(wire, 2) == [text, "OK"]
+    assert text_of(stored) == text_of(bytearray(stored)) == text
+
+
+@pytest.mark.parametrize(
     ("sent", "error"),
     [
         (b"", "closed the connection"),
         (b"$100\r\nhalf", "closed the connection"),
         (b"HTTP/1.1 400 Bad Request\r\n", "does not answer as a Redis"),
         (b"$many\r\n", "does not answer as a Redis"),
+        (b"*many\r\n", "does not answer as a Redis"),
+        (b":many\r\n", "does not answer as a Redis"),
+        (b"$-2\r\n", "does not answer as a Redis"),
         (b"+OK\r\n+and more\r\n", "and more"),
     ],
 )
@@ -94,3 +113,9 @@ async def test_what_a_redis_answers(redis_server: RedisServer) -> None:
         assert whole == [1, None, "x", ["\r\n", []], "fine", "\r\n" * 1_000_000]
         assert isinstance(refused, RefusedError)
         assert echoed == "\u00e9\u2028"
+
+
+async def test_what_redis_py_said_first_is_settled(redis_server: RedisServer) -> None:
+    async with connected(redis_server.port, db=3, client_name="first") as wire:
+        await wire.ask([[b"SET", b"of-database-3", b"here"]])
+        assert await wire.ask([[b"CLIENT", b"GETNAME"], [b"GETDEL", b"of-database-3"]]) == ["first", "here"]

@@ -1,26 +1,33 @@
 """`RedisWire`: what is said on one connection to a Redis. A batch of commands goes out at once; its replies come back.
 
-redis-py opens the connection: address, TLS, user and database are its business. Then its transport is read here, since
-redis-py reads a reply line by line, each with a coroutine of its own, which costs more than all else that an operation
-does.
-
-Source: the Redis serialization protocol, version 2.
+redis-py opens the connection: address, TLS, user and database are its business. Then its transport is read here, with
+hiredis: redis-py runs several coroutines for each reply, which costs more than hiredis needs to read it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
 
 from .redis_channels import RedisChannels
 
 Command = Sequence[bytes]
+
+# The types of hiredis say one argument, and nothing of what comes back.
+_pack = cast("Callable[[tuple[bytes, ...]], bytes]", cast("Any", hiredis).pack_command)
+
+_INCOMPLETE = object()
+"""Stands for a reply of which more is to come."""
+
+_AS_MUCH_AS_THERE_IS = "jackfield.as-much-as-there-is"
 
 
 class RefusedError(Exception):
@@ -44,7 +51,10 @@ class RedisWire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", writer.transport)
         self._of_redis_py = self._transport.get_protocol()
         self._transport.set_protocol(self)
-        self._received = bytearray()
+        self._reader = hiredis.Reader(
+            replyError=RefusedError, notEnoughData=_INCOMPLETE, encoding="utf-8", errors=_AS_MUCH_AS_THERE_IS
+        )
+        self._received: list[object] = []
         self._replies: asyncio.Future[list[object]] | None = None
         self._expected = 0
         self.is_closed: bool = self._transport.is_closing()
@@ -64,26 +74,21 @@ class RedisWire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what Redis sent, in whatever pieces."""
-        self._received += data
-        # Each reply ends like this: so a large one is not looked at with every piece of it.
-        if not self._received.endswith(b"\r\n"):
+        if self._replies is None:
+            self._fail(_unasked(text_of(data)))
             return
-        replies: list[object] = []
-        position = 0
+        self._reader.feed(data)
         try:
-            while position < len(self._received):
-                reply, position = _reply(self._received, position)
-                replies.append(reply)
-        except _IncompleteError:
-            return
-        except ValueError:
+            while (reply := self._reader.gets()) is not _INCOMPLETE:
+                self._received.append(reply)
+        except hiredis.ProtocolError:
             self._fail(ConnectionError("it does not answer as a Redis does"))
             return
-        if len(replies) < self._expected:
+        if len(self._received) < self._expected or self._reader.has_data():
             return
-        self._received.clear()
-        if self._replies is None or len(replies) > self._expected:
-            self._fail(ConnectionError(f"it said what it was not asked for: {replies[-1]!s:.100}"))
+        replies, self._received = self._received, []
+        if len(replies) > self._expected:
+            self._fail(_unasked(replies[-1]))
         elif not self._replies.done():
             self._replies.set_result(replies)
         self._replies = None
@@ -135,54 +140,25 @@ class RedisLine:
                 await connection.disconnect(nowait=True)
 
 
-class _IncompleteError(Exception):
-    """More is to come."""
-
-
 def _packed(commands: Sequence[Command]) -> bytes:
-    parts: list[bytes] = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for argument in command:
-            parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
-    return b"".join(parts)
+    return b"".join([_pack(tuple(command)) for command in commands])
 
 
-def _reply(received: bytearray, start: int) -> tuple[object, int]:
-    """The reply that begins there, and where it ends."""
-    end = received.find(b"\r\n", start)
-    if end < 0:
-        raise _IncompleteError
-    line, position = received[start + 1 : end], end + 2
-    match chr(received[start]):
-        case "$":
-            if (size := int(line)) < 0:
-                return None, position
-            end = position + size
-            if len(received) < end + 2:
-                raise _IncompleteError
-            return text_of(received[position:end]), end + 2
-        case "*":
-            if (count := int(line)) < 0:
-                return None, position
-            items: list[object] = []
-            for _ in range(count):
-                item, position = _reply(received, position)
-                items.append(item)
-            return items, position
-        case ":":
-            return int(line), position
-        case "+":
-            return text_of(line), position
-        case "-":
-            return RefusedError(text_of(line)), position
-        case _:
-            raise ValueError("not a reply")
+def _unasked(said: object) -> ConnectionError:
+    return ConnectionError(f"it said what it was not asked for: {said!s:.100}")
 
 
 def text_of(value: bytes | bytearray) -> str:
-    """What was stored as text; of anything else, as much of it as there is."""
+    """What was stored as text, with halves of surrogate pairs; of anything else, as much of it as there is."""
+    return value.decode("utf-8", _AS_MUCH_AS_THERE_IS)
+
+
+def _as_much_as_there_is(error: UnicodeError) -> tuple[str | bytes, int]:
     try:
-        return value.decode("utf-8", "surrogatepass")
+        return codecs.lookup_error("surrogatepass")(error)
     except UnicodeDecodeError:
-        return value.decode("utf-8", "replace")
+        return codecs.replace_errors(error)
+
+
+# hiredis takes the name of a handler, not the handler.
+codecs.register_error(_AS_MUCH_AS_THERE_IS, _as_much_as_there_is)
