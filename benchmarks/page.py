@@ -1,4 +1,4 @@
-"""`docs/benchmarks.md`, written from the results. What it says of figures it takes from the figures."""
+"""`docs/benchmarks.md`, generated from the results. All figures in its text come from the results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OTHERS: dict[str, list[str]] = {
     "jackfield_autogen": ["autogen"],
     "jackfield_ag2": ["ag2"],
 }
-"""What else gives a framework its tools."""
+"""Other sources of tools for each framework."""
 
 RANKINGS = {
-    "jackfield": "Jackfield, by words",
-    "jackfield_meaning": "Jackfield, and by meaning",
+    "jackfield": "Jackfield, words only",
+    "jackfield_meaning": "Jackfield, words and meaning",
     "fastmcp": "fastmcp's BM25",
     "plain": "plain BM25",
 }
@@ -46,7 +46,7 @@ def rendered(results: Results) -> str:
 
 
 def head(results: Results) -> str:
-    """What it is, where it was measured, how to read it."""
+    """Purpose, machine and versions, and how to read the figures."""
     about = results.about
     machine, versions = about["machine"], about["versions"]
     ours = versions[""]
@@ -54,37 +54,40 @@ def head(results: Results) -> str:
     for environment, found in versions.items():
         if name := DISTRIBUTIONS.get(environment):
             rows.append([f"{name} {found[name]}", f"mcp {found['mcp']}", _rest(found, ("mcp", name))])
-    busy = "It was a short run, of a few rounds. " if about["short"] else ""
+    busy = "This was a short run of a few rounds. " if about["short"] else ""
     if about.get("busy_percent", 0) > 20:
-        busy += "**Others were at work on the machine**, so that times are long and spreads wide."
+        busy += "**The machine was shared with other work**, so times are long and spreads are wide."
     return f"""
 # Benchmarks
 
-What Jackfield costs over the SDK that it stands on, and what others cost. One command measures it and writes this
-page:
+The cost of Jackfield compared with the SDK that it builds on, and the cost of other clients. One command measures
+everything and generates this page:
 
 ```console
 $ make bench
 ```
 
-It installs the others in environments of their own (the first time only, which takes some minutes more), measures, and
-keeps [all figures](../benchmarks/results.json): medians, the middle half of what was measured, and how often.
+It installs each other client in a separate environment (on the first run only, which takes a few minutes longer),
+measures, and stores [all figures](../benchmarks/results.json): medians, the middle half of the values, and their
+number.
 
 Measured on {about["date"]} on {machine["cores"]} cores ({machine["processor"]}) with {machine["memory_gb"]} GB,
 {machine["system"]}, in {about["minutes"]:g} minutes. {busy}
 
 {table(["", "SDK", "with"], rows)}
 
-- **A ratio is to the raw SDK**: the same job written by hand on `mcp` in the same environment, measured in the same
-  round. 1.05 is five percent more. In each round everybody has a turn, so that a slow moment of the machine hits all; a
-  cell has the median of the rounds' ratios, and their middle half.
-- What needs the SDK 1.x is compared with the raw SDK 1.x of its environment; a second table has all to one base, the
-  raw SDK of ours. The servers are the same for all, and so is the protocol, 2025-11-25, unless a row says otherwise.
-- The others are used as [their documentation begins](../benchmarks/peers/drivers), but so that a session ends with its
-  block (fastmcp with `keep_alive=False`, AG2's manager with `exit_stack.aclose()`). LangChain's `get_tools()` opens the
-  server again for each call.
-- Not all do the same in a call. Jackfield checks the arguments, bounds the answer and follows what becomes of the
-  session; a framework's tool makes messages of the answer. [What each does](migrating.md#what-was-seen) is tried, too.
+- **Ratios are relative to the raw SDK**: the same job written by hand on `mcp` in the same environment, measured in the
+  same round. 1.05 means five percent more. Every client takes a turn in each round, so a slow moment of the machine
+  affects all of them. A cell shows the median of the rounds' ratios and, in parentheses, their middle half.
+- Clients that need the SDK 1.x are compared with the raw SDK 1.x in their environment. A second table compares all
+  clients with one base, the raw SDK in Jackfield's environment. All clients use the same servers and, unless a row says
+  otherwise, the same protocol, 2025-11-25.
+- The other clients are used as [their documentation introduces them](../benchmarks/peers/drivers), except that a
+  session must end with its block (fastmcp with `keep_alive=False`, AG2's manager with `exit_stack.aclose()`).
+  LangChain's `get_tools()` reopens the server for each call.
+- A call does not do the same work in every client. Jackfield checks the arguments, limits the size of the result and
+  monitors the session; a framework's tool converts the result into messages. [The behaviour of each
+  client](migrating.md#what-was-seen) is tested as well.
 """
 
 
@@ -101,15 +104,15 @@ def warm(results: Results) -> str:
     titles = [short(row) for row in rows]
     one_base = ""
     if RAW_1.name in rows[0].cells:
-        one_base = f"All to one base:\n\n{to_one_base(rows, titles, [RAW_1, *CONTESTANTS])}"
+        one_base = f"All relative to one base:\n\n{to_one_base(rows, titles, [RAW_1, *CONTESTANTS])}"
     return f"""
 ## A call on an open session
 
-A short text there and back, fifty of them at once, an answer of 1 MB.
+A short text sent and returned, fifty such calls concurrently, and a result of 1 MB.
 
 {verdict(rows)}
 
-![Ratios to the raw SDK for six kinds of calls, of Jackfield and the others.](images/benchmarks/warm-call.svg)
+![Ratios to the raw SDK for six kinds of calls, for Jackfield and the other clients.](images/benchmarks/warm-call.svg)
 
 {to_own_base(rows, titles, CONTESTANTS)}
 
@@ -117,7 +120,7 @@ A short text there and back, fifty of them at once, an answer of 1 MB.
 
 ### In the newer protocol
 
-2026-07-28, which the SDK 1.x does not speak.
+The protocol of 2026-07-28, which the SDK 1.x does not support.
 
 {verdict(newest)}
 
@@ -128,7 +131,7 @@ A short text there and back, fifty of them at once, an answer of 1 MB.
 
 
 def bare(results: Results) -> str:
-    """What a client itself costs."""
+    """The cost of the client alone."""
     rows = results.of("bare")
     if not rows:
         return ""
@@ -147,9 +150,9 @@ def bare(results: Results) -> str:
     return f"""
 ### On a server that costs next to nothing
 
-A server without the SDK answers in a fraction of the time that a client takes, so that a call's time is the client's
-own. CPU is that of the client's process. Jackfield's columns are ratios to the raw SDK's `ClientSession`, round by
-round, which checks no arguments.{_when(results)}
+A server written without the SDK answers in a fraction of the time that a client needs, so the time of a call is almost
+entirely the client's. CPU is the CPU time of the client's process. Jackfield's columns are ratios, round by round, to
+the raw SDK's `ClientSession`, which does not check arguments.{_when(results)}
 
 {table(["10 B", "raw SDK", "Jackfield", "raw SDK, CPU", "Jackfield, CPU"], lines)}
 """
@@ -157,7 +160,7 @@ round, which checks no arguments.{_when(results)}
 
 def _when(results: Results) -> str:
     date = results.about.get("bare_date")
-    return f"\nMeasured on {date} beside other work: times spread widely, CPU tells more." if date else ""
+    return f"\nMeasured on {date} on a shared machine: times vary widely, CPU is more reliable." if date else ""
 
 
 def _through_frameworks(rows: Sequence[Row]) -> str:
@@ -174,10 +177,10 @@ def _through_frameworks(rows: Sequence[Row]) -> str:
     return f"""
 ### Through a framework
 
-The same calls by a tool of LangChain, by a workbench of AutoGen, by a tool of AG2: ours, and what else the framework
-can be given. All to one base, the raw SDK of our environment.
+The same calls through a LangChain tool, an AutoGen workbench and an AG2 tool: with Jackfield's adapter and with the
+alternatives for the same framework. All relative to one base, the raw SDK in Jackfield's environment.
 
-{ahead_of("our adapter for the same framework", found)}
+{ahead_of("Jackfield's adapter for the same framework", found)}
 
 {table(["", *(short(row) for row in rows)], lines)}
 """
@@ -193,7 +196,7 @@ def opening(results: Results) -> str:
     titles = [row.name for row in single]
     one_base = ""
     if RAW_1.name in single[0].cells:
-        one_base = f"All to one base:\n\n{to_one_base(single, titles, [RAW_1, *CONTESTANTS])}"
+        one_base = f"All relative to one base:\n\n{to_one_base(single, titles, [RAW_1, *CONTESTANTS])}"
     recovered = [
         [row.name, duration(row.cells["start"].value), duration(row.cells["recovery"].value)]
         for row in results.of("recovery")
@@ -201,9 +204,10 @@ def opening(results: Results) -> str:
     return f"""
 ## Opening
 
-A session is opened with a server that starts in a moment (over HTTP: that runs), a tool is called, it is closed.
-Over HTTP most of it is loading the system's certificate authorities, some 20 ms: Jackfield does that once a process,
-the others with each session. The first session of each, which loads libraries, too, is not counted.
+Open a session with a server that starts immediately (over HTTP: that is already running), call a tool, and close the
+session. Over HTTP, most of the time is spent on loading the system's certificate authorities, about 20 ms: Jackfield
+does this once per process, the others once per session. The first session of each client, which also loads libraries,
+is not counted.
 
 {verdict(single)}
 
@@ -213,8 +217,8 @@ the others with each session. The first session of each, which loads libraries, 
 
 ### Many servers
 
-Servers that need {results.about["start_delay"]:g} s each to start, until the tools of all are listed. The raw SDK opens
-them side by side, each in a task of its own, which one has to write.
+The time to open servers that take {results.about["start_delay"]:g} s each to start, until the tools of all servers are
+listed. With the raw SDK, hand-written code opens them concurrently, each in its own task.
 
 {verdict(several)}
 
@@ -224,8 +228,8 @@ them side by side, each in a task of its own, which one has to write.
 
 ### After a crash
 
-A server is killed: the time until the next call has its result, next to what the same server needs from its start to
-its first result. [Who else opens it again](migrating.md#failures).
+After a server is killed: the time until the next call returns its result, compared with the time that the same server
+needs from its start to its first result. [Which other clients reopen a session](migrating.md#failures).
 
 {table(["", "start to first result", "killed to next result"], recovered)}
 """
@@ -244,21 +248,23 @@ def whole(results: Results) -> str:
     return f"""
 ## Whole processes
 
-`python -c 'import ...'`; and a script that opens a session, calls a tool once, prints the result and closes.
+`python -c 'import ...'`, and a script that opens a session, calls a tool once, prints the result and closes the
+session.
 
 {verdict([importing, job])}
 
 {to_own_base([importing, job], ["import", "one call"], CONTESTANTS)}
 
-- `import jackfield` loads next to nothing; what a session needs is loaded with the first one: {times(session.ratio)} of
-  `import mcp`.
-- The command [`jackfield call`](cli.md) takes {times(command.ratio)} of the script on the raw SDK; of a session that
-  `jackfield open` keeps, {times(kept.cells["command"].ratio)}: {duration(kept.cells["command"].value)}.
+- `import jackfield` loads almost nothing; the first session loads what it needs, in {times(session.ratio)} of the time
+  of `import mcp`.
+- The command [`jackfield call`](cli.md) takes {times(command.ratio)} of the time of the script on the raw SDK. On a
+  session that `jackfield open` keeps, it takes {times(kept.cells["command"].ratio)}:
+  {duration(kept.cells["command"].value)}.
 
-Commands that need no server, with a catalog of 20 servers and 500 tools; the ratio is to `python -c pass`, which takes
+Commands that need no server, with a catalog of 20 servers and 500 tools. The ratio is to `python -c pass`, which takes
 {duration(importing.cells["pass"].value)}:
 
-{table(["", "takes", "ratio"], commands)}
+{table(["", "time", "ratio"], commands)}
 """
 
 
@@ -282,14 +288,14 @@ def ending(results: Results) -> str:
     return f"""
 ## The end of sessions
 
-How long it takes to close a server that ignores the end of its stdin and SIGTERM, everybody with their own defaults:
+The time to close a server that ignores the end of its stdin and SIGTERM, with each client's defaults:
 
 {table(["", *(row.name for row in closing)], closed)}
 
 {below}
 
-What a process holds after so many times opening, calling and closing that it did not hold before (what is loaded by the
-first few is not counted):
+What a process still holds after many cycles of opening, calling and closing, in addition to what it held before (what
+the first few cycles load is not counted):
 
 {table(["", *(row.name for row in left)], over)}
 """
@@ -325,18 +331,19 @@ def finding(results: Results) -> str:
     return f"""
 ## Finding tools
 
-How often the [router's search](routing.md) finds a tool that serves a query; the data, and how the search was tuned,
-stand in [the benchmark's own page](../benchmarks/routing/README.md). By meaning needs the extra `embedding`.
+How often the [router's search](routing.md) finds a tool that serves the query. [The benchmark's own
+page](../benchmarks/routing/README.md) describes the data and how the search was tuned. Search by meaning needs the
+extra `embedding`.
 
 {tables}
 
-What a query takes:
+Time per query:
 
 {table(["", *(RANKINGS[name] for name in there)], lines)}
 
-Tokens in the prompt (o200k) for {prompt.name}: all definitions {every:,.0f}; the router's two tools {routed:,.0f}, one
-part in {every / routed:,.0f}; an answer with its hits {answer:,.0f}. Definitions stand there at every step, an answer
-once; an agent that is given the two tools has a step more to make.
+Tokens in the prompt (o200k) for {prompt.name}: all definitions take {every:,.0f}; the router's two tools take
+{routed:,.0f}, 1/{every / routed:,.0f} of that; a result of `find_tools` takes {answer:,.0f}. Definitions are in the
+prompt at every step, a search result is added once. An agent with the router's two tools needs one more step.
 """
 
 
@@ -355,16 +362,16 @@ def adapters(results: Results) -> str:
     return f"""
 ## What an adapter adds
 
-A warm call through [each adapter](agents.md), to one of the neutral tool on the same session. Frameworks do work of
-their own around every tool (callbacks, tracing, threads): the last column is a bare function around the neutral tool,
-made a tool by the framework's own means.
+The time of a warm call through [each adapter](agents.md), relative to a call of the neutral tool on the same session.
+Frameworks do their own work for every tool call (callbacks, tracing, threads): the last column shows a bare function
+around the neutral tool, turned into a tool with the framework's own means.
 
 {table(["", "adapter", "bare function"], lines)}
 """
 
 
 def serving(results: Results) -> str:
-    """Served sessions: each figure by a command of its own, which takes services."""
+    """Served sessions: each figure has its own command, which needs services."""
     return SERVING.read_text()
 
 

@@ -1,4 +1,4 @@
-"""The part of the page on how cost grows."""
+"""The section of the page on how cost grows."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ GROWTH = (
         "With servers",
         "servers",
         "Seconds and memory against the number of servers.",
-        "Opened at once until the tools of all are listed; and one call by the router, which opens the server that it "
-        "needs, and no other. Memory is that of the client's process.",
+        "All servers opened concurrently, until the tools of all are listed; and one call through the router, which "
+        "opens only the server that it needs. Memory is that of the client's process.",
         {"growth_servers": "time", "growth_servers_memory": "memory, MB"},
     ),
     Part(
         "With tools",
         "tools",
         "Seconds to list, seconds to find, and tokens in the prompt against the number of tools.",
-        "A server of so many tools is opened and listed; one is searched for among so many, by words and meaning; and "
-        "so many tokens stand in the prompt.",
+        "The time to open and list a server with this many tools, the time to find one of them by words and meaning, "
+        "and the tokens in the prompt.",
         {"growth_tools": "to open and list", "growth_tools_find": "to find one", "growth_tools_tokens": "tokens"},
     ),
     Part(
         "With sessions",
         "sessions",
         "Seconds and memory against the number of sessions.",
-        "Sessions with one server over HTTP, opened at once, one a user, until each had a result; then a call on each "
-        "at once. The server is one process, the same for all, and part of the time is its own. Memory is the "
-        "client's.",
+        "Sessions with one server over HTTP, one per user, opened concurrently until each has a result; then one call "
+        "on each, concurrently. The server is one process, the same for all clients, and accounts for part of the "
+        "time. Memory is that of the client's process.",
         {
-            "growth_sessions": "until each had a result",
+            "growth_sessions": "until each has a result",
             "growth_sessions_call": "a call on each",
             "growth_sessions_memory": "memory, MB",
         },
     ),
     Part(
-        "With what is answered",
+        "With the size of results",
         "payload",
-        "Seconds a call against the bytes that it answers.",
-        "A call on an open session that answers so many bytes.",
+        "Seconds per call against the size of the result in bytes.",
+        "A call on an open session with a result of this size.",
         {"growth_payload_stdio": "over stdio", "growth_payload_HTTP": "over HTTP"},
     ),
 )
@@ -75,12 +75,12 @@ TITLES = {
     "jackfield_meaning": "Jackfield",
     "eager": "all definitions",
     "routed": "the router's tools",
-    "answer": "an answer",
+    "answer": "a search result",
 }
 
 
 def growth(results: Results) -> str:
-    """All four."""
+    """All four kinds of growth."""
     if not results.of("growth_servers"):
         return ""
     parts = ["## How cost grows"]
@@ -92,7 +92,7 @@ def growth(results: Results) -> str:
 
 
 def growing(what: str, rows: Sequence[Row]) -> str:
-    """A table with a column for each size; what has a ratio to the raw SDK shows that."""
+    """A table with a column for each size; cells show the ratio to the raw SDK if there is one."""
     if not rows:
         return ""
     lines: list[list[str]] = []
@@ -110,7 +110,7 @@ def _shown(cell: Cell, note: str, name: str, unit: str, notes: list[str]) -> str
         return f"- {noted(note, notes)}"
     if unit != "s":
         return number(cell.value.median) if cell.value and unit == "MB" else _whole(cell)
-    # What has no ratio, for the raw SDK could not do it, is shown in seconds.
+    # Without a ratio, because the raw SDK could not do it, the cell shows seconds.
     return times(cell.ratio) if cell.ratio else duration(cell.value)
 
 

@@ -113,7 +113,7 @@ def ahead(rows: Sequence[Row], names: Mapping[str, str], of: str = OURS.name) ->
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """A list of who is ahead of ours."""
+    """A list of the clients that are faster than Jackfield."""
     names = {RAW.name: "the raw SDK", RAW_1.name: "the raw SDK 1.x", **{one.name: one.title for one in PEERS}}
     return ahead_of("Jackfield", ahead(rows, names))
 
@@ -121,6 +121,6 @@ def verdict(rows: Sequence[Row]) -> str:
 def ahead_of(what: str, found: Mapping[str, Sequence[str]]) -> str:
     """The sentence, and its list."""
     if not found:
-        return f"**Ahead of {what}**, beyond the spread: nobody."
+        return f"**Faster than {what}**, beyond the spread: nobody."
     lines = "\n".join(f"- {name}: {', '.join(who)}" for name, who in found.items())
-    return f"**Ahead of {what}**, beyond the spread (their time, ours being 1):\n\n{lines}"
+    return f"**Faster than {what}**, beyond the spread (their time as a fraction of Jackfield's):\n\n{lines}"
