@@ -25,12 +25,48 @@ from tests.serving.contract.conftest import ENGINES, Engine, memory
 from tests.serving.instances import Session, Talk, talkative, two
 
 from jackfield.serving import serve_sessions
+from jackfield.serving.background import Background
 from jackfield.serving.wire import SHUT_DOWN
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param](request)
+
+
+async def test_no_task_outlives_what_it_uses(caplog: pytest.LogCaptureFixture) -> None:
+    events: list[str] = []
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            events.append("cancelled")
+            with anyio.CancelScope(shield=True):
+                await may_end.wait()
+            events.append("ended")
+
+    async def live() -> None:
+        async with Background().run() as background:
+            background.start(work)
+            await asyncio.sleep(0)
+            events.append("began")
+        events.append("unreachable")
+
+    life = asyncio.create_task(live())
+    await until(lambda: events == ["began", "cancelled"])
+    for _ in range(3):
+        # As by `asyncio.run()` that is interrupted, or a time limit of the program.
+        life.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not life.done()
+    may_end.set()
+    await asyncio.wait([life])
+    assert life.cancelled()
+    assert events == ["began", "cancelled", "ended"]
+    assert not caplog.records
 
 
 async def test_streams_go_on_elsewhere_and_calls_end(engine: Engine) -> None:
@@ -183,6 +219,7 @@ sys.path[:0] = [{root!r}]
 import uvicorn
 from tests.serving.instances import Talk, talkative
 from jackfield.serving import serve_sessions
+from jackfield.serving.background import Background
 app = serve_sessions(talkative(Talk(), "a"), drain_timeout=1.0)
 listener = socket.socket(fileno=int(sys.argv[1]))
 uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])

@@ -30,6 +30,7 @@ class Background:
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[Self]:
         """Own the tasks for a while; at the end they are cancelled, and waited for."""
+        interrupted: asyncio.CancelledError | None = None
         try:
             yield self
         finally:
@@ -38,7 +39,13 @@ class Background:
                 scope.cancel()
             with anyio.CancelScope(shield=True):
                 while self._tasks:
-                    await asyncio.wait(self._tasks)
+                    try:
+                        await asyncio.wait(self._tasks)
+                    except asyncio.CancelledError as error:
+                        # As in a task group: no task outlives what it uses.
+                        interrupted = error
+            if interrupted is not None:
+                raise interrupted
 
     def start(self, function: Callable[[*_Ts], Awaitable[object]], *args: *_Ts) -> None:
         """Run a function in a new task."""

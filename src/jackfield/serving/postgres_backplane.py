@@ -45,7 +45,12 @@ class PostgresBackplane:
         self._suspected: dict[str, float] = {}
         sql = pool.sql
         self._beat = sql("select {s}.beat($1)")
-        self._leave = sql("delete from {s}.instances where instance = $1")
+        # One that leaves calls behind is dead, so that others answer for it.
+        self._leave = sql(
+            "with dead as (update {s}.instances set beat_at = to_timestamp(0) where instance = $1 "
+            "and exists (select from {s}.calls where instance = $1) returning instance) "
+            "delete from {s}.instances where instance = $1 and not exists (select from dead)"
+        )
         self._tell = sql("select {s}.tell($1, $2, $3)")
         self._take = sql("select to_instance, text from {s}.take_messages($1, $2)")
         self._is_alive = sql(

@@ -80,6 +80,26 @@ async def test_who_is_alive(engine: Engine) -> None:
     assert await engine.is_empty()
 
 
+async def test_an_instance_that_leaves_calls_behind_is_dead(shared_engine: Engine) -> None:
+    async with shared_engine.two() as (one, other):
+        await one.sessions.create(record(), LIMITS)
+        here, there = one.sessions.backplane, other.sessions.backplane
+        async with there.join("other", print, nothing):
+            async with here.join("one", print, nothing):
+                # Its handler ignored that the instance was stopped, or the store was away when it ended.
+                await one.sessions.claim("s1", None, call("1", "one"), LIMITS)
+            assert not await there.is_alive("one")
+
+            async def is_dead() -> bool:
+                return list(await there.dead()) == ["one"]
+
+            await until(is_dead)
+            assert await other.sessions.running_on("one") == [("s1", call("1", "one"))]
+            await other.sessions.release("s1", call("1", "one"))
+            await there.bury("one")
+            assert list(await there.dead()) == []
+
+
 @pytest.fixture
 def killed_instance(shared_engine: Engine, nothing_left: None) -> Iterator[subprocess.Popen[str]]:
     """An instance in a process of its own."""
