@@ -70,7 +70,7 @@ async def test_an_open_session_takes_lists_and_mappings(unruly: Unruly) -> None:
             async with session.listen(resource_subscriptions=TEXT):
                 pass
         for call in (session.call_tool("echo", TEXT), session.get_prompt("echo", TEXT)):
-            with pytest.raises(InvalidArgumentsError, match=r'no JSON object: they are "notes"\. Nothing') as caught:
+            with pytest.raises(InvalidArgumentsError, match=r'not a JSON object: they are "notes"\. Nothing') as caught:
                 await call
             assert caught.value.sent is False
 
