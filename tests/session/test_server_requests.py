@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
 import pytest
-from mcp.types import CreateMessageResult, TextContent
-from tests.conftest import Listening, Pushy
+from mcp import MCPError
+from mcp.types import CreateMessageResult, ElicitResult, TextContent
+from tests.conftest import Listening, Pushy, Scripted
 
 from jackfield import (
     Event,
+    JackfieldError,
     LimitReached,
     MCPClientSessionManager,
     ServerConfig,
+    Session,
     SessionCallbacks,
     SessionConfig,
     SessionLost,
@@ -131,3 +134,50 @@ async def test_a_callback_that_ends_by_a_cancellation_costs_what_was_asked(
     assert all(line.endswith("-32603") for line in pushy.log("answer"))
     assert f"The {name} callback failed" in caplog.text
     assert not [event for event in seen if isinstance(event, SessionLost)]
+
+
+FORM = {"mode": "form", "message": "?", "requestedSchema": {"type": "object", "properties": {}}}
+ASKS = {
+    "resultType": "input_required",
+    "requestState": "asked",
+    "inputRequests": {"a": {"method": "elicitation/create", "params": FORM}},
+}
+REQUESTS: dict[str, Callable[[Session], Awaitable[object]]] = {
+    "tools/call": lambda session: session.call_tool("work"),
+    "resources/read": lambda session: session.read_resource("notes://today"),
+    "prompts/get": lambda session: session.get_prompt("greet"),
+}
+
+
+async def fails(*_: Any) -> Any:
+    raise RuntimeError("not now")
+
+
+async def refuses(*_: Any) -> Any:
+    raise MCPError(code=-32042, message="not today")
+
+
+async def declines(*_: Any) -> ElicitResult:
+    return ElicitResult(action="decline")
+
+
+@pytest.mark.parametrize(
+    ("callback", "happened", "log"),
+    [
+        (fails, r"-32603: The client's elicitation callback failed: RuntimeError: not now", True),
+        (refuses, r"-32042: not today", False),
+        (declines, r"it asked for input for more than 10 rounds", False),
+    ],
+)
+@pytest.mark.parametrize("method", REQUESTS)
+async def test_input_that_cannot_be_had_is_an_error_of_the_request(
+    scripted: Scripted, method: str, callback: Any, happened: str, log: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = scripted({method: ASKS}, line="stdio modern", session=SETTINGS)
+    manager = MCPClientSessionManager(callbacks=SessionCallbacks(elicitation=callback))
+    async with manager.open_session(config) as session:
+        with pytest.raises(JackfieldError, match=happened):
+            await REQUESTS[method](session)
+        assert await session.ping() > 0
+        assert session.generation == 1
+    assert ("The elicitation callback failed" in caplog.text) is log

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import anyio
 
 from ..errors import listed
+from .boundary import in_words
 
 if TYPE_CHECKING:
     from types import CoroutineType
@@ -84,15 +85,20 @@ def answering(callback: Callable[_P, Awaitable[_T]], name: str) -> Callable[_P, 
     """The same callback, whose failure costs the server's request and nothing else."""
 
     async def answer(*args: _P.args, **kwargs: _P.kwargs) -> _T | ErrorData:
+        from mcp import MCPError
         from mcp.types import INTERNAL_ERROR, ErrorData
 
         failure = _Failure(name)
         try:
             return await callback(*args, **kwargs)
+        except MCPError as refusal:
+            return refusal.error
         except BaseException as error:
-            if isinstance(error, Exception) or not failure.is_contained(error):
-                raise  # the SDK answers with an exception's own words
-        return ErrorData(code=INTERNAL_ERROR, message=f"The client's {name} callback was cancelled.")
+            # In the newer protocol the SDK would raise it, in a group, from the caller's own request.
+            if not failure.is_contained(error):
+                raise
+            happened = f"failed: {in_words(error)}" if isinstance(error, Exception) else "was cancelled."
+        return ErrorData(code=INTERNAL_ERROR, message=f"The client's {name} callback {happened}")
 
     return answer
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from mcp import MCPError
+from mcp.client import InputRequiredRoundsExceededError
 from mcp.types import METHOD_NOT_FOUND, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
@@ -252,9 +253,9 @@ class Caller:
             raise self._bad_answer(
                 method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
             ) from None
-        except RuntimeError as error:
-            # So the SDK reports structured content that does not fit the tool's own output schema.
-            raise self._bad_answer(method, str(error)) from None
+        except InputRequiredRoundsExceededError:
+            rounds = connection.client.input_required_max_rounds
+            raise self._bad_answer(method, f"it asked for input for more than {rounds} rounds") from None
         finally:
             current_call.reset(token)
             owner.in_flight -= 1
