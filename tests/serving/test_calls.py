@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
 from tests.serving.authorized import until
 from tests.serving.contract.conftest import ENGINES, Engine
@@ -271,3 +272,25 @@ async def test_a_client_that_leaves_does_not_hold_up_its_handler(both: Two) -> N
             await anyio.sleep(30)
     await both.idle()
     assert await session.call(both.b, "where") == "b"
+
+
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["at once", "after a message"])
+async def test_a_failure_that_is_no_exception_is_answered(
+    both: Two, sends: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def panic(ctx: Any, params: Any) -> types.EmptyResult:
+        if sends:
+            await ctx.session.send_progress_notification("t", 1.0, related_request_id=ctx.request_id)
+        raise Panic("It panicked.")
+
+    both.served[0].host.instance.server.add_request_handler("test/panic", types.PaginatedRequestParams, panic)
+    session = await both.session()
+    with anyio.fail_after(10):
+        answer = await session.request(both.a, "test/panic", {"_meta": {"progressToken": "t"}})
+    assert answer["error"]["message"] == "It panicked."
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [Panic]
+    assert await session.call(both.a, "where") == "a"

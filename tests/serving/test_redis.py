@@ -434,25 +434,6 @@ async def test_coming_and_going_listeners_miss_nothing(redis_server: RedisServer
         await backend.streams.delete("s1", ["log"])
 
 
-async def test_what_an_instance_left_running_is_answered(redis_server: RedisServer) -> None:
-    """It left in good order, but the release of a call did not reach the store."""
-    own = prefix()
-    async with opened(RedisBackend(redis_server.url, prefix=own)) as one:
-        async with opened(RedisBackend(redis_server.url, prefix=own)) as other:
-            await other.sessions.create(record(), LIMITS)
-            async with one.sessions.backplane.join("one", print, print):
-                async with other.sessions.backplane.join("other", print, print):
-                    await other.sessions.claim("s1", None, call("1", "other"), LIMITS)
-
-                async def is_dead() -> bool:
-                    return list(await one.sessions.backplane.dead()) == ["other"]
-
-                await until(is_dead)
-                assert await one.sessions.running_on("other") == [("s1", call("1", "other"))]
-                await one.sessions.delete("s1")
-                await one.sessions.backplane.bury("other")
-
-
 async def test_loops_one_after_another(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     backend = RedisBackend(redis_server.url, prefix=prefix())

@@ -14,6 +14,10 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 _Ts = TypeVarTuple("_Ts")
 
+ENDS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""What ends a task from outside. Any other exception is a failure of what it runs, also one that is no `Exception`:
+libraries in Rust raise such ones."""
+
 
 class Background:
     """Tasks of one instance. A failing task is logged and does not affect the others.
@@ -60,7 +64,9 @@ class Background:
                 scope.cancel()
             try:
                 await function(*args)
-            except Exception:
+            except ENDS:
+                raise
+            except BaseException:
                 logger.exception("[MCP] A task of an instance failed; the others go on")
             finally:
                 self._scopes.discard(scope)

@@ -12,7 +12,7 @@ import anyio
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp_types import INTERNAL_ERROR, RequestId
 
-from .background import Background
+from .background import ENDS, Background
 from .errors import ServingLimitError, StoreUnavailableError
 from .outages import HOLD_SECONDS, held
 from .readers import MAX_WAITING, WRITE_SECONDS, LogReader
@@ -113,8 +113,10 @@ class Exchange:
             return error(self._request_id, INTERNAL_ERROR, STORE_LOST)
         except ServingLimitError as reached:
             return error(self._request_id, INTERNAL_ERROR, reached.message)
-        except Exception as failure:
-            details = handler_exception_to_error_data(failure)
+        except ENDS:
+            raise
+        except BaseException as failure:
+            details = handler_exception_to_error_data(failure) if isinstance(failure, Exception) else None
             if details is not None:
                 return error_of(self._request_id, details)
             logger.error("[MCP] A request handler failed", exc_info=failure)
