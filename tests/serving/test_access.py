@@ -342,7 +342,7 @@ async def test_a_server_with_auth_settings_of_its_own_keeps_them() -> None:
         assert (await http.get(health, headers=ann.headers())).status_code == 200
         assert (await ann.request(here, "ping")).status_code == 503
         verifier.failure = None
-    with pytest.raises(ValueError, match="The server was made with `auth` settings of its own: leave out `auth`"):
+    with pytest.raises(ValueError, match="The server was created with its own `auth` settings: omit `auth`"):
         serve_sessions(make(Gate()), auth=verifier)
 
 
