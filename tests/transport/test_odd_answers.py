@@ -14,7 +14,15 @@ import httpx2
 import pytest
 from tests.servers.raw_http import EVENTS, RawServer, at_tool, head, text, whole
 
-from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError, Session
+from jackfield import (
+    AuthenticationError,
+    Event,
+    JackfieldError,
+    MCPClientSessionManager,
+    ServerUnavailableError,
+    Session,
+    SessionLost,
+)
 from jackfield.auth.endpoints import AuthorizationClient
 
 Written = Callable[[dict[str, Any]], bytes]
@@ -303,3 +311,26 @@ async def test_an_authorization_server_is_read_within_bounds_too() -> None:
             await client.send(request)
         with pytest.raises(ServerUnavailableError, match="not compressed with gzip"):
             await client.send(request)
+
+
+async def test_what_one_call_failed_with_is_not_how_the_session_was_lost_later() -> None:
+    async def forbids(server: RawServer, message: dict[str, Any], writer: asyncio.StreamWriter) -> bool | None:
+        if message.get("params", {}).get("name") != "odd":
+            return None
+        writer.write(whole(b"no", 403))
+        return True
+
+    seen: list[Event] = []
+    async with RawServer(forbids, sse=True) as server:
+        manager = MCPClientSessionManager(on_event=seen.append)
+        async with manager.open_session(server.config(retry_attempts=1)) as session:
+            with pytest.raises(AuthenticationError):
+                await session.call_tool("odd")
+            assert server.stream
+            server.stream.close()
+            async with asyncio.timeout(10):
+                while session.generation == 1:
+                    await asyncio.sleep(0.01)
+            assert (await session.call_tool("work")).state_lost
+    lost = next(event.error for event in seen if isinstance(event, SessionLost))
+    assert "was lost: its stream ended" in lost.message

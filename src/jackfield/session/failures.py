@@ -81,7 +81,8 @@ def loss(
         report: Of the connection.
         error: What came out of it, if anything did.
     """
-    if report.failure is not None:
+    # Any other failure is that of one request, and may be long past.
+    if report.failure is not None and report.failure.state_lost:
         return report.failure
     if isinstance(config, StdioConfig):
         exit_code = report.exit_code_now()
