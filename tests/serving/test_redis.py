@@ -380,7 +380,12 @@ async def test_listeners_catch_up_after_a_lost_connection(
                     admin.client_kill_filter(_type="pubsub")
             else:
                 redis.pause()
-                await anyio.sleep(1.0)
+                channels = backend.sessions._client.channels
+
+                async def is_lost() -> bool:
+                    return channels.connected_since is None
+
+                await until(is_lost)
                 redis.resume()
 
             async def has_caught_up() -> bool:
