@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import JackfieldError, SessionTerminatedError, SessionTimeoutError, StateLostError, how_ended, root_cause
+from ..errors import (
+    JackfieldError,
+    ServerUnavailableError,
+    SessionTerminatedError,
+    SessionTimeoutError,
+    StateLostError,
+    how_ended,
+    root_cause,
+)
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport
@@ -81,9 +89,10 @@ def loss(
         report: Of the connection.
         error: What came out of it, if anything did.
     """
-    # Any other failure is that of one request, and may be long past.
-    if report.failure is not None and report.failure.state_lost:
-        return report.failure
+    # Any other failure is that of one request, such as a 403; but a server that is not reached ends its stream, too.
+    failure = report.failure
+    if failure is not None and (failure.state_lost or isinstance(failure, ServerUnavailableError)):
+        return failure
     if isinstance(config, StdioConfig):
         exit_code = report.exit_code_now()
         how = "ended or closed its output" if exit_code is None else how_ended(exit_code)
