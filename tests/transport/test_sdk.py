@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, ListRootsResult
 
-from jackfield.transport.sdk import SSE_EVENT_BYTES, MessageReader, MessageWriter
+from jackfield.transport.sdk import SSE_EVENT_BYTES, MessageReader, MessageWriter, quiet_after_close
 
 trace: ContextVar[str] = ContextVar("trace", default="lost")
 
@@ -72,3 +72,15 @@ def test_the_bound_of_events_over_sse_is_httpx2s_and_cannot_be_set() -> None:
 
 def test_the_bound_of_events_over_streamable_http_can_be_lifted() -> None:
     assert "max_sse_event_size" in inspect.signature(streamable_http_client).parameters
+
+
+def test_what_arrives_after_the_close_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """The logger is the SDK's own; whatever else it reports is shown."""
+    quiet_after_close()
+    logger = inspect.getmodule(streamable_http_client).logger  # type: ignore[union-attr]
+    for error in (anyio.ClosedResourceError(), anyio.BrokenResourceError(), ValueError("odd")):
+        try:
+            raise error
+        except Exception:
+            logger.exception("Error parsing SSE message")
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["odd"]

@@ -50,7 +50,7 @@ from .http_streams import EVENTS, RESUME_SECONDS, AnswerStream, StandingStream, 
 from .records import CallRecord, current_call
 from .report import ConnectionReport, bad_answer
 from .scanning import MessageScanner
-from .sdk import SSE_EVENT_BYTES
+from .sdk import SSE_EVENT_BYTES, quiet_after_close
 
 _SESSION_HEADER = SESSION_HEADER.encode()
 _ANSWER_TYPES = ("application/json", EVENTS)
@@ -70,6 +70,7 @@ _FAILURE = "jackfield_failure"
 @asynccontextmanager
 async def http_transport(config: HttpConfig, report: ConnectionReport) -> AsyncGenerator[tuple[WatchedReader, Any]]:
     """Connect over Streamable HTTP; on exit, send DELETE to the server."""
+    quiet_after_close()
     async with anyio.create_task_group() as tasks:
         transport = _ReportingTransport(config, report, tasks)
         async with (

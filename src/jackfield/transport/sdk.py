@@ -164,6 +164,25 @@ def message_text(item: SessionMessage) -> str:
         raise
 
 
+class _AfterClose(logging.Filter):
+    """Drops the SDK's report, with a traceback, of a message that arrived after its reader was closed.
+
+    Closing a session during an answer is no failure, such as on Ctrl-C; the SDK logs it as "Error parsing SSE message".
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, (anyio.ClosedResourceError, anyio.BrokenResourceError))
+
+
+_after_close = _AfterClose()
+
+
+def quiet_after_close() -> None:
+    """Keep the SDK from reporting messages that arrive after a connection was closed. Costs little if repeated."""
+    logging.getLogger("mcp.client.streamable_http").addFilter(_after_close)  # the same filter is added once only
+
+
 def is_cancellation(item: SessionMessage) -> bool:
     """Whether a message tells that a request is given up. Whoever is out of time must not wait for a hanging server
     to take note of it."""
