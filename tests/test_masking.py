@@ -89,6 +89,12 @@ def test_what_is_plain_is_left(name: str, value: str) -> None:
     assert owner
 
 
+def test_a_usual_account_in_a_url_is_no_token() -> None:
+    keep_secret(owner := Owner(), [("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/app")])
+    assert mask("pip install 'jackfield[postgres]'") == "pip install 'jackfield[postgres]'"
+    assert owner
+
+
 def test_secrets_that_overlap_or_are_cut() -> None:
     keep_secret(owner := Owner(), [("TOKEN", "abcdef-123456"), ("TOKEN", "123456-uvwxyz"), ("TOKEN", "bcdef-1")])
     assert mask("(abcdef-123456-uvwxyz)(abcdef-123456)") == f"({MASK})({MASK})"

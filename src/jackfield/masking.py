@@ -151,6 +151,8 @@ _WORDS = frozenset(
         *("production", "secret", "staging", "testing", "undefined", "warning"),
     }
 )
+# Users without a password in a URL, where there may also be a token: names that would be found everywhere.
+_ACCOUNTS = frozenset({"anonymous", "elastic", "mongodb", "mariadb", "oracle", "postgres", "readonly", "ubuntu"})
 # Numbers, dates, addresses, regions, locales, media types: `10.0.0.1`, `us-east-1`, `en_US.UTF-8`, `text/plain`.
 _PLAIN = re.compile(
     r"[\d\W_]+|[a-z]{2}(-[a-z]{2,12}){1,2}-\d|[a-z]{2}_[A-Z]{2}(\.[\w-]+)?|[a-z]+/[a-z*.+-]+|https?://[\w.-]+(:\d+)?/?"
@@ -296,7 +298,7 @@ def _of_url(value: str) -> Iterator[tuple[str, str]]:
     if password is not None:
         both = f"{unquote(user or '')}:{unquote(password)}"
         yield from (("password", text) for text in (password, unquote(password), b64encode(both.encode()).decode()))
-    elif user is not None:
+    elif user is not None and user.lower() not in _ACCOUNTS:
         yield from (("token", text) for text in (user, unquote(user)))
     for pair in parts.query.split("&"):
         yield pair.partition("=")[0], pair.partition("=")[2] or pair
