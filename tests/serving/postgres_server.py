@@ -38,8 +38,16 @@ class PostgresServer:
         return []
 
     def pause(self) -> None:
-        """Stop it without closing anything: as a host that does not answer."""
-        self._signal(signal.SIGSTOP)
+        """Stop it without closing anything: as a host that does not answer. Returns when all of it stands still."""
+        deadline = time.monotonic() + START_SECONDS
+        stopped: set[psutil.Process] = set()
+        # The main process first: it may have started another one while the list was made.
+        while time.monotonic() < deadline and (moving := [one for one in self._all() if one not in stopped]):
+            for process in moving:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP)
+                    if process.status() == psutil.STATUS_STOPPED:
+                        stopped.add(process)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
