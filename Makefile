@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
 .PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
-	conformance serving-matrix peers dist \
+	conformance gateway-conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -93,6 +93,10 @@ ag2-classic: third-party
 conformance: third-party
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.runner $(ARGS)
 	$(if $(filter-out --write,$(ARGS)),,PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.served $(ARGS))
+
+# The same tests of servers at `jackfield serve`: what passes at a server passes at the gateway in front of it.
+gateway-conformance: third-party
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.conformance.gateway $(ARGS)
 
 # Instances of a served server are killed, stalled and restarted while clients call; a tenth of it is in `unit`.
 serving-matrix: $(STAMP)

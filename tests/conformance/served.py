@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,22 +50,45 @@ SETTINGS = [
 
 
 @dataclass(frozen=True)
+class Checks:
+    """What the tests said of a server in one revision of the protocol."""
+
+    scenarios: int
+    passed: int
+    """Checks; one that is made several times counts each time."""
+    statuses: Mapping[str, str]
+    """The worst status of each check, by scenario and check."""
+    told: Mapping[str, str]
+    """What was said of each check that failed or that was warned of."""
+    output: str
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What was said of each check that failed."""
+        return self._with_status("FAILURE")
+
+    @property
+    def warned(self) -> dict[str, str]:
+        """What was said of each check that was warned of."""
+        return self._with_status("WARNING")
+
+    def _with_status(self, status: str) -> dict[str, str]:
+        return {check: self.told[check] for check, found in self.statuses.items() if found == status}
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What the tests said of one setting in one revision of the protocol."""
 
     setting: Setting
     revision: str
-    statuses: Counter[str]
-    failed: Mapping[str, str]
-    """What was said of each check that failed; those of the extension do not count."""
-    warned: Mapping[str, str]
-    output: str
+    checks: Checks
 
     @property
     def row(self) -> str:
         """Its line of the table."""
-        scenarios = self.statuses["scenarios"]
-        cells = [scenarios, self.statuses["SUCCESS"], len(self.failed), len(self.warned)]
+        checks = self.checks
+        cells = [checks.scenarios, checks.passed, len(checks.failed), len(checks.warned)]
         return f"| {self.setting} | {self.revision} | {' | '.join(map(str, cells))} |"
 
 
@@ -81,39 +103,53 @@ async def serving(setting: Setting, folder: Path, python: str = sys.executable) 
             yield cluster.url
 
 
-async def judged(setting: Setting, revision: str, url: str, folder: Path) -> Outcome:
-    """Run all scenarios that a revision knows."""
+STATUSES = ("SUCCESS", "INFO", "SKIPPED", "WARNING", "FAILURE")
+"""From best to worst."""
+
+
+async def judged(revision: str, url: str, folder: Path, scenarios: Sequence[str] = ()) -> Checks:
+    """Run all scenarios that a revision knows, or these of them, one after the other."""
     results = folder / revision
+    results.mkdir(parents=True)
+    common = ["--url", url, "--output-dir", str(results)]
+    runs = [["--scenario", name, "--spec-version", revision] for name in scenarios] or [["--requirements", revision]]
+    output = "".join([await _tests(*common, *options) for options in runs])
+    count = passed = 0
+    statuses: dict[str, str] = {}
+    told: dict[str, str] = {}
+    for file in results.glob("*/checks.json"):
+        scenario = file.parent.name.removeprefix("server-").partition("-20")[0]
+        if scenario.startswith(EXTENSION):
+            continue
+        count += 1
+        for check in json.loads(file.read_text()):
+            name, status = f"{scenario}: {check['id']}", check["status"]
+            passed += status == "SUCCESS"
+            if STATUSES.index(status) >= STATUSES.index(statuses.get(name, STATUSES[0])):
+                statuses[name], told[name] = status, str(check.get("errorMessage"))
+    assert count, output
+    return Checks(count, passed, statuses, told, output)
+
+
+async def _tests(*options: str) -> str:
+    """Run the tests' program; what it wrote."""
     environment = {**os.environ, "PATH": os.pathsep.join([str(NODE.parent), os.environ.get("PATH", "")])}
-    command = [str(NODE), str(PROGRAMS[RELEASE]), "server", "--url", url, "--requirements", revision]
     with anyio.fail_after(SECONDS):
         done = await anyio.run_process(
-            [*command, "--output-dir", str(results)],
+            [str(NODE), str(PROGRAMS[RELEASE]), "server", *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    statuses: Counter[str] = Counter()
-    by_status: dict[str, dict[str, str]] = {"FAILURE": {}, "WARNING": {}}
-    for file in results.glob("*/checks.json"):
-        scenario = file.parent.name.removeprefix("server-").partition("-20")[0]
-        if scenario.startswith(EXTENSION):
-            continue
-        statuses["scenarios"] += 1
-        for check in json.loads(file.read_text()):
-            statuses[check["status"]] += 1
-            if (told := by_status.get(check["status"])) is not None:
-                told[f"{scenario}: {check['id']}"] = str(check.get("errorMessage"))
-    assert statuses["scenarios"], done.stdout.decode()
-    return Outcome(setting, revision, statuses, by_status["FAILURE"], by_status["WARNING"], done.stdout.decode())
+    return done.stdout.decode()
 
 
 async def outcomes(setting: Setting, python: str = sys.executable) -> list[Outcome]:
     """Both revisions, one after the other, on the same instances."""
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         async with serving(setting, Path(folder), python) as url:
-            return [await judged(setting, revision, url, Path(folder)) for revision in REVISIONS]
+            return [Outcome(setting, revision, await judged(revision, url, Path(folder))) for revision in REVISIONS]
 
 
 def table(found: Sequence[Outcome]) -> str:
@@ -129,7 +165,7 @@ async def run_all(settings: Sequence[Setting]) -> list[Outcome]:
         for outcome in await outcomes(setting):
             found.append(outcome)
             print(outcome.row, flush=True)
-            for check, text in {**outcome.failed, **outcome.warned}.items():
+            for check, text in {**outcome.checks.failed, **outcome.checks.warned}.items():
                 print(f"    {check}: {text}")
     return found
 
@@ -149,10 +185,10 @@ def main() -> int:
     print(f"Conformance tests of servers, {VERSIONS[RELEASE]}")
     settings = [one for one in SETTINGS if one == ALONE or not options.stores or one.store in options.stores]
     found = asyncio.run(run_all(settings))
-    allowed = {check for one in found if one.setting == ALONE for check in one.warned}
+    allowed = {check for one in found if one.setting == ALONE for check in one.checks.warned}
     if options.write:
         replace_table(PAGE, "served by", table(found))
-    return 1 if any(one.failed or set(one.warned) - allowed for one in found) else 0
+    return 1 if any(one.checks.failed or set(one.checks.warned) - allowed for one in found) else 0
 
 
 if __name__ == "__main__":

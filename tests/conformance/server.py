@@ -1,12 +1,16 @@
 """The server that the official conformance tests of servers ask for: each of its parts is what one scenario looks at.
 
-An instance of a cluster serves it: `tests/serving/cluster/instance.py --app tests.conformance.server`.
+An instance of a cluster serves it: `tests/serving/cluster/instance.py --app tests.conformance.server`. As a program, it
+serves itself by the SDK's own means:
+
+    python tests/conformance/server.py [PORT]   (over stdio; given a port, over HTTP)
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 from typing import Annotated, Any
 
 import anyio
@@ -475,3 +479,10 @@ def offer_prompts(server: MCPServer[Any]) -> None:
         context = answered(ctx, "user_context", "context")
         asked = question("What context should the prompt use?", context="string")
         return f"Use {context}." if context else required(user_context=asked)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        served(None).run("streamable-http", port=int(sys.argv[1]))
+    else:
+        served(None).run("stdio")

@@ -60,5 +60,5 @@ async def test_served_sessions_pass(setting: Setting) -> None:
     """All scenarios, in both revisions of the protocol."""
     needs(cluster.missing())
     for outcome in await outcomes(setting, quick_python()):
-        assert not outcome.failed, outcome.output
-        assert set(outcome.warned) <= AS_THE_SDK, outcome.output
+        assert not outcome.checks.failed, outcome.checks.output
+        assert set(outcome.checks.warned) <= AS_THE_SDK, outcome.checks.output
