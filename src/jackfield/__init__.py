@@ -12,7 +12,8 @@ from ._version import __version__ as __version__
 
 _HOMES = {
     "catalog.search": ("ToolEntry",),
-    "catalog.store": ("Catalog", "CatalogDiff", "CatalogEntry"),
+    "catalog.entry": ("CatalogDiff", "CatalogEntry"),
+    "catalog.store": ("Catalog",),
     "catalog.vectors": ("offline_embedder",),
     "config.mcp_config": ("MCPConfig",),
     "config.oauth": ("OAuthConfig",),
@@ -80,8 +81,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from .catalog.entry import CatalogDiff, CatalogEntry
     from .catalog.search import ToolEntry
-    from .catalog.store import Catalog, CatalogDiff, CatalogEntry
+    from .catalog.store import Catalog
     from .catalog.vectors import offline_embedder
     from .config.mcp_config import MCPConfig
     from .config.oauth import OAuthConfig

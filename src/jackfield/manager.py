@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from .catalog.store import CatalogDiff, CatalogEntry, difference
+from .catalog.entry import CatalogDiff, CatalogEntry, difference
 from .config.servers import BaseServerConfig
 from .errors import JackfieldError
 from .extras import extra_needed

@@ -29,7 +29,7 @@ from jackfield import (
     ToolsChanged,
     UnknownServerError,
 )
-from jackfield.catalog.store import SCHEMA_VERSION, STALE_AFTER_SECONDS
+from jackfield.catalog.entry import SCHEMA_VERSION, STALE_AFTER_SECONDS
 
 CONFIG = StdioConfig(server_name="s", command="run", args=["--key=s3cret-in-args"], environment={"TOKEN": "s3cret"})  # type: ignore[dict-item]
 

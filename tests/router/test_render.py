@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jackfield import ToolEntry
-from jackfield.catalog.store import CatalogEntry
+from jackfield.catalog.entry import CatalogEntry
 from jackfield.routing.render import answer_to, tool_line, unlisted
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

@@ -7,31 +7,28 @@ it, and a file that cannot be read counts as not there.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ..config.identity import TEMPORARY
 from ..config.outline import Outlined
 from ..errors import JackfieldError
 from ..files import user_cache_folder, write_private
 from ..masking import mask, masked
+from .entry import STALE_AFTER_SECONDS, CatalogDiff, CatalogEntry, difference, hash_of, read_entry
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
-SCHEMA_VERSION = 1
-STALE_AFTER_SECONDS = 7 * 24 * 3600.0
 _LOCK_SECONDS = 0.5
 
 _KEPT_VARIANTS = 16
@@ -44,82 +41,6 @@ _UNWRITTEN = (0, 0)
 """Stands for a file's stamp if the entry is only in memory."""
 
 CatalogState = Literal["cold", "known", "stale", "broken"]
-
-
-@dataclass(frozen=True)
-class CatalogDiff:
-    """What changed in a server's tools since they were listed before."""
-
-    server_name: str
-    added: Sequence[str] = ()
-    removed: Sequence[str] = ()
-    changed: Sequence[str] = ()
-    """Tools whose description or schema differs from the accepted one: a changed tool can be an attack."""
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """Cached data of one server."""
-
-    schema_version: int = SCHEMA_VERSION
-    server_name: str = ""
-    server_info: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    instructions: str | None = None
-    capabilities: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    protocol_version: str = ""
-    """Which one the server spoke last; empty: it is to be asked."""
-    version_learnt_at: float = 0.0
-    """When it was asked for that, in seconds since the epoch."""
-    tools: Sequence[Mapping[str, Any]] = ()
-    """As they came over the wire."""
-    listing_hash: str = ""
-    fetched_at: float = 0.0
-    """Seconds since the epoch; 0: never."""
-    open_seconds: float | None = None
-    """How long opening took last."""
-    accepted: Mapping[str, str] = field(default_factory=dict[str, str])
-    """For each tool the hash of what the user accepted; at first what came first."""
-    is_outdated: bool = False
-    """The server said that its tools changed, and was not asked since."""
-    failure: str | None = None
-    """Why it could not be opened last, if it could not."""
-    failed_at: float = 0.0
-
-    @property
-    def known_version(self) -> str:
-        """The protocol version that the server last spoke; empty if unknown or too old."""
-        return self.protocol_version if time.time() - self.version_learnt_at < STALE_AFTER_SECONDS else ""
-
-    @property
-    def about(self) -> str:
-        """Its title and instructions."""
-        title = str(self.server_info.get("title") or self.server_info.get("name") or "")
-        return f"{title} {self.server_info.get('description') or ''} {(self.instructions or '')[:1000]}".strip()
-
-    @cached_property
-    def changed(self) -> list[str]:
-        """Tools that are not as they were accepted."""
-        return [
-            name
-            for tool in self.tools
-            if (name := str(tool["name"])) in self.accepted and self.accepted[name] != _hash(tool)
-        ]
-
-
-def difference(server_name: str, before: CatalogEntry | None, after: CatalogEntry | None) -> CatalogDiff:
-    """Changes in a server's tools between two listings; empty if one of them is unknown."""
-    if before is None or after is None or not before.fetched_at:
-        return CatalogDiff(server_name)
-    known, listed = ({str(tool["name"]): _hash(tool) for tool in entry.tools} for entry in (before, after))
-    return CatalogDiff(
-        server_name,
-        added=[name for name in listed if name not in known],
-        removed=[name for name in known if name not in listed],
-        changed=[name for name in after.changed if known.get(name) != listed[name]],
-    )
 
 
 class Catalog:
@@ -161,7 +82,7 @@ class Catalog:
         stamp = (status.st_mtime_ns, status.st_size)
         held = self._loaded.get(path)
         if held is None or held[0] != stamp:
-            entry = _read(path)
+            entry = read_entry(path)
             if entry is None:
                 return None
             held = self._loaded[path] = (stamp, entry)
@@ -231,7 +152,7 @@ class Catalog:
         """Store a listing; returns the changes. If it cannot be written to disk, it is not stored."""
         before = self.entry(config)
         tools, server_info, instructions = _without_secrets([list(tools), dict(server_info or {}), instructions])
-        listed = {str(tool["name"]): _hash(tool) for tool in tools}
+        listed = {str(tool["name"]): hash_of(tool) for tool in tools}
 
         def renewed(entry: CatalogEntry | None) -> CatalogEntry:
             accepted = dict(entry.accepted) if entry is not None else {}
@@ -246,7 +167,7 @@ class Catalog:
                 # A session that used what is known has learnt nothing new.
                 version_learnt_at=learnt_at,
                 tools=list(tools),
-                listing_hash=_hash({"tools": listed, "about": [instructions, dict(server_info or {})]}),
+                listing_hash=hash_of({"tools": listed, "about": [instructions, dict(server_info or {})]}),
                 fetched_at=time.time(),
                 open_seconds=open_seconds,
                 # What is seen for the first time is accepted: there is nothing to compare it with.
@@ -289,7 +210,7 @@ class Catalog:
                 config,
                 lambda entry: replace(
                     entry or CatalogEntry(),
-                    accepted={str(tool["name"]): _hash(tool) for tool in (entry.tools if entry else ())},
+                    accepted={str(tool["name"]): hash_of(tool) for tool in (entry.tools if entry else ())},
                 ),
             )
         return changed
@@ -348,31 +269,3 @@ def _without_secrets(said: list[Any]) -> list[Any]:
     """A server's description of itself, without quoted secrets."""
     text = json.dumps(said)
     return said if mask(text) == text else masked(said)
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _read(path: Path) -> CatalogEntry | None:
-    """An entry, or `None` if the file is truncated, corrupt or of another version."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(data, dict):
-        return None
-    values = cast("dict[str, Any]", data)
-    names = {one.name for one in fields(CatalogEntry)}
-    if values.get("schema_version") != SCHEMA_VERSION or not names >= set(values):
-        return None
-    tools: object = values.get("tools")
-    if not isinstance(tools, list) or not all(
-        isinstance(tool, dict) and "name" in tool for tool in cast("list[Any]", tools)
-    ):
-        return None
-    if not isinstance(values.get("protocol_version", ""), str) or not isinstance(
-        values.get("version_learnt_at", 0.0), int | float
-    ):
-        return None
-    return CatalogEntry(**values)

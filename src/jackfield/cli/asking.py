@@ -14,7 +14,7 @@ from .output import Output, silence_libraries
 from .text import printable
 
 if TYPE_CHECKING:
-    from ..catalog.store import CatalogDiff
+    from ..catalog.entry import CatalogDiff
     from ..config.servers import ServerConfig
     from ..events import Event
 

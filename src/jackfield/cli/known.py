@@ -10,8 +10,8 @@ from ..errors import ConfigError, UnknownToolError, did_you_mean, nearest
 from .output import shown_path
 
 if TYPE_CHECKING:
+    from ..catalog.entry import CatalogEntry
     from ..catalog.search import ToolEntry
-    from ..catalog.store import CatalogEntry
     from .servers import Servers
 
 

@@ -13,7 +13,7 @@ from ..errors import one_line
 from ..json_schema import signature
 
 if TYPE_CHECKING:
-    from ..catalog.store import CatalogEntry
+    from ..catalog.entry import CatalogEntry
 
 Detail = Literal["signature", "schema"]
 
