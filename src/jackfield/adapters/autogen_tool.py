@@ -85,13 +85,12 @@ class JackfieldTool(BaseTool[AnyArguments, Any]):
                 raise not_by_name(self.name, args, server_name=self.tool.server_name)
             require_json(self.tool.server_name, f"tool {self.name!r}", args)
             return await super().run_json(args, token, call_id)
+        except JackfieldError:
+            raise
         except BaseException as error:
             # A token that AgentChat linked to this task cancels the task once, too.
             known = cancelled(self.name, error, allowed=1 if token.is_cancelled() else 0)
-            raised = as_error(known, f"The call of {self.name!r}", server_name=self.tool.server_name)
-            if raised is error:
-                raise
-            raise raised from error
+            raise as_error(known, f"The call of {self.name!r}", server_name=self.tool.server_name) from error
 
     async def run(self, args: AnyArguments, cancellation_token: CancellationToken) -> ToolResult:
         """Call the tool.

@@ -199,7 +199,8 @@ class SessionRegistry:
         return slot
 
     async def _wait_until_open(self, slot: SessionSlot) -> None:
-        await slot.lifecycle.until_not(State.OPENING)
+        if slot.state is State.OPENING:
+            await slot.lifecycle.until_not(State.OPENING)
         if not slot.was_open:
             await slot.closed()
             assert slot.error
@@ -346,8 +347,7 @@ class SessionRegistry:
 
     def _end_deadlock(self) -> None:
         """If all waiters wait for each other, make one fail; its sessions free slots for the others."""
-        waiter = stuck(self._slots, self._waiters)
-        if waiter is not None:
+        if self._waiters and (waiter := stuck(self._slots, self._waiters)) is not None:
             assert waiter.scope
             waiter.is_stuck, waiter.because = True, "given up"
             waiter.scope.cancel()

@@ -190,7 +190,8 @@ class SessionManager(Live):
             return await self._acquire_apart(config, asked, seconds)
 
         moves = None if key is not None else acquire_apart
-        return self._lease_type(acquire, (*self.hooks, *require_hooks(hooks)), moves)
+        inside = require_hooks(hooks) if hooks != () else ()
+        return self._lease_type(acquire, (*self.hooks, *inside), moves)
 
     def open_sessions(
         self,

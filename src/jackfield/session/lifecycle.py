@@ -137,18 +137,12 @@ class Lifecycle:
         """How often the session was opened: 1, and one more for each recovery."""
         self.opened_at: float | None = None
         """When it was open for the first time, in seconds since the epoch."""
+        self.was_open: bool = False
+        """Whether it has been open, now or earlier."""
+        self.is_usable: bool = True
+        """True until closing starts."""
         self._on_change = on_change
         self._changed = Changed()
-
-    @property
-    def was_open(self) -> bool:
-        """Whether it has been open, now or earlier."""
-        return self.opened_at is not None
-
-    @property
-    def is_usable(self) -> bool:
-        """True until closing starts."""
-        return self.state not in (State.CLOSING, State.CLOSED)
 
     def allows(self, cause: Cause) -> bool:
         """Whether the cause leads anywhere from the present state."""
@@ -170,11 +164,12 @@ class Lifecycle:
         if after is not self.state:
             self.since = time.time()
         self.state, self.cause = after, cause
+        self.is_usable = after not in (State.CLOSING, State.CLOSED)
         if not self.is_usable and self.closed_by is None:
             self.closed_by = cause
         if cause is Cause.OPENED:
             self.generation += 1
-            self.opened_at = self.opened_at or self.since
+            self.opened_at, self.was_open = self.opened_at or self.since, True
             self.error = None
         elif error is not None:
             self.error = error

@@ -263,7 +263,8 @@ class SessionOwner:
         """
         if self.state is State.LOST and self.config.session.retry_attempts:
             self._reopen(Cause.CALLED)
-        await self.lifecycle.until_not(State.OPENING, State.RECOVERING)
+        if self.state in (State.OPENING, State.RECOVERING):
+            await self.lifecycle.until_not(State.OPENING, State.RECOVERING)
         if self.state is not State.OPEN or self.connection is None:
             raise self.ended(sent=False)
         return self.connection

@@ -200,7 +200,7 @@ class SessionTask:
             trace = opening.enter_context(span(f"open_session {config.server_name}", config.server_name))
             self._is_entering = True
             try:
-                version_before = owner.observer.known_version(owner)
+                version_before = owner.observer.known_version(owner) if config.protocol == "auto" else ""
                 async with connect(config, report, self._client_options(), version_before) as connection:
                     self._is_entering = False
                     await ask_for_log(connection.client, wanted_log_level(owner.callbacks))

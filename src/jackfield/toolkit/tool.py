@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 
+from ..errors import JackfieldError
 from ..json_schema import signature
 from ..live import Live
 from ..session.arguments import not_by_name
@@ -118,11 +119,10 @@ class Tool(Live):
         try:
             bound = None if call_timeout is None else Deadline.after(call_timeout)
             return (await self.handler(given, CallOptions(bound, progress_callback))).for_model()
+        except JackfieldError:
+            raise
         except BaseException as error:
-            raised = as_error(error, f"The call of {self.name!r}", server_name=self.server_name)
-            if raised is error:
-                raise
-            raise raised from error
+            raise as_error(error, f"The call of {self.name!r}", server_name=self.server_name) from error
 
     async def __call__(self, **arguments: Any) -> ToolResult:
         """Call the tool with keyword arguments.
