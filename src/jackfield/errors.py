@@ -155,7 +155,7 @@ class JackfieldError(Exception):
                 f"{name} of {type(self).__name__} is set already: others may hold this error. Use told() for a copy."
             )
         # Whoever makes an error, and whatever a server said, no secret gets into it.
-        super().__setattr__(name, value if name in ("server_name", "content") else masked(value))
+        super().__setattr__(name, value if name in ("server_name", "content", "rpc_data") else masked(value))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return error_of, (type(self), vars(self))
@@ -340,13 +340,26 @@ class ToolError(JackfieldError):
 
 
 class RequestError(JackfieldError):
-    """The server answered a request other than a tool call with a protocol error."""
+    """The server answered a request with a protocol error.
+
+    `rpc_code`, `rpc_message` and `rpc_data` are what it answered, where it did.
+    """
 
     code = "request_failed"
 
-    def __init__(self, message: str, *, rpc_code: int | None = None, **details: Unpack[Details]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rpc_code: int | None = None,
+        rpc_message: str | None = None,
+        rpc_data: object = None,
+        **details: Unpack[Details],
+    ) -> None:
         super().__init__(message, **details)
         self.rpc_code = rpc_code
+        self.rpc_message = rpc_message
+        self.rpc_data = rpc_data
 
 
 class CallDeniedError(JackfieldError):

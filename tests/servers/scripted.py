@@ -4,10 +4,11 @@
 
 `--results` maps a method to its result; a list of results stands for one after another, the last of them for all that
 follow. `"raw"` in the place of a result is the whole line, with @ID for the request's id, over HTTP with a `"status"`
-and `"headers"`; `"echo"` gives a call's arguments back as text, `"given"` its argument `result`, `null` says nothing,
-`"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing until the client leaves, and `"late"`
-holds a result until the next request comes; one with `"after"` waits, over HTTP, until that method was answered. What
-is asked goes to the log, a method each line. Over HTTP its address is printed first.
+and `"headers"`; `"echo"` gives a call's arguments back as text, `"params"` all of a request's parameters, `"given"` its
+argument `result`, `null` says nothing, `"exit"` ends the process, `"cut"` the connection, `"hang"` answers nothing
+until the client leaves, and `"late"` holds a result until the next request comes; one with `"after"` waits, over HTTP,
+until that method was answered. What is asked goes to the log, a method each line. Over HTTP its address is printed
+first.
 """
 
 import argparse
@@ -65,6 +66,8 @@ class Script:
         if result == "echo":
             text = json.dumps(message["params"].get("arguments"))
             result = {"content": [{"type": "text", "text": text}]}
+        if result == "params":
+            result = {"params": message.get("params")}
         if result == "given":
             result = message["params"]["arguments"].get("result", WORKED)
         if result in ("cut", "hang"):

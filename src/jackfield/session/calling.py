@@ -330,6 +330,8 @@ class Caller:
         return RequestError(
             f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message}",
             rpc_code=error.code,
+            rpc_message=error.error.message,
+            rpc_data=error.error.data,
             server_name=self._name,
             sent=record.is_answered,
             hint=hint,

@@ -129,7 +129,7 @@ async def send_tool_call(
             # The tool's listed schema, from which headers are made, is missing or stale; nothing was executed.
             if mismatch.code != HEADER_MISMATCH or not is_modern(client):
                 raise
-            if not await _is_listed(client, name):
+            if not await is_listed(client, name):
                 raise
             answer = await send(responses, state)
         if isinstance(answer, CallToolResult):
@@ -171,7 +171,7 @@ async def _responses(client: Client, requests: Mapping[str, InputRequest], at_on
     return responses
 
 
-async def _is_listed(client: Client, name: str) -> bool:
+async def is_listed(client: Client, name: str) -> bool:
     """List until the SDK has seen the tool's schema."""
     try:
         cursor: str | None = None

@@ -28,6 +28,7 @@ from mcp.types import (
     URL_ELICITATION_REQUIRED,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
 )
@@ -37,6 +38,8 @@ from ..events import SessionLog
 from ..masking import mask, masked
 from ..plain import as_list
 from .plain_answers import is_plain
+from .records import current_call
+from .relayed import RelayedRequest
 from .repairs import REPAIRED_METHODS, repaired
 from .report import ConnectionReport
 from .sdk import MessageReader, MessageWriter, cancelled_id
@@ -203,7 +206,7 @@ def _error(request_id: str | int | None, code: int, text: str, data: object) -> 
 
 
 class Answers:
-    """The requests of one connection whose answers may need repair.
+    """The requests of one connection whose answers may need repair, or are relayed as they are.
 
     Args:
         log: Of the session.
@@ -214,25 +217,46 @@ class Answers:
         """The protocol version, once it is negotiated."""
         self._log = log
         self._asked: dict[str, tuple[str, str]] = {}
+        self._relayed: dict[str, tuple[str, RelayedRequest]] = {}
 
     def asked(self, message: object) -> None:
         """Note a message that is sent."""
-        if isinstance(message, JSONRPCRequest) and message.method in REPAIRED_METHODS:
-            uri = (message.params or {}).get("uri")
-            self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
+        if isinstance(message, JSONRPCRequest):
+            record = current_call.get()
+            if record is not None and record.relayed is not None and record.method == message.method:
+                record.relayed.leaves(message)
+                self._relayed[str(message.id)] = message.method, record.relayed
+            elif message.method in REPAIRED_METHODS:
+                uri = (message.params or {}).get("uri")
+                self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
         elif (cancelled := cancelled_id(message)) is not None:
             self._asked.pop(str(cancelled), None)
+            self._relayed.pop(str(cancelled), None)
+
+    def takes(self, message: object) -> bool:
+        """Whether a message is progress of a request that is relayed, which is told here."""
+        if not isinstance(message, JSONRPCNotification) or message.method != "notifications/progress":
+            return False
+        params = message.params or {}
+        _, relayed = self._relayed.get(str(params.get("progressToken")), ("", None))
+        if relayed is None or relayed.on_progress is None:
+            return False
+        relayed.on_progress({key: value for key, value in params.items() if key != "progressToken"})
+        return True
 
     def answered(self, message: object) -> None:
         """Repair an answer if necessary."""
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return
+        relayed_method, relayed = self._relayed.pop(str(message.id), ("", None))
         method, uri = self._asked.pop(str(message.id), ("", ""))
         if isinstance(message, JSONRPCError):
             # Before the SDK has it in exceptions, spans and its log.
             message.error.message = mask(message.error.message)
             if message.error.code != URL_ELICITATION_REQUIRED:
                 message.error.data = masked(message.error.data)
+        elif relayed is not None:
+            relayed.arrives(relayed_method, message)
         if method and self.version is not None and isinstance(message, JSONRPCResponse):
             if is_plain(method, self.version, message.result):
                 return
@@ -257,6 +281,8 @@ class ServerReader(MessageReader):
             item = await (self.inner.receive() if self._probe.is_over else self._receive_at_opening())
             if not isinstance(item, SessionMessage):
                 return item
+            if self._answers.takes(item.message):
+                continue
             self._answers.answered(item.message)
             if await self._requests.admits(item.message):
                 return item

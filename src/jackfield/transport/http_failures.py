@@ -24,7 +24,7 @@ from ..errors import (
     SessionExpiredError,
     SessionInvalidError,
 )
-from ..masking import mask
+from ..masking import mask, masked
 from ..plain import as_table, parsed_json
 from .http_statuses import Circumstance, status_rule
 
@@ -133,6 +133,8 @@ def answer_as_error(config: HttpConfig | SseConfig, request: httpx2.Request, bod
     return RequestError(
         f"Server {config.server_name!r} answered {method} with error {answer.error.code}: {answer.error.message}",
         rpc_code=answer.error.code,
+        rpc_message=answer.error.message,
+        rpc_data=masked(answer.error.data),
         server_name=config.server_name,
         sent=True,
     )

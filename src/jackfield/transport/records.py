@@ -27,6 +27,7 @@ from mcp.types import (
 
 from ..errors import JackfieldError
 from ..masking import mask
+from .relayed import RelayedRequest
 from .sdk import cancelled_id
 
 _REMEMBERED_IDS = 1024
@@ -93,6 +94,9 @@ class CallRecord:
     next: CallRecord | None = None
     """The record of the same call's next request: one that was answered by a question is made again with the reply."""
 
+    relayed: RelayedRequest | None = None
+    """Set where the request only passes through."""
+
     is_continuation: bool = False
     """Whether the server has seen an earlier request of the same call, so that it counts as perhaps sent."""
 
@@ -119,6 +123,7 @@ class CallRecord:
             sent=None,
             scope=self.scope,
             headers=self.headers,
+            relayed=self.relayed,
             is_continuation=True,
             stderr_bytes=self.stderr_bytes,
         )

@@ -1,0 +1,208 @@
+"""`relay`: one request that only passes through, as it is on the wire, with the rules of all requests of a session.
+
+Neither its parameters nor its answer are made models of. What a gateway sends for its clients goes this way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+
+import anyio
+from mcp import MCPError
+from mcp.types import HEADER_MISMATCH, PROTOCOL_VERSION_META_KEY, ClientRequest
+from pydantic import TypeAdapter
+
+from ..plain import as_table
+from ..transport.records import CallRecord, current_call
+from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
+from .callbacks import hearing
+from .deadlines import Bound, Deadline, ProgressReset
+from .eras import is_modern
+from .rounds import is_listed
+from .sendable import require_json
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from .calling import Caller
+
+OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Awaited with the parameters of each progress notification, without its token."""
+
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+_MAX_PROGRESS = 1000
+"""So much progress waits to be told; then the oldest is dropped."""
+
+_LATE_SECONDS = 5.0
+"""How long an answer waits, once there is one, for progress to be told."""
+
+
+class Relayed(NamedTuple):
+    """The answer to a request."""
+
+    result: dict[str, Any]
+    """As it came."""
+    state_lost: bool
+    """Whether it is the first that the user of the session hears after state behind it was lost."""
+
+
+async def relay(
+    caller: Caller,
+    method: str,
+    params: Mapping[str, Any] | None,
+    *,
+    deadline: Bound = None,
+    on_progress: OnProgress | None = None,
+    is_safe: bool = False,
+    refuses: str | None = None,
+) -> Relayed:
+    """Make a request whose parameters and result pass as they are.
+
+    A client that is named in its `_meta`, as in the protocol of 2026-07-28, is named to the server, too.
+
+    Args:
+        caller: Of the session.
+        method: Its name.
+        params: As they go over the wire.
+        deadline: For the whole request; the server's `call_timeout` if omitted.
+        on_progress: Told what the server reports, in order, and all of it before this returns.
+        is_safe: Whether it may be repeated although it may have been executed.
+        refuses: The called tool, if the call must not be made on a session whose state was lost.
+
+    Returns:
+        The result, which may be one that asks for input, and news of lost state.
+
+    Raises:
+        RequestError: The server answered with an error: `rpc_code`, `rpc_message` and `rpc_data` are its own.
+        JackfieldError: As `Session.call_tool` raises them.
+    """
+    owner = caller.usable()
+    require_json(owner.config.server_name, method, params or {})
+    within, settings = caller.deadline(deadline), owner.config.session
+    if within.on_progress is None and settings.reset_timeout_on_progress:
+        within.on_progress = ProgressReset(within, settings.max_total_timeout)
+    known, progress = caller.news.known, _Progress(within, on_progress, settings.attempt_timeout)
+    result = await progress.told_during(
+        lambda: caller.request(
+            method,
+            within,
+            lambda client: _sent(client, method, params or {}, progress, is_safe=is_safe),
+            is_safe=is_safe,
+            refuses=refuses,
+        )
+    )
+    is_news = method == "tools/call" and owner.generation > known
+    if is_news:
+        caller.news.tell(owner.generation)
+    return Relayed(result, is_news)
+
+
+async def _sent(
+    client: Client, method: str, params: Mapping[str, Any], progress: _Progress, *, is_safe: bool
+) -> dict[str, Any]:
+    record = current_call.get()
+    assert record is not None, "a request is made by a caller"
+    meta = dict(as_table(params.get("_meta")))
+    for key in (PROTOCOL_VERSION_META_KEY, "progressToken"):
+        meta.pop(key, None)
+    envelope = {key: meta.pop(key) for key in ENVELOPE_KEYS if key in meta}
+    sent = {**{key: value for key, value in params.items() if key != "_meta"}, **({"_meta": meta} if meta else {})}
+    relayed = record.relayed = RelayedRequest(
+        envelope if is_modern(client) else {}, progress.noted_for(record, is_safe=is_safe)
+    )
+    # No more is asked of it than these two things.
+    request = cast("ClientRequest", _Request(method, sent))
+    try:
+        await client.session.send_request(request, _ANYTHING)
+    except MCPError as mismatch:
+        name = sent.get("name")
+        if mismatch.code != HEADER_MISMATCH or method != "tools/call" or not is_modern(client):
+            raise
+        if not isinstance(name, str) or not await is_listed(client, name):
+            raise
+        await client.session.send_request(request, _ANYTHING)
+    assert relayed.answer is not None, "the transport keeps what it hands on"
+    return relayed.answer
+
+
+class _Progress:
+    """Progress of one request, told in order and before its answer.
+
+    Args:
+        deadline: Of the request, which progress may extend.
+        tell: Told; `None` if nobody wants it.
+        attempt_timeout: Starts again with each report, as the deadline does.
+    """
+
+    def __init__(self, deadline: Deadline, tell: OnProgress | None, attempt_timeout: float | None) -> None:
+        self._deadline = deadline
+        self._attempt_timeout = attempt_timeout
+        self._tell = tell and hearing(tell, "progress")
+        self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MAX_PROGRESS)
+        self._changed = anyio.Event()
+        self._is_over = False
+
+    def noted_for(self, record: CallRecord, *, is_safe: bool) -> Callable[[Mapping[str, Any]], None] | None:
+        """What the transport calls for one attempt; `None` if the server is not to report."""
+        reset = self._deadline.on_progress
+        if reset is None and self._tell is None:
+            return None
+        attempt_timeout = self._attempt_timeout if is_safe else None
+
+        def note(params: Mapping[str, Any]) -> None:
+            if reset is not None:
+                reset.reset()
+                if attempt_timeout is not None and record.scope is not None:
+                    record.scope.deadline = min(self._deadline.at, anyio.current_time() + attempt_timeout)
+            self._waiting.append(params)
+            self._changed.set()
+
+        return note
+
+    async def told_during(self, request: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Make the request, and tell what is noted meanwhile."""
+        if self._tell is None:
+            return await request()
+        result: dict[str, Any] = {}
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell_all, self._tell)
+            try:
+                result = await request()
+            except Exception as error:
+                failure = error
+            self._is_over = True
+            self._changed.set()
+            tasks.cancel_scope.deadline = anyio.current_time() + _LATE_SECONDS
+        if failure is not None:
+            raise failure
+        return result
+
+    async def _tell_all(self, tell: OnProgress) -> None:
+        while True:
+            while self._waiting:
+                await tell(self._waiting.popleft())
+            if self._is_over:
+                return
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+
+class _Request:
+    """What the SDK asks of a request."""
+
+    name_param: ClassVar[str | None] = None
+
+    def __init__(self, method: str, params: dict[str, Any]) -> None:
+        self._method = method
+        self._params = params
+
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        """As it goes over the wire; the SDK adds to it."""
+        params = dict(self._params)
+        if "_meta" in params:
+            params["_meta"] = dict(params["_meta"])
+        return {"method": self._method, "params": params}

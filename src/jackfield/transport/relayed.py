@@ -1,0 +1,62 @@
+"""What only passes through: a request's parameters, its progress and its answer, as they are on the wire.
+
+The SDK checks each answer against the protocol's schema and keeps only what it knows. A request that is relayed is
+taken past that, between the SDK and the transport: the SDK gets an empty answer that satisfies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    LOG_LEVEL_META_KEY,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
+
+from ..plain import as_table
+
+ENVELOPE_KEYS = (CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY)
+"""What the SDK puts into the `_meta` of each request for the client that it takes itself to be."""
+
+_ENVELOPE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+_EMPTY: Mapping[str, Mapping[str, Any]] = {
+    "tools/list": {"tools": []},
+    "tools/call": {"content": []},
+    "resources/list": {"resources": []},
+    "resources/templates/list": {"resourceTemplates": []},
+    "resources/read": {"contents": []},
+    "prompts/list": {"prompts": []},
+    "prompts/get": {"messages": []},
+    "completion/complete": {"completion": {"values": []}},
+}
+
+
+@dataclass(eq=False)
+class RelayedRequest:
+    """One request that is relayed."""
+
+    envelope: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What its `_meta` says of the client that it comes from, where a request says that."""
+
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None
+    """Called with the parameters of each progress notification, in order and before there is an answer."""
+
+    answer: dict[str, Any] | None = None
+    """The result as it came."""
+
+    def leaves(self, message: JSONRPCRequest) -> None:
+        """The SDK hands its message to the transport."""
+        meta = {**as_table((message.params or {}).get("_meta")), **self.envelope}
+        if self.on_progress is not None:
+            meta["progressToken"] = message.id
+        if meta:
+            message.params = {**(message.params or {}), "_meta": meta}
+
+    def arrives(self, method: str, message: JSONRPCResponse) -> None:
+        """The transport hands its answer to the SDK."""
+        self.answer, message.result = message.result, {**_ENVELOPE, **_EMPTY.get(method, {})}
