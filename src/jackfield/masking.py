@@ -140,8 +140,8 @@ SECRET_NAME: re.Pattern[str] = re.compile(
 )
 """Names of variables, headers, options and parameters whose values are secrets."""
 
-_AMOUNT_NAME = re.compile(r"max|min|limit|count|budget|timeout|ttl|age|size|length|port", re.IGNORECASE)
-"""Of `MAX_TOKENS=100000`."""
+AMOUNT_NAME = re.compile(r"max|min|limit|count|budget|timeout|ttl|age|size|length|port", re.IGNORECASE)
+"""Of `MAX_TOKENS=100000`, whose value is no secret."""
 
 _SHORTEST_VALUE_CHARS = 8
 _LONGEST_WORD_CHARS = 16
@@ -223,7 +223,7 @@ def _is_plain(name: str, value: str) -> bool:
     """Whether a value is nothing that needs to be masked, or would be found everywhere."""
     if len(value) < SHORTEST_SECRET_CHARS or value.lower() in _WORDS or name.lower() in _PLAIN_NAMES or _is_path(value):
         return True
-    if value.isdigit() and _AMOUNT_NAME.search(name):
+    if value.isdigit() and AMOUNT_NAME.search(name):
         return True
     if SECRET_NAME.search(name):
         return False
