@@ -6,13 +6,52 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+
+from ..plain import as_list, as_table
 
 SCHEMA_VERSION = 1
 STALE_AFTER_SECONDS = 7 * 24 * 3600.0
+
+Kind = Literal["tools", "prompts", "resources", "templates"]
+"""What a server can list; `templates` are those of resources."""
+KINDS: tuple[Kind, ...] = ("tools", "prompts", "resources", "templates")
+NAMED_BY: Mapping[Kind, str] = {"tools": "name", "prompts": "name", "resources": "uri", "templates": "uriTemplate"}
+"""The field that an entry of a listing is known by."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a server offers of one kind."""
+
+    entries: Sequence[Mapping[str, Any]] = ()
+    """As they came over the wire."""
+    ttl_ms: int | None = None
+    """How long the server says that it is fresh; `None` if it does not."""
+    cache_scope: str | None = None
+    """`public` or `private`, if the server says so."""
+    listed_at: float = 0.0
+    """Seconds since the epoch."""
+    is_outdated: bool = False
+    """The server said that it changed, and was not asked since."""
+    digest: str = ""
+    """The same for the same entries, in whatever order."""
+
+    @classmethod
+    def of(
+        cls,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        ttl_ms: int | None = None,
+        cache_scope: str | None = None,
+        listed_at: float | None = None,
+    ) -> Listing:
+        """A listing that was just fetched."""
+        at = time.time() if listed_at is None else listed_at
+        return cls(list(entries), ttl_ms, cache_scope, at, digest=hash_of(sorted(map(hash_of, entries))))
 
 
 @dataclass(frozen=True)
@@ -56,6 +95,22 @@ class CatalogEntry:
     failure: str | None = None
     """Why it could not be opened last, if it could not."""
     failed_at: float = 0.0
+    listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
+    """What was listed besides tools, by kind; of tools what is known of the listing itself."""
+
+    def listing(self, kind: Kind) -> Listing | None:
+        """What the server offers of a kind; `None` if it was never listed."""
+        known = self.listings.get(kind)
+        if kind != "tools":
+            return known
+        if not self.fetched_at:
+            return None
+        return replace(
+            known or Listing.of(self.tools),
+            entries=self.tools,
+            listed_at=self.fetched_at,
+            is_outdated=self.is_outdated,
+        )
 
     @property
     def known_version(self) -> str:
@@ -74,7 +129,7 @@ class CatalogEntry:
         return [
             name
             for tool in self.tools
-            if (name := str(tool["name"])) in self.accepted and self.accepted[name] != hash_of(tool)
+            if (name := str(tool["name"])) in self.accepted and self.accepted[name] != tool_hash(tool)
         ]
 
 
@@ -82,7 +137,7 @@ def difference(server_name: str, before: CatalogEntry | None, after: CatalogEntr
     """Changes in a server's tools between two listings; empty if one of them is unknown."""
     if before is None or after is None or not before.fetched_at:
         return CatalogDiff(server_name)
-    known, listed = ({str(tool["name"]): hash_of(tool) for tool in entry.tools} for entry in (before, after))
+    known, listed = ({str(tool["name"]): tool_hash(tool) for tool in entry.tools} for entry in (before, after))
     return CatalogDiff(
         server_name,
         added=[name for name in listed if name not in known],
@@ -96,25 +151,48 @@ def hash_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def tool_hash(tool: Mapping[str, Any]) -> str:
+    """A hash of a tool's definition; a field that is null counts as not there."""
+    return hash_of({name: value for name, value in tool.items() if value is not None})
+
+
 def read_entry(path: Path) -> CatalogEntry | None:
-    """An entry, or `None` if the file is truncated, corrupt or of another version."""
+    """An entry; `None` if the file is truncated, corrupt or of another schema. Fields of newer versions are ignored."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(data, dict):
-        return None
-    values = cast("dict[str, Any]", data)
-    names = {one.name for one in fields(CatalogEntry)}
-    if values.get("schema_version") != SCHEMA_VERSION or not names >= set(values):
-        return None
-    tools: object = values.get("tools")
-    if not isinstance(tools, list) or not all(
-        isinstance(tool, dict) and "name" in tool for tool in cast("list[Any]", tools)
-    ):
+    values = as_table(data)
+    if values.get("schema_version") != SCHEMA_VERSION or not _are_entries(values.get("tools"), "tools"):
         return None
     if not isinstance(values.get("protocol_version", ""), str) or not isinstance(
         values.get("version_learnt_at", 0.0), int | float
     ):
         return None
-    return CatalogEntry(**values)
+    names = {one.name for one in fields(CatalogEntry)}
+    known: dict[str, Any] = {name: value for name, value in values.items() if name in names}
+    known["listings"] = _read_listings(values.get("listings"))
+    return CatalogEntry(**known)
+
+
+def _read_listings(data: object) -> dict[str, Listing]:
+    names = {one.name for one in fields(Listing)}
+    found: dict[str, Listing] = {}
+    for kind in KINDS:
+        values = as_table(as_table(data).get(kind))
+        if not _are_entries(values.get("entries"), kind) or not isinstance(values.get("digest"), str):
+            continue
+        is_readable = (
+            isinstance(values.get("ttl_ms"), int | None)
+            and isinstance(values.get("cache_scope"), str | None)
+            and isinstance(values.get("listed_at", 0.0), int | float)
+        )
+        if is_readable:
+            found[kind] = Listing(**{name: value for name, value in values.items() if name in names})
+    return found
+
+
+def _are_entries(value: object, kind: Kind) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(as_table(entry).get(NAMED_BY[kind]), str) for entry in as_list(cast("object", value))
+    )

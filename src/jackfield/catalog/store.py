@@ -22,7 +22,18 @@ from ..config.outline import Outlined
 from ..errors import JackfieldError
 from ..files import user_cache_folder, write_private
 from ..masking import mask, masked
-from .entry import STALE_AFTER_SECONDS, CatalogDiff, CatalogEntry, difference, hash_of, read_entry
+from .entry import (
+    NAMED_BY,
+    STALE_AFTER_SECONDS,
+    CatalogDiff,
+    CatalogEntry,
+    Kind,
+    Listing,
+    difference,
+    hash_of,
+    read_entry,
+    tool_hash,
+)
 from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
@@ -148,11 +159,14 @@ class Catalog:
         capabilities: Mapping[str, Any] | None = None,
         protocol_version: str = "",
         open_seconds: float | None = None,
+        ttl_ms: int | None = None,
+        cache_scope: str | None = None,
     ) -> CatalogDiff:
-        """Store a listing; returns the changes. If it cannot be written to disk, it is not stored."""
+        """Store a listing of tools; returns the changes. If it cannot be written to disk, it is not stored."""
         before = self.entry(config)
         tools, server_info, instructions = _without_secrets([list(tools), dict(server_info or {}), instructions])
-        listed = {str(tool["name"]): hash_of(tool) for tool in tools}
+        listed = {str(tool["name"]): tool_hash(tool) for tool in tools}
+        listing = replace(Listing.of(tools, ttl_ms=ttl_ms, cache_scope=cache_scope), entries=())
 
         def renewed(entry: CatalogEntry | None) -> CatalogEntry:
             accepted = dict(entry.accepted) if entry is not None else {}
@@ -172,9 +186,46 @@ class Catalog:
                 open_seconds=open_seconds,
                 # What is seen for the first time is accepted: there is nothing to compare it with.
                 accepted={**listed, **accepted},
+                listings={**(entry.listings if entry is not None else {}), "tools": listing},
             )
 
         return difference(config.server_name, before, self._change(config, renewed))
+
+    def record_listing(
+        self,
+        config: Outlined,
+        kind: Kind,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        capabilities: Mapping[str, Any],
+        ttl_ms: int | None = None,
+        cache_scope: str | None = None,
+    ) -> bool:
+        """Store a listing of prompts, resources or templates; returns whether it is another one than before.
+
+        Args:
+            config: The server.
+            kind: Of what; tools are recorded by `record`.
+            entries: As they came over the wire.
+            capabilities: What the server says that it can do.
+            ttl_ms: How long it says that the listing is fresh.
+            cache_scope: Who may be shown it, as it says.
+        """
+        before = self._listing(config, kind)
+        name = NAMED_BY[kind]
+        # What an entry is known by stays as it is, or it could not be asked for.
+        masked_entries = _without_secrets(list(entries))
+        shown = [{**one, name: entry[name]} for one, entry in zip(masked_entries, entries, strict=True)]
+        listing = Listing.of(shown, ttl_ms=ttl_ms, cache_scope=cache_scope)
+
+        def renewed(entry: CatalogEntry | None) -> CatalogEntry:
+            entry = entry or CatalogEntry(server_name=config.server_name)
+            return replace(
+                entry, capabilities=dict(capabilities), listings={**entry.listings, kind: listing}, failure=None
+            )
+
+        self._change(config, renewed)
+        return before is None or before.digest != listing.digest
 
     def record_failure(self, config: Outlined, error: JackfieldError) -> None:
         """Record that a server could not be opened. Its last listing is kept."""
@@ -196,10 +247,18 @@ class Catalog:
             ),
         )
 
-    def mark_outdated(self, config: Outlined) -> None:
-        """Remember that the server said its tools changed."""
-        if self.entry(config) is not None:
-            self._change(config, lambda entry: replace(entry or CatalogEntry(), is_outdated=True))
+    def mark_outdated(self, config: Outlined, kind: Kind = "tools") -> None:
+        """Remember that the server said that a listing of it changed."""
+
+        def outdated(entry: CatalogEntry | None) -> CatalogEntry:
+            entry = entry or CatalogEntry(server_name=config.server_name)
+            if kind == "tools":
+                return replace(entry, is_outdated=True)
+            known = entry.listings.get(kind)
+            return entry if known is None else replace(entry, listings={**entry.listings, kind: _outdated(known)})
+
+        if self._listing(config, kind) is not None:
+            self._change(config, outdated)
 
     def accept(self, config: Outlined) -> list[str]:
         """Accept the server's current tools; returns the names of those that had changed."""
@@ -210,7 +269,7 @@ class Catalog:
                 config,
                 lambda entry: replace(
                     entry or CatalogEntry(),
-                    accepted={str(tool["name"]): hash_of(tool) for tool in (entry.tools if entry else ())},
+                    accepted={str(tool["name"]): tool_hash(tool) for tool in (entry.tools if entry else ())},
                 ),
             )
         return changed
@@ -220,6 +279,10 @@ class Catalog:
         self._loaded.pop(path := self._path(config), None)
         with contextlib.suppress(OSError):
             path.unlink()
+
+    def _listing(self, config: Outlined, kind: Kind) -> Listing | None:
+        entry = self.entry(config)
+        return entry.listing(kind) if entry is not None else None
 
     def _path(self, config: Outlined) -> Path:
         return self.folder / f"{config.catalog_key}.json"
@@ -263,6 +326,10 @@ class Catalog:
 
 def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
     return (ToolEntry.of(entry.server_name, tool) for tool in entry.tools)
+
+
+def _outdated(listing: Listing) -> Listing:
+    return replace(listing, is_outdated=True)
 
 
 def _without_secrets(said: list[Any]) -> list[Any]:
