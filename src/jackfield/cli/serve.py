@@ -1,4 +1,4 @@
-"""`jackfield serve`: all servers as one, for a host program."""
+"""`jackfield serve`: all servers as one, or one over another transport, for a host program."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, JackfieldError
+from ..errors import ConfigError, did_you_mean
 from . import exits
 from .invocation import Invocation
 from .output import is_terminal
 from .text import count
+from .upstreams import upstreams
 
 if TYPE_CHECKING:
+    from ..catalog.store import Catalog
     from ..config.servers import ServerConfig
+    from ..pool.session_manager import SessionManager
 
 TOKEN_VARIABLE = "JACKFIELD_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -32,11 +37,28 @@ def register(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     servers: Annotated[
-        list[str] | None, typer.Argument(help="These only; all if omitted.", metavar="[SERVER]...")
+        list[str] | None,
+        typer.Argument(
+            help="Configured servers; all if omitted. Or one that is not configured: a URL, or a command in quotes.",
+            metavar="[SERVER]...",
+        ),
     ] = None,
-    stdio: Annotated[bool, typer.Option("--stdio", help="Serve the program that started this, over a pipe.")] = False,
+    stdio: Annotated[
+        bool,
+        typer.Option(
+            "--stdio",
+            help="Serve the program that started this, over a pipe. With --http: serve there what a command starts.",
+        ),
+    ] = False,
     http: Annotated[
         str | None, typer.Option("--http", help="Serve at this address of this machine.", metavar="[HOST:]PORT")
+    ] = None,
+    sse: Annotated[
+        str | None, typer.Option("--sse", help="Serve the server at this URL, which speaks SSE.", metavar="URL")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", help="Send this to the server at a URL; ${VAR} works.", metavar="'NAME: VALUE'"),
     ] = None,
     all_tools: Annotated[
         bool, typer.Option("--all-tools", help="Offer all tools themselves, not find_tools and call_tool.")
@@ -53,27 +75,117 @@ def serve(
             metavar="SECONDS",
         ),
     ] = None,
+    session_idle: Annotated[
+        float | None,
+        typer.Option(
+            "--session-idle",
+            help="Seconds after which a client that sends nothing is disconnected; 1800 by default.",
+            metavar="SECONDS",
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-alive",
+            help="Keep a client's session with this server open until the client is gone, however long it is unused.",
+            metavar="SERVER",
+        ),
+    ] = None,
 ) -> int:
-    """Be one MCP server in front of all."""
+    """Be one MCP server in front of all, or a bridge to one.
+
+    \b
+    All configured servers, for a host program that starts this:
+      jackfield serve --stdio
+    A server over stdio that is not configured, over HTTP:
+      jackfield serve --http 8000 --stdio 'npx -y some-server arg'
+    A server over HTTP that is not configured, over stdio:
+      jackfield serve --stdio https://example.org/mcp
+    """
     invocation = Invocation.of(context)
-    if stdio == (http is not None):
+    if not stdio and http is None:
         raise exits.UsageError(
-            "Give --stdio or --http, one of them.",
+            "Give --stdio or --http.",
             hint="--stdio for a host program that starts it, --http 127.0.0.1:8000 for others.",
         )
-    if token_file is not None and stdio:
-        raise exits.UsageError("--token-file is for --http.", hint="Over stdio there is one client only.")
-    if reconnect_timeout is not None and stdio:
-        raise exits.UsageError("--reconnect-timeout is for --http.", hint="Over stdio, a client ends with its pipe.")
-    if reconnect_timeout is not None and not 0 <= reconnect_timeout < math.inf:
-        raise exits.UsageError("--reconnect-timeout takes a number of seconds.", hint="Such as --reconnect-timeout 60.")
-    token = None if stdio else _token(token_file)
-    configs = _usable(invocation, servers)
-    if stdio:
-        return _ended_by(_serve_stdio(invocation, configs, all_tools=all_tools))
+    over_http = http is not None
+    _require_http(over_http, "--token-file", token_file, "Over stdio there is one client only.")
+    _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
+    _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
+    _require_seconds("--reconnect-timeout", reconnect_timeout)
+    _require_seconds("--session-idle", session_idle)
+    token = _token(token_file) if over_http else None
+    served = upstreams(invocation, servers or [], is_command=stdio and over_http, sse=sse, headers=header or [])
+    configs = _kept_alive(served.configs, keep_alive or [], every=served.is_bridge)
+    gateway = _GatewayOptions(configs, all_tools=all_tools or served.is_bridge, is_bridge=served.is_bridge)
+    if http is None:
+        return _ended_by(_serve_stdio(invocation, gateway))
     return _ended_by(
-        _serve_http(invocation, configs, str(http), token, all_tools=all_tools, reconnect_timeout=reconnect_timeout)
+        _serve_http(
+            invocation, gateway, http, token, reconnect_timeout=reconnect_timeout, session_idle_timeout=session_idle
+        )
     )
+
+
+@dataclass(frozen=True)
+class _GatewayOptions:
+    """What a gateway is made with."""
+
+    configs: Sequence[ServerConfig]
+    all_tools: bool
+    is_bridge: bool
+
+
+async def _meet(manager: SessionManager, options: _GatewayOptions) -> None:
+    """Ask the server behind a bridge what it offers, if nobody ever did: it is the only one, and a command that cannot
+    be started should be told where it was given.
+
+    Raises:
+        JackfieldError: It cannot be started or reached.
+    """
+    from ..errors import RequestError
+
+    if options.is_bridge and not manager.catalog.is_listed(options.configs[0]):
+        async with manager.open_session(options.configs[0]) as session:
+            with suppress(RequestError):  # It has no tools.
+                await session.list_tools()
+
+
+def _catalog() -> Catalog:
+    from ..catalog.store import Catalog
+
+    return Catalog()
+
+
+def _require_http(over_http: bool, option: str, value: object, hint: str) -> None:
+    if value is not None and not over_http:
+        raise exits.UsageError(f"{option} is for --http.", hint=hint)
+
+
+def _require_seconds(option: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise exits.UsageError(f"{option} takes a number of seconds.", hint=f"Such as {option} 60.")
+
+
+def _kept_alive(configs: Sequence[ServerConfig], names: Sequence[str], *, every: bool) -> list[ServerConfig]:
+    """The servers, with those named never closed for being unused; others as long as their entries say.
+
+    Raises:
+        UsageError: There is no such server.
+    """
+    known = [config.server_name for config in configs]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known, "server")
+            raise exits.UsageError(f"--keep-alive: {name!r} is no server that is served here.", hint=hint)
+    return [_unused_for(config, for_ever=every or config.server_name in names) for config in configs]
+
+
+def _unused_for(config: ServerConfig, *, for_ever: bool) -> ServerConfig:
+    if not for_ever and not config.keep_alive:
+        return config
+    idle_timeout = None if for_ever or config.keep_alive is True else config.keep_alive
+    return config.model_copy(update={"session": config.session.model_copy(update={"idle_timeout": idle_timeout})})
 
 
 def _token(file: Path | None) -> str | None:
@@ -88,25 +200,7 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
-def _usable(invocation: Invocation, names: Sequence[str] | None) -> list[ServerConfig]:
-    """The servers to serve; unusable servers are skipped unless they were named."""
-    servers, output = invocation.servers, invocation.output
-    if names:
-        return [servers.config(name) for name in dict.fromkeys(names)]
-    configs: list[ServerConfig] = []
-    last: JackfieldError | None = None
-    for name in servers.names:
-        try:
-            configs.append(servers.config(name))
-        except JackfieldError as error:
-            last = error
-            output.warn(f"Left out: {error.message}")
-    if not configs:
-        raise last or ConfigError("No server is configured.", hint="See where Jackfield looks: jackfield config path")
-    return configs
-
-
-def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all_tools: bool) -> int | None:
+def _serve_stdio(invocation: Invocation, options: _GatewayOptions) -> int | None:
     import asyncio
 
     from ..gateway.gateway import Gateway
@@ -119,8 +213,9 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
         )
 
     async def run() -> int | None:
-        async with SessionManager(catalog=invocation.servers.catalog) as manager:
-            async with Gateway(manager, configs, all_tools=all_tools) as gateway:
+        async with SessionManager(catalog=_catalog()) as manager:
+            await _meet(manager, options)
+            async with Gateway(manager, options.configs, all_tools=options.all_tools) as gateway:
                 return await serve_stdio(gateway)
 
     return asyncio.run(run())
@@ -128,17 +223,17 @@ def _serve_stdio(invocation: Invocation, configs: Sequence[ServerConfig], *, all
 
 def _serve_http(
     invocation: Invocation,
-    configs: Sequence[ServerConfig],
+    options: _GatewayOptions,
     address: str,
     token: str | None,
     *,
-    all_tools: bool,
     reconnect_timeout: float | None,
+    session_idle_timeout: float | None,
 ) -> int | None:
     import asyncio
 
     from ..gateway.gateway import Gateway
-    from ..gateway.http import RECONNECT_SECONDS, listen, serve_http
+    from ..gateway.http import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, listen, serve_http
     from ..pool.session_manager import SessionManager
 
     output = invocation.output
@@ -146,21 +241,23 @@ def _serve_http(
 
     def say() -> None:
         if output.as_json:
-            output.write_json({"url": url, "servers": [config.server_name for config in configs]})
+            output.write_json({"url": url, "servers": [config.server_name for config in options.configs]})
         else:
             output.write(url)
         sys.stdout.flush()
         guard = "with a token" if token else "to every program on this machine"
-        output.note(f"Serving {count(len(configs), 'server')}, {guard}. Ctrl-C ends it.")
+        output.note(f"Serving {count(len(options.configs), 'server')}, {guard}. Ctrl-C ends it.")
 
     async def run() -> int | None:
-        async with SessionManager(catalog=invocation.servers.catalog) as manager:
-            async with Gateway(manager, configs, all_tools=all_tools) as gateway:
+        async with SessionManager(catalog=_catalog()) as manager:
+            await _meet(manager, options)
+            async with Gateway(manager, options.configs, all_tools=options.all_tools) as gateway:
                 return await serve_http(
                     gateway,
                     listener,
                     token=token,
                     reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
+                    session_idle_timeout=SESSION_IDLE_SECONDS if session_idle_timeout is None else session_idle_timeout,
                     on_listening=say,
                 )
 

@@ -81,11 +81,21 @@ def ad_hoc_target(
     if not given:
         return None
     if stdio is not None:
-        return _command(name, stdio)
-    return _address(name, given[0], http or sse or "", headers)
+        return command_target(stdio, name)
+    return address_target(http or sse or "", name, headers, transport=given[0].removeprefix("--"), source=given[0])
 
 
-def _command(name: str, line: str) -> Target:
+def command_target(line: str, name: str = "", *, source: str = "--stdio") -> Target:
+    """The server that a command starts.
+
+    Args:
+        line: As for a shell.
+        name: What of the server is meant.
+        source: Where the line was given, for errors.
+
+    Raises:
+        UsageError: It is no command line.
+    """
     import shlex
 
     from ..config.launch import Launch
@@ -94,9 +104,9 @@ def _command(name: str, line: str) -> Target:
     try:
         words = shlex.split(line)
     except ValueError as error:
-        raise UsageError(f"--stdio: {str(error).lower()} in {line!r}.", hint="Quote it as for a shell.") from None
+        raise UsageError(f"{source}: {str(error).lower()} in {line!r}.", hint="Quote it as for a shell.") from None
     if not words:
-        raise UsageError("--stdio: there is no command in it.", hint="Write --stdio 'python3 server.py'.")
+        raise UsageError(f"{source}: there is no command in it.", hint=f"Write {source} 'python3 server.py'.")
     command, *args = words
 
     def config() -> ServerConfig:
@@ -110,16 +120,30 @@ def _command(name: str, line: str) -> Target:
     return Target(outline, name, lambda: launch, config, is_configured=False)
 
 
-def _address(name: str, option: str, url: str, headers: Sequence[str]) -> Target:
+def address_target(
+    url: str, name: str = "", headers: Sequence[str] = (), *, transport: str = "http", source: str = "--http"
+) -> Target:
+    """The server at a URL.
+
+    Args:
+        url: Of the server.
+        name: What of the server is meant.
+        headers: Sent with every request, as `NAME: VALUE`.
+        transport: `http` or `sse`.
+        source: Where the URL was given, for errors.
+
+    Raises:
+        UsageError: It is no such URL.
+    """
     from ..config.mcp_config import MCPConfig
     from ..config.servers import outline_of_config
 
-    entry = {"url": url, "transport": option.removeprefix("--"), "headers": _headers(headers)}
+    entry = {"url": url, "transport": transport, "headers": _headers(headers)}
     try:
-        config = MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=option)[AD_HOC_NAME]
+        config = MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=source)[AD_HOC_NAME]
     except ConfigError as error:
         at = "" if error.key in ("", "url") else f"key {error.key!r}: "
-        raise UsageError(f"{option}: {at}{error.problem or error.message}", hint=error.hint) from None
+        raise UsageError(f"{source}: {at}{error.problem or error.message}", hint=error.hint) from None
     return Target(outline_of_config(config), name, lambda: None, lambda: config, is_configured=False)
 
 

@@ -1,1 +1,0 @@
-"""What a gateway adds to a call: each subject is a program, `python -m benchmarks.gateway.NAME`."""
