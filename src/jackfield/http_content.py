@@ -48,12 +48,20 @@ async def decoded(response: httpx2.Response) -> AsyncGenerator[bytes]:
         return
     if len(codings) > _MAX_LAYERS:
         raise httpx2.DecodingError(f"the body is compressed {len(codings)} times")
+    if not codings:
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        stream = aiter(response.stream)
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+            await response.aclose()
+        return
     layers = [_Inflater(coding) for coding in reversed(codings)]
     async with aclosing(response.aiter_raw()) as chunks:
         async for chunk in chunks:
-            if not layers:
-                yield chunk
-                continue
             for piece in _inflated(chunk, layers):
                 if piece:
                     yield piece

@@ -13,9 +13,16 @@ from mcp.client import ClientRequestContext, ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCRequest, ListRootsResult
+from mcp.types import JSONRPCRequest, JSONRPCResponse, ListRootsResult, jsonrpc_message_adapter
 
-from jackfield.transport.sdk import SSE_EVENT_BYTES, MessageReader, MessageWriter, quiet_after_close
+from jackfield.transport.sdk import (
+    SSE_EVENT_BYTES,
+    MessageReader,
+    MessageWriter,
+    is_result_of,
+    quiet_after_close,
+    read_message,
+)
 
 trace: ContextVar[str] = ContextVar("trace", default="lost")
 
@@ -84,3 +91,40 @@ def test_what_arrives_after_the_close_is_not_reported(caplog: pytest.LogCaptureF
         except Exception:
             logger.exception("Error parsing SSE message")
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["odd"]
+
+
+SURE: dict[int | str, tuple[str, ...]] = {
+    7: (
+        '{"jsonrpc": "2.0", "id": 7, "result": {"content": []}}',
+        '{"jsonrpc": "2.0", "id": 7, "result": {"number": NaN}}',
+    ),
+    "7": ('{"id": "7", "result": {}, "jsonrpc": "2.0"}',),
+}
+
+
+@pytest.mark.parametrize("request_id", [7, "7"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *SURE[7],
+        *SURE["7"],
+        '{"jsonrpc": "2.0", "id": 7.0, "result": {}}',
+        '{"jsonrpc": "2.0", "id": true, "result": {}}',
+        '{"jsonrpc": "1.0", "id": 7, "result": {}}',
+        '{"jsonrpc": "2.0", "id": 7, "result": []}',
+        '{"jsonrpc": "2.0", "id": 7, "result": {}, "method": "ping"}',
+        '{"jsonrpc": "2.0", "id": 7, "error": {"code": 1, "message": "no"}}',
+        '{"jsonrpc": "2.0", "id": 7, "result": {"cut": "of',
+        "[]",
+        "",
+    ],
+)
+def test_what_is_surely_a_result_is_read_as_one_by_the_sdk(text: str, request_id: int | str) -> None:
+    is_result = is_result_of(request_id, text.encode())
+    assert is_result == (text in SURE[request_id])
+    if is_result:
+        read = read_message(text.encode())
+        assert read is not None
+        assert read.is_as_written
+        assert isinstance(message := jsonrpc_message_adapter.validate_json(text, by_name=False), JSONRPCResponse)
+        assert message.id == request_id

@@ -31,7 +31,8 @@ from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..masking import keep_secret
 from ..plain import as_table, parsed_json, readable_json
 from .framing import event_data
-from .http_bodies import BoundedBody, EventStream, Post, Resume, as_answer, cut_off
+from .http_bodies import EventStream, Post, Resume, as_answer, cut_off, whole_body
+from .http_client import SessionClient, WholeResponse
 from .http_failures import (
     SESSION_HEADER,
     answer_as_error,
@@ -138,7 +139,7 @@ async def end_session(config: HttpConfig, log: SessionLog, session_id: str, vers
 def _http_client(config: HttpConfig | SseConfig, transport: _ReportingTransport) -> httpx2.AsyncClient:
     headers = httpx2.Headers({"Accept-Encoding": ACCEPTED_ENCODINGS})
     headers.update(config.header_values())
-    transport.client = client = httpx2.AsyncClient(
+    transport.client = client = SessionClient(
         headers=headers,
         auth=None if isinstance(config.auth, str | OAuthConfig) else config.auth,
         timeout=httpx2.Timeout(config.timeout, read=config.sse_read_timeout),
@@ -174,7 +175,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
         self._has_endpoint = False
-        self._authorization = ""
+        self._authorization = b""
         self._process_id = os.getpid()
 
     def give_up(self, request_id: object) -> None:
@@ -189,10 +190,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
                 return httpx2.Response(204, request=request)
             raise httpx2.ConnectError("this process is a fork of the one that connected", request=request)
         record = current_call.get()
-        if (odd := self._odd_session_ids.get(request.headers.get(SESSION_HEADER, ""))) is not None:
-            request.headers = httpx2.Headers(
-                [(name, odd if name.lower() == _SESSION_HEADER else value) for name, value in request.headers.raw]
-            )
+        if self._odd_session_ids:
+            self._write_session_id(request)
         if _FAILURE in request.extensions:
             response, response.extensions[_FAILURE] = await self._attempt(request)
             return response
@@ -203,20 +202,21 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         if request.method != "POST":
             response, failure = await self._attempt(request)
             self._report.note_failure(failure)
-            return response if failure is not None else self._bounded(response, None, self._standing.post)
+            return response if failure is not None else await self._bounded(response, None, self._standing.post)
         await request.aread()  # One that follows a redirect carries its body as a stream only.
         message = MessageScanner.of(request.content)
         if "jsonrpc" not in message.members:
             # Something else that is sent in the same context, such as a request for a token.
             response, failure = await self._attempt(request)
-            return response if failure is not None else self._bounded(response, None, Post())
+            return response if failure is not None else await self._bounded(response, None, Post())
         if record is not None and (message.request_id != record.request_id or "method" not in message.members):
             record = None
         post = Post(message.request_id)
         if record is not None:
             self._posts[post.request_id] = post
-            keep_secret(record, record.headers.items())
-            request.headers.update(record.headers)
+            if record.headers:
+                keep_secret(record, record.headers.items())
+                request.headers.update(record.headers)
         if self._is_sse or record is None:
             # It is only acknowledged, at once; what hangs would hold up all that is sent after it.
             _bound_reading(request, self._config.timeout)
@@ -231,7 +231,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             if failure is not None or response.has_redirect_location:
                 return response
             answer = AnswerStream(self._config, self._report, request, post, record, self._asked)
-            return self._bounded(response, record, post, answer.resume)
+            return await self._bounded(response, record, post, answer.resume)
         return as_answer(post, request)
 
     async def _acknowledged(self, request: httpx2.Request, record: CallRecord | None, post: Post) -> httpx2.Response:
@@ -309,9 +309,10 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
 
     async def _attempt(self, request: httpx2.Request) -> tuple[httpx2.Response, JackfieldError | None]:
         """Send a request; the answer's body is unread if it may matter, and limited in length otherwise."""
-        if (sent := request.headers.get("authorization")) is not None and sent != self._authorization:
-            self._authorization = sent  # of an `httpx2.Auth` of the user's, or from the URL
-            keep_secret(self, [("Authorization", sent)])
+        for name, value in request.headers.raw:
+            if name.lower() == b"authorization" and value != self._authorization:
+                self._authorization = value  # of an `httpx2.Auth` of the user's, or from the URL
+                keep_secret(self, [("Authorization", request.headers["authorization"])])
         try:
             response = await self._inner.handle_async_request(request)
         except JackfieldError as failure:
@@ -365,17 +366,17 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             response = await standing.open(request, self._attempt, self._asked)
             if not standing.is_over:
                 is_stream = media_type(response) == EVENTS
-                return self._bounded(response, None, standing.post, standing.resume) if is_stream else response
+                return await self._bounded(response, None, standing.post, standing.resume) if is_stream else response
             await beginning(response, 0, 0)
         return httpx2.Response(405, request=request)
 
-    def _bounded(
+    async def _bounded(
         self, response: httpx2.Response, record: CallRecord | None, post: Post, resume: Resume | None = None
     ) -> httpx2.Response:
-        """The response with its body held to `max_message_bytes`."""
+        """The response with its body held to `max_message_bytes`: whole, or as a stream of events."""
         limit = self._config.session.max_message_bytes
         if media_type(response) != EVENTS:
-            return self._with_body(response, stream=BoundedBody(response, self._report, limit, record, post))
+            return self._with_body(response, content=await whole_body(response, self._report, limit, record))
         if self._is_sse:
             limit = min(limit, SSE_EVENT_BYTES)
         seen = self._standing.seen_ids if record is None else record.seen_ids
@@ -397,12 +398,18 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         headers.append((b"content-type", media_type(response).encode("ascii", "replace")))
         if (session_id := response.headers.get(SESSION_HEADER)) is not None:
             headers.append((_SESSION_HEADER, self._sendable(session_id, response)))
-        return httpx2.Response(
-            response.status_code,
-            headers=[*headers, *more_headers],
-            stream=stream if stream is not None else httpx2.ByteStream(content),
-            request=response.request,
-        )
+        headers += more_headers
+        status, request = response.status_code, response.request
+        if stream is None:
+            return WholeResponse(status, body=content, headers=headers, request=request)
+        return httpx2.Response(status, stream=stream, headers=headers, request=request)
+
+    def _write_session_id(self, request: httpx2.Request) -> None:
+        """Put the session id into a request as the server wrote it; see `_sendable`."""
+        if (odd := self._odd_session_ids.get(request.headers.get(SESSION_HEADER, ""))) is not None:
+            request.headers = httpx2.Headers(
+                [(name, odd if name.lower() == _SESSION_HEADER else value) for name, value in request.headers.raw]
+            )
 
     def _sendable(self, session_id: str, response: httpx2.Response) -> bytes:
         """A session id as the SDK can put it into a header; in its place goes out what the server wrote.
@@ -470,7 +477,10 @@ def _sent_again(request: httpx2.Request) -> httpx2.Request:
 
 
 def _may_have_answer(response: httpx2.Response) -> bool:
-    return response.status_code not in (202, 204) and media_type(response) in _ANSWER_TYPES
+    # Of one with status 200 the type was judged.
+    return response.status_code == 200 or (
+        response.status_code not in (202, 204) and media_type(response) in _ANSWER_TYPES
+    )
 
 
 def _cancelled_id(request: httpx2.Request) -> object:

@@ -24,7 +24,7 @@ from ..plain import as_table, parsed_json
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .records import CallRecord, EventIds
 from .report import ConnectionReport
-from .sdk import read_message
+from .sdk import is_result_of, read_message
 
 _BOM = b"\xef\xbb\xbf"
 _RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")
@@ -206,7 +206,9 @@ class EventStream(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
-class BoundedBody(httpx2.AsyncByteStream):
+async def whole_body(
+    response: httpx2.Response, report: ConnectionReport, limit_bytes: int, record: CallRecord | None
+) -> bytes:
     """A body in one piece. As an answer it is one to the request that it came with, whatever id it gives.
 
     Args:
@@ -214,62 +216,41 @@ class BoundedBody(httpx2.AsyncByteStream):
         report: Learns of an answer that cannot be delivered.
         limit_bytes: The longest to let through.
         record: The request; `None` where it is none of MCP.
-        post: The same.
     """
+    body = bytearray()
+    failure: JackfieldError | None = None
+    try:
+        async with aclosing(decoded(response)) as chunks:
+            async for data in chunks:
+                body += data
+                if len(body) > limit_bytes:
+                    failure = report.limit_exceeded(None)
+                    break
+    except Exception as error:
+        failure = cut_off(report, error)
+    if record is None:
+        return b"" if failure is not None else bytes(body)
+    if failure is not None:
+        if record.scope is None:
+            report.note_failure(failure)
+        return _as_json(report.requests.fail(record, failure))
+    return _answer(bytes(body), report, record)
 
-    def __init__(
-        self,
-        response: httpx2.Response,
-        report: ConnectionReport,
-        limit_bytes: int,
-        record: CallRecord | None,
-        post: Post,
-    ) -> None:
-        self._response = response
-        self._report = report
-        self._limit = limit_bytes
-        self._record = record
-        self._post = post
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        body = bytearray()
-        failure: JackfieldError | None = None
-        try:
-            with self._post.waiting():
-                async with aclosing(decoded(self._response)) as chunks:
-                    async for data in chunks:
-                        body += data
-                        if len(body) > self._limit:
-                            failure = self._report.limit_exceeded(None)
-                            break
-        except Exception as error:
-            failure = cut_off(self._report, error)
-        if self._post.is_given_up:
-            yield _as_json(self._post.given_up_answer)
-        elif self._record is None:
-            yield b"" if failure is not None else bytes(body)
-        elif failure is not None:
-            if self._record.scope is None:
-                self._report.note_failure(failure)
-            yield _as_json(self._report.requests.fail(self._record, failure))
-        else:
-            yield self._answer(bytes(body), self._record)
-
-    def _answer(self, body: bytes, record: CallRecord) -> bytes:
+def _answer(body: bytes, report: ConnectionReport, record: CallRecord) -> bytes:
+    assert record.request_id is not None
+    if is_result_of(record.request_id, body):
+        return body
+    read = read_message(body)
+    if read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError):
+        body = _with_id(body, record)
         read = read_message(body)
-        if read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError):
-            body = _with_id(body, record)
-            read = read_message(body)
-        if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
-            return _as_json(self._report.unreadable_answer(body, record))
-        if message.id == record.request_id and read.is_as_written:
-            return body
-        assert record.request_id is not None
-        message.id = record.request_id
-        return _as_json(SessionMessage(message))
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
+        return _as_json(report.unreadable_answer(body, record))
+    if message.id == record.request_id and read.is_as_written:
+        return body
+    message.id = record.request_id
+    return _as_json(SessionMessage(message))
 
 
 def _with_id(body: bytes, record: CallRecord) -> bytes:

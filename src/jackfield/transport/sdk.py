@@ -20,6 +20,7 @@ from mcp.types import (
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
+    RequestId,
     jsonrpc_message_adapter,
 )
 from pydantic_core import from_json
@@ -121,6 +122,25 @@ def read_message(text: bytes | bytearray) -> ReadMessage | None:
         return ReadMessage(message, is_as_written=False)
     except ValueError:
         return None
+
+
+def is_result_of(request_id: RequestId, text: bytes) -> bool:
+    """Whether a text is surely the result of that request, as strict readers take it."""
+    try:
+        value: object = from_json(text)
+    except ValueError:
+        return False
+    if not isinstance(value, dict):
+        return False
+    message = cast("dict[str, Any]", value)
+    its_id = message.get("id")
+    return (
+        len(message) == 3
+        and message.get("jsonrpc") == "2.0"
+        and type(its_id) is type(request_id)
+        and its_id == request_id
+        and isinstance(message.get("result"), dict)
+    )
 
 
 def sendable(item: SessionMessage) -> SessionMessage:
