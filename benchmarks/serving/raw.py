@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,32 +29,37 @@ class CallError(Exception):
 
 
 class RawClient:
-    """One session over one connection, which is opened again when the server closes it."""
+    """One session over one connection, which is opened again when the server closes it.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: The server.
+        numbers: Ids of calls, where several connections have one session.
+    """
+
+    def __init__(self, url: str, numbers: Iterator[int] | None = None) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         self.address = parts.hostname, parts.port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._calls = 0
+        self._numbers = numbers or itertools.count(1)
         self.session_id = ""
 
     async def open(self) -> None:
         """Open a session."""
         status, headers, body = await self.request("POST", INITIALIZE)
-        if status != 200 or "mcp-session-id" not in headers:
+        if status != 200:
             raise CallError(f"initialize: {status} {body[:200]!r}")
-        self.session_id = headers["mcp-session-id"]
+        # A server may have no sessions.
+        self.session_id = headers.get("mcp-session-id", "")
         status, _, body = await self.request("POST", INITIALIZED)
         if status != 202:
             raise CallError(f"initialized: {status} {body[:200]!r}")
 
     async def call(self, tool: str, arguments: Mapping[str, Any] | None = None) -> bytes:
         """Call a tool."""
-        self._calls += 1
-        status, _, body = await self.request("POST", _call(self._calls, tool, arguments))
+        status, _, body = await self.request("POST", _call(next(self._numbers), tool, arguments))
         if status != 200 or b'"result"' not in body:
             raise CallError(f"{tool}: {status} {body[:200]!r}")
         return body
