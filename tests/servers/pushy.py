@@ -29,7 +29,8 @@ class Pushy:
     def replies(self, message: dict) -> Iterator[dict]:
         method, params = message.get("method"), message.get("params") or {}
         code = message.get("error", {}).get("code", "")
-        self.log.write(f"{method or 'answer'} {message.get('id')} {code}\n")
+        words = json.dumps(params) if method == "notifications/progress" else code
+        self.log.write(f"{method or 'answer'} {message.get('id')} {words}\n")
         if method is None or "id" not in message:
             return
         if method == "tools/call":
@@ -62,7 +63,10 @@ class Pushy:
     def asks(self) -> Iterator[dict]:
         for number in range(self.options.asks):
             request_id = "ask-0" if self.options.same_id else f"ask-{number}"
-            yield {"id": request_id, "method": self.options.method, "params": PARAMS.get(self.options.method, {})}
+            params = dict(PARAMS.get(self.options.method, {}))
+            if self.options.ask_progress:
+                params["_meta"] = {"progressToken": "of the server"}
+            yield {"id": request_id, "method": self.options.method, "params": params}
 
     def tells(self, token: object) -> Iterator[dict]:
         yield {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
@@ -118,6 +122,7 @@ def main() -> None:
     parser.add_argument("--asks", type=int, default=0, help="requests that each call sends before it is answered")
     parser.add_argument("--method", default="sampling/createMessage", help="what it asks")
     parser.add_argument("--same-id", action="store_true", help="all it asks has one id")
+    parser.add_argument("--ask-progress", action="store_true", help="it asks for progress of what it asks")
     parser.add_argument("--tells", action="store_true", help="sends notifications before an answer")
     parser.add_argument("--log", required=True, help="gets a line for each message that arrives")
     options = parser.parse_args()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcp.client.session import ElicitationFnT, ListRootsFnT, LoggingFnT, MessageHandlerFnT, SamplingFnT
     from mcp.types import ErrorData, ListRootsResult, LoggingLevel
 
+    from ..transport.relayed import RelayedClient
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -51,6 +53,10 @@ class SessionCallbacks:
 
     notification: MessageHandlerFnT | None = None
     """Gets every notification, such as `ToolListChangedNotification`."""
+
+    relayed_client: RelayedClient | None = None
+    """For gateways: the client whose capabilities the server sees, and that gets what it asks and tells as it is on the
+    wire, instead of `sampling`, `elicitation` and `roots`."""
 
     def __post_init__(self) -> None:
         if self.roots is not None and not callable(self.roots):

@@ -58,6 +58,7 @@ async def relay(
     on_progress: OnProgress | None = None,
     is_safe: bool = False,
     refuses: str | None = None,
+    about: object = None,
 ) -> Relayed:
     """Make a request whose parameters and result pass as they are.
 
@@ -71,6 +72,8 @@ async def relay(
         on_progress: Told what the server reports, in order, and all of it before this returns.
         is_safe: Whether it may be repeated although it may have been executed.
         refuses: The called tool, if the call must not be made on a session whose state was lost.
+        about: Given to the session's relayed client with what the server asks and tells on the request's own stream,
+            where it has one, as over HTTP.
 
     Returns:
         The result, which may be one that asks for input, and news of lost state.
@@ -89,7 +92,7 @@ async def relay(
         lambda: caller.request(
             method,
             within,
-            lambda client: _sent(client, method, params or {}, progress, is_safe=is_safe),
+            lambda client: _sent(client, method, params or {}, progress, about, is_safe=is_safe),
             is_safe=is_safe,
             refuses=refuses,
         )
@@ -101,7 +104,7 @@ async def relay(
 
 
 async def _sent(
-    client: Client, method: str, params: Mapping[str, Any], progress: _Progress, *, is_safe: bool
+    client: Client, method: str, params: Mapping[str, Any], progress: _Progress, about: object, *, is_safe: bool
 ) -> dict[str, Any]:
     record = current_call.get()
     assert record is not None, "a request is made by a caller"
@@ -111,7 +114,7 @@ async def _sent(
     envelope = {key: meta.pop(key) for key in ENVELOPE_KEYS if key in meta}
     sent = {**{key: value for key, value in params.items() if key != "_meta"}, **({"_meta": meta} if meta else {})}
     relayed = record.relayed = RelayedRequest(
-        envelope if is_modern(client) else {}, progress.noted_for(record, is_safe=is_safe)
+        about, envelope if is_modern(client) else {}, progress.noted_for(record, is_safe=is_safe)
     )
     # No more is asked of it than these two things.
     request = cast("ClientRequest", _Request(method, sent))

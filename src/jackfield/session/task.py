@@ -201,7 +201,10 @@ class SessionTask:
             self._is_entering = True
             try:
                 version_before = owner.observer.known_version(owner) if config.protocol == "auto" else ""
-                async with connect(config, report, self._client_options(), version_before) as connection:
+                relayed_client = owner.callbacks.relayed_client
+                async with connect(
+                    config, report, self._client_options(), version_before, relayed_client
+                ) as connection:
                     self._is_entering = False
                     await ask_for_log(connection.client, wanted_log_level(owner.callbacks))
                     opening.close()

@@ -21,6 +21,7 @@ from ..log_masking import mask_logs
 from .exchange import Answers, EraProbe, ServerReader, ServerWriter, exchange
 from .http import http_transport, sse_transport
 from .in_process import in_process_transport
+from .relayed import RelayedClient
 from .report import ConnectionReport
 from .stdio import stdio_transport
 
@@ -48,7 +49,11 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    config: BaseServerConfig, report: ConnectionReport, client_options: dict[str, Any], known_version: str = ""
+    config: BaseServerConfig,
+    report: ConnectionReport,
+    client_options: dict[str, Any],
+    known_version: str = "",
+    relayed_client: RelayedClient | None = None,
 ) -> AsyncGenerator[Connection]:
     """Open a connection, negotiate the protocol, and close all of it on exit.
 
@@ -62,6 +67,7 @@ async def connect(
         report: Filled while the connection lives; also describes a failed opening.
         client_options: Passed to the SDK's `Client` (callbacks, client info).
         known_version: The protocol version that the server last spoke; empty if unknown.
+        relayed_client: Takes what the server asks and tells, if the connection is made for it.
 
     Raises:
         JackfieldError: It could not be opened; see `open_failure`.
@@ -76,14 +82,14 @@ async def connect(
         # One that is known to speak the newer protocol may take its time, and so may one that is asked for it only.
         probe = EraProbe(bound if mode == "auto" and known_version not in MODERN_PROTOCOL_VERSIONS else math.inf)
         try:
-            client = await _open(stack, config, report, client_options, mode, probe)
+            client = await _open(stack, config, report, client_options, mode, probe, relayed_client)
         except Exception as error:
             second = _other_mode(config, report, error, mode, probe)
             if second is None:
                 raise open_failure(config, report, error) from None
             report.begin_again()
             try:
-                client = await _open(stack, config, report, client_options, second, EraProbe(bound))
+                client = await _open(stack, config, report, client_options, second, EraProbe(bound), relayed_client)
             except Exception as error:
                 raise open_failure(config, report, error) from None
         yield Connection(client, report, is_era_learnt=probe.is_given_up or probe.is_unanswered)
@@ -96,10 +102,11 @@ async def _open(
     client_options: dict[str, Any],
     mode: str,
     probe: EraProbe,
+    relayed_client: RelayedClient | None,
 ) -> Client:
     """Enter a client that has negotiated the protocol."""
     answers = Answers(report.log)
-    transport = cast("Transport", _watched(_transport(config, report), answers, probe, report))
+    transport = cast("Transport", _watched(_transport(config, report), answers, probe, report, relayed_client))
     try:
         async with AsyncExitStack() as opening:
             client = await opening.enter_async_context(Client(transport, mode=mode, cache=None, **client_options))
@@ -139,10 +146,15 @@ async def _discover(client: Client, version: str) -> None:
 
 @asynccontextmanager
 async def _watched(
-    transport: Transport, answers: Answers, probe: EraProbe, report: ConnectionReport
+    transport: Transport,
+    answers: Answers,
+    probe: EraProbe,
+    report: ConnectionReport,
+    relayed_client: RelayedClient | None,
 ) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
-    async with transport as (reader, writer), exchange(reader, writer, answers, probe, report) as streams:
-        yield streams
+    async with transport as (reader, writer):
+        async with exchange(reader, writer, answers, probe, report, relayed_client) as streams:
+            yield streams
 
 
 def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:

@@ -39,7 +39,8 @@ from ..masking import mask, masked
 from ..plain import as_list
 from .plain_answers import is_plain
 from .records import current_call
-from .relayed import RelayedRequest
+from .relayed import RelayedClient, RelayedRequest
+from .relayed_client import ClientRelay
 from .repairs import REPAIRED_METHODS, repaired
 from .report import ConnectionReport
 from .sdk import MessageReader, MessageWriter, cancelled_id
@@ -268,13 +269,19 @@ class Answers:
 
 
 class ServerReader(MessageReader):
-    """Messages from the server: answers are repaired, requests beyond the limit are dropped."""
+    """Messages from the server: answers are repaired, requests beyond the limit are dropped.
 
-    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
+    What it asks and tells goes to the client of a relayed session.
+    """
+
+    def __init__(
+        self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe, relay: ClientRelay | None
+    ) -> None:
         self.inner = inner
         self._answers = answers
         self._requests = requests
         self._probe = probe
+        self._relay = relay
 
     async def receive(self) -> SessionMessage | Exception:
         while True:
@@ -284,7 +291,9 @@ class ServerReader(MessageReader):
             if self._answers.takes(item.message):
                 continue
             self._answers.answered(item.message)
-            if await self._requests.admits(item.message):
+            if not await self._requests.admits(item.message):
+                continue
+            if self._relay is None or not self._relay.takes(item.message, self.last_context):
                 return item
 
     async def _receive_at_opening(self) -> SessionMessage | Exception:
@@ -307,12 +316,15 @@ class ServerWriter(MessageWriter):
     """Messages to the server."""
 
     def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
+        self.relay: ClientRelay | None = None
         self._inner = inner
         self._answers = answers
         self._requests = requests
         self._probe = probe
 
     async def send(self, item: SessionMessage, /) -> None:
+        if self.relay is not None:
+            self.relay.leaves(item.message)
         self._answers.asked(item.message)
         if not self._probe.is_over:
             self._probe.sent(item.message)
@@ -327,13 +339,20 @@ class ServerWriter(MessageWriter):
 
 @asynccontextmanager
 async def exchange(
-    reader: Any, writer: Any, answers: Answers, probe: EraProbe, report: ConnectionReport
+    reader: Any,
+    writer: Any,
+    answers: Answers,
+    probe: EraProbe,
+    report: ConnectionReport,
+    client: RelayedClient | None = None,
 ) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
     """The two streams of a transport, with what stands between it and the SDK."""
     async with anyio.create_task_group() as tasks:
         requests = ServerRequests(report, tasks, writer)
+        outgoing = ServerWriter(writer, answers, requests, probe)
+        relay = outgoing.relay = None if client is None else ClientRelay(client, tasks, outgoing)
         try:
-            yield ServerReader(reader, answers, requests, probe), ServerWriter(writer, answers, requests, probe)
+            yield ServerReader(reader, answers, requests, probe, relay), outgoing
         finally:
             tasks.cancel_scope.cancel()
             requests.close()

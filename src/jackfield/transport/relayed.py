@@ -6,9 +6,9 @@ taken past that, between the SDK and the transport: the SDK gets an empty answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -36,9 +36,46 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+ReportProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Takes the parameters of a progress notification, without its token."""
+
+
+class RelayedClient(Protocol):
+    """The client that a session is relayed for: its server sees its capabilities, and reaches it."""
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """Told to the server as they are."""
+        ...
+
+    async def ask(
+        self, method: str, params: Mapping[str, Any] | None, about: object, report: ReportProgress | None
+    ) -> dict[str, Any]:
+        """Answer a request of the server. It is cancelled when the server gives the request up.
+
+        Args:
+            method: Of the request.
+            params: Of the request.
+            about: What `relay` was given for the request that this one is about; `None` if that is not known.
+            report: Takes progress, if the server wants to hear of it.
+
+        Raises:
+            MCPError: The answer is an error.
+        """
+        ...
+
+    def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
+        """Take a notification of the server, other than progress. Called in the order in which all comes, and before a
+        request that it is about has its answer."""
+        ...
+
+
 @dataclass(eq=False)
 class RelayedRequest:
     """One request that is relayed."""
+
+    about: object = None
+    """What `relay` was given for it."""
 
     envelope: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What its `_meta` says of the client that it comes from, where a request says that."""

@@ -1,0 +1,201 @@
+"""What a server asks and tells in a relayed session reaches the client as it is, and answers go back as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import MCPError
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, Pushy, quick_python
+from tests.reliability.scenario import settled
+from tests.servers.chatty import QUESTIONS
+
+from jackfield import (
+    HttpConfig,
+    MCPClientSessionManager,
+    RequestError,
+    Session,
+    SessionCallbacks,
+    SessionConfig,
+    StdioConfig,
+)
+from jackfield.session.relay import relay
+from jackfield.session.session import caller_of
+
+LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
+CAPABILITIES = {"elicitation": {"form": {}}, "sampling": {"tools": {}}, "roots": {}, "extensions": {"own/x": {"a": 1}}}
+
+Chatty = Callable[..., StdioConfig | HttpConfig]
+
+
+class Client:
+    """A client of the relay, which notes what reaches it."""
+
+    def __init__(self, answer: Callable[..., Any] | None = None) -> None:
+        self.capabilities: Mapping[str, Any] = CAPABILITIES
+        self.asked: list[tuple[str, Any, object]] = []
+        self.told: list[tuple[str, Any, object]] = []
+        self._answer = answer
+
+    async def ask(self, method: str, params: Any, about: object, report: Any) -> dict[str, Any]:
+        self.asked.append((method, params, about))
+        return {"action": "accept", "own": None} if self._answer is None else await self._answer(report)
+
+    def tell(self, method: str, params: Any, about: object) -> None:
+        self.told.append((method, params, about))
+
+    def of_kind(self, method: str) -> list[Any]:
+        return [params for told, params, _ in self.told if told == method]
+
+
+@pytest.fixture
+def chatty(tmp_path: Path, listening: Callable[..., Listening]) -> Chatty:
+    def make(line: str, **more: Any) -> StdioConfig | HttpConfig:
+        transport, era = line.split()
+        options = [transport, "--log", str(tmp_path / "log")]
+        protocol = "handshake" if era == "handshake" else "auto"
+        if transport == "http":
+            return listening("chatty.py", *options).http("chatty", protocol=protocol, **more)
+        return StdioConfig(
+            server_name="chatty",
+            command=quick_python(),
+            args=[str(SERVERS / "chatty.py"), *options],
+            environment={MARK: TOKEN},
+            protocol=protocol,
+            **more,
+        )
+
+    return make
+
+
+@asynccontextmanager
+async def opened(config: Any, client: Client) -> AsyncIterator[Session]:
+    callbacks = SessionCallbacks(relayed_client=client)
+    async with MCPClientSessionManager().open_session(config, callbacks=callbacks) as session:
+        yield session
+
+
+async def call(session: Session, name: str, arguments: Any = None, **more: Any) -> Any:
+    given = {"name": name, "arguments": arguments or {}}
+    result = (await relay(caller_of(session), "tools/call", given, **more)).result
+    return json.loads(result["content"][0]["text"]) if "content" in result else result
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_server_sees_the_capabilities_of_the_client(chatty: Chatty, line: str) -> None:
+    async with opened(chatty(line), Client()) as session:
+        assert await call(session, "capabilities") == CAPABILITIES
+
+
+@pytest.mark.parametrize("line", ["stdio handshake", "http handshake"])
+@pytest.mark.parametrize("kind", QUESTIONS)
+async def test_a_question_arrives_as_it_is_and_so_does_its_answer(chatty: Chatty, line: str, kind: str) -> None:
+    client = Client()
+    async with opened(chatty(line), client) as session:
+        assert await call(session, "ask", {"kinds": [kind]}, about="this") == [{"action": "accept", "own": None}]
+    [(method, params, about)] = client.asked
+    assert (method, params) == QUESTIONS[kind]
+    # Over HTTP it comes on the stream of the request that it is about.
+    assert about == ("this" if "http" in line else None)
+
+
+@pytest.mark.parametrize("line", ["stdio handshake", "http handshake"])
+async def test_a_refusal_goes_back_as_it_is_and_a_failure_as_one(chatty: Chatty, line: str) -> None:
+    refusals: list[Exception] = [MCPError(-1, " own\nwords ", {"own": [None]}), RuntimeError("secret words")]
+
+    async def refuse(_: object) -> dict[str, Any]:
+        raise refusals.pop(0)
+
+    async with opened(chatty(line), Client(refuse)) as session:
+        first, second = await call(session, "ask", {"kinds": ["form", "form"]})
+    assert first == {"error": {"code": -1, "message": " own\nwords ", "data": {"own": [None]}}}
+    assert second["error"]["code"] == -32603
+    assert "secret" not in second["error"]["message"]
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_notifications_arrive_in_order_and_before_the_result(chatty: Chatty, line: str) -> None:
+    client = Client()
+    async with opened(chatty(line), client) as session:
+        meta = {"io.modelcontextprotocol/logLevel": "debug"}
+        if "handshake" in line:
+            await relay(caller_of(session), "logging/setLevel", {"level": "debug"})
+        say = {"name": "say", "arguments": {"level": "info", "text": "x", "times": 50}, "_meta": meta}
+        await relay(caller_of(session), "tools/call", say, about="this")
+        messages = client.of_kind("notifications/message")
+        assert messages == [{"level": "info", "data": {"words": f"x {number}"}, "own": None} for number in range(50)]
+    assert {about for _, _, about in client.told} == {"this" if "http" in line else None}
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_progress_and_errors_keep_what_no_model_knows(chatty: Chatty, line: str) -> None:
+    told: list[Any] = []
+
+    async def tell(params: Any) -> None:
+        told.append(params)
+
+    async with opened(chatty(line), Client()) as session:
+        assert await call(session, "steps", {"count": 3}, on_progress=tell) == "3 steps"
+        assert told == [{"progress": number + 1, "total": 3, "own": [number]} for number in range(3)]
+        with pytest.raises(RequestError) as caught:
+            await call(session, "fail")
+    error = caught.value
+    assert (error.rpc_code, error.rpc_message, error.rpc_data) == (-32042, " own\nwords ", {"own": [None, 1.0]})
+
+
+@pytest.mark.parametrize("line", ["stdio handshake", "http handshake"])
+async def test_a_call_that_is_given_up_takes_its_question_with_it(chatty: Chatty, line: str) -> None:
+    asked, given_up = anyio.Event(), anyio.Event()
+
+    async def wait(_: object) -> dict[str, Any]:
+        asked.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            given_up.set()
+        raise AssertionError
+
+    async with opened(chatty(line), Client(wait)) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call, session, "ask", {"kinds": ["form"]})
+            await asked.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(20):
+            await given_up.wait()
+        assert await call(session, "recall") is None
+
+
+async def test_progress_of_an_answer_reaches_the_server(pushy: Pushy) -> None:
+    async def answer(report: Any) -> dict[str, Any]:
+        await report({"progress": 1, "own": None})
+        return {}
+
+    config = pushy("--asks", "1", "--ask-progress", session=SessionConfig(retry_attempts=0))
+    async with opened(config, Client(answer)) as session:
+        await session.call_tool("work")
+        assert await settled(lambda: len(pushy.log("answer")) == 1)
+    [told] = pushy.log("notifications/progress")
+    assert json.loads(told.split(maxsplit=2)[2]) == {"progress": 1, "own": None, "progressToken": "of the server"}
+
+
+async def test_more_questions_than_the_limit_are_refused(pushy: Pushy) -> None:
+    gate = anyio.Event()
+
+    async def wait(_: object) -> dict[str, Any]:
+        await gate.wait()
+        return {}
+
+    client = Client(wait)
+    config = pushy("--asks", "500", session=SessionConfig(max_server_requests=10, retry_attempts=0))
+    async with opened(config, client) as session:
+        assert (await session.call_tool("work")).text == "done"
+        assert await settled(lambda: len(pushy.log("answer")) == 490)
+        assert len(client.asked) == 10
+        gate.set()
+        assert await settled(lambda: len(pushy.log("answer")) == 500)
+        assert (await session.call_tool("work")).text == "done"
