@@ -35,6 +35,7 @@ app = serve_sessions(
     keys=[os.environ["REQUEST_STATE_KEY"]],
     allowed_hosts=[host] if host else None,
     allowed_origins=[f"https://{host}"] if host else None,
+    stop_delay=3.0,  # the load balancer checks /ready every second
 )
 
 if __name__ == "__main__":

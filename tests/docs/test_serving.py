@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -77,7 +78,7 @@ def uvicorn(application: str, port: int, **environment: str) -> Iterator[None]:
         assert eventually(lambda: answers(port) or process.poll() is not None, 30)
         yield
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=15)
     assert "Traceback" not in output, output
     assert "Application shutdown complete." in output, output
@@ -170,8 +171,9 @@ def test_the_settings_of_haproxy(reader: Path) -> None:
                     b"two",
                     b"two",
                 ]
-                one.is_broken = two.is_broken = True
                 assert fetched(client, "/broken")[0] == 502
+                one.is_ready = False
+                assert eventually(lambda: {fetched(client, "/")[1] for _ in range(4)} == {b"two"}, 10)
             assert len([path for path in one.seen + two.seen if path == "/broken"]) == 1
         finally:
             process.terminate()
@@ -185,9 +187,9 @@ def fetched(client: HTTPConnection, path: str) -> tuple[int, bytes]:
 
 
 class Answering(ThreadingHTTPServer):
-    """An instance that answers with its name, or takes a request and ends the connection."""
+    """An instance that answers with its name, but takes a request for `/broken` and ends the connection."""
 
-    is_broken = False
+    is_ready = True
     name = b""
 
     def __init__(self, port: int, name: bytes) -> None:
@@ -202,10 +204,10 @@ class AnsweringHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append(self.path)
-        if self.server.is_broken:
+        if self.path == "/broken":
             self.close_connection = True
         else:
-            self.send_response(200)
+            self.send_response(200 if self.server.is_ready or self.path != "/ready" else 503)
             self.send_header("Content-Length", str(len(self.server.name)))
             self.end_headers()
             self.wfile.write(self.server.name)

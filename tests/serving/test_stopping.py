@@ -199,6 +199,38 @@ async def test_two_applications_in_one_process_end_in_any_order() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("delays", [(0.1, 0.3), (60.0, 90.0)], ids=["in time", "in a hurry"])
+async def test_two_applications_in_one_process_stop_together(delays: tuple[float, float]) -> None:
+    told: list[float] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(time.monotonic()))
+    one, other = (serve_sessions(talkative(Talk(), "a"), stop_delay=delay) for delay in delays)
+    try:
+        async with one.lifespan(), other.lifespan():
+            assert one.is_ready
+            assert other.is_ready
+            began_at = time.monotonic()
+            signal.raise_signal(signal.SIGTERM)
+            assert not one.is_ready
+            assert not other.is_ready
+            if max(delays) > 1:
+                await anyio.wait_all_tasks_blocked()
+                assert not told
+                assert not one.host.is_draining
+                signal.raise_signal(signal.SIGTERM)
+            await until(lambda: one.host.is_draining and other.host.is_draining)
+            assert len(told) == 1
+            assert max(delays) > 1 or told[0] - began_at >= max(delays)
+        assert not one.is_ready
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("stop_delay", [-1.0, float("nan"), float("inf")])
+def test_a_delay_that_is_none(stop_delay: float) -> None:
+    with pytest.raises(ValueError, match="`stop_delay` must be a finite number of seconds"):
+        serve_sessions(Server[Any]("plain"), stop_delay=stop_delay)
+
+
 async def no(*_: Any) -> Any:
     """Neither sends nor receives."""
 
@@ -220,20 +252,20 @@ import uvicorn
 from tests.serving.instances import Talk, talkative
 from jackfield.serving import serve_sessions
 from jackfield.serving.background import Background
-app = serve_sessions(talkative(Talk(), "a"), drain_timeout=1.0)
+app = serve_sessions(talkative(Talk(), "a"), drain_timeout=1.0, stop_delay={stop_delay!r})
 listener = socket.socket(fileno=int(sys.argv[1]))
 uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])
 """
 
 
 @contextmanager
-def process() -> Generator[tuple[subprocess.Popen[str], str]]:
+def process(stop_delay: float = 0.0) -> Generator[tuple[subprocess.Popen[str], str]]:
     """An instance in a process of its own; and its address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        program = SERVER.format(root=str(Path(__file__).parents[2]))
+        program = SERVER.format(root=str(Path(__file__).parents[2]), stop_delay=stop_delay)
         started = subprocess.Popen(
             [quick_python(), "-c", program, str(listener.fileno())],
             pass_fds=[listener.fileno()],
@@ -281,3 +313,47 @@ async def test_uvicorn_exits_on_sigterm_whatever_is_open() -> None:
             assert time.monotonic() - before < 10
             assert "Traceback" not in output
             assert "running" not in output
+
+
+async def test_everything_is_served_until_balancers_know_that_it_stops() -> None:
+    with process(stop_delay=60.0) as (server, url):
+        ready = url.replace("/mcp", "/ready")
+        async with httpx2.AsyncClient(timeout=30) as http:
+            assert (await http.get(ready)).status_code == 200
+            message = {"id": 0, "method": "initialize", "params": INITIALIZE}
+            response = await Session(http, "").post(url, message, mcp_session_id=None)
+            assert "connection" not in response.headers
+            session = Session(http, response.headers["mcp-session-id"])
+            async with session.reading(url) as standalone:
+                await standalone.begin()
+                server.send_signal(signal.SIGTERM)
+                with anyio.fail_after(20):
+                    while (response := await http.get(ready)).status_code == 200:
+                        await anyio.sleep(0.01)
+                assert response.status_code == 503
+                called = await session.post(url, {"id": 1, "method": "ping"})
+                assert called.json()["result"] == {}
+                # Whoever kept the connection would lose the request that it sends while it is closed.
+                assert called.headers["connection"] == "close"
+                assert await session.call(url, "where") == "a"
+                await session.call(url, "log", texts=[["info", "still"]], alone=True)
+                told = await standalone.next()
+                assert told is not None
+                assert told["params"]["data"] == "still"
+                # Somebody is in a hurry.
+                server.send_signal(signal.SIGTERM)
+                assert await standalone.next() is None
+        output, _ = await asyncio.to_thread(server.communicate, None, 20)
+        assert "Traceback" not in output
+
+
+async def test_it_stops_after_the_delay() -> None:
+    with process(stop_delay=0.5) as (server, url):
+        async with httpx2.AsyncClient(timeout=30) as http:
+            assert (await http.get(url.replace("/mcp", "/ready"))).status_code == 200
+        before = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        output, _ = await asyncio.to_thread(server.communicate, None, 20)
+        assert time.monotonic() - before > 0.5
+        assert server.returncode == -signal.SIGTERM
+        assert "Traceback" not in output

@@ -15,7 +15,7 @@ from jackfield.serving import RedisBackend, serve_sessions, state
 
 name, port, redis_url, ledger = sys.argv[1:5]
 server = MCPServer("shop", log_level="ERROR")
-app = serve_sessions(server, RedisBackend(redis_url))
+app = serve_sessions(server, RedisBackend(redis_url), stop_delay=1.0)
 
 
 class Done(TypedDict):

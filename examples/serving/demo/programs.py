@@ -35,6 +35,8 @@ frontend mcp
     default_backend instances
 backend instances
     balance roundrobin
+    # An instance that is told to stop serves on until this notices.
+    option httpchk GET /ready
     default-server check inter 200ms fall 1 rise 1
 {servers}
 """

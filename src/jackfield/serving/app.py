@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from types import FrameType
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from mcp.server.auth.provider import TokenVerifier
@@ -19,7 +15,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, Streamable
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,6 +27,7 @@ from .limits import ServingLimits
 from .metrics import Counted, ServingMetrics, note_outcomes, timed
 from .request_checks import BodyCheck, HostCheck, accepts_others
 from .sdk_seams import trace_if_set_up
+from .stopping import READY_PATH, Stopping, closing
 from .stores import SessionStore
 from .streams import StreamManager
 
@@ -53,17 +50,23 @@ class ServedSessions:
         metrics: ServingMetrics,
         *,
         counts_sessions: bool,
+        stop_delay: float,
     ) -> None:
         self._host = host
+        self._stopping = Stopping(self._drain, stop_delay)
+        self._is_running = False
         self._access = access
         self.metrics: ServingMetrics = metrics
         self._counts_sessions = counts_sessions
         middleware = [] if access is None else access.middleware
         self._endpoint = endpoint
-        self._app = Starlette(routes=[endpoint, *routes], middleware=middleware, lifespan=self.lifespan)
+        every = [endpoint, *routes, Route(READY_PATH, self._answer_if_ready)]
+        self._app = Starlette(routes=every, middleware=middleware, lifespan=self.lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
+        if self._stopping.has_begun:
+            send = closing(scope, send)
         is_direct = self._access is None and scope["type"] == "http"
         if is_direct and scope["path"] == scope.get("root_path", "") + self._endpoint.path:
             # Nothing is found out on the way through Starlette that the endpoint needs.
@@ -84,11 +87,28 @@ class ServedSessions:
             await stack.enter_async_context(self._host.run())
             count = None if isinstance(self._host, StreamableHTTPSessionManager) else self._host.sessions.count
             await stack.enter_async_context(self.metrics.observed(count, always=self._counts_sessions))
-            if isinstance(self._host, StreamableHTTPSessionManager):
+            stack.enter_context(self._stopping.on_signal())
+            self._is_running = True
+            try:
                 yield
-            else:
-                with _drained_on_signal(self._host):
-                    yield
+            finally:
+                self._is_running = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests should be sent to this instance: its lifespan runs, and it is not stopping.
+
+        `GET /ready` answers with it, 200 or 503. Where this application is mounted, it is for a health check of yours.
+        """
+        is_draining = isinstance(self._host, SessionHost) and self._host.is_draining
+        return self._is_running and not (self._stopping.has_begun or is_draining)
+
+    async def _answer_if_ready(self, request: Request) -> Response:
+        return PlainTextResponse("ready") if self.is_ready else PlainTextResponse("not ready", 503)
+
+    def _drain(self) -> None:
+        if isinstance(self._host, SessionHost):
+            self._host.drain()
 
     @property
     def host(self) -> SessionHost:
@@ -151,6 +171,7 @@ def serve_sessions(
     allowed_origins: Sequence[str] | None = None,
     limits: ServingLimits | None = None,
     metrics: bool = False,
+    stop_delay: float = 0.0,
     drain_timeout: float = 10.0,
 ) -> ServedSessions:
     """Serve an SDK server over Streamable HTTP, with sessions that live on every instance that shares the backend.
@@ -180,9 +201,12 @@ def serve_sessions(
         limits: Limits on what clients can make it store.
         metrics: Serve metrics for Prometheus at `/metrics`, to everyone who can reach it. OpenTelemetry gets
             them in any case, if the program has set it up.
-        drain_timeout: Seconds for running requests after the process is asked to stop (SIGTERM, SIGINT). Streams
-            end immediately, so that clients reconnect elsewhere; a request that runs longer is answered with an
-            error that says that it may have taken effect.
+        stop_delay: Seconds between SIGTERM and the moment at which this instance begins to stop. Until then it serves
+            as before, but `GET /ready` answers 503, so that a load balancer sends requests elsewhere. Set it to a few
+            intervals of the balancer's health check: without it, a request that is on its way when the process gets
+            SIGTERM may be lost.
+        drain_timeout: Seconds for running requests from then on. Streams end immediately, so that clients reconnect
+            elsewhere; a request that runs longer is answered with an error that says that it may have taken effect.
 
     Raises:
         TypeError: The server is neither of the two, or `auth` cannot check tokens.
@@ -224,7 +248,9 @@ def serve_sessions(
     if metrics:
         routes.append(Route("/metrics", _metrics_page(host, counted)))
     endpoint = Counted(HostCheck(endpoint, allowed_hosts, allowed_origins), counted)
-    return ServedSessions(host, Route(path, endpoint), routes, access, counted, counts_sessions=metrics)
+    return ServedSessions(
+        host, Route(path, endpoint), routes, access, counted, counts_sessions=metrics, stop_delay=stop_delay
+    )
 
 
 def _metrics_page(
@@ -290,31 +316,3 @@ def _accept_session_settings(server: Server[Any]) -> None:
     if has_resources and server.get_request_handler("resources/subscribe") is None:
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, accept)
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, accept)
-
-
-@contextlib.contextmanager
-def _drained_on_signal(host: SessionHost) -> Generator[None]:
-    """Begin to stop on a signal; an ASGI server informs its application only after the last stream."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Another application may have put its own handler before this one, and still have it when this has ended.
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(host.drain)
-        handler = before[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if callable(handler) and signal.getsignal(number) is stop:
-                signal.signal(number, handler)

@@ -175,6 +175,11 @@ class SessionHost:
             self._running.is_to_drain.set()
 
     @property
+    def is_draining(self) -> bool:
+        """Whether it has begun to stop."""
+        return self._running is not None and self._running.instance.is_draining
+
+    @property
     def instance(self) -> Instance:
         """What runs here.
 

@@ -351,5 +351,7 @@ async def running_cluster(
             await cluster.until_balanced()
             yield cluster
     finally:
-        for member in members:
-            await member.aclose()
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for member in members:
+                    tasks.start_soon(member.aclose)

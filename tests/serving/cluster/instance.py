@@ -1,7 +1,8 @@
 """One instance of a served server: what a cluster runs several of.
 
 Run: instance.py --name NAME --port PORT [--app MODULE] [--by jackfield|sdk|sdk-json] [--store memory|URL]
-                 [--ttl SECONDS] [--limits JSON] [--log FILE] [--http h11|httptools] [--loop asyncio|uvloop]
+                 [--ttl SECONDS] [--limits JSON] [--stop-delay SECONDS] [--log FILE]
+                 [--http h11|httptools] [--loop asyncio|uvloop]
 
 `--app` names a module with a function `served` that makes the SDK's server; the one of this file has tools that tell
 where and how often they ran. Besides `/mcp` there are `/ready`, and `/state`, which tells what the process holds.
@@ -102,12 +103,14 @@ def application(options: argparse.Namespace) -> Callable[..., Any]:
         case "jackfield":
             limits = ServingLimits(**json.loads(options.limits))
             backend = backend_of(options.store)
-            app = serve_sessions(server, backend, keys=KEYS, session_ttl=options.ttl, limits=limits)
+            more = {"session_ttl": options.ttl, "stop_delay": options.stop_delay}
+            app = serve_sessions(server, backend, keys=KEYS, limits=limits, **more)
         case _:
             app = server.streamable_http_app(json_response=options.by == "sdk-json", max_sessions=100_000)
 
     async def ready(request: Request) -> Response:
-        return Response(str(os.getpid()))
+        is_ready = not isinstance(app, ServedSessions) or app.is_ready
+        return Response(str(os.getpid()), 200 if is_ready else 503)
 
     async def state(request: Request) -> Response:
         if "exact" in request.query_params:
@@ -140,6 +143,7 @@ def main() -> None:
     parser.add_argument("--store", default="memory")
     parser.add_argument("--ttl", type=float, default=3600.0)
     parser.add_argument("--limits", default="{}")
+    parser.add_argument("--stop-delay", type=float, default=0.0)
     parser.add_argument("--log", default=os.devnull)
     parser.add_argument("--http", choices=["h11", "httptools"], default="h11")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")

@@ -28,6 +28,8 @@ LONG_EVERY = 10
 LONG_SECONDS = 0.5
 BETWEEN_SECONDS = 0.5
 STOP_SECONDS = 20.0
+STOP_DELAY = 2.0
+"""HAProxy of a cluster notices after 0.5 s that an instance is not ready."""
 
 
 @dataclass
@@ -91,8 +93,11 @@ async def run(
 ) -> Seen:
     """Two instances, restarted in turns."""
     seen = Seen()
+    options = ["--stop-delay", str(STOP_DELAY)]
     async with running_store(kind) as store:
-        async with running_cluster(folder, instances=2, store=store, python=python, environment=environment) as cluster:
+        async with running_cluster(
+            folder, instances=2, store=store, python=python, options=options, environment=environment
+        ) as cluster:
             await roll(cluster, calls, seen)
     return seen
 
