@@ -1,7 +1,7 @@
 """Serves a gateway over Streamable HTTP on loopback.
 
-The SDK's app does the protocol, in both eras, and refuses requests that a web page elsewhere makes (Host and
-Origin are checked). Around it stands how long a client's session lives.
+`serve_sessions` does the protocol, in both eras, refuses requests that a web page elsewhere makes (Host and Origin are
+checked), and says when a client has gone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 import uvicorn
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import Response
 
 from ..errors import ConfigError
+from ..serving import serve_sessions
 from .gateway import Gateway
-from .http_sessions import HttpSessions
 from .signals import until_signalled
 
 if TYPE_CHECKING:
@@ -96,17 +95,18 @@ async def serve_http(
             longer, keeps its sessions.
         on_listening: Called when clients can connect.
     """
-    app: ASGIApp = gateway.server.streamable_http_app(
-        streamable_http_path=PATH,
-        session_idle_timeout=None,  # HttpSessions knows more.
-        transport_security=_only_this_machine(listener.getsockname()[0]),
+    host = listener.getsockname()[0]
+    app: ASGIApp = serve_sessions(
+        gateway.server,
+        path=PATH,
+        session_ttl=session_idle_timeout,
+        reconnect_timeout=reconnect_timeout,
+        on_session_end=gateway.clients.end,
+        allowed_hosts=_names_of_this_machine(host),
+        drain_timeout=_GRACE_SECONDS,
     )
-    sessions = HttpSessions(
-        app, PATH, gateway.client_ended, idle_timeout=session_idle_timeout, reconnect_timeout=reconnect_timeout
-    )
-    guarded = sessions if token is None else _TokenCheck(sessions, token)
     config = uvicorn.Config(
-        guarded,
+        app if token is None else _TokenCheck(app, token),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",
@@ -114,12 +114,10 @@ async def serve_http(
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = _Uvicorn(config)
+    server = _Uvicorn(config, on_listening)
 
     async def serve() -> None:
-        async with sessions.running():
-            on_listening()
-            await server.serve([listener])
+        await server.serve([listener])
 
     def stop() -> None:
         server.should_exit = True
@@ -128,16 +126,24 @@ async def serve_http(
         return await until_signalled(serve, stop)
 
 
-def _only_this_machine(address: str) -> TransportSecuritySettings:
+def _names_of_this_machine(address: str) -> list[str]:
     """Against web pages whose name leads to this machine (DNS rebinding)."""
     own = f"[{address}]" if ":" in address else address
-    hosts = list(dict.fromkeys((own, "127.0.0.1", "localhost", "[::1]")))
-    allowed = [form for host in hosts for form in (host, f"{host}:*")]
-    return TransportSecuritySettings(allowed_hosts=allowed, allowed_origins=[f"http://{host}" for host in allowed])
+    hosts = dict.fromkeys((own, "127.0.0.1", "localhost", "[::1]"))
+    return [form for host in hosts for form in (host, f"{host}:*")]
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals alone: there is more to end than this server."""
+    """Leaves signals alone: there is more to end than this server. Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn calls it."""
+        await super().startup(sockets)
+        self._on_listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -1,57 +1,47 @@
-"""All tools of all servers as one listing, from the catalog; servers that it does not know are asked once."""
+"""What the servers offer as one listing, from the catalog; servers that it does not know are asked once."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
+from mcp import MCPError
+from mcp.types import INVALID_PARAMS
 
-from ..adapters.model_schema import ModelSchema, described, model_schema, model_tool
+from ..adapters.model_schema import described, model_schema
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError
+from ..errors import JackfieldError, did_you_mean
 from ..pool.session_manager import SessionManager
-from ..pool.users import SessionUser
 from ..session.server_tools import known_tools
 from ..session.session import caller_of
-from ..toolkit.create import LeasedSource, server_tool
 from ..toolkit.naming import assign_names
-from ..toolkit.tool import Tool
-
-if TYPE_CHECKING:
-    from mcp.types import Tool as ListedTool
+from .calls import Target
 
 LISTING_SECONDS = 20.0
 """How long a listing waits for servers that were never asked; those that take longer are told of later."""
 
 
 @dataclass(frozen=True)
-class Offered:
+class _Offered:
     """One tool as it is offered here."""
 
-    listed: ListedTool
+    listed: dict[str, Any]
     """By the name it has here, with the schema that a model sees."""
-    original: ListedTool
-    """As its server lists it."""
-    shown: ModelSchema
-    server: BaseServerConfig
-
-    def called_for(self, manager: SessionManager, key: str) -> Tool:
-        """The tool, called in the sessions of that key."""
-        source = LeasedSource(manager, self.server, key, SessionUser())
-        return model_tool(server_tool(source, self.server, self.original), shown=self.shown)
+    target: Target
 
 
-def _offered(name: str, tool: ListedTool, server: BaseServerConfig) -> Offered:
-    shown = model_schema(tool.input_schema)
-    about = {"description": described(tool.description or tool.title or tool.name, shown)} if shown.note else {}
-    listed = tool.model_copy(update={"name": name, "input_schema": shown.schema, **about})
-    return Offered(listed, tool, shown, server)
+def _offered(name: str, tool: Mapping[str, Any], server: BaseServerConfig) -> _Offered:
+    shown = model_schema(tool.get("inputSchema") or {})
+    listed = {**tool, "name": name, "inputSchema": shown.schema}
+    if shown.note:
+        listed["description"] = described(str(tool.get("description") or tool.get("title") or tool["name"]), shown)
+    return _Offered(listed, Target(server, str(tool["name"]), tool))
 
 
-class AllTools:
+class Listings:
     """The listing.
 
     Args:
@@ -74,34 +64,43 @@ class AllTools:
         self._on_late = on_late
         self._asked: dict[str, anyio.Event] = {}
         self._stamp: tuple[object, ...] | None = None
-        self._offered: Mapping[str, Offered] = {}
+        self._offered: Mapping[str, _Offered] = {}
 
-    async def known(self) -> Mapping[str, Offered]:
-        """All tools by name; waits a while for servers that were never asked."""
+    async def tools(self) -> list[dict[str, Any]]:
+        """All tools as clients see them; waits a while for servers that were never asked."""
+        return [offered.listed for offered in (await self._known()).values()]
+
+    async def tool(self, name: str) -> Target:
+        """The tool of that name. Whoever knows it need not have asked for the listing.
+
+        Raises:
+            MCPError: There is none.
+        """
+        found = self._now().get(name) or (await self._known()).get(name)
+        if found is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, list(self._now()), 'tool')}")
+        return found.target
+
+    async def _known(self) -> Mapping[str, _Offered]:
         catalog = self._manager.catalog
         waits = [self._asked_once(config) for config in self._configs if not catalog.is_listed(config)]
         with anyio.move_on_after(LISTING_SECONDS):
             for answered in waits:
                 await answered.wait()
-        return self.now()
+        return self._now()
 
-    def now(self) -> Mapping[str, Offered]:
+    def _now(self) -> Mapping[str, _Offered]:
         """All tools that the catalog knows, by name; unique, and valid for every model API."""
         catalog = self._manager.catalog
         entries = [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
         stamp = tuple((config.server_name, entry.listing_hash) for config, entry in entries)
         if stamp != self._stamp:
-            from mcp.types import Tool as ListedTool
-
             tools = [
-                (config, ListedTool.model_validate(raw))
-                for config, entry in entries
-                for raw in entry.tools
-                if config.lets_in(str(raw["name"]))
+                (config, raw) for config, entry in entries for raw in entry.tools if config.lets_in(str(raw["name"]))
             ]
-            names = assign_names([(config.server_name, tool.name) for config, tool in tools])
+            names = assign_names([(config.server_name, str(raw["name"])) for config, raw in tools])
             self._offered = {
-                name: _offered(name, tool, config) for name, (config, tool) in zip(names, tools, strict=True)
+                name: _offered(name, raw, config) for name, (config, raw) in zip(names, tools, strict=True)
             }
             self._stamp = stamp
         return self._offered

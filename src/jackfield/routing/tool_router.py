@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -42,11 +42,28 @@ from .unlisted import Unlisted
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
+    from ..session.callbacks import SessionCallbacks
     from ..session.results import ToolResult
 
 Mode = Literal["auto", "tools", "search", "server"]
 DIRECT_TOOLS = 16
 """With this many tools or fewer, `auto` offers them directly."""
+
+
+CallbacksFor = Callable[[BaseServerConfig], "SessionCallbacks | None"]
+"""Makes the callbacks of sessions with a server; `None` for those of the manager."""
+
+
+@dataclass(frozen=True)
+class RoutedCall:
+    """A call of one server's tool, made of a call of `call_tool`."""
+
+    config: BaseServerConfig
+    tool: ToolEntry
+    arguments: Mapping[str, Any]
+    notes: Sequence[str]
+    """What was corrected, for the model."""
+    deadline: Deadline
 
 
 class ToolRouter(Live):
@@ -64,6 +81,7 @@ class ToolRouter(Live):
         on_ask: Decides if the policy says `ask`.
         max_result_chars: Limit for the text of one answer; the rest can be read in parts.
         describe: Also offer `describe_tools`, for complete schemas.
+        callbacks: Makes those of the sessions that it opens.
     """
 
     def __init__(
@@ -77,6 +95,7 @@ class ToolRouter(Live):
         on_ask: Ask | None = None,
         max_result_chars: int = 20_000,
         describe: bool = False,
+        callbacks: CallbacksFor | None = None,
     ) -> None:
         self._manager = manager
         self._configs = {config.server_name: config for config in manager.resolve_all(servers)}
@@ -91,7 +110,8 @@ class ToolRouter(Live):
         self._mode: Mode = mode
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
         self._user = SessionUser()
-        self._unlisted = Unlisted(manager, self._configs, self.key, self._user)
+        self._callbacks = callbacks
+        self._unlisted = Unlisted(manager, self._configs, self.key, self._user, callbacks)
         self._policy = policy
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars, BY_CALL_TOOL)
@@ -116,7 +136,7 @@ class ToolRouter(Live):
         """The same, guards and all, for another user and other sessions."""
         router = copy(self)
         router.key, router._user = key, user
-        router._unlisted = Unlisted(self._manager, self._configs, key, user)
+        router._unlisted = Unlisted(self._manager, self._configs, key, user, self._callbacks)
         return router
 
     async def aclose(self) -> None:
@@ -223,6 +243,25 @@ class ToolRouter(Live):
     async def _routed(self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions) -> ToolResult:
         if tool == READ_ON:
             return self._long_results.read_on(arguments or beside)
+        call = await self.route(tool, arguments, beside, options)
+        # Finding must not pay for the SDK's import; calling has to.
+        from ..toolkit.create import LeasedSource
+
+        source = LeasedSource(self._manager, call.config, self.key, self._user, self._callbacks)
+        result = await source.call_tool(
+            call.tool.name, call.arguments, call_timeout=call.deadline, progress_callback=options.progress_callback
+        )
+        return self._long_results.shortened(result.for_model(), call.notes)
+
+    async def route(
+        self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions | None = None
+    ) -> RoutedCall:
+        """The call that `call_tool` makes, allowed by the policy; see there. A server that was never listed is asked.
+
+        Raises:
+            JackfieldError: As `call_tool`; the tool was not called.
+        """
+        options = options or CallOptions()
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
         entry = await self._entry(tool, options)
         own = frozenset(entry.input_schema.get("properties") or ())
@@ -235,14 +274,7 @@ class ToolRouter(Live):
         values = ArgumentCheck(entry.server_name, entry.reference, entry.input_schema, mode).check(values)
         deadline = options.deadline(config.session.call_timeout)
         await self._require_allowed(entry, values, deadline)
-        # Finding must not pay for the SDK's import; calling has to.
-        from ..toolkit.create import LeasedSource
-
-        source = LeasedSource(self._manager, config, self.key, self._user)
-        result = await source.call_tool(
-            entry.name, values, call_timeout=deadline, progress_callback=options.progress_callback
-        )
-        return self._long_results.shortened(result.for_model(), [*notes, *more])
+        return RoutedCall(config, entry, values, [*notes, *more], deadline)
 
     # Ways in
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from .render import failing, unlisted
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
+    from ..session.callbacks import SessionCallbacks
 
 ASK_SECONDS = 10.0
 """How long a search without an answer waits for servers that it asks again."""
@@ -39,15 +40,22 @@ class Unlisted:
         configs: The servers of the router, by name.
         key: Whose sessions are used.
         user: Who comes back to them.
+        callbacks: Makes those of the sessions.
     """
 
     def __init__(
-        self, manager: SessionManager, configs: Mapping[str, BaseServerConfig], key: str, user: SessionUser
+        self,
+        manager: SessionManager,
+        configs: Mapping[str, BaseServerConfig],
+        key: str,
+        user: SessionUser,
+        callbacks: Callable[[BaseServerConfig], SessionCallbacks | None] | None = None,
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._key = key
         self._user = user
+        self._callbacks = callbacks
         self._ask_again_at = ask_again_at.setdefault(manager, {})
 
     @property
@@ -91,7 +99,7 @@ class Unlisted:
             # Finding must not pay for the SDK's import; this has to.
             from ..toolkit.create import LeasedSource
 
-            await LeasedSource(self._manager, config, self._key, self._user).list_tools(
+            await LeasedSource(self._manager, config, self._key, self._user, self._callbacks).list_tools(
                 call_timeout=options.deadline(config.session.call_timeout)
             )
 

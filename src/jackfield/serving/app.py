@@ -163,6 +163,8 @@ def serve_sessions(
     streams: StreamManager | None = None,
     auth: TokenVerifier | Literal["none"] | None = None,
     session_ttl: float = 3600.0,
+    reconnect_timeout: float | None = None,
+    on_session_end: Callable[[str], None] | None = None,
     stateless: bool = False,
     sessions_only: bool = False,
     keys: Sequence[bytes | str] | None = None,
@@ -189,6 +191,11 @@ def serve_sessions(
             then belongs to the user and client that opened it. Omit it if the server has its own `auth` settings.
             "none" confirms that clients are not checked although other machines are accepted.
         session_ttl: Seconds that a session lives without a request or an open stream.
+        reconnect_timeout: Seconds after which a client whose standalone stream broke counts as gone, and its session
+            is ended, unless it has come back with any request. Many clients never end their session. If
+            omitted, only `session_ttl` counts.
+        on_session_end: Called on the event loop with the id of each session that was used on this instance and has
+            ended: by its client, by `end_session`, by one of these two times, or because the store lost it.
         stateless: No sessions: each request is independent, and only answers are sent to the client.
         sessions_only: Offer only protocol versions that have sessions, 2025-11-25 and older; clients of 2026-07-28 fall
             back to them. For servers that need sessions, such as those that use `state(ctx)`.
@@ -237,6 +244,8 @@ def serve_sessions(
             timed(sessions or given.sessions, counted),
             timed(streams or given.streams, counted),
             session_ttl=session_ttl,
+            reconnect_timeout=reconnect_timeout,
+            on_session_end=on_session_end,
             limits=bounds,
             metrics=counted,
             drain_timeout=drain_timeout,

@@ -66,6 +66,7 @@ class EventStreams:
             name = stack.enter_context(here.reading(reader))
             if stream == STANDALONE:
                 await stack.enter_async_context(self._attached(session_id, name, takes_over=last_event_id is not None))
+            stack.enter_context(here.using(session_id, is_stream=stream == STANDALONE))
             await stack.enter_async_context(here.streams.listen(session_id, stream, reader.heard))
             # What was added before it listened.
             reader.heard(())

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import JackfieldError
 from .background import Background
 from .bus import BusBridge
+from .departures import Departures
 from .errors import ServingLimitError
 from .event_streams import EventStreams
 from .housekeeping import Housekeeping
@@ -67,6 +68,8 @@ class SessionHost:
         sessions: Stores the metadata of sessions.
         streams: Stores their streams.
         session_ttl: Seconds for which an unused session is kept.
+        reconnect_timeout: The same for a session whose standalone stream broke; as long as others if omitted.
+        on_session_end: Called with the id of each session that was used here and has ended.
         limits: Limits on what clients can make it store.
         metrics: Counts and measures.
         stream_after: Seconds after which an unfinished request is answered with a stream, so that its client can
@@ -84,6 +87,8 @@ class SessionHost:
         streams: StreamManager,
         *,
         session_ttl: float = 3600.0,
+        reconnect_timeout: float | None = None,
+        on_session_end: Callable[[str], None] | None = None,
         limits: ServingLimits | None = None,
         metrics: ServingMetrics | None = None,
         stream_after: float = 0.1,
@@ -94,6 +99,8 @@ class SessionHost:
     ) -> None:
         if not (math.isfinite(session_ttl) and session_ttl > 0):
             raise ValueError(f"`session_ttl` must be a positive, finite number of seconds, not {session_ttl!r}.")
+        if reconnect_timeout is not None and not (math.isfinite(reconnect_timeout) and reconnect_timeout >= 0):
+            raise ValueError(f"`reconnect_timeout` must be a finite number of seconds, not {reconnect_timeout!r}.")
         if not (math.isfinite(drain_timeout) and drain_timeout >= 0):
             raise ValueError(f"`drain_timeout` must be a finite number of seconds, not {drain_timeout!r}.")
         self.sessions: SessionStore = sessions
@@ -103,6 +110,8 @@ class SessionHost:
         self._server = server
         self._settings = StreamSettings(stream_after, round(retry_seconds * 1000), ping_seconds)
         self._drain_timeout = drain_timeout
+        self._reconnect_timeout = reconnect_timeout
+        self._on_session_end = on_session_end
         self._sessions_only = sessions_only
         self._running: _Running | None = None
         self.metrics: ServingMetrics = metrics or ServingMetrics()
@@ -141,6 +150,7 @@ class SessionHost:
                 background,
                 self.limits,
                 self.session_ttl,
+                departures := self._departures(),
             )
             modern = ModernRequests(instance, state)
             housekeeping = Housekeeping(instance, self.metrics)
@@ -153,6 +163,8 @@ class SessionHost:
                 standing.start_soon(running.housekeeping.keep_sessions)
                 standing.start_soon(running.housekeeping.answer_for_dead)
                 standing.start_soon(running.drain_when_told)
+                if departures is not None:
+                    standing.start_soon(departures.watch, instance.end_session)
                 if bus is not None:
                     standing.start_soon(BusBridge(bus, instance).run)
                 self._running = running
@@ -163,6 +175,11 @@ class SessionHost:
                         await running.stop()
                     self._running = None
                     standing.cancel_scope.cancel()
+
+    def _departures(self) -> Departures | None:
+        if self._reconnect_timeout is None and self._on_session_end is None:
+            return None
+        return Departures(self.sessions, self.session_ttl, self._reconnect_timeout, self._on_session_end)
 
     def drain(self) -> None:
         """Begin to stop: end the streams, so that clients reconnect to another instance.

@@ -21,6 +21,7 @@ from mcp_types import InitializeRequestParams
 from .asking import ServerRequests
 from .background import Background
 from .context import SessionOutbound
+from .departures import Departures
 from .errors import ServingLimitError
 from .exchange import Exchange
 from .limits import ServingLimits
@@ -57,6 +58,7 @@ class Instance:
         background: Owns tasks without an HTTP request.
         limits: Limits on what clients can make it store.
         session_ttl: Seconds for which an unused session is kept.
+        departures: Notices which sessions have ended, if anybody wants to know.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Instance:
         background: Background,
         limits: ServingLimits,
         session_ttl: float,
+        departures: Departures | None = None,
     ) -> None:
         self.name: str = uuid4().hex[:16]
         self.server: Server[Any] = server
@@ -77,6 +80,7 @@ class Instance:
         self.background: Background = background
         self.limits: ServingLimits = limits
         self.session_ttl: float = session_ttl
+        self.departures: Departures | None = departures
         self.is_draining: bool = False
         self.asked: ServerRequests = ServerRequests(self.name)
         self.exchanges: dict[tuple[str, str], Exchange] = {}
@@ -184,6 +188,18 @@ class Instance:
             raise ServingLimitError(text, bound="streams", maximum=self.limits.streams)
 
     @contextlib.contextmanager
+    def using(self, session_id: str, *, is_stream: bool = False) -> Generator[None]:
+        """Have a connection of a session's client, so that it counts as there."""
+        if (departures := self.departures) is None:
+            yield
+            return
+        departures.began(session_id, is_stream=is_stream)
+        try:
+            yield
+        finally:
+            departures.ended(session_id)
+
+    @contextlib.contextmanager
     def reading(self, reader: LogReader) -> Generator[str]:
         """Have a stream that a client opened by GET; yields the name of its reader.
 
@@ -236,6 +252,8 @@ class Instance:
             if handler.session_id == session_id:
                 handler.scope.cancel()
         self.asked.session_ended(session_id)
+        if self.departures is not None:
+            self.departures.over(session_id)
 
     def drain(self) -> None:
         """Begin to stop: end the streams, so that clients come back to another instance; requests run on."""

@@ -82,7 +82,8 @@ class Requests:
             await close_runner(runner, connection)
         record = SessionRecord(session_id, params, connection.protocol_version, principal)
         await self._instance.sessions.create(record, limits)
-        return _json(result(message.id, agreed), session_id)
+        with self._instance.using(session_id):
+            return _json(result(message.id, agreed), session_id)
 
     # Requests
 
@@ -108,7 +109,8 @@ class Requests:
             raise not_found()
         here.background.start(self._work, request, record, exchange, message)
         try:
-            return await self._answer(request, send, record, exchange)
+            with here.using(session_id):
+                return await self._answer(request, send, record, exchange)
         finally:
             exchange.leave()
 
@@ -219,6 +221,13 @@ class Requests:
         record = await here.sessions.find(session_id, principal)
         if record is None:
             raise not_found()
+        with here.using(session_id):
+            return await self._taken(request, record, message)
+
+    async def _taken(
+        self, request: Request, record: SessionRecord, message: JSONRPCNotification | JSONRPCResponse | JSONRPCError
+    ) -> Response:
+        here, session_id = self._instance, record.session_id
         if not isinstance(message, JSONRPCNotification):
             if (instance := instance_of(message.id)) is not None:
                 answer = message.model_dump(by_alias=True, exclude_unset=True, mode="json")

@@ -46,7 +46,11 @@ async def ask_for_log(client: Client, level: LoggingLevel | None) -> None:
 
 
 async def watch_tools(
-    client: Client, report: ConnectionReport, on_change: Callable[[], None], on_renewed: Callable[[bool], None]
+    client: Client,
+    report: ConnectionReport,
+    on_change: Callable[[], None],
+    on_renewed: Callable[[bool], None],
+    was_used: Callable[[], bool],
 ) -> None:
     """Listen for changes of the tools, as long as the connection lives: since 2026-07-28 they are told only to who
     listens. Returns immediately if there is nothing to listen to.
@@ -56,6 +60,7 @@ async def watch_tools(
         report: Of the connection.
         on_change: Called with each change.
         on_renewed: Called with false when the stream broke and was opened again: a change may have been missed.
+        was_used: Whether tools were called already: such a call may have changed them before the stream was open.
     """
     from mcp import MCPError
     from mcp.client.subscriptions import SubscriptionLost
@@ -69,6 +74,8 @@ async def watch_tools(
             async with client.listen(tools_list_changed=True) as changes:
                 if attempt:
                     on_renewed(False)
+                elif was_used():
+                    on_change()
                 attempt = 1
                 async for _ in changes:
                     on_change()

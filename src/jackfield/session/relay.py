@@ -87,6 +87,9 @@ async def relay(
     within, settings = caller.deadline(deadline), owner.config.session
     if within.on_progress is None and settings.reset_timeout_on_progress:
         within.on_progress = ProgressReset(within, settings.max_total_timeout)
+    if method == "tools/call":
+        owner.calls += 1
+        owner.totals.calls += 1
     known, progress = caller.news.known, _Progress(within, on_progress, settings.attempt_timeout)
     result = await progress.told_during(
         lambda: caller.request(

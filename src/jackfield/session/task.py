@@ -253,11 +253,16 @@ class SessionTask:
 
     async def _hold(self, connection: Connection) -> None:
         """Return when the connection is to be closed, or is lost."""
-        owner, interval = self._owner, self._owner.config.session.liveness_interval
+        owner, interval, calls = self._owner, self._owner.config.session.liveness_interval, self._owner.calls
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch_loss, owner, connection.report)
             tasks.start_soon(
-                watch_tools, connection.client, connection.report, owner.tools_changed, owner.stream_renewed
+                watch_tools,
+                connection.client,
+                connection.report,
+                owner.tools_changed,
+                owner.stream_renewed,
+                lambda: owner.calls > calls,
             )
             tasks.start_soon(owner.changed_tools.relist_forever, owner)
             tasks.start_soon(owner.idle_clock.run, self._expire)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..pool.session_manager import SessionManager
+    from ..session.callbacks import SessionCallbacks
     from ..session.listing import ToolListing
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
@@ -159,15 +160,22 @@ class LeasedSource:
         config: The server.
         key: Identifies the session's owner.
         user: Its recurring user; if omitted, each call may use another session.
+        callbacks: Makes the callbacks of the session; those of the manager if omitted.
     """
 
     def __init__(
-        self, manager: SessionManager, config: BaseServerConfig, key: str, user: SessionUser | None = None
+        self,
+        manager: SessionManager,
+        config: BaseServerConfig,
+        key: str,
+        user: SessionUser | None = None,
+        callbacks: Callable[[BaseServerConfig], SessionCallbacks | None] | None = None,
     ) -> None:
         self._manager = manager
         self._config = config
         self._key = key
         self._user = user
+        self._callbacks = callbacks
 
     async def call_tool(
         self,
@@ -195,7 +203,8 @@ class LeasedSource:
         Raises:
             SessionTimeoutError: It was not open in time; nothing was sent.
         """
-        lease = self._manager.open_session(self._config, key=self._key)
+        callbacks = None if self._callbacks is None else self._callbacks(self._config)
+        lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
         lease.user = self._user
         async with open_by(lease, deadline, self._config.server_name) as session:
             yield session

@@ -1,0 +1,60 @@
+"""What a relayed message is for: an entry of one server, and who asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..config.servers import BaseServerConfig
+from .messages import Context
+
+if TYPE_CHECKING:
+    from .clients import Client
+
+
+@dataclass(frozen=True)
+class Target:
+    """A tool, prompt or resource of one server.
+
+    Args:
+        config: The server.
+        name: What the server calls it: a name, or a URI.
+        raw: As the server lists it; empty if it was not listed.
+    """
+
+    config: BaseServerConfig
+    name: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RelayedCall:
+    """A request of a client that goes on to a server."""
+
+    context: Context
+    client: Client
+    method: str
+    target: Target
+    params: Mapping[str, Any]
+    """For the server, by its own names."""
+
+
+Answer = dict[str, Any]
+"""A result, as it goes over the wire."""
+
+
+class Guard(Protocol):
+    """Stands between a client's calls and the servers: decides which are made, and notes what became of them."""
+
+    async def call(self, call: RelayedCall, make: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Make a call, if it may be made.
+
+        Args:
+            call: The call.
+            make: Makes it.
+
+        Raises:
+            MCPError: It may not; nothing was sent.
+        """
+        ...

@@ -1,0 +1,56 @@
+"""What the two protocol eras write around the same parameters and results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    SERVER_INFO_META_KEY,
+)
+from mcp.types.methods import CACHEABLE_METHODS
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+
+from ..plain import as_table
+
+_MODERN_RESULT_KEYS = ("resultType", "ttlMs", "cacheScope")
+
+
+def is_modern(protocol_version: str) -> bool:
+    """Whether it is the version of 2026-07-28, or a newer one."""
+    return protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def named_params(params: Mapping[str, Any], client_info: object, capabilities: object) -> dict[str, Any]:
+    """A request's parameters with who asks, which servers of the newer protocol want to know each time."""
+    named = {CLIENT_INFO_META_KEY: client_info, CLIENT_CAPABILITIES_META_KEY: capabilities}
+    return {**params, "_meta": {**named, **as_table(params.get("_meta"))}}
+
+
+def passed_result(
+    method: str, result: Mapping[str, Any], protocol_version: str, stamp: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A server's result for a client of this version.
+
+    Args:
+        method: Of the request.
+        result: As the server gave it.
+        protocol_version: The client's.
+        stamp: Describes the gateway, in the place of the server's own stamp.
+    """
+    passed: dict[str, Any] = dict(result)
+    meta = as_table(passed.get("_meta"))
+    if SERVER_INFO_META_KEY in meta:
+        passed["_meta"] = {key: value for key, value in meta.items() if key != SERVER_INFO_META_KEY}
+        if not passed["_meta"]:
+            del passed["_meta"]
+    if is_modern(protocol_version):
+        if passed.setdefault("resultType", "complete") == "complete" and method in CACHEABLE_METHODS:
+            passed = {"ttlMs": 0, "cacheScope": "private", **passed}
+        passed["_meta"] = {**passed.get("_meta", {}), SERVER_INFO_META_KEY: stamp}
+    else:
+        for key in _MODERN_RESULT_KEYS:
+            passed.pop(key, None)
+    return passed

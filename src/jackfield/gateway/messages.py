@@ -1,0 +1,47 @@
+"""Messages as plain data, in the shape that the SDK's sessions send and return: nothing is validated or copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from mcp.server import ServerRequestContext
+from mcp.types import ServerNotification, ServerRequest
+
+Context = ServerRequestContext[Any, Any]
+
+
+class RawMessage:
+    """A request or notification that goes out as it is."""
+
+    name_param: ClassVar[str | None] = None
+    method: ClassVar[str] = ""
+    """Empty, so that the SDK does not validate the answer; the real one is in the data."""
+
+    def __init__(self, method: str, params: Mapping[str, Any] | None) -> None:
+        self._data: dict[str, Any] = {"method": method}
+        if params is not None:
+            self._data["params"] = dict(params)
+
+    def model_dump(self, **_: object) -> dict[str, Any]:
+        """As it goes over the wire."""
+        return self._data
+
+
+class RawResult:
+    """A result that stays as it came."""
+
+    @classmethod
+    def model_validate(cls, raw: dict[str, Any], **_: object) -> dict[str, Any]:
+        """The result."""
+        return raw
+
+
+def server_request(method: str, params: Mapping[str, Any] | None) -> ServerRequest:
+    """A request to a client."""
+    return cast("ServerRequest", RawMessage(method, params))
+
+
+def server_notification(method: str, params: Mapping[str, Any] | None) -> ServerNotification:
+    """A notification to a client."""
+    return cast("ServerNotification", RawMessage(method, params))

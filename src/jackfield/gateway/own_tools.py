@@ -1,0 +1,91 @@
+"""The tools that reach all others, which a gateway offers unless it offers all tools themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcp import MCPError
+from mcp.types import INVALID_PARAMS
+
+from ..config.servers import BaseServerConfig
+from ..errors import did_you_mean
+from ..pool.session_manager import SessionManager
+from ..routing.tool_router import ToolRouter
+from ..toolkit.tool import Tool
+from .calls import Target
+from .clients import KEEP, Client, Clients, is_sessionless
+from .messages import Context
+
+_HANDLE = {
+    "type": "string",
+    "description": f'Only to keep state between calls: "{KEEP}" at first; the answer says what to give then.',
+}
+
+
+class OwnTools:
+    """`find_tools` and `call_tool`.
+
+    Args:
+        manager: Its catalog is searched.
+        configs: The servers.
+        clients: Whose sessions calls use.
+    """
+
+    instructions: str = "find_tools searches the tools of many servers; call_tool calls one of them."
+
+    def __init__(self, manager: SessionManager, configs: Sequence[BaseServerConfig], clients: Clients) -> None:
+        self._manager = manager
+        self._configs = configs
+        self._clients = clients
+
+    def listed(self, context: Context) -> list[dict[str, Any]]:
+        """As a client sees them."""
+        own = ToolRouter(self._manager, self._configs, mode="search").toolkit()
+        return [_listed(tool, takes_handle=is_sessionless(context)) for tool in own]
+
+    def handle(self, context: Context, name: str, arguments: dict[str, Any]) -> str | None:
+        """What a client without a session gave to keep its state by; taken out of the arguments."""
+        handle = arguments.pop("session", None) if name == "call_tool" and is_sessionless(context) else None
+        return handle if isinstance(handle, str) else None
+
+    async def route(self, client: Client, arguments: dict[str, Any]) -> tuple[Target, dict[str, Any], list[str]]:
+        """Whose tool a call of `call_tool` is for, its arguments, and what was corrected in them.
+
+        Raises:
+            JackfieldError: There is no such tool, or its server could not be asked.
+        """
+        given = dict(arguments)
+        tool = str(given.pop("tool", ""))
+        routed = await self._clients.router(client).route(tool, given.pop("arguments", None), given)
+        notes = [f"(Corrected in your call: {'; '.join(routed.notes)}.)"] if routed.notes else []
+        target = Target(routed.config, routed.tool.name, self._raw(routed.config, routed.tool.name))
+        return target, dict(routed.arguments), notes
+
+    async def call(self, client: Client, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a call of another own tool.
+
+        Raises:
+            MCPError: There is no such tool.
+            JackfieldError: It failed.
+        """
+        toolkit = self._clients.router(client).toolkit()
+        if name not in toolkit:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, toolkit.names, 'tool')}")
+        result = await toolkit[name].call(arguments)
+        return result.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+    def _raw(self, config: BaseServerConfig, name: str) -> Mapping[str, Any]:
+        entry = self._manager.catalog.entry(config)
+        named = [tool for tool in (() if entry is None else entry.tools) if tool["name"] == name]
+        return named[0] if named else {}
+
+
+def _listed(tool: Tool, *, takes_handle: bool) -> dict[str, Any]:
+    schema = dict(tool.input_schema)
+    if takes_handle and tool.name == "call_tool":
+        schema["properties"] = {**schema["properties"], "session": _HANDLE}
+    listed: dict[str, Any] = {"name": tool.name, "description": tool.description, "inputSchema": schema}
+    if tool.annotations is not None:
+        listed["annotations"] = tool.annotations.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return listed
