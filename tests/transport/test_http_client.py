@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
+import anyio.abc
 import httpx2
 import pytest
 
+from jackfield import HttpConfig
+from jackfield.config.joined_writes import join_writes
+from jackfield.config.proxied import http_connections
 from jackfield.transport.http_client import SessionClient, WholeResponse
 
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
@@ -72,3 +78,73 @@ async def test_a_whole_response_is_read_as_any_other() -> None:
     assert await response.aread() == response.content == b'{"a": 1}'
     assert response.json() == {"a": 1}
     assert b"".join([part async for part in response.aiter_bytes()]) == b'{"a": 1}'
+
+
+class Recorder:
+    """A network backend and its streams, which write down what is written."""
+
+    def __init__(self, inner: Any, pieces: list[bytes]) -> None:
+        self._inner = inner
+        self._pieces = pieces
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> Recorder:
+        return Recorder(await self._inner.connect_tcp(*args, **options), self._pieces)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if buffer:
+            self._pieces.append(buffer)
+        await self._inner.write(buffer, timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def test_head_and_body_of_a_request_leave_in_one_piece() -> None:
+    """Fails if httpx2 moves what `join_writes` uses: requests then go out in two pieces, as httpx2 sends them."""
+    pieces: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    async def connected(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            request = b""
+            async for piece in stream:
+                request += piece
+                head, blank, body = request.partition(b"\r\n\r\n")
+                length = next((int(line[15:]) for line in head.split(b"\r\n") if line[:15] == b"Content-Length:"), 0)
+                is_chunked = b"Transfer-Encoding: chunked" in head
+                if body.endswith(b"0\r\n\r\n") if is_chunked else blank and len(body) == length:
+                    request = b""
+                    await stream.send(answer)
+
+    connections = httpx2.AsyncHTTPTransport()
+    pool: Any = connections._pool  # pyright: ignore[reportPrivateUsage]
+    pool._network_backend = Recorder(pool._network_backend, pieces)
+    join_writes(connections)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+        httpx2.AsyncClient(transport=connections) as client,
+    ):
+        url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+        tasks.start_soon(listener.serve, connected)
+        for content, expected in ((b"x" * 10, 1), (b"ends as a head does\r\n\r\n", 1), (b"", 1), (b"x" * 3_000_000, 2)):
+            pieces.clear()
+            assert (await client.post(url, content=content)).text == "ok"
+            assert len(pieces) == expected
+            assert b"".join(pieces).endswith(b"\r\n\r\n" + content)
+        pieces.clear()
+        assert (await client.get(url)).text == "ok"
+        assert len(pieces) == 1
+        assert (await client.post(url, content=in_parts())).text == "ok"
+        tasks.cancel_scope.cancel()
+
+
+async def in_parts() -> AsyncIterator[bytes]:
+    for part in (b"a", b"b\r\n\r\n", b"c"):
+        yield part
+
+
+def test_connections_of_sessions_join_their_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jackfield.config.proxied.proxy_chooser", lambda: None)
+    connections: Any = http_connections(HttpConfig(server_name="one", url="http://127.0.0.1/"), httpx2.Limits())
+    assert type(connections._pool._network_backend).__name__ == "_JoiningBackend"
