@@ -182,7 +182,7 @@ class MCPClientSessionManager(SessionManager):
     async def refresh_catalog(
         self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
     ) -> CatalogRefresh:
-        """Open servers, list their tools for the catalog, and close them; one that fails does not stop the others.
+        """Open servers, list for the catalog what they offer, and close them; one that fails does not stop the others.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
@@ -195,12 +195,16 @@ class MCPClientSessionManager(SessionManager):
         configs = self.resolve_all(servers)
         refresh = CatalogRefresh()
         limit = anyio.CapacityLimiter(at_once)
+        # Imported here so that a manager can be made without the SDK.
+        from .session.offers import list_for_catalog
+        from .session.session import caller_of
 
         async def one(config: BaseServerConfig, before: CatalogEntry | None) -> None:
             async with limit:
                 try:
                     async with self.open_session(config) as session:
-                        await session.list_tools()
+                        caller = caller_of(session)
+                        await list_for_catalog(caller, caller.deadline(None))
                 except JackfieldError as error:
                     refresh.errors[config.server_name] = error
                 else:

@@ -16,7 +16,7 @@ from jackfield import Event, JackfieldError, ServerConfig, SessionCallbacks, Ses
 from jackfield.events import EventHub
 from jackfield.session.info import Totals
 from jackfield.session.lifecycle import State
-from jackfield.session.listing import ToolListing
+from jackfield.session.listing import RawListing, ToolListing
 from jackfield.session.owner import SessionOwner
 from jackfield.session.recovery import CircuitBreaker
 from jackfield.session.rivals import Refused, Rivals
@@ -93,6 +93,9 @@ class Watched:
         """As `SessionObserver` has it."""
 
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """As `SessionObserver` has it."""
+
+    def offers(self, owner: SessionOwner, kind: str, listing: RawListing) -> None:
         """As `SessionObserver` has it."""
 
     def failed(self, owner: SessionOwner, error: JackfieldError) -> None:

@@ -40,6 +40,11 @@ class Listing:
     digest: str = ""
     """The same for the same entries, in whatever order."""
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether it was listed long ago."""
+        return time.time() - self.listed_at > STALE_AFTER_SECONDS
+
     @classmethod
     def of(
         cls,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..catalog.entry import KINDS, Kind
 from ..catalog.store import Catalog
+from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
-from ..events import CatalogChanged, EventHub
+from ..events import CatalogChanged, EventHub, ListingRecorded
+from ..plain import as_table
 
 if TYPE_CHECKING:
-    from mcp.types import Tool
-
-    from ..session.listing import ToolListing
+    from ..session.listing import RawListing, ToolListing
     from ..session.owner import SessionOwner
+    from ..transport.connection import Connection
 
 _FRESH_SECONDS = 60.0
 
@@ -30,7 +32,7 @@ class CatalogObserver:
     def __init__(self, catalog: Catalog, events: EventHub) -> None:
         self._catalog = catalog
         self._events = events
-        self._recorded: dict[str, tuple[list[Tool], float]] = {}
+        self._recorded: dict[tuple[str, Kind], tuple[Sequence[object], float]] = {}
 
     def known_version(self, owner: SessionOwner) -> str:
         """The protocol version that a server spoke last, from the catalog; forgotten after a week."""
@@ -48,24 +50,21 @@ class CatalogObserver:
             self._catalog.record_version(owner.config, version)
 
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
-        """Record a listing, unless the same was recorded a moment ago."""
+        """Record a listing of tools, unless the same was recorded a moment ago."""
         config, connection = owner.config, owner.connection
-        if connection is None:
+        if connection is None or self._is_recorded(config, "tools", listing.tools):
             return
-        before, now = self._recorded.get(config.server_name), time.monotonic()
-        is_same = before is not None and now - before[1] < _FRESH_SECONDS and before[0] == listing.tools
-        if is_same and self._catalog.state(config) == "known":
-            return
-        self._recorded[config.server_name] = listing.tools, now
         client = connection.client
         diff = self._catalog.record(
             config,
-            [_plain(tool) for tool in listing.tools],
+            listing.raw.entries,
             server_info=_plain(client.server_info),
             instructions=client.instructions,
-            capabilities=_plain(client.server_capabilities),
+            capabilities=_capabilities(connection),
             protocol_version=client.protocol_version,
             open_seconds=round(owner.open_seconds, 3),
+            ttl_ms=listing.raw.ttl_ms,
+            cache_scope=listing.raw.cache_scope,
         )
         if diff:
             if diff.changed:
@@ -78,10 +77,39 @@ class CatalogObserver:
                     changed=list(diff.changed),
                 )
             )
+        self._events.emit(ListingRecorded(**owner.reporter.about, kind="tools"))
+
+    def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
+        """Record a listing of prompts, resources or templates, unless the same was recorded a moment ago."""
+        config, connection = owner.config, owner.connection
+        if connection is None or self._is_recorded(config, kind, listing.entries):
+            return
+        self._catalog.record_listing(
+            config,
+            kind,
+            listing.entries,
+            capabilities=_capabilities(connection),
+            ttl_ms=listing.ttl_ms,
+            cache_scope=listing.cache_scope,
+        )
+        self._events.emit(ListingRecorded(**owner.reporter.about, kind=kind))
+
+    def _is_recorded(self, config: BaseServerConfig, kind: Kind, entries: Sequence[object]) -> bool:
+        """Whether these entries were recorded a moment ago, and still count; else they are about to be."""
+        now = time.monotonic()
+        key: tuple[str, Kind] = (config.server_name, kind)
+        before, entry = self._recorded.get(key), self._catalog.entry(config)
+        known = entry.listing(kind) if entry is not None and entry.failure is None else None
+        is_same = before is not None and now - before[1] < _FRESH_SECONDS and before[0] == entries
+        if is_same and known is not None and not known.is_outdated and not known.is_stale:
+            return True
+        self._recorded[key] = entries, now
+        return False
 
     def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
         """Record that a server could not be opened."""
-        self._recorded.pop(owner.config.server_name, None)
+        for kind in KINDS:
+            self._recorded.pop((owner.config.server_name, kind), None)
         if self.known_version(owner):
             self._catalog.record_version(owner.config, "")
         self._catalog.record_failure(owner.config, error)
@@ -97,6 +125,11 @@ class CatalogObserver:
             await known_tools(caller, caller.deadline(None))
         except JackfieldError as error:
             owner.log.debug("Its tools could not be listed again: %s", error.message)
+
+
+def _capabilities(connection: Connection) -> Mapping[str, Any]:
+    """As the server declared them."""
+    return as_table(connection.report.introduction.get("capabilities"))
 
 
 def _plain(model: Any) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from mcp import MCPError
@@ -33,7 +33,7 @@ from ..transport.report import bad_answer
 from .deadlines import Bound, Deadline
 from .failures import forked, refused
 from .lifecycle import Cause
-from .listing import PageT, all_pages
+from .listing import PageT, RawListing, all_pages
 from .news import News
 from .owner import SessionOwner
 from .recovery import may_call_again
@@ -143,12 +143,23 @@ class Caller:
 
     async def pages(
         self, method: str, deadline: Deadline, fetch: Callable[[Client, str | None], Awaitable[PageT]]
-    ) -> tuple[list[PageT], list[str]]:
-        """All pages of a listing, and what was wrong with them; see `all_pages`."""
-        return await all_pages(
+    ) -> tuple[list[PageT], list[str], RawListing]:
+        """All pages of a listing, what was wrong with them, and how they came; see `all_pages`."""
+        raw: list[Mapping[str, Any]] = []
+
+        async def fetched(client: Client, cursor: str | None) -> PageT:
+            page = await fetch(client, cursor)
+            record = current_call.get()
+            page_as_it_came = record.page if record is not None else None
+            assert page_as_it_came is not None, "the transport keeps what it hands on"
+            raw.append(page_as_it_came)
+            return page
+
+        pages, problems = await all_pages(
             self.owner.config,
-            lambda cursor: self.request(method, deadline, lambda client: fetch(client, cursor)),
+            lambda cursor: self.request(method, deadline, lambda client: fetched(client, cursor)),
         )
+        return pages, problems, RawListing.of(raw)
 
     async def request(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import anyio
 from mcp.types import Tool, ToolAnnotations
@@ -14,6 +15,7 @@ from pydantic_core import to_json
 from ..config.keys import CheckMode
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError, UnknownToolError, did_you_mean
+from ..plain import as_list
 from ..transport.records import CallRecord
 from ..transport.repairs import take_flaws
 from ..transport.report import limit_error
@@ -23,6 +25,34 @@ from .deadlines import Deadline
 
 _LISTED = ("tools", "resources", "resource_templates", "prompts")
 """What a page of a listing has one of."""
+_LISTED_ON_THE_WIRE = ("tools", "resources", "resourceTemplates", "prompts")
+
+
+@dataclass(frozen=True)
+class RawListing:
+    """A listing as it came over the wire, all pages of it."""
+
+    entries: Sequence[Mapping[str, Any]] = ()
+    ttl_ms: int | None = None
+    """The shortest time that a page is fresh for; `None` if none says how long."""
+    cache_scope: str | None = None
+    """`public` if all pages say so."""
+
+    @classmethod
+    def of(cls, pages: Sequence[Mapping[str, Any]]) -> RawListing:
+        """The pages as one listing."""
+        entries = [entry for page in pages for key in _LISTED_ON_THE_WIRE for entry in as_list(page.get(key))]
+        times = [int(time) for page in pages if isinstance(time := page.get("ttlMs"), int | float)]
+        scopes = {page.get("cacheScope") for page in pages}
+        scope = "public" if scopes == {"public"} else "private" if scopes - {None} else None
+        return cls(entries, min(times, default=None), scope)
+
+    def named(self, names: Iterable[str]) -> RawListing:
+        """The first entry of each of these names."""
+        first: dict[object, Mapping[str, Any]] = {}
+        for entry in self.entries:
+            first.setdefault(entry.get("name"), entry)
+        return replace(self, entries=[first[name] for name in names if name in first])
 
 
 class _Page(Protocol):
@@ -77,6 +107,7 @@ class ToolListing:
         tools: All listed tools; of several with one name, the first is used.
         on_limit: Called for a tool that is omitted.
         problems: The listing's problems, in words.
+        raw: The listing as it came.
     """
 
     def __init__(
@@ -85,6 +116,7 @@ class ToolListing:
         tools: Sequence[Tool],
         on_limit: Callable[[ServerLimitError], None],
         problems: Sequence[str] = (),
+        raw: RawListing | None = None,
     ) -> None:
         self.server_name: str = config.server_name
         self._check_mode: CheckMode = config.session.check_arguments
@@ -100,6 +132,8 @@ class ToolListing:
         for error in self._left_out.values():
             on_limit(error)
         self.tools: list[Tool] = [tool for tool in tools if tool.name not in self._left_out]
+        self.raw: RawListing = (raw or RawListing()).named(tool.name for tool in self.tools)
+        """The same tools as they came."""
         self.fetched_at: float = time.monotonic()
         self._by_name = {tool.name: tool for tool in self.tools}
         self._checks: dict[str, ArgumentCheck] = {}

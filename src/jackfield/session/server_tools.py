@@ -23,10 +23,11 @@ async def fetch_tools(caller: Caller, deadline: Deadline) -> tuple[ToolListing, 
     """
     owner = caller.owner
     changes = owner.tool_changes
-    pages, problems = await caller.pages(
+    pages, problems, raw = await caller.pages(
         "tools/list", deadline, lambda client, cursor: client.list_tools(cursor=cursor)
     )
-    listing = ToolListing(owner.config, [tool for page in pages for tool in page.tools], owner.on_limit, problems)
+    tools = [tool for page in pages for tool in page.tools]
+    listing = ToolListing(owner.config, tools, owner.on_limit, problems, raw)
     owner.last_listing = listing
     if owner.tool_changes == changes:
         owner.listing = listing
@@ -69,7 +70,7 @@ async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | Non
     owner = caller.usable()
     try:
         listing, answered = await known_tools(caller, deadline)
-        if answered is None or _has_none(owner, answered):
+        if answered is None or has_none(owner, answered):
             return listing
         error: JackfieldError = answered
     except (SessionTimeoutError, ServerLimitError) as failure:
@@ -80,7 +81,7 @@ async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | Non
     return owner.last_listing
 
 
-def _has_none(owner: SessionOwner, error: RequestError) -> bool:
+def has_none(owner: SessionOwner, error: RequestError) -> bool:
     """Whether an error instead of a listing means that there are no tools."""
     connection = owner.connection
     if connection is not None and connection.client.server_capabilities.tools is None:

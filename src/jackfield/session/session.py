@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
-    METHOD_NOT_FOUND,
     CompleteResult,
     GetPromptResult,
     Implementation,
@@ -32,7 +31,6 @@ from mcp.types import (
 
 from ..config.servers import BaseServerConfig
 from ..errors import (
-    RequestError,
     listed,
 )
 from ..transport.repairs import take_flaws
@@ -44,6 +42,7 @@ from .eras import is_modern, ping, set_logging_level
 from .home import BlockedLoopError, Home
 from .hooks import CallHook
 from .info import SessionInfo
+from .offers import listed_pages
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import require_json
@@ -295,20 +294,14 @@ class Session:
     @_on_its_loop
     async def list_resources(self, *, call_timeout: Bound = None) -> ListResourcesResult:
         """List all resources, from all pages; empty if the server does not support the request."""
-        pages = await self._optional_pages(
-            "resources/list", call_timeout, lambda client, cursor: client.list_resources(cursor=cursor)
-        )
+        pages = await listed_pages(self._caller, "resources", self._caller.deadline(call_timeout))
         resources = [resource for page in pages for resource in page.resources]
         return _joined(pages, ListResourcesResult(resources=resources))
 
     @_on_its_loop
     async def list_resource_templates(self, *, call_timeout: Bound = None) -> ListResourceTemplatesResult:
         """List all resource templates, from all pages; empty if the server does not support the request."""
-        pages = await self._optional_pages(
-            "resources/templates/list",
-            call_timeout,
-            lambda client, cursor: client.list_resource_templates(cursor=cursor),
-        )
+        pages = await listed_pages(self._caller, "templates", self._caller.deadline(call_timeout))
         templates = [template for page in pages for template in page.resource_templates]
         return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
 
@@ -328,9 +321,7 @@ class Session:
     @_on_its_loop
     async def list_prompts(self, *, call_timeout: Bound = None) -> ListPromptsResult:
         """List all prompts, from all pages; empty if the server does not support the request."""
-        pages = await self._optional_pages(
-            "prompts/list", call_timeout, lambda client, cursor: client.list_prompts(cursor=cursor)
-        )
+        pages = await listed_pages(self._caller, "prompts", self._caller.deadline(call_timeout))
         prompts = [prompt for page in pages for prompt in page.prompts]
         return _joined(pages, ListPromptsResult(prompts=prompts))
 
@@ -485,19 +476,6 @@ class Session:
         if connection is None:
             raise self._owner.ended(sent=False)
         return connection.client
-
-    async def _optional_pages(
-        self, method: str, call_timeout: Bound, fetch: Callable[[Client, str | None], Awaitable[Any]]
-    ) -> list[Any]:
-        """The pages of a listing that a server may lack even if it declares the capability."""
-        try:
-            pages, problems = await self._caller.pages(method, self._caller.deadline(call_timeout), fetch)
-        except RequestError as error:
-            if error.rpc_code != METHOD_NOT_FOUND:
-                raise
-            return []
-        self._owner.note_listing_problems(method, problems)
-        return pages
 
     def _readable(self, method: str, result: _ResultT) -> _ResultT:
         """A result, after its problems were logged."""

@@ -15,9 +15,10 @@ from .eras import ping
 from .lifecycle import Cause, State
 
 if TYPE_CHECKING:
+    from ..catalog.entry import Kind
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
-    from .listing import ToolListing
+    from .listing import RawListing, ToolListing
     from .owner import SessionOwner
 
 # Several changes of the tools within this time lead to one listing.
@@ -37,6 +38,10 @@ class SessionObserver(Protocol):
 
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """The server listed its tools."""
+        ...
+
+    def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
+        """The server listed what else it has of a kind; nothing if it says that it has none."""
         ...
 
     def failed(self, owner: SessionOwner, error: JackfieldError) -> None:

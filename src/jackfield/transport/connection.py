@@ -116,6 +116,7 @@ async def _open(
     finally:
         report.advice = SILENT_HINT if probe.is_given_up else ""
     answers.version = client.protocol_version
+    report.introduction = answers.introduction
     probe.is_over = True
     return client
 

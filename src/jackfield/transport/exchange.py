@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,15 +38,17 @@ from ..events import SessionLog
 from ..masking import mask, masked
 from ..plain import as_list
 from .plain_answers import is_plain
-from .records import current_call
+from .records import CallRecord, current_call
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
-from .repairs import REPAIRED_METHODS, repaired
+from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
 from .report import ConnectionReport
 from .sdk import MessageReader, MessageWriter, cancelled_id
 
 REFUSED_CODE = -32000
 """The JSON-RPC code of a refusal; the range is for errors of an implementation's own."""
+
+_INTRODUCTIONS = ("initialize", "server/discover")
 
 # How long reading stops for a server that sends requests quicker than it takes their refusals.
 _STALL_SECONDS = 1.0
@@ -217,7 +219,9 @@ class Answers:
         self.version: str | None = None
         """The protocol version, once it is negotiated."""
         self._log = log
-        self._asked: dict[str, tuple[str, str]] = {}
+        self.introduction: Mapping[str, Any] = {}
+        """What the server said of itself at the handshake, as it came."""
+        self._asked: dict[str, tuple[str, str, CallRecord | None]] = {}
         self._relayed: dict[str, tuple[str, RelayedRequest]] = {}
 
     def asked(self, message: object) -> None:
@@ -227,9 +231,9 @@ class Answers:
             if record is not None and record.relayed is not None and record.method == message.method:
                 record.relayed.leaves(message)
                 self._relayed[str(message.id)] = message.method, record.relayed
-            elif message.method in REPAIRED_METHODS:
+            elif message.method in REPAIRED_METHODS or message.method in _INTRODUCTIONS:
                 uri = (message.params or {}).get("uri")
-                self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "")
+                self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "", record)
         elif (cancelled := cancelled_id(message)) is not None:
             self._asked.pop(str(cancelled), None)
             self._relayed.pop(str(cancelled), None)
@@ -250,7 +254,7 @@ class Answers:
         if not isinstance(message, JSONRPCResponse | JSONRPCError):
             return
         relayed_method, relayed = self._relayed.pop(str(message.id), ("", None))
-        method, uri = self._asked.pop(str(message.id), ("", ""))
+        method, uri, record = self._asked.pop(str(message.id), ("", "", None))
         if isinstance(message, JSONRPCError):
             # Before the SDK has it in exceptions, spans and its log.
             message.error.message = mask(message.error.message)
@@ -258,14 +262,21 @@ class Answers:
                 message.error.data = masked(message.error.data)
         elif relayed is not None:
             relayed.arrives(relayed_method, message)
-        if method and self.version is not None and isinstance(message, JSONRPCResponse):
-            if is_plain(method, self.version, message.result):
-                return
-            try:
-                message.result = repaired(method, self.version, message.result, uri=uri)
-            except Exception:
-                # Never at the cost of the connection; the SDK says what is wrong with it.
-                self._log.exception("An answer to %s could not be repaired", method)
+        elif method in _INTRODUCTIONS:
+            self.introduction = message.result
+        elif method and self.version is not None:
+            self._repair(method, self.version, message, uri)
+            if record is not None and record.method == method and method in LISTING_METHODS:
+                record.page = message.result
+
+    def _repair(self, method: str, version: str, message: JSONRPCResponse, uri: str) -> None:
+        if is_plain(method, version, message.result):
+            return
+        try:
+            message.result = repaired(method, version, message.result, uri=uri)
+        except Exception:
+            # Never at the cost of the connection; the SDK says what is wrong with it.
+            self._log.exception("An answer to %s could not be repaired", method)
 
 
 class ServerReader(MessageReader):

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 from mcp.shared.dispatcher import coerce_request_id
@@ -96,6 +97,9 @@ class CallRecord:
 
     relayed: RelayedRequest | None = None
     """Set where the request only passes through."""
+
+    page: Mapping[str, Any] | None = None
+    """The answer as it is handed to the SDK, if it is a page of a listing."""
 
     is_continuation: bool = False
     """Whether the server has seen an earlier request of the same call, so that it counts as perhaps sent."""

@@ -46,6 +46,7 @@ _KNOWN_KEYS = frozenset(
         *("content", "structuredContent", "isError", "contents", "messages", "description", "completion", "_meta"),
     )
 )
+LISTING_METHODS = frozenset(_LISTED)
 REPAIRED_METHODS = frozenset({*_LISTED, "tools/call", "resources/read", "prompts/get", "completion/complete"})
 
 
