@@ -19,6 +19,8 @@ from tests.conftest import Listening, Scripted, everything
 from tests.reliability.scenario import rig, settled
 
 from jackfield import (
+    CallFinished,
+    CallStarted,
     HttpConfig,
     MCPClientSessionManager,
     RequestError,
@@ -261,3 +263,20 @@ async def test_what_may_have_been_executed_is_made_again_only_if_it_is_safe(tmp_
             assert server.runs(2) == 1
             # The error has told of it.
             assert not (await relayed(session, "tools/call", WORK)).state_lost
+
+
+async def test_a_relayed_call_counts_like_any_other(scripted: Scripted) -> None:
+    failed = {"content": [], "isError": True}
+    config = scripted({"tools/call": [{"content": []}, failed, {"content": []}], "own/method": {}})
+    manager = MCPClientSessionManager()
+    events = manager.events()
+    async with manager, manager.open_session(config, key="ann") as session:
+        await relayed(session, "tools/call", {"name": "work"})
+        await relayed(session, "tools/call", {"name": "work"})
+        await relayed(session, "own/method")
+        assert session.info().calls == 2
+        assert session.info().errors == 1
+        assert (manager.stats().calls, manager.stats().errors) == (2, 1)
+    kinds = [event async for event in events if isinstance(event, CallStarted | CallFinished)]
+    assert [type(event) for event in kinds] == [CallStarted, CallFinished] * 2
+    assert [event.error is None for event in kinds if isinstance(event, CallFinished)] == [True, False]

@@ -14,6 +14,7 @@ from mcp import MCPError
 from mcp.types import HEADER_MISMATCH, PROTOCOL_VERSION_META_KEY, ClientRequest
 from pydantic import TypeAdapter
 
+from ..errors import JackfieldError, ToolError
 from ..plain import as_table
 from ..transport.records import CallRecord, current_call
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
@@ -22,11 +23,16 @@ from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
 from .rounds import is_listed
 from .sendable import require_json
+from .tool_calls import CountedCall
+from .tracing import span
 
 if TYPE_CHECKING:
     from mcp import Client
 
     from .calling import Caller
+    from .owner import SessionOwner
+
+OnRetry = Callable[[JackfieldError], None]
 
 OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Awaited with the parameters of each progress notification, without its token."""
@@ -87,23 +93,47 @@ async def relay(
     within, settings = caller.deadline(deadline), owner.config.session
     if within.on_progress is None and settings.reset_timeout_on_progress:
         within.on_progress = ProgressReset(within, settings.max_total_timeout)
-    if method == "tools/call":
-        owner.calls += 1
-        owner.totals.calls += 1
     known, progress = caller.news.known, _Progress(within, on_progress, settings.attempt_timeout)
-    result = await progress.told_during(
-        lambda: caller.request(
-            method,
-            within,
-            lambda client: _sent(client, method, params or {}, progress, about, is_safe=is_safe),
-            is_safe=is_safe,
-            refuses=refuses,
+
+    async def make(on_retry: OnRetry | None) -> dict[str, Any]:
+        return await progress.told_during(
+            lambda: caller.request(
+                method,
+                within,
+                lambda client: _sent(client, method, params or {}, progress, about, is_safe=is_safe),
+                is_safe=is_safe,
+                refuses=refuses,
+                on_retry=on_retry,
+            )
         )
-    )
-    is_news = method == "tools/call" and owner.generation > known
+
+    if method != "tools/call":
+        return Relayed(await make(None), False)
+    result = await _counted(owner, str((params or {}).get("name")), make)
+    is_news = owner.generation > known
     if is_news:
         caller.news.tell(owner.generation)
     return Relayed(result, is_news)
+
+
+async def _counted(
+    owner: SessionOwner, tool: str, make: Callable[[OnRetry], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Make a call of a tool, which counts as one whoever makes it."""
+    counted, server_name = CountedCall(owner, tool), owner.config.server_name
+    failure: JackfieldError | None = None
+    try:
+        with span(f"call_tool {tool}", server_name):
+            result = await make(counted.retried)
+        if result.get("isError") is True:
+            words = f"Tool {tool!r} of server {server_name!r} reported an error."
+            failure = ToolError(words, server_name=server_name, sent=True)
+        return result
+    except JackfieldError as error:
+        failure = error
+        raise
+    finally:
+        counted.ended(failure)
 
 
 async def _sent(
@@ -120,7 +150,8 @@ async def _sent(
         about, envelope if is_modern(client) else {}, progress.noted_for(record, is_safe=is_safe)
     )
     # No more is asked of it than these two things.
-    request = cast("ClientRequest", _Request(method, sent))
+    kind = _TaskRequest if method.startswith("tasks/") and isinstance(sent.get("taskId"), str) else _Request
+    request = cast("ClientRequest", kind(method, sent))
     try:
         await client.session.send_request(request, _ANYTHING)
     except MCPError as mismatch:
@@ -201,6 +232,7 @@ class _Request:
     """What the SDK asks of a request."""
 
     name_param: ClassVar[str | None] = None
+    """The parameter that goes into the `Mcp-Name` header, where the SDK does not know it by the method."""
 
     def __init__(self, method: str, params: dict[str, Any]) -> None:
         self._method = method
@@ -212,3 +244,12 @@ class _Request:
         if "_meta" in params:
             params["_meta"] = dict(params["_meta"])
         return {"method": self._method, "params": params}
+
+
+class _TaskRequest(_Request):
+    """A request about one task.
+
+    Source: MCP tasks extension (SEP-2663), "Streamable HTTP: Routing Headers".
+    """
+
+    name_param: ClassVar[str | None] = "taskId"

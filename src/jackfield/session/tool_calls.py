@@ -45,6 +45,50 @@ class Call:
     headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
+class CountedCall:
+    """A call that begins now.
+
+    Args:
+        owner: The session.
+        tool: Its tool.
+    """
+
+    def __init__(self, owner: SessionOwner, tool: str) -> None:
+        owner.calls += 1
+        owner.totals.calls += 1
+        self._owner = owner
+        self._tool = tool
+        self._number = owner.calls
+        self._started = time.monotonic()
+        self._is_heard = owner.events.is_heard
+        if self._is_heard:
+            owner.events.emit(CallStarted(**owner.reporter.about, tool=tool, call_number=self._number))
+
+    def retried(self, error: JackfieldError) -> None:
+        """It is made again, since it failed with this error."""
+        owner = self._owner
+        owner.totals.retries += 1
+        owner.log.info("Call %d of %s is made again: %s", self._number, self._tool, error.code)
+        owner.events.emit(CallRetried(**owner.reporter.about, tool=self._tool, call_number=self._number, error=error))
+
+    def ended(self, failure: JackfieldError | None) -> None:
+        """It has its result, or failed."""
+        owner, seconds = self._owner, time.monotonic() - self._started
+        owner.totals.call_times.add(seconds)
+        if failure is not None:
+            owner.errors += 1
+            owner.totals.errors += 1
+        if self._is_heard:
+            owner.events.emit(
+                CallFinished(
+                    **owner.reporter.about, tool=self._tool, call_number=self._number, seconds=seconds, error=failure
+                )
+            )
+        if owner.log.isEnabledFor(logging.DEBUG):
+            end = f"failed: {failure.code}" if failure else "done"
+            owner.log.debug("Call %d of %s %s in %.3f s", self._number, self._tool, end, seconds)
+
+
 async def call_tool(caller: Caller, hooks: Sequence[CallHook], call: Call) -> ToolResult:
     """Make a call, with hooks around it; see `Session.call_tool`."""
     if not hooks:
@@ -93,12 +137,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
             listing = await _listing_for(caller, call, outdated=listing)
             assert listing is not None
             arguments = listing.check(name).check(arguments)
-    owner.calls += 1
-    number, started, totals = owner.calls, time.monotonic(), owner.totals
-    totals.calls += 1
-    heard = owner.events.is_heard
-    if heard:
-        owner.events.emit(CallStarted(**owner.reporter.about, tool=name, call_number=number))
+    counted = CountedCall(owner, name)
     failure: JackfieldError | None = None
     known = caller.news.known
     try:
@@ -117,7 +156,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
                 is_safe=listing is not None and listing.is_safe_to_repeat(name),
                 refuses=_refused(owner, name, listing),
                 headers=call.headers,
-                on_retry=lambda error: _note_retry(owner, name, number, error),
+                on_retry=counted.retried,
             )
         result = ToolResult.of(answer, server_name=server_name, tool_name=name)
         result.generation = owner.generation
@@ -137,18 +176,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
         failure = error
         raise
     finally:
-        seconds = time.monotonic() - started
-        totals.call_times.add(seconds)
-        if failure is not None:
-            owner.errors += 1
-            totals.errors += 1
-        if heard:
-            owner.events.emit(
-                CallFinished(**owner.reporter.about, tool=name, call_number=number, seconds=seconds, error=failure)
-            )
-        if owner.log.isEnabledFor(logging.DEBUG):
-            end = f"failed: {failure.code}" if failure else "done"
-            owner.log.debug("Call %d of %s %s in %.3f s", number, name, end, seconds)
+        counted.ended(failure)
 
 
 def _note_problems(owner: SessionOwner, tool: str, result: ToolResult) -> None:
@@ -171,12 +199,6 @@ def _refused(owner: SessionOwner, tool: str, listing: ToolListing | None) -> str
     """The tool, if it must not be called after a loss of state."""
     is_read_only = listing is not None and listing.is_read_only(tool)
     return tool if owner.config.session.on_state_lost == "refuse" and not is_read_only else None
-
-
-def _note_retry(owner: SessionOwner, tool: str, number: int, error: JackfieldError) -> None:
-    owner.totals.retries += 1
-    owner.log.info("Call %d of %s is made again: %s", number, tool, error.code)
-    owner.events.emit(CallRetried(**owner.reporter.about, tool=tool, call_number=number, error=error))
 
 
 async def _listing_for(caller: Caller, call: Call, *, outdated: ToolListing | None = None) -> ToolListing | None:
