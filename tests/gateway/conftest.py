@@ -11,10 +11,21 @@ import psutil
 import pytest
 from tests.cli.conftest import PYTHON, Command, everything, jackfield, ledger_entry, unruly_entry
 from tests.conftest import strays
+from tests.relayed import chatty
 
 from jackfield import HttpConfig, SessionConfig, StdioConfig
 
-__all__ = ["Serving", "behind", "everything", "jackfield", "ledger_entry", "serving", "stdio_config", "unruly_entry"]
+__all__ = [
+    "Serving",
+    "behind",
+    "chatty",
+    "everything",
+    "jackfield",
+    "ledger_entry",
+    "serving",
+    "stdio_config",
+    "unruly_entry",
+]
 
 QUICK = SessionConfig(timeout=30, call_timeout=30)
 

@@ -49,7 +49,9 @@ CAPABILITIES = {
     "logging": {},
     "completions": {},
 }
-URIS = ("notes://one", "notes://two")
+RESTLESS = "notes://restless"
+"""Changes as soon as someone hears of it."""
+URIS = ("notes://one", RESTLESS)
 
 Context = Any
 Params = Mapping[str, Any]
@@ -100,6 +102,10 @@ class Chatty:
             with open(self._log_file, "a") as file:
                 file.write(line + "\n")
 
+    async def _publish_soon(self) -> None:
+        await anyio.sleep(0.2)
+        await self._bus.publish(ResourceUpdated(uri=RESTLESS))
+
     def _session(self, ctx: Context) -> Session:
         name = "" if ctx.request is None else ctx.request.headers.get("mcp-session-id", "")
         session = self._sessions.setdefault(name, Session())
@@ -115,6 +121,10 @@ class Chatty:
                 self._log("roots changed")
             return await call_next(ctx)
         if ctx.method in ("ping", "subscriptions/listen"):
+            if RESTLESS in ((ctx.params or {}).get("notifications") or {}).get("resourceSubscriptions", ()):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._publish_soon)
+                    return await call_next(ctx)
             return await call_next(ctx)
         result = await self._answer(ctx, dict(ctx.params or {}))
         if is_modern and "resultType" not in result:
@@ -155,6 +165,8 @@ class Chatty:
                     raise MCPError(-32002, "No such resource", {"uri": params["uri"]})
                 session.subscribed.add(params["uri"])
                 self._log(f"subscribe {params['uri']}")
+                if params["uri"] == RESTLESS:
+                    await self._tell(ctx, "notifications/resources/updated", {"uri": RESTLESS}, related=False)
                 return {}
             case "resources/unsubscribe":
                 session.subscribed.discard(params["uri"])

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.relayed import chatty
 from tests.session.watched import HANDSHAKE, Watched, scripted
 
 from jackfield import ServerConfig
 from jackfield.session.lifecycle import Cause
+
+__all__ = ["Start", "chatty", "watch"]
 
 Start = Callable[..., Watched]
 

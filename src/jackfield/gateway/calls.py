@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..config.servers import BaseServerConfig
-from .messages import Context
-
-if TYPE_CHECKING:
-    from .clients import Client
+from .client import Client
+from .messages import Answer, Context
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,6 @@ class RelayedCall:
     target: Target
     params: Mapping[str, Any]
     """For the server, by its own names."""
-
-
-Answer = dict[str, Any]
-"""A result, as it goes over the wire."""
 
 
 class Guard(Protocol):

@@ -4,118 +4,34 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from anyio.abc import TaskGroup
-from mcp.shared.message import ServerMessageMetadata
 
 from ..config.servers import BaseServerConfig
 from ..errors import SessionExpiredError
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
-from ..pool.users import SessionUser
 from ..routing.tool_router import ToolRouter
 from ..serving.inbound import SESSION_HEADER, principal_of
+from ..session.callbacks import SessionCallbacks
+from ..session.deadlines import Deadline
+from .asking import BackChannel
+from .client import Client
 from .eras import is_modern
-from .messages import Context, RawResult, server_notification, server_request
+from .messages import Context
+from .subscriptions import Hold
 
 if TYPE_CHECKING:
     from ..serving import Principal
-    from ..session.callbacks import SessionCallbacks
-    from ..session.deadlines import Deadline
     from ..session.session import Session
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""
 
 _STDIO = "stdio"
-
-
-class Client:
-    """One program: a connection, a session over HTTP, or a single request where there are no sessions.
-
-    Args:
-        key: Of its sessions with servers.
-        principal: Whose token it has, if tokens are checked.
-    """
-
-    def __init__(self, key: str, principal: Principal | None) -> None:
-        self.key = key
-        self.principal = principal
-        self.user: SessionUser = SessionUser()
-        self.capabilities: Mapping[str, Any] = {}
-        """What it can do, as it said so last."""
-        self._capabilities: object = None
-        self.info: Mapping[str, Any] = {}
-        """Its name and version."""
-        self.protocol_version: str = ""
-        self.context: Context | None = None
-        """Of its last request: what belongs to no request goes out by it."""
-        self.under_way: dict[str, list[Context]] = {}
-        """Its requests that servers are working on, by server."""
-        self.router: ToolRouter | None = None
-        """Finds tools for it, once it asked for some."""
-        self.in_use = 0
-        """Requests of it under way, where it has no session."""
-
-    def seen(self, context: Context) -> None:
-        """It sent a message."""
-        self.context = context
-        self.protocol_version = context.protocol_version
-        capabilities, about = context.session.client_capabilities, context.session.client_params
-        if capabilities is not None and capabilities is not self._capabilities:
-            self._capabilities = capabilities
-            self.capabilities = capabilities.model_dump(by_alias=True, mode="json", exclude_unset=True)
-            if about is not None:
-                self.info = about.client_info.model_dump(by_alias=True, mode="json", exclude_unset=True)
-
-    @contextmanager
-    def requesting(self, server_name: str, context: Context) -> Generator[None]:
-        """A request of it is with a server."""
-        self.under_way.setdefault(server_name, []).append(context)
-        try:
-            yield
-        finally:
-            contexts = self.under_way[server_name]
-            contexts.remove(context)
-            if not contexts:
-                del self.under_way[server_name]
-
-    def related(self, server_name: str) -> Context | None:
-        """The request of it that a server's message most probably is about."""
-        contexts = self.under_way.get(server_name)
-        return contexts[-1] if contexts else None
-
-    async def ask(
-        self, method: str, params: Mapping[str, Any] | None, related: Context | None = None
-    ) -> dict[str, Any]:
-        """Send it a request, and wait for the result. Limit the time from outside.
-
-        Args:
-            method: Of the request.
-            params: Of the request.
-            related: The request of the client that this one is about, on whose stream it goes.
-
-        Raises:
-            MCPError: It answered with an error, or cannot be asked.
-        """
-        session = self._session(related)
-        metadata = None if related is None else ServerMessageMetadata(related_request_id=related.request_id)
-        request, result_type = server_request(method, params), cast("Any", RawResult)
-        return await session.send_request(request, result_type, metadata=metadata)
-
-    async def notify(self, method: str, params: Mapping[str, Any] | None, related: Context | None = None) -> None:
-        """Send it a notification; as `ask`. Nothing happens where there is no way to it."""
-        if related is not None or self.context is not None:
-            related_id = None if related is None else related.request_id
-            await self._session(related).send_notification(server_notification(method, params), related_id)
-
-    def _session(self, related: Context | None) -> Any:
-        context = related or self.context
-        assert context is not None, "nothing came from this client yet"
-        return context.session
 
 
 class Clients:
@@ -125,7 +41,6 @@ class Clients:
         manager: Opens and closes the sessions.
         configs: The servers.
         tasks: Closes sessions while others go on.
-        callbacks: Makes the callbacks of a client's session with a server.
         on_ended: Called with each client that is gone.
     """
 
@@ -134,13 +49,11 @@ class Clients:
         manager: SessionManager,
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
-        callbacks: Callable[[Client, BaseServerConfig], SessionCallbacks],
         on_ended: Callable[[Client], None] = lambda client: None,
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._tasks = tasks
-        self._callbacks = callbacks
         self._on_ended = on_ended
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
@@ -201,7 +114,7 @@ class Clients:
 
     def _kept_by(self, handle: str, context: Context) -> Client:
         client = self._kept.get(handle)
-        if client is None or client.principal != _principal(context) or not self._has_sessions(client):
+        if client is None or client.principal != principal_behind(context) or not self._has_sessions(client):
             raise SessionExpiredError(
                 "This session does not exist or no longer exists.",
                 sent=False,
@@ -225,7 +138,8 @@ class Clients:
         Raises:
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
-        lease = self._manager.open_session(config, key=client.key, callbacks=self._callbacks(client, config))
+        callbacks = SessionCallbacks(relayed_client=BackChannel(client, config))
+        lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
         async with open_by(lease, deadline, config.server_name) as session:
             yield session
@@ -239,29 +153,32 @@ class Clients:
                 mode="search",
                 key=client.key,
                 max_result_chars=_NO_LIMIT,
-                callbacks=lambda config: self._callbacks(client, config),
+                callbacks=lambda config: SessionCallbacks(relayed_client=BackChannel(client, config)),
             ).used_by(client.user, client.key)
         return client.router
 
     def _new(self, context: Context) -> Client:
-        return Client(f"client-{uuid.uuid4().hex[:8]}", _principal(context))
+        return Client(f"client-{uuid.uuid4().hex[:8]}", principal_behind(context), self._tasks, self._holding)
 
-    def _sessions(self, client: Client) -> list[str]:
-        """The servers it has sessions with."""
-        names = [config.server_name for config in self._configs]
-        return [name for name in names if self._manager.find(name, client.key) is not None]
+    def _holding(self, client: Client) -> Hold:
+        return lambda config: self.upstream(client, config, Deadline.of(None, config.session.call_timeout))
+
+    def open_to(self, client: Client) -> list[BaseServerConfig]:
+        """The servers that it has sessions with."""
+        return [config for config in self._configs if self._manager.find(config.server_name, client.key) is not None]
 
     def _has_sessions(self, client: Client) -> bool:
-        return client.in_use > 0 or bool(self._sessions(client))
+        return client.in_use > 0 or bool(self.open_to(client))
 
     def _prune(self) -> None:
         self._kept = {handle: client for handle, client in self._kept.items() if self._has_sessions(client)}
 
     def _close(self, client: Client) -> None:
         client.user.forget()
+        client.subscriptions.close()
         self._on_ended(client)
-        for name in self._sessions(client):
-            self._tasks.start_soon(self._manager.close_session, name, client.key)
+        for config in self.open_to(client):
+            self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
 
 
 def is_sessionless(context: Context) -> bool:
@@ -269,7 +186,8 @@ def is_sessionless(context: Context) -> bool:
     return context.request is not None and is_modern(context.protocol_version)
 
 
-def _principal(context: Context) -> Principal | None:
+def principal_behind(context: Context) -> Principal | None:
+    """Whose message it is, if tokens are checked."""
     return None if context.request is None else principal_of(context.request.scope)
 
 

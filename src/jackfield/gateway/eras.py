@@ -8,6 +8,7 @@ from typing import Any
 from mcp.types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    LOG_LEVEL_META_KEY,
     SERVER_INFO_META_KEY,
 )
 from mcp.types.methods import CACHEABLE_METHODS
@@ -23,9 +24,20 @@ def is_modern(protocol_version: str) -> bool:
     return protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
-def named_params(params: Mapping[str, Any], client_info: object, capabilities: object) -> dict[str, Any]:
-    """A request's parameters with who asks, which servers of the newer protocol want to know each time."""
-    named = {CLIENT_INFO_META_KEY: client_info, CLIENT_CAPABILITIES_META_KEY: capabilities}
+def named_params(
+    params: Mapping[str, Any], client_info: object, capabilities: object, log_level: str | None
+) -> dict[str, Any]:
+    """A request's parameters with who asks, which servers of the newer protocol want to know each time.
+
+    Args:
+        params: Of the request.
+        client_info: The client's name and version.
+        capabilities: What it can do.
+        log_level: Which log messages it asked for, if it did so once for all.
+    """
+    named: dict[str, Any] = {CLIENT_INFO_META_KEY: client_info, CLIENT_CAPABILITIES_META_KEY: capabilities}
+    if log_level is not None:
+        named[LOG_LEVEL_META_KEY] = log_level
     return {**params, "_meta": {**named, **as_table(params.get("_meta"))}}
 
 

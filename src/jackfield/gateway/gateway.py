@@ -15,18 +15,20 @@ from typing import Any
 import anyio
 from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 
 from .._version import __version__
 from ..config.servers import BaseServerConfig
 from ..events import CatalogChanged
 from ..pool.session_manager import SessionManager
-from ..session.callbacks import SessionCallbacks
 from .calls import Guard
-from .clients import Client, Clients
+from .client import Client
+from .clients import Clients, principal_behind
+from .listening import Listening
 from .listing import Listings
 from .messages import Context
 from .own_tools import OwnTools
+from .parked import ParkedCalls
 from .relay import Relay
 
 _TELL_SECONDS = 5.0
@@ -55,9 +57,10 @@ class Gateway:
         self._all_tools = all_tools
         self._guard = guard
         self._changes = InMemorySubscriptionBus()
-        self._listening = ListenHandler(self._changes)
+        self._listening = Listening(self._changes, lambda: self.clients, lambda: self.listings)
         self._stack = AsyncExitStack()
         self._clients: Clients | None = None
+        self._listings: Listings | None = None
         self._relay: Relay | None = None
         self.server: Server[Any] = Server("jackfield", version=__version__, on_subscriptions_listen=self._listening)
         self.server.middleware.append(self._relayed)
@@ -66,12 +69,13 @@ class Gateway:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
-            self._clients = clients = Clients(self._manager, self._configs, tasks, self._callbacks)
-            listings = Listings(self._manager, self._configs, tasks, self._tell_tools_changed)
+            self._clients = clients = Clients(self._manager, self._configs, tasks)
+            self._listings = listings = Listings(self._manager, self._configs, tasks, self._tell_tools_changed)
             self._relay = Relay(
                 clients,
                 listings,
                 self.server.server_info_stamp,
+                ParkedCalls(tasks, _principal),
                 own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients),
                 guard=self._guard,
             )
@@ -92,13 +96,15 @@ class Gateway:
         assert self._clients is not None, "enter the gateway first"
         return self._clients
 
+    @property
+    def listings(self) -> Listings:
+        """What the servers offer."""
+        assert self._listings is not None, "enter the gateway first"
+        return self._listings
+
     async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         assert self._relay is not None, "enter the gateway first"
         return await self._relay(ctx, call_next)
-
-    def _callbacks(self, client: Client, config: BaseServerConfig) -> SessionCallbacks:
-        """What a server behind can ask a client, and what the client hears of it."""
-        return SessionCallbacks()
 
     # What clients are told
 
@@ -120,6 +126,11 @@ class Gateway:
             for client in self.clients:
                 if client.context is not None and client.context.request is None:
                     tasks.start_soon(tell, client)
+
+
+def _principal(context: Context) -> str | None:
+    principal = principal_behind(context)
+    return None if principal is None else principal.digest()
 
 
 def _unchecked(config: BaseServerConfig) -> BaseServerConfig:

@@ -81,6 +81,20 @@ class Listings:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, list(self._now()), 'tool')}")
         return found.target
 
+    async def resource(self, uri: str) -> Target:
+        """The resource of that URI.
+
+        Raises:
+            MCPError: It is not known whose it is.
+        """
+        if len(self._configs) != 1:
+            raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}.")
+        return Target(self._configs[0], uri, {})
+
+    def given_uri(self, config: BaseServerConfig, uri: str) -> str:
+        """What a server's resource is called here."""
+        return uri
+
     async def _known(self) -> Mapping[str, _Offered]:
         catalog = self._manager.catalog
         waits = [self._asked_once(config) for config in self._configs if not catalog.is_listed(config)]

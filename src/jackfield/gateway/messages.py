@@ -9,6 +9,8 @@ from mcp.server import ServerRequestContext
 from mcp.types import ServerNotification, ServerRequest
 
 Context = ServerRequestContext[Any, Any]
+Answer = dict[str, Any]
+"""A result as it goes over the wire."""
 
 
 class RawMessage:

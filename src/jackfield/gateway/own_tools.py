@@ -14,7 +14,8 @@ from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
 from ..toolkit.tool import Tool
 from .calls import Target
-from .clients import KEEP, Client, Clients, is_sessionless
+from .client import Client
+from .clients import KEEP, Clients, is_sessionless
 from .messages import Context
 
 _HANDLE = {

@@ -22,12 +22,18 @@ from ..session.deadlines import Deadline
 from ..session.relay import OnProgress, relay
 from ..session.results import state_note
 from ..session.session import caller_of
-from .calls import Answer, Guard, RelayedCall, Target
-from .clients import KEEP, Client, Clients
+from .asking import with_input
+from .calls import Guard, RelayedCall, Target
+from .client import Client
+from .clients import KEEP, Clients
 from .eras import is_modern, named_params, passed_result
 from .listing import Listings
-from .messages import Context, server_notification
+from .messages import Answer, Context, server_notification
+from .notices import LEVELS
 from .own_tools import OwnTools
+from .parked import ParkedCalls, invalid_state
+from .to_servers import ask_for_log, set_level, tell_roots_changed
+from .under_way import UnderWay
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
@@ -39,6 +45,7 @@ class Relay:
         clients: Who asks.
         listings: What the servers offer.
         stamp: Describes the gateway in results.
+        parked: Calls that wait for their clients.
         own_tools: The tools that find all others, if these are not offered themselves.
         guard: Asked for each call of a tool.
     """
@@ -48,6 +55,7 @@ class Relay:
         clients: Clients,
         listings: Listings,
         stamp: Mapping[str, Any],
+        parked: ParkedCalls,
         *,
         own_tools: OwnTools | None,
         guard: Guard | None,
@@ -55,17 +63,23 @@ class Relay:
         self._clients = clients
         self._listings = listings
         self._stamp = stamp
+        self._parked = parked
         self._own_tools = own_tools
         self._guard = guard
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
         }
 
     async def __call__(self, context: Context, call_next: CallNext) -> HandlerResult:
         """Answer a request, or take a notification."""
         method = context.method
         if context.request_id is None:
+            if method == "notifications/roots/list_changed" and context.session.client_params is not None:
+                await tell_roots_changed(self._clients, self._clients.of_session(context))
             return await call_next(context)
         if method in _OF_THE_SDK:
             return await self._of_the_sdk(context, call_next)
@@ -77,7 +91,12 @@ class Relay:
         answer = self._methods.get(method)
         if answer is None:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
-        return passed_result(method, await answer(context, dict(context.params or {})), version, self._stamp)
+        if is_modern(version) and method in _methods.INPUT_REQUIRED_METHODS:
+            # What a server of the older protocol asks meanwhile is asked by an answer to this request.
+            result = await self._parked.answer(context, lambda: answer(context, dict(context.params or {})))
+        else:
+            result = await answer(context, dict(context.params or {}))
+        return passed_result(method, result, version, self._stamp)
 
     async def _of_the_sdk(self, context: Context, call_next: CallNext) -> HandlerResult:
         result = await call_next(context)
@@ -116,9 +135,7 @@ class Relay:
                 else:
                     result = await self._own_tools.call(client, name, arguments)
         except RequestError as error:
-            if error.rpc_message is not None:
-                raise MCPError(error.rpc_code or INTERNAL_ERROR, error.rpc_message, error.rpc_data) from None
-            raise MCPError(error.rpc_code or INTERNAL_ERROR, error.headline) from None
+            raise _as_mcp_error(error) from None
         except JackfieldError as error:
             return {"content": [{"type": "text", "text": str(error)}], "isError": True}
         if kept is not None and handle == KEEP:
@@ -139,31 +156,96 @@ class Relay:
         is_read_only = hints.get("readOnlyHint") is True
         is_safe = call.method != "tools/call" or is_read_only or hints.get("idempotentHint") is True
         refuses = config.session.on_state_lost == "refuse" and not is_read_only
+        state_lost = False
         async with self._clients.upstream(client, config, deadline) as session:
-            with client.requesting(config.server_name, context):
-                answer = await relay(
-                    caller_of(session),
-                    call.method,
-                    named_params(call.params, client.info, client.capabilities),
-                    deadline=deadline,
-                    on_progress=_progress_of(context),
-                    is_safe=is_safe,
-                    refuses=call.target.name if refuses and call.method == "tools/call" else None,
-                )
-        return _with_state_note(answer.result, config.server_name) if answer.state_lost else answer.result
+            with client.requesting(config.server_name, context, deadline) as under_way:
+
+                async def passed(more: Mapping[str, Any]) -> Answer:
+                    nonlocal state_lost
+                    answer = await relay(
+                        caller_of(session),
+                        call.method,
+                        named_params({**call.params, **more}, client.info, client.capabilities, client.log_level),
+                        deadline=deadline,
+                        on_progress=_progress_of(under_way),
+                        is_safe=is_safe,
+                        refuses=call.target.name if refuses and call.method == "tools/call" else None,
+                        about=under_way,
+                    )
+                    state_lost = state_lost or answer.state_lost
+                    return answer.result
+
+                if not is_modern(session.protocol_version):
+                    if "requestState" in call.params:
+                        # It would run the call once more: only a call that is parked here has such a state.
+                        raise invalid_state()
+                    await ask_for_log(client, session, config, context)
+                try:
+                    result = await passed({})
+                    if not is_modern(client.protocol_version):
+                        result = await with_input(client, under_way, result, passed)
+                finally:
+                    await client.notices.sent()
+        return _with_state_note(result, config.server_name) if state_lost else result
+
+    # What servers tell
+
+    async def _set_level(self, context: Context, params: dict[str, Any]) -> Answer:
+        level = _text(params, "level")
+        if level not in LEVELS:
+            raise MCPError(INVALID_PARAMS, f"There is no log level {level!r}. Levels: {', '.join(LEVELS)}.")
+        await set_level(self._clients, self._clients.of_session(context), level)
+        return {}
+
+    async def _subscribe(self, context: Context, params: dict[str, Any]) -> Answer:
+        uri, client = _text(params, "uri"), self._clients.of_session(context)
+        if uri in client.updated:
+            return {}
+        target = await self._listings.resource(uri)
+
+        def updated(told: Mapping[str, Any]) -> None:
+            given = self._listings.given_uri(target.config, str(told.get("uri")))
+            client.notices.put("notifications/resources/updated", {**told, "uri": given})
+
+        try:
+            await client.subscriptions.add(target.config, target.name, updated)
+        except JackfieldError as error:
+            raise _as_mcp_error(error) from None
+        client.updated[uri] = target.config, target.name, updated
+        return {}
+
+    async def _unsubscribe(self, context: Context, params: dict[str, Any]) -> Answer:
+        uri, client = _text(params, "uri"), self._clients.of_session(context)
+        if (found := client.updated.pop(uri, None)) is not None:
+            client.subscriptions.remove(*found)
+        return {}
 
 
-def _progress_of(context: Context) -> OnProgress | None:
+def _as_mcp_error(error: JackfieldError) -> MCPError:
+    """A server's own error as it came, any other in words."""
+    if isinstance(error, RequestError) and error.rpc_code is not None and error.rpc_message is not None:
+        return MCPError(error.rpc_code, error.rpc_message, error.rpc_data)
+    code = error.rpc_code if isinstance(error, RequestError) else None
+    return MCPError(code or INTERNAL_ERROR, error.headline)
+
+
+def _progress_of(under_way: UnderWay) -> OnProgress | None:
     """Tells the client of the progress of its request, if it asked for that."""
-    token = as_table((context.params or {}).get("_meta")).get("progressToken")
-    if token is None:
+    if _progress_token(under_way.context) is None:
         return None
 
     async def report(params: Mapping[str, Any]) -> None:
-        notification = server_notification("notifications/progress", {**params, "progressToken": token})
-        await context.session.send_notification(notification, context.request_id)
+        context = under_way.context
+        token = _progress_token(context)
+        if token is not None:
+            notification = server_notification("notifications/progress", {**params, "progressToken": token})
+            await context.session.send_notification(notification, context.request_id)
 
     return report
+
+
+def _progress_token(context: Context) -> str | int | None:
+    return as_table((context.params or {}).get("_meta")).get("progressToken")
 
 
 def _with_state_note(result: Answer, server_name: str) -> Answer:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import anyio
 
@@ -71,6 +71,8 @@ def merged(callbacks: SessionCallbacks, below: SessionCallbacks) -> SessionCallb
 
 def wanted_log_level(callbacks: SessionCallbacks) -> LoggingLevel | None:
     """The level to ask the server for, or `None` to ask for nothing."""
+    if callbacks.relayed_client is not None:
+        return cast("LoggingLevel | None", callbacks.relayed_client.log_level)
     return callbacks.log_level or ("info" if callbacks.logging else None)
 
 
@@ -83,7 +85,8 @@ def client_options(callbacks: SessionCallbacks) -> dict[str, Any]:
         "elicitation_callback": callbacks.elicitation and answering(callbacks.elicitation, "elicitation"),
         "list_roots_callback": lists_roots and answering(lists_roots, "roots"),
         "logging_callback": callbacks.logging and hearing(callbacks.logging, "logging"),
-        "log_level": wanted_log_level(callbacks),
+        # A relayed client's requests say themselves what they want.
+        "log_level": None if callbacks.relayed_client is not None else wanted_log_level(callbacks),
     }
 
 

@@ -48,6 +48,11 @@ class RelayedClient(Protocol):
         """Told to the server as they are."""
         ...
 
+    @property
+    def log_level(self) -> str | None:
+        """Of the log messages that a server of the older protocol is asked for when the session opens, if any."""
+        ...
+
     async def ask(
         self, method: str, params: Mapping[str, Any] | None, about: object, report: ReportProgress | None
     ) -> dict[str, Any]:

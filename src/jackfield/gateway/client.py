@@ -1,0 +1,143 @@
+"""`Client`: one program that uses a gateway, and the way back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from anyio.abc import TaskGroup
+from mcp.shared.message import ServerMessageMetadata
+
+from ..config.servers import BaseServerConfig
+from ..pool.users import SessionUser
+from ..transport.relayed import ReportProgress
+from .messages import Context, RawResult, server_notification, server_request
+from .notices import Notices
+from .parked import parked_call
+from .subscriptions import Hold, Subscriptions, Updated
+from .under_way import UnderWay
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
+
+    from ..routing.tool_router import ToolRouter
+    from ..serving import Principal
+    from ..session.deadlines import Deadline
+
+
+class Client:
+    """One program: a connection, a session over HTTP, or a single request where there are no sessions.
+
+    Args:
+        key: Of its sessions with servers.
+        principal: Whose token it has, if tokens are checked.
+        tasks: In which it is told what servers tell.
+        hold: Leases its session with a server.
+    """
+
+    def __init__(self, key: str, principal: Principal | None, tasks: TaskGroup, hold: Callable[[Client], Hold]) -> None:
+        self.key = key
+        self.principal = principal
+        self.user: SessionUser = SessionUser()
+        self.capabilities: Mapping[str, Any] = {}
+        """What it can do, as it said so last."""
+        self._capabilities: object = None
+        self.info: Mapping[str, Any] = {}
+        """Its name and version."""
+        self.protocol_version: str = ""
+        self.context: Context | None = None
+        """Of its last request: what belongs to no request goes out by it."""
+        self.under_way: dict[str, list[UnderWay]] = {}
+        """Its requests that servers are working on, by server."""
+        self.log_level: str | None = None
+        """The least severe log messages that it asked for, in the older protocol."""
+        self.asked_levels: dict[str, str] = {}
+        """The same, as servers of the older protocol were asked for a client of the newer."""
+        self.notices: Notices = Notices(self.notify, tasks)
+        self.subscriptions: Subscriptions = Subscriptions(hold(self), tasks)
+        self.updated: dict[str, tuple[BaseServerConfig, str, Updated]] = {}
+        """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
+        self.router: ToolRouter | None = None
+        """Finds tools for it, once it asked for some."""
+        self.in_use = 0
+        """Requests of it under way, where it has no session."""
+
+    def seen(self, context: Context) -> None:
+        """It sent a message."""
+        self.context = context
+        self.protocol_version = context.protocol_version
+        capabilities, about = context.session.client_capabilities, context.session.client_params
+        if capabilities is not None and capabilities is not self._capabilities:
+            self._capabilities = capabilities
+            self.capabilities = capabilities.model_dump(by_alias=True, mode="json", exclude_unset=True)
+            if about is not None:
+                self.info = about.client_info.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+    @contextmanager
+    def requesting(self, server_name: str, context: Context, deadline: Deadline) -> Generator[UnderWay]:
+        """A request of it is with a server.
+
+        Args:
+            server_name: The server.
+            context: Of the request.
+            deadline: Of the server's answer.
+        """
+        under_way = UnderWay(context, deadline, parked_call.get())
+        self.under_way.setdefault(server_name, []).append(under_way)
+        try:
+            yield under_way
+        finally:
+            under_way.is_over = True
+            with_server = self.under_way[server_name]
+            with_server.remove(under_way)
+            if not with_server:
+                del self.under_way[server_name]
+
+    def related(self, server_name: str) -> UnderWay | None:
+        """The request of it that a server's message most probably is about."""
+        with_server = self.under_way.get(server_name)
+        return with_server[-1] if with_server else None
+
+    async def ask(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None,
+        related: Context | None = None,
+        report: ReportProgress | None = None,
+    ) -> dict[str, Any]:
+        """Send it a request, and wait for the result. Limit the time from outside.
+
+        Args:
+            method: Of the request.
+            params: Of the request.
+            related: The request of the client that this one is about, on whose stream it goes.
+            report: Takes its progress.
+
+        Raises:
+            MCPError: It answered with an error, or cannot be asked.
+        """
+        session = self._session(related)
+        metadata = None if related is None else ServerMessageMetadata(related_request_id=related.request_id)
+        request, result_type = server_request(method, params), cast("Any", RawResult)
+        progress = None if report is None else _progress_to(report)
+        return await session.send_request(request, result_type, metadata=metadata, progress_callback=progress)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, related: Context | None = None) -> None:
+        """Send it a notification; as `ask`. Nothing happens where there is no way to it."""
+        if related is not None or self.context is not None:
+            related_id = None if related is None else related.request_id
+            await self._session(related).send_notification(server_notification(method, params), related_id)
+
+    def _session(self, related: Context | None) -> Any:
+        context = related or self.context
+        assert context is not None, "nothing came from this client yet"
+        return context.session
+
+
+def _progress_to(report: ReportProgress) -> ProgressFnT:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told = {"progress": progress, "total": total, "message": message}
+        await report({name: value for name, value in told.items() if value is not None})
+
+    return on_progress
