@@ -23,10 +23,19 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+def client_of(answer: httpx2.Response | None = None, **options: Any) -> SessionClient:
+    def answered(request: httpx2.Request) -> httpx2.Response:
+        assert answer is not None
+        answer.request = request
+        return answer
+
+    return SessionClient(transport=httpx2.MockTransport(answered), **options)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/mcp?a=b c", "https://user:word@host/", "http://[::1]/x"])
 @pytest.mark.parametrize("more", [{}, {"mcp-session-id": "1"}, {"X-Other": "yes"}])
 async def test_requests_are_those_of_httpx2(url: str, more: dict[str, str]) -> None:
-    async with SessionClient(**OPTIONS) as ours, httpx2.AsyncClient(**OPTIONS) as theirs:
+    async with client_of(**OPTIONS) as ours, httpx2.AsyncClient(**OPTIONS) as theirs:
         for body in [*BODIES, *BODIES]:
             mine, other = (
                 client.build_request("POST", url, json=body, headers=HEADERS | more) for client in (ours, theirs)
@@ -38,7 +47,7 @@ async def test_requests_are_those_of_httpx2(url: str, more: dict[str, str]) -> N
 
 
 async def test_what_is_put_into_a_request_is_in_no_other() -> None:
-    async with SessionClient() as client:
+    async with client_of() as client:
         first = client.build_request("POST", "http://host/", json={}, headers=HEADERS)
         first.headers["Authorization"] = "Bearer one"
         first.extensions["mark"] = True
@@ -50,20 +59,20 @@ async def test_what_is_put_into_a_request_is_in_no_other() -> None:
 
 
 async def test_cookies_and_a_change_of_the_client_are_sent() -> None:
-    async with SessionClient() as client:
+    async with client_of() as client:
         client.build_request("POST", "http://host/", json={}, headers=HEADERS)
         client.cookies.set("kept", "yes")
         assert client.build_request("POST", "http://host/", json={}, headers=HEADERS).headers["Cookie"] == "kept=yes"
 
 
 async def test_values_that_are_not_json_are_refused_as_by_httpx2() -> None:
-    async with SessionClient() as client:
+    async with client_of() as client:
         with pytest.raises(ValueError, match="not JSON compliant"):
             client.build_request("POST", "http://host/", json={"number": float("nan")}, headers=HEADERS)
 
 
 async def test_many_different_headers_do_not_pile_up() -> None:
-    async with SessionClient() as client:
+    async with client_of() as client:
         for number in range(1000):
             headers = {**HEADERS, "mcp-name": f"tool-{number}"}
             assert (
@@ -78,6 +87,66 @@ async def test_a_whole_response_is_read_as_any_other() -> None:
     assert await response.aread() == response.content == b'{"a": 1}'
     assert response.json() == {"a": 1}
     assert b"".join([part async for part in response.aiter_bytes()]) == b'{"a": 1}'
+
+
+ANSWERS: list[httpx2.Response] = [
+    httpx2.Response(200, content=b"ok"),
+    httpx2.Response(500, content=b"broken"),
+    httpx2.Response(307, headers={"location": "/there"}),
+    httpx2.Response(303, headers={"location": "http://elsewhere/"}),
+    httpx2.Response(200, headers={"set-cookie": "kept=yes"}, content=b"ok"),
+]
+
+
+@pytest.mark.parametrize(
+    "answer", ANSWERS, ids=lambda answer: f"{answer.status_code} {answer.headers.get('set-cookie')}"
+)
+@pytest.mark.parametrize("is_logged", [False, True])
+async def test_responses_are_those_of_httpx2(
+    answer: httpx2.Response, is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO" if is_logged else "WARNING", "httpx2")
+    seen: list[tuple[object, ...]] = []
+    asked = 0
+
+    def answered(request: httpx2.Request) -> httpx2.Response:
+        nonlocal asked
+        asked += 1
+        stream = httpx2.ByteStream(answer.content)
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=stream, request=request)
+
+    for make in (SessionClient, httpx2.AsyncClient):
+        caplog.clear()
+        async with make(transport=httpx2.MockTransport(answered)) as client:
+            request = client.build_request("POST", "http://host/here", json={"a": 1}, headers=HEADERS)
+            response = await client.send(request, stream=True, follow_redirects=False)
+            following = response.next_request
+            seen.append(
+                (
+                    response.status_code,
+                    await response.aread(),
+                    response.request is request,
+                    following and (following.method, following.url, sorted(following.headers.raw)),
+                    dict(client.cookies),
+                    [record.getMessage() for record in caplog.records],
+                )
+            )
+    assert seen[0] == seen[1]
+    assert asked == 2
+    assert bool(caplog.records) == is_logged
+
+
+async def test_a_client_that_is_closed_or_has_credentials_sends_as_httpx2_does() -> None:
+    async with client_of(httpx2.Response(200, content=b"ok"), auth=("user", "word")) as client:
+        request = client.build_request("POST", "http://host/", json={}, headers=HEADERS)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        assert response.request.headers["authorization"].startswith("Basic ")
+    async with client_of(httpx2.Response(200, content=b"ok")) as client:
+        request = client.build_request("POST", "http://user:word@host/", json={}, headers=HEADERS)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        assert response.request.headers["authorization"].startswith("Basic ")
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.send(request, stream=True, follow_redirects=False)
 
 
 class Recorder:

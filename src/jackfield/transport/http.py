@@ -375,27 +375,30 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
     ) -> httpx2.Response:
         """The response with its body held to `max_message_bytes`: whole, or as a stream of events."""
         limit = self._config.session.max_message_bytes
-        if media_type(response) != EVENTS:
-            return self._with_body(response, content=await whole_body(response, self._report, limit, record))
+        if (kind := media_type(response)) != EVENTS:
+            content = await whole_body(response, self._report, limit, record)
+            return self._with_body(response, kind=kind, content=content)
         if self._is_sse:
             limit = min(limit, SSE_EVENT_BYTES)
         seen = self._standing.seen_ids if record is None else record.seen_ids
         on_event = self._admits if self._is_sse else None
         stream = EventStream(response, self._report, limit, record, seen, post, resume, on_event)
-        return self._with_body(response, stream=stream)
+        return self._with_body(response, kind=kind, stream=stream)
 
     def _with_body(
         self,
         response: httpx2.Response,
         more_headers: Sequence[tuple[bytes, bytes]] = (),
         *,
+        kind: str | None = None,
         stream: httpx2.AsyncByteStream | None = None,
         content: bytes = b"",
     ) -> httpx2.Response:
         """An answer for the SDK, with a body that is read already or is read within bounds."""
         replaced = {b"content-type", _SESSION_HEADER, *(name for name, _ in more_headers)}
         headers = [(name, value) for name, value in content_headers(response) if name.lower() not in replaced]
-        headers.append((b"content-type", media_type(response).encode("ascii", "replace")))
+        kind = media_type(response) if kind is None else kind
+        headers.append((b"content-type", kind.encode("ascii", "replace")))
         if (session_id := response.headers.get(SESSION_HEADER)) is not None:
             headers.append((_SESSION_HEADER, self._sendable(session_id, response)))
         headers += more_headers

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -49,31 +50,46 @@ class Post:
         self.is_given_up: bool = False
         self.retry_seconds: float | None = None
         """How long the server asks to wait before its stream is opened again."""
-        self._waiting: anyio.CancelScope | None = None
+        self.scope: anyio.CancelScope | None = None
+        """Of what is waited for now."""
 
     def give_up(self) -> None:
         """No one waits for the answer: end its pending operations."""
         self.is_given_up = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
 
-    @contextmanager
-    def waiting(self) -> Generator[None]:
+    def waiting(self) -> _Waiting:
         """Wait for something inside; left early when the request is given up."""
-        with anyio.CancelScope() as scope:
-            self._waiting = scope
-            if self.is_given_up:
-                scope.cancel()
-            try:
-                yield
-            finally:
-                self._waiting = None
+        return _Waiting(self)
 
     @property
     def given_up_answer(self) -> SessionMessage:
         """Ends the SDK's waiting; not visible to anyone else."""
         error = ErrorData(code=INTERNAL_ERROR, message="given up")
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=self.request_id, error=error))
+
+
+class _Waiting:
+    """A block that is left early when a post is given up."""
+
+    __slots__: tuple[str, ...] = ("_post", "_scope")
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._scope = anyio.CancelScope()
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+        self._post.scope = self._scope
+        if self._post.is_given_up:
+            self._scope.cancel()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._post.scope = None
+        return self._scope.__exit__(exc_type, exc, traceback)
 
 
 class EventStream(httpx2.AsyncByteStream):

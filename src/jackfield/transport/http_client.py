@@ -1,4 +1,4 @@
-"""`SessionClient`: the HTTP client of one session, which builds a request from the last one that was like it.
+"""`SessionClient`: the HTTP client of one session, which does once what httpx2 does for each request.
 
 The calls of a session are posted to one URL with the same headers, but for their length. httpx2 parses the URL and
 merges, normalizes and decodes the headers again for each of them, which is a tenth of what a small call costs.
@@ -7,6 +7,7 @@ merges, normalizes and decodes the headers again for each of them, which is a te
 from __future__ import annotations
 
 import json as json_module
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,11 +18,21 @@ _MAX_PATTERNS = 64
 _encode = json_module.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-class SessionClient(httpx2.AsyncClient):
-    """An HTTP client for many requests that differ in their bodies only."""
+_ANSWER = "jackfield_answer"
+_log = logging.getLogger("httpx2")
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+
+class SessionClient(httpx2.AsyncClient):
+    """An HTTP client for many requests that differ in their bodies only.
+
+    Args:
+        transport: Sends the requests. Its responses name their request.
+        options: As of `httpx2.AsyncClient`.
+    """
+
+    def __init__(self, *, transport: httpx2.AsyncBaseTransport, **options: Any) -> None:
+        super().__init__(transport=_AnsweredTransport(transport), **options)
+        self._sender = transport
         self._patterns: dict[tuple[object, ...], httpx2.Request] = {}
         """Requests as httpx2 builds them, by their URL and headers."""
 
@@ -50,6 +61,23 @@ class SessionClient(httpx2.AsyncClient):
         request.read()
         return request
 
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = False,
+        auth: Any = httpx2.USE_CLIENT_DEFAULT,
+        follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        """Send a request; see `httpx2.AsyncClient.send`. What httpx2 would only look through is left out."""
+        is_plain = stream and follow_redirects is False and auth is httpx2.USE_CLIENT_DEFAULT and self.auth is None
+        if is_plain and not (self.is_closed or _log.isEnabledFor(logging.INFO) or request.url.userinfo):
+            response = await self._sender.handle_async_request(request)
+            if not response.has_redirect_location and "set-cookie" not in response.headers:
+                return response
+            request.extensions[_ANSWER] = response
+        return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+
     def _pattern(self, url: httpx2.URL | str, headers: Mapping[str, str]) -> httpx2.Request:
         key = (url, *headers.items())
         if (pattern := self._patterns.get(key)) is not None:
@@ -58,6 +86,20 @@ class SessionClient(httpx2.AsyncClient):
             self._patterns.clear()
         pattern = self._patterns[key] = super().build_request("POST", url, json={}, headers=headers)
         return pattern
+
+
+class _AnsweredTransport(httpx2.AsyncBaseTransport):
+    """Returns the response that a request has already."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer: httpx2.Response | None = request.extensions.pop(_ANSWER, None)
+        return await self._inner.handle_async_request(request) if answer is None else answer
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class WholeResponse(httpx2.Response):
