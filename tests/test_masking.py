@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackfield import HttpConfig, JackfieldError, StdioConfig, ToolError
-from jackfield.log_masking import mask_logs
+from jackfield.logs import mask_logs
 from jackfield.masking import MASK, HiddenValues, keep_secret, mask, masked
 
 

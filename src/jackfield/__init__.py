@@ -144,9 +144,9 @@ if TYPE_CHECKING:
     from .router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
-    from .session.info import ManagerStats, SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
+    from .session.telemetry import ManagerStats, SessionInfo
     from .toolkit.create import create_toolkit
     from .toolkit.tool import Tool
     from .toolkit.toolkit import Toolkit

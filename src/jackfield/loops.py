@@ -1,5 +1,5 @@
 """What is known here of the event loops of asyncio and trio: which one runs, whether it has ended, how to reach it from
-another thread, and tasks that belong to an object.
+another thread, and tasks that belong to an object. And `Changed`, a signal that can be given again and again.
 
 anyio's task groups must be left by the task that entered them, which a session that outlives its opener cannot promise.
 So `spawn` starts a task that belongs to an object instead; the event loop's own shutdown cancels what is left.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -107,6 +109,47 @@ def event_loop_token() -> object:
         return trio.lowlevel.current_trio_token()
 
 
+class EventLoop:
+    """One event loop of asyncio, for code that may run elsewhere.
+
+    Args:
+        loop: It runs in this thread.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._process_id = os.getpid()
+        self._thread_id = threading.get_ident()
+        self._loop = loop
+
+    @classmethod
+    def here(cls) -> Self | None:
+        """The event loop that runs here; `None` where that is not one of asyncio."""
+        try:
+            return cls(asyncio.get_running_loop())
+        except RuntimeError:
+            return None
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # Frameworks copy tools; there is but one loop.
+
+    @property
+    def thread_id(self) -> int:
+        """The thread that the loop runs in."""
+        return self._thread_id
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is another loop than the one that runs here, and runs itself in this process."""
+        if asyncio._get_running_loop() is self._loop:
+            return False
+        return self._loop.is_running() and os.getpid() == self._process_id
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop is closed."""
+        return self._loop.is_closed()
+
+
 def is_running() -> bool:
     """Whether an event loop runs here. One that ran when this process was forked does not."""
     try:
@@ -191,3 +234,27 @@ def on_loop_close(action: Callable[[], object]) -> Callable[[], None]:
 
 def _nothing() -> None:
     pass
+
+
+class Changed:
+    """Wakes all tasks that wait for the next change. A signal that nobody waits for costs nothing."""
+
+    def __init__(self) -> None:
+        self._next: anyio.Event | None = None
+
+    def set(self) -> None:
+        """Wake all who wait now."""
+        if self._next is not None:
+            event, self._next = self._next, None
+            event.set()
+
+    async def wait(self) -> None:
+        """Return at the next signal. What is to be waited for must be checked before, without an `await` between."""
+        if self._next is None:
+            self._next = anyio.Event()
+        await self._next.wait()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once a condition holds; it is checked now and at every signal."""
+        while not condition():
+            await self.wait()

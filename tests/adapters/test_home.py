@@ -15,7 +15,7 @@ import pytest
 
 from jackfield import ConfigError, SessionTimeoutError
 from jackfield.session import home as home_module
-from jackfield.session.home import BlockedLoopError, Home, HomeError
+from jackfield.session.home import BlockedLoopError, Home, HomeError, home_here
 
 
 @pytest.fixture
@@ -36,18 +36,18 @@ async def here() -> int:
 
 
 async def test_from_the_loop_itself_a_call_is_just_made() -> None:
-    assert await Home().run(here) == await here()
+    assert await home_here().run(here) == await here()
 
 
 async def test_from_another_loop_and_from_a_thread() -> None:
-    home = Home()
+    home = home_here()
     assert await asyncio.to_thread(lambda: asyncio.run(home.run(here))) == await here()
     assert await asyncio.to_thread(home.run_blocking, here) == await here()
 
 
 @pytest.mark.parametrize("error", [SessionTimeoutError("too late"), ConfigError("wrong"), KeyError("x")])
 async def test_errors_come_back_as_they_are(error: Exception) -> None:
-    home = Home()
+    home = home_here()
 
     async def fail() -> None:
         raise error
@@ -59,7 +59,7 @@ async def test_errors_come_back_as_they_are(error: Exception) -> None:
 
 
 async def test_cancelling_there_cancels_here() -> None:
-    home, begun, ended = Home(), asyncio.Event(), asyncio.Event()
+    home, begun, ended = home_here(), asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
         begun.set()
@@ -82,11 +82,11 @@ async def test_cancelling_there_cancels_here() -> None:
 
 async def test_blocking_the_loop_itself_is_refused() -> None:
     with pytest.raises(HomeError, match="Use the async methods"):
-        Home().run_blocking(here)
+        home_here().run_blocking(here)
 
 
 async def test_a_loop_that_is_blocked_is_not_waited_for_and_never_makes_the_call_later(soon: None) -> None:
-    home = Home()
+    home = home_here()
     made: list[int] = []
 
     async def call() -> None:
@@ -148,13 +148,13 @@ async def test_a_loop_that_waits_for_the_very_call_is_told_at_once(
     wait: Callable[[Callable[[], object]], None], is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home_module, "REACH_TIMEOUT", math.inf)
-    home = Home()
+    home = home_here()
     with pytest.raises(BlockedLoopError, match="synchronous run that waits for this tool"):
         wait((lambda: asyncio.run(home.run(here))) if is_async else (lambda: home.run_blocking(here)))
 
 
 async def test_a_loop_that_is_busy_for_a_while_is_waited_for() -> None:
-    home = Home()
+    home = home_here()
     call = asyncio.get_running_loop().run_in_executor(None, home.run_blocking, here)
     time.sleep(4 * home_module._BUSY_SECONDS)
     assert await call == await here()
@@ -170,7 +170,7 @@ class Elsewhere:
         self._thread.start()
 
         async def make() -> Home:
-            return Home()
+            return home_here()
 
         self.home = asyncio.run_coroutine_threadsafe(make(), self._loop).result(5)
 
@@ -227,9 +227,9 @@ async def test_a_loop_that_ends_during_a_call_is_told(soon: None, elsewhere: Els
 
 def test_without_a_loop_it_says_where_to_make_tools() -> None:
     with pytest.raises(HomeError, match="Make the tools in the async code"):
-        Home()
+        home_here()
 
 
 async def test_copies_of_a_tool_share_the_loop() -> None:
-    home = Home()
+    home = home_here()
     assert copy.deepcopy({"home": home})["home"] is home

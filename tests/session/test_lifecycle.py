@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jackfield import SessionTerminatedError
-from jackfield.changed import Changed
+from jackfield.loops import Changed
 from jackfield.session.lifecycle import TRANSITIONS, Cause, Lifecycle, State, StateName, UnexpectedCauseError
 
 PAIRS = [(state, cause) for state in State for cause in Cause]

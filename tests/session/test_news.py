@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import JackfieldError, SessionTerminatedError
-from jackfield.session import news
-from jackfield.session.news import News, UnreportedLosses
+from jackfield.session import recovery
+from jackfield.session.recovery import News, UnreportedLosses
 
 GENERATIONS = st.integers(1, 20)
 
@@ -61,7 +61,7 @@ def test_what_nobody_was_told_waits_for_the_next_user_of_the_key() -> None:
 
 def test_the_oldest_are_forgotten() -> None:
     losses = UnreportedLosses()
-    for number in range(news._MAX_UNREPORTED + 1):
+    for number in range(recovery._MAX_UNREPORTED + 1):
         losses.keep(("rig", str(number)), 2, News())
     assert losses.take(("rig", "0"))[0] == 0
     assert losses.take(("rig", "1"))[0] == 2

@@ -14,12 +14,12 @@ from tests.conftest import MARK, TOKEN
 
 from jackfield import Event, JackfieldError, ServerConfig, SessionCallbacks, SessionConfig, StdioConfig
 from jackfield.events import EventHub
-from jackfield.session.info import Totals
 from jackfield.session.lifecycle import State
 from jackfield.session.listing import RawListing, ToolListing
 from jackfield.session.owner import SessionOwner
 from jackfield.session.recovery import CircuitBreaker
 from jackfield.session.rivals import Refused, Rivals
+from jackfield.session.telemetry import Totals
 
 SCRIPTED = """
 import json, sys

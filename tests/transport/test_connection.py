@@ -16,7 +16,8 @@ from jackfield import (
     StdioConfig,
 )
 from jackfield.config.servers import BaseServerConfig
-from jackfield.transport.connection import connect, open_failure
+from jackfield.transport.connection import connect
+from jackfield.transport.open_failures import open_failure
 from jackfield.transport.report import ConnectionReport
 
 LOCAL = StdioConfig(server_name="rig", command="run-rig", args=["-x"], inherit_environment=True)

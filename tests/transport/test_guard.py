@@ -12,8 +12,7 @@ import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, eventually, strays
 
-from jackfield.transport import guard
-from jackfield.transport.program import StartedProgram
+from jackfield.transport.program import Guard, StartedProgram
 
 IN_A_SESSION = """
 import sys, anyio
@@ -99,7 +98,7 @@ def test_it_goes_with_its_program_and_has_no_mark() -> None:
 
 
 def test_a_group_is_ended_where_no_mark_is_to_be_seen() -> None:
-    watching = guard.Guard(f"{MARK}=of another")
+    watching = Guard(f"{MARK}=of another")
     script = "trap '' TERM; sleep 60 & echo started; wait"
     with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as program:
         assert program.stdout
@@ -122,7 +121,7 @@ def test_one_that_ended_by_itself_is_no_loss() -> None:
 
 
 def test_without_a_shell_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_SHELL", "/nonexistent/sh")
+    monkeypatch.setattr("jackfield.transport.program._SHELL", "/nonexistent/sh")
     program = started("sleep 60")
     assert guards() == []
     program.kill()

@@ -10,8 +10,8 @@ import anyio
 import pytest
 from mcp.types import jsonrpc_message_adapter
 
-from jackfield.transport.child import PipeReader
 from jackfield.transport.sdk import read_message
+from jackfield.transport.stdio import PipeReader
 
 BACKENDS = ["asyncio", "trio"]
 

@@ -9,7 +9,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from mcp.types import methods
 
-from jackfield.transport.plain_answers import is_plain
+from jackfield.transport.exchange import is_plain
 from jackfield.transport.repairs import repaired
 
 VERSIONS = st.sampled_from(["2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28"])

@@ -11,7 +11,7 @@ from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent,
 from ag2.tools.final import FunctionTool
 
 from ..session.boundary import as_error
-from ..session.home import Home
+from ..session.home import Home, home_here
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -56,7 +56,7 @@ class MCPTool(FunctionTool):
 
 def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
-    home = Home()
+    home = home_here()
     return ag2.Toolkit(*(MCPTool(tool, home, images=images) for tool in toolkit.for_models()), name="jackfield")
 
 

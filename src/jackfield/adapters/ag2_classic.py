@@ -14,7 +14,7 @@ from typing import Any
 from autogen.tools import Tool as ClassicTool
 from autogen.tools import Toolkit as ClassicToolkit
 
-from ..session.home import Home
+from ..session.home import Home, home_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 
@@ -67,5 +67,5 @@ class _MCPTool(ClassicTool):
 
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
-    home = Home()
+    home = home_here()
     return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit.for_models()])

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from ..pool.loop_thread import LoopUse
 from ..pool.session_manager import SessionManager
-from ..session.home import Home, wait_blocking, wait_uncancelled
+from ..session.home import Home, home_here, wait_blocking, wait_uncancelled
 from ..session.session import Session
 from ..toolkit.create import create_toolkit
 from ..toolkit.toolkit import Toolkit
@@ -138,7 +138,7 @@ class AgentSessions(Generic[_ToolT]):
                 lease.holder = holder or object()  # not this task, whose result is the tools
                 session = sessions[config.server_name] = await stack.enter_async_context(lease)
                 toolkit += await create_toolkit(session, use_mcp_resources=False)
-            home = Home()
+            home = home_here()
             opened = _Opened(self._make_tools(toolkit, home), sessions, _Closing(stack.pop_all(), use))
             if self._auto_cleanup:
                 weakref.finalize(home, opened.closing.begin).atexit = False
@@ -177,7 +177,7 @@ class _Closing:
     def __init__(self, stack: AsyncExitStack, use: LoopUse | None) -> None:
         self._stack = stack
         self._use = use
-        self._home = Home()
+        self._home = home_here()
         self.thread_id: int = self._home.thread_id
         if use is not None:
             use.close = stack.aclose

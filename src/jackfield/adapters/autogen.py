@@ -24,7 +24,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
 from ..loops import LockHere
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser
 from ..session.boundary import as_error
 from ..session.server_tools import offered_tools
 from ..session.session import caller_of

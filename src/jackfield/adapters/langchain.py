@@ -18,7 +18,7 @@ from pydantic import PrivateAttr
 from ..errors import SessionTimeoutError
 from ..pool.refusals import OtherLoopError
 from ..session.boundary import as_error
-from ..session.home import BlockedLoopError, Home, run_on_own_loop
+from ..session.home import BlockedLoopError, home_here, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session, caller_of
 from ..toolkit.create import create_toolkit
@@ -151,7 +151,7 @@ class Reach(Protocol):
 
 def langchain_tools(toolkit: Toolkit, home: Reach | None = None) -> list[BaseTool]:
     """All tools of a toolkit, for the event loop that runs here or the one given; see `Toolkit.langchain`."""
-    home = home or Home()
+    home = home or home_here()
     return [MCPTool.of(tool, home) for tool in toolkit.for_models()]
 
 

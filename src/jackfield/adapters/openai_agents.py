@@ -10,7 +10,7 @@ from agents import ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
 from ..session.boundary import as_error
-from ..session.home import Home
+from ..session.home import Home, home_here
 from ..session.results import ToolResult, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -41,7 +41,7 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
 
 def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
     """All tools of a toolkit; see `Toolkit.openai_agents`."""
-    home = Home()
+    home = home_here()
     return [function_tool(tool, home) for tool in toolkit.for_models()]
 
 

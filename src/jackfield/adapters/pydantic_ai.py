@@ -12,7 +12,7 @@ from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from ..session.boundary import as_error
-from ..session.home import Home
+from ..session.home import Home, home_here
 from ..session.results import ToolResult, decode, describe_block
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -60,7 +60,7 @@ class MCPToolset(AbstractToolset[Any]):
 
 def toolset(toolkit: Toolkit, *, id: str | None = None) -> MCPToolset:  # noqa: A002
     """All tools of a toolkit; see `Toolkit.pydantic_ai`."""
-    return MCPToolset(toolkit, Home(), id=id)
+    return MCPToolset(toolkit, home_here(), id=id)
 
 
 def definition_of(tool: Tool) -> ToolDefinition:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from smolagents import Tool as SmolagentsTool
 
-from ..session.home import Home
+from ..session.home import Home, home_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .parameters import Parameter, parameters_of
@@ -69,7 +69,7 @@ class _MCPTool(SmolagentsTool):
 
 def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
     """All tools of a toolkit that smolagents can call; see `Toolkit.smolagents`."""
-    home = Home()
+    home = home_here()
     tools: dict[str, SmolagentsTool] = {}
     for tool in toolkit.for_models():
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)

@@ -19,7 +19,7 @@ from ..config.proxies import proxy_for
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line
 from ..http_content import ACCEPTED_ENCODINGS, content_headers, decoded
-from ..log_masking import mask_logs
+from ..logs import mask_logs
 from ..masking import NamedValue, keep_secret, mask
 from ..plain import as_table, parsed_json
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
 from ..pool.portal import run_there
-from ..session.news import News
+from ..session.recovery import News
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
 from .text import state_lost

@@ -21,8 +21,8 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .._version import __version__
-from ..changed import Changed
 from ..errors import DaemonError, JackfieldError, SessionTerminatedError
+from ..loops import Changed
 from .leftovers import end_leftovers
 from .log import log_path
 from .place import Place, peer

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ..changed import Changed
 from ..errors import DaemonError
 from ..events import Event, SessionClosed
+from ..loops import Changed
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
-from ..session.news import News
+from ..session.recovery import News
 from .configs import from_wire
 
 if TYPE_CHECKING:

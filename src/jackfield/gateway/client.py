@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from mcp.shared.message import ServerMessageMetadata
 
 from ..config.servers import BaseServerConfig
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser
 from ..transport.relayed import ReportProgress
 from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices

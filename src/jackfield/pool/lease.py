@@ -1,4 +1,5 @@
-"""`SessionLease`, which `open_session()` returns: entered, it is a session; and `SessionGroup`, for several at once."""
+"""`SessionLease`, which `open_session()` returns: entered, it is a session. `SessionGroup` is for several at once, and
+`SessionUser` for who comes back to named sessions between leases: a workbench, toolkit, router or query tool."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
+    from ..session.calling import Caller
     from ..session.deadlines import Deadline
     from ..session.hooks import CallHook
     from ..session.session import Session
     from .loop_thread import LoopUse
     from .registry import SessionRegistry
-    from .users import SessionUser
 
 
 _SessionT = TypeVar("_SessionT")
@@ -231,3 +232,48 @@ class SessionGroup:
             async with anyio.create_task_group() as tasks:
                 for lease in self._leases.values():
                     tasks.start_soon(lease.__aexit__, None, None, None)
+
+
+class SessionUser:
+    """A recurring user of named sessions that relies on their state.
+
+    As long as it exists and has not left, others do not close sessions that it will return to. If a session that it
+    used has been replaced by another one for any reason, its next result says that state was
+    lost.
+    """
+
+    def __init__(self) -> None:
+        self.places: set[tuple[str, str]] = set()
+        """Server and key of the sessions that it comes back to, open or not."""
+        self._used: dict[tuple[str, str], tuple[str, int]] = {}
+
+    def enter(self, caller: Caller) -> None:
+        """It leases a session."""
+        owner = caller.owner
+        if self._used.get(_place(owner), _opening(owner)) != _opening(owner):
+            caller.note_loss()
+
+    def leave(self, caller: Caller) -> None:
+        """It gives a session back, which is kept for it, unless that is lost or closed already."""
+        owner, is_due = caller.owner, caller.news.is_due(caller.current_generation)
+        if caller.knows_of_end:
+            self._used.pop(_place(owner), None)
+        elif owner.state == "open" and owner.holds_state and not is_due:
+            self._used[_place(owner)] = _opening(owner)
+
+    def forget_state(self, server_name: str, key: str) -> None:
+        """The application itself has closed a session: its state does not count as lost."""
+        self._used.pop((server_name, key), None)
+
+    def forget(self) -> None:
+        """It will not return, and no longer relies on any state."""
+        self.places.clear()
+        self._used.clear()
+
+
+def _opening(owner: SessionOwner) -> tuple[str, int]:
+    return owner.session_id, owner.generation
+
+
+def _place(owner: SessionOwner) -> tuple[str, str]:
+    return owner.config.server_name, owner.key or ""

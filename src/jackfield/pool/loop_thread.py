@@ -15,7 +15,7 @@ from contextvars import Context
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from ..session.home import Home, wait_uncancelled
+from ..session.home import Home, home_here, wait_uncancelled
 
 _T = TypeVar("_T")
 
@@ -142,7 +142,7 @@ class _Running:
     def _run(self, started: Future[Any]) -> None:
         async def serve() -> None:
             stop = asyncio.Event()
-            started.set_result((asyncio.get_running_loop(), stop, Home()))
+            started.set_result((asyncio.get_running_loop(), stop, home_here()))
             await stop.wait()
 
         try:

@@ -12,23 +12,20 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 
-from ..changed import Changed
 from ..config.servers import BaseServerConfig
 from ..errors import SessionTimeoutError
 from ..events import EventHub
-from ..loops import event_loop_token, is_closed
+from ..loops import Changed, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
-from ..session.info import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
-from ..session.news import UnreportedLosses
 from ..session.owner import SessionOwner
-from ..session.recovery import CircuitBreaker
+from ..session.recovery import CircuitBreaker, UnreportedLosses
 from ..session.rivals import Refused, Rivals
-from ..session.watches import SessionObserver
+from ..session.task import SessionObserver
+from ..session.telemetry import SessionInfo, Totals
 from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
 from .refusals import closed_error, no_room
-from .users import SessionUser
 
 
 class Running(Protocol):
@@ -73,7 +70,7 @@ class SessionSlot(SessionOwner):
         return any(not agent.done() for agent in self._agents)
 
     @cached_property
-    def leases_of(self) -> WeakKeyDictionary[SessionUser, int]:
+    def leases_of(self) -> WeakKeyDictionary[object, int]:
         """How many leases users who come back to it have open."""
         return WeakKeyDictionary()
 
@@ -157,7 +154,7 @@ class SessionRegistry:
         callbacks: SessionCallbacks,
         deadline: Deadline,
         holder: object,
-        user: SessionUser | None = None,
+        user: object = None,
     ) -> SessionOwner:
         """Lease a session: share it, or open it. Release it afterwards.
 
@@ -211,7 +208,7 @@ class SessionRegistry:
             await slot.check_alive()
         await slot.ready()
 
-    async def release(self, slot: SessionOwner, holder: object, user: SessionUser | None = None) -> None:
+    async def release(self, slot: SessionOwner, holder: object, user: object = None) -> None:
         """Release a lease. A private session is closed when this returns, even if it is cancelled."""
         assert isinstance(slot, SessionSlot)
         if self.is_of_parent:
@@ -219,7 +216,7 @@ class SessionRegistry:
         if self._give_back(slot, holder, user):
             await close_all([slot], Cause.RELEASED)
 
-    def _give_back(self, slot: SessionSlot, holder: object, user: SessionUser | None) -> bool:
+    def _give_back(self, slot: SessionSlot, holder: object, user: object) -> bool:
         """End a lease, and begin to close a session that nobody keeps; returns whether it is such a session."""
         if user is not None:
             slot.leases_of[user] -= 1
@@ -240,7 +237,7 @@ class SessionRegistry:
         wanted = (server_name, key)
         return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
 
-    async def close_unneeded(self, user: SessionUser, places: Collection[tuple[str, str]]) -> None:
+    async def close_unneeded(self, user: object, places: Collection[tuple[str, str]]) -> None:
         """Close named sessions, except those that are leased by others than `user`."""
         slots = [slot for slot in self._slots if slot.slot_key in places]
         await close_all([slot for slot in slots if slot.leases <= slot.leases_of.get(user, 0)], Cause.RELEASED)

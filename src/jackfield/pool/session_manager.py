@@ -13,22 +13,22 @@ from ..config.keys import SIX_HOURS, implausible
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError
-from ..events import EventHub, EventListener, EventStream, ServerSkipped, SessionLog, configure_debug_log
+from ..events import EventHub, EventListener, EventStream, ServerSkipped
 from ..live import Live
+from ..logs import SessionLog, configure_debug_log
 from ..session.callbacks import SessionCallbacks, merged
 from ..session.deadlines import Deadline
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
-from ..session.info import ManagerStats, SessionInfo, Totals
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
+from ..session.telemetry import ManagerStats, SessionInfo, Totals
 from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
-from .lease import OpenedSessions, SessionGroup, SessionLease
+from .lease import OpenedSessions, SessionGroup, SessionLease, SessionUser
 from .loop_thread import LoopThread, LoopUse
 from .refusals import closed_error, other_loop_error
 from .registry import SessionRegistry, SessionSlot, close_all
-from .users import SessionUser
 
 if TYPE_CHECKING:
     from ..session.session import Session

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ..catalog.search import ToolEntry
 from ..errors import CallDeniedError
-from ..session.boundary import NOT_SENT
-from ..session.deadlines import Deadline, asked, failed_before
+from ..session.boundary import NOT_SENT, asked, failed_before
+from ..session.deadlines import Deadline
 
 Decision = Literal["allow", "ask", "deny"]
 Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]

@@ -11,7 +11,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
 from ..json_schema import signature
 from ..live import without_source
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser
 from ..session.deadlines import Deadline
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser
 from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults

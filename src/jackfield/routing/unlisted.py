@@ -12,7 +12,7 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerUnavailableError, SessionTimeoutError
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser
 from ..toolkit.tool import CallOptions
 from .render import failing, unlisted
 

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth.resource import ProtectedResource
 from ..auth.tokens import TokenCheckError
-from ..log_masking import mask_logs
+from ..logs import mask_logs
 from ..masking import keep_secret
 from .wire import NOT_RUN, refusal
 

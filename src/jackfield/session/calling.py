@@ -34,9 +34,8 @@ from .deadlines import Bound, Deadline
 from .failures import forked, refused
 from .lifecycle import Cause
 from .listing import PageT, RawListing, all_pages
-from .news import News
 from .owner import SessionOwner
-from .recovery import may_call_again
+from .recovery import News, may_call_again
 
 if TYPE_CHECKING:
     from mcp import Client

@@ -1,17 +1,12 @@
-"""`Deadline`: the time by which a request must be done; and `asked`, which runs a user's own code until then."""
+"""Time limits: `Deadline` of a request, and `IdleClock` of a session that nobody uses."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import anyio
-
-from .boundary import NOT_SENT, ends_caller, in_words
 
 
 class DeadlineScope:
@@ -148,64 +143,30 @@ Bound = float | Deadline | None
 """Seconds for this request, or the deadline of the request that it is part of; `None`: the server's setting."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How a user's own function ended."""
+class IdleClock:
+    """Expires unless it is set again in time.
 
-    value: Any = None
-    error: BaseException | None = None
-    """What it raised."""
-    is_stopped: bool = False
-    """Whether it was stopped at the deadline."""
-    is_late: bool = False
-    """Whether it was stopped at the deadline, or ended after it."""
-
-    @property
-    def happened(self) -> str:
-        """What it did, for errors, such as `PermissionError: no` or `it returned False`."""
-        if self.error is None:
-            if isinstance(self.value, bool | None):
-                return f"it returned {self.value}"
-            kind = type(self.value).__name__
-            return f"it returned {'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
-        # What an error of ours says of another call must not be read as said of this one.
-        return in_words(self.error).removesuffix(NOT_SENT).rstrip(" .:")
-
-
-def failed_before(kind: str, function: object, happened: str) -> str:
-    """The text of errors if a user's function failed before a call, which is then not made.
-
-    Args:
-        kind: What it is, such as `hook`.
-        function: The function, or an object of the user's.
-        happened: As `Answer` has it.
+    Every lease sets it twice, so the event loop's timer is only changed if it would expire too late.
     """
-    return f"The {kind} {name_of(function)!r} failed: {happened}; nothing was sent."
 
+    def __init__(self) -> None:
+        self._expires_at = math.inf
+        self._timer: anyio.CancelScope | None = None
 
-def name_of(function: object) -> str:
-    """The name of a user's own function or object, for errors."""
-    return getattr(function, "__name__", type(function).__name__)
+    def set(self, seconds: float | None) -> None:
+        """Expire in this many seconds; `None`: never."""
+        self._expires_at = math.inf if seconds is None else anyio.current_time() + seconds
+        if self._timer is not None and self._expires_at < self._timer.deadline:
+            self._timer.deadline = self._expires_at
 
-
-async def asked(function: Callable[[], Any], deadline: Deadline) -> Answer:
-    """Run a user's function, async or not, until a deadline. Its exceptions become an `Answer`.
-
-    A function that blocks the event loop or ignores cancellation cannot be stopped; it is late when it ends.
-
-    Raises:
-        BaseException: Only what ends the caller as well: its own cancellation, `KeyboardInterrupt`, `SystemExit`.
-    """
-    value: object = None
-    failure: BaseException | None = None
-    with deadline.scope() as scope:
+    async def run(self, on_expiry: Callable[[], None]) -> None:
+        """Call a function at every expiry, until cancelled."""
         try:
-            returned = function()
-            value = await returned if inspect.isawaitable(returned) else returned
-        except BaseException as error:
-            if ends_caller(error):
-                raise
-            failure = error
-    if inspect.iscoroutine(value):
-        value.close()  # An `await` was forgotten; Python would warn of it somewhere else.
-    return Answer(value, failure, scope.cancelled_caught, deadline.has_passed)
+            while True:
+                with anyio.CancelScope(deadline=self._expires_at) as self._timer:
+                    await anyio.sleep_forever()
+                if anyio.current_time() >= self._expires_at:
+                    self._expires_at = math.inf
+                    on_expiry()
+        finally:
+            self._timer = None

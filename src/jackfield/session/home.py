@@ -18,6 +18,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 
 from ..errors import JackfieldError
+from ..loops import EventLoop
 from .deadlock import is_waited_for_by
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -46,42 +47,8 @@ class BlockedLoopError(HomeError):
 _INSTEAD = "Use the async methods (ainvoke, a_run, ...), or another thread: await asyncio.to_thread(agent.invoke, ...)."
 
 
-class Home:
-    """The event loop that runs here, for calls from elsewhere.
-
-    Raises:
-        HomeError: No event loop runs here.
-    """
-
-    def __init__(self) -> None:
-        self._process_id = os.getpid()
-        self._thread_id = threading.get_ident()
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise HomeError(
-                "No event loop of asyncio runs here. Make the tools in the async code that opened their session."
-            ) from None
-
-    @property
-    def thread_id(self) -> int:
-        """The thread that the loop runs in."""
-        return self._thread_id
-
-    def __deepcopy__(self, memo: object) -> Home:
-        return self  # Frameworks copy tools; there is but one loop.
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether it is another loop than the one that runs here, and runs itself in this process."""
-        if asyncio._get_running_loop() is self._loop:
-            return False
-        return self._loop.is_running() and os.getpid() == self._process_id
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the loop is closed."""
-        return self._loop.is_closed()
+class Home(EventLoop):
+    """An event loop, with access to it from any other thread or loop."""
 
     def begin(self, function: Callable[[], Awaitable[None]]) -> concurrent.futures.Future[None]:
         """Begin to run a function there, from any thread and without waiting, also from a finalizer.
@@ -206,12 +173,18 @@ async def wait_uncancelled(future: concurrent.futures.Future[_T]) -> _T:
     return waiting.result()
 
 
-def home_here() -> Home | None:
-    """The event loop that runs here; `None` where that is not one of asyncio."""
-    try:
-        return Home()
-    except HomeError:
-        return None
+def home_here() -> Home:
+    """The event loop that runs here, for calls from elsewhere.
+
+    Raises:
+        HomeError: No event loop of asyncio runs here.
+    """
+    home = Home.here()
+    if home is None:
+        raise HomeError(
+            "No event loop of asyncio runs here. Make the tools in the async code that opened their session."
+        )
+    return home
 
 
 class _Call:

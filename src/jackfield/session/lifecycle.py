@@ -11,8 +11,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal
 
-from ..changed import Changed
 from ..errors import JackfieldError
+from ..loops import Changed
 
 StateName = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 """The states by name, as `SessionInfo` shows them."""

@@ -17,19 +17,18 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTerminatedError
-from ..events import EventHub, SessionLog
+from ..events import EventHub
+from ..logs import SessionLog
 from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
+from .deadlines import IdleClock
 from .failures import loss, terminated
-from .home import Home, home_here
-from .info import SessionInfo, Totals, shortened
+from .home import Home
 from .lifecycle import Cause, Lifecycle, State
-from .news import News
-from .recovery import CircuitBreaker
-from .reporter import SessionReporter
+from .recovery import CircuitBreaker, News
 from .rivals import Rivals
-from .task import SessionTask
-from .watches import IdleClock, SessionObserver, ToolChanges, is_alive
+from .task import SessionObserver, SessionTask, ToolChanges, is_alive
+from .telemetry import SessionInfo, SessionReporter, Totals, shortened
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -122,7 +121,7 @@ class SessionOwner:
         self.may_expire = may_expire
         self.on_idle = on_idle
         self.opener_process_id: int = os.getpid()
-        self.home: Home | None = home_here()
+        self.home: Home | None = Home.here()
         """The event loop that it lives on; `None` in trio."""
         self._task = SessionTask(self)
 

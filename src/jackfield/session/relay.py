@@ -23,8 +23,8 @@ from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
 from .rounds import is_listed
 from .sendable import require_json
+from .telemetry import span
 from .tool_calls import CountedCall
-from .tracing import span
 
 if TYPE_CHECKING:
     from mcp import Client

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..config.servers import BaseServerConfig, HttpConfig
-from ..events import SessionLog
+from ..logs import SessionLog
 
 if TYPE_CHECKING:
     from ..transport.report import ConnectionReport

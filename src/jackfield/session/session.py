@@ -39,15 +39,15 @@ from .callbacks import hearing
 from .calling import Caller
 from .deadlines import Bound, ProgressReset
 from .eras import is_modern, ping, set_logging_level
-from .home import BlockedLoopError, Home
+from .home import BlockedLoopError, Home, home_here
 from .hooks import CallHook
-from .info import SessionInfo
 from .offers import listed_pages
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import require_json
 from .server_tools import fetch_tools
 from .subscriptions import notified
+from .telemetry import SessionInfo
 from .tool_calls import Call, call_tool
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def caller_of(session: Session) -> Caller:
 
 
 def _reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
-    here = Home()
+    here = home_here()
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         await here.run(lambda: report(progress, total, message))

@@ -1,7 +1,8 @@
 """`SessionTask`: the one task in which a session is opened, held, recovered and closed.
 
 The SDK's context managers and cancel scopes stay inside this task, so a lease may be entered in one task and left in
-another, and a caller may be cancelled at any moment.
+another, and a caller may be cancelled at any moment. While the session is open, watches look out for a loss, a silent
+server and changed tools.
 """
 
 from __future__ import annotations
@@ -9,26 +10,31 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 from ..config.servers import HttpConfig
-from ..errors import JackfieldError, SessionConflictError, SessionTerminatedError
-from ..loops import spawn
+from ..errors import AuthenticationError, JackfieldError, SessionConflictError, SessionTerminatedError
+from ..loops import Changed, spawn
 from .callbacks import client_options, wanted_log_level
-from .eras import ask_for_log, watch_tools
+from .eras import ask_for_log, ping, watch_tools
 from .failures import open_timeout, terminated
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
-from .watches import watch_liveness, watch_loss
 
 if TYPE_CHECKING:
+    from ..catalog.entry import Kind
     from ..transport.connection import Connection
+    from ..transport.report import ConnectionReport
+    from .listing import RawListing, ToolListing
     from .owner import SessionOwner
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
+
+# Several changes of the tools within this time lead to one listing.
+_RELIST_SECONDS = 0.05
 
 # How long other calls on a session that the server forgot may take to get their answers all the same.
 _DRAIN_SECONDS = 1.0
@@ -184,9 +190,10 @@ class SessionTask:
 
     async def _open_and_hold(self, attempt: int) -> JackfieldError | None:
         """One connection, from opening to its end; returns why it could not be opened."""
-        from ..transport.connection import connect, open_failure
+        from ..transport.connection import connect
+        from ..transport.open_failures import open_failure
         from ..transport.report import ConnectionReport
-        from .tracing import mark_failed, span
+        from .telemetry import mark_failed, span
 
         owner, life, config = self._owner, self._life, self._owner.config
         report = ConnectionReport(config, owner.log, owner.stream_renewed, owner.on_limit)
@@ -281,3 +288,92 @@ class SessionTask:
 
     def _terminated(self, what: str) -> SessionTerminatedError:
         return terminated(self._owner.config, self._life.generation, what)
+
+
+class SessionObserver(Protocol):
+    """Callbacks for what a session discovers about its server."""
+
+    def known_version(self, owner: SessionOwner) -> str:
+        """The protocol version that the server last spoke; empty if unknown."""
+        ...
+
+    def negotiated(self, owner: SessionOwner) -> None:
+        """The server is open, and its protocol version known."""
+        ...
+
+    def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
+        """The server listed its tools."""
+        ...
+
+    def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
+        """The server listed what else it has of a kind; nothing if it says that it has none."""
+        ...
+
+    def failed(self, owner: SessionOwner, error: JackfieldError) -> None:
+        """The server could not be opened."""
+        ...
+
+    async def tools_changed(self, owner: SessionOwner) -> None:
+        """The server announced a change of its tools. Runs in the owner's task as long as the session is open."""
+        ...
+
+
+class ToolChanges:
+    """Has the tools listed again once the server announced a change."""
+
+    def __init__(self) -> None:
+        self._is_due = False
+        self._announced = Changed()
+
+    def note(self) -> None:
+        """A change was announced."""
+        self._is_due = True
+        self._announced.set()
+
+    async def relist_forever(self, owner: SessionOwner) -> None:
+        """Hand changes on to the observer, until cancelled."""
+        while True:
+            await self._announced.until(lambda: self._is_due)
+            await anyio.sleep(_RELIST_SECONDS)
+            self._is_due = False
+            await owner.observer.tools_changed(owner)
+
+
+async def watch_loss(owner: SessionOwner, report: ConnectionReport) -> None:
+    """Report the end of the connection, once its transport knows of it."""
+    await report.lost.wait()
+    if owner.state is State.OPEN:
+        cause = Cause.DISCONNECTED if report.loss is None else Cause.FORGOTTEN
+        owner.lose(cause, report.loss or owner.loss(report))
+
+
+async def watch_liveness(owner: SessionOwner, interval: float) -> None:
+    """Check a server whenever it has been silent for this many seconds, until cancelled."""
+    while True:
+        silent = time.monotonic() - owner.last_heard_at
+        if silent >= interval and not owner.in_flight:
+            await owner.check_alive()
+            silent = 0.0
+        await anyio.sleep(max(interval - silent, 0.001))
+
+
+async def is_alive(connection: Connection, seconds: float) -> bool:
+    """Whether the server answers a ping in time."""
+    from mcp import MCPError
+
+    from ..transport.records import CallRecord, current_call
+
+    with anyio.move_on_after(seconds) as scope:
+        record = CallRecord("ping", scope=scope)
+        token = current_call.set(record)
+        try:
+            await ping(connection.client)
+        except MCPError:
+            # Its own error is an answer too: not every server knows this request. So is a status like 405.
+            failure = record.failure
+            refused = failure is not None and not failure.retryable and not isinstance(failure, AuthenticationError)
+            return record.is_answered or refused
+        finally:
+            current_call.reset(token)
+        return True
+    return False

@@ -19,7 +19,7 @@ from .results import ToolResult
 from .rounds import send_tool_call
 from .sendable import require_json
 from .server_tools import known_tools
-from .tracing import span
+from .telemetry import span
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT

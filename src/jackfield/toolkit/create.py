@@ -16,10 +16,9 @@ from mcp.types import Tool as ListedTool
 
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, RequestError, SessionTimeoutError, listed
-from ..events import SessionLog
+from ..logs import SessionLog
 from ..loops import LockHere
-from ..pool.lease import open_by
-from ..pool.users import SessionUser
+from ..pool.lease import SessionUser, open_by
 from ..session.deadlines import Bound, Deadline
 from ..session.results import ToolResult
 from ..session.server_tools import offered_tools

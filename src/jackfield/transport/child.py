@@ -6,7 +6,6 @@ Stopping ends the whole tree, also helpers that the child left behind when it ex
 from __future__ import annotations
 
 import array
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -22,9 +21,8 @@ from .program import REAP_SECONDS, StartedProgram
 # Where there is no process descriptor to wait on (macOS), exits are noticed this often.
 _POLL_SECONDS = 0.02
 
-_READ_BYTES = 65536
-# More than this is not read before somebody wants it: a server that floods is to notice that its pipe is full.
-_READ_AHEAD_BYTES = 65536
+READ_BYTES = 65536
+"""How much is read of a pipe at a time."""
 
 
 class ChildProcess:
@@ -143,7 +141,7 @@ async def read_some(descriptor: int) -> bytes:
     waited = False
     while True:
         try:
-            data = os.read(descriptor, _READ_BYTES)
+            data = os.read(descriptor, READ_BYTES)
         except BlockingIOError:
             await anyio.wait_readable(descriptor)
             waited = True
@@ -151,85 +149,3 @@ async def read_some(descriptor: int) -> bytes:
             if not waited:
                 await checkpoint()
             return data
-
-
-class PipeReader:
-    """Reads a pipe whenever the event loop finds it readable.
-
-    Waiting for a descriptor again for each message costs two system calls and several steps of the event loop, which is
-    a good part of a short call. asyncio's loop reads as soon as there is data; trio's waits again.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._data = bytearray()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """asyncio's, as long as it watches the descriptor."""
-        self._waiter: asyncio.Future[None] | None = None
-        self._failure: OSError | None = None
-        self._has_ended = False
-        self._is_stopped = False
-
-    async def read(self) -> bytes | bytearray:
-        """Read what there is, waiting for it; empty at the end of the stream.
-
-        Raises:
-            OSError: The pipe broke.
-            anyio.ClosedResourceError: It was stopped.
-        """
-        if self._data:
-            await checkpoint()
-        while not self._data:
-            if self._is_stopped:
-                raise anyio.ClosedResourceError
-            if self._failure is not None:
-                raise self._failure
-            if self._has_ended:
-                return b""
-            if self._loop is None and not self._watch():
-                return await read_some(self._descriptor)
-            assert self._loop
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        data, self._data = self._data, bytearray()
-        return data
-
-    def stop(self) -> None:
-        """End the stream for its reader."""
-        self._is_stopped = True
-        anyio.notify_closing(self._descriptor)
-        self._unwatch()
-        self._wake()
-
-    def _watch(self) -> bool:
-        """Have asyncio's loop watch the descriptor; whether that is the loop that runs here."""
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        self._loop.add_reader(self._descriptor, self._on_readable)
-        return True
-
-    def _on_readable(self) -> None:
-        try:
-            data = os.read(self._descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._failure = error
-            self._unwatch()
-        else:
-            self._data += data
-            self._has_ended = not data
-            if self._has_ended or len(self._data) > _READ_AHEAD_BYTES:
-                self._unwatch()
-        self._wake()
-
-    def _unwatch(self) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._descriptor)
-            self._loop = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

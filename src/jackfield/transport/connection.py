@@ -1,4 +1,12 @@
-"""Opens a connection: transport, SDK client, handshake; and says why one could not be opened."""
+"""Opens a connection: transport, SDK client, handshake.
+
+While a connection opens, the question which era a server speaks (`server/discover`) gets much less time than the
+opening. The SDK asks that question first and goes on with the older handshake where the answer is an error; silence
+costs it 10 s. Here the answer that does not come is replaced by such an error, on the same connection: a server that is
+only slow to start reads both requests in order. An answer that comes late after all is taken for what it says.
+
+Source: MCP 2026-07-28, basic/versioning "Detecting the era of a server".
+"""
 
 from __future__ import annotations
 
@@ -8,29 +16,37 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import anyio
 from mcp import Client, MCPError
 from mcp.client import Transport
-from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT, DiscoverResult
-from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    CONNECTION_CLOSED,
+    METHOD_NOT_FOUND,
+    REQUEST_TIMEOUT,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    DiscoverResult,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 
-from ..changed import Changed
-from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, HttpConfig, InProcessConfig, SseConfig, StdioConfig
-from ..errors import ConfigError, JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
-from ..log_masking import mask_logs
-from .exchange import Answers, EraProbe, ServerReader, ServerWriter, exchange
+from ..errors import ConfigError, root_cause
+from ..logs import mask_logs
+from ..loops import Changed
+from ..plain import as_list
+from .exchange import ServerReader, ServerWriter, exchange
 from .http import http_transport, sse_transport
 from .in_process import in_process_transport
+from .open_failures import SILENT_HINT, open_failure
 from .relayed import RelayedClient
 from .report import ConnectionReport
 from .stdio import stdio_transport
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
-
-SILENT_HINT = (
-    'It did not answer server/discover: protocol="handshake" in its configuration spares it that question, '
-    "if it is a server of the older protocol."
-)
 
 
 @dataclass
@@ -105,8 +121,7 @@ async def _open(
     relayed_client: RelayedClient | None,
 ) -> Client:
     """Enter a client that has negotiated the protocol."""
-    answers = Answers(report.log)
-    transport = cast("Transport", _watched(_transport(config, report), answers, probe, report, relayed_client))
+    transport = cast("Transport", _watched(_transport(config, report), probe, report, relayed_client))
     try:
         async with AsyncExitStack() as opening:
             client = await opening.enter_async_context(Client(transport, mode=mode, cache=None, **client_options))
@@ -115,9 +130,7 @@ async def _open(
             stack.push_async_exit(opening.pop_all())
     finally:
         report.advice = SILENT_HINT if probe.is_given_up else ""
-    answers.version = client.protocol_version
-    report.introduction = answers.introduction
-    probe.is_over = True
+    probe.version = client.protocol_version
     return client
 
 
@@ -148,13 +161,12 @@ async def _discover(client: Client, version: str) -> None:
 @asynccontextmanager
 async def _watched(
     transport: Transport,
-    answers: Answers,
     probe: EraProbe,
     report: ConnectionReport,
     relayed_client: RelayedClient | None,
 ) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
     async with transport as (reader, writer):
-        async with exchange(reader, writer, answers, probe, report, relayed_client) as streams:
+        async with exchange(reader, writer, probe, report, relayed_client) as streams:
             yield streams
 
 
@@ -174,64 +186,88 @@ def _transport(config: BaseServerConfig, report: ConnectionReport) -> Transport:
     )
 
 
-def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
-    """Explain why a connection could not be opened."""
-    failure = _explained(config, report, error).without_cause()
-    if report.advice and report.advice not in (failure.hint or ""):
-        failure = failure.told(hint=" ".join(filter(None, (failure.hint, report.advice))))
-    return failure
+class EraProbe:
+    """What becomes of the question on one connection.
+
+    Args:
+        seconds: How long to wait for the answer; without end if `math.inf`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._question: str | int | None = None
+        self._handshake: str | int | None = None
+        self._deadline = math.inf
+        self._held: SessionMessage | None = None
+        """The refusal of the handshake, while an answer to the question may still explain it."""
+        self._scope = anyio.CancelScope()
+        self.version: str | None = None
+        """The protocol version, once it is negotiated: messages need no further inspection."""
+        self.is_unanswered: bool = False
+        """Whether the question was put, and no answer has come."""
+        self.is_given_up: bool = False
+        """Whether the answer was not waited for any longer."""
+
+    def sent(self, message: object) -> None:
+        """Look at a message that goes to the server."""
+        if self.version is not None or not isinstance(message, JSONRPCRequest):
+            return
+        if message.method == "server/discover":
+            self._question, self._handshake, self.is_unanswered = message.id, None, True
+            self._deadline = self._scope.deadline = anyio.current_time() + self._seconds
+        elif message.method == "initialize":
+            self._handshake = message.id
+            self._deadline = self._scope.deadline = math.inf
+
+    async def receive(self, inner: Any) -> SessionMessage | Exception:
+        """The next message of a stream; an error in the place of an answer that is overdue."""
+        while True:
+            item: SessionMessage | Exception | None = None
+            with anyio.CancelScope(deadline=self._deadline) as self._scope:
+                item = await inner.receive()
+            if item is None:
+                return self._overdue()
+            if isinstance(item, Exception):
+                return item
+            if (taken := self._came(item)) is not None:
+                return taken
+
+    def _overdue(self) -> SessionMessage:
+        """The error in the place of the answer that did not come."""
+        self.is_given_up, self._deadline = True, math.inf
+        return _error(self._question, REQUEST_TIMEOUT, f"no answer within {self._seconds:g} s", None)
+
+    def _came(self, item: SessionMessage) -> SessionMessage | None:
+        """Inspect a message from the server; returns its replacement, if any yet."""
+        message = item.message
+        if not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return item
+        if str(message.id) == str(self._question):
+            return self._answered(item, message)
+        if isinstance(message, JSONRPCError) and str(message.id) == str(self._handshake):
+            if message.error.code == UNSUPPORTED_PROTOCOL_VERSION:
+                self._seconds = math.inf  # It speaks the newer protocol: the question is put once more.
+            elif message.error.code == METHOD_NOT_FOUND and self.is_unanswered:
+                self._held = item  # So does this one, and is slow: the answer is worth waiting for.
+                return None
+        return item
+
+    def _answered(self, item: SessionMessage, message: JSONRPCResponse | JSONRPCError) -> SessionMessage:
+        self.is_unanswered, self._deadline = False, math.inf
+        if self._handshake is None:
+            return item
+        said = as_list(message.result.get("supportedVersions")) if isinstance(message, JSONRPCResponse) else ()
+        versions = [version for version in said if version in MODERN_PROTOCOL_VERSIONS]
+        if not versions:
+            return self._held or item
+        # It was slow: as if it had said so to the handshake, the SDK asks once more.
+        self._seconds = math.inf
+        data = {"supported": versions, "requested": LATEST_HANDSHAKE_VERSION}
+        return _error(self._handshake, UNSUPPORTED_PROTOCOL_VERSION, "it speaks the newer protocol", data)
 
 
-def _explained(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
-    cause = root_cause(error)
-    if isinstance(cause, JackfieldError):
-        return cause
-    if (failure := report.failure or report.first_failure) is not None:
-        # Whatever became of the handshake, no call of the user's was sent.
-        return failure.told(sent=False)
-    if isinstance(config, StdioConfig):
-        return _start_failure(config, report, cause)
-    return ServerUnavailableError(
-        f"Server {config.server_name!r} at {config.address} did not complete the handshake: {_words(cause)}.",
-        server_name=config.server_name,
-        sent=False,
-        hint="Check that the URL is an MCP endpoint and that `transport` fits it.",
-    )
-
-
-def _words(cause: BaseException) -> str:
-    text = cause.error.message if isinstance(cause, MCPError) else str(cause)
-    return text.rstrip(".") or type(cause).__name__
-
-
-def _start_failure(config: StdioConfig, report: ConnectionReport, cause: BaseException) -> JackfieldError:
-    name = config.server_name
-    output = report.stderr_quote()
-    noise = " | ".join(report.noise)
-    # Only where the server did not answer is an error's number the SDK's own.
-    last = report.requests.last
-    own_code = cause.code if isinstance(cause, MCPError) and not (last and last.is_answered) else None
-    closed = own_code == CONNECTION_CLOSED
-    hint = f"Run it by hand to see why: {config.address}"
-    if closed and report.exit_code is not None:
-        problem = f"{how_ended(report.exit_code)} before it completed the handshake"
-    elif closed:
-        problem = "closed its output before it completed the handshake"
-    elif own_code == REQUEST_TIMEOUT:
-        problem = "did not answer the handshake"
-    else:
-        problem = f"did not complete the handshake: {_words(cause)}"
-    # Last, for of a hint that is too long the end is kept.
-    hint = " | ".join(filter(None, (hint, withheld_text(config.withheld()))))
-    if noise:
-        problem += "; it printed lines that are not MCP messages"
-        output = f"{noise} | {output}" if output else noise
-        hint = f"A stdio server may print nothing but messages on stdout. {hint}"
-    return ServerStartError(
-        f"Server {name!r} {problem}.",
-        server_name=name,
-        sent=False,
-        exit_code=report.exit_code,
-        server_output=output,
-        hint=hint,
+def _error(request_id: str | int | None, code: int, text: str, data: object) -> SessionMessage:
+    assert request_id is not None
+    return SessionMessage(
+        JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=text, data=data))
     )

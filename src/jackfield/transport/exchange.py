@@ -1,30 +1,22 @@
 """The layer between a transport and the SDK: answers are repaired before the SDK checks them, and requests of the
-server beyond `max_server_requests` are refused. While a session opens, the question which era a server speaks
-(`server/discover`) gets much less time than the opening.
+server beyond `max_server_requests` are refused.
 
-The SDK asks that question first and goes on with the older handshake where the answer is an error; silence costs it
-10 s. Here the answer that does not come is replaced by such an error, on the same connection: a server that is only
-slow to start reads both requests in order. An answer that comes late after all is taken for what it says.
-
-Source: MCP 2026-07-28, basic/versioning "Detecting the era of a server".
+Most answers obviously conform to the protocol, which is found out at a fraction of what it costs to validate them: the
+SDK does that later in any case.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
 from mcp.types import (
-    METHOD_NOT_FOUND,
-    REQUEST_TIMEOUT,
-    UNSUPPORTED_PROTOCOL_VERSION,
     URL_ELICITATION_REQUIRED,
     ErrorData,
     JSONRPCError,
@@ -32,12 +24,9 @@ from mcp.types import (
     JSONRPCRequest,
     JSONRPCResponse,
 )
-from mcp.types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
-from ..events import SessionLog
 from ..masking import mask, masked
-from ..plain import as_list
-from .plain_answers import is_plain
 from .records import CallRecord, current_call
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
@@ -49,6 +38,10 @@ REFUSED_CODE = -32000
 """The JSON-RPC code of a refusal; the range is for errors of an implementation's own."""
 
 _INTRODUCTIONS = ("initialize", "server/discover")
+
+_TOOL_KEYS = frozenset(("name", "title", "description", "inputSchema", "outputSchema", "annotations"))
+_ENVELOPE = frozenset(("resultType", "ttlMs", "cacheScope"))
+_HINTS = frozenset(("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"))
 
 # How long reading stops for a server that sends requests quicker than it takes their refusals.
 _STALL_SECONDS = 1.0
@@ -129,98 +122,34 @@ class ServerRequests:
         self._to_send.close()
 
 
-class EraProbe:
-    """What becomes of the question on one connection.
+class Opening(Protocol):
+    """What looks at the messages of a connection while it is opened."""
 
-    Args:
-        seconds: How long to wait for the answer; without end if `math.inf`.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._question: str | int | None = None
-        self._handshake: str | int | None = None
-        self._deadline = math.inf
-        self._held: SessionMessage | None = None
-        """The refusal of the handshake, while an answer to the question may still explain it."""
-        self._scope = anyio.CancelScope()
-        self.is_over = False
-        """Whether the era is known, so that messages need no further inspection."""
-        self.is_unanswered: bool = False
-        """Whether the question was put, and no answer has come."""
-        self.is_given_up: bool = False
-        """Whether the answer was not waited for any longer."""
+    @property
+    def version(self) -> str | None:
+        """The protocol version, once it is negotiated."""
+        ...
 
     def sent(self, message: object) -> None:
-        """Look at a message that goes to the server."""
-        if self.is_over or not isinstance(message, JSONRPCRequest):
-            return
-        if message.method == "server/discover":
-            self._question, self._handshake, self.is_unanswered = message.id, None, True
-            self._deadline = self._scope.deadline = anyio.current_time() + self._seconds
-        elif message.method == "initialize":
-            self._handshake = message.id
-            self._deadline = self._scope.deadline = math.inf
+        """A message goes to the server."""
+        ...
 
-    def waiting(self) -> anyio.CancelScope:
-        """The scope of waiting for the next message; it is cancelled when the answer is overdue."""
-        self._scope = anyio.CancelScope(deadline=self._deadline)
-        return self._scope
-
-    def overdue(self) -> SessionMessage:
-        """The error in the place of the answer that did not come."""
-        self.is_given_up, self._deadline = True, math.inf
-        return _error(self._question, REQUEST_TIMEOUT, f"no answer within {self._seconds:g} s", None)
-
-    def came(self, item: SessionMessage) -> SessionMessage | None:
-        """Inspect a message from the server; returns its replacement, if any yet."""
-        message = item.message
-        if not isinstance(message, JSONRPCResponse | JSONRPCError):
-            return item
-        if str(message.id) == str(self._question):
-            return self._answered(item, message)
-        if isinstance(message, JSONRPCError) and str(message.id) == str(self._handshake):
-            if message.error.code == UNSUPPORTED_PROTOCOL_VERSION:
-                self._seconds = math.inf  # It speaks the newer protocol: the question is put once more.
-            elif message.error.code == METHOD_NOT_FOUND and self.is_unanswered:
-                self._held = item  # So does this one, and is slow: the answer is worth waiting for.
-                return None
-        return item
-
-    def _answered(self, item: SessionMessage, message: JSONRPCResponse | JSONRPCError) -> SessionMessage:
-        self.is_unanswered, self._deadline = False, math.inf
-        if self._handshake is None:
-            return item
-        said = as_list(message.result.get("supportedVersions")) if isinstance(message, JSONRPCResponse) else ()
-        versions = [version for version in said if version in MODERN_PROTOCOL_VERSIONS]
-        if not versions:
-            return self._held or item
-        # It was slow: as if it had said so to the handshake, the SDK asks once more.
-        self._seconds = math.inf
-        data = {"supported": versions, "requested": LATEST_HANDSHAKE_VERSION}
-        return _error(self._handshake, UNSUPPORTED_PROTOCOL_VERSION, "it speaks the newer protocol", data)
-
-
-def _error(request_id: str | int | None, code: int, text: str, data: object) -> SessionMessage:
-    assert request_id is not None
-    return SessionMessage(
-        JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=text, data=data))
-    )
+    async def receive(self, inner: Any) -> SessionMessage | Exception:
+        """The next message of a stream, or what takes its place."""
+        ...
 
 
 class Answers:
     """The requests of one connection whose answers may need repair, or are relayed as they are.
 
     Args:
-        log: Of the session.
+        report: Of the connection.
+        opening: Of the connection.
     """
 
-    def __init__(self, log: SessionLog) -> None:
-        self.version: str | None = None
-        """The protocol version, once it is negotiated."""
-        self._log = log
-        self.introduction: Mapping[str, Any] = {}
-        """What the server said of itself at the handshake, as it came."""
+    def __init__(self, report: ConnectionReport, opening: Opening) -> None:
+        self._report = report
+        self._opening = opening
         self._asked: dict[str, tuple[str, str, CallRecord | None]] = {}
         self._relayed: dict[str, tuple[str, RelayedRequest]] = {}
 
@@ -263,9 +192,9 @@ class Answers:
         elif relayed is not None:
             relayed.arrives(relayed_method, message)
         elif method in _INTRODUCTIONS:
-            self.introduction = message.result
-        elif method and self.version is not None:
-            self._repair(method, self.version, message, uri)
+            self._report.introduction = message.result
+        elif method and (version := self._opening.version) is not None:
+            self._repair(method, version, message, uri)
             if record is not None and record.method == method and method in LISTING_METHODS:
                 record.page = message.result
 
@@ -276,7 +205,7 @@ class Answers:
             message.result = repaired(method, version, message.result, uri=uri)
         except Exception:
             # Never at the cost of the connection; the SDK says what is wrong with it.
-            self._log.exception("An answer to %s could not be repaired", method)
+            self._report.log.exception("An answer to %s could not be repaired", method)
 
 
 class ServerReader(MessageReader):
@@ -286,17 +215,17 @@ class ServerReader(MessageReader):
     """
 
     def __init__(
-        self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe, relay: ClientRelay | None
+        self, inner: Any, answers: Answers, requests: ServerRequests, opening: Opening, relay: ClientRelay | None
     ) -> None:
         self.inner = inner
         self._answers = answers
         self._requests = requests
-        self._probe = probe
+        self._opening = opening
         self._relay = relay
 
     async def receive(self) -> SessionMessage | Exception:
         while True:
-            item = await (self.inner.receive() if self._probe.is_over else self._receive_at_opening())
+            item = await (self._opening.receive(self.inner) if self._opening.version is None else self.inner.receive())
             if not isinstance(item, SessionMessage):
                 return item
             if self._answers.takes(item.message):
@@ -307,18 +236,6 @@ class ServerReader(MessageReader):
             if self._relay is None or not self._relay.takes(item.message, self.last_context):
                 return item
 
-    async def _receive_at_opening(self) -> SessionMessage | Exception:
-        while True:
-            item: SessionMessage | Exception | None = None
-            with self._probe.waiting():
-                item = await self.inner.receive()
-            if item is None:
-                return self._probe.overdue()
-            if isinstance(item, Exception):
-                return item
-            if (taken := self._probe.came(item)) is not None:
-                return taken
-
     async def aclose(self) -> None:
         await self.inner.aclose()
 
@@ -326,19 +243,19 @@ class ServerReader(MessageReader):
 class ServerWriter(MessageWriter):
     """Messages to the server."""
 
-    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, probe: EraProbe) -> None:
+    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, opening: Opening) -> None:
         self.relay: ClientRelay | None = None
         self._inner = inner
         self._answers = answers
         self._requests = requests
-        self._probe = probe
+        self._opening = opening
 
     async def send(self, item: SessionMessage, /) -> None:
         if self.relay is not None:
             self.relay.leaves(item.message)
         self._answers.asked(item.message)
-        if not self._probe.is_over:
-            self._probe.sent(item.message)
+        if self._opening.version is None:
+            self._opening.sent(item.message)
         try:
             await self._inner.send(item)
         finally:
@@ -352,18 +269,108 @@ class ServerWriter(MessageWriter):
 async def exchange(
     reader: Any,
     writer: Any,
-    answers: Answers,
-    probe: EraProbe,
+    opening: Opening,
     report: ConnectionReport,
     client: RelayedClient | None = None,
 ) -> AsyncGenerator[tuple[ServerReader, ServerWriter]]:
     """The two streams of a transport, with what stands between it and the SDK."""
     async with anyio.create_task_group() as tasks:
-        requests = ServerRequests(report, tasks, writer)
-        outgoing = ServerWriter(writer, answers, requests, probe)
+        answers, requests = Answers(report, opening), ServerRequests(report, tasks, writer)
+        outgoing = ServerWriter(writer, answers, requests, opening)
         relay = outgoing.relay = None if client is None else ClientRelay(client, tasks, outgoing)
         try:
-            yield ServerReader(reader, answers, requests, probe, relay), outgoing
+            yield ServerReader(reader, answers, requests, opening, relay), outgoing
         finally:
             tasks.cancel_scope.cancel()
             requests.close()
+
+
+def is_plain(method: str, version: str, result: Mapping[str, Any]) -> bool:
+    """Whether a result certainly conforms to the protocol version; false for any that is not plain.
+
+    Args:
+        method: The request's method.
+        version: The negotiated protocol version.
+        result: As received.
+    """
+    match method:
+        case "tools/call":
+            return _is_plain_call(result, version)
+        case "tools/list":
+            return _is_plain_listing(result, version)
+        case _:
+            return False
+
+
+def _is_plain_call(result: Mapping[str, Any], version: str) -> bool:
+    """Text, and what goes with it."""
+    content = result.get("content")
+    if not isinstance(content, list):
+        return False
+    for block in cast("list[Any]", content):
+        if not isinstance(block, dict):
+            return False
+        parts = cast("dict[str, Any]", block)
+        if len(parts) != 2 or parts.get("type") != "text" or not isinstance(parts.get("text"), str):
+            return False
+    return (
+        isinstance(result.get("structuredContent", {}), dict)
+        and isinstance(result.get("isError", False), bool)
+        and result.get("resultType", "complete") == "complete"
+        and "_meta" not in result
+        and ("resultType" in result or version not in MODERN_PROTOCOL_VERSIONS)
+    )
+
+
+def _is_plain_listing(result: Mapping[str, Any], version: str) -> bool:
+    """Tools with names, words, and schemas of objects."""
+    tools = result.get("tools")
+    if not isinstance(tools, list) or not all(map(_is_plain_tool, cast("list[Any]", tools))):
+        return False
+    if not isinstance(result.get("nextCursor", ""), str) or "_meta" in result:
+        return False
+    if version not in MODERN_PROTOCOL_VERSIONS:
+        return _ENVELOPE.isdisjoint(result)
+    lifetime, scope = result.get("ttlMs"), result.get("cacheScope")
+    is_kept = type(lifetime) is int and lifetime >= 0 and scope in ("private", "public")
+    return is_kept and result.get("resultType") == "complete"
+
+
+def _is_plain_tool(tool: object) -> bool:
+    if not isinstance(tool, dict):
+        return False
+    parts = cast("dict[str, Any]", tool)
+    return (
+        parts.keys() <= _TOOL_KEYS
+        and isinstance(parts.get("name"), str)
+        and isinstance(parts.get("title", ""), str)
+        and isinstance(parts.get("description", ""), str)
+        and _is_plain_schema(parts.get("inputSchema"))
+        and ("outputSchema" not in parts or _is_plain_schema(parts["outputSchema"]))
+        and ("annotations" not in parts or _is_plain_annotations(parts["annotations"]))
+    )
+
+
+def _is_plain_schema(schema: object) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    parts = cast("dict[str, Any]", schema)
+    properties, required = parts.get("properties", {}), parts.get("required", [])
+    return (
+        parts.get("type") == "object"
+        and isinstance(properties, dict)
+        and all(isinstance(part, dict) for part in cast("dict[str, Any]", properties).values())
+        and isinstance(required, list)
+        and all(isinstance(name, str) for name in cast("list[Any]", required))
+        and isinstance(parts.get("$schema", ""), str)
+    )
+
+
+def _is_plain_annotations(annotations: object) -> bool:
+    if not isinstance(annotations, dict):
+        return False
+    parts = cast("dict[str, Any]", annotations)
+    return all(
+        isinstance(value, bool) if name in _HINTS else name == "title" and isinstance(value, str)
+        for name, value in parts.items()
+    )

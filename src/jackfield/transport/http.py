@@ -26,8 +26,8 @@ from ..config.oauth import OAuthConfig
 from ..config.proxied import http_connections
 from ..config.servers import HttpConfig, SseConfig
 from ..errors import JackfieldError, SessionExpiredError
-from ..events import SessionLog
 from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
+from ..logs import SessionLog
 from ..masking import keep_secret
 from ..plain import as_table, parsed_json, readable_json
 from .framing import event_data

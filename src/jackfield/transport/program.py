@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +25,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..config.launch import inherited_environment
-from ..errors import ConfigError, ServerStartError
-from .guard import Guard
+from ..errors import ConfigError
 from .procfs import Tree
+from .start_failures import cannot_start, start_failure
 
 if TYPE_CHECKING:
     from ..config.launch import Launch
@@ -40,9 +39,6 @@ REAP_SECONDS = 2.0
 
 # A killed process is gone as soon as the kernel gets to it.
 _KILL_PAUSE_SECONDS = 0.001
-
-# Of a script that says what is to run it.
-_FIRST_LINE_BYTES = 512
 
 ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a process to end, in addition to Ctrl-C."""
@@ -230,62 +226,15 @@ def start_program(launch: Launch) -> StartedProgram:
         else inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
     )
     if launch.working_dir is not None and not launch.working_dir.is_dir():
-        raise _cannot_start(
+        raise cannot_start(
             launch, f"its working_dir {str(launch.working_dir)!r} is not a folder", "Create it, or correct working_dir."
         )
     try:
         return StartedProgram.start(
             launch.command, launch.args, {**environment, **launch.environment}, launch.working_dir
         )
-    except FileNotFoundError:
-        if (problem := _interpreter_problem(launch, environment)) is not None:
-            raise _cannot_start(launch, *problem) from None
-        hint = "Install it, or give its full path as command."
-        raise _cannot_start(launch, f"the command {launch.command!r} was not found", hint, is_missing=True) from None
-    except PermissionError:
-        hint = "Make the file executable, or start it by its interpreter."
-        raise _cannot_start(launch, f"the command {launch.command!r} may not be executed", hint) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _cannot_start(launch, f"the command {launch.command!r} failed: {reason}", None) from None
-
-
-def _interpreter_problem(launch: Launch, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The problem with an existing command whose interpreter is missing, and a hint; `None` if it does not exist."""
-    path = {**environment, **launch.environment}.get("PATH")
-    is_path = os.path.dirname(launch.command)
-    found = shutil.which(
-        os.path.join(launch.working_dir or "", launch.command) if is_path else launch.command, path=path
-    )
-    try:
-        with open(found or "", "rb") as file:
-            line = file.readline(_FIRST_LINE_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return None
-    if not line.startswith("#!"):
-        return (
-            f"{launch.command!r} is built for another system: its interpreter (loader) is missing",
-            "Install it again.",
-        )
-    interpreter = line[2:].strip()
-    if line.rstrip("\n").endswith("\r"):
-        hint = "The file has the line ends of Windows: convert it (dos2unix)."
-        return (
-            f"the first line of {launch.command!r} names no interpreter that exists: it ends with a carriage return",
-            hint,
-        )
-    problem = f"{launch.command!r} names the interpreter {interpreter!r}, which does not exist"
-    return problem, "Install the script again (a virtual environment cannot be moved), or fix its first line."
-
-
-def _cannot_start(launch: Launch, problem: str, hint: str | None, *, is_missing: bool = False) -> ServerStartError:
-    return ServerStartError(
-        f"Server {launch.server_name!r} could not be started: {problem}.",
-        server_name=launch.server_name,
-        is_command_missing=is_missing,
-        sent=False,
-        hint=hint,
-    )
+        raise start_failure(launch, environment, error) from None
 
 
 @contextlib.contextmanager
@@ -351,3 +300,107 @@ def _interrupts_held() -> Generator[None]:
             signal.signal(number, handler)
         for number in arrived:
             signal.raise_signal(number)
+
+
+_SHELL = "/bin/sh"
+_SCRIPT = r"""
+trap "" HUP INT TERM
+read -r leader || exit
+set -- "$leader" "$1"
+read -r line && exit
+marked() {
+    for path in $(grep -lsxzF -e "$2" /proc/[0-9]*/environ); do
+        path=${path#/proc/}
+        echo "${path%/environ}"
+    done
+}
+running() { kill -0 "-$1" || [ "$(marked "$@")" ]; }
+signal_all() {
+    number=$1
+    shift
+    kill "-$number" "-$1"
+    for pid in $(marked "$@"); do kill -s "$number" "$pid"; done
+}
+wait_for_end() {
+    steps=$1
+    shift
+    while running "$@"; do
+        [ "$steps" -gt 0 ] || return 1
+        steps=$((steps - 1))
+        sleep 0.1
+    done
+}
+wait_for_end 10 "$@" && exit
+signal_all TERM "$@"
+wait_for_end 20 "$@" && exit
+for _ in 1 2 3 4 5; do
+    signal_all KILL "$@"
+    wait_for_end 5 "$@" && exit
+done
+"""
+
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+class Guard:
+    """Terminates a program and its child processes when this process has ended for any reason.
+
+    A process that is killed, or ended by a signal whose default it left in place, runs no code of its own. So a shell
+    waits on a pipe that only this process holds open. Once the kernel closes it, the shell gives the program a second
+    to leave by itself, for its stdin has ended as well, and two more after SIGTERM; then it sends SIGKILL. Signals go
+    to the program's group and, where there is a /proc, to all that carry its mark. It is a shell because that starts in
+    a millisecond; without a `/bin/sh` there is no guard.
+
+    It is there before the program, which is so the newer of the two. Dismiss it once the program has ended.
+
+    Args:
+        mark: `NAME=value` in the environment of the program and of all that it starts.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        with contextlib.suppress(OSError):
+            self._process = subprocess.Popen(
+                [_SHELL, "-c", _SCRIPT, "jackfield-guard", mark],
+                # None of this process's marks: it is part of no tree.
+                env={"PATH": f"{os.environ.get('PATH', '')}:{os.defpath}"},
+                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                start_new_session=True,
+            )
+        _guards.add(self)
+
+    def watch(self, leader: int) -> None:
+        """Begin to guard a program, given its process id; it leads its own process group."""
+        if self._process is not None:
+            assert self._process.stdin
+            with contextlib.suppress(OSError):  # the guard itself was killed
+                self._process.stdin.write(b"%d\n" % leader)
+
+    def dismiss(self) -> None:
+        """End it, and leave the program alone. May be repeated."""
+        if (process := self._process) is not None:
+            self._process = None
+            assert process.stdin
+            process.kill()
+            process.wait()
+            process.stdin.close()
+
+    def abandon(self) -> None:
+        """Let go of it in a fork of the process that started it, whose end it would not notice otherwise."""
+        if (process := self._process) is not None:
+            self._process = None
+            assert process.stdin
+            process.stdin.close()
+            process.returncode = 0  # it is no child of this process
+
+
+def _abandon_all() -> None:
+    for guard in list(_guards):
+        guard.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -12,7 +12,7 @@ from mcp.shared.message import SessionMessage
 
 from ..config.servers import BaseServerConfig
 from ..errors import AuthenticationError, JackfieldError, RequestError, ServerLimitError, ToolError
-from ..events import SessionLog
+from ..logs import SessionLog
 from ..masking import mask
 from .records import CallRecord, Requests
 from .scanning import MessageScanner

@@ -1,13 +1,51 @@
-"""Masks secrets in what the libraries below log."""
+"""The log: its lines name the server and the session, and secrets are masked in what the libraries below log."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from typing import Any, cast
 
 from .masking import knows_secrets, mask
+
+logger: logging.Logger = logging.getLogger("jackfield")
+# A library prints nothing of itself; what is logged here is in the errors as well.
+logger.addHandler(logging.NullHandler())
+
+_DEBUG_HANDLER = "MCP_SESSION_DEBUG"
+
+
+def configure_debug_log() -> None:
+    """Print the log to stderr, with every step and call, where `MCP_SESSION_DEBUG` is set (to anything but 0)."""
+    if os.environ.get("MCP_SESSION_DEBUG", "0").lower() in ("", "0", "false", "no", "off"):
+        return
+    logger.setLevel(logging.DEBUG)
+    if not any(handler.get_name() == _DEBUG_HANDLER for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.set_name(_DEBUG_HANDLER)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
+class SessionLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of one session: each line names the server and the session.
+
+    Args:
+        server_name: The server.
+        session_id: The session's id; empty for what belongs to no session.
+    """
+
+    def __init__(self, server_name: str, session_id: str = "") -> None:
+        super().__init__(logger)
+        self._name = server_name
+        self._session = f" {session_id}:" if session_id else ""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Write a line, as `logging.Logger.log` does."""
+        self.logger.log(level, f"[MCP][%s]{self._session} {msg}", self._name, *args, stacklevel=2, **kwargs)
+
 
 _LIBRARIES = frozenset(
     {
