@@ -184,17 +184,7 @@ class Chatty:
             case "recall":
                 return text(session.value)
             case "ask":
-                answers = []
-                state = json.loads((ctx.params or {}).get("requestState") or "[]")
-                for number, kind in enumerate(given["kinds"]):
-                    if number < len(state):
-                        answers.append(state[number])
-                        continue
-                    answer = await self._asked(ctx, kind, state=answers, is_first=number == len(state))
-                    if "resultType" in answer:
-                        return answer
-                    answers.append(answer)
-                return text(answers)
+                return await self._ask(ctx, session, given)
             case "say":
                 for number in range(given.get("times", 1)):
                     await self._say(ctx, session, given["level"], f"{given['text']} {number}")
@@ -224,6 +214,39 @@ class Chatty:
             case "fail":
                 raise MCPError(-32042, " own\nwords ", {"own": [None, 1.0]})
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
+
+    async def _ask(self, ctx: Context, session: Session, given: Params) -> dict[str, Any]:
+        if given.get("together"):
+            return text(await self._together(ctx, given["kinds"]))
+        if "seconds" in given:
+            with anyio.move_on_after(given["seconds"]):
+                return text(await self._asked(ctx, given["kinds"][0]))
+            self._log("gave up")
+            return text("nobody answered")
+        answers: list[Any] = []
+        state = json.loads((ctx.params or {}).get("requestState") or "[]")
+        for number, kind in enumerate(given["kinds"]):
+            if number < len(state):
+                answers.append(state[number])
+                continue
+            answer = await self._asked(ctx, kind, state=answers, is_first=number == len(state))
+            if "resultType" in answer:
+                return answer
+            answers.append(answer)
+        if "then" in given:
+            return await self._call(ctx, session, given["then"], given)
+        return text(answers)
+
+    async def _together(self, ctx: Context, kinds: list[str]) -> list[Any]:
+        answers: dict[int, Any] = {}
+
+        async def one(number: int, kind: str) -> None:
+            answers[number] = await self._asked(ctx, kind)
+
+        async with anyio.create_task_group() as tasks:
+            for number, kind in enumerate(kinds):
+                tasks.start_soon(one, number, kind)
+        return [answers[number] for number in range(len(kinds))]
 
     async def _asked(self, ctx: Context, kind: str, *, state: Any = (), is_first: bool = True) -> dict[str, Any]:
         """The client's answer, or, in the newer era, the result that asks for it."""

@@ -157,19 +157,11 @@ class ParkedCalls:
     Args:
         tasks: In which they run.
         principal: Whose request it is; `None` where nobody is known.
-        parked_seconds: How long one waits for its client.
     """
 
-    def __init__(
-        self,
-        tasks: TaskGroup,
-        principal: Callable[[Context], str | None],
-        *,
-        parked_seconds: float = PARKED_SECONDS,
-    ) -> None:
+    def __init__(self, tasks: TaskGroup, principal: Callable[[Context], str | None]) -> None:
         self._tasks = tasks
         self._principal = principal
-        self._parked_seconds = parked_seconds
         # The state of a server behind, perhaps another gateway, must not be taken for one of ours.
         self._mark = f"{secrets.token_hex(4)}."
         self._parked: dict[str, ParkedCall] = {}
@@ -180,7 +172,7 @@ class ParkedCalls:
         from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
         security = RequestStateSecurity(
-            keys=[secrets.token_bytes(32)], ttl=self._parked_seconds, bind_principal=self._principal
+            keys=[secrets.token_bytes(32)], ttl=PARKED_SECONDS, bind_principal=self._principal
         )
         return RequestStateBoundary(security, default_audience="jackfield")
 
@@ -250,7 +242,7 @@ class ParkedCalls:
         params = {key: value for key, value in (context.params or {}).items() if key != "requestState"}
         sealed = as_table(await self._boundary(replace(context, params=params), parked))
         call.name, self._parked[name] = name, call
-        call.scope.deadline = anyio.current_time() + self._parked_seconds
+        call.scope.deadline = anyio.current_time() + PARKED_SECONDS
         return {**sealed, "requestState": self._mark + sealed["requestState"]}
 
     async def _run(self, call: ParkedCall, work: Callable[[], Awaitable[Answer]]) -> None:

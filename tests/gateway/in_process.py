@@ -1,0 +1,56 @@
+"""A gateway in this process, over HTTP, for tests that look into it or change its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcp.server.auth.provider import AccessToken
+from tests.serving.authorized import listening
+
+from jackfield import Catalog, HttpConfig, MCPClientSessionManager, MCPConfig, SessionConfig
+from jackfield.gateway.gateway import Gateway
+from jackfield.serving import serve_sessions
+
+
+class Tokens:
+    """Takes every token, which is the name of its user."""
+
+    async def verify_token(self, token: str) -> AccessToken:
+        return AccessToken(token=token, client_id="client", scopes=[], subject=token)
+
+
+@dataclass
+class Here:
+    """The gateway, and where it is reached."""
+
+    gateway: Gateway
+    url: str
+
+    def config(self, era: str, *, user: str | None = None, **session: Any) -> HttpConfig:
+        headers = {} if user is None else {"Authorization": f"Bearer {user}"}
+        protocol = "handshake" if era == "handshake" else "auto"
+        settings = SessionConfig(**{"timeout": 30, "call_timeout": 30, **session})
+        return HttpConfig(
+            server_name="gateway",
+            url=self.url,
+            protocol=protocol,
+            headers=headers,  # type: ignore[arg-type]
+            session=settings,
+        )
+
+
+@asynccontextmanager
+async def gateway_of(folder: Path, configs: Sequence[Any], *, with_users: bool = False) -> AsyncIterator[Here]:
+    """A gateway in front of servers; with users, each client has the token that is its user's name."""
+    config = MCPConfig(servers=list(configs))
+    async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog")) as manager:
+        async with Gateway(manager, all_tools=True) as gateway:
+            app = serve_sessions(
+                gateway.server, auth=Tokens() if with_users else None, on_session_end=gateway.clients.end
+            )
+            async with listening(app) as address:
+                yield Here(gateway, f"{address}/mcp")
