@@ -21,6 +21,7 @@ from .client import Client
 from .eras import is_modern
 from .messages import Answer
 from .notices import is_wanted
+from .tasks import given_message, own_answer
 from .under_way import UnderWay
 
 ASK_SECONDS = 300.0
@@ -62,7 +63,8 @@ class BackChannel:
         self, method: str, params: Mapping[str, Any] | None, about: object, report: ReportProgress | None
     ) -> dict[str, Any]:
         """Ask the client, within its request that the question is about."""
-        return await ask(self._client, method, params, self._related(about), report)
+        given = given_message(self._server_name, method, params)
+        return own_answer(await ask(self._client, method, given, self._related(about), report))
 
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
         """Tell the client what it wants to hear."""
@@ -71,11 +73,37 @@ class BackChannel:
             client.subscriptions.heard(self._server_name, params)
         version = client.protocol_version
         if is_wanted(method, params, related, protocol_version=version, log_level=client.log_level):
-            client.notices.put(method, params, related)
+            client.notices.put(method, given_message(self._server_name, method, params), related)
 
     def _related(self, about: object) -> UnderWay | None:
         # Over a pipe a server does not say which request it means.
         return about if isinstance(about, UnderWay) else self._client.related(self._server_name)
+
+
+class SharedChannel:
+    """What a server of the newer protocol can ask and tell on a connection that serves several clients: nothing.
+
+    It asks by answers to requests, reports progress of them, and tells of changes on streams that were opened for that.
+    """
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """None: each request names those of its client."""
+        return {}
+
+    @property
+    def log_level(self) -> str | None:
+        """None."""
+        return None
+
+    async def ask(
+        self, method: str, params: Mapping[str, Any] | None, about: object, report: ReportProgress | None
+    ) -> dict[str, Any]:
+        """Refuse: it is not known who is asked."""
+        raise MCPError(METHOD_NOT_FOUND, f"{method} was not passed on: MCP 2026-07-28 has no such request.")
+
+    def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
+        """Tell nobody: it is not known for whom it is."""
 
 
 async def ask(

@@ -6,7 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mcp import MCPError
+from mcp.types import INTERNAL_ERROR
+
 from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError, RequestError
 from .client import Client
 from .messages import Answer, Context
 
@@ -52,3 +56,11 @@ class Guard(Protocol):
             MCPError: It may not; nothing was sent.
         """
         ...
+
+
+def as_mcp_error(error: JackfieldError) -> MCPError:
+    """A server's own error as it came, any other in words."""
+    if isinstance(error, RequestError) and error.rpc_code is not None and error.rpc_message is not None:
+        return MCPError(error.rpc_code, error.rpc_message, error.rpc_data)
+    code = error.rpc_code if isinstance(error, RequestError) else None
+    return MCPError(code or INTERNAL_ERROR, error.headline)

@@ -60,6 +60,8 @@ class Client:
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
         self.router: ToolRouter | None = None
         """Finds tools for it, once it asked for some."""
+        self.has_session: bool = True
+        """Whether it outlives its request, and with it its sessions with servers."""
         self.in_use = 0
         """Requests of it under way, where it has no session."""
 

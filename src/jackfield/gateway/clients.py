@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from anyio.abc import TaskGroup
+from mcp.types import LOG_LEVEL_META_KEY
 
-from ..config.servers import BaseServerConfig
+from ..config.servers import BaseServerConfig, HttpConfig
 from ..errors import SessionExpiredError
+from ..plain import as_table
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
 from ..serving.inbound import SESSION_HEADER, principal_of
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
-from .asking import BackChannel
+from .asking import BackChannel, SharedChannel
 from .client import Client
 from .eras import is_modern
 from .messages import Context
@@ -93,6 +95,7 @@ class Clients:
     async def _without_session(self, context: Context, handle: str | None) -> AsyncGenerator[tuple[Client, str | None]]:
         if handle is None:
             client = self._new(context)
+            client.has_session = False
             client.seen(context)
             try:
                 yield client, None
@@ -138,11 +141,33 @@ class Clients:
         Raises:
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
+        if self._can_share(client, config):
+            # Clients without sessions need none of their own where the server has none either.
+            lease = self._manager.open_session(config, key=_shared_key(client), callbacks=_SHARED)
+            async with open_by(lease, deadline, config.server_name) as session:
+                if is_modern(session.protocol_version):
+                    yield session
+                    return
         callbacks = SessionCallbacks(relayed_client=BackChannel(client, config))
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
         async with open_by(lease, deadline, config.server_name) as session:
             yield session
+
+    def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
+        """Whether a request goes by a connection that serves others, too.
+
+        A process is shared only if it is to be kept: one that is written for a single client may have state all the
+        same.
+        """
+        if client.has_session or client.context is None:
+            return False
+        if not isinstance(config, HttpConfig) and config.session.idle_timeout is not None:
+            return False
+        entry = self._manager.catalog.entry(config)
+        # Log messages do not say which request they are about.
+        wants_log = LOG_LEVEL_META_KEY in as_table((client.context.params or {}).get("_meta"))
+        return entry is not None and is_modern(entry.known_version) and not wants_log
 
     def router(self, client: Client) -> ToolRouter:
         """Reaches all tools by the client's sessions."""
@@ -190,6 +215,13 @@ def principal_behind(context: Context) -> Principal | None:
     """Whose message it is, if tokens are checked."""
     return None if context.request is None else principal_of(context.request.scope)
 
+
+def _shared_key(client: Client) -> str:
+    """No two users share a connection: a server may know them by it."""
+    return "gateway" if client.principal is None else f"gateway-{client.principal.digest()}"
+
+
+_SHARED = SessionCallbacks(relayed_client=SharedChannel())
 
 # A host program is told everything; what its model is shown, it decides.
 _NO_LIMIT = 1 << 62

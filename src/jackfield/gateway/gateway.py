@@ -24,11 +24,13 @@ from ..pool.session_manager import SessionManager
 from .calls import Guard
 from .client import Client
 from .clients import Clients, principal_behind
+from .extensions import Extensions
 from .listening import Listening
 from .listing import Listings
 from .messages import Context
 from .own_tools import OwnTools
 from .parked import ParkedCalls
+from .passing import Passing
 from .relay import Relay
 
 _TELL_SECONDS = 5.0
@@ -71,11 +73,14 @@ class Gateway:
             stack.callback(tasks.cancel_scope.cancel)
             self._clients = clients = Clients(self._manager, self._configs, tasks)
             self._listings = listings = Listings(self._manager, self._configs, tasks, self._tell_tools_changed)
+            passing = Passing(clients)
             self._relay = Relay(
                 clients,
                 listings,
                 self.server.server_info_stamp,
                 ParkedCalls(tasks, _principal),
+                passing,
+                Extensions(self._configs, self._manager.catalog, clients, passing),
                 own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients),
                 guard=self._guard,
             )

@@ -6,34 +6,28 @@ is about the client's own connection (the handshake, `ping`, the stream of `subs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
-from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
 from ..adapters.model_schema import server_arguments
 from ..errors import JackfieldError, RequestError
-from ..plain import as_list, as_table
-from ..session.deadlines import Deadline
-from ..session.relay import OnProgress, relay
-from ..session.results import state_note
-from ..session.session import caller_of
-from .asking import with_input
-from .calls import Guard, RelayedCall, Target
+from .calls import Guard, RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import KEEP, Clients
-from .eras import is_modern, named_params, passed_result
+from .eras import is_modern, passed_result
+from .extensions import Extensions
 from .listing import Listings
-from .messages import Answer, Context, server_notification
+from .messages import Answer, Context
 from .notices import LEVELS
 from .own_tools import OwnTools
-from .parked import ParkedCalls, invalid_state
-from .to_servers import ask_for_log, set_level, tell_roots_changed
-from .under_way import UnderWay
+from .parked import ParkedCalls
+from .passing import Passing
+from .to_servers import set_level, tell_roots_changed
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
@@ -46,6 +40,8 @@ class Relay:
         listings: What the servers offer.
         stamp: Describes the gateway in results.
         parked: Calls that wait for their clients.
+        passing: Passes requests on to servers.
+        extensions: Answers what the protocol itself does not have.
         own_tools: The tools that find all others, if these are not offered themselves.
         guard: Asked for each call of a tool.
     """
@@ -56,6 +52,8 @@ class Relay:
         listings: Listings,
         stamp: Mapping[str, Any],
         parked: ParkedCalls,
+        passing: Passing,
+        extensions: Extensions,
         *,
         own_tools: OwnTools | None,
         guard: Guard | None,
@@ -66,6 +64,8 @@ class Relay:
         self._parked = parked
         self._own_tools = own_tools
         self._guard = guard
+        self._relayed = passing.request
+        self._extensions = extensions
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
@@ -90,7 +90,9 @@ class Relay:
             raise MCPError(INVALID_PARAMS, "The session is not initialized: send `initialize` first.")
         answer = self._methods.get(method)
         if answer is None:
-            raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
+            if method in _methods.SPEC_CLIENT_METHODS:
+                raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
+            answer = self._extensions.answer
         if is_modern(version) and method in _methods.INPUT_REQUIRED_METHODS:
             # What a server of the older protocol asks meanwhile is asked by an answer to this request.
             result = await self._parked.answer(context, lambda: answer(context, dict(context.params or {})))
@@ -135,7 +137,7 @@ class Relay:
                 else:
                     result = await self._own_tools.call(client, name, arguments)
         except RequestError as error:
-            raise _as_mcp_error(error) from None
+            raise as_mcp_error(error) from None
         except JackfieldError as error:
             return {"content": [{"type": "text", "text": str(error)}], "isError": True}
         if kept is not None and handle == KEEP:
@@ -147,46 +149,6 @@ class Relay:
         if self._guard is None:
             return await self._relayed(call)
         return await self._guard.call(call, lambda: self._relayed(call))
-
-    async def _relayed(self, call: RelayedCall) -> Answer:
-        """Pass a request on in the client's session with the server."""
-        config, client, context = call.target.config, call.client, call.context
-        deadline = Deadline.of(None, config.session.call_timeout)
-        hints = as_table(call.target.raw.get("annotations"))
-        is_read_only = hints.get("readOnlyHint") is True
-        is_safe = call.method != "tools/call" or is_read_only or hints.get("idempotentHint") is True
-        refuses = config.session.on_state_lost == "refuse" and not is_read_only
-        state_lost = False
-        async with self._clients.upstream(client, config, deadline) as session:
-            with client.requesting(config.server_name, context, deadline) as under_way:
-
-                async def passed(more: Mapping[str, Any]) -> Answer:
-                    nonlocal state_lost
-                    answer = await relay(
-                        caller_of(session),
-                        call.method,
-                        named_params({**call.params, **more}, client.info, client.capabilities, client.log_level),
-                        deadline=deadline,
-                        on_progress=_progress_of(under_way),
-                        is_safe=is_safe,
-                        refuses=call.target.name if refuses and call.method == "tools/call" else None,
-                        about=under_way,
-                    )
-                    state_lost = state_lost or answer.state_lost
-                    return answer.result
-
-                if not is_modern(session.protocol_version):
-                    if "requestState" in call.params:
-                        # It would run the call once more: only a call that is parked here has such a state.
-                        raise invalid_state()
-                    await ask_for_log(client, session, config, context)
-                try:
-                    result = await passed({})
-                    if not is_modern(client.protocol_version):
-                        result = await with_input(client, under_way, result, passed)
-                finally:
-                    await client.notices.sent()
-        return _with_state_note(result, config.server_name) if state_lost else result
 
     # What servers tell
 
@@ -210,7 +172,7 @@ class Relay:
         try:
             await client.subscriptions.add(target.config, target.name, updated)
         except JackfieldError as error:
-            raise _as_mcp_error(error) from None
+            raise as_mcp_error(error) from None
         client.updated[uri] = target.config, target.name, updated
         return {}
 
@@ -219,43 +181,6 @@ class Relay:
         if (found := client.updated.pop(uri, None)) is not None:
             client.subscriptions.remove(*found)
         return {}
-
-
-def _as_mcp_error(error: JackfieldError) -> MCPError:
-    """A server's own error as it came, any other in words."""
-    if isinstance(error, RequestError) and error.rpc_code is not None and error.rpc_message is not None:
-        return MCPError(error.rpc_code, error.rpc_message, error.rpc_data)
-    code = error.rpc_code if isinstance(error, RequestError) else None
-    return MCPError(code or INTERNAL_ERROR, error.headline)
-
-
-def _progress_of(under_way: UnderWay) -> OnProgress | None:
-    """Tells the client of the progress of its request, if it asked for that."""
-    if _progress_token(under_way.context) is None:
-        return None
-
-    async def report(params: Mapping[str, Any]) -> None:
-        context = under_way.context
-        token = _progress_token(context)
-        if token is not None:
-            notification = server_notification("notifications/progress", {**params, "progressToken": token})
-            await context.session.send_notification(notification, context.request_id)
-
-    return report
-
-
-def _progress_token(context: Context) -> str | int | None:
-    return as_table((context.params or {}).get("_meta")).get("progressToken")
-
-
-def _with_state_note(result: Answer, server_name: str) -> Answer:
-    """The first result after a loss, which says so to the model."""
-    note = {"type": "text", "text": state_note(server_name)}
-    words = as_list(result.get("content"))
-    if not words and "structuredContent" in result:
-        # A model that is shown the content would otherwise see no more than the note.
-        words = [{"type": "text", "text": json.dumps(result["structuredContent"], ensure_ascii=False)}]
-    return {**result, "content": [note, *words]}
 
 
 def _text(params: Mapping[str, Any], name: str) -> str:

@@ -1,0 +1,138 @@
+"""`Extensions`: requests with methods that are not of the protocol itself: about tasks, and of any extension."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcp import MCPError
+from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
+
+from ..catalog.store import Catalog
+from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError
+from ..plain import as_list, as_table
+from .calls import RelayedCall, Target, as_mcp_error
+from .client import Client
+from .clients import Clients
+from .messages import Answer, Context
+from .passing import Passing
+from .tasks import METHODS, read_id
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_MAX_PAGES = 100
+
+
+class Extensions:
+    """Answers such requests.
+
+    Args:
+        configs: All servers.
+        catalog: Knows what they can do.
+        clients: Whose requests they are.
+        passing: Passes them on.
+    """
+
+    def __init__(
+        self, configs: Sequence[BaseServerConfig], catalog: Catalog, clients: Clients, passing: Passing
+    ) -> None:
+        self._configs = configs
+        self._catalog = catalog
+        self._clients = clients
+        self._passing = passing
+
+    async def answer(self, context: Context, params: dict[str, Any]) -> Answer:
+        """The answer to a request.
+
+        Raises:
+            MCPError: The server answered with an error, or there is none for it.
+        """
+        try:
+            async with self._clients.client(context) as (client, _):
+                if context.method == "tasks/list":
+                    return {"tasks": await self._tasks(context, client, params)}
+                if context.method in METHODS:
+                    target = self._task(params)
+                    return await self._pass_on(context, client, target, {**params, "taskId": target.name})
+                return await self._first_answer(context, client, params)
+        except JackfieldError as error:
+            raise as_mcp_error(error) from None
+
+    async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
+        return await self._passing.request(RelayedCall(context, client, context.method, target, params))
+
+    def _task(self, params: Mapping[str, Any]) -> Target:
+        task_id = params.get("taskId")
+        found = read_id(task_id) if isinstance(task_id, str) else None
+        for config in self._configs:
+            if found is not None and config.server_name == found[0]:
+                return Target(config, found[1], {})
+        raise MCPError(INVALID_PARAMS, f"There is no task {task_id!r}.")
+
+    async def _tasks(self, context: Context, client: Client, params: dict[str, Any]) -> list[Any]:
+        """All tasks of the client: those of the servers that it has sessions with. One that fails costs its own."""
+        tasks: list[Any] = []
+        for config in self._clients.open_to(client):
+            if "list" not in as_table(self._said(config).get("tasks")):
+                continue
+            page: Mapping[str, Any] = {}
+            try:
+                for _ in range(_MAX_PAGES):
+                    cursor = page.get("nextCursor")
+                    asked = {key: value for key, value in params.items() if key != "cursor"}
+                    asked |= {} if cursor is None else {"cursor": cursor}
+                    page = await self._pass_on(context, client, Target(config, "", {}), asked)
+                    tasks += as_list(page.get("tasks"))
+                    if page.get("nextCursor") is None:
+                        break
+            except JackfieldError as error:
+                logger.info("[MCP][gateway] The tasks of %s are not listed: %s", config.server_name, error.message)
+        return tasks
+
+    async def _first_answer(self, context: Context, client: Client, params: dict[str, Any]) -> Answer:
+        """The answer of the first server that knows the method."""
+        said = {config.server_name: self._said(config) for config in self._configs}
+        unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
+        for config in servers_for(context.method, self._configs, said):
+            try:
+                return await self._pass_on(context, client, Target(config, "", {}), params)
+            except JackfieldError as error:
+                failure = as_mcp_error(error)
+                if failure.code != METHOD_NOT_FOUND:
+                    raise failure from None
+                unknown = failure
+        raise unknown
+
+    def _said(self, config: BaseServerConfig) -> Mapping[str, Any]:
+        entry = self._catalog.entry(config)
+        return {} if entry is None else entry.capabilities
+
+
+def servers_for(
+    method: str, configs: Sequence[BaseServerConfig], capabilities: Mapping[str, Mapping[str, Any]]
+) -> list[BaseServerConfig]:
+    """The servers that may know a method.
+
+    A server names its extensions, but not their methods. One whose name the method begins with (`vendor/search` of
+    `vendor` or of `com.example/vendor`) counts; a gateway with a single server passes all on.
+
+    Args:
+        method: Of the request.
+        configs: All servers.
+        capabilities: What each said that it can do, by its name.
+    """
+    if len(configs) == 1:
+        return list(configs)
+    found: list[BaseServerConfig] = []
+    for config in configs:
+        said = capabilities.get(config.server_name, {})
+        names = [*as_table(said.get("extensions")), *as_table(said.get("experimental"))]
+        found += [config] if any(_begins_with(method, name) for name in names) else []
+    return found
+
+
+def _begins_with(method: str, extension: str) -> bool:
+    short = extension.rpartition("/")[2]
+    return any(name and method.startswith((f"{name}/", f"{name}.")) for name in (extension, short))

@@ -1,0 +1,109 @@
+"""`Passing`: passes a client's request on in the client's session with the server, and the answer back, as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..plain import as_list, as_table
+from ..session.deadlines import Deadline
+from ..session.relay import OnProgress, relay
+from ..session.results import state_note
+from ..session.session import caller_of
+from .asking import with_input
+from .calls import RelayedCall
+from .clients import Clients
+from .eras import is_modern, named_params
+from .messages import Answer, Context, server_notification
+from .parked import invalid_state
+from .tasks import given_result
+from .to_servers import ask_for_log
+from .under_way import UnderWay
+
+
+class Passing:
+    """Passes requests on.
+
+    Args:
+        clients: Whose sessions with servers are used.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def request(self, call: RelayedCall) -> Answer:
+        """The server's answer to a request.
+
+        Raises:
+            MCPError: The client's `requestState` is not one of a call that waits here.
+            JackfieldError: The server answered with an error, or not at all.
+        """
+        config, client, context = call.target.config, call.client, call.context
+        deadline = Deadline.of(None, config.session.call_timeout)
+        hints = as_table(call.target.raw.get("annotations"))
+        is_read_only = hints.get("readOnlyHint") is True
+        is_safe = call.method != "tools/call" or is_read_only or hints.get("idempotentHint") is True
+        # Where there are no sessions there is no state to be lost.
+        refuses = config.session.on_state_lost == "refuse" and not is_read_only and client.has_session
+        state_lost = False
+        async with self._clients.upstream(client, config, deadline) as session:
+            with client.requesting(config.server_name, context, deadline) as under_way:
+
+                async def passed(more: Mapping[str, Any]) -> Answer:
+                    nonlocal state_lost
+                    answer = await relay(
+                        caller_of(session),
+                        call.method,
+                        named_params({**call.params, **more}, client.info, client.capabilities, client.log_level),
+                        deadline=deadline,
+                        on_progress=_progress_of(under_way),
+                        is_safe=is_safe,
+                        refuses=call.target.name if refuses and call.method == "tools/call" else None,
+                        about=under_way,
+                    )
+                    state_lost = state_lost or answer.state_lost
+                    return answer.result
+
+                if not is_modern(session.protocol_version):
+                    if "requestState" in call.params:
+                        # It would run the call once more: only a call that is parked here has such a state.
+                        raise invalid_state()
+                    await ask_for_log(client, session, config, context)
+                try:
+                    result = await passed({})
+                    if not is_modern(client.protocol_version):
+                        result = await with_input(client, under_way, result, passed)
+                finally:
+                    await client.notices.sent()
+        result = given_result(config.server_name, call.method, result)
+        return _with_state_note(result, config.server_name) if state_lost and client.has_session else result
+
+
+def _progress_of(under_way: UnderWay) -> OnProgress | None:
+    """Tells the client of the progress of its request, if it asked for that."""
+    if _progress_token(under_way.context) is None:
+        return None
+
+    async def report(params: Mapping[str, Any]) -> None:
+        context = under_way.context
+        token = _progress_token(context)
+        if token is not None:
+            notification = server_notification("notifications/progress", {**params, "progressToken": token})
+            await context.session.send_notification(notification, context.request_id)
+
+    return report
+
+
+def _progress_token(context: Context) -> str | int | None:
+    return as_table((context.params or {}).get("_meta")).get("progressToken")
+
+
+def _with_state_note(result: Answer, server_name: str) -> Answer:
+    """The first result after a loss, which says so to the model."""
+    note = {"type": "text", "text": state_note(server_name)}
+    words = as_list(result.get("content"))
+    if not words and "structuredContent" in result:
+        # A model that is shown the content would otherwise see no more than the note.
+        words = [{"type": "text", "text": json.dumps(result["structuredContent"], ensure_ascii=False)}]
+    return {**result, "content": [note, *words]}
