@@ -9,6 +9,7 @@ from mcp.types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
     LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
 )
 from mcp.types.methods import CACHEABLE_METHODS
@@ -16,12 +17,19 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ..plain import as_table
 
+_ENVELOPE_KEYS = (PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY)
 _MODERN_RESULT_KEYS = ("resultType", "ttlMs", "cacheScope")
 
 
 def is_modern(protocol_version: str) -> bool:
     """Whether it is the version of 2026-07-28, or a newer one."""
     return protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def envelope_of(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What each request of the newer protocol says of its client and of the version; empty in the older one."""
+    meta = as_table((params or {}).get("_meta"))
+    return {key: meta[key] for key in _ENVELOPE_KEYS if key in meta}
 
 
 def named_params(

@@ -107,9 +107,14 @@ class Gateway:
         assert self._listings is not None, "enter the gateway first"
         return self._listings
 
-    async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+    @property
+    def relay(self) -> Relay:
+        """Answers what its clients ask."""
         assert self._relay is not None, "enter the gateway first"
-        return await self._relay(ctx, call_next)
+        return self._relay
+
+    async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        return await self.relay(ctx, call_next)
 
     # What clients are told
 

@@ -74,6 +74,10 @@ class Relay:
             "resources/unsubscribe": self._unsubscribe,
         }
 
+    def passes(self, method: str) -> bool:
+        """Whether requests of this method are for the servers, and none of the SDK's business."""
+        return method in self._methods
+
     async def __call__(self, context: Context, call_next: CallNext) -> HandlerResult:
         """Answer a request, or take a notification."""
         method = context.method

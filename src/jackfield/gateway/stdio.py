@@ -1,31 +1,29 @@
 """Serves a gateway over stdin and stdout to the program that started it.
 
 The SDK reads stdin in a thread, which nothing can interrupt: a signal would have to wait for the next line.
-Its transport takes streams of one's own, though, and these wait in the event loop.
+Its transport takes streams of one's own, though, and these wait in the event loop. What only passes does not even reach
+it; see `lane`.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 import anyio
-import anyio.lowlevel
 from mcp.server.stdio import stdio_server
 
 from .gateway import Gateway
+from .lane import Lane
 from .lines import DescriptorLines
+from .output import Output
 from .signals import until_signalled
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
-
-_PIPE_BYTES = getattr(select, "PIPE_BUF", 512)
-"""What a pipe that can be written to takes without blocking."""
 
 
 async def serve_stdio(gateway: Gateway) -> int | None:
@@ -33,12 +31,18 @@ async def serve_stdio(gateway: Gateway) -> int | None:
 
     async def serve() -> None:
         with _wire() as (read_fd, write_fd):
-            # The SDK asks no more of them than iterating over lines, and writing.
-            lines = cast("AsyncFile[str]", DescriptorLines(read_fd))
-            output = cast("AsyncFile[str]", _Output(write_fd))
-            async with stdio_server(lines, output) as (reader, writer):
-                server = gateway.server
-                await server.run(reader, writer, server.create_initialization_options())
+            output = Output(write_fd)
+            server = gateway.server
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(output.run)
+                lane = Lane(gateway.relay, output, tasks)
+                server.middleware.insert(0, lane.middleware)
+                # The SDK asks no more of them than iterating over lines, and writing.
+                lines = cast("AsyncFile[str]", _LinesForTheSdk(DescriptorLines(read_fd), lane))
+                async with stdio_server(lines, cast("AsyncFile[str]", output)) as (reader, writer):
+                    await server.run(reader, writer, server.create_initialization_options())
+                tasks.cancel_scope.cancel()
+            await output.finish()
 
     return await until_signalled(serve)
 
@@ -70,25 +74,23 @@ def _never_blocking(descriptor: int) -> int:
     return os.dup(descriptor)
 
 
-class _Output:
-    """Writes to a descriptor, waiting in the event loop while nobody reads."""
+class _LinesForTheSdk:
+    """The lines that the lane does not take.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._is_gone = False
+    Args:
+        lines: All.
+        lane: Takes some.
+    """
 
-    async def write(self, text: str) -> None:
-        """Write all of it, unless nobody is there to read it."""
-        data = memoryview(text.encode())
-        while data and not self._is_gone:
-            try:
-                await anyio.wait_writable(self._descriptor)
-            except PermissionError:
-                await anyio.lowlevel.checkpoint()
-            try:
-                data = data[os.write(self._descriptor, data[:_PIPE_BYTES]) :]
-            except BrokenPipeError:
-                self._is_gone = True  # stdin ends, too, and with it all of this.
+    def __init__(self, lines: DescriptorLines, lane: Lane) -> None:
+        self._lines = lines
+        self._lane = lane
 
-    async def flush(self) -> None:
-        """Nothing is held back."""
+    def __aiter__(self) -> _LinesForTheSdk:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            line = await anext(self._lines)
+            if not self._lane.takes(line):
+                return line
