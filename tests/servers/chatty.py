@@ -41,7 +41,20 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "roots": ("roots/list", {"own": True}),
 }
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-TOOLS = ("remember", "recall", "ask", "say", "steps", "touch", "wait", "complete", "capabilities", "level", "fail")
+TOOLS = (
+    "remember",
+    "recall",
+    "ask",
+    "say",
+    "steps",
+    "touch",
+    "wait",
+    "pause",
+    "complete",
+    "capabilities",
+    "level",
+    "fail",
+)
 CAPABILITIES = {
     "tools": {"listChanged": True},
     "resources": {"subscribe": True, "listChanged": True},
@@ -189,11 +202,15 @@ class Chatty:
                 for number in range(given.get("times", 1)):
                     await self._say(ctx, session, given["level"], f"{given['text']} {number}")
                 return text("said")
+            case "pause":
+                await anyio.sleep(given["seconds"])
+                return text(given["tag"])
             case "steps":
                 token = ((ctx.params or {}).get("_meta") or {}).get("progressToken")
                 for step in range(given["count"]):
                     if token is not None:
                         params = {"progressToken": token, "progress": step + 1, "total": given["count"], "own": [step]}
+                        params |= {"message": given["tag"]} if "tag" in given else {}
                         await self._tell(ctx, "notifications/progress", params)
                 return text(f"{given['count']} steps")
             case "touch":
@@ -229,7 +246,8 @@ class Chatty:
             if number < len(state):
                 answers.append(state[number])
                 continue
-            answer = await self._asked(ctx, kind, state=answers, is_first=number == len(state))
+            tag = {"tag": given["tag"]} if "tag" in given else {}
+            answer = await self._asked(ctx, kind, tag, state=answers, is_first=number == len(state))
             if "resultType" in answer:
                 return answer
             answers.append(answer)
@@ -248,9 +266,12 @@ class Chatty:
                 tasks.start_soon(one, number, kind)
         return [answers[number] for number in range(len(kinds))]
 
-    async def _asked(self, ctx: Context, kind: str, *, state: Any = (), is_first: bool = True) -> dict[str, Any]:
+    async def _asked(
+        self, ctx: Context, kind: str, tag: Params | None = None, *, state: Any = (), is_first: bool = True
+    ) -> dict[str, Any]:
         """The client's answer, or, in the newer era, the result that asks for it."""
         method, params = QUESTIONS[kind]
+        params = {**params, **(tag or {})}
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             metadata = ServerMessageMetadata(related_request_id=ctx.request_id)
             try:
