@@ -233,6 +233,8 @@ class Chatty:
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
 
     async def _ask(self, ctx: Context, session: Session, given: Params) -> dict[str, Any]:
+        if given.get("hears"):
+            return text(await self._hearing(ctx, given["kinds"][0]))
         if given.get("together"):
             return text(await self._together(ctx, given["kinds"]))
         if "seconds" in given:
@@ -254,6 +256,20 @@ class Chatty:
         if "then" in given:
             return await self._call(ctx, session, given["then"], given)
         return text(answers)
+
+    async def _hearing(self, ctx: Context, kind: str) -> dict[str, Any]:
+        """The client's answer, and what it reported before."""
+        heard: list[Any] = []
+
+        async def hear(progress: float, total: float | None, message: str | None) -> None:
+            heard.append({"progress": progress, "message": message})
+
+        method, params = QUESTIONS[kind]
+        metadata = ServerMessageMetadata(related_request_id=ctx.request_id)
+        answer = await ctx.session.send_request(
+            Message(method, params), Result, metadata=metadata, progress_callback=hear
+        )
+        return {"answer": answer, "heard": heard}
 
     async def _together(self, ctx: Context, kinds: list[str]) -> list[Any]:
         answers: dict[int, Any] = {}
