@@ -27,9 +27,9 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 22,
-    "a warm AutoGen call and its result": 26,
-    "a call whose server is killed, to the text for the model": 33,
+    "`server`, from `open_session` to the start of its program": 21,
+    "a warm AutoGen call and its result": 25,
+    "a call whose server is killed, to the text for the model": 32,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

@@ -9,7 +9,7 @@ import pytest
 from mcp.types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from jackfield import ServerUnavailableError
-from jackfield.transport.records import CallRecord, Requests, current_call
+from jackfield.transport.report import CallRecord, OutputTail, Requests, current_call
 
 
 def request(request_id: str | int, method: str = "tools/call") -> JSONRPCRequest:
@@ -34,7 +34,7 @@ def call() -> Iterator[CallRecord]:
 
 
 def test_only_the_request_it_stands_for_is_noted_in_it(call: CallRecord) -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     listing = requests.begin(request(1, "tools/list"))
     assert listing is not None
     assert (listing is call, listing.headers) == (False, {})
@@ -49,7 +49,7 @@ def test_only_the_request_it_stands_for_is_noted_in_it(call: CallRecord) -> None
 
 
 def test_nothing_changes_once_it_is_answered(call: CallRecord) -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     requests.begin(request(1))
     requests.arrived(refusal(1))
     call.became(False, ServerUnavailableError("gone"))
@@ -58,7 +58,7 @@ def test_nothing_changes_once_it_is_answered(call: CallRecord) -> None:
 
 
 def test_nothing_changes_once_it_is_cancelled(call: CallRecord) -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     requests.begin(request(1))
     call.became(None)
     cancelled = JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params={"requestId": 1})
@@ -69,7 +69,7 @@ def test_nothing_changes_once_it_is_cancelled(call: CallRecord) -> None:
 
 
 def test_an_error_that_stands_for_a_failure_is_no_answer(call: CallRecord) -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     requests.begin(request(1))
     call.became(None, ServerUnavailableError("cut off"))
     requests.arrived(refusal(1))
@@ -77,7 +77,7 @@ def test_an_error_that_stands_for_a_failure_is_no_answer(call: CallRecord) -> No
 
 
 def test_a_call_that_was_answered_by_a_question_goes_on_as_perhaps_sent(call: CallRecord) -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     requests.begin(request(1))
     requests.arrived(result(1))
     second = requests.begin(request(2))
@@ -91,19 +91,20 @@ def test_a_call_that_was_answered_by_a_question_goes_on_as_perhaps_sent(call: Ca
 
 
 async def test_what_was_written_to_stderr_counts_from_the_first_call_without_an_answer(call: CallRecord) -> None:
-    written = 10
-    requests = Requests(lambda: written)
+    stderr = OutputTail(1024)
+    stderr.add(bytes(10))
+    requests = Requests(stderr)
     requests.begin(request(1, "subscriptions/listen"))
-    written = 20
+    stderr.add(bytes(10))
     requests.arrived(result(7))
     assert requests.stderr_bytes == 20
     call.scope = anyio.CancelScope()
     requests.begin(request(2))
-    written = 30
+    stderr.add(bytes(10))
     assert (call.stderr_bytes, requests.stderr_bytes) == (20, 20)
     requests.arrived(result(2))
     assert requests.stderr_bytes == 30
-    written = 40
+    stderr.add(bytes(10))
     requests.begin(request(3))
     assert (call.latest.stderr_bytes, requests.stderr_bytes) == (20, 20), "a question does not end the call"
 
@@ -111,12 +112,12 @@ async def test_what_was_written_to_stderr_counts_from_the_first_call_without_an_
 def test_a_ping_is_made_by_either_request() -> None:
     record = CallRecord("ping")
     token = current_call.set(record)
-    assert Requests().begin(request(1, "server/discover")) is record
+    assert Requests(OutputTail(0)).begin(request(1, "server/discover")) is record
     current_call.reset(token)
 
 
 def test_what_came_too_late_is_no_news() -> None:
-    requests = Requests()
+    requests = Requests(OutputTail(0))
     waiting = requests.begin(request("a"))
     assert waiting is not None
     requests.begin(request(1))

@@ -9,8 +9,8 @@ import pytest
 from mcp.types import JSONRPCError, JSONRPCRequest
 
 from jackfield import AuthenticationError, ServerLimitError, ServerUnavailableError, SessionConfig, StdioConfig
-from jackfield.transport.records import CallRecord, EventIds
-from jackfield.transport.report import ConnectionReport, OutputTail
+from jackfield.transport.bad_answers import too_long
+from jackfield.transport.report import CallRecord, ConnectionReport, EventIds, OutputTail
 from jackfield.transport.scanning import MessageScanner
 
 
@@ -70,8 +70,8 @@ def test_who_waits_for_a_message_that_is_too_long_gets_an_error() -> None:
     reached: list[ServerLimitError] = []
     report = report_of(reached.append)
     record, other = asked(report), asked(report, 8)
-    answer = report.too_long(
-        MessageScanner(b'{"jsonrpc": "2.0", "id": "7", "result": {"id": 8, "text": "l'), 40_000_000
+    answer = too_long(
+        report, MessageScanner(b'{"jsonrpc": "2.0", "id": "7", "result": {"id": 8, "text": "l'), 40_000_000
     )
     assert answer is not None
     assert isinstance(answer.message, JSONRPCError)
@@ -96,7 +96,7 @@ def test_who_waits_for_a_message_that_is_too_long_gets_an_error() -> None:
 def test_what_nobody_claims_is_told_to_who_waits_and_harms_nobody(message: bytes, told: str | None) -> None:
     report = report_of()
     record = asked(report)
-    assert report.too_long(MessageScanner(message), 4000) is None
+    assert too_long(report, MessageScanner(message), 4000) is None
     assert report.limit_reached is not None
     assert not report.lost.is_set()
     assert (record.is_over, record.unclaimed) == (False, told)

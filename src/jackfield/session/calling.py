@@ -28,8 +28,8 @@ from ..errors import (
     StateLostError,
     ToolError,
 )
-from ..transport.records import CallRecord, current_call
-from ..transport.report import bad_answer
+from ..transport.bad_answers import bad_answer
+from ..transport.report import CallRecord, current_call
 from .deadlines import Bound, Deadline
 from .failures import forked, refused
 from .lifecycle import Cause

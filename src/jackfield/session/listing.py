@@ -16,9 +16,8 @@ from ..config.keys import CheckMode
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError, UnknownToolError, did_you_mean
 from ..plain import as_list
-from ..transport.records import CallRecord
 from ..transport.repairs import take_flaws
-from ..transport.report import limit_error
+from ..transport.report import CallRecord, limit_error
 from .arguments import ArgumentCheck, OutputCheck
 from .boundary import as_error
 from .deadlines import Deadline

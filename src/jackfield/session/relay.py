@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 
 from ..errors import JackfieldError, ToolError
 from ..plain import as_table
-from ..transport.records import CallRecord, current_call
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
+from ..transport.report import CallRecord, current_call
 from .callbacks import hearing
 from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern

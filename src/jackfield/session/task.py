@@ -100,7 +100,7 @@ class SessionTask:
 
     async def _run(self) -> None:
         # Imported here so that a manager can be made, and a config read, without the SDK.
-        from ..transport.records import current_call
+        from ..transport.report import current_call
 
         # Opened from within a call, it is no part of that call.
         current_call.set(None)
@@ -361,7 +361,7 @@ async def is_alive(connection: Connection, seconds: float) -> bool:
     """Whether the server answers a ping in time."""
     from mcp import MCPError
 
-    from ..transport.records import CallRecord, current_call
+    from ..transport.report import CallRecord, current_call
 
     with anyio.move_on_after(seconds) as scope:
         record = CallRecord("ping", scope=scope)

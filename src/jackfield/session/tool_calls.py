@@ -13,7 +13,7 @@ import anyio
 from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownToolError
 from ..events import CallFinished, CallRetried, CallStarted
 from ..masking import HiddenValues, mask
-from ..transport.records import current_call
+from ..transport.report import current_call
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .results import ToolResult
 from .rounds import send_tool_call

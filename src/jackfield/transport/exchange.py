@@ -27,11 +27,10 @@ from mcp.types import (
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ..masking import mask, masked
-from .records import CallRecord, current_call
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
-from .report import ConnectionReport
+from .report import CallRecord, ConnectionReport, current_call
 from .sdk import MessageReader, MessageWriter, cancelled_id
 
 REFUSED_CODE = -32000

@@ -30,6 +30,7 @@ from ..http_content import ACCEPTED_ENCODINGS, beginning, content_headers
 from ..logs import SessionLog
 from ..masking import keep_secret
 from ..plain import as_table, parsed_json, readable_json
+from .bad_answers import bad_answer
 from .framing import event_data
 from .http_bodies import EventStream, Post, Resume, as_answer, cut_off, whole_body
 from .http_client import SessionClient, WholeResponse
@@ -48,8 +49,7 @@ from .http_failures import (
 )
 from .http_messages import RecordingWriter, WatchedReader
 from .http_streams import EVENTS, RESUME_SECONDS, AnswerStream, StandingStream, is_temporary
-from .records import CallRecord, current_call
-from .report import ConnectionReport, bad_answer
+from .report import CallRecord, ConnectionReport, current_call
 from .scanning import MessageScanner
 from .sdk import SSE_EVENT_BYTES, quiet_after_close
 

@@ -22,9 +22,9 @@ from mcp.types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCResponse, 
 from ..errors import JackfieldError, RequestError, ServerUnavailableError
 from ..http_content import decoded
 from ..plain import as_table, parsed_json
+from .bad_answers import limit_exceeded, too_long, unreadable, unreadable_answer
 from .framing import EventFramer, OversizeEventError, event_data, event_id
-from .records import CallRecord, EventIds
-from .report import ConnectionReport
+from .report import CallRecord, ConnectionReport, EventIds
 from .sdk import is_result_of, read_message
 
 _BOM = b"\xef\xbb\xbf"
@@ -182,7 +182,7 @@ class EventStream(httpx2.AsyncByteStream):
                 events += framer.feed(data)
             except OversizeEventError as oversize:
                 events += oversize.before
-                events += _as_events(self._report.too_long(oversize.message, record=self._record))
+                events += _as_events(too_long(self._report, oversize.message, record=self._record))
                 data = b""
             else:
                 break
@@ -206,7 +206,7 @@ class EventStream(httpx2.AsyncByteStream):
             return [event]
         self._has_brought = True
         if (message := read_message(data)) is None:
-            return _as_events(self._report.unreadable(data, self._record))
+            return _as_events(unreadable(self._report, data, self._record))
         if message.is_as_written:
             return [event]
         name = event_id(event)
@@ -240,7 +240,7 @@ async def whole_body(
             async for data in chunks:
                 body += data
                 if len(body) > limit_bytes:
-                    failure = report.limit_exceeded(None)
+                    failure = limit_exceeded(report, None)
                     break
     except Exception as error:
         failure = cut_off(report, error)
@@ -262,7 +262,7 @@ def _answer(body: bytes, report: ConnectionReport, record: CallRecord) -> bytes:
         body = _with_id(body, record)
         read = read_message(body)
     if read is None or not isinstance(message := read.message, JSONRPCResponse | JSONRPCError):
-        return _as_json(report.unreadable_answer(body, record))
+        return _as_json(unreadable_answer(report, body, record))
     if message.id == record.request_id and read.is_as_written:
         return body
     message.id = record.request_id

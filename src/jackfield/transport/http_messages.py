@@ -12,8 +12,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification, JSONRPCRequest
 
 from ..plain import as_table
-from .records import CallRecord, current_call
-from .report import ConnectionReport
+from .report import CallRecord, ConnectionReport, current_call
 from .sdk import MessageReader, MessageWriter, is_cancellation, sendable
 
 _SEND_SECONDS = 0.5

@@ -23,8 +23,7 @@ from ..errors import JackfieldError, ServerUnavailableError, SessionConflictErro
 from ..http_content import beginning
 from .http_bodies import Post, cut_off
 from .http_failures import media_type, names_session
-from .records import CallRecord, EventIds
-from .report import ConnectionReport
+from .report import CallRecord, ConnectionReport, EventIds
 
 EVENTS = "text/event-stream"
 LAST_EVENT_HEADER = "last-event-id"

@@ -22,6 +22,7 @@ from mcp.types import CONNECTION_CLOSED, JSONRPCError, JSONRPCNotification, JSON
 from ..config.server_objects import kind_of
 from ..config.servers import InProcessConfig
 from ..errors import JackfieldError, ServerStartError, SessionTerminatedError, root_cause
+from .bad_answers import too_long, unreadable, unreadable_answer
 from .report import ConnectionReport
 from .scanning import MessageScanner
 from .sdk import MessageReader, MessageWriter, message_text, read_message
@@ -230,16 +231,16 @@ class _ServerReader(MessageReader):
         except (ValueError, JackfieldError) as error:
             return self._unsendable(item, error)
         if len(text) > self._limit:
-            return self._report.too_long(MessageScanner(text), len(text))
+            return too_long(self._report, MessageScanner(text), len(text))
         read = read_message(text)
-        return self._report.unreadable(text) if read is None else SessionMessage(read.message)
+        return unreadable(self._report, text) if read is None else SessionMessage(read.message)
 
     def _unsendable(self, item: SessionMessage, error: Exception) -> SessionMessage | None:
         message = item.message
         self._report.log.warning("The server's message cannot be sent as JSON: %.300s", error)
         answered = message.id if isinstance(message, JSONRPCResponse | JSONRPCError) else None
         record = self._report.requests.waiting(answered)
-        return None if record is None else self._report.unreadable_answer(str(error).encode(), record)
+        return None if record is None else unreadable_answer(self._report, str(error).encode(), record)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

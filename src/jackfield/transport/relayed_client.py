@@ -30,8 +30,8 @@ from mcp.types import (
 )
 
 from ..plain import as_table
-from .records import current_call
 from .relayed import RelayedClient, ReportProgress
+from .report import current_call
 from .sdk import MessageWriter, cancelled_id
 
 logger: logging.Logger = logging.getLogger("jackfield")

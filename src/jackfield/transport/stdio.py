@@ -26,6 +26,7 @@ from ..config.launch import inherited_environment
 from ..config.servers import StdioConfig, launch_of_config
 from ..loops import Changed
 from ..masking import inherited_secrets, keep_secret
+from .bad_answers import too_long, unreadable
 from .child import READ_BYTES, ChildProcess, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
@@ -234,7 +235,7 @@ class _LineReader(MessageReader):
             beyond, total = self._beyond, self._passed_bytes
             self._beyond, self._passed_bytes = None, 0
             assert beyond
-            return self._report.too_long(beyond, total)
+            return too_long(self._report, beyond, total)
         if (read := read_message(line)) is not None:
             return SessionMessage(read.message)
         # Banners and stray prints are the commonest fault of stdio servers; the messages
@@ -242,7 +243,7 @@ class _LineReader(MessageReader):
         self._report.add_noise(bytes(line[:1000]))
         self._report.log.debug("Not a message on stdout: %.200r", self._report.noise[-1])
         # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
-        return self._report.unreadable(line)
+        return unreadable(self._report, line)
 
     def _next_line(self) -> bytearray | None:
         end = self._buffer.find(b"\n", self._searched)
