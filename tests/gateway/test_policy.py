@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import ConfigError, StdioConfig
-from jackfield.gateway.policy import Kind, Policy, Rules
+from jackfield.catalog.entry import KINDS, NAMED_BY, Kind
+from jackfield.gateway.policy import Policy, Rules
 
 SERVERS = ["notes", "github", "git.hub"]
 CONFIGS = {name: StdioConfig(server_name=name, command="x") for name in SERVERS}
@@ -22,7 +23,7 @@ def tool(name: str, **hints: Any) -> dict[str, Any]:
 
 
 def entry(kind: Kind, name: str) -> dict[str, Any]:
-    return {{"resource": "uri", "template": "uriTemplate"}.get(kind, "name"): name}
+    return {NAMED_BY[kind]: name}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def entry(kind: Kind, name: str) -> dict[str, Any]:
         ({"exclude": ["ADD"]}, ["notes.add"], ["notes.ADD"]),
     ],
 )
-@pytest.mark.parametrize("kind", ["tool", "prompt"])
+@pytest.mark.parametrize("kind", ["tools", "prompts"])
 def test_names_that_are_offered(kind: Kind, rules: dict[str, Any], offered: list[str], left_out: list[str]) -> None:
     policy = Policy(Rules(**rules), SERVERS)
     for reference in [*offered, *left_out]:
@@ -71,13 +72,13 @@ def test_a_uri_that_is_left_out_is_so_in_each_spelling(uri: str) -> None:
     excluded = Policy(Rules(exclude=["notes.file:///secret/*"]), SERVERS)
     included = Policy(Rules(include=["file:///docs/*"]), SERVERS)
     for policy in (excluded, included):
-        assert not policy.offers(NOTES, {"uri": uri}, "resource")
-        assert policy.offers(NOTES, {"uri": "file:///docs/a"}, "resource")
+        assert not policy.offers(NOTES, {"uri": uri}, "resources")
+        assert policy.offers(NOTES, {"uri": "file:///docs/a"}, "resources")
 
 
 @pytest.mark.parametrize("uri", ["file:///a", "file:///a?x=1", "file:///a#b", "file:///b/../a?x"])
 def test_a_query_gets_nobody_around_a_rule(uri: str) -> None:
-    assert not Policy(Rules(exclude=["file:///a"]), SERVERS).offers_name(NOTES, uri, "resource")
+    assert not Policy(Rules(exclude=["file:///a"]), SERVERS).offers_name(NOTES, uri, "resources")
 
 
 def test_read_only_offers_what_says_so() -> None:
@@ -97,8 +98,8 @@ def test_read_only_offers_what_says_so() -> None:
     ):
         assert not policy.offers(NOTES, doubtful), doubtful
     assert not policy.offers(GITHUB, tool("add"))
-    assert policy.offers(NOTES, entry("prompt", "ask"), "prompt")
-    assert policy.offers(NOTES, entry("resource", "a:b"), "resource")
+    assert policy.offers(NOTES, entry("prompts", "ask"), "prompts")
+    assert policy.offers(NOTES, entry("resources", "a:b"), "resources")
 
 
 def test_which_calls_need_approval() -> None:
@@ -138,7 +139,6 @@ def test_rules_that_would_let_through_what_they_are_to_keep_out(rules: dict[str,
 
 
 NAMES = st.text("ab.*?[]:/%", min_size=1, max_size=6)
-KINDS: tuple[Kind, ...] = ("tool", "prompt", "resource", "template")
 
 
 @given(server=st.sampled_from(SERVERS), name=NAMES, other=NAMES)
@@ -148,7 +148,7 @@ def test_a_name_that_is_written_out_is_that_name_alone(server: str, name: str, o
     for kind in KINDS:
         assert not excluded.offers(CONFIGS[server], entry(kind, name), kind)
         assert not excluded.offers(CONFIGS[server], {}, kind)
-        if kind != "resource":
+        if kind != "resources":
             assert included.offers(CONFIGS[server], entry(kind, name), kind)
             assert included.offers(CONFIGS[server], entry(kind, other), kind) == (other == name)
             assert excluded.offers(CONFIGS[server], entry(kind, other), kind) == (other != name)

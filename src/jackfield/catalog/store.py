@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,9 @@ _OF_0_1 = re.compile(r"[0-9a-f]{32}\.(json|lock)")
 _UNWRITTEN = (0, 0)
 """Stands for a file's stamp if the entry is only in memory."""
 
+Offers = Callable[[Outlined, Mapping[str, Any]], bool]
+"""Whether a tool of a server's listing, as it came over the wire, is offered."""
+
 CatalogState = Literal["cold", "known", "stale", "broken"]
 
 
@@ -68,7 +71,7 @@ class Catalog:
         self._folder = self.given_folder
         self.embedder = embedder
         self._loaded: dict[Path, tuple[tuple[int, int], CatalogEntry]] = {}
-        self._searches: dict[tuple[tuple[str, str], ...], ToolSearch] = {}
+        self._searches: dict[tuple[object, ...], ToolSearch] = {}
 
     def __repr__(self) -> str:
         return f"<Catalog {str(self.folder)!r}>"
@@ -115,22 +118,22 @@ class Catalog:
         entry = self.entry(config)
         return entry is not None and entry.fetched_at > 0
 
-    def tools(self, config: Outlined) -> list[ToolEntry]:
-        """The tools of a server that its configuration's `include` and `exclude` let in."""
+    def tools(self, config: Outlined, offers: Offers | None = None) -> list[ToolEntry]:
+        """The tools of a server that its configuration's `include` and `exclude` let in, and `offers`, if given."""
         entry = self.entry(config)
-        return [] if entry is None else [tool for tool in _tools(entry) if config.lets_in(tool.name)]
+        return [] if entry is None else _tools(config, entry, offers)
 
-    def search(self, configs: Sequence[Outlined]) -> ToolSearch:
-        """An index over the tools of these servers; rebuilt only if a listing changed."""
+    def search(self, configs: Sequence[Outlined], offers: Offers | None = None) -> ToolSearch:
+        """An index over the tools of these servers, as in `tools()`; rebuilt only if a listing changed."""
         entries = [(config, entry) for config in configs if (entry := self.entry(config)) is not None]
-        key = tuple(
+        of_servers = tuple(
             (config.server_name, f"{entry.listing_hash}{config.include}{config.exclude}") for config, entry in entries
         )
+        key = (of_servers, offers)
         search = self._searches.get(key)
         if search is None:
             servers = [
-                ServerEntry(config.server_name, entry.about, [t for t in _tools(entry) if config.lets_in(t.name)])
-                for config, entry in entries
+                ServerEntry(config.server_name, entry.about, _tools(config, entry, offers)) for config, entry in entries
             ]
             vectors = None
             if self.embedder is not None:
@@ -324,8 +327,12 @@ class Catalog:
                     file.unlink(missing_ok=True)
 
 
-def _tools(entry: CatalogEntry) -> Iterable[ToolEntry]:
-    return (ToolEntry.of(entry.server_name, tool) for tool in entry.tools)
+def _tools(config: Outlined, entry: CatalogEntry, offers: Offers | None) -> list[ToolEntry]:
+    return [
+        ToolEntry.of(entry.server_name, tool)
+        for tool in entry.tools
+        if config.lets_in(str(tool["name"])) and (offers is None or offers(config, tool))
+    ]
 
 
 def _outdated(listing: Listing) -> Listing:

@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from ..errors import ConfigError, did_you_mean
 from . import exits
+from . import serve_options as options
 from .invocation import Invocation
-from .output import is_terminal
-from .text import count
+from .serve_run import GatewaySetup, run_http, run_stdio
 from .upstreams import upstreams
 
 if TYPE_CHECKING:
-    from ..catalog.store import Catalog
     from ..config.servers import ServerConfig
-    from ..pool.session_manager import SessionManager
+    from ..gateway.audit import Audit
+    from ..gateway.policy import Policy
+
+DESTRUCTIVE = "destructive"
+"""Of `--ask`: all tools that are not annotated as safe."""
 
 TOKEN_VARIABLE = "JACKFIELD_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -36,61 +36,25 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     context: typer.Context,
-    servers: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Configured servers; all if omitted. Or one that is not configured: a URL, or a command in quotes.",
-            metavar="[SERVER]...",
-        ),
-    ] = None,
-    stdio: Annotated[
-        bool,
-        typer.Option(
-            "--stdio",
-            help="Serve the program that started this, over a pipe. With --http: serve there what a command starts.",
-        ),
-    ] = False,
-    http: Annotated[
-        str | None, typer.Option("--http", help="Serve at this address of this machine.", metavar="[HOST:]PORT")
-    ] = None,
-    sse: Annotated[
-        str | None, typer.Option("--sse", help="Serve the server at this URL, which speaks SSE.", metavar="URL")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", help="Send this to the server at a URL; ${VAR} works.", metavar="'NAME: VALUE'"),
-    ] = None,
-    all_tools: Annotated[
-        bool, typer.Option("--all-tools", help="Offer all tools themselves, not find_tools and call_tool.")
-    ] = False,
-    token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", help="Clients must send its content as a bearer token.", metavar="FILE"),
-    ] = None,
-    reconnect_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--reconnect-timeout",
-            help="Seconds after which a client whose stream broke is disconnected; 30 by default.",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    session_idle: Annotated[
-        float | None,
-        typer.Option(
-            "--session-idle",
-            help="Seconds after which a client that sends nothing is disconnected; 1800 by default.",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    keep_alive: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep-alive",
-            help="Keep a client's session with this server open until the client is gone, however long it is unused.",
-            metavar="SERVER",
-        ),
-    ] = None,
+    servers: options.ServersArgument = None,
+    stdio: options.StdioOption = False,
+    http: options.HttpOption = None,
+    sse: options.SseOption = None,
+    header: options.HeaderOption = None,
+    all_tools: options.AllToolsOption = False,
+    include: options.IncludeOption = None,
+    exclude: options.ExcludeOption = None,
+    read_only: options.ReadOnlyOption = False,
+    allow: options.AllowOption = None,
+    ask: options.AskOption = None,
+    no_ask: options.NoAskOption = None,
+    audit: options.AuditOption = None,
+    audit_size: options.AuditSizeOption = None,
+    audit_files: options.AuditFilesOption = None,
+    token_file: options.TokenFileOption = None,
+    reconnect_timeout: options.ReconnectOption = None,
+    session_idle: options.SessionIdleOption = None,
+    keep_alive: options.KeepAliveOption = None,
 ) -> int:
     """Be one MCP server in front of all, or a bridge to one.
 
@@ -115,46 +79,63 @@ def serve(
     _require_seconds("--reconnect-timeout", reconnect_timeout)
     _require_seconds("--session-idle", session_idle)
     token = _token(token_file) if over_http else None
+    if allow and not read_only:
+        raise exits.UsageError("--allow goes with --read-only.", hint="Without it, all tools are offered.")
+    if no_ask and DESTRUCTIVE not in (ask or []):
+        raise exits.UsageError("--no-ask goes with --ask destructive.", hint="Other tools are not asked for.")
+    if audit is None and (audit_size, audit_files) != (None, None):
+        raise exits.UsageError("--audit-size and --audit-files go with --audit FILE.")
     served = upstreams(invocation, servers or [], is_command=stdio and over_http, sse=sse, headers=header or [])
     configs = _kept_alive(served.configs, keep_alive or [], every=served.is_bridge)
-    gateway = _GatewayOptions(configs, all_tools=all_tools or served.is_bridge, is_bridge=served.is_bridge)
+    rules = {"include": include, "exclude": exclude, "allow": allow, "ask": ask, "no_ask": no_ask}
+    setup = GatewaySetup(
+        configs,
+        is_bridge=served.is_bridge,
+        all_tools=all_tools or served.is_bridge,
+        policy=_policy(configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only),
+        audit=None if audit is None else _audit(audit, audit_size, audit_files),
+    )
     if http is None:
-        return _ended_by(_serve_stdio(invocation, gateway))
+        return _ended_by(run_stdio(invocation.output, setup))
     return _ended_by(
-        _serve_http(
-            invocation, gateway, http, token, reconnect_timeout=reconnect_timeout, session_idle_timeout=session_idle
+        run_http(
+            invocation.output,
+            setup,
+            http,
+            token=token,
+            reconnect_timeout=reconnect_timeout,
+            session_idle_timeout=session_idle,
         )
     )
 
 
-@dataclass(frozen=True)
-class _GatewayOptions:
-    """What a gateway is made with."""
-
-    configs: Sequence[ServerConfig]
-    all_tools: bool
-    is_bridge: bool
-
-
-async def _meet(manager: SessionManager, options: _GatewayOptions) -> None:
-    """Ask the server behind a bridge what it offers, if nobody ever did: it is the only one, and a command that cannot
-    be started should be told where it was given.
+def _policy(configs: Sequence[ServerConfig], rules: Mapping[str, Sequence[str]], *, read_only: bool) -> Policy | None:
+    """The policy for these rules; `None` if there are none.
 
     Raises:
-        JackfieldError: It cannot be started or reached.
+        UsageError: A pattern is empty, or names no server.
     """
-    from ..errors import RequestError
+    from ..gateway.policy import Policy, Rules
 
-    if options.is_bridge and not manager.catalog.is_listed(options.configs[0]):
-        async with manager.open_session(options.configs[0]) as session:
-            with suppress(RequestError):  # It has no tools.
-                await session.list_tools()
+    if not read_only and not any(rules.values()):
+        return None
+    try:
+        return Policy(Rules(read_only=read_only, **rules), [config.server_name for config in configs])
+    except ConfigError as error:
+        raise exits.UsageError(
+            f"--{error.key.replace('_', '-')}: {error.problem or error.message}", hint=error.hint
+        ) from None
 
 
-def _catalog() -> Catalog:
-    from ..catalog.store import Catalog
+def _audit(file: Path, megabytes: int | None, kept_files: int | None) -> Audit:
+    from ..gateway.audit import Audit
+    from ..gateway.audit_file import FILE_BYTES, KEPT_FILES
 
-    return Catalog()
+    return Audit(
+        file,
+        max_bytes=FILE_BYTES if megabytes is None else megabytes * 1024 * 1024,
+        kept_files=KEPT_FILES if kept_files is None else kept_files,
+    )
 
 
 def _require_http(over_http: bool, option: str, value: object, hint: str) -> None:
@@ -198,73 +179,6 @@ def _token(file: Path | None) -> str | None:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(f"{file}: it contains no token.", hint="Put one word of letters and digits there.")
     return token
-
-
-def _serve_stdio(invocation: Invocation, options: _GatewayOptions) -> int | None:
-    import asyncio
-
-    from ..gateway.gateway import Gateway
-    from ..gateway.stdio import serve_stdio
-    from ..pool.session_manager import SessionManager
-
-    if is_terminal(sys.stdin):
-        invocation.output.note(
-            "Waiting for an MCP client on stdin: this is for a host program to start. Ctrl-C ends it."
-        )
-
-    async def run() -> int | None:
-        async with SessionManager(catalog=_catalog()) as manager:
-            await _meet(manager, options)
-            async with Gateway(manager, options.configs, all_tools=options.all_tools) as gateway:
-                return await serve_stdio(gateway)
-
-    return asyncio.run(run())
-
-
-def _serve_http(
-    invocation: Invocation,
-    options: _GatewayOptions,
-    address: str,
-    token: str | None,
-    *,
-    reconnect_timeout: float | None,
-    session_idle_timeout: float | None,
-) -> int | None:
-    import asyncio
-
-    from ..gateway.gateway import Gateway
-    from ..gateway.http import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, listen, serve_http
-    from ..pool.session_manager import SessionManager
-
-    output = invocation.output
-    listener, url = listen(address)
-
-    def say() -> None:
-        if output.as_json:
-            output.write_json({"url": url, "servers": [config.server_name for config in options.configs]})
-        else:
-            output.write(url)
-        sys.stdout.flush()
-        guard = "with a token" if token else "to every program on this machine"
-        output.note(f"Serving {count(len(options.configs), 'server')}, {guard}. Ctrl-C ends it.")
-
-    async def run() -> int | None:
-        async with SessionManager(catalog=_catalog()) as manager:
-            await _meet(manager, options)
-            async with Gateway(manager, options.configs, all_tools=options.all_tools) as gateway:
-                return await serve_http(
-                    gateway,
-                    listener,
-                    token=token,
-                    reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
-                    session_idle_timeout=SESSION_IDLE_SECONDS if session_idle_timeout is None else session_idle_timeout,
-                    on_listening=say,
-                )
-
-    try:
-        return asyncio.run(run())
-    finally:
-        listener.close()
 
 
 def _ended_by(number: int | None) -> int:

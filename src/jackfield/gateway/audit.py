@@ -54,12 +54,12 @@ class Audit:
         """Close the file."""
         self._file.close()
 
-    def require_writable(self, reference: str, server: str) -> None:
+    def require_writable(self, name: str, server: str) -> None:
         """Return if a call may be made: its line can be written, as far as one can know.
 
         Args:
-            reference: The tool, for people.
-            server: Its server.
+            name: What is called.
+            server: The server that it is of.
 
         Raises:
             CallDeniedError: It may not.
@@ -68,7 +68,7 @@ class Audit:
             self._write()
         except OSError as error:
             raise CallDeniedError(
-                f"The call of {reference!r} was not made: the gateway's audit file cannot be written "
+                f"The call of '{server}.{name}' was not made: the gateway's audit file cannot be written "
                 f"({_reason(error)}). {NOT_SENT}",
                 server_name=server,
                 sent=False,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR
@@ -12,7 +12,7 @@ from mcp.types import INTERNAL_ERROR
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
 from .client import Client
-from .messages import Answer, Context
+from .messages import Context
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,6 @@ class RelayedCall:
     target: Target
     params: Mapping[str, Any]
     """For the server, by its own names."""
-
-
-class Guard(Protocol):
-    """Stands between a client's calls and the servers: decides which are made, and notes what became of them."""
-
-    async def call(self, call: RelayedCall, make: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Make a call, if it may be made.
-
-        Args:
-            call: The call.
-            make: Makes it.
-
-        Raises:
-            MCPError: It may not; nothing was sent.
-        """
-        ...
 
 
 def as_mcp_error(error: JackfieldError) -> MCPError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from anyio.abc import TaskGroup
 from mcp.types import LOG_LEVEL_META_KEY
 
+from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, HttpConfig
 from ..errors import SessionExpiredError
 from ..plain import as_table
@@ -43,6 +44,7 @@ class Clients:
         manager: Opens and closes the sessions.
         configs: The servers.
         tasks: Closes sessions while others go on.
+        offers: Says which tools of a server a client may find and call.
         on_ended: Called with each client that is gone.
     """
 
@@ -51,11 +53,13 @@ class Clients:
         manager: SessionManager,
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
+        offers: Offers,
         on_ended: Callable[[Client], None] = lambda client: None,
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._tasks = tasks
+        self._offers = offers
         self._on_ended = on_ended
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
@@ -179,6 +183,7 @@ class Clients:
                 key=client.key,
                 max_result_chars=_NO_LIMIT,
                 callbacks=lambda config: SessionCallbacks(relayed_client=BackChannel(client, config)),
+                offers=self._offers,
             ).used_by(client.user, client.key)
         return client.router
 

@@ -16,8 +16,10 @@ from ..plain import as_list, as_table
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import Clients
+from .guard import Guard
 from .messages import Answer, Context
 from .passing import Passing
+from .policy import Policy
 from .tasks import METHODS, read_id
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -33,15 +35,25 @@ class Extensions:
         catalog: Knows what they can do.
         clients: Whose requests they are.
         passing: Passes them on.
+        policy: Where it limits anything, methods of extensions are not passed on: nobody knows what they do.
+        guard: Makes the requests of extensions, if they may be made; all are if omitted.
     """
 
     def __init__(
-        self, configs: Sequence[BaseServerConfig], catalog: Catalog, clients: Clients, passing: Passing
+        self,
+        configs: Sequence[BaseServerConfig],
+        catalog: Catalog,
+        clients: Clients,
+        passing: Passing,
+        policy: Policy,
+        guard: Guard | None,
     ) -> None:
         self._configs = configs
         self._catalog = catalog
         self._clients = clients
         self._passing = passing
+        self._policy = policy
+        self._guard = guard
 
     async def answer(self, context: Context, params: dict[str, Any]) -> Answer:
         """The answer to a request.
@@ -95,9 +107,16 @@ class Extensions:
         """The answer of the first server that knows the method."""
         said = {config.server_name: self._said(config) for config in self._configs}
         unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
-        for config in servers_for(context.method, self._configs, said):
+        if self._policy.offers_all and not self._policy.asks:
+            configs = servers_for(context.method, self._configs, said)
+        else:
+            configs = []
+        for config in configs:
+            call = RelayedCall(context, client, context.method, Target(config, "", {}), params)
             try:
-                return await self._pass_on(context, client, Target(config, "", {}), params)
+                if self._guard is not None:
+                    return await self._guard.call(call, self._passing.request)
+                return await self._passing.request(call)
             except JackfieldError as error:
                 failure = as_mcp_error(error)
                 if failure.code != METHOD_NOT_FOUND:

@@ -21,16 +21,18 @@ from .._version import __version__
 from ..config.servers import BaseServerConfig
 from ..events import CatalogChanged
 from ..pool.session_manager import SessionManager
-from .calls import Guard
+from .audit import Audit
 from .client import Client
 from .clients import Clients, principal_behind
 from .extensions import Extensions
+from .guard import Guard
 from .listening import Listening
 from .listing import Listings
 from .messages import Context
 from .own_tools import OwnTools
 from .parked import ParkedCalls
 from .passing import Passing
+from .policy import Policy
 from .relay import Relay
 
 _TELL_SECONDS = 5.0
@@ -43,7 +45,8 @@ class Gateway:
         manager: Opens the sessions; entered already.
         servers: Names or configurations; all of its config if omitted.
         all_tools: Offer all tools themselves, instead of `find_tools` and `call_tool`.
-        guard: Decides which calls are made, and notes them.
+        policy: Limits what is offered, and says which calls have to be approved; all is offered if omitted.
+        audit: Gets a line for each call.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class Gateway:
         servers: Sequence[str | BaseServerConfig] | None = None,
         *,
         all_tools: bool = False,
-        guard: Guard | None = None,
+        policy: Policy | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._manager = manager
         self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
         self._all_tools = all_tools
-        self._guard = guard
+        self._policy = policy or Policy()
+        self._guard = Guard(self._policy, audit) if audit is not None or self._policy.asks else None
         self._changes = InMemorySubscriptionBus()
         self._listening = Listening(self._changes, lambda: self.clients, lambda: self.listings)
         self._stack = AsyncExitStack()
@@ -71,8 +76,10 @@ class Gateway:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
-            self._clients = clients = Clients(self._manager, self._configs, tasks)
-            self._listings = listings = Listings(self._manager, self._configs, tasks, self._tell_tools_changed)
+            self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers)
+            self._listings = listings = Listings(
+                self._manager, self._configs, tasks, self._tell_tools_changed, self._policy.offers
+            )
             passing = Passing(clients)
             self._relay = Relay(
                 clients,
@@ -80,7 +87,7 @@ class Gateway:
                 self.server.server_info_stamp,
                 ParkedCalls(tasks, _principal),
                 passing,
-                Extensions(self._configs, self._manager.catalog, clients, passing),
+                Extensions(self._configs, self._manager.catalog, clients, passing, self._policy, self._guard),
                 own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients),
                 guard=self._guard,
             )

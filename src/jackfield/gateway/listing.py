@@ -12,6 +12,7 @@ from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
 from ..adapters.model_schema import described, model_schema
+from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, did_you_mean
 from ..pool.session_manager import SessionManager
@@ -49,6 +50,7 @@ class Listings:
         configs: The servers.
         tasks: Asks servers that the catalog does not know.
         on_late: Awaited when one answered after a listing was given without it.
+        offers: Says what of a server's listing is offered.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Listings:
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
         on_late: Callable[[], Awaitable[None]],
+        offers: Offers,
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._tasks = tasks
         self._on_late = on_late
+        self._offers = offers
         self._asked: dict[str, anyio.Event] = {}
         self._stamp: tuple[object, ...] | None = None
         self._offered: Mapping[str, _Offered] = {}
@@ -110,7 +114,10 @@ class Listings:
         stamp = tuple((config.server_name, entry.listing_hash) for config, entry in entries)
         if stamp != self._stamp:
             tools = [
-                (config, raw) for config, entry in entries for raw in entry.tools if config.lets_in(str(raw["name"]))
+                (config, raw)
+                for config, entry in entries
+                for raw in entry.tools
+                if config.lets_in(str(raw["name"])) and self._offers(config, raw)
             ]
             names = assign_names([(config.server_name, str(raw["name"])) for config, raw in tools])
             self._offered = {

@@ -17,20 +17,13 @@ from posixpath import normpath
 from typing import Any, Literal, cast
 from urllib.parse import unquote
 
+from ..catalog.entry import NAMED_BY, Kind
 from ..config.outline import Outlined
 from ..errors import ConfigError, did_you_mean, listed
-
-Kind = Literal["tool", "prompt", "resource", "template"]
 
 DESTRUCTIVE = "destructive"
 """As an `ask` rule: all tools that are not annotated as safe."""
 
-_IDENTIFIED_BY: Mapping[Kind, str] = {
-    "tool": "name",
-    "prompt": "name",
-    "resource": "uri",
-    "template": "uriTemplate",
-}
 # A server may decode what was escaped more than once.
 _MOST_ESCAPED = 3
 
@@ -113,7 +106,7 @@ class Policy:
         """Whether there are calls that need approval."""
         return bool(self._asks_destructive or self._ask)
 
-    def offers(self, config: Outlined, entry: Mapping[str, Any], kind: Kind = "tool") -> bool:
+    def offers(self, config: Outlined, entry: Mapping[str, Any], kind: Kind = "tools") -> bool:
         """Whether an entry of a server's listing is offered.
 
         Args:
@@ -123,10 +116,10 @@ class Policy:
         """
         if self.offers_all:
             return True
-        name = entry.get(_IDENTIFIED_BY[kind])
+        name = entry.get(NAMED_BY[kind])
         if not isinstance(name, str) or not self.offers_name(config, name, kind):
             return False
-        if kind != "tool" or not self._read_only:
+        if kind != "tools" or not self._read_only:
             return True
         return is_read_only(entry) or _matches(self._allow, config.server_name, name)
 
@@ -135,7 +128,7 @@ class Policy:
 
         A URI counts by all that a server may take it for: as it is, and with its escapes and `..` resolved.
         """
-        server, forms = config.server_name, _forms_of(name) if kind == "resource" else [name]
+        server, forms = config.server_name, _forms_of(name) if kind == "resources" else [name]
         if self._include and not all(_matches(self._include, server, form) for form in forms):
             return False
         return not any(_matches(self._exclude, server, form) for form in forms)

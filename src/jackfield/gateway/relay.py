@@ -16,11 +16,12 @@ from mcp.types import methods as _methods
 
 from ..adapters.model_schema import server_arguments
 from ..errors import JackfieldError, RequestError
-from .calls import Guard, RelayedCall, Target, as_mcp_error
+from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import KEEP, Clients
 from .eras import is_modern, passed_result
 from .extensions import Extensions
+from .guard import Guard
 from .listing import Listings
 from .messages import Answer, Context
 from .notices import LEVELS
@@ -43,7 +44,7 @@ class Relay:
         passing: Passes requests on to servers.
         extensions: Answers what the protocol itself does not have.
         own_tools: The tools that find all others, if these are not offered themselves.
-        guard: Asked for each call of a tool.
+        guard: Makes the calls, if they may be made; all are if omitted.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class Relay:
         call = RelayedCall(context, client, "tools/call", target, params)
         if self._guard is None:
             return await self._relayed(call)
-        return await self._guard.call(call, lambda: self._relayed(call))
+        return await self._guard.call(call, self._relayed)
 
     # What servers tell
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..catalog.search import Hit, ToolEntry, ToolSearch
+from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source
@@ -82,6 +83,7 @@ class ToolRouter(Live):
         max_result_chars: Limit for the text of one answer; the rest can be read in parts.
         describe: Also offer `describe_tools`, for complete schemas.
         callbacks: Makes those of the sessions that it opens.
+        offers: Says which tools there are for it; all that their servers' configurations let in if omitted.
     """
 
     def __init__(
@@ -96,11 +98,14 @@ class ToolRouter(Live):
         max_result_chars: int = 20_000,
         describe: bool = False,
         callbacks: CallbacksFor | None = None,
+        offers: Offers | None = None,
     ) -> None:
         self._manager = manager
         self._configs = {config.server_name: config for config in manager.resolve_all(servers)}
         if mode not in ("auto", "tools", "search", "server"):
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
+        if mode == "server" and offers is not None:
+            raise ConfigError("A router that is limited to some tools cannot have the mode 'server'.")
         for what, function in (("policy", policy), ("on_ask", on_ask)):
             if function is not None and not callable(function):
                 raise ConfigError(
@@ -111,6 +116,7 @@ class ToolRouter(Live):
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"
         self._user = SessionUser()
         self._callbacks = callbacks
+        self._offers = offers
         self._unlisted = Unlisted(manager, self._configs, self.key, self._user, callbacks)
         self._policy = policy
         self._on_ask = on_ask
@@ -206,7 +212,7 @@ class ToolRouter(Live):
         """The tools for each query, best first; starts nothing."""
         catalog = self._manager.catalog
         queries = [queries] if isinstance(queries, str) else queries
-        index = catalog.search(list(self._configs.values()))
+        index = catalog.search(list(self._configs.values()), self._offers)
         vectors = catalog.vectors(queries)
         only = None if server is None else [server]
         return {
@@ -311,10 +317,10 @@ class ToolRouter(Live):
     # Inside
 
     def _tools(self) -> list[ToolEntry]:
-        return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config)]
+        return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config, self._offers)]
 
     def _references(self) -> References:
-        index = self._manager.catalog.search(list(self._configs.values()))
+        index = self._manager.catalog.search(list(self._configs.values()), self._offers)
         if self._known is None or self._known[0] is not index:
             self._known = index, References(index.tools, list(self._configs))
         return self._known[1]
@@ -389,7 +395,9 @@ class ToolRouter(Live):
     async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> str:
         config = self._configs[server]
         await self._unlisted.list(server, CallOptions(deadline))
-        entry = References(self._manager.catalog.tools(config), [server], advice="Ask without tool_name.").tool(tool)
+        entry = References(
+            self._manager.catalog.tools(config, self._offers), [server], advice="Ask without tool_name."
+        ).tool(tool)
         await self._require_allowed(entry, arguments, deadline)
         return entry.name
 

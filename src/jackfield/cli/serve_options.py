@@ -1,0 +1,121 @@
+"""The options of `jackfield serve`, in the order of its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ServersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Configured servers; all if omitted. Or one that is not configured: a URL, or a command in quotes.",
+        metavar="[SERVER]...",
+    ),
+]
+StdioOption = Annotated[
+    bool,
+    typer.Option(
+        "--stdio",
+        help="Serve the program that started this, over a pipe. With --http: serve there what a command starts.",
+    ),
+]
+HttpOption = Annotated[
+    str | None, typer.Option("--http", help="Serve at this address of this machine.", metavar="[HOST:]PORT")
+]
+SseOption = Annotated[
+    str | None, typer.Option("--sse", help="Serve the server at this URL, which speaks SSE.", metavar="URL")
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", help="Send this to the server at a URL; ${VAR} works.", metavar="'NAME: VALUE'"),
+]
+
+# What is offered
+
+AllToolsOption = Annotated[
+    bool, typer.Option("--all-tools", help="Offer all tools themselves, not find_tools and call_tool.")
+]
+ResourcesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--resources/--no-resources",
+        help="Offer resources and prompts themselves, too. By default: with --all-tools, or if they are at most 50.",
+    ),
+]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        help="Offer only what matches, such as 'notes.*': tools, prompts, resources by URI. May be given again.",
+        metavar="PATTERN",
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", help="Do not offer what matches. May be given again.", metavar="PATTERN"),
+]
+ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Offer only tools that are annotated as read-only.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", help="With --read-only: offer these tools, too.", metavar="PATTERN"),
+]
+
+# What is approved and recorded
+
+AskOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ask",
+        help="Have the client's user approve each call of these tools; 'destructive': of all not annotated as safe.",
+        metavar="PATTERN",
+    ),
+]
+NoAskOption = Annotated[
+    list[str] | None,
+    typer.Option("--no-ask", help="With --ask destructive: not for these tools.", metavar="PATTERN"),
+]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", help="Write a line of JSON for each call, with secrets masked.", metavar="FILE"),
+]
+AuditSizeOption = Annotated[
+    int | None,
+    typer.Option("--audit-size", help="Rename that file beyond this size; 10 by default.", metavar="MB", min=1),
+]
+AuditFilesOption = Annotated[
+    int | None,
+    typer.Option("--audit-files", help="Keep so many renamed files; 5 by default.", metavar="NUMBER", min=0),
+]
+
+# Clients and their sessions
+
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="Clients must send its content as a bearer token.", metavar="FILE"),
+]
+ReconnectOption = Annotated[
+    float | None,
+    typer.Option(
+        "--reconnect-timeout",
+        help="Seconds after which a client whose stream broke is disconnected; 30 by default.",
+        metavar="SECONDS",
+    ),
+]
+SessionIdleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--session-idle",
+        help="Seconds after which a client that sends nothing is disconnected; 1800 by default.",
+        metavar="SECONDS",
+    ),
+]
+KeepAliveOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-alive",
+        help="Keep a client's session with this server open until the client is gone, however long it is unused.",
+        metavar="SERVER",
+    ),
+]

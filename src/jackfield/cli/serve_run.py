@@ -1,0 +1,123 @@
+"""Runs the gateway that `jackfield serve` has been told to be, until its client or a signal ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .output import Output, is_terminal
+from .text import count
+
+if TYPE_CHECKING:
+    from ..config.servers import ServerConfig
+    from ..gateway.audit import Audit
+    from ..gateway.gateway import Gateway
+    from ..gateway.policy import Policy
+    from ..pool.session_manager import SessionManager
+
+
+@dataclass(frozen=True)
+class GatewaySetup:
+    """What a gateway is made with."""
+
+    configs: Sequence[ServerConfig]
+    is_bridge: bool
+    """There is one server, which is configured nowhere."""
+    all_tools: bool
+    policy: Policy | None
+    audit: Audit | None
+
+
+@asynccontextmanager
+async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
+    from ..catalog.store import Catalog
+    from ..gateway.gateway import Gateway
+    from ..pool.session_manager import SessionManager
+
+    async with SessionManager(catalog=Catalog()) as manager:
+        if setup.is_bridge:
+            await _meet(manager, setup.configs[0])
+        async with Gateway(
+            manager, setup.configs, all_tools=setup.all_tools, policy=setup.policy, audit=setup.audit
+        ) as gateway:
+            yield gateway
+
+
+async def _meet(manager: SessionManager, config: ServerConfig) -> None:
+    """Ask the server behind a bridge what it offers, if nobody ever did: it is the only one, and a command that cannot
+    be started should be told where it was given.
+
+    Raises:
+        JackfieldError: It cannot be started or reached.
+    """
+    from ..errors import RequestError
+
+    if not manager.catalog.is_listed(config):
+        async with manager.open_session(config) as session:
+            with suppress(RequestError):  # It has no tools.
+                await session.list_tools()
+
+
+def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
+    """Serve the program that started this; returns the number of the signal that ended it, if one did."""
+    import asyncio
+
+    from ..gateway.stdio import serve_stdio
+
+    if is_terminal(sys.stdin):
+        output.note("Waiting for an MCP client on stdin: this is for a host program to start. Ctrl-C ends it.")
+
+    async def run() -> int | None:
+        async with _running(setup) as gateway:
+            return await serve_stdio(gateway)
+
+    return asyncio.run(run())
+
+
+def run_http(
+    output: Output,
+    setup: GatewaySetup,
+    address: str,
+    *,
+    token: str | None,
+    reconnect_timeout: float | None,
+    session_idle_timeout: float | None,
+) -> int | None:
+    """Serve at an address of this machine; returns the number of the signal that ended it.
+
+    Raises:
+        ConfigError: It cannot be served there.
+    """
+    import asyncio
+
+    from ..gateway.http import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, listen, serve_http
+
+    listener, url = listen(address)
+
+    def say() -> None:
+        if output.as_json:
+            output.write_json({"url": url, "servers": [config.server_name for config in setup.configs]})
+        else:
+            output.write(url)
+        sys.stdout.flush()
+        guard = "with a token" if token else "to every program on this machine"
+        output.note(f"Serving {count(len(setup.configs), 'server')}, {guard}. Ctrl-C ends it.")
+
+    async def run() -> int | None:
+        async with _running(setup) as gateway:
+            return await serve_http(
+                gateway,
+                listener,
+                token=token,
+                reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
+                session_idle_timeout=SESSION_IDLE_SECONDS if session_idle_timeout is None else session_idle_timeout,
+                on_listening=say,
+            )
+
+    try:
+        return asyncio.run(run())
+    finally:
+        listener.close()

@@ -1,0 +1,379 @@
+"""What a gateway's rules leave out does not exist for a client; what needs approval runs after an explicit yes only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from mcp.types import INVALID_REQUEST, ElicitResult, ErrorData
+from tests.cli.conftest import Command
+from tests.conftest import Scripted
+from tests.gateway.conftest import Serving, stdio_config
+
+from jackfield import (
+    Catalog,
+    HttpConfig,
+    MCPClientSessionManager,
+    Session,
+    SessionCallbacks,
+    StdioConfig,
+    ToolResult,
+)
+
+Start = Callable[..., Serving]
+Open = Callable[..., AbstractAsyncContextManager[Session]]
+
+TOOLS = [
+    {"name": "get", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}},
+    {"name": "add", "inputSchema": {"type": "object"}, "annotations": {"destructiveHint": False}},
+    {"name": "remove", "inputSchema": {"type": "object"}, "annotations": {"destructiveHint": True}},
+    {"name": "work", "inputSchema": {"type": "object"}, "description": "Do some work."},
+]
+MODERN = "2026-07-28"
+
+
+@pytest.fixture(params=["stdio handshake", "stdio auto", "http handshake", "http auto"])
+def front(request: pytest.FixtureRequest) -> str:
+    """How a client reaches the gateway, and in which era."""
+    return request.param
+
+
+@pytest.fixture(params=["all tools", "router"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How the gateway offers its tools."""
+    return request.param
+
+
+@pytest.fixture
+def behind_it(scripted: Scripted, jackfield: Command) -> Scripted:
+    """The server behind the gateway; its log has what it was asked."""
+    config = scripted({"tools/list": {"tools": TOOLS}, "tools/call": "params"})
+    assert isinstance(config, StdioConfig)
+    jackfield.configure_user(
+        notes={"command": config.command, "args": config.args, "env": dict(config.environment_values())}
+    )
+    return scripted
+
+
+@pytest.fixture
+def opened(front: str, mode: str, serving: Start, jackfield: Command, tmp_path: Path) -> Open:
+    """Opens a client's session with a gateway that has these options."""
+    manager = MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog"))
+    transport, protocol = front.split()
+
+    def open_it(*options: str, answer: Any = None) -> AbstractAsyncContextManager[Session]:
+        options = ("--all-tools", *options) if mode == "all tools" else options
+        callbacks = SessionCallbacks(elicitation=answer)
+        config: StdioConfig | HttpConfig = (
+            stdio_config(jackfield, *options, protocol=protocol)
+            if transport == "stdio"
+            else serving(*options).config(protocol=protocol)
+        )
+        return manager.open_session(config, callbacks=callbacks)
+
+    return open_it
+
+
+@pytest.fixture
+def call(mode: str) -> Callable[..., Awaitable[ToolResult]]:
+    """Calls a tool, by the router's tools or by itself."""
+
+    async def make(session: Session, tool: str, arguments: Mapping[str, Any] | None = None) -> ToolResult:
+        given = dict(arguments or {})
+        if mode == "router":
+            return await session.call_tool("call_tool", {"tool": f"notes.{tool}", "arguments": given})
+        return await session.call_tool(tool, given)
+
+    return make
+
+
+Call = Callable[..., Awaitable[ToolResult]]
+
+
+async def offered(session: Session, mode: str) -> set[str]:
+    """The names of the tools that a client can learn of."""
+    if mode == "all tools":
+        return {tool.name for tool in (await session.list_tools()).tools}
+    await session.call_tool("find_tools", {"queries": ["anything"], "server": "notes"})
+    names = [str(tool["name"]) for tool in TOOLS]
+    found = await session.call_tool("find_tools", {"queries": names, "server": "notes"})
+    return {name for name in names if f"notes.{name}" in found.text}
+
+
+async def refusal(making: Awaitable[ToolResult]) -> str:
+    """What a client is told of a call that was not made."""
+    try:
+        result = await making
+    except Exception as error:
+        return str(error)
+    assert result.is_error, result.text
+    return result.text
+
+
+async def test_what_is_left_out_does_not_exist(opened: Open, call: Call, mode: str, behind_it: Scripted) -> None:
+    left = {"get", "work"}
+    async with opened("--include", "notes.*", "--exclude", "re*", "--read-only", "--allow", "work") as session:
+        assert await offered(session, mode) == left
+        for name in ("get", "add", "remove", "work"):
+            if name in left:
+                assert not (await call(session, name)).is_error
+            else:
+                assert "no tool" in await refusal(call(session, name))
+    assert behind_it.asked.count("tools/call") == len(left)
+
+
+async def test_a_call_of_what_is_left_out_is_as_one_of_nothing(serving: Start, behind_it: Scripted) -> None:
+    by_hand = ByHand(serving("--all-tools", "--read-only").url)
+    for name in ("remove", "work", "nothing"):
+        error = await by_hand.call(name, {})
+        assert (error["code"], error["message"].partition(".")[0]) == (-32602, f"Unknown tool: {name}")
+        assert "remove" not in error["message"].partition(".")[2]
+    assert "tools/call" not in behind_it.asked
+
+
+ANSWERS: list[tuple[Any, str]] = [
+    (ElicitResult(action="accept"), ""),
+    (ElicitResult(action="accept", content={}), ""),
+    (ElicitResult(action="decline"), "the user declined it. Nothing was sent."),
+    (ElicitResult(action="cancel"), "the user dismissed the question. Nothing was sent."),
+    (ErrorData(code=INVALID_REQUEST, message="not now"), "not now"),
+]
+
+
+async def test_only_a_yes_lets_a_call_through(opened: Open, call: Call, behind_it: Scripted) -> None:
+    questions: list[str] = []
+    answer: Any = None
+
+    async def answering(context: Any, params: Any) -> Any:
+        questions.append(params.message)
+        return answer
+
+    async with opened("--ask", "destructive", answer=answering) as session:
+        for safe in ("get", "add"):
+            assert not (await call(session, safe)).is_error
+        made = 2
+        assert (questions, behind_it.asked.count("tools/call")) == ([], made)
+        for answer, says in ANSWERS:  # noqa: B007
+            for name, why in (
+                ("remove", "marks this tool as destructive"),
+                ("work", "not mark this tool as safe"),
+            ):
+                arguments = {"text": "a", "token": "s3cret"}
+                if says:
+                    assert says in await refusal(call(session, name, arguments))
+                else:
+                    assert not (await call(session, name, arguments)).is_error
+                    made += 1
+                assert behind_it.asked.count("tools/call") == made
+                [question] = questions
+                assert question.startswith(f"Run {name} of the server notes?")
+                assert why in question
+                assert '"text": "a"' in question
+                assert "s3cret" not in question
+                questions.clear()
+
+
+async def test_a_client_that_cannot_be_asked_is_refused(opened: Open, call: Call, behind_it: Scripted) -> None:
+    async with opened("--ask", "destructive", "--no-ask", "work") as session:
+        told = await refusal(call(session, "remove"))
+        assert "the client cannot ask" in told
+        assert "--no-ask 'notes.remove'" in told
+        assert not (await call(session, "work")).is_error
+    assert behind_it.asked.count("tools/call") == 1
+
+
+async def test_a_person_who_takes_long_holds_up_nobody_else(opened: Open, call: Call, behind_it: Scripted) -> None:
+    asked, answered = anyio.Event(), anyio.Event()
+
+    async def answering(context: Any, params: Any) -> ElicitResult:
+        asked.set()
+        await answered.wait()
+        return ElicitResult(action="accept")
+
+    async with opened("--ask", "notes.remove", answer=answering) as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(call, session, "remove")
+        with anyio.fail_after(20):
+            await asked.wait()
+            assert not (await call(session, "work")).is_error
+            assert behind_it.asked.count("tools/call") == 1
+            answered.set()
+    assert behind_it.asked.count("tools/call") == 2
+
+
+# By hand, in the era in which a client makes its call again
+
+
+class ByHand:
+    """A client of 2026-07-28, one request at a time."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def call(self, name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Call a tool; returns the result, or the error."""
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+            "io.modelcontextprotocol/clientInfo": {"name": "by hand", "version": "1"},
+        }
+        params = {"name": name, "arguments": arguments, "_meta": meta, **more}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": MODERN,
+            "mcp-method": "tools/call",
+            "mcp-name": name,
+        }
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        async with httpx2.AsyncClient(timeout=30) as http:
+            text = (await http.post(self.url, json=message, headers=headers)).text
+        lines = [text] if text.startswith("{") else [line[5:] for line in text.splitlines() if line.startswith("data:")]
+        answers = [json.loads(line) for line in lines if line.strip()]
+        [answer] = [one for one in answers if "result" in one or "error" in one]
+        return answer.get("result") or answer["error"]
+
+
+def yes(question: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client sends to say yes to all that it is asked."""
+    responses = {key: {"action": "accept"} for key in question["inputRequests"]}
+    return {"inputResponses": responses, "requestState": question["requestState"]}
+
+
+async def test_an_approval_is_for_exactly_one_call(serving: Start, behind_it: Scripted) -> None:
+    by_hand = ByHand(serving("--all-tools", "--ask", "destructive").url)
+    asked = await by_hand.call("remove", {"id": 1, "list": [1, 2]})
+    assert asked["resultType"] == "input_required"
+
+    async def is_asked_again(name: str, arguments: Mapping[str, Any], **more: Any) -> bool:
+        before = behind_it.asked.count("tools/call")
+        answer = await by_hand.call(name, arguments, **more)
+        assert behind_it.asked.count("tools/call") == before
+        return answer.get("resultType") == "input_required" or "requestState" in str(answer.get("message"))
+
+    # For another tool, or other arguments, it is none.
+    for name, arguments in (("work", {"id": 1, "list": [1, 2]}), ("remove", {"id": 2, "list": [1, 2]}), ("remove", {})):
+        asked = await by_hand.call("remove", {"id": 1, "list": [1, 2]})
+        assert await is_asked_again(name, arguments, **yes(asked))
+    # A state that somebody made up, or none.
+    asked = await by_hand.call("remove", {"id": 1})
+    for state in ("", "x", asked["requestState"][:-1] + "!", asked["requestState"] + "0", None):
+        assert await is_asked_again("remove", {"id": 1}, **yes(asked) | {"requestState": state})
+    # The order of arguments is none of their values.
+    asked = await by_hand.call("remove", {"id": 1, "b": 2})
+    done = await by_hand.call("remove", {"b": 2, "id": 1}, **yes(asked))
+    assert done["params"]["arguments"] == {"id": 1, "b": 2}
+    assert {"inputResponses", "requestState"}.isdisjoint(done["params"])
+    # Once.
+    assert await is_asked_again("remove", {"b": 2, "id": 1}, **yes(asked))
+
+
+@pytest.mark.parametrize("response", [None, {}, {"action": "ACCEPT"}, {"action": ["accept"]}, "accept", {"yes": True}])
+async def test_what_is_no_clear_answer_is_a_no(response: Any, serving: Start, behind_it: Scripted) -> None:
+    by_hand = ByHand(serving("--all-tools", "--ask", "destructive").url)
+    asked = await by_hand.call("remove", {})
+    responses = dict.fromkeys(asked["inputRequests"], response)
+    await by_hand.call("remove", {}, inputResponses=responses, requestState=asked["requestState"])
+    await by_hand.call("remove", {}, requestState=asked["requestState"])
+    assert "tools/call" not in behind_it.asked
+
+
+async def test_a_server_asks_as_well_after_the_approval(serving: Start, scripted: Scripted, jackfield: Command) -> None:
+    question = {"own": {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {}}}}
+    first = {"resultType": "input_required", "inputRequests": question, "requestState": "of the server"}
+    config = scripted({"tools/list": {"tools": TOOLS}, "tools/call": [first, "params"]}, line="http modern")
+    jackfield.configure_user(notes={"type": "http", "url": config.url})  # type: ignore[union-attr]
+    by_hand = ByHand(serving("--all-tools", "--ask", "destructive").url)
+    approval = await by_hand.call("remove", {"id": 1})
+    asked = await by_hand.call("remove", {"id": 1}, **yes(approval))
+    assert list(asked["inputRequests"]) == ["own"]
+    assert scripted.asked.count("tools/call") == 1
+    done = await by_hand.call("remove", {"id": 1}, **yes(asked))
+    assert done["params"]["requestState"] == "of the server"
+    assert done["params"]["inputResponses"] == {"own": {"action": "accept"}}
+
+
+# The audit
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+async def test_a_line_for_each_call(
+    opened: Open, call: Call, front: str, scripted: Scripted, jackfield: Command, tmp_path: Path
+) -> None:
+    failing = {"content": [{"type": "text", "text": "no"}], "isError": True}
+    refusing = {"raw": '{"jsonrpc": "2.0", "id": @ID, "error": {"code": -32050, "message": "m"}}'}
+    config = scripted({"tools/list": {"tools": TOOLS}, "tools/call": "given"})
+    assert isinstance(config, StdioConfig)
+    jackfield.configure_user(
+        notes={"command": config.command, "args": config.args, "env": dict(config.environment_values())}
+    )
+    answers = [ElicitResult(action="decline"), ElicitResult(action="accept")]
+
+    async def answering(context: Any, params: Any) -> ElicitResult:
+        return answers.pop(0)
+
+    audit = tmp_path / "audit.jsonl"
+    async with opened("--audit", str(audit), "--ask", "work", answer=answering) as session:
+        await call(session, "get", {"text": "a", "password": "hunter22"})
+        await call(session, "add", {"result": failing})
+        with pytest.raises(Exception, match="-32050"):
+            await call(session, "remove", {"result": refusing})
+        await refusal(call(session, "work", {"x": 1}))
+        await call(session, "work", {"x": 1})
+        found = lines(audit)
+    assert [(line["server"], line["name"]) for line in found] == [
+        ("notes", name) for name in ("get", "add", "remove", "work", "work")
+    ]
+    assert [line["outcome"] for line in found] == ["ok", "error", "failed", "denied", "ok"]
+    assert [line["code"] for line in found] == [None, None, -32050, "call_denied", None]
+    assert [line["approved"] for line in found] == [None, None, None, False, True]
+    assert found[0]["arguments"] == {"text": "a", "password": "**********"}
+    assert found[0]["client"].startswith("jackfield ")
+    assert all(line["method"] == "tools/call" and 0 <= line["seconds"] < 60 for line in found)
+    is_sessionless = front == "http auto"
+    assert len({line["session"] for line in found}) == (5 if is_sessionless else 1)
+
+
+async def test_a_call_that_is_given_up_has_its_line(
+    opened: Open, call: Call, scripted: Scripted, jackfield: Command, tmp_path: Path
+) -> None:
+    config = scripted({"tools/list": {"tools": TOOLS}, "tools/call": None})
+    assert isinstance(config, StdioConfig)
+    jackfield.configure_user(
+        notes={"command": config.command, "args": config.args, "env": dict(config.environment_values())}
+    )
+    audit = tmp_path / "audit.jsonl"
+    async with opened("--audit", str(audit)) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call, session, "get")
+            with anyio.fail_after(20):
+                while "tools/call" not in scripted.asked:
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(20):
+            while not audit.read_text():
+                await anyio.sleep(0.01)
+        assert [line["outcome"] for line in lines(audit)] == ["cancelled"]
+
+
+async def test_without_its_audit_a_gateway_makes_no_call(
+    opened: Open, call: Call, behind_it: Scripted, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    async with opened("--audit", str(folder / "audit")) as session:
+        await call(session, "get")
+        folder.rename(tmp_path / "elsewhere")
+        told = await refusal(call(session, "get"))
+        assert "audit file cannot be written (no such file or directory)" in told
+        assert behind_it.asked.count("tools/call") == 1
+        folder.mkdir()
+        await call(session, "get")
+        assert len(lines(folder / "audit")) == 1
