@@ -110,6 +110,8 @@ class SessionRegistry:
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
         self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
+        self._of_key: dict[tuple[str, str], SessionSlot] = {}
+        """The newest session of each server and key."""
         # First come, first served: only who holds the turn may open, or wait for room.
         self._turn = anyio.Lock()
         # But who holds a session already goes first: it gives two back the sooner.
@@ -172,9 +174,16 @@ class SessionRegistry:
             SessionTimeoutError: There was room, but the session was not open by the deadline.
         """
         wanted = None if key is None else (config.server_name, key)
-        slot = await self._claim(config, wanted, callbacks, deadline, holder)
+        slot = self._shared(config, wanted)
+        if slot is not None:
+            self._lease(slot, holder)
+        else:
+            slot = await self._claim(config, wanted, callbacks, deadline, holder)
         if user is not None:
             slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
+        if slot.state is State.OPEN and not _is_silent(slot):
+            self._end_deadlock()
+            return slot
         try:
             with deadline.scope() as scope:
                 await self._wait_until_open(slot)
@@ -203,8 +212,7 @@ class SessionRegistry:
             assert slot.error
             # Each waiter raises its own copy: one shared exception would gather all their tracebacks.
             raise slot.error.told()
-        silent_for, silent_limit = time.monotonic() - slot.last_heard_at, slot.config.session.liveness_after
-        if silent_limit is not None and silent_for >= silent_limit:
+        if _is_silent(slot):
             await slot.check_alive()
         await slot.ready()
 
@@ -234,8 +242,8 @@ class SessionRegistry:
 
     def find(self, server_name: str, key: str) -> SessionSlot | None:
         """The usable session of a key, without leasing it."""
-        wanted = (server_name, key)
-        return next((slot for slot in self._slots if slot.slot_key == wanted and slot.is_usable), None)
+        slot = self._of_key.get((server_name, key))
+        return slot if slot is not None and slot.is_usable else None
 
     async def close_unneeded(self, user: object, places: Collection[tuple[str, str]]) -> None:
         """Close named sessions, except those that are leased by others than `user`."""
@@ -262,6 +270,12 @@ class SessionRegistry:
         slot.last_used_at = time.time()
         slot.expire_after(None)
         return slot
+
+    def _shared(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> SessionSlot | None:
+        """The session that the lease shares, if there is one: for that, nobody has to wait."""
+        if self._closing:
+            raise closed_error(config.server_name)
+        return None if wanted is None else self.find(*wanted)
 
     async def _claim(
         self,
@@ -378,12 +392,16 @@ class SessionRegistry:
             on_idle=lambda: self.became_idle(slot),
         )
         self._slots.append(slot)
+        if wanted is not None:
+            self._of_key[wanted] = slot
         slot.start()
         return slot
 
     def _slot_changed(self, slot: SessionSlot) -> None:
         if slot.state is State.CLOSED:
             self._slots.remove(slot)
+            if slot.slot_key is not None and self._of_key.get(slot.slot_key) is slot:
+                del self._of_key[slot.slot_key]
             self._remember(slot)
         elif slot.state is State.OPEN:
             # Whoever asked for it may have been cancelled meanwhile.
@@ -414,6 +432,12 @@ class SessionRegistry:
 
     def _notify(self) -> None:
         self._changed.set()
+
+
+def _is_silent(slot: SessionSlot) -> bool:
+    """Whether its server has not answered for so long that it is asked whether it is alive."""
+    limit = slot.config.session.liveness_after
+    return limit is not None and time.monotonic() - slot.last_heard_at >= limit
 
 
 async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause) -> None:

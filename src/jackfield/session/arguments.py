@@ -111,16 +111,16 @@ class OutputCheck:
     """One tool's output schema, compiled once. Nothing is ever fetched.
 
     Args:
-        schema: As the server lists it; `None` if it lists none.
+        schema: As the server lists it.
     """
 
-    def __init__(self, schema: Mapping[str, Any] | None) -> None:
+    def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
-        self._quick = None if schema is None else quick_check(schema)
+        self._quick = quick_check(schema)
 
     @cached_property
     def _validator(self) -> Validator | None:
-        return None if self._schema is None else _compile(self._schema)
+        return _compile(self._schema)
 
     def problem(self, structured: Any, *, is_given: bool) -> str | None:
         """The problem with structured content, in words.
@@ -131,7 +131,7 @@ class OutputCheck:
 
         Source: MCP 2025-11-25, server/tools "Output Schema": servers MUST conform, clients SHOULD validate.
         """
-        if self._schema is None or (is_given and self._quick is not None and self._quick(structured)):
+        if is_given and self._quick is not None and self._quick(structured):
             return None
         if self._validator is None:
             return "the tool's outputSchema is not a valid JSON Schema, so structuredContent was not checked"

@@ -184,7 +184,7 @@ class Caller:
         """
         owner = self.usable()
         settings = owner.config.session
-        deadline = self.deadline(bound)
+        deadline = Deadline.of(bound, settings.call_timeout)
         attempt_timeout = settings.attempt_timeout if is_safe else None
         attempt, wait, known = 1, 0.0, self.news.known
         sent: bool | None = False

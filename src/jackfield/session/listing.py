@@ -136,7 +136,7 @@ class ToolListing:
         self.fetched_at: float = time.monotonic()
         self._by_name = {tool.name: tool for tool in self.tools}
         self._checks: dict[str, ArgumentCheck] = {}
-        self._output_checks: dict[str, OutputCheck] = {}
+        self._output_checks: dict[str, OutputCheck | None] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -163,12 +163,13 @@ class ToolListing:
             check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema, self._check_mode)
         return check
 
-    def output_check(self, name: str) -> OutputCheck:
-        """The check of a tool's structured content, compiled at its first use."""
-        check = self._output_checks.get(name)
-        if check is None:
-            tool = self._by_name.get(name)
-            check = self._output_checks[name] = OutputCheck(tool.output_schema if tool else None)
+    def output_check(self, name: str) -> OutputCheck | None:
+        """The check of a tool's structured content, compiled at its first use; `None` if it has no output schema."""
+        if name in self._output_checks:
+            return self._output_checks[name]
+        tool = self._by_name.get(name)
+        schema = tool.output_schema if tool else None
+        check = self._output_checks[name] = None if schema is None else OutputCheck(schema)
         return check
 
     def annotations(self, name: str) -> ToolAnnotations | None:

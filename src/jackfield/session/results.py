@@ -49,17 +49,17 @@ class ToolResult(CallToolResult):
     """The server's own `content`, where ours is for a model: with a note (see `for_model`), or cut."""
 
     @classmethod
-    def of(cls, result: CallToolResult, *, server_name: str, tool_name: str) -> ToolResult:
+    def of(cls, result: CallToolResult, *, server_name: str, tool_name: str, generation: int = 1) -> ToolResult:
         """Wrap a result of the SDK without validating it once more; one of `plain` is given its names."""
         if isinstance(result, ToolResult):
-            vars(result).update(server_name=server_name, tool_name=tool_name)
+            vars(result).update(server_name=server_name, tool_name=tool_name, generation=generation)
             return result
         flaws = take_flaws(result)
         values = {
             **result.__dict__,
             "server_name": server_name,
             "tool_name": tool_name,
-            "generation": 1,
+            "generation": generation,
             "state_lost": False,
             "problems": list(flaws.problems),
             "server_content": None,

@@ -50,9 +50,8 @@ def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
 def _is_plain(value: object, depth: int) -> bool:
     """Whether a value can certainly be sent; faster than finding the problem."""
     kind = type(value)
-    if kind is str:
-        text = cast("str", value)
-        return text.isascii() or _wrong(text) is None
+    if isinstance(value, str) and kind is str:
+        return value.isascii() or _wrong(value) is None
     if value is None or kind is bool:
         return True
     if kind is int:
@@ -63,7 +62,9 @@ def _is_plain(value: object, depth: int) -> bool:
         return False
     if kind is dict:
         for name, item in cast("dict[object, object]", value).items():
-            if type(name) is not str or not _is_plain(name, 0) or not _is_plain(item, depth - 1):
+            if type(name) is not str or not (name.isascii() or _wrong(name) is None):
+                return False
+            if not _is_plain(item, depth - 1):
                 return False
         return True
     return kind is list and all(_is_plain(item, depth - 1) for item in cast("list[object]", value))

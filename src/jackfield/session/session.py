@@ -37,7 +37,7 @@ from ..transport.repairs import take_flaws
 from .arguments import not_by_name
 from .callbacks import hearing
 from .calling import Caller
-from .deadlines import Bound, ProgressReset
+from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern, ping, set_logging_level
 from .home import BlockedLoopError, Home, home_here
 from .hooks import CallHook
@@ -270,10 +270,10 @@ class Session:
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
-        self._caller.usable()
+        settings = self._caller.usable().config.session
         self._require_names(name, arguments)
         progress = progress_callback and hearing(progress_callback, "progress")
-        deadline, settings = self._caller.deadline(call_timeout), self.config.session
+        deadline = Deadline.of(call_timeout, settings.call_timeout)
         if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
             total = settings.max_total_timeout if max_total_timeout is None else max_total_timeout
             deadline.on_progress = ProgressReset(deadline, total)

@@ -158,14 +158,14 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
                 headers=call.headers,
                 on_retry=counted.retried,
             )
-        result = ToolResult.of(answer, server_name=server_name, tool_name=name)
-        result.generation = owner.generation
-        if owner.generation > known:
+        generation = owner.generation
+        result = ToolResult.of(answer, server_name=server_name, tool_name=name, generation=generation)
+        if generation > known:
             result.state_lost = True
-            caller.news.tell(owner.generation)
-        if listing is not None and not result.is_error:
+            caller.news.tell(generation)
+        if listing is not None and not result.is_error and (output_check := listing.output_check(name)) is not None:
             is_given = "structured_content" in result.model_fields_set
-            problem = listing.output_check(name).problem(result.structured_content, is_given=is_given)
+            problem = output_check.problem(result.structured_content, is_given=is_given)
             result.problems += [mask(problem)] if problem else []
         if result.problems:
             _note_problems(owner, name, result)

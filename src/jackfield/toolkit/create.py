@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -195,8 +195,7 @@ class LeasedSource:
         async with self.opened(deadline) as session:
             await session.list_tools(call_timeout=deadline)
 
-    @asynccontextmanager
-    async def opened(self, deadline: Deadline) -> AsyncGenerator[Session]:
+    def opened(self, deadline: Deadline) -> AbstractAsyncContextManager[Session]:
         """The session, for a call with that deadline.
 
         Raises:
@@ -205,8 +204,7 @@ class LeasedSource:
         callbacks = None if self._callbacks is None else self._callbacks(self._config)
         lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
         lease.user = self._user
-        async with open_by(lease, deadline, self._config.server_name) as session:
-            yield session
+        return open_by(lease, deadline, self._config.server_name)
 
 
 class OrderedSource:
