@@ -414,6 +414,23 @@ async def test_progress_starts_the_time_of_a_call_again(protocol: Literal["auto"
         assert manager.stats().retries == 0
 
 
+async def test_progress_does_not_bound_a_call_that_is_made_once() -> None:
+    """`attempt_timeout` is for what may be made again."""
+    server: MCPServer[Any] = MCPServer("works")
+
+    @server.tool()
+    async def work(context: Context) -> str:
+        await context.report_progress(1, 2)
+        await anyio.sleep(0.6)
+        return "done"
+
+    config = InProcessConfig(server_name="works", server=server, session=SessionConfig(attempt_timeout=0.2))
+    async with MCPClientSessionManager().open_session(config) as session:
+        await session.list_tools()
+        result = await session.call_tool("work", call_timeout=20, reset_timeout_on_progress=True)
+        assert result.text == "done"
+
+
 async def test_a_call_that_reports_progress_no_more_is_given_up() -> None:
     config = working(2, 0.1)
     async with MCPClientSessionManager().open_session(config) as session:

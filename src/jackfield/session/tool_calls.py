@@ -105,12 +105,13 @@ async def call_tool(caller: Caller, hooks: Sequence[CallHook], call: Call) -> To
     return await call_with_hooks(hooks, about, proceed, call.deadline)
 
 
-def _progress_callback(caller: Caller, call: Call) -> ProgressFnT | None:
+def _progress_callback(caller: Caller, call: Call, *, is_safe: bool) -> ProgressFnT | None:
     """What the progress of one attempt is reported to; made within that attempt."""
     reset, record = call.deadline.on_progress, current_call.get()
     if reset is None:
         return call.progress_callback
-    attempt_timeout = caller.owner.config.session.attempt_timeout
+    # A call that is made once at the most is one attempt, for which there is no other time.
+    attempt_timeout = caller.owner.config.session.attempt_timeout if is_safe else None
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         reset.reset()
@@ -137,6 +138,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
             listing = await _listing_for(caller, call, outdated=listing)
             assert listing is not None
             arguments = listing.check(name).check(arguments)
+    is_safe = listing is not None and listing.is_safe_to_repeat(name)
     counted = CountedCall(owner, name)
     failure: JackfieldError | None = None
     known = caller.news.known
@@ -149,11 +151,11 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
                     client,
                     name,
                     arguments,
-                    progress_callback=_progress_callback(caller, call),
+                    progress_callback=_progress_callback(caller, call, is_safe=is_safe),
                     meta=call.meta,
                     max_requests=owner.config.session.max_server_requests,
                 ),
-                is_safe=listing is not None and listing.is_safe_to_repeat(name),
+                is_safe=is_safe,
                 refuses=_refused(owner, name, listing),
                 headers=call.headers,
                 on_retry=counted.retried,
