@@ -16,6 +16,7 @@ from tests.relayed import Client, opened
 
 from jackfield import HttpConfig, RequestError, Session, StdioConfig
 from jackfield.gateway.extensions import servers_for
+from jackfield.gateway.messages import RawMessage
 from jackfield.gateway.tasks import RELATED_KEY, given_id, given_message, given_result, own_answer, read_id
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
@@ -167,5 +168,8 @@ async def test_a_method_of_an_extension_reaches_the_server_that_has_it(
             with pytest.raises(RequestError) as caught:
                 await asked(session, method, {})
             assert caught.value.rpc_code == -32601
-    assert scripted.asked.count("search/none") == 1
-    assert "other/all" not in scripted.asked
+        await session.sdk_session.send_notification(RawMessage("notifications/search/began", {"own": None}))  # type: ignore[arg-type]
+        await session.sdk_session.send_notification(RawMessage("notifications/other", None))  # type: ignore[arg-type]
+        await asked(session, "search/all", {})
+    assert scripted.asked.count("search/none") == scripted.asked.count("notifications/search/began") == 1
+    assert not {"other/all", "notifications/other"} & set(scripted.asked)

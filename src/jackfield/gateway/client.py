@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anyio.abc import TaskGroup
 from mcp.shared.message import ServerMessageMetadata
+from mcp.types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY
 
 from ..config.servers import BaseServerConfig
+from ..plain import as_table
 from ..pool.lease import SessionUser
+from ..serving.records import INITIALIZE_SCOPE
 from ..transport.relayed import ReportProgress
+from .eras import envelope_of, is_modern
 from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices
 from .parked import parked_call
@@ -42,7 +46,7 @@ class Client:
         self.user: SessionUser = SessionUser()
         self.capabilities: Mapping[str, Any] = {}
         """What it can do, as it said so last."""
-        self._capabilities: object = None
+        self._said: object = None
         self.info: Mapping[str, Any] = {}
         """Its name and version."""
         self.protocol_version: str = ""
@@ -69,12 +73,11 @@ class Client:
         """It sent a message."""
         self.context = context
         self.protocol_version = context.protocol_version
-        capabilities, about = context.session.client_capabilities, context.session.client_params
-        if capabilities is not None and capabilities is not self._capabilities:
-            self._capabilities = capabilities
-            self.capabilities = capabilities.model_dump(by_alias=True, mode="json", exclude_unset=True)
-            if about is not None:
-                self.info = about.client_info.model_dump(by_alias=True, mode="json", exclude_unset=True)
+        said = _said_by(context)
+        if said is not None and said is not self._said:
+            # As it came: the SDK's models keep only what they know.
+            self._said = said
+            self.capabilities, self.info = as_table(said.get("capabilities")), as_table(said.get("clientInfo"))
 
     @contextmanager
     def requesting(self, server_name: str, context: Context, deadline: Deadline) -> Generator[UnderWay]:
@@ -135,6 +138,19 @@ class Client:
         context = related or self.context
         assert context is not None, "nothing came from this client yet"
         return context.session
+
+
+def _said_by(context: Context) -> Mapping[str, Any] | None:
+    """What a client says of itself: in each request of the newer protocol, and in `initialize` of the older one."""
+    if is_modern(context.protocol_version):
+        envelope = envelope_of(context.params)
+        return {
+            "capabilities": envelope.get(CLIENT_CAPABILITIES_META_KEY),
+            "clientInfo": envelope.get(CLIENT_INFO_META_KEY),
+        }
+    if context.method == "initialize":
+        return context.params
+    return None if context.request is None else context.request.scope.get(INITIALIZE_SCOPE)
 
 
 def _progress_to(report: ReportProgress) -> ProgressFnT:

@@ -21,6 +21,7 @@ from .messages import Answer, Context
 from .passing import Passing
 from .policy import Policy
 from .tasks import METHODS, read_id
+from .to_servers import tell
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -72,6 +73,12 @@ class Extensions:
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
+    async def tell(self, client: Client, method: str, params: Mapping[str, Any] | None) -> None:
+        """Pass a client's notification on to the servers that it has sessions with and that may know it."""
+        may_know = servers_for(method.removeprefix("notifications/"), self._configs, self._all_said())
+        open_to = self._clients.open_to(client)
+        await tell(self._clients, client, method, params, [config for config in may_know if config in open_to])
+
     async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
         return await self._passing.request(RelayedCall(context, client, context.method, target, params))
 
@@ -105,7 +112,7 @@ class Extensions:
 
     async def _first_answer(self, context: Context, client: Client, params: dict[str, Any]) -> Answer:
         """The answer of the first server that knows the method."""
-        said = {config.server_name: self._said(config) for config in self._configs}
+        said = self._all_said()
         unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
         if self._policy.offers_all and not self._policy.asks:
             configs = servers_for(context.method, self._configs, said)
@@ -123,6 +130,9 @@ class Extensions:
                     raise failure from None
                 unknown = failure
         raise unknown
+
+    def _all_said(self) -> dict[str, Mapping[str, Any]]:
+        return {config.server_name: self._said(config) for config in self._configs}
 
     def _said(self, config: BaseServerConfig) -> Mapping[str, Any]:
         entry = self._catalog.entry(config)

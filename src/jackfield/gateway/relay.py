@@ -18,7 +18,7 @@ from ..adapters.model_schema import server_arguments
 from ..errors import JackfieldError, RequestError
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
-from .clients import KEEP, Clients
+from .clients import KEEP, Clients, is_sessionless
 from .eras import is_modern, passed_result
 from .extensions import Extensions
 from .guard import Guard
@@ -28,7 +28,7 @@ from .notices import LEVELS
 from .own_tools import OwnTools
 from .parked import ParkedCalls
 from .passing import Passing
-from .to_servers import set_level, tell_roots_changed
+from .to_servers import set_level, tell
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
@@ -83,8 +83,7 @@ class Relay:
         """Answer a request, or take a notification."""
         method = context.method
         if context.request_id is None:
-            if method == "notifications/roots/list_changed" and context.session.client_params is not None:
-                await tell_roots_changed(self._clients, self._clients.of_session(context))
+            await self._notified(context)
             return await call_next(context)
         if method in _OF_THE_SDK:
             return await self._of_the_sdk(context, call_next)
@@ -105,8 +104,20 @@ class Relay:
             result = await answer(context, dict(context.params or {}))
         return passed_result(method, result, version, self._stamp)
 
+    async def _notified(self, context: Context) -> None:
+        """Pass a notification on, if it is for servers."""
+        method = context.method
+        if context.session.client_params is None or is_sessionless(context):
+            return
+        if method == "notifications/roots/list_changed":
+            await tell(self._clients, self._clients.of_session(context), method, context.params)
+        elif method not in _methods.SPEC_CLIENT_NOTIFICATION_METHODS:
+            await self._extensions.tell(self._clients.of_session(context), method, context.params)
+
     async def _of_the_sdk(self, context: Context, call_next: CallNext) -> HandlerResult:
         result = await call_next(context)
+        if context.method == "initialize" and context.request is None:
+            self._clients.of_session(context)
         if context.method in ("initialize", "server/discover") and isinstance(result, dict):
             result["capabilities"] = {"tools": {"listChanged": self._own_tools is None}}
             if self._own_tools is not None:

@@ -1,10 +1,10 @@
-"""What a client tells all servers at once: the log level that it wants, and that its roots changed."""
+"""What a client tells several servers at once: the log level that it wants, that its roots changed, and more."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from mcp.types import LOG_LEVEL_META_KEY
@@ -16,10 +16,12 @@ from ..session.deadlines import Deadline
 from ..session.relay import relay
 from ..session.session import caller_of
 from .eras import is_modern
-from .messages import Context
+from .messages import Context, RawMessage
 from .notices import LEVELS
 
 if TYPE_CHECKING:
+    from mcp.types import ClientNotification
+
     from ..session.session import Session
     from .client import Client
     from .clients import Clients
@@ -41,9 +43,24 @@ async def set_level(clients: Clients, client: Client, level: str) -> None:
     await _each(clients, client, ask)
 
 
-async def tell_roots_changed(clients: Clients, client: Client) -> None:
-    """The roots of a client of the older protocol changed."""
-    await _each(clients, client, lambda session: session.send_roots_list_changed())
+async def tell(
+    clients: Clients,
+    client: Client,
+    method: str,
+    params: Mapping[str, Any] | None,
+    configs: Sequence[BaseServerConfig] | None = None,
+) -> None:
+    """Pass a notification of a client of the older protocol on, as it is.
+
+    Args:
+        clients: Have its sessions.
+        client: The client.
+        method: Of the notification.
+        params: Of the notification.
+        configs: To these servers only.
+    """
+    notification = cast("ClientNotification", RawMessage(method, params))
+    await _each(clients, client, lambda session: session.sdk_session.send_notification(notification), configs)
 
 
 async def ask_for_log(client: Client, session: Session, config: BaseServerConfig, context: Context) -> None:
@@ -60,7 +77,12 @@ async def ask_for_log(client: Client, session: Session, config: BaseServerConfig
         await relay(caller_of(session), "logging/setLevel", {"level": level}, is_safe=True)
 
 
-async def _each(clients: Clients, client: Client, tell: Callable[[Session], Awaitable[None]]) -> None:
+async def _each(
+    clients: Clients,
+    client: Client,
+    tell: Callable[[Session], Awaitable[None]],
+    configs: Sequence[BaseServerConfig] | None = None,
+) -> None:
     """Tell each server of the older protocol that the client has a session with; one that fails costs no other."""
 
     async def one(config: BaseServerConfig) -> None:
@@ -73,5 +95,5 @@ async def _each(clients: Clients, client: Client, tell: Callable[[Session], Awai
 
     with anyio.move_on_after(_SECONDS):
         async with anyio.create_task_group() as tasks:
-            for config in clients.open_to(client):
+            for config in clients.open_to(client) if configs is None else configs:
                 tasks.start_soon(one, config)

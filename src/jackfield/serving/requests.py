@@ -27,7 +27,7 @@ from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
 from .readers import StreamSettings, write_events
-from .records import Principal, RunningCall, SessionRecord
+from .records import INITIALIZE_SCOPE, Principal, RunningCall, SessionRecord
 from .sdk_seams import close_runner
 from .state import STATE_SCOPE, StoredState
 from .stores import resource_topic
@@ -164,6 +164,7 @@ class Requests:
         if is_resumable:
             metadata.close_sse_stream, metadata.close_standalone_sse_stream = end_this, end_standalone
         request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
+        request.scope[INITIALIZE_SCOPE] = record.initialize
         context = RequestContext(
             record,
             _transport(request, True),
@@ -258,6 +259,7 @@ class Requests:
     async def _notify(self, request: Request, record: SessionRecord, message: JSONRPCNotification) -> None:
         here = self._instance
         request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
+        request.scope[INITIALIZE_SCOPE] = record.initialize
         context = RequestContext(record, _transport(request, False), _metadata(request))
         runner, connection = here.runner(record)
         try:
