@@ -72,6 +72,8 @@ class Exchange:
         self._changed: anyio.Event | None = None
         self._settled: anyio.Event | None = None
         self._answer: str | None = None
+        self.quick_answer: str | None = None
+        """The answer, if it is the only message and came before there was a stream: then none is needed."""
         self._reader: LogReader | None = None
         self._has_stream = False
         self._is_resumable = False
@@ -128,6 +130,9 @@ class Exchange:
         if self._answer is None:
             self._answer = answer
             self._unlogged.append(answer)
+            if len(self._unlogged) == 1 and not (self._has_stream or self._wants_reconnect):
+                self.quick_answer = answer
+                self._settle()
             _set(self._changed)
             _set(self._room)
             self._begin()
@@ -189,6 +194,8 @@ class Exchange:
 
     async def begun(self, seconds: float) -> None:
         """Wait until there is something for the client, but no longer than this."""
+        # Most handlers end in their first step, which takes less than a timer does.
+        await asyncio.sleep(0)
         if self._has_begun:
             return
         loop = asyncio.get_running_loop()
@@ -198,13 +205,6 @@ class Exchange:
             await self._begun
         finally:
             timer.cancel()
-
-    def take_quick_answer(self) -> str | None:
-        """The answer, if it is the only message, so that no stream is needed."""
-        if self._answer is None or self._wants_reconnect or len(self._unlogged) != 1:
-            return None
-        self._settle()
-        return self._answer
 
     def open_stream(self, *, is_resumable: bool) -> LogReader:
         """Send what comes by a stream from now on; returns what to read.

@@ -198,7 +198,7 @@ class Requests:
 
     async def _answer(self, request: Request, send: Send, record: SessionRecord, exchange: Exchange) -> Response | None:
         await exchange.begun(self._settings.stream_after)
-        if (answer := exchange.take_quick_answer()) is not None:
+        if (answer := exchange.quick_answer) is not None:
             await send_answer(send, answer, record.session_id)
             return None
         reader = exchange.open_stream(is_resumable=_is_resumable(record))
