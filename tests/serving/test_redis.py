@@ -88,7 +88,8 @@ async def test_a_user_that_may_do_only_what_is_needed(
     commands = (
         "+eval +evalsha +hget +hmget +hset +hdel +hexists +hlen +hvals +sadd +srem +smembers +sismember +scard +zadd "
         "+zrem +zscore +zcard +zcount +zrange +zrangebyscore +zremrangebyscore +get +set +del +unlink +exists +pttl "
-        "+pexpire +time +xadd +xtrim +xlen +xrange +xrevrange +publish +subscribe +unsubscribe +ping +pubsub|numsub"
+        "+pexpire +pexpireat +time +xadd +xtrim +xlen +xrange +xrevrange +publish +subscribe +unsubscribe +ping "
+        "+pubsub|numsub"
     )
     with Redis.from_url(redis.url) as admin:
         admin.execute_command("ACL", "SETUSER", "jack", "on", f">{SECRET}", "~jf:*", "&jf@*", *commands.split())

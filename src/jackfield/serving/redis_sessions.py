@@ -41,11 +41,14 @@ local function listed(topic)
 end
 
 local function live_on(user)
-  for number = 1, 4 do redis.call('PEXPIRE', KEYS[number], ttl) end
-  index(sessions, ttl)
-  if user ~= '' then index(prefix .. ':user:' .. user, ttl) end
+  -- For a little longer, so that the next calls need not do this.
+  local life = ttl + math.min(math.floor(ttl / 20), 1000)
+  -- Its end is written down and not counted from now: it is off the lists when its keys are gone.
+  for number = 1, 4 do redis.call('PEXPIREAT', KEYS[number], now + life) end
+  index(sessions, life)
+  if user ~= '' then index(prefix .. ':user:' .. user, life) end
   for _, call in ipairs(redis.call('HVALS', calls)) do
-    prolong(prefix .. ':run:' .. cjson.decode(call)[3], ttl)
+    prolong(prefix .. ':run:' .. cjson.decode(call)[3], life)
   end
   local at = tonumber(redis.call('HGET', meta, 'listed') or 0)
   if now - at > ttl / 5 then
@@ -59,11 +62,11 @@ _CREATE = Script(
     _BEGIN
     + """
 local record, user, most, most_of_user = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-redis.call('ZREMRANGEBYSCORE', sessions, '-inf', now)
+redis.call('ZREMRANGEBYSCORE', sessions, '-inf', '(' .. now)
 if redis.call('ZCARD', sessions) >= most then return 'sessions' end
 if user ~= '' then
   local theirs = prefix .. ':user:' .. user
-  redis.call('ZREMRANGEBYSCORE', theirs, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', theirs, '-inf', '(' .. now)
   if redis.call('ZCARD', theirs) >= most_of_user then return 'sessions_per_user' end
 end
 redis.call('HSET', meta, 'record', record, 'user', user, 'listed', now)
@@ -87,9 +90,12 @@ _CLAIM = Script(
 local request, call, instance, most = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 if redis.call('HEXISTS', calls, request) == 1 then live_on(found[2]) return {'runs'} end
 if redis.call('HLEN', calls) >= most then live_on(found[2]) return {'full'} end
+if redis.call('PTTL', meta) < ttl then live_on(found[2]) end
+local life = redis.call('PTTL', meta)
 redis.call('HSET', calls, request, call)
+redis.call('PEXPIREAT', calls, now + life)
 redis.call('SADD', prefix .. ':run:' .. instance, call)
-live_on(found[2])
+prolong(prefix .. ':run:' .. instance, life)
 return {'found', found[1], found[3]}
 """,
     _KEYS,
@@ -186,14 +192,15 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
-_LIVE = Script(_LISTED + "return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')", 1)
-_COUNT = Script(_LISTED + "return redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf')", 1)
+# A key is gone after its last millisecond.
+_LIVE = Script(_LISTED + "return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')", 1)
+_COUNT = Script(_LISTED + "return redis.call('ZCOUNT', KEYS[1], now, '+inf')", 1)
 _SUBSCRIBERS = Script(
     _LISTED
     + """
 local live = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')) do
-  if tonumber(redis.call('ZSCORE', KEYS[2], id) or 0) > now then live[#live + 1] = id end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
+  if tonumber(redis.call('ZSCORE', KEYS[2], id) or 0) >= now then live[#live + 1] = id end
 end
 return live
 """,
