@@ -26,6 +26,7 @@ class Client:
 
     def __init__(self, answer: Callable[..., Any] | None = None) -> None:
         self.capabilities: Mapping[str, Any] = CAPABILITIES
+        self.protocol_version = "2026-07-28"
         self.log_level: str | None = None
         self.asked: list[tuple[str, Any, object]] = []
         self.told: list[tuple[str, Any, object]] = []

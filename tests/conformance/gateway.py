@@ -26,6 +26,9 @@ SERVER = str(Path(__file__).parent / "server.py")
 WAYS = ("direct", "over stdio", "over HTTP")
 """How the server is reached: without a gateway, or by one that speaks to it so."""
 
+GOOD = ("SUCCESS", "INFO")
+"""With `INFO`, a check does not apply: such as that of streams, to an answer that is plain JSON."""
+
 EXCEPTIONS: Mapping[str, str] = {}
 """Checks that a gateway need not pass although the server does, each with the reason in the specification."""
 
@@ -43,7 +46,7 @@ class Judgement:
         return {
             check: f"{found.statuses.get(check, 'not made')}: {found.told.get(check)}"
             for check, status in direct.items()
-            if status == "SUCCESS" and found.statuses.get(check) != "SUCCESS" and check not in EXCEPTIONS
+            if status == "SUCCESS" and found.statuses.get(check) not in GOOD and check not in EXCEPTIONS
         }
 
     def table(self) -> str:

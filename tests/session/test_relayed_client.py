@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import MCPError
-from tests.conftest import Pushy
+from tests.conftest import Pushy, Scripted
 from tests.relayed import CAPABILITIES, LINES, Chatty, Client, call, opened
 from tests.reliability.scenario import settled
 from tests.servers.chatty import QUESTIONS
@@ -134,3 +134,24 @@ async def test_more_questions_than_the_limit_are_refused(pushy: Pushy) -> None:
         gate.set()
         assert await settled(lambda: len(pushy.log("answer")) == 500)
         assert (await session.call_tool("work")).text == "done"
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_a_server_of_both_protocols_is_spoken_to_in_that_of_the_client(chatty: Chatty, transport: str) -> None:
+    client, config = Client(), chatty(f"{transport} modern")
+    client.protocol_version = "2025-11-25"
+    for _ in range(2):
+        async with opened(config, client) as session:
+            assert session.protocol_version == "2025-11-25"
+            await session.list_tools()
+        # That says nothing of what the server speaks.
+        async with opened(config, Client()) as session:
+            assert session.protocol_version == "2026-07-28"
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_a_server_of_the_newer_protocol_alone_is_spoken_to_in_that(scripted: Scripted, transport: str) -> None:
+    client = Client()
+    client.protocol_version = "2025-11-25"
+    async with opened(scripted({}, line=f"{transport} modern"), client) as session:
+        assert session.protocol_version == "2026-07-28"

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 from mcp import MCPError
 from mcp.types import INVALID_REQUEST, METHOD_NOT_FOUND, REQUEST_TIMEOUT
+from mcp.types.version import LATEST_MODERN_VERSION
 
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
@@ -55,6 +56,11 @@ class BackChannel:
         return self._client.capabilities
 
     @property
+    def protocol_version(self) -> str:
+        """The client's."""
+        return self._client.protocol_version
+
+    @property
     def log_level(self) -> str | None:
         """What a server of the older protocol is asked for when it is opened."""
         return self._client.log_level or self._client.asked_levels.get(self._server_name)
@@ -90,6 +96,11 @@ class SharedChannel:
     def capabilities(self) -> Mapping[str, Any]:
         """None: each request names those of its client."""
         return {}
+
+    @property
+    def protocol_version(self) -> str:
+        """The newer one, which knows no sessions."""
+        return LATEST_MODERN_VERSION
 
     @property
     def log_level(self) -> str | None:

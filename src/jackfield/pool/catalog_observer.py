@@ -43,6 +43,8 @@ class CatalogObserver:
         """Store a server's era if it was unknown; otherwise its listing does."""
         if owner.connection is None:
             return
+        if owner.connection.is_era_of_client:
+            return
         version = owner.connection.client.protocol_version
         entry = self._catalog.entry(owner.config)
         was_known = entry is not None and entry.protocol_version
@@ -61,7 +63,7 @@ class CatalogObserver:
             server_info=_plain(client.server_info),
             instructions=client.instructions,
             capabilities=_capabilities(connection),
-            protocol_version=client.protocol_version,
+            protocol_version=self.known_version(owner) if connection.is_era_of_client else client.protocol_version,
             open_seconds=round(owner.open_seconds, 3),
             ttl_ms=listing.raw.ttl_ms,
             cache_scope=listing.raw.cache_scope,

@@ -57,6 +57,8 @@ class Connection:
     report: ConnectionReport
     is_era_learnt: bool = False
     """Whether it cost more than a round trip to find out its server's era."""
+    is_era_of_client: bool = False
+    """Whether the server was asked for the older protocol only because the client that it is relayed for speaks it."""
     in_flight: int = 0
     """Requests under way on it."""
     drained: Changed = field(default_factory=Changed)
@@ -91,9 +93,13 @@ async def connect(
     mask_logs()
     mode = _MODES.get(config.protocol, config.protocol)
     bound = min(config.session.probe_timeout, config.session.timeout / 3)
+    is_era_of_client = False
     if mode == "auto" and (isinstance(config, SseConfig) or known_version in HANDSHAKE_PROTOCOL_VERSIONS):
         # The SSE transport ended before the protocol of 2026-07-28.
         mode = "legacy"
+    elif mode == "auto" and relayed_client is not None:
+        is_era_of_client = relayed_client.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
+        mode = "legacy" if is_era_of_client else mode
     async with AsyncExitStack() as stack:
         # One that is known to speak the newer protocol may take its time, and so may one that is asked for it only.
         probe = EraProbe(bound if mode == "auto" and known_version not in MODERN_PROTOCOL_VERSIONS else math.inf)
@@ -101,6 +107,7 @@ async def connect(
             client = await _open(stack, config, report, client_options, mode, probe, relayed_client)
         except Exception as error:
             second = _other_mode(config, report, error, mode, probe)
+            is_era_of_client = False
             if second is None:
                 raise open_failure(config, report, error) from None
             report.begin_again()
@@ -108,7 +115,12 @@ async def connect(
                 client = await _open(stack, config, report, client_options, second, EraProbe(bound), relayed_client)
             except Exception as error:
                 raise open_failure(config, report, error) from None
-        yield Connection(client, report, is_era_learnt=probe.is_given_up or probe.is_unanswered)
+        yield Connection(
+            client,
+            report,
+            is_era_learnt=probe.is_given_up or probe.is_unanswered,
+            is_era_of_client=is_era_of_client,
+        )
 
 
 async def _open(
@@ -143,7 +155,7 @@ def _other_mode(
         return None
     closed = cause.code == CONNECTION_CLOSED
     if mode == "legacy":
-        # It was known to speak the older protocol, and refuses it now.
+        # It was taken to speak the older protocol, and refuses it.
         return None if closed or report.failure is not None else "auto"
     ended_at_it = closed and probe.is_unanswered and (probe.is_given_up or report.unread_bytes == 0)
     return "legacy" if ended_at_it and isinstance(config, StdioConfig) else None

@@ -49,6 +49,12 @@ class RelayedClient(Protocol):
         ...
 
     @property
+    def protocol_version(self) -> str:
+        """That it speaks. A server with `protocol="auto"` that speaks an older one, too, is spoken to in that one: what
+        it asks then needs no translation."""
+        ...
+
+    @property
     def log_level(self) -> str | None:
         """Of the log messages that a server of the older protocol is asked for when the session opens, if any."""
         ...
