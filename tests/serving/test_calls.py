@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
+from mcp.server.mcpserver import MCPServer
 from tests.serving.authorized import until
 from tests.serving.contract.conftest import ENGINES, Engine
-from tests.serving.instances import Session, Two, both_of
+from tests.serving.instances import Session, Talk, Two, both_of, server_of, talkative, two
 
 
 @pytest.fixture(params=ENGINES)
@@ -294,3 +295,29 @@ async def test_a_failure_that_is_no_exception_is_answered(
     assert answer["error"]["message"] == "It panicked."
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [Panic]
     assert await session.call(both.a, "where") == "a"
+
+
+async def test_what_is_sent_after_the_level_was_set_by_its_session_has_the_new_level(engine: Engine) -> None:
+    kept: list[Any] = []
+
+    def make(talk: Talk, name: str) -> MCPServer[Any]:
+        server = talkative(talk, name)
+
+        async def set_level(ctx: Any, params: types.SetLevelRequestParams) -> types.EmptyResult:
+            kept.append(ctx.session)
+            return types.EmptyResult()
+
+        server_of(server).add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
+        return server
+
+    async with two(engine, make=make) as both:
+        session = await both.session()
+        for level in ("error", "debug"):
+            assert "result" in await session.request(both.a, "logging/setLevel", {"level": level})
+        async with session.reading(both.a) as stream:
+            await stream.begin()
+            params = types.LoggingMessageNotificationParams(level="info", data="now")
+            await kept[-1].send_notification(types.LoggingMessageNotification(params=params))
+            message = await stream.next()
+        assert message is not None
+        assert message["params"]["data"] == "now"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import anyio
@@ -42,6 +43,10 @@ class SessionOutbound:
         self._record = record
         self._put = put
         self._requests = requests
+
+    def set_log_level(self, level: str) -> None:
+        """The request that this was made for has changed the level; a handler may keep this and send by it later."""
+        self._record = replace(self._record, log_level=level)
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Put a notification on the stream. It is dropped if the store is unavailable for long."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import anyio
+from mcp.server.connection import Connection
 from mcp.shared.dispatcher import as_request_id
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from .asking import instance_of
-from .context import RequestContext
+from .context import RequestContext, SessionOutbound
 from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
@@ -180,15 +181,18 @@ class Requests:
         finally:
             context.is_closed = True
             await close_runner(runner, connection)
-        await self._note(record.session_id, message)
+        await self._note(record.session_id, message, connection)
         return answer
 
-    async def _note(self, session_id: str, message: JSONRPCRequest) -> None:
+    async def _note(self, session_id: str, message: JSONRPCRequest, connection: Connection) -> None:
         """Store the changes of a successful request to the session, for every instance."""
         sessions, params = self._instance.sessions, message.params or {}
         match message.method:
             case "logging/setLevel":
-                await sessions.set_log_level(session_id, str(params.get("level")))
+                level = str(params.get("level"))
+                await sessions.set_log_level(session_id, level)
+                if isinstance(connection.outbound, SessionOutbound):
+                    connection.outbound.set_log_level(level)
             case "resources/subscribe":
                 await sessions.subscribe(session_id, [_topic(params)], self._instance.limits)
             case "resources/unsubscribe":
