@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitResult
 from tests.cli.conftest import Command
-from tests.conftest import Listening, eventually, everything
+from tests.conftest import Listening, Scripted, eventually, everything
 from tests.gateway.conftest import Serving, behind, stdio_config
 
-from jackfield import Catalog, MCPClientSessionManager, Session, StdioConfig
+from jackfield import Catalog, MCPClientSessionManager, Session, SessionCallbacks, StdioConfig
 
 Start = Callable[..., Serving]
 
@@ -114,3 +115,34 @@ async def test_a_known_server_starts_with_the_first_call(
             assert eventually(lambda: behind() == [], 10), is_known
             await session.call_tool("echo", {"text": "a"})
             assert len(behind()) == 1
+
+
+@pytest.mark.parametrize("transport", ["stdio", "streamable-http"])
+async def test_a_client_of_the_handshake_era_is_asked_by_a_server_of_both(
+    transport: str,
+    serving: Start,
+    listening: Callable[..., Listening],
+    jackfield: Command,
+    manager: MCPClientSessionManager,
+) -> None:
+    """Servers of the SDK that speak the newer protocol, too, ask only in the older one."""
+    upstream = [command_of(everything("any", "stdio"))] if transport == "stdio" else []
+    upstream = upstream or [listening("everything.py", transport).url]
+
+    async def answer(context: object, params: object) -> ElicitResult:
+        return ElicitResult(action="accept", content={"name": "Ann"})
+
+    callbacks = SessionCallbacks(elicitation=answer)
+    for front in (serving(*upstream).config(), stdio_config(jackfield, *upstream, protocol="handshake")):
+        async with manager.open_session(front, callbacks=callbacks) as session:
+            assert (await session.call_tool("ask_user")).text == "accept: Ann"
+
+
+async def test_a_client_of_the_handshake_era_and_a_server_of_the_newer(
+    serving: Start, scripted: Scripted, manager: MCPClientSessionManager
+) -> None:
+    server = scripted({"tools/call": "echo"}, line="http modern")
+    gateway = serving(server.url)  # type: ignore[union-attr]
+    for _ in range(2):
+        async with manager.open_session(gateway.config()) as session:
+            assert (await session.call_tool("work", {"a": 1})).text == '{"a": 1}'
