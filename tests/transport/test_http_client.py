@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from jackfield import HttpConfig
-from jackfield.config.joined_writes import join_writes
+from jackfield.config.network_streams import use_quick_streams
 from jackfield.config.proxied import http_connections
 from jackfield.transport.http_client import SessionClient, WholeResponse
 
@@ -169,7 +169,7 @@ class Recorder:
 
 
 async def test_head_and_body_of_a_request_leave_in_one_piece() -> None:
-    """Fails if httpx2 moves what `join_writes` uses: requests then go out in two pieces, as httpx2 sends them."""
+    """Fails if httpx2 moves what `use_quick_streams` uses: requests then go out in two pieces, as httpx2 sends them."""
     pieces: list[bytes] = []
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -188,7 +188,7 @@ async def test_head_and_body_of_a_request_leave_in_one_piece() -> None:
     connections = httpx2.AsyncHTTPTransport()
     pool: Any = connections._pool  # pyright: ignore[reportPrivateUsage]
     pool._network_backend = Recorder(pool._network_backend, pieces)
-    join_writes(connections)
+    use_quick_streams(connections)
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
         anyio.create_task_group() as tasks,
@@ -208,6 +208,40 @@ async def test_head_and_body_of_a_request_leave_in_one_piece() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_connection_that_was_closed_is_not_used_again() -> None:
+    """By the server while it was idle, which is seen before the next request."""
+    closed: list[anyio.Event] = []
+    stream: Any = None
+
+    async def connected(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        closed[-1].set()
+
+    connections = httpx2.AsyncHTTPTransport()
+    use_quick_streams(connections)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+        httpx2.AsyncClient(transport=connections) as client,
+    ):
+        url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+        tasks.start_soon(listener.serve, connected)
+        for _ in range(5):
+            closed.append(anyio.Event())
+            async with client.stream("POST", url, content=b"x") as response:
+                stream = response.extensions["network_stream"]
+                assert stream.get_extra_info("server_addr")[0] == "127.0.0.1"
+                assert await response.aread() == b"ok"
+            await closed[-1].wait()
+            assert stream.get_extra_info("is_readable")
+        assert len(closed) == 5
+        await stream.aclose()
+        assert stream.get_extra_info("is_readable")
+        tasks.cancel_scope.cancel()
+
+
 async def in_parts() -> AsyncIterator[bytes]:
     for part in (b"a", b"b\r\n\r\n", b"c"):
         yield part
@@ -216,4 +250,4 @@ async def in_parts() -> AsyncIterator[bytes]:
 def test_connections_of_sessions_join_their_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jackfield.config.proxied.proxy_chooser", lambda: None)
     connections: Any = http_connections(HttpConfig(server_name="one", url="http://127.0.0.1/"), httpx2.Limits())
-    assert type(connections._pool._network_backend).__name__ == "_JoiningBackend"
+    assert type(connections._pool._network_backend).__name__ == "_QuickBackend"

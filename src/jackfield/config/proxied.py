@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx2
 
-from .joined_writes import join_writes
+from .network_streams import use_quick_streams
 from .proxies import proxy_chooser, unusable_proxy
 from .servers import RemoteConfig
 from .tls import tls_context
@@ -26,7 +26,7 @@ def http_connections(config: RemoteConfig, limits: httpx2.Limits) -> httpx2.Asyn
 
     def through(proxy: str | None) -> httpx2.AsyncBaseTransport:
         transport = httpx2.AsyncHTTPTransport(verify=tls_context(config), limits=limits, proxy=proxy)
-        join_writes(transport)
+        use_quick_streams(transport)
         return transport
 
     return through(None) if (choose := proxy_chooser()) is None else ProxiedTransport(config, choose, through)
