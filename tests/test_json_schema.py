@@ -10,7 +10,7 @@ from jackfield.adapters.parameters import parameters_of
 from jackfield.cli.completing import _possible
 from jackfield.cli.conversion import alternatives
 from jackfield.json_schema import signature, target, type_name
-from jackfield.session.leniency import relaxed
+from jackfield.session.validation import relaxed
 
 SIZE = {"enum": ["small", "large"], "default": "small"}
 ROOT: dict[str, Any] = {

@@ -16,10 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import JackfieldError, ToolError
 from ..live import STORED_INSTEAD
-from ..session.arguments import not_by_name
+from ..session.arguments import not_by_name, require_json
 from ..session.boundary import NOT_SENT, as_error
 from ..session.results import ToolResult
-from ..session.sendable import require_json
 from ..toolkit.tool import Tool
 from .model_schema import model_tool
 

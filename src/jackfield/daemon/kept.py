@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
-from ..session.sendable import require_json
+from ..session.arguments import require_json
 from .client import ProgressListener, ask
 from .configs import to_wire
 from .protocol import DEFAULT_KEY

@@ -18,11 +18,11 @@ from ..errors import JackfieldError, ToolError
 from ..plain import as_table
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
 from ..transport.report import CallRecord, current_call
+from .arguments import require_json
 from .callbacks import hearing
 from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
 from .rounds import is_listed
-from .sendable import require_json
 from .telemetry import span
 from .tool_calls import CountedCall
 

@@ -34,7 +34,7 @@ from ..errors import (
     listed,
 )
 from ..transport.repairs import take_flaws
-from .arguments import not_by_name
+from .arguments import not_by_name, require_json
 from .callbacks import hearing
 from .calling import Caller
 from .deadlines import Bound, Deadline, ProgressReset
@@ -44,7 +44,6 @@ from .hooks import CallHook
 from .offers import listed_pages
 from .owner import SessionOwner
 from .results import ToolResult
-from .sendable import require_json
 from .server_tools import fetch_tools
 from .subscriptions import notified
 from .telemetry import SessionInfo

@@ -14,10 +14,10 @@ from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownTo
 from ..events import CallFinished, CallRetried, CallStarted
 from ..masking import HiddenValues, mask
 from ..transport.report import current_call
+from .arguments import require_json
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .results import ToolResult
 from .rounds import send_tool_call
-from .sendable import require_json
 from .server_tools import known_tools
 from .telemetry import span
 

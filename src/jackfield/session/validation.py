@@ -1,18 +1,27 @@
-"""A tool's schema as its server applies it, if that is more lenient than its text. Pure.
+"""JSON Schema: validators, the schema of a tool as its server applies it if that is more lenient than its text, and
+problems in words.
 
-Schemas that are made from a server's own types (Zod's, for example) name what has a default as required: they describe
-what the tool's code gets, not what a caller has to give. And models write null for what they have nothing to say to.
+Schemas that are made from a server's own types (Zod's, for example) name what has a default as required: they
+describe what the tool's code gets, not what a caller has to give. And models write null for what they have nothing to
+say to.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from typing import Any, cast
 
+from jsonschema import validators
 from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
 
+from ..errors import nearest
 from ..json_schema import target
 from ..plain import as_list, as_table
 
@@ -140,3 +149,53 @@ def _remove(value: Any, path: Sequence[str | int]) -> None:
     for step in path[:-1]:
         value = value[step]
     value.pop(path[-1], None)
+
+
+def compiled(schema: Mapping[str, Any]) -> Validator | None:
+    """A validator that fetches nothing; `None` for a schema that is broken."""
+    # MCP schemas without $schema are 2020-12 (MCP 2025-11-25, server/tools "Data Types").
+    try:
+        kind = validator_for(dict(schema), default=Draft202012Validator)
+        kind.check_schema(dict(schema))
+    except Exception:  # it is none, in one of many ways
+        return None
+    return _in_decimals(kind)(dict(schema), registry=Registry())
+
+
+@cache
+def _in_decimals(kind: type[Validator]) -> type[Validator]:
+    """The validator, with decimal `multipleOf`: in floats, 19.99 is not a multiple of 0.01."""
+    return cast("Any", validators).extend(kind, {"multipleOf": _multiple_of})
+
+
+def _multiple_of(validator: Validator, step: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "number"):
+        return
+    try:
+        fits = not Decimal(str(instance)) % Decimal(str(step))
+    except ArithmeticError:
+        return  # more digits than can be told
+    if not fits:
+        yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
+
+
+def problem_in_words(error: ValidationError, schema: Mapping[str, Any]) -> str:
+    """What is wrong with a value.
+
+    Args:
+        error: Of a validator.
+        schema: The whole schema.
+    """
+    where = ".".join(str(part) for part in error.absolute_path)
+    instance: Any = error.instance
+    if error.validator == "required":
+        required = cast("Sequence[str]", error.validator_value)
+        missing = next((name for name in required if name not in instance), "a property")
+        return f"{where}.{missing} is missing" if where else f"{missing} is missing"
+    if error.validator == "additionalProperties" and not where:
+        known = list(schema.get("properties", {}))
+        extra = [str(name) for name in instance if name not in known]
+        close = next((f"; did you mean {found[0]!r}?" for name in extra if (found := nearest(name, known, 1))), "")
+        return f"unknown {', '.join(map(repr, extra))}{close}"
+    message = error.message if len(error.message) < 160 else f"{error.message[:150]}..."
+    return f"{where}: {message}" if where else message
