@@ -144,14 +144,6 @@ class CatalogChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListingRecorded(Event):
-    """A server was asked what it offers of one kind, and the catalog has it now."""
-
-    kind: str
-    """`tools`, `prompts`, `resources`, or `templates` of resources."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EventsDropped(Event):
     """A listener of `manager.events()` was too slow, and missed events."""
 

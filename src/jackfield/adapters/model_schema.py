@@ -116,9 +116,14 @@ def model_schema(schema: Mapping[str, Any], api: API = "any") -> ModelSchema:
         return ModelSchema({"type": "object", "properties": {}})
 
 
+def has_invalid_names(schema: Mapping[str, Any], api: API = "any") -> bool:
+    """Whether there are properties whose names the API does not take."""
+    return bool(_new_names(schema, _VALID_NAME[api]))
+
+
 def server_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any], api: API = "any") -> dict[str, Any]:
     """A model's arguments under the names in a server's schema; fast if no name was changed."""
-    if not _new_names(schema, _VALID_NAME[api]):
+    if not has_invalid_names(schema, api):
         return dict(arguments)
     return model_schema(schema, api).server_arguments(arguments)
 

@@ -22,6 +22,14 @@ KINDS: tuple[Kind, ...] = ("tools", "prompts", "resources", "templates")
 NAMED_BY: Mapping[Kind, str] = {"tools": "name", "prompts": "name", "resources": "uri", "templates": "uriTemplate"}
 """The field that an entry of a listing is known by."""
 
+CAPABILITIES: Mapping[Kind, str] = {
+    "tools": "tools",
+    "prompts": "prompts",
+    "resources": "resources",
+    "templates": "resources",
+}
+"""The capability that a server declares if it has some."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -102,6 +110,17 @@ class CatalogEntry:
     failed_at: float = 0.0
     listings: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
     """What was listed besides tools, by kind; of tools what is known of the listing itself."""
+
+    def stamp(self, kind: Kind) -> object:
+        """Another one whenever something of a listing has changed."""
+        known = self.listings.get(kind)
+        if known is None:
+            return self.listing_hash if kind == "tools" else None
+        return known.digest, known.ttl_ms, known.cache_scope
+
+    def knows(self, kind: Kind) -> bool:
+        """Whether it is known what the server offers of a kind, if only that it declares none."""
+        return self.listing(kind) is not None or (self.fetched_at > 0 and CAPABILITIES[kind] not in self.capabilities)
 
     def listing(self, kind: Kind) -> Listing | None:
         """What the server offers of a kind; `None` if it was never listed."""

@@ -7,7 +7,7 @@ where the protocol (2026-07-28 over HTTP) knows no sessions. Messages go through
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -15,11 +15,17 @@ from typing import Any
 import anyio
 from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ServerEvent,
+    ToolsListChanged,
+)
 
 from .._version import __version__
+from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
-from ..events import CatalogChanged
 from ..pool.session_manager import SessionManager
 from .audit import Audit
 from .client import Client
@@ -36,6 +42,11 @@ from .policy import Policy
 from .relay import Relay
 
 _TELL_SECONDS = 5.0
+_EVENTS: Mapping[Kind, Callable[[], ServerEvent]] = {
+    "tools": ToolsListChanged,
+    "prompts": PromptsListChanged,
+    "resources": ResourcesListChanged,
+}
 
 
 class Gateway:
@@ -77,8 +88,8 @@ class Gateway:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers)
-            self._listings = listings = Listings(
-                self._manager, self._configs, tasks, self._tell_tools_changed, self._policy.offers
+            self._listings = listings = stack.enter_context(
+                Listings(self._manager, self._configs, tasks, self._policy.offers)
             )
             passing = Passing(clients)
             self._relay = Relay(
@@ -91,8 +102,7 @@ class Gateway:
                 own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients),
                 guard=self._guard,
             )
-            if self._all_tools:
-                tasks.start_soon(self._watch)
+            tasks.start_soon(self._tell_changes, listings)
             self._stack = stack.pop_all()
         return self
 
@@ -125,24 +135,22 @@ class Gateway:
 
     # What clients are told
 
-    async def _watch(self) -> None:
-        async for event in self._manager.events():
-            if isinstance(event, CatalogChanged):
-                await self._tell_tools_changed()
+    async def _tell_changes(self, listings: Listings) -> None:
+        """Tell clients when a listing is not the one any more that they have, as long as the gateway is entered."""
+        while True:
+            for kind in await listings.watch.changes():
+                # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
+                await self._changes.publish(_EVENTS[kind]())
+                async with anyio.create_task_group() as tasks:
+                    for client in self.clients:
+                        if client.context is not None and client.context.request is None:
+                            tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
 
-    async def _tell_tools_changed(self) -> None:
-        # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
-        await self._changes.publish(ToolsListChanged())
 
-        async def tell(client: Client) -> None:
-            # One that does not read must not keep it from the others.
-            with anyio.move_on_after(_TELL_SECONDS):
-                await client.notify("notifications/tools/list_changed", None)
-
-        async with anyio.create_task_group() as tasks:
-            for client in self.clients:
-                if client.context is not None and client.context.request is None:
-                    tasks.start_soon(tell, client)
+async def _tell(client: Client, method: str) -> None:
+    # One that does not read must not keep it from the others.
+    with anyio.move_on_after(_TELL_SECONDS):
+        await client.notify(method, None)
 
 
 def _principal(context: Context) -> str | None:

@@ -57,6 +57,7 @@ class Listening(ListenHandler):
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream."""
         wanted = params.notifications
+        self._listings().watch.begin()
         if not wanted.resource_subscriptions:
             return await super().__call__(ctx, params)
         own = _OwnBus()

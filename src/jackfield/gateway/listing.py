@@ -1,56 +1,67 @@
-"""What the servers offer as one listing, from the catalog; servers that it does not know are asked once."""
+"""What the servers offer as one listing of each kind, from the catalog: nothing is opened to list.
+
+Entries are passed on as they came over the wire, by names that are unique; see `names`. The only other exception are
+arguments whose names no model API takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import anyio
 from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
-from ..adapters.model_schema import described, model_schema
-from ..catalog.store import Offers
+from ..catalog.entry import CatalogEntry, Kind
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, did_you_mean
+from ..errors import did_you_mean
+from ..loops import Changed
+from ..plain import as_list
 from ..pool.session_manager import SessionManager
-from ..session.server_tools import known_tools
-from ..session.session import caller_of
-from ..toolkit.naming import assign_names
 from .calls import Target
+from .learning import Learning
+from .names import GivenNames, prefixed_uri, read_uri
+from .offered import Offered, Offers, everything, union
 
-LISTING_SECONDS = 20.0
-"""How long a listing waits for servers that were never asked; those that take longer are told of later."""
+LONGEST_TTL_MS = 300_000
+"""Listings are said to be fresh for so long at most."""
 
+PAGE_ENTRIES = 1000
+"""How many entries a page has at most: not every client asks for the next one."""
 
-@dataclass(frozen=True)
-class _Offered:
-    """One tool as it is offered here."""
+_KEYS: Mapping[Kind, str] = {
+    "tools": "tools",
+    "prompts": "prompts",
+    "resources": "resources",
+    "templates": "resourceTemplates",
+}
+_WORDS: Mapping[Kind, str] = {
+    "tools": "tool",
+    "prompts": "prompt",
+    "resources": "resource",
+    "templates": "resource template",
+}
+_TOLD: tuple[Kind, ...] = ("tools", "prompts", "resources")
+"""Of these clients are told; a change of resource templates is one of resources."""
+_INSTRUCTIONS_CHARS = 20_000
 
-    listed: dict[str, Any]
-    """By the name it has here, with the schema that a model sees."""
-    target: Target
-
-
-def _offered(name: str, tool: Mapping[str, Any], server: BaseServerConfig) -> _Offered:
-    shown = model_schema(tool.get("inputSchema") or {})
-    listed = {**tool, "name": name, "inputSchema": shown.schema}
-    if shown.note:
-        listed["description"] = described(str(tool.get("description") or tool.get("title") or tool["name"]), shown)
-    return _Offered(listed, Target(server, str(tool["name"]), tool))
+# Several changes within this time are one.
+_SETTLE_SECONDS = 0.05
 
 
 class Listings:
-    """The listing.
+    """The listings of one gateway. Enter it while it is used.
 
     Args:
-        manager: Its catalog knows the tools.
+        manager: Its catalog knows what servers offer.
         configs: The servers.
-        tasks: Asks servers that the catalog does not know.
-        on_late: Awaited when one answered after a listing was given without it.
-        offers: Says what of a server's listing is offered.
+        tasks: In which servers are asked that the catalog does not know.
+        offers: Says which entries of a server are offered.
     """
 
     def __init__(
@@ -58,21 +69,78 @@ class Listings:
         manager: SessionManager,
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
-        on_late: Callable[[], Awaitable[None]],
-        offers: Offers,
+        offers: Offers = everything,
     ) -> None:
         self._manager = manager
-        self._configs = configs
+        self._configs = list(configs)
         self._tasks = tasks
-        self._on_late = on_late
         self._offers = offers
-        self._asked: dict[str, anyio.Event] = {}
-        self._stamp: tuple[object, ...] | None = None
-        self._offered: Mapping[str, _Offered] = {}
+        self._learning = Learning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
+        self._names = GivenNames(manager.catalog.folder, [config.server_name for config in configs])
+        self._offered: dict[Kind, tuple[object, Offered]] = {}
+        self._changed = Changed()
+        self._is_settling = False
+        self.watch: ListingWatch = ListingWatch(self, self._changed)
+        """Notices when listings that clients were given have changed."""
 
-    async def tools(self) -> list[dict[str, Any]]:
-        """All tools as clients see them; waits a while for servers that were never asked."""
-        return [offered.listed for offered in (await self._known()).values()]
+    def __enter__(self) -> Listings:
+        self._learning.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._learning.__exit__(*exc)
+
+    # Listing
+
+    async def page(self, kind: Kind, cursor: object = None) -> dict[str, Any]:
+        """A page of a listing, as the result of a request; waits a while for servers that were never asked.
+
+        Args:
+            kind: Of what.
+            cursor: As it came from the client; the first page if it is `None`.
+
+        Raises:
+            MCPError: The cursor is not one of this listing.
+        """
+        await self._learning.wait_for(kind)
+        offered = self._now(kind)
+        start = 0 if cursor is None else self._start(kind, offered, cursor)
+        end = start + PAGE_ENTRIES
+        result: dict[str, Any] = {_KEYS[kind]: offered.listed[start:end]}
+        if end < len(offered.listed):
+            result["nextCursor"] = _cursor(kind, offered.names[end - 1])
+        self.watch.given(kind)
+        return {**result, **self._cache_hints(kind, offered)}
+
+    def digest(self, kind: Kind) -> str:
+        """The same for the same listing, in whatever order."""
+        if kind == "resources":
+            # Clients are told of both by the same notification.
+            return self._now("resources").digest + self._now("templates").digest
+        return self._now(kind).digest
+
+    def is_incomplete(self, kind: Kind) -> bool:
+        """Whether there are servers that are yet to be asked, and are worth waiting for."""
+        kinds: list[Kind] = ["resources", "templates"] if kind == "resources" else [kind]
+        return any(map(self._learning.is_incomplete, kinds))
+
+    def count(self, *kinds: Kind) -> int:
+        """How many entries of these kinds are known."""
+        return sum(len(self._now(kind).listed) for kind in kinds)
+
+    def _start(self, kind: Kind, offered: Offered, cursor: object) -> int:
+        last = _read_cursor(kind, cursor)
+        if last is None or last not in offered.targets:
+            raise MCPError(INVALID_PARAMS, "Unknown cursor: list again from the beginning.")
+        return offered.names.index(last) + 1
+
+    def _cache_hints(self, kind: Kind, offered: Offered) -> dict[str, Any]:
+        """For how long, and for whom, the listing may be kept."""
+        times = [0 if self._learning.unknown(kind) else LONGEST_TTL_MS, *offered.ttl_ms]
+        scope = "public" if set(offered.cache_scopes) == {"public"} else "private"
+        return {"ttlMs": max(0, min(times)), "cacheScope": scope}
+
+    # Looking up
 
     async def tool(self, name: str) -> Target:
         """The tool of that name. Whoever knows it need not have asked for the listing.
@@ -80,71 +148,186 @@ class Listings:
         Raises:
             MCPError: There is none.
         """
-        found = self._now().get(name) or (await self._known()).get(name)
-        if found is None:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, list(self._now()), 'tool')}")
-        return found.target
+        return await self._named("tools", name)
+
+    async def prompt(self, name: str) -> Target:
+        """The prompt of that name; as `tool`."""
+        return await self._named("prompts", name)
+
+    async def template(self, uri_template: str) -> Target:
+        """The resource template that is listed so, or the resource; as `tool`."""
+        found = self._now("templates").targets.get(uri_template)
+        if found is None and read_uri(uri_template) is None:
+            await self._learning.wait_for("templates")
+            found = self._now("templates").targets.get(uri_template)
+        return found or await self.resource(uri_template)
 
     async def resource(self, uri: str) -> Target:
-        """The resource of that URI.
+        """The resource of that URI, which need not be listed.
 
         Raises:
             MCPError: It is not known whose it is.
         """
-        if len(self._configs) != 1:
-            raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}.")
-        return Target(self._configs[0], uri, {})
+        found = self._listed_resource(uri) or self._templated_resource(uri)
+        if found is None:
+            await self._learning.wait_for("resources")
+            await self._learning.wait_for("templates")
+            found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
+        if found is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}", {"uri": uri})
+        return found
 
     def given_uri(self, config: BaseServerConfig, uri: str) -> str:
         """What a server's resource is called here."""
-        return uri
+        found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
+        is_its_own = found is not None and found.config.server_name == config.server_name and found.name == uri
+        return uri if is_its_own else prefixed_uri(config.server_name, uri)
 
-    async def _known(self) -> Mapping[str, _Offered]:
+    async def _named(self, kind: Kind, name: str) -> Target:
+        found = self._now(kind).targets.get(name)
+        if found is None:
+            await self._learning.wait_for(kind)
+            found = self._now(kind).targets.get(name)
+        if found is None:
+            word, names = _WORDS[kind], self._now(kind).names
+            raise MCPError(INVALID_PARAMS, f"Unknown {word}: {name}. {did_you_mean(name, names, word)}".rstrip())
+        return found
+
+    def _listed_resource(self, uri: str) -> Target | None:
+        targets = self._now("resources").targets
+        # Clients that make URL objects of URIs add the slash of an empty path.
+        for form in (uri, uri.removesuffix("/"), f"{uri}/"):
+            if form in targets:
+                return targets[form]
+        reference = read_uri(uri)
+        return None if reference is None else self._unlisted(*reference)
+
+    def _templated_resource(self, uri: str) -> Target | None:
+        """A resource that a template stands for; where several do, the one whose text is the most specific."""
+        for template in self._now("templates").matching(uri):
+            if (found := self._unlisted(template.config.server_name, uri)) is not None:
+                return found
+        return None
+
+    def _probable_resource(self, uri: str) -> Target | None:
+        """A resource that nothing is known of but its scheme, if one server alone has that, or has resources at all."""
+        scheme = f"{uri.partition(':')[0]}:"
+        listed = [*self._now("resources").targets.values(), *self._now("templates").targets.values()]
+        same = {target.config.server_name for target in listed if target.name.startswith(scheme)}
+        names = same or {config.server_name for config, entry in self._entries() if "resources" in entry.capabilities}
+        return self._unlisted(next(iter(names)), uri) if len(names) == 1 else None
+
+    def _unlisted(self, server_name: str, uri: str) -> Target | None:
+        for config in self._configs:
+            if config.server_name == server_name and self._offers(config, {"uri": uri}, "resources"):
+                return Target(config, uri, {})
+        return None
+
+    # Before anything is open
+
+    def capabilities(self) -> dict[str, Any]:
+        """All that any of the servers can do, as far as it is known."""
+        known: dict[str, Any] = {"tools": {"listChanged": True}}
+        for _, entry in self._entries():
+            known = union(known, entry.capabilities)
+        for kind in _TOLD:
+            if kind in known:
+                known[kind] = {**cast("dict[str, Any]", known[kind]), "listChanged": True}
+        return known
+
+    def instructions(self) -> str | None:
+        """Those of the servers, each with its name where there are several."""
+        said = [(config.server_name, entry.instructions) for config, entry in self._entries() if entry.instructions]
+        if len(self._configs) == 1:
+            return said[0][1] if said else None
+        share = _INSTRUCTIONS_CHARS // max(1, len(said))
+        parts = [f"# {name}\n{text if len(text) <= share else f'{text[:share]}...'}" for name, text in said]
+        return "\n\n".join(parts) or None
+
+    # Inside
+
+    def _entries(self) -> list[tuple[BaseServerConfig, CatalogEntry]]:
         catalog = self._manager.catalog
-        waits = [self._asked_once(config) for config in self._configs if not catalog.is_listed(config)]
-        with anyio.move_on_after(LISTING_SECONDS):
-            for answered in waits:
-                await answered.wait()
-        return self._now()
+        return [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
 
-    def _now(self) -> Mapping[str, _Offered]:
-        """All tools that the catalog knows, by name; unique, and valid for every model API."""
-        catalog = self._manager.catalog
-        entries = [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
-        stamp = tuple((config.server_name, entry.listing_hash) for config, entry in entries)
-        if stamp != self._stamp:
-            tools = [
-                (config, raw)
-                for config, entry in entries
-                for raw in entry.tools
-                if config.lets_in(str(raw["name"])) and self._offers(config, raw)
-            ]
-            names = assign_names([(config.server_name, str(raw["name"])) for config, raw in tools])
-            self._offered = {
-                name: _offered(name, raw, config) for name, (config, raw) in zip(names, tools, strict=True)
-            }
-            self._stamp = stamp
-        return self._offered
+    def _now(self, kind: Kind) -> Offered:
+        """What the catalog knows of all servers."""
+        entries = self._entries()
+        stamp = [(config.server_name, entry.stamp(kind)) for config, entry in entries]
+        known = self._offered.get(kind)
+        if known is None or known[0] != stamp:
+            offered = Offered.of(kind, entries, self._names, self._offers)
+            self._offered[kind] = stamp, offered
+            if known is not None and known[1].digest != offered.digest:
+                self._changed.set()
+        return self._offered[kind][1]
 
-    def _asked_once(self, config: BaseServerConfig) -> anyio.Event:
-        """Ask a server for its tools, unless it is being asked; set when it answered or failed."""
-        answered = self._asked.get(config.server_name)
-        if answered is None:
-            answered = self._asked[config.server_name] = anyio.Event()
-            self._tasks.start_soon(self._ask, config, answered)
-        return answered
+    def _opened(self) -> None:
+        """A client makes use of a server: what that tells of itself from now on, the client is told."""
+        self.watch.begin()
 
-    async def _ask(self, config: BaseServerConfig, answered: anyio.Event) -> None:
-        started = anyio.current_time()
-        try:
-            async with self._manager.open_session(config) as session:
-                caller = caller_of(session)
-                await known_tools(caller, caller.deadline(None))
-                answered.set()
-        except JackfieldError:
-            return  # The log has it; the next listing asks again.
-        finally:
-            answered.set()
-            del self._asked[config.server_name]
-        if anyio.current_time() - started > LISTING_SECONDS:
-            await self._on_late()
+    def _learnt(self) -> None:
+        """The catalog learnt something: compare, once it is all there, what clients have."""
+        if not self._is_settling:
+            self._is_settling = True
+            self._tasks.start_soon(self._settle)
+
+    async def _settle(self) -> None:
+        await anyio.sleep(_SETTLE_SECONDS)
+        self._is_settling = False
+        self._changed.set()
+
+
+class ListingWatch:
+    """Which listings are not those any more that clients were given.
+
+    Args:
+        listings: The present ones.
+        changed: Set when they change.
+    """
+
+    def __init__(self, listings: Listings, changed: Changed) -> None:
+        self._listings = listings
+        self._changed = changed
+        self._given: dict[Kind, str] = {}
+        self._is_begun = False
+        self._due: dict[Kind, None] = {}
+
+    def given(self, kind: Kind) -> None:
+        """A client has the present listing of a kind; that of templates counts to resources."""
+        kind = "resources" if kind == "templates" else kind
+        digest = self._listings.digest(kind)
+        if self._given.setdefault(kind, digest) != digest:
+            # Another client has the one before.
+            self._given[kind], self._due[kind] = digest, None
+
+    def begin(self) -> None:
+        """A client is to be told of changes from now on, also of what it has not listed yet."""
+        self._is_begun = True
+        self._differ()
+
+    async def changes(self) -> list[Kind]:
+        """Wait until there are some; those, of which clients count as told then."""
+        await self._changed.until(self._differ)
+        due, self._due = list(self._due), {}
+        return due
+
+    def _differ(self) -> bool:
+        for kind in _TOLD if self._is_begun else list(self._given):
+            # What is about to be known is no change, and gets its names all at once.
+            if not self._listings.is_incomplete(kind):
+                self.given(kind)
+        return bool(self._due)
+
+
+def _cursor(kind: Kind, last: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([kind, last]).encode()).decode()
+
+
+def _read_cursor(kind: Kind, cursor: object) -> str | None:
+    """The name of the last entry before a page."""
+    try:
+        parts = as_list(json.loads(base64.urlsafe_b64decode(str(cursor).encode())))
+    except (ValueError, binascii.Error):
+        return None
+    return parts[1] if len(parts) == 2 and parts[0] == kind and isinstance(parts[1], str) else None

@@ -7,6 +7,7 @@ is about the client's own connection (the handshake, `ping`, the stream of `subs
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from mcp import MCPError
@@ -15,7 +16,9 @@ from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
 from ..adapters.model_schema import server_arguments
+from ..catalog.entry import Kind
 from ..errors import JackfieldError, RequestError
+from ..plain import as_table
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
@@ -70,6 +73,12 @@ class Relay:
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "prompts/list": partial(self._list, "prompts"),
+            "prompts/get": self._get_prompt,
+            "resources/list": partial(self._list, "resources"),
+            "resources/templates/list": partial(self._list, "templates"),
+            "resources/read": self._read_resource,
+            "completion/complete": self._complete,
             "logging/setLevel": self._set_level,
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
@@ -119,19 +128,54 @@ class Relay:
         if context.method == "initialize" and context.request is None:
             self._clients.of_session(context)
         if context.method in ("initialize", "server/discover") and isinstance(result, dict):
-            result["capabilities"] = {"tools": {"listChanged": self._own_tools is None}}
-            if self._own_tools is not None:
-                result["instructions"] = self._own_tools.instructions
+            result["capabilities"] = self._listings.capabilities()
+            own = self._own_tools
+            if instructions := self._listings.instructions() if own is None else own.instructions:
+                result["instructions"] = instructions
         return result
+
+    # Listings, and what they list besides tools
+
+    async def _list(self, kind: Kind, context: Context, params: dict[str, Any]) -> Answer:
+        self._seen(context)
+        return await self._listings.page(kind, params.get("cursor"))
+
+    async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
+        target = await self._listings.prompt(_text(params, "name"))
+        return await self._pass_on(context, target, {**params, "name": target.name})
+
+    async def _read_resource(self, context: Context, params: dict[str, Any]) -> Answer:
+        target = await self._listings.resource(_text(params, "uri"))
+        return await self._pass_on(context, target, {**params, "uri": target.name})
+
+    async def _complete(self, context: Context, params: dict[str, Any]) -> Answer:
+        reference = as_table(params.get("ref"))
+        if reference.get("type") == "ref/prompt":
+            target, key = await self._listings.prompt(_text(reference, "name")), "name"
+        else:
+            target, key = await self._listings.template(_text(reference, "uri")), "uri"
+        return await self._pass_on(context, target, {**params, "ref": {**reference, key: target.name}})
+
+    async def _pass_on(self, context: Context, target: Target, params: dict[str, Any]) -> Answer:
+        """Pass on a request that is no call of a tool."""
+        try:
+            async with self._clients.client(context) as (client, _):
+                return await self._guarded(RelayedCall(context, client, context.method, target, params))
+        except JackfieldError as error:
+            raise as_mcp_error(error) from None
+
+    def _seen(self, context: Context) -> None:
+        """A client that belongs to a session asked for a listing, and is told when that changes."""
+        if not is_sessionless(context):
+            self._clients.of_session(context)
 
     # Tools
 
     async def _list_tools(self, context: Context, params: dict[str, Any]) -> Answer:
-        if not is_modern(context.protocol_version) or context.request is None:
-            self._clients.of_session(context)
-        if self._own_tools is not None:
-            return {"tools": self._own_tools.listed(context)}
-        return {"tools": await self._listings.tools()}
+        if self._own_tools is None:
+            return await self._list("tools", context, params)
+        self._seen(context)
+        return {"tools": self._own_tools.listed(context)}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:
         name = _text(params, "name")
@@ -161,7 +205,9 @@ class Relay:
         return result
 
     async def _relayed_call(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
-        call = RelayedCall(context, client, "tools/call", target, params)
+        return await self._guarded(RelayedCall(context, client, "tools/call", target, params))
+
+    async def _guarded(self, call: RelayedCall) -> Answer:
         if self._guard is None:
             return await self._relayed(call)
         return await self._guard.call(call, self._relayed)

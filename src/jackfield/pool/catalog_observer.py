@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.entry import KINDS, Kind
 from ..catalog.store import Catalog
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
-from ..events import CatalogChanged, EventHub, ListingRecorded
+from ..events import CatalogChanged, EventHub
 from ..plain import as_table
 
 if TYPE_CHECKING:
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from ..transport.connection import Connection
 
 _FRESH_SECONDS = 60.0
+
+
+class CatalogWatcher(Protocol):
+    """Told of what the catalog learns, where it is learnt; must not block."""
+
+    def opened(self, owner: SessionOwner) -> None:
+        """A session is open."""
+        ...
+
+    def recorded(self, server_name: str) -> None:
+        """A server listed what it offers, and the catalog has it."""
+        ...
 
 
 class CatalogObserver:
@@ -32,6 +44,8 @@ class CatalogObserver:
     def __init__(self, catalog: Catalog, events: EventHub) -> None:
         self._catalog = catalog
         self._events = events
+        self.watchers: list[CatalogWatcher] = []
+        """Told of what the catalog learns, in the order in which they came."""
         self._recorded: dict[tuple[str, Kind], tuple[Sequence[object], float]] = {}
 
     def known_version(self, owner: SessionOwner) -> str:
@@ -41,6 +55,8 @@ class CatalogObserver:
 
     def negotiated(self, owner: SessionOwner) -> None:
         """Store a server's era if it was unknown; otherwise its listing does."""
+        for watcher in list(self.watchers):
+            watcher.opened(owner)
         if owner.connection is None:
             return
         if owner.connection.is_era_of_client:
@@ -79,7 +95,7 @@ class CatalogObserver:
                     changed=list(diff.changed),
                 )
             )
-        self._events.emit(ListingRecorded(**owner.reporter.about, kind="tools"))
+        self._tell_recorded(config)
 
     def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
         """Record a listing of prompts, resources or templates, unless the same was recorded a moment ago."""
@@ -94,7 +110,11 @@ class CatalogObserver:
             ttl_ms=listing.ttl_ms,
             cache_scope=listing.cache_scope,
         )
-        self._events.emit(ListingRecorded(**owner.reporter.about, kind=kind))
+        self._tell_recorded(config)
+
+    def _tell_recorded(self, config: BaseServerConfig) -> None:
+        for watcher in list(self.watchers):
+            watcher.recorded(config.server_name)
 
     def _is_recorded(self, config: BaseServerConfig, kind: Kind, entries: Sequence[object]) -> bool:
         """Whether these entries were recorded a moment ago, and still count; else they are about to be."""

@@ -99,7 +99,8 @@ class SessionManager(Live):
         self._events = EventHub(on_event)
         self._totals = Totals()
         self.catalog: Catalog = catalog or Catalog()
-        self._observer = CatalogObserver(self.catalog, self._events)
+        self.observer: CatalogObserver = CatalogObserver(self.catalog, self._events)
+        """Keeps the catalog up to date."""
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._users: WeakSet[SessionUser] = WeakSet()
@@ -479,5 +480,5 @@ class SessionManager(Live):
             keeps_idle=keeps_idle,
             events=self._events,
             totals=self._totals,
-            observer=self._observer,
+            observer=self.observer,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.types import METHOD_NOT_FOUND
 
-from ..catalog.entry import KINDS, Kind
+from ..catalog.entry import CAPABILITIES, KINDS, Kind
 from ..errors import RequestError
 from ..plain import as_table
 from .listing import RawListing, ToolListing
@@ -29,12 +29,6 @@ _FETCHES: Mapping[Kind, Callable[[Client, str | None], Awaitable[Any]]] = {
     "prompts": lambda client, cursor: client.list_prompts(cursor=cursor),
     "resources": lambda client, cursor: client.list_resources(cursor=cursor),
     "templates": lambda client, cursor: client.list_resource_templates(cursor=cursor),
-}
-_CAPABILITIES: Mapping[Kind, str] = {
-    "tools": "tools",
-    "prompts": "prompts",
-    "resources": "resources",
-    "templates": "resources",
 }
 
 
@@ -82,7 +76,7 @@ async def list_for_catalog(caller: Caller, deadline: Deadline, kinds: Collection
         try:
             if kind == "tools":
                 continue
-            if _CAPABILITIES[kind] in declared:
+            if CAPABILITIES[kind] in declared:
                 await listed_pages(caller, kind, deadline)
             else:
                 owner.observer.offers(owner, kind, RawListing())
