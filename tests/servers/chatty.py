@@ -99,6 +99,7 @@ class Session:
         self.level: str | None = None
         self.subscribed: set[str] = set()
         self.context: Context = None
+        self.said: Params = {}
         self.runs: Counter[str] = Counter()
 
 
@@ -127,6 +128,9 @@ class Chatty:
 
     async def __call__(self, ctx: Context, call_next: Any) -> Any:
         is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        if ctx.method == "initialize":
+            # Over HTTP there is no session yet.
+            self._session(ctx).said = ctx.params or {}
         if ctx.method in ("initialize", "server/discover"):
             return {**await call_next(ctx), "capabilities": CAPABILITIES}
         if ctx.request_id is None:
@@ -311,6 +315,8 @@ class Chatty:
     def _capabilities(self, ctx: Context) -> Any:
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return ((ctx.params or {}).get("_meta") or {}).get(CLIENT_CAPABILITIES_META_KEY)
+        if (said := self._session(ctx).said) and ctx.request is None:
+            return said["capabilities"]
         return ctx.session.client_capabilities.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
     async def _say(self, ctx: Context, session: Session, level: str, words: str) -> None:

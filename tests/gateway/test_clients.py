@@ -1,0 +1,80 @@
+"""What servers see of a client, and which sessions with them clients have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.conftest import Scripted
+from tests.gateway.in_process import gateway_of
+from tests.relayed import Chatty, Client, call, opened
+
+from jackfield import StdioConfig
+
+ODD = {"sampling": {"own": 1}, "own": {"a": None}, "elicitation": {}}
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_capabilities_reach_a_server_as_they_came(era: str, chatty: Chatty, tmp_path: Path) -> None:
+    line = "stdio handshake" if era == "handshake" else "http modern"
+    async with gateway_of(tmp_path, [chatty(line)]) as here:
+        for capabilities in (ODD, {}):
+            client = Client()
+            client.capabilities = capabilities
+            async with opened(here.config(era), client) as session:
+                await session.list_tools()
+                assert await call(session, "capabilities") == capabilities
+
+
+def connections(scripted: Scripted) -> int:
+    """How many were opened to a server of the newer protocol."""
+    return scripted.asked.count("server/discover")
+
+
+async def test_clients_without_sessions_share_a_connection_to_a_server_without_any(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    server = scripted({"tools/call": "params"}, line="http modern")
+    async with gateway_of(tmp_path, [server], with_users=True) as here:
+        ann, bob = [here.config("modern", user=user) for user in ("ann", "bob")]
+        async with opened(ann, Client()) as one, opened(ann, Client()) as other, opened(bob, Client()) as of_bob:
+            await one.list_tools()
+            await call(one, "work")
+            before = connections(scripted)
+            for _ in range(3):
+                await call(one, "work")
+                await call(other, "work")
+            assert connections(scripted) == before
+            # Users do not share, nor do requests whose log messages would have to be told apart.
+            await call(of_bob, "work")
+            await call(of_bob, "work")
+            assert connections(scripted) == before + 1
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_process_is_shared_only_if_it_is_to_be_kept(is_kept: bool, scripted: Scripted, tmp_path: Path) -> None:
+    server = scripted({"tools/call": "params"}, line="stdio modern")
+    assert isinstance(server, StdioConfig)
+    settings = server.session.model_copy(update={"idle_timeout": None if is_kept else 300.0})
+    async with gateway_of(tmp_path, [server.model_copy(update={"session": settings})]) as here:
+        async with opened(here.config("modern"), Client()) as session:
+            await session.list_tools()
+            await call(session, "work")
+            before = connections(scripted)
+            for _ in range(2):
+                await call(session, "work")
+            assert connections(scripted) - before == (0 if is_kept else 2)
+
+
+async def test_a_shared_connection_that_is_lost_is_no_loss_of_state(scripted: Scripted, tmp_path: Path) -> None:
+    server = scripted({"tools/call": [{"content": []}, "exit", {"content": []}]}, line="stdio modern")
+    settings = server.session.model_copy(update={"idle_timeout": None})
+    async with gateway_of(tmp_path, [server.model_copy(update={"session": settings})]) as here:
+        async with opened(here.config("modern"), Client()) as session:
+            await session.list_tools()
+            first = await session.call_tool("work")
+            lost = await session.call_tool("work")
+            after = await session.call_tool("work")
+    assert (first.is_error, lost.is_error, after.is_error) == (False, True, False)
+    assert "lost" in lost.text
+    assert "Note:" not in after.text
