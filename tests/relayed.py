@@ -50,7 +50,8 @@ def chatty(tmp_path: Path, listening: Callable[..., Listening]) -> Chatty:
     def make(line: str, name: str = "chatty", **more: Any) -> StdioConfig | HttpConfig:
         transport, era = line.split()
         options = [transport, "--log", str(tmp_path / "log")]
-        protocol = "handshake" if era == "handshake" else "auto"
+        # One that speaks both would be spoken to in the era of the client.
+        protocol = "handshake" if era == "handshake" else "2026-07-28"
         if transport == "http":
             return listening("chatty.py", *options).http(name, protocol=protocol, **more)
         return StdioConfig(

@@ -138,7 +138,7 @@ async def test_more_questions_than_the_limit_are_refused(pushy: Pushy) -> None:
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 async def test_a_server_of_both_protocols_is_spoken_to_in_that_of_the_client(chatty: Chatty, transport: str) -> None:
-    client, config = Client(), chatty(f"{transport} modern")
+    client, config = Client(), chatty(f"{transport} modern").model_copy(update={"protocol": "auto"})
     client.protocol_version = "2025-11-25"
     for _ in range(2):
         async with opened(config, client) as session:
