@@ -128,6 +128,15 @@ def test_a_cancelled_call_ends_at_the_server_and_is_not_answered(wire: Wire, tmp
     assert wire.call("echo", 4, text="next")["id"] == 4
 
 
+def test_a_call_that_is_cancelled_at_once_is_not_answered(wire: Wire) -> None:
+    wire.open()
+    assert wire.process.stdin
+    call = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "a"}}}
+    end = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}
+    wire.process.stdin.write(json.dumps(call).encode() + b"\n" + json.dumps(end).encode() + b"\n")
+    assert wire.call("echo", 4, text="next")["id"] == 4
+
+
 def test_progress_comes_in_order_before_the_result(wire: Wire) -> None:
     wire.open()
     params = {"name": "steps", "arguments": {"count": 20}, "_meta": {"progressToken": "p"}}

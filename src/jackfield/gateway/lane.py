@@ -7,14 +7,15 @@ requests that are not plainly well-formed. Only when it has accepted the client 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR
@@ -34,22 +35,33 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class Lane:
-    """The requests of one client over stdio that are answered beneath the SDK.
+    """The requests of one client over stdio that are answered beneath the SDK. Enter it while the client is there.
 
     Args:
         relay: Answers them.
         output: Takes the answers.
-        tasks: In which they are answered.
     """
 
-    def __init__(self, relay: Relay, output: Output, tasks: TaskGroup) -> None:
+    def __init__(self, relay: Relay, output: Output) -> None:
         self._relay = relay
         self._output = output
-        self._tasks = tasks
+        # That of anyio costs a short call a good part more.
+        self._tasks = asyncio.TaskGroup()
         self._running: dict[str, _Running] = {}
         self._accepted: _Accepted | None = None
         # The SDK's server makes spans; a program that wants them gets them.
         self._is_traced = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+    async def __aenter__(self) -> Lane:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for running in list(self._running.values()):
+            running.scope.cancel()
+        await self._tasks.__aexit__(exc_type, exc, traceback)
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Notice, in the SDK's server, whom it has accepted."""
@@ -91,7 +103,9 @@ class Lane:
             params=given,
             request_id=request_id,
         )
-        self._tasks.start_soon(self._answer, context)
+        # Clients may cancel by the number as text, and at once.
+        running = self._running[str(request_id)] = _Running()
+        self._tasks.create_task(self._answer(context, running))
         return True
 
     def _cancelled(self, request_id: object) -> bool:
@@ -102,17 +116,13 @@ class Lane:
         running.scope.cancel()
         return True
 
-    async def _answer(self, context: Context) -> None:
-        running = _Running()
-        # Clients may cancel by the number as text.
-        key = str(context.request_id)
-        self._running[key] = running
+    async def _answer(self, context: Context, running: _Running) -> None:
         answer: dict[str, Any] = {"error": {"code": CONNECTION_CLOSED, "message": "Connection closed"}}
         try:
             with running.scope:
                 answer = await self._outcome(context)
         finally:
-            if self._running.get(key) is running:
+            if self._running.get(key := str(context.request_id)) is running:
                 del self._running[key]
             # Nobody waits for one that was cancelled.
             if not running.is_cancelled:

@@ -7,6 +7,8 @@ import os
 import anyio
 import anyio.lowlevel
 
+from ..transport.stdio import PipeReader
+
 _READ_BYTES = 65536
 
 
@@ -39,7 +41,7 @@ class DescriptorLines:
         del self._buffer[: end + 1]
         return line
 
-    async def _read(self) -> bytes:
+    async def _read(self) -> bytes | bytearray:
         while True:
             try:
                 await anyio.wait_readable(self._descriptor)
@@ -49,3 +51,28 @@ class DescriptorLines:
                 return os.read(self._descriptor, _READ_BYTES)
             except BlockingIOError:
                 continue  # A terminal, whose line was taken away again.
+
+
+class WatchedLines(DescriptorLines):
+    """The same for who reads all there is to the end: the descriptor is watched all the time.
+
+    Args:
+        descriptor: A pipe, a terminal, or a file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._pipe: PipeReader | None = PipeReader(descriptor)
+
+    async def _read(self) -> bytes | bytearray:
+        if self._pipe is not None:
+            try:
+                return await self._pipe.read()
+            except PermissionError:
+                self._pipe = None  # A file, which cannot be watched.
+        return await super()._read()
+
+    def close(self) -> None:
+        """Read no more; the descriptor stays open."""
+        if self._pipe is not None:
+            self._pipe.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -18,7 +18,7 @@ from mcp.server.stdio import stdio_server
 
 from .gateway import Gateway
 from .lane import Lane
-from .lines import DescriptorLines
+from .lines import WatchedLines
 from .output import Output
 from .signals import until_signalled
 
@@ -31,18 +31,18 @@ async def serve_stdio(gateway: Gateway) -> int | None:
 
     async def serve() -> None:
         with _wire() as (read_fd, write_fd):
-            output = Output(write_fd)
-            server = gateway.server
+            output, lines, server = Output(write_fd), WatchedLines(read_fd), gateway.server
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(output.run)
-                lane = Lane(gateway.relay, output, tasks)
-                server.middleware.insert(0, lane.middleware)
-                # The SDK asks no more of them than iterating over lines, and writing.
-                lines = cast("AsyncFile[str]", _LinesForTheSdk(DescriptorLines(read_fd), lane))
-                async with stdio_server(lines, cast("AsyncFile[str]", output)) as (reader, writer):
-                    await server.run(reader, writer, server.create_initialization_options())
+                async with Lane(gateway.relay, output) as lane:
+                    server.middleware.insert(0, lane.middleware)
+                    # The SDK asks no more of them than iterating over lines, and writing.
+                    stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, lane))
+                    with closing(lines):
+                        async with stdio_server(stdin, cast("AsyncFile[str]", output)) as (reader, writer):
+                            await server.run(reader, writer, server.create_initialization_options())
+                await output.finish()
                 tasks.cancel_scope.cancel()
-            await output.finish()
 
     return await until_signalled(serve)
 
@@ -82,7 +82,7 @@ class _LinesForTheSdk:
         lane: Takes some.
     """
 
-    def __init__(self, lines: DescriptorLines, lane: Lane) -> None:
+    def __init__(self, lines: WatchedLines, lane: Lane) -> None:
         self._lines = lines
         self._lane = lane
 
