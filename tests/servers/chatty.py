@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 from collections import Counter
@@ -24,7 +25,11 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 from mcp.shared.message import ServerMessageMetadata
-from mcp.types import CLIENT_CAPABILITIES_META_KEY, INVALID_PARAMS, LOG_LEVEL_META_KEY
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    INVALID_PARAMS,
+    LOG_LEVEL_META_KEY,
+)
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}}
@@ -247,7 +252,9 @@ class Chatty:
             self._log("gave up")
             return text("nobody answered")
         answers: list[Any] = []
-        state = json.loads((ctx.params or {}).get("requestState") or "[]")
+        process_id, state = json.loads((ctx.params or {}).get("requestState") or f"[{os.getpid()}, []]")
+        if process_id != os.getpid():
+            raise MCPError(INVALID_PARAMS, "A state of another process")
         for number, kind in enumerate(given["kinds"]):
             if number < len(state):
                 answers.append(state[number])
@@ -302,7 +309,11 @@ class Chatty:
         if responses is not None and is_first:
             return responses["q"]
         requests = {"q": {"method": method, "params": params}}
-        return {"resultType": "input_required", "inputRequests": requests, "requestState": json.dumps(list(state))}
+        return {
+            "resultType": "input_required",
+            "inputRequests": requests,
+            "requestState": json.dumps([os.getpid(), list(state)]),
+        }
 
     async def _tell(self, ctx: Context, method: str, params: Params, *, related: bool = True) -> None:
         await ctx.session.send_notification(cast("Any", Message(method, params)), ctx.request_id if related else None)

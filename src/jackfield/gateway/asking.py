@@ -123,6 +123,8 @@ async def ask(
     params: Mapping[str, Any] | None,
     related: UnderWay | None = None,
     report: ReportProgress | None = None,
+    *,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """Ask a client.
 
@@ -132,6 +134,7 @@ async def ask(
         params: Of the request.
         related: The client's request that it is about.
         report: Takes the client's progress.
+        key: What a server of the newer protocol calls it.
 
     Raises:
         MCPError: The client answered with an error, not in time, or cannot be asked; the text says which.
@@ -152,7 +155,7 @@ async def ask(
             text = f"{method} was not passed on: a client of 2026-07-28 can be asked only within its own requests."
             raise MCPError(INVALID_REQUEST, text)
         parked = related.parked
-        asking = lambda: parked.ask(method, params)  # noqa: E731
+        asking = lambda: parked.ask(method, params, key)  # noqa: E731
     with anyio.move_on_after(ASK_SECONDS):
         return await asking()
     raise MCPError(REQUEST_TIMEOUT, f"The client did not answer {method} within {ASK_SECONDS:g} s.")
@@ -180,7 +183,9 @@ def _missing(capabilities: Mapping[str, Any], method: str, params: Mapping[str, 
 async def with_input(
     client: Client, related: UnderWay, result: Answer, again: Callable[[Answer], Awaitable[Answer]]
 ) -> Answer:
-    """The result of a request for a client of the older protocol, which is asked for what a newer server wants first.
+    """The result of a request whose server wants input first, for which the client is asked meanwhile.
+
+    That is so for clients of the older protocol, and for a server whose process no other request would find again.
 
     Args:
         client: The client.
@@ -217,7 +222,8 @@ async def _answers(client: Client, related: UnderWay, requests: Mapping[str, Any
 
     async def answer(key: str, request: Mapping[str, Any]) -> None:
         try:
-            answers[key] = await ask(client, str(request.get("method")), request.get("params"), related)
+            method, params = str(request.get("method")), request.get("params")
+            answers[key] = await ask(client, method, params, related, key=key)
         except MCPError as refusal:
             refusals.append(refusal)
             tasks.cancel_scope.cancel()

@@ -94,14 +94,21 @@ class ParkedCall:
                 self._outcome = invalid_state()
             self._changed.set()
 
-    async def ask(self, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def ask(self, method: str, params: Mapping[str, Any] | None, key: str | None = None) -> dict[str, Any]:
         """Ask the client, with its next answer.
+
+        Args:
+            method: Of the request.
+            params: Of the request.
+            key: What the server calls it.
 
         Raises:
             MCPError: It cannot be asked.
         """
-        self._numbers += 1
-        key, question = f"q{self._numbers}", _Question(method, params)
+        question = _Question(method, params)
+        while key is None or key in self._questions:
+            self._numbers += 1
+            key = f"q{self._numbers}"
         self._questions[key] = question
         self._changed.set()
         try:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..config.servers import HttpConfig
 from ..plain import as_list, as_table
 from ..session.deadlines import Deadline
 from ..session.relay import OnProgress, relay
 from ..session.results import state_note
-from ..session.session import caller_of
+from ..session.session import Session, caller_of
 from .asking import with_input
 from .calls import RelayedCall
+from .client import Client
 from .clients import Clients
 from .eras import is_modern, named_params
 from .messages import Answer, Context, server_notification
@@ -72,12 +74,17 @@ class Passing:
                     await ask_for_log(client, session, config, context)
                 try:
                     result = await passed({})
-                    if not is_modern(client.protocol_version):
+                    if not is_modern(client.protocol_version) or _ends_with(session, client):
                         result = await with_input(client, under_way, result, passed)
                 finally:
                     await client.notices.sent()
         result = given_result(config.server_name, call.method, result)
         return _with_state_note(result, config.server_name) if state_lost and client.has_session else result
+
+
+def _ends_with(session: Session, client: Client) -> bool:
+    """Whether a process ends with the very request, and with it what its server knows of a `requestState`."""
+    return not client.has_session and session.key == client.key and not isinstance(session.config, HttpConfig)
 
 
 def _progress_of(under_way: UnderWay) -> OnProgress | None:
