@@ -29,6 +29,7 @@ NOT_RUN = {
     "pip install ": "takes packages from the network; test_extras looks whether they are declared",
     "python3 -m venv ": "builds an environment",
     "uvicorn ": "runs until it is stopped; test_serving.py starts the same applications",
+    "jackfield serve --http ": "runs until it is stopped; tests/gateway/test_bridge.py starts the same",
     "jackfield serving migrate ": "needs a database; test_serving.py has one",
     "npm install ": "takes a package from the network; `make third-party` installs the same",
 }

@@ -217,19 +217,23 @@ class ByHand:
 
     async def call(self, name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Call a tool; returns the result, or the error."""
+        return await self.request("tools/call", {"name": name, "arguments": arguments, **more}, **{"mcp-name": name})
+
+    async def request(self, method: str, given: Mapping[str, Any], **more_headers: str) -> dict[str, Any]:
+        """Make a request; returns the result, or the error."""
         meta = {
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
             "io.modelcontextprotocol/clientInfo": {"name": "by hand", "version": "1"},
         }
-        params = {"name": name, "arguments": arguments, "_meta": meta, **more}
+        params = {"_meta": meta, **given}
         headers = {
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": MODERN,
-            "mcp-method": "tools/call",
-            "mcp-name": name,
+            "mcp-method": method,
+            **more_headers,
         }
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         async with httpx2.AsyncClient(timeout=30) as http:
             text = (await http.post(self.url, json=message, headers=headers)).text
         lines = [text] if text.startswith("{") else [line[5:] for line in text.splitlines() if line.startswith("data:")]
@@ -295,6 +299,27 @@ async def test_a_server_asks_as_well_after_the_approval(serving: Start, scripted
     done = await by_hand.call("remove", {"id": 1}, **yes(asked))
     assert done["params"]["requestState"] == "of the server"
     assert done["params"]["inputResponses"] == {"own": {"action": "accept"}}
+
+
+@pytest.mark.parametrize("options", [["--exclude", "remove"], ["--read-only"], ["--ask", "destructive"]])
+async def test_what_nobody_knows_does_not_get_around_a_rule(
+    options: list[str], serving: Start, scripted: Scripted, jackfield: Command, tmp_path: Path
+) -> None:
+    """A method of an extension may do anything; without rules it is passed on, and has its line in the audit."""
+    config = scripted({"tools/list": {"tools": TOOLS}, "vendor/remove": "params"})
+    assert isinstance(config, StdioConfig)
+    jackfield.configure_user(
+        notes={"command": config.command, "args": config.args, "env": dict(config.environment_values())}
+    )
+    audit = tmp_path / "audit.jsonl"
+    answer = await ByHand(serving("--audit", str(audit)).url).request("vendor/remove", {"id": 1, "token": "s3cret"})
+    assert answer["params"]["id"] == 1
+    [line] = lines(audit)
+    assert (line["method"], line["server"], line["outcome"]) == ("vendor/remove", "notes", "ok")
+    assert line["arguments"] == {"id": 1, "token": "**********"}
+    answer = await ByHand(serving(*options).url).request("vendor/remove", {"id": 1})
+    assert answer["code"] == -32601
+    assert scripted.asked.count("vendor/remove") == 1
 
 
 # The audit

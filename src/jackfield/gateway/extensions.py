@@ -75,9 +75,12 @@ class Extensions:
 
     async def tell(self, client: Client, method: str, params: Mapping[str, Any] | None) -> None:
         """Pass a client's notification on to the servers that it has sessions with and that may know it."""
-        may_know = servers_for(method.removeprefix("notifications/"), self._configs, self._all_said())
+        may_know = self._may_know(method.removeprefix("notifications/"))
         open_to = self._clients.open_to(client)
         await tell(self._clients, client, method, params, [config for config in may_know if config in open_to])
+
+    def _may_know(self, method: str) -> list[BaseServerConfig]:
+        return servers_for(method, self._configs, self._all_said()) if self._policy.is_open else []
 
     async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
         return await self._passing.request(RelayedCall(context, client, context.method, target, params))
@@ -112,13 +115,8 @@ class Extensions:
 
     async def _first_answer(self, context: Context, client: Client, params: dict[str, Any]) -> Answer:
         """The answer of the first server that knows the method."""
-        said = self._all_said()
         unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
-        if self._policy.offers_all and not self._policy.asks:
-            configs = servers_for(context.method, self._configs, said)
-        else:
-            configs = []
-        for config in configs:
+        for config in self._may_know(context.method):
             call = RelayedCall(context, client, context.method, Target(config, "", {}), params)
             try:
                 if self._guard is not None:

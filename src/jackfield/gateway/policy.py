@@ -102,6 +102,11 @@ class Policy:
         return not (self._read_only or self._include or self._exclude)
 
     @property
+    def is_open(self) -> bool:
+        """Whether there are no rules at all, so that even what nobody knows may pass."""
+        return self.offers_all and not self.asks
+
+    @property
     def asks(self) -> bool:
         """Whether there are calls that need approval."""
         return bool(self._asks_destructive or self._ask)
