@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from tests.conftest import Scripted
+from tests.session.watched import scripted as told_to_say
 
 from jackfield import (
     Catalog,
@@ -15,7 +18,7 @@ from jackfield import (
     ServerLimitError,
     SessionConfig,
 )
-from jackfield.catalog.entry import KINDS, CatalogEntry
+from jackfield.catalog.entry import KINDS, CatalogEntry, Kind
 from jackfield.session.offers import list_for_catalog
 from jackfield.session.session import caller_of
 
@@ -162,3 +165,54 @@ async def test_a_refresh_of_the_catalog_learns_all(scripted: Scripted, tmp_path:
     entry = catalog.entry(config)
     assert entry is not None
     assert [entry.listing(kind) is not None for kind in KINDS] == [True] * 4
+
+
+CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "tools": ("tools/list", "tools", TOOL),
+    "prompts": ("prompts/list", "prompts", PROMPT),
+    "resources": ("resources/list", "resources", RESOURCE),
+    "templates": ("resources/templates/list", "resourceTemplates", TEMPLATE),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+async def test_a_change_that_is_announced_is_learnt(kind: Kind, tmp_path: Path) -> None:
+    """While a session is open; what was never listed is not listed for it."""
+    method, key, added = CHANGES[kind]
+    told = "resources" if kind == "templates" else kind
+    work = {"name": "call", "inputSchema": {"type": "object"}}
+    says: dict[str, Any] = {
+        "initialize": [{"result": introduced("stdio", DECLARED)["initialize"]}],
+        "tools/list": [{"result": {"tools": [work]}}],
+        "prompts/list": [{"result": {"prompts": []}}],
+        "resources/list": [{"result": {"resources": []}}],
+        "resources/templates/list": [{"result": {"resourceTemplates": []}}],
+        "tools/call": [
+            {"first": [{"method": f"notifications/{told}/list_changed"}], "result": {"content": []}},
+        ],
+    }
+    before = says[method][0]["result"][key]
+    says[method] = [says[method][0], {"result": {key: [*before, added]}}]
+    (tmp_path / "program").symlink_to(sys.executable)
+    config, catalog = told_to_say(tmp_path, says), Catalog(tmp_path / "catalog")
+
+    def known() -> list[Any]:
+        entry = catalog.entry(config)
+        found = entry.listing(kind) if entry is not None else None
+        return list(found.entries) if found is not None else []
+
+    def asked() -> list[str]:
+        return (tmp_path / "asked").read_text().split()
+
+    async with MCPClientSessionManager(catalog=catalog) as manager, manager.open_session(config) as session:
+        caller = caller_of(session)
+        if kind != "tools":
+            await session.call_tool("call")
+            assert method not in asked(), "nobody wants to know"
+        await list_for_catalog(caller, caller.deadline(None))
+        assert known() == before
+        await session.call_tool("call")
+        with anyio.fail_after(10):
+            while known() != [*before, added]:
+                await anyio.sleep(0.01)
+    assert asked().count(method) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Watched:
         """As `SessionObserver` has it."""
         self.on_failed()
 
-    async def tools_changed(self, owner: SessionOwner) -> None:
+    async def listings_changed(self, owner: SessionOwner, kinds: Collection[str]) -> None:
         """As `SessionObserver` has it."""
         await self.on_change()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.entry import KINDS, Kind
@@ -136,17 +136,24 @@ class CatalogObserver:
             self._catalog.record_version(owner.config, "")
         self._catalog.record_failure(owner.config, error)
 
-    async def tools_changed(self, owner: SessionOwner) -> None:
-        """List the tools again while the session is open."""
+    async def listings_changed(self, owner: SessionOwner, kinds: Collection[Kind]) -> None:
+        """List again what changed while the session is open: tools, and what was listed before."""
         from ..session.calling import Caller
-        from ..session.server_tools import known_tools
+        from ..session.offers import list_for_catalog
 
-        self._catalog.mark_outdated(owner.config)
+        entry = self._catalog.entry(owner.config)
+        due: list[Kind] = []
+        for kind in KINDS:
+            is_listed = kind == "tools" or (entry is not None and entry.listing(kind) is not None)
+            if is_listed and ("resources" if kind == "templates" else kind) in kinds:
+                due.append(kind)
+        for kind in due:
+            self._catalog.mark_outdated(owner.config, kind)
         try:
             caller = Caller(owner)
-            await known_tools(caller, caller.deadline(None))
+            await list_for_catalog(caller, caller.deadline(None), due)
         except JackfieldError as error:
-            owner.log.debug("Its tools could not be listed again: %s", error.message)
+            owner.log.debug("What changed could not be listed again: %s", error.message)
 
 
 def _capabilities(connection: Connection) -> Mapping[str, Any]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import anyio
+
+from ..catalog.entry import Kind
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.types import LoggingLevel
 
     from ..transport.report import ConnectionReport
+
+_CHANGES: Mapping[str, Kind] = {
+    "notifications/tools/list_changed": "tools",
+    "notifications/prompts/list_changed": "prompts",
+    "notifications/resources/list_changed": "resources",
+    "ToolsListChanged": "tools",
+    "PromptsListChanged": "prompts",
+    "ResourcesListChanged": "resources",
+}
+"""By the method of a notification, or by what the SDK calls an event of a stream."""
 
 
 def is_modern(client: Client) -> bool:
@@ -45,14 +57,20 @@ async def ask_for_log(client: Client, level: LoggingLevel | None) -> None:
         await set_logging_level(client, level)
 
 
-async def watch_tools(
+def changed_kind(message: object) -> Kind | None:
+    """What a server says has changed, by a notification or on a stream of changes; `None` for any other message."""
+    method = getattr(message, "method", "") or type(message).__name__
+    return _CHANGES.get(method)
+
+
+async def watch_listings(
     client: Client,
     report: ConnectionReport,
-    on_change: Callable[[], None],
+    on_change: Callable[[Kind], None],
     on_renewed: Callable[[bool], None],
     was_used: Callable[[], bool],
 ) -> None:
-    """Listen for changes of the tools, as long as the connection lives: since 2026-07-28 they are told only to who
+    """Listen for changes of listings, as long as the connection lives: since 2026-07-28 they are told only to who
     listens. Returns immediately if there is nothing to listen to.
 
     Args:
@@ -65,20 +83,26 @@ async def watch_tools(
     from mcp import MCPError
     from mcp.client.subscriptions import SubscriptionLost
 
-    tools = client.server_capabilities.tools
-    if not is_modern(client) or not (tools and tools.list_changed):
+    declared = client.server_capabilities
+    tools, prompts, resources = (
+        bool(one and one.list_changed) for one in (declared.tools, declared.prompts, declared.resources)
+    )
+    if not is_modern(client) or not (tools or prompts or resources):
         return
     attempt = 0
     while True:
         try:
-            async with client.listen(tools_list_changed=True) as changes:
+            async with client.listen(
+                tools_list_changed=tools, prompts_list_changed=prompts, resources_list_changed=resources
+            ) as changes:
                 if attempt:
                     on_renewed(False)
-                elif was_used():
-                    on_change()
+                elif tools and was_used():
+                    on_change("tools")
                 attempt = 1
-                async for _ in changes:
-                    on_change()
+                async for change in changes:
+                    if (kind := changed_kind(change)) is not None:
+                        on_change(kind)
         except SubscriptionLost as error:
             report.log.debug("The stream of changes ended: %s", error)
         except (MCPError, TimeoutError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from .calling import Caller
     from .deadlines import Deadline
+
+# Tools that were listed so shortly ago in the same session are not listed again.
+_FRESH_SECONDS = 1.0
 
 METHODS: Mapping[Kind, str] = {
     "tools": "tools/list",
@@ -86,7 +90,9 @@ async def list_for_catalog(caller: Caller, deadline: Deadline, kinds: Collection
 
 async def _list_tools(caller: Caller, deadline: Deadline) -> None:
     owner = caller.owner
-    _, refused = await known_tools(caller, deadline, outdated=owner.listing)
+    known = owner.listing
+    is_fresh = known is not None and time.monotonic() - known.fetched_at < _FRESH_SECONDS
+    _, refused = await known_tools(caller, deadline, outdated=None if is_fresh else known)
     if refused is None:
         return
     if not has_none(owner, refused):

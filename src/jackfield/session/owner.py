@@ -22,17 +22,19 @@ from ..logs import SessionLog
 from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
 from .deadlines import IdleClock
+from .eras import changed_kind
 from .failures import loss, terminated
 from .home import Home
 from .lifecycle import Cause, Lifecycle, State
 from .recovery import CircuitBreaker, News
 from .rivals import Rivals
-from .task import SessionObserver, SessionTask, ToolChanges, is_alive
+from .task import ListingChanges, SessionObserver, SessionTask, is_alive
 from .telemetry import SessionInfo, SessionReporter, Totals, shortened
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from ..catalog.entry import Kind
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
     from .listing import SharedListing, ToolListing
@@ -112,7 +114,7 @@ class SessionOwner:
         """For what the session does for several of its callers; `None` before it begins and once it has ended."""
         self.tool_changes: int = 0
         """How often the server said that its tools changed: a listing begun before that is out of date."""
-        self.changed_tools: ToolChanges = ToolChanges()
+        self.changed_listings: ListingChanges = ListingChanges()
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
         self.open_seconds: float = 0.0
@@ -371,11 +373,12 @@ class SessionOwner:
         self.end_listeners()
         self.reporter.lost(error, self.generation)
 
-    def tools_changed(self) -> None:
-        """The server announced a change of its tools."""
-        self._forget_listing()
-        self.changed_tools.note()
-        self.reporter.tools_changed()
+    def listing_changed(self, kind: Kind) -> None:
+        """The server announced a change of what it lists."""
+        self.changed_listings.note(kind)
+        if kind == "tools":
+            self._forget_listing()
+            self.reporter.tools_changed()
 
     def stream_renewed(self, resumed: bool) -> None:
         """A stream of the connection broke and was opened again."""
@@ -398,10 +401,8 @@ class SessionOwner:
 
     async def on_notification(self, message: Any) -> None:
         """Handle a notification of the server."""
-        from mcp.types import ToolListChangedNotification
-
-        if isinstance(message, ToolListChangedNotification):
-            self.tools_changed()
+        if (kind := changed_kind(message)) is not None:
+            self.listing_changed(kind)
         for listener in list(self.listeners):
             listener(message)
         if self.callbacks.notification is not None:

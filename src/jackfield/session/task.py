@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -18,7 +19,7 @@ from ..config.servers import HttpConfig
 from ..errors import AuthenticationError, JackfieldError, SessionConflictError, SessionTerminatedError
 from ..loops import Changed, spawn
 from .callbacks import client_options, wanted_log_level
-from .eras import ask_for_log, ping, watch_tools
+from .eras import ask_for_log, ping, watch_listings
 from .failures import open_timeout, terminated
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0
 
-# Several changes of the tools within this time lead to one listing.
+# Several changes of a listing within this time lead to one listing.
 _RELIST_SECONDS = 0.05
 
 # How long other calls on a session that the server forgot may take to get their answers all the same.
@@ -264,14 +265,14 @@ class SessionTask:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch_loss, owner, connection.report)
             tasks.start_soon(
-                watch_tools,
+                watch_listings,
                 connection.client,
                 connection.report,
-                owner.tools_changed,
+                owner.listing_changed,
                 owner.stream_renewed,
                 lambda: owner.calls > calls,
             )
-            tasks.start_soon(owner.changed_tools.relist_forever, owner)
+            tasks.start_soon(owner.changed_listings.relist_forever, owner)
             tasks.start_soon(owner.idle_clock.run, self._expire)
             if interval is not None:
                 tasks.start_soon(watch_liveness, owner, interval)
@@ -313,30 +314,30 @@ class SessionObserver(Protocol):
         """The server could not be opened."""
         ...
 
-    async def tools_changed(self, owner: SessionOwner) -> None:
-        """The server announced a change of its tools. Runs in the owner's task as long as the session is open."""
+    async def listings_changed(self, owner: SessionOwner, kinds: Collection[Kind]) -> None:
+        """The server announced changes of listings. Runs in the owner's task as long as the session is open."""
         ...
 
 
-class ToolChanges:
-    """Has the tools listed again once the server announced a change."""
+class ListingChanges:
+    """Has listings fetched again once the server announced a change of them."""
 
     def __init__(self) -> None:
-        self._is_due = False
+        self._due: set[Kind] = set()
         self._announced = Changed()
 
-    def note(self) -> None:
-        """A change was announced."""
-        self._is_due = True
+    def note(self, kind: Kind) -> None:
+        """A change was announced; one of resource templates is told as one of resources."""
+        self._due.add(kind)
         self._announced.set()
 
     async def relist_forever(self, owner: SessionOwner) -> None:
         """Hand changes on to the observer, until cancelled."""
         while True:
-            await self._announced.until(lambda: self._is_due)
+            await self._announced.until(lambda: bool(self._due))
             await anyio.sleep(_RELIST_SECONDS)
-            self._is_due = False
-            await owner.observer.tools_changed(owner)
+            due, self._due = self._due, set()
+            await owner.observer.listings_changed(owner, due)
 
 
 async def watch_loss(owner: SessionOwner, report: ConnectionReport) -> None:
