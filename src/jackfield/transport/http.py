@@ -62,6 +62,9 @@ _QUOTE_SECONDS = 2.0
 # As long as a caller may go on after what it sent was acknowledged, and as much as is read of what nobody reads.
 _LET_GO_SECONDS = 0.05
 _UNHEARD_BYTES = 64 * 1024
+# The same for the end of an event stream after its answer, and in how many connections that is waited for.
+_STREAM_END_SECONDS = 0.5
+_MAX_ENDING_STREAMS = 16
 # A server that does not even take a cancellation in that time has the connection of the call closed all the same.
 _CANCELLATION_SECONDS = 2.0
 _FAILURE = "jackfield_failure"
@@ -175,6 +178,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         """The requests under way, by their JSON-RPC id."""
         self._odd_session_ids: dict[str, bytes] = {}
         self._has_endpoint = False
+        self._ending_streams = 0
         self._authorization = b""
         self._process_id = os.getpid()
 
@@ -293,6 +297,19 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         with anyio.move_on_after(_LET_GO_SECONDS):
             await read.wait()
 
+    def _let_end(self, stream: EventStream) -> None:
+        """Read the end of a stream that has brought its answer. The SDK would close its connection, which a server
+        cannot keep open then, and each call would need another one."""
+        has_room = self._ending_streams < _MAX_ENDING_STREAMS
+        self._ending_streams += 1
+        self._tasks.start_soon(self._read_end, stream, _STREAM_END_SECONDS if has_room else 0.0)
+
+    async def _read_end(self, stream: EventStream, seconds: float) -> None:
+        try:
+            await stream.end(_UNHEARD_BYTES, seconds)
+        finally:
+            self._ending_streams -= 1
+
     async def _delete(self, request: httpx2.Request) -> httpx2.Response:
         """End the session at the server. If it no longer exists, that is not worth a warning."""
         if self._report.loss is None:
@@ -382,7 +399,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             limit = min(limit, SSE_EVENT_BYTES)
         seen = self._standing.seen_ids if record is None else record.seen_ids
         on_event = self._admits if self._is_sse else None
-        stream = EventStream(response, self._report, limit, record, seen, post, resume, on_event)
+        stream = EventStream(response, self._report, limit, record, seen, post, resume, on_event, self._let_end)
         return self._with_body(response, kind=kind, stream=stream)
 
     def _with_body(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any
+from types import AsyncGeneratorType, TracebackType
+from typing import Any, cast
 
 import anyio
 import httpx2
@@ -104,6 +104,7 @@ class EventStream(httpx2.AsyncByteStream):
         post: What it answers, or the standing stream.
         resume: How it continues; it ends with its connection if omitted.
         on_event: Sees each event of the older transport; those that it refuses are left out.
+        on_answered: Called when the SDK has the answer to the request, and reads no further.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class EventStream(httpx2.AsyncByteStream):
         post: Post,
         resume: Resume | None = None,
         on_event: Callable[[bytes], bool] | None = None,
+        on_answered: Callable[[EventStream], None] | None = None,
     ) -> None:
         self._response = response
         self._report = report
@@ -125,10 +127,20 @@ class EventStream(httpx2.AsyncByteStream):
         self._post = post
         self._resume = resume
         self._on_event = on_event
+        self._on_answered = on_answered
+        self._has_answer = False
+        self._bytes_to_end: int | None = None
+        """How much may follow the answer, once nobody reads the stream for its events."""
+        self._events_left: AsyncGeneratorType[bytes, None] | None = None
         self._last_event_id: str | None = None
         self._has_brought = False
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # Not the generator itself: who gets one and reads no further leaves it to the garbage collector.
+        self._events_left = cast("AsyncGeneratorType[bytes, None]", self._from_connections())
+        return _Iterator(self._events_left)
+
+    async def _from_connections(self) -> AsyncGenerator[bytes]:
         fruitless = 0
         while True:
             broken: Exception | None = None
@@ -140,6 +152,8 @@ class EventStream(httpx2.AsyncByteStream):
             except Exception as error:
                 # Whatever is wrong with it, it is the end of this connection alone.
                 broken = error
+            if self._bytes_to_end is not None:
+                return
             # Whoever has its answer closes the stream and never comes here.
             fruitless = 0 if self._has_brought or time.monotonic() - opened_at >= _STEADY_SECONDS else fruitless + 1
             following = await self._following(broken, fruitless)
@@ -156,6 +170,11 @@ class EventStream(httpx2.AsyncByteStream):
         try:
             async with aclosing(decoded(self._response)) as chunks:
                 while (data := await self._next(chunks)) is not None:
+                    if self._bytes_to_end is not None:
+                        self._bytes_to_end -= len(data)
+                        if self._bytes_to_end < 0:
+                            return
+                        continue
                     if is_first:
                         data, is_first = data.removeprefix(_BOM), False
                     for event in self._events(framer, data):
@@ -207,6 +226,8 @@ class EventStream(httpx2.AsyncByteStream):
         self._has_brought = True
         if (message := read_message(data)) is None:
             return _as_events(unreadable(self._report, data, self._record))
+        if self._record is not None and isinstance(message.message, JSONRPCResponse | JSONRPCError):
+            self._has_answer = True
         if message.is_as_written:
             return [event]
         name = event_id(event)
@@ -219,7 +240,46 @@ class EventStream(httpx2.AsyncByteStream):
         return field[1] + b":"
 
     async def aclose(self) -> None:
+        if self._has_answer and self._on_answered is not None and not self._post.is_given_up:
+            self._on_answered(self)
+        else:
+            await self.close()
+
+    async def end(self, limit_bytes: int, seconds: float) -> None:
+        """Read what follows the answer, which is nothing but the end, so that the connection can be used again.
+
+        Args:
+            limit_bytes: Read no more than that.
+            seconds: Wait no longer for it.
+        """
+        assert self._events_left is not None
+        self._bytes_to_end = limit_bytes
+        try:
+            with anyio.move_on_after(seconds):
+                async for _ in self._events_left:
+                    pass
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.close()
+
+    async def close(self) -> None:
+        """Read no further; a connection whose body has not ended is closed."""
         await self._response.aclose()
+        if self._events_left is not None and not self._events_left.ag_running:
+            await self._events_left.aclose()
+
+
+class _Iterator:
+    """Gives what a generator does, and leaves closing it to its owner."""
+
+    def __init__(self, inner: AsyncGenerator[bytes]) -> None:
+        self._inner = inner
+
+    def __aiter__(self) -> _Iterator:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._inner.__anext__()
 
 
 async def whole_body(
