@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR
 
+from ..adapters.model_schema import ModelSchema, has_invalid_names, model_schema
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
+from ..plain import as_table
 from .client import Client
 from .messages import Context
 
@@ -28,6 +31,16 @@ class Target:
     config: BaseServerConfig
     name: str
     raw: Mapping[str, Any]
+
+    @cached_property
+    def _shown(self) -> ModelSchema | None:
+        """A tool's parameters as listings show them, if some have names that no model API takes."""
+        schema = as_table(self.raw.get("inputSchema"))
+        return model_schema(schema) if has_invalid_names(schema) else None
+
+    def server_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of a call, by the server's names."""
+        return dict(arguments) if self._shown is None else self._shown.server_arguments(arguments)
 
 
 @dataclass(frozen=True)

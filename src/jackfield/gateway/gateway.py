@@ -91,7 +91,7 @@ class Gateway:
             self._listings = listings = stack.enter_context(
                 Listings(self._manager, self._configs, tasks, self._policy.offers)
             )
-            passing = Passing(clients)
+            passing = Passing(clients, listings)
             self._relay = Relay(
                 clients,
                 listings,

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -27,6 +28,7 @@ from .calls import Target
 from .learning import Learning
 from .names import GivenNames, prefixed_uri, read_uri
 from .offered import Offered, Offers, everything, union
+from .uris import with_given_interface
 
 LONGEST_TTL_MS = 300_000
 """Listings are said to be fresh for so long at most."""
@@ -49,6 +51,9 @@ _WORDS: Mapping[Kind, str] = {
 _TOLD: tuple[Kind, ...] = ("tools", "prompts", "resources")
 """Of these clients are told; a change of resource templates is one of resources."""
 _INSTRUCTIONS_CHARS = 20_000
+
+_LOOK_SECONDS = 0.2
+"""What other processes wrote into the catalog is seen after this time at most."""
 
 # Several changes within this time are one.
 _SETTLE_SECONDS = 0.05
@@ -78,6 +83,8 @@ class Listings:
         self._learning = Learning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
         self._names = GivenNames(manager.catalog.folder, [config.server_name for config in configs])
         self._offered: dict[Kind, tuple[object, Offered]] = {}
+        self._look_at: dict[Kind, float] = {}
+        """When to look at the catalog again: each server has a file there."""
         self._changed = Changed()
         self._is_settling = False
         self.watch: ListingWatch = ListingWatch(self, self._changed)
@@ -106,7 +113,14 @@ class Listings:
         offered = self._now(kind)
         start = 0 if cursor is None else self._start(kind, offered, cursor)
         end = start + PAGE_ENTRIES
-        result: dict[str, Any] = {_KEYS[kind]: offered.listed[start:end]}
+        entries = offered.listed[start:end]
+        if kind == "tools":
+            targets = [offered.targets[str(entry["name"])] for entry in entries]
+            entries = [
+                with_given_interface(entry, partial(self.given_uri, target.config))
+                for entry, target in zip(entries, targets, strict=True)
+            ]
+        result: dict[str, Any] = {_KEYS[kind]: entries}
         if end < len(offered.listed):
             result["nextCursor"] = _cursor(kind, offered.names[end - 1])
         self.watch.given(kind)
@@ -179,6 +193,9 @@ class Listings:
 
     def given_uri(self, config: BaseServerConfig, uri: str) -> str:
         """What a server's resource is called here."""
+        entry = self._manager.catalog.entry(config)
+        if entry is not None and "resources" not in entry.capabilities:
+            return uri  # Nobody can read it.
         found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
         is_its_own = found is not None and found.config.server_name == config.server_name and found.name == uri
         return uri if is_its_own else prefixed_uri(config.server_name, uri)
@@ -251,10 +268,12 @@ class Listings:
         return [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
 
     def _now(self, kind: Kind) -> Offered:
-        """What the catalog knows of all servers."""
+        """What the catalog knows of all servers; what another process told it is seen a moment later."""
+        if (known := self._offered.get(kind)) is not None and anyio.current_time() < self._look_at.get(kind, 0.0):
+            return known[1]
+        self._look_at[kind] = anyio.current_time() + _LOOK_SECONDS
         entries = self._entries()
         stamp = [(config.server_name, entry.stamp(kind)) for config, entry in entries]
-        known = self._offered.get(kind)
         if known is None or known[0] != stamp:
             offered = Offered.of(kind, entries, self._names, self._offers)
             self._offered[kind] = stamp, offered
@@ -268,6 +287,7 @@ class Listings:
 
     def _learnt(self) -> None:
         """The catalog learnt something: compare, once it is all there, what clients have."""
+        self._look_at.clear()
         if not self._is_settling:
             self._is_settling = True
             self._tasks.start_soon(self._settle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..config.servers import HttpConfig
@@ -17,11 +18,13 @@ from .calls import RelayedCall
 from .client import Client
 from .clients import Clients
 from .eras import is_modern, named_params
+from .listing import Listings
 from .messages import Answer, Context, server_notification
 from .parked import invalid_state
 from .tasks import given_result
 from .to_servers import ask_for_log
 from .under_way import UnderWay
+from .uris import with_given_uris
 
 
 class Passing:
@@ -29,10 +32,12 @@ class Passing:
 
     Args:
         clients: Whose sessions with servers are used.
+        listings: Know what clients call a server's resources.
     """
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, listings: Listings) -> None:
         self._clients = clients
+        self._listings = listings
 
     async def request(self, call: RelayedCall) -> Answer:
         """The server's answer to a request.
@@ -78,6 +83,7 @@ class Passing:
                         result = await with_input(client, under_way, result, passed)
                 finally:
                     await client.notices.sent()
+        result = with_given_uris(call.method, result, partial(self._listings.given_uri, config))
         result = given_result(config.server_name, call.method, result)
         return _with_state_note(result, config.server_name) if state_lost and client.has_session else result
 

@@ -15,7 +15,6 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
-from ..adapters.model_schema import server_arguments
 from ..catalog.entry import Kind
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
@@ -187,8 +186,9 @@ class Relay:
                 if self._own_tools is None:
                     target = await self._listings.tool(name)
                     # The listing shows some names of arguments as model APIs take them.
-                    given = server_arguments(target.raw.get("inputSchema") or {}, arguments)
-                    params = {**params, "name": target.name, "arguments": given}
+                    params = {**params, "name": target.name}
+                    if isinstance(params.get("arguments"), Mapping):
+                        params["arguments"] = target.server_arguments(arguments)
                     result = await self._relayed_call(context, client, target, params)
                 elif name == "call_tool":
                     target, given, notes = await self._own_tools.route(client, arguments)
