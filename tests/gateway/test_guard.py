@@ -13,13 +13,14 @@ import httpx2
 import pytest
 from mcp.types import INVALID_REQUEST, ElicitResult, ErrorData
 from tests.cli.conftest import Command
-from tests.conftest import Scripted
+from tests.conftest import Listening, Scripted
 from tests.gateway.conftest import Serving, stdio_config
 
 from jackfield import (
     Catalog,
     HttpConfig,
     MCPClientSessionManager,
+    RequestError,
     Session,
     SessionCallbacks,
     StdioConfig,
@@ -320,6 +321,69 @@ async def test_what_nobody_knows_does_not_get_around_a_rule(
     answer = await ByHand(serving(*options).url).request("vendor/remove", {"id": 1})
     assert answer["code"] == -32601
     assert scripted.asked.count("vendor/remove") == 1
+
+
+async def test_prompts_and_resources_are_left_out_as_well(
+    opened: Open, scripted: Scripted, jackfield: Command, tmp_path: Path
+) -> None:
+    lists: dict[str, Any] = {
+        "tools/list": {"tools": TOOLS},
+        "prompts/list": {"prompts": [{"name": "ask"}, {"name": "order"}]},
+        "resources/list": {
+            "resources": [{"uri": "file:///docs/a", "name": "a"}, {"uri": "file:///keys/b", "name": "b"}]
+        },
+        "resources/templates/list": {
+            "resourceTemplates": [
+                {"uriTemplate": "file:///{path}", "name": "any"},
+                {"uriTemplate": "x:{y}", "name": "x"},
+            ]
+        },
+        "prompts/get": {"messages": []},
+        "resources/read": {"contents": [{"uri": "file:///docs/a", "text": "a"}]},
+        "resources/subscribe": {},
+    }
+    config = scripted(lists)
+    assert isinstance(config, StdioConfig)
+    jackfield.configure_user(
+        notes={"command": config.command, "args": config.args, "env": dict(config.environment_values())}
+    )
+    audit = tmp_path / "audit.jsonl"
+    options = ["--exclude", "order", "--exclude", "file:///keys/*", "--exclude", "notes.x:*", "--audit", str(audit)]
+    async with opened(*options) as session:
+        assert [prompt.name for prompt in (await session.list_prompts()).prompts] == ["ask"]
+        assert [str(resource.uri) for resource in (await session.list_resources()).resources] == ["file:///docs/a"]
+        templates = (await session.list_resource_templates()).resource_templates
+        assert [template.uri_template for template in templates] == ["file:///{path}"]
+        await session.get_prompt("ask", {"who": "me", "token": "s3cret"})
+        await session.read_resource("file:///docs/a")
+        await session.read_resource("file:///docs/unlisted")
+        before = len(scripted.asked)
+        with pytest.raises(RequestError, match="Unknown prompt: order"):
+            await session.get_prompt("order")
+        for uri in ("file:///keys/b", "file:///keys/unlisted", "file:///docs/../keys/b", "file:///docs/%2e%2e/keys/b"):
+            with pytest.raises(RequestError, match="Unknown resource"):
+                await session.read_resource(uri)
+        assert scripted.asked[before:].count("resources/read") == 0
+        assert "prompts/get" not in scripted.asked[before:]
+    assert [(line["method"], line["name"], line["outcome"], line["arguments"]) for line in lines(audit)] == [
+        ("prompts/get", "ask", "ok", {"who": "me", "token": "**********"}),
+        ("resources/read", "file:///docs/a", "ok", {}),
+        ("resources/read", "file:///docs/unlisted", "ok", {}),
+    ]
+
+
+async def test_what_is_left_out_cannot_be_subscribed_to(
+    serving: Start, listening: Callable[..., Listening], jackfield: Command, tmp_path: Path
+) -> None:
+    jackfield.configure_user(one={"url": listening("chatty.py", "http", "--log", str(tmp_path / "log")).url})
+    manager = MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog"))
+    async with manager.open_session(serving("--exclude", "notes://two").config()) as session:
+        async with session.listen(resource_subscriptions=["notes://one"]):
+            pass
+        with pytest.raises(RequestError, match="Unknown resource"):
+            async with session.listen(resource_subscriptions=["notes://two"]):
+                pass
+    assert (tmp_path / "log").read_text().count("subscribe notes://two") == 0
 
 
 # The audit
