@@ -231,6 +231,7 @@ async def check_changed_roots(world: World) -> None:
 CHECKS: list[Callable[[World], Awaitable[None]]] = [
     check_questions,
     check_several_questions,
+    check_prompts_and_resources_ask,
     check_capabilities,
     check_progress,
     check_log_messages,

@@ -21,6 +21,8 @@ from jackfield import Session
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
+WATCHED = "jackfield+b:notes://one"
+"""A resource whose server tells all sessions that subscribed to it."""
 SERVERS = {"a": "stdio handshake", "b": "http handshake", "c": "http modern", "d": "stdio modern"}
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
@@ -35,6 +37,7 @@ class Host(Client):
         self.capabilities = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
         self.said: list[str] = []
         self.remembered: dict[str, Any] = {}
+        self.has_watched = False
         self._random = random.Random(f"{seed} {tag}")
         self.session: Session
         self.tools: dict[str, str] = {}
@@ -66,7 +69,7 @@ class Host(Client):
     async def act(self, number: int) -> None:
         """Do one thing, and check what comes of it."""
         server, tag = self._random.choice(list(SERVERS)), f"{self.tag} {number}"
-        match self._random.choice(["say", "ask", "steps", "remember", "recall", "pause", "give up"]):
+        match self._random.choice(["say", "ask", "steps", "remember", "recall", "pause", "watch", "touch", "give up"]):
             case "say":
                 times = self._random.randint(1, 5)
                 self.said += [f"{tag} {count}" for count in range(times)]
@@ -93,6 +96,12 @@ class Host(Client):
                     assert value == self.remembered.get(server)
                 elif "handshake" in SERVERS[server]:
                     assert value is None
+            case "watch" if not self.is_modern:
+                method = self._random.choice(["resources/subscribe", "resources/unsubscribe"])
+                self.has_watched = self.has_watched or method == "resources/subscribe"
+                await relay(caller_of(self.session), method, {"uri": WATCHED})
+            case "touch":
+                await self.call("b", "touch", {"uri": "notes://one"})
             case "pause":
                 assert await self.call(server, "pause", {"seconds": self._random.random() * 0.02, "tag": tag}) == tag
             case _:
@@ -104,8 +113,10 @@ class Host(Client):
         assert all(str((params or {}).get("tag", "")).startswith(f"{self.tag} ") for _, params, _ in self.asked)
         words = [params["data"]["words"] for params in self.of_kind("notifications/message")]
         assert words == self.said
-        others = {method for method, _, _ in self.told} - {"notifications/message"}
-        assert others <= {"notifications/tools/list_changed"}
+        updated = {params["uri"] for params in self.of_kind("notifications/resources/updated")}
+        assert updated <= ({WATCHED} if self.has_watched else set())
+        others = {method for method, _, _ in self.told} - {"notifications/message", "notifications/resources/updated"}
+        assert all(method.endswith("/list_changed") for method in others)
 
 
 @pytest.mark.parametrize("seed", range(daily(1, whole=20)))
