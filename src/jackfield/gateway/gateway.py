@@ -80,7 +80,12 @@ class Gateway:
         self._clients: Clients | None = None
         self._listings: Listings | None = None
         self._relay: Relay | None = None
-        self.server: Server[Any] = Server("jackfield", version=__version__, on_subscriptions_listen=self._listening)
+        self.server: Server[Any] = Server(
+            "jackfield",
+            version=__version__,
+            on_subscriptions_listen=self._listening,
+            get_tool_input_schema=self._tool_schema,
+        )
         self.server.middleware.append(self._relayed)
 
     async def __aenter__(self) -> Gateway:
@@ -129,6 +134,10 @@ class Gateway:
         """Answers what its clients ask."""
         assert self._relay is not None, "enter the gateway first"
         return self._relay
+
+    def _tool_schema(self, name: str) -> Mapping[str, Any] | None:
+        # By it, the headers of a request that repeat its arguments are checked.
+        return self.listings.tool_schema(name) if self._all_tools else None
 
     async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         return await self.relay(ctx, call_next)

@@ -22,7 +22,7 @@ from ..catalog.entry import CatalogEntry, Kind
 from ..config.servers import BaseServerConfig
 from ..errors import did_you_mean
 from ..loops import Changed
-from ..plain import as_list
+from ..plain import as_list, as_table
 from ..pool.session_manager import SessionManager
 from .calls import Target
 from .learning import Learning
@@ -199,6 +199,11 @@ class Listings:
         found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
         is_its_own = found is not None and found.config.server_name == config.server_name and found.name == uri
         return uri if is_its_own else prefixed_uri(config.server_name, uri)
+
+    def tool_schema(self, name: str) -> Mapping[str, Any] | None:
+        """The input schema of the tool of that name, as its server lists it; `None` if it is not known."""
+        found = self._now("tools").targets.get(name)
+        return None if found is None else as_table(found.raw.get("inputSchema"))
 
     async def _named(self, kind: Kind, name: str) -> Target:
         found = self._now(kind).targets.get(name)
