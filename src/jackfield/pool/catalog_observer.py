@@ -11,12 +11,10 @@ from ..catalog.store import Catalog
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..events import CatalogChanged, EventHub
-from ..plain import as_table
 
 if TYPE_CHECKING:
     from ..session.listing import RawListing, ToolListing
     from ..session.owner import SessionOwner
-    from ..transport.connection import Connection
 
 _FRESH_SECONDS = 60.0
 
@@ -78,7 +76,7 @@ class CatalogObserver:
             listing.raw.entries,
             server_info=_plain(client.server_info),
             instructions=client.instructions,
-            capabilities=_capabilities(connection),
+            capabilities=connection.report.capabilities,
             protocol_version=self.known_version(owner) if connection.is_era_of_client else client.protocol_version,
             open_seconds=round(owner.open_seconds, 3),
             ttl_ms=listing.raw.ttl_ms,
@@ -106,7 +104,7 @@ class CatalogObserver:
             config,
             kind,
             listing.entries,
-            capabilities=_capabilities(connection),
+            capabilities=connection.report.capabilities,
             ttl_ms=listing.ttl_ms,
             cache_scope=listing.cache_scope,
         )
@@ -154,11 +152,6 @@ class CatalogObserver:
             await list_for_catalog(caller, caller.deadline(None), due)
         except JackfieldError as error:
             owner.log.debug("What changed could not be listed again: %s", error.message)
-
-
-def _capabilities(connection: Connection) -> Mapping[str, Any]:
-    """As the server declared them."""
-    return as_table(connection.report.introduction.get("capabilities"))
 
 
 def _plain(model: Any) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from mcp.types import METHOD_NOT_FOUND
 
 from ..catalog.entry import CAPABILITIES, KINDS, Kind
 from ..errors import RequestError
-from ..plain import as_table
 from .listing import RawListing, ToolListing
 from .server_tools import has_none, known_tools
 
@@ -72,7 +71,7 @@ async def list_for_catalog(caller: Caller, deadline: Deadline, kinds: Collection
     """
     owner = caller.owner
     connection = await owner.ready()
-    declared = as_table(connection.report.introduction.get("capabilities"))
+    declared = connection.report.capabilities
     if "tools" in kinds:
         # Also of a server that does not declare any: some list them all the same.
         await _list_tools(caller, deadline)

@@ -27,6 +27,7 @@ from mcp.types import (
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ..masking import mask, masked
+from ..plain import as_table
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
@@ -191,7 +192,7 @@ class Answers:
         elif relayed is not None:
             relayed.arrives(relayed_method, message)
         elif method in _INTRODUCTIONS:
-            self._report.introduction = message.result
+            self._report.capabilities = as_table(message.result.get("capabilities"))
         elif method and (version := self._opening.version) is not None:
             self._repair(method, version, message, uri)
             if record is not None and record.method == method and method in LISTING_METHODS:

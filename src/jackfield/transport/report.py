@@ -324,8 +324,8 @@ class ConnectionReport:
         """Set once a child wrote the last of it."""
         self.noise: deque[str] = deque(maxlen=_NOISE_LINES)
         """Lines on stdout that are not MCP messages."""
-        self.introduction: Mapping[str, Any] = {}
-        """What the server said of itself at the handshake, as it came."""
+        self.capabilities: Mapping[str, Any] = {}
+        """What the server declared at the handshake, as it came."""
         self.http_session_id: str | None = None
         self.is_ended_at_server: bool = False
         """Whether an HTTP server was told that the session is over."""
