@@ -42,7 +42,7 @@ from jackfield.daemon.sessions import KeptSessions, Wanted
 from jackfield.session.deadlines import Deadline
 from jackfield.session.server_tools import known_tools
 from jackfield.session.session import caller_of
-from jackfield.toolkit.create import LeasedSource, OrderedSource, server_tool
+from jackfield.toolkit.tool import LeasedSource, OrderedSource, server_tool
 
 
 @pytest.mark.parametrize("hooks", [[], [CallHook()]])

@@ -28,10 +28,10 @@ from ..pool.lease import SessionUser
 from ..session.boundary import as_error
 from ..session.server_tools import offered_tools
 from ..session.session import caller_of
-from ..toolkit.create import LeasedSource, OrderedSource, prompt_tools, tools_of
+from ..toolkit.create import prompt_tools, tools_of
 from ..toolkit.long_results import LongResults
 from ..toolkit.skipped import opening_tool, skipped_error
-from ..toolkit.tool import Tool, ToolSource
+from ..toolkit.tool import LeasedSource, OrderedSource, Tool, ToolSource
 from ..toolkit.toolkit import Toolkit, bounded
 from .autogen_component import STATE_TYPE, WorkbenchConfig, WorkbenchOptions, key_of, manager_of, options_of, to_config
 from .autogen_duplicates import begin_listing, end_listing

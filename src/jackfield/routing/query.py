@@ -13,6 +13,7 @@ from ..json_schema import signature
 from ..live import without_source
 from ..pool.lease import SessionUser
 from ..session.deadlines import Deadline
+from ..toolkit.tool import LeasedSource
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
@@ -85,9 +86,6 @@ def make_query_tool(
         deadline = Deadline.after(config.session.call_timeout)
         if tool_name and permit is not None:
             tool_name = await permit(server_name, tool_name, arguments or {}, deadline)
-        # Finding must not pay for the SDK's import; this has to.
-        from ..toolkit.create import LeasedSource
-
         async with LeasedSource(manager, config, own_key, comes_back).opened(deadline) as session:
             if tool_name:
                 result = await session.call_tool(tool_name, arguments or {}, call_timeout=deadline)

@@ -20,7 +20,7 @@ from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool, text_result
 from ..toolkit.skipped import missing_tool
-from ..toolkit.tool import CallOptions, Tool
+from ..toolkit.tool import CallOptions, LeasedSource, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
 from .own_tools import (
     BY_CALL_TOOL,
@@ -250,9 +250,6 @@ class ToolRouter(Live):
         if tool == READ_ON:
             return self._long_results.read_on(arguments or beside)
         call = await self.route(tool, arguments, beside, options)
-        # Finding must not pay for the SDK's import; calling has to.
-        from ..toolkit.create import LeasedSource
-
         source = LeasedSource(self._manager, call.config, self.key, self._user, self._callbacks)
         result = await source.call_tool(
             call.tool.name, call.arguments, call_timeout=call.deadline, progress_callback=options.progress_callback

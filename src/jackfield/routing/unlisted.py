@@ -13,7 +13,7 @@ import anyio
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerUnavailableError, SessionTimeoutError
 from ..pool.lease import SessionUser
-from ..toolkit.tool import CallOptions
+from ..toolkit.tool import CallOptions, LeasedSource
 from .render import failing, unlisted
 
 if TYPE_CHECKING:
@@ -96,9 +96,6 @@ class Unlisted:
         """
         config = self._configs[server]
         if not self._manager.catalog.is_listed(config):
-            # Finding must not pay for the SDK's import; this has to.
-            from ..toolkit.create import LeasedSource
-
             await LeasedSource(self._manager, config, self._key, self._user, self._callbacks).list_tools(
                 call_timeout=options.deadline(config.session.call_timeout)
             )

@@ -1,18 +1,22 @@
-"""`Tool`: one tool of one server, for any framework."""
+"""`Tool`: one tool of one server, for any framework; and where its calls go, if not to an open session."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 
-from ..errors import JackfieldError
+from ..config.servers import BaseServerConfig
+from ..errors import JackfieldError, SessionTimeoutError
 from ..json_schema import signature
 from ..live import Live
+from ..loops import LockHere
+from ..pool.lease import SessionUser, open_by
 from ..session.arguments import not_by_name
 from ..session.boundary import as_error
 from ..session.deadlines import Bound, Deadline
@@ -20,9 +24,13 @@ from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
+    from mcp.types import Tool as ListedTool
     from mcp.types import ToolAnnotations
 
+    from ..pool.session_manager import SessionManager
+    from ..session.callbacks import SessionCallbacks
     from ..session.results import ToolResult
+    from ..session.session import Session
 
 
 class ToolSource(Protocol):
@@ -166,3 +174,130 @@ class Tool(Live):
             return await call_with_hooks(hooks, call, proceed, options.deadline(self.call_timeout))
 
         return replace(self, handler=handler)
+
+
+def server_tool(source: ToolSource, config: BaseServerConfig, tool: ListedTool) -> Tool:
+    """A listed tool that is called through `source`."""
+
+    async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+        return await source.call_tool(
+            tool.name,
+            arguments,
+            call_timeout=options.deadline(config.session.call_timeout),
+            progress_callback=options.progress_callback,
+        )
+
+    return Tool(
+        name=tool.name,
+        original_name=tool.name,
+        server_name=config.server_name,
+        description=tool.description or tool.title or tool.name,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
+        annotations=tool.annotations,
+        call_timeout=config.session.call_timeout,
+        handler=handler,
+    )
+
+
+class LeasedSource:
+    """Leases the named session of a server for each call.
+
+    Args:
+        manager: Opens it.
+        config: The server.
+        key: Identifies the session's owner.
+        user: Its recurring user; if omitted, each call may use another session.
+        callbacks: Makes the callbacks of the session; those of the manager if omitted.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        config: BaseServerConfig,
+        key: str,
+        user: SessionUser | None = None,
+        callbacks: Callable[[BaseServerConfig], SessionCallbacks | None] | None = None,
+    ) -> None:
+        self._manager = manager
+        self._config = config
+        self._key = key
+        self._user = user
+        self._callbacks = callbacks
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: Bound = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult:
+        """As `Session.call_tool`, opening the session first if necessary. Both share one deadline."""
+        deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
+        async with self.opened(deadline) as session:
+            return await session.call_tool(name, arguments, call_timeout=deadline, progress_callback=progress_callback)
+
+    async def list_tools(self, *, call_timeout: Bound = None) -> None:
+        """Open the session, and have its server list its tools; the catalog remembers them, by one deadline."""
+        deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
+        async with self.opened(deadline) as session:
+            await session.list_tools(call_timeout=deadline)
+
+    def opened(self, deadline: Deadline) -> AbstractAsyncContextManager[Session]:
+        """The session, for a call with that deadline.
+
+        Raises:
+            SessionTimeoutError: It was not open in time; nothing was sent.
+        """
+        callbacks = None if self._callbacks is None else self._callbacks(self._config)
+        lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
+        lease.user = self._user
+        return open_by(lease, deadline, self._config.server_name)
+
+
+class OrderedSource:
+    """Makes the calls of one session sequentially, in the order in which they were requested.
+
+    Models request several calls in one turn, and frameworks make them concurrently: with a stateful server, one
+    may overtake another that it depends on.
+    """
+
+    def __init__(self, source: ToolSource) -> None:
+        self._source = source
+        self._turn = LockHere()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        call_timeout: Bound = None,
+        progress_callback: ProgressFnT | None = None,
+    ) -> ToolResult:
+        """Make the call after the previous ones have ended; the wait counts towards its deadline.
+
+        Raises:
+            SessionTimeoutError: Its turn did not come in time; nothing was sent.
+            JackfieldError: As `Session.call_tool` does.
+        """
+        turn, deadline = self._turn.get(), Deadline.of(call_timeout, None)
+        with deadline.scope() as waiting:
+            await turn.acquire()
+        if waiting.cancelled_caught:
+            raise SessionTimeoutError(
+                f"The calls before this one of {name!r} did not end within {deadline.seconds:g} s. Nothing was sent.",
+                seconds=deadline.seconds,
+                sent=False,
+                retryable=True,
+                hint="Calls of an ordered toolkit wait for each other. Raise call_timeout, or leave ordered out.",
+            )
+        try:
+            return await self._source.call_tool(
+                name,
+                arguments,
+                call_timeout=None if call_timeout is None else deadline,
+                progress_callback=progress_callback,
+            )
+        finally:
+            turn.release()
