@@ -88,3 +88,8 @@ def test_clean() -> None:
     assert clean("a.b/c d") == "a_b_c_d"
     assert clean("é\n") == "__"
     assert clean("") == "_"
+
+
+def test_a_tool_that_is_there_twice_has_one_name() -> None:
+    one, again, other = assign_names([("", "read_on"), ("", "read_on"), ("s", "read_on")])
+    assert one == again != other

@@ -25,7 +25,7 @@ def assign_names(references: Sequence[tuple[str, str]], taken: Collection[str] =
     """Name each (server, tool), in the same order. Does not depend on the order.
 
     Args:
-        references: Pairs of server and tool name, each pair once.
+        references: Pairs of server and tool name; one that is there twice gets the same name twice.
         taken: Names that none of them may get.
     """
 
@@ -45,7 +45,7 @@ def assign_names(references: Sequence[tuple[str, str]], taken: Collection[str] =
             name if fits(name, shared) else _with_hash(name, reference, chars)
             for name, reference in zip(names, references, strict=True)
         ]
-        if len(set(final)) == len(final) and not any(name in taken for name in final):
+        if len(set(final)) == len(set(references)) and not any(name in taken for name in final):
             return final
         chars += 1
 
