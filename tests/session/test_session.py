@@ -27,6 +27,7 @@ from jackfield import (
     Session,
     SessionCallbacks,
     SessionTimeoutError,
+    ToolError,
     UnknownToolError,
 )
 
@@ -77,6 +78,10 @@ async def test_all_requests(config: ServerConfig, request: pytest.FixtureRequest
         assert (result.text, result.data, result.is_error) == ("5", 5, False)
         assert "echo" in [tool.name for tool in (await session.list_tools()).tools]
         assert (await session.call_tool("fail", {"why": "no luck"})).is_error
+        with pytest.raises(ToolError, match="'fail'") as failed:
+            await session.call_tool("fail", {"why": "no luck"}, raise_on_error=True)
+        assert failed.value.sent
+        assert (await session.call_tool("add", {"a": 2, "b": 3}, raise_on_error=True)).data == 5
 
         assert {resource.uri for resource in (await session.list_resources()).resources} >= {"notes://today"}
         templates = (await session.list_resource_templates()).resource_templates

@@ -59,6 +59,7 @@ class AG2Session(Session):
         meta: Mapping[str, Any] | None = None,
         reset_timeout_on_progress: bool | None = None,
         max_total_timeout: float | None = None,
+        raise_on_error: bool = False,
     ) -> ToolResult:
         """Call one tool; `read_timeout_seconds` is another name of `call_timeout`, and may be a `timedelta`.
 
@@ -84,6 +85,7 @@ class AG2Session(Session):
             meta=meta,
             reset_timeout_on_progress=reset_timeout_on_progress,
             max_total_timeout=max_total_timeout,
+            raise_on_error=raise_on_error,
         )
         return with_camel_case(result)
 

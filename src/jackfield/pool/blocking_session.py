@@ -142,6 +142,7 @@ class BlockingSession(BlockingCalls):
         meta: Mapping[str, Any] | None = None,
         reset_timeout_on_progress: bool | None = None,
         max_total_timeout: float | None = None,
+        raise_on_error: bool = False,
     ) -> ToolResult:
         """Call one tool of this session's server.
 
@@ -160,12 +161,14 @@ class BlockingSession(BlockingCalls):
                 server's setting if omitted.
             max_total_timeout: Seconds for the call in total, regardless of progress; the
                 server's setting if omitted.
+            raise_on_error: Whether an error that the tool itself reports is raised, as by `result.raise_for_error()`.
 
         Returns:
             The result; `is_error` is set if the tool itself reported an error, and `state_lost` if
             the session was reopened after a loss since the last result.
 
         Raises:
+            ToolError: The tool itself reported an error, and `raise_on_error` is set.
             UnknownToolError: The server has no such tool; nothing was sent.
             InvalidArgumentsError: The arguments do not match the schema; nothing was sent.
             CallDeniedError: A hook denied the call, or failed before it; nothing was sent.
@@ -189,6 +192,7 @@ class BlockingSession(BlockingCalls):
                 meta=meta,
                 reset_timeout_on_progress=reset_timeout_on_progress,
                 max_total_timeout=max_total_timeout,
+                raise_on_error=raise_on_error,
             ),
         )
 

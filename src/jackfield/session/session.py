@@ -232,6 +232,7 @@ class Session:
         meta: Mapping[str, Any] | None = None,
         reset_timeout_on_progress: bool | None = None,
         max_total_timeout: float | None = None,
+        raise_on_error: bool = False,
     ) -> ToolResult:
         """Call one tool of this session's server.
 
@@ -250,12 +251,14 @@ class Session:
                 server's setting if omitted.
             max_total_timeout: Seconds for the call in total, regardless of progress; the
                 server's setting if omitted.
+            raise_on_error: Whether an error that the tool itself reports is raised, as by `result.raise_for_error()`.
 
         Returns:
             The result; `is_error` is set if the tool itself reported an error, and `state_lost` if
             the session was reopened after a loss since the last result.
 
         Raises:
+            ToolError: The tool itself reported an error, and `raise_on_error` is set.
             UnknownToolError: The server has no such tool; nothing was sent.
             InvalidArgumentsError: The arguments do not match the schema; nothing was sent.
             CallDeniedError: A hook denied the call, or failed before it; nothing was sent.
@@ -276,17 +279,9 @@ class Session:
         if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
             total = settings.max_total_timeout if max_total_timeout is None else max_total_timeout
             deadline.on_progress = ProgressReset(deadline, total)
-        return await call_tool(
-            self._caller,
-            self._hooks,
-            Call(
-                name,
-                dict(arguments) if arguments else {},
-                deadline,
-                progress,
-                dict(meta) if meta else None,
-            ),
-        )
+        given, more = dict(arguments) if arguments else {}, dict(meta) if meta else None
+        result = await call_tool(self._caller, self._hooks, Call(name, given, deadline, progress, more))
+        return result.raise_for_error() if raise_on_error else result
 
     # Resources and prompts
 
