@@ -306,6 +306,8 @@ class RedisClient:
                 self._wake()
                 if batch := [one for one in batch if not one.reply.done()]:
                     await self._run(line, batch)
+                # It may be long until the next one.
+                del batch
         finally:
             await line.cut()
 
