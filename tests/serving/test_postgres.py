@@ -22,6 +22,9 @@ from jackfield.serving import (
     PostgresSessionStore,
     PostgresStreamManager,
     Principal,
+    RequestRunsError,
+    ServingLimitError,
+    ServingLimits,
     StoredDataError,
     StoreUnavailableError,
     StreamEvent,
@@ -361,6 +364,45 @@ async def test_what_loses_against_another_transaction_is_tried_again(database: D
             for number in range(20):
                 tasks.start_soon(add, number)
         assert sorted(number or 0 for number in numbers) == list(range(1, 21))
+
+
+async def test_claims_that_are_sent_together_are_judged_one_by_one(database: Database) -> None:
+    await database.migrate()
+    outcomes: dict[tuple[str, str], list[object]] = {}
+    limits = ServingLimits(requests_per_session=3)
+
+    async def claim(backend: PostgresBackend, session_id: str, request_id: str, instance: str) -> None:
+        outcome: object
+        try:
+            outcome = await backend.sessions.claim(session_id, None, call(request_id, instance), limits)
+        except (RequestRunsError, ServingLimitError) as error:
+            outcome = type(error)
+        outcomes.setdefault((session_id, request_id), []).append(outcome)
+
+    async with opened(database.backend()) as one, opened(database.backend()) as other:
+        known = [record(f"s{number}") for number in range(20)]
+        for session in known:
+            await one.sessions.create(session, LIMITS)
+        async with anyio.create_task_group() as tasks:
+            for session_id in [*(session.session_id for session in known), "unknown"]:
+                for request_id in "1", "2":
+                    tasks.start_soon(claim, one, session_id, request_id, "one")
+                    tasks.start_soon(claim, other, session_id, request_id, "other")
+        for session in known:
+            for request_id in "1", "2":
+                got = outcomes.pop((session.session_id, request_id))
+                assert session in got
+                assert RequestRunsError in got
+        assert list(outcomes.values()) == [[None, None]] * 2
+        outcomes.clear()
+        async with anyio.create_task_group() as tasks:
+            for request_id in "3", "4", "5":
+                tasks.start_soon(claim, one, "s0", request_id, "one")
+        assert sorted(map(str, (one[0] for one in outcomes.values()))) == sorted(
+            map(str, [known[0], ServingLimitError, ServingLimitError])
+        )
+        running = await one.sessions.running_on("one")
+        assert len(running) + len(await one.sessions.running_on("other")) == 41
 
 
 async def test_names_of_any_length_and_kind(database: Database) -> None:

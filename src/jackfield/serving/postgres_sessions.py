@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -12,11 +13,17 @@ from .errors import StoredDataError
 from .limits import ServingLimits
 from .memory import request_runs, too_many_requests, too_many_sessions, too_many_subscriptions
 from .postgres_backplane import MESSAGE_SECONDS, PostgresBackplane
+from .postgres_batches import PostgresBatches
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
-from .postgres_pool import OPERATION_SECONDS, key_of
-from .postgres_releases import PostgresReleases
+from .postgres_pool import OPERATION_SECONDS, Row, key_of
 from .records import Principal, RunningCall, SessionRecord, read_record
+
+_RELEASE_SECONDS = 0.005
+"""Maximum time for which the end of a call waits for those of others."""
+
+_CLAIMING = 4
+"""Batches of claims on their way at the most: more would be smaller, and cost more in all."""
 
 
 class PostgresSessionStore:
@@ -54,12 +61,20 @@ class PostgresSessionStore:
         self._ttl = 0.0
         sql = self._pool.sql
         self._create = sql("select {s}.create_session($1, $2, $3, $4, $5, $6, $7)")
-        self._claim = sql("select outcome, record, log_level from {s}.claim($1, $2, $3, $4, $5, $6, $7, $8)")
+        # In an order that is the same for all, since each claim locks its session.
+        self._claim = sql(
+            "select outcome, record, log_level from ("
+            "select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[]) "
+            "with ordinality as given (session_id, principal, call_key, request_id, instance, stream, calls, place) "
+            "order by session_id, place) given cross join lateral {s}.claim("
+            "given.session_id, principal, call_key, given.request_id, instance, stream, $8, calls) claimed "
+            "order by place"
+        )
         self._find = sql(
             "update {s}.sessions set expires_at = {s}.in_seconds($3) where session_id = $1 "
             "and principal is not distinct from $2 and expires_at > clock_timestamp() returning record, log_level"
         )
-        release = sql(
+        self._release = sql(
             "delete from {s}.calls using unnest($1::text[], $2::text[], $3::text[], $4::text[]) "
             "as given (session_id, call_key, instance, stream) where calls.session_id = given.session_id and "
             "calls.call_key = given.call_key and calls.instance = given.instance and calls.stream = given.stream "
@@ -98,7 +113,9 @@ class PostgresSessionStore:
         )
         self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
         self._prune = sql("select {s}.prune_sessions($1, $2)")
-        self._releases = PostgresReleases(self._pool, release)
+        self._claims = PostgresBatches(self._claim_all, 0.0)
+        # No client waits for these.
+        self._releases = PostgresBatches(self._release_all, _RELEASE_SECONDS)
 
     @property
     def backplane(self) -> PostgresBackplane:
@@ -112,7 +129,7 @@ class PostgresSessionStore:
         interval = prune_interval(self._prune_seconds, ttl)
         async with self._connections.opened():
             prune = partial(prune_forever, self._pool, interval, self._prune, MESSAGE_SECONDS)
-            async with alongside(prune, self._releases.run):
+            async with alongside(prune, self._releases.run, *[self._claims.run] * _CLAIMING):
                 yield
 
     async def create(self, record: SessionRecord, limits: ServingLimits) -> None:
@@ -139,17 +156,14 @@ class PostgresSessionStore:
         self, session_id: str, principal: Principal | None, call: RunningCall, limits: ServingLimits
     ) -> SessionRecord | None:
         """See `SessionStore.claim`."""
-        [row] = await self._pool.fetch(
-            self._claim,
-            session_id,
-            _owner(principal),
-            key_of(call.request_id),
-            call.request_id,
-            call.instance,
-            call.stream,
-            self._ttl,
-            limits.requests_per_session,
-        )
+        key, most = key_of(call.request_id), limits.requests_per_session
+        try:
+            async with asyncio.timeout(self._pool.operation_timeout):
+                row = await self._claims.ask(
+                    session_id, _owner(principal), key, call.request_id, call.instance, call.stream, most
+                )
+        except TimeoutError as error:
+            raise self._pool.unavailable(error) from error
         match row["outcome"]:
             case "gone":
                 return None
@@ -165,9 +179,16 @@ class PostgresSessionStore:
             await self.release(session_id, call)
             raise
 
+    async def _claim_all(self, columns: list[list[object]]) -> Sequence[Row]:
+        return await self._pool.fetch(self._claim, *columns, self._ttl)
+
     async def release(self, session_id: str, call: RunningCall) -> bool:
         """See `SessionStore.release`."""
-        return await self._releases.release((session_id, key_of(call.request_id), call.instance, call.stream))
+        return await self._releases.ask(session_id, key_of(call.request_id), call.instance, call.stream)
+
+    async def _release_all(self, columns: list[list[object]]) -> Sequence[bool]:
+        gone = {tuple(row.values()) for row in await self._pool.fetch(self._release, *columns)}
+        return [one in gone for one in zip(*columns, strict=True)]
 
     async def running(self, session_id: str, request_id: str) -> RunningCall | None:
         """See `SessionStore.running`."""
