@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,8 +30,10 @@ class Outage:
     def __init__(self) -> None:
         self.before: set[str] = set()
         self.after: set[str] = set()
+        self.failed: Counter[str] = Counter()
 
     async def reach(self, name: str, operation: Any) -> Any:
+        self.failed[name] += name in self.before | self.after
         if name in self.before:
             raise StoreUnavailableError("The store is away.")
         outcome = await operation()
@@ -103,6 +106,22 @@ async def test_a_new_request_is_refused_and_its_id_is_free_again(when: str) -> N
         reconnected(both)
         await both.idle()
         assert await session.call(both.b, "where", number=7) == "b"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_answer_of_the_client_is_held(when: str) -> None:
+    """The SDK's client does not send it again."""
+    async with shaky() as (both, outage):
+        session = await both.session()
+        async with session.calling(both.a, "ask", method="ping", params={}) as call:
+            asked = await call.next()
+            assert asked is not None
+            getattr(outage, when).add("find")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(session.answer, both.b, asked, {})
+                await until(lambda: outage.failed["find"] > 1)
+                getattr(outage, when).clear()
+            assert "result" in await call.answer()
 
 
 async def test_a_running_call_is_held_and_loses_nothing() -> None:

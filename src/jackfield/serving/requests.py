@@ -27,6 +27,7 @@ from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
+from .outages import held
 from .readers import StreamSettings, write_events
 from .records import INITIALIZE_SCOPE, Principal, RunningCall, SessionRecord
 from .sdk_seams import close_runner
@@ -223,7 +224,9 @@ class Requests:
     ) -> Response:
         """Take a notification, or the answer to a request of the server."""
         here = self._instance
-        record = await here.sessions.find(session_id, principal)
+        find = partial(here.sessions.find, session_id, principal)
+        # A running request waits for an answer, and not every client sends it again.
+        record = await (find() if isinstance(message, JSONRPCNotification) else held(find))
         if record is None:
             raise not_found()
         with here.using(session_id):
@@ -236,7 +239,7 @@ class Requests:
         if not isinstance(message, JSONRPCNotification):
             if (instance := instance_of(message.id)) is not None:
                 answer = message.model_dump(by_alias=True, exclude_unset=True, mode="json")
-                await here.tell(instance, Answered(session_id, str(message.id), answer))
+                await held(partial(here.tell, instance, Answered(session_id, str(message.id), answer)))
             return Response(status_code=202)
         params = message.params or {}
         if message.method == "notifications/cancelled":

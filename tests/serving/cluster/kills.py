@@ -173,6 +173,7 @@ async def kill_round(cluster: Cluster, matrix: Matrix, each: int) -> None:
     """Kill an instance while calls run, see what becomes of them and of their sessions, and start it again."""
     matrix.rounds += 1
     await _trusted(cluster)
+    await _quiet(cluster)
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE]
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -208,6 +209,13 @@ async def _trusted(cluster: Cluster) -> None:
     """Wait until each instance has heard of the others for long enough to call one of them dead."""
     while (age := min(one.age for one in cluster.instances)) < TRUSTED_AFTER_SECONDS + 0.5:
         await anyio.sleep(TRUSTED_AFTER_SECONDS + 0.5 - age)
+
+
+async def _quiet(cluster: Cluster) -> None:
+    """Wait until no stream of an earlier round is read: its end would hide that a new one is."""
+    with anyio.fail_after(HANG_SECONDS):
+        while (await _readers(cluster)).total():
+            await anyio.sleep(0.02)
 
 
 def _worth(instance: Instance, calls: Sequence[Call], matrix: Matrix, each: int) -> int:
@@ -260,6 +268,7 @@ async def stall_round(cluster: Cluster, victim: Instance, seconds: float, matrix
     """Let an instance stand still while calls run on it: each is answered once, by it or by those who took over."""
     matrix.rounds += 1
     await _trusted(cluster)
+    await _quiet(cluster)
     async with AsyncExitStack() as stack:
         pairs = [await opened(cluster, stack, kind) for kind in KINDS for _ in MADE[: len(MADE) // 3]]
         tasks = await stack.enter_async_context(anyio.create_task_group())
