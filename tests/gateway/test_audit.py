@@ -26,7 +26,7 @@ def test_a_line_is_json_for_the_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     file.touch(0o644)
     audit = Audit(file)
-    audit.require_writable("notes.add", "notes")
+    audit.require_writable("add", "notes")
     audit.note({"server": "notes", "tool": "add\nmany", "seconds": 0.5, "approved": None}, {"text": "a"})
     audit.close()
     [line] = lines(file)
@@ -124,17 +124,17 @@ def test_while_nothing_can_be_written_no_call_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     audit = Audit(folder / "audit")
-    audit.require_writable("notes.add", "notes")
+    audit.require_writable("add", "notes")
     (folder / "audit").unlink()
     folder.rmdir()
     # A call that was under way when it began.
     audit.note({"n": 0}, {})
     for _ in range(2):
         with pytest.raises(CallDeniedError, match=r"'notes.add' was not made: .*no such file") as caught:
-            audit.require_writable("notes.add", "notes")
+            audit.require_writable("add", "notes")
         assert (caught.value.sent, caught.value.retryable) == (False, True)
     folder.mkdir()
-    audit.require_writable("notes.add", "notes")
+    audit.require_writable("add", "notes")
     audit.note({"n": 1}, {})
     audit.close()
     assert [line["n"] for line in lines(folder / "audit")] == [0, 1]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+import httpx2
 import pytest
 from tests.conftest import Scripted
+from tests.gateway.conftest import behind
 from tests.gateway.in_process import gateway_of
 from tests.relayed import Chatty, Client, call, opened
 
@@ -78,3 +81,30 @@ async def test_a_shared_connection_that_is_lost_is_no_loss_of_state(scripted: Sc
     assert (first.is_error, lost.is_error, after.is_error) == (False, True, False)
     assert "lost" in lost.text
     assert "Note:" not in after.text
+
+
+async def test_sessions_that_end_at_work_leave_no_client(chatty: Chatty, tmp_path: Path) -> None:
+    async with gateway_of(tmp_path, [chatty("stdio handshake")]) as here:
+        async with opened(here.config("handshake"), Client()) as lists:
+            await lists.list_tools()
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
+        about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        async with httpx2.AsyncClient(timeout=30, headers=headers) as http:
+
+            async def post(session: dict[str, str], number: int, method: str, params: object) -> httpx2.Response:
+                body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+                return await http.post(here.url, json=body, headers=session)
+
+            async def end(session: dict[str, str]) -> None:
+                await http.delete(here.url, headers=session)
+
+            for _ in range(10):
+                begun = await post({}, 0, "initialize", about)
+                session = {"Mcp-Session-Id": begun.headers["mcp-session-id"]}
+                async with anyio.create_task_group() as tasks:
+                    for number in range(1, 6):
+                        tasks.start_soon(post, session, number, "tools/call", {"name": "recall"})
+                    tasks.start_soon(end, session)
+        with anyio.fail_after(20):
+            while list(here.gateway.clients) or behind():
+                await anyio.sleep(0.01)

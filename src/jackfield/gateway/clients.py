@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from anyio.abc import TaskGroup
-from mcp.types import LOG_LEVEL_META_KEY
+from mcp import MCPError
+from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, HttpConfig
@@ -35,6 +37,9 @@ KEEP = "new"
 """What a client without a session gives to have one kept."""
 
 _STDIO = "stdio"
+
+_REMEMBERED = 100
+"""So many sessions that have ended are remembered, in case a request of them is still on its way."""
 
 
 class Clients:
@@ -63,6 +68,7 @@ class Clients:
         self._on_ended = on_ended
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
+        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._clients.values()))
@@ -91,6 +97,9 @@ class Clients:
         session_id = _STDIO if request is None else request.headers[SESSION_HEADER]
         client = self._clients.get(session_id)
         if client is None:
+            if session_id in self._ended:
+                # Its last request was on its way here.
+                raise MCPError(INVALID_REQUEST, "The session was ended.")
             client = self._clients[session_id] = self._new(context)
         client.seen(context)
         return client
@@ -132,6 +141,7 @@ class Clients:
 
     def end(self, session_id: str) -> None:
         """A client is gone: close its sessions."""
+        self._ended.append(session_id)
         client = self._clients.pop(session_id, None)
         if client is not None:
             self._close(client)
@@ -201,7 +211,9 @@ class Clients:
         return client.in_use > 0 or bool(self.open_to(client))
 
     def _prune(self) -> None:
-        self._kept = {handle: client for handle, client in self._kept.items() if self._has_sessions(client)}
+        for handle, client in list(self._kept.items()):
+            if not self._has_sessions(client):
+                self._close(self._kept.pop(handle))
 
     def _close(self, client: Client) -> None:
         client.user.forget()
