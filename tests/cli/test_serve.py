@@ -90,6 +90,17 @@ def test_what_nobody_named_and_cannot_be_used_is_left_out(jackfield: Command) ->
     assert nothing("serve", "--stdio", stdin="").exit_code == 3
 
 
+def test_a_pattern_that_matches_nothing_is_told(jackfield: Command) -> None:
+    jackfield.configure_user(notes=unruly_entry())
+    options = ["--exclude", "notes.delte_*", "--exclude", "delete_*", "--ask", "destructive"]
+    assert jackfield("serve", "--stdio", *options, stdin="").stderr == ""  # nobody knows what there is
+    jackfield.remember("notes", [{"name": "delete_all"}])
+    done = jackfield("serve", "--stdio", *options, stdin="")
+    warning = "--exclude: 'notes.delte_*' matches nothing that the servers offer, as far as is known."
+    assert done.stderr == f"Warning: {warning}\n"
+    assert done.exit_code == 0
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_where_it_serves_is_its_data(jackfield: Command, as_json: bool, tmp_path: Path) -> None:
     jackfield.configure_user(notes=unruly_entry(), more=unruly_entry())

@@ -15,6 +15,7 @@ from ..errors import ConfigError, did_you_mean
 from . import exits
 from . import serve_options as options
 from .invocation import Invocation
+from .output import Output
 from .serve_run import GatewaySetup, run_http, run_stdio
 from .upstreams import upstreams
 
@@ -92,7 +93,9 @@ def serve(
         configs,
         is_bridge=served.is_bridge,
         all_tools=all_tools or served.is_bridge,
-        policy=_policy(configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only),
+        policy=_policy(
+            invocation.output, configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only
+        ),
         audit=None if audit is None else _audit(audit, audit_size, audit_files),
     )
     if http is None:
@@ -109,22 +112,33 @@ def serve(
     )
 
 
-def _policy(configs: Sequence[ServerConfig], rules: Mapping[str, Sequence[str]], *, read_only: bool) -> Policy | None:
-    """The policy for these rules; `None` if there are none.
+def _policy(
+    output: Output, configs: Sequence[ServerConfig], rules: Mapping[str, Sequence[str]], *, read_only: bool
+) -> Policy | None:
+    """The policy for these rules; `None` if there are none. Warns of patterns that match nothing.
 
     Raises:
         UsageError: A pattern is empty, or names no server.
     """
+    from ..catalog.store import Catalog
     from ..gateway.policy import Policy, Rules
 
     if not read_only and not any(rules.values()):
         return None
+    catalog = Catalog()
     try:
-        return Policy(Rules(read_only=read_only, **rules), [config.server_name for config in configs])
+        policy = Policy(Rules(read_only=read_only, **rules), [config.server_name for config in configs])
     except ConfigError as error:
-        raise exits.UsageError(
-            f"--{error.key.replace('_', '-')}: {error.problem or error.message}", hint=error.hint
-        ) from None
+        raise exits.UsageError(f"{_option(error.key)}: {error.problem or error.message}", hint=error.hint) from None
+    entries = [(config, entry) for config in configs if (entry := catalog.entry(config)) is not None]
+    if all(map(catalog.is_listed, configs)):
+        for rule, pattern in policy.unmatched(entries):
+            output.warn(f"{_option(rule)}: {pattern!r} matches nothing that the servers offer, as far as is known.")
+    return policy
+
+
+def _option(rule: str) -> str:
+    return f"--{rule.replace('_', '-')}"
 
 
 def _audit(file: Path, megabytes: int | None, kept_files: int | None) -> Audit:

@@ -17,7 +17,7 @@ from posixpath import normpath
 from typing import Any, Literal, cast
 from urllib.parse import unquote
 
-from ..catalog.entry import NAMED_BY, Kind
+from ..catalog.entry import KINDS, NAMED_BY, CatalogEntry, Kind
 from ..config.outline import Outlined
 from ..errors import ConfigError, did_you_mean, listed
 
@@ -93,8 +93,28 @@ class Policy:
             "no_ask": rules.no_ask,
         }
         parsed = {key: [Pattern(text, servers, key) for text in texts] for key, texts in patterns.items()}
+        self._patterns = [(key, pattern) for key, given in parsed.items() for pattern in given]
         self._include, self._exclude, self._allow = parsed["include"], parsed["exclude"], parsed["allow"]
         self._ask, self._no_ask = parsed["ask"], parsed["no_ask"]
+
+    def unmatched(self, entries: Sequence[tuple[Outlined, CatalogEntry]]) -> list[tuple[str, str]]:
+        """Rules and their patterns that match nothing: probably misspelled.
+
+        Args:
+            entries: All servers, and what the catalog knows of them.
+        """
+        known = [
+            (config.server_name, str(entry[NAMED_BY[kind]]))
+            for config, of_server in entries
+            for kind in KINDS
+            if (listing := of_server.listing(kind)) is not None
+            for entry in listing.entries
+        ]
+        return [
+            (rule, pattern.text)
+            for rule, pattern in self._patterns
+            if not any(pattern.matches(server, name) for server, name in known)
+        ]
 
     @property
     def offers_all(self) -> bool:
