@@ -28,8 +28,8 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 21,
-    "a warm AutoGen call and its result": 21,
-    "a call whose server is killed, to the text for the model": 28,
+    "a warm AutoGen call and its result": 20,
+    "a call whose server is killed, to the text for the model": 27,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

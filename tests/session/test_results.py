@@ -10,7 +10,7 @@ from mcp.types import CallToolResult
 from tests.conftest import Scripted
 
 from jackfield import MCPClientSessionManager, SessionConfig, ToolError, ToolResult
-from jackfield.session.rounds import _Answer, read_answer
+from jackfield.session.tool_calls import _Answer, read_answer
 
 LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]
 ROWS = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}

@@ -22,9 +22,8 @@ from .arguments import require_json
 from .callbacks import hearing
 from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
-from .rounds import is_listed
 from .telemetry import span
-from .tool_calls import CountedCall
+from .tool_calls import CountedCall, is_listed
 
 if TYPE_CHECKING:
     from mcp import Client
