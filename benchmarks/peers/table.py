@@ -129,8 +129,11 @@ def tables() -> str:
 
 def tried_versions() -> str:
     """In a sentence."""
+    of_peers = {peer.environment for peer in PEERS.values()}
     tried = [
-        " with ".join(re.sub(r"\[.*?\]", "", pin).replace("==", " ") for pin in pins) for pins in versions().values()
+        " with ".join(re.sub(r"\[.*?\]", "", pin).replace("==", " ") for pin in pins)
+        for environment, pins in versions().items()
+        if environment in of_peers
     ]
     return "; ".join(tried)
 
