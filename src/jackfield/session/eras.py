@@ -67,6 +67,7 @@ async def watch_listings(
     client: Client,
     report: ConnectionReport,
     on_change: Callable[[Kind], None],
+    on_missed: Callable[[Kind], None],
     on_renewed: Callable[[bool], None],
     was_used: Callable[[], bool],
 ) -> None:
@@ -77,6 +78,7 @@ async def watch_listings(
         client: The connection.
         report: Of the connection.
         on_change: Called with each change.
+        on_missed: Called where one may have been missed before the stream was open.
         on_renewed: Called with false when the stream broke and was opened again: a change may have been missed.
         was_used: Whether tools were called already: such a call may have changed them before the stream was open.
     """
@@ -98,7 +100,7 @@ async def watch_listings(
                 if attempt:
                     on_renewed(False)
                 elif tools and was_used():
-                    on_change("tools")
+                    on_missed("tools")
                 attempt = 1
                 async for change in changes:
                     if (kind := changed_kind(change)) is not None:

@@ -375,10 +375,15 @@ class SessionOwner:
 
     def listing_changed(self, kind: Kind) -> None:
         """The server announced a change of what it lists."""
+        self.listing_outdated(kind)
+        if kind == "tools":
+            self.reporter.tools_changed()
+
+    def listing_outdated(self, kind: Kind) -> None:
+        """What the server lists may have changed, which it had no way to announce."""
         self.changed_listings.note(kind)
         if kind == "tools":
             self._forget_listing()
-            self.reporter.tools_changed()
 
     def stream_renewed(self, resumed: bool) -> None:
         """A stream of the connection broke and was opened again."""

@@ -269,6 +269,7 @@ class SessionTask:
                 connection.client,
                 connection.report,
                 owner.listing_changed,
+                owner.listing_outdated,
                 owner.stream_renewed,
                 lambda: owner.calls > calls,
             )
