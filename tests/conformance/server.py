@@ -9,6 +9,7 @@ serves itself by the SDK's own means:
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import sys
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import anyio
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.prompts.base import UserMessage
+from mcp.server.mcpserver.prompts.base import Prompt, UserMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -252,15 +253,19 @@ def offer_conversations(server: MCPServer[Any]) -> None:
         """Ask the user, with choices."""
         return f"Elicitation completed: {await elicited(ctx, 'Please choose.', Choices)}"
 
+    numbers = itertools.count(1)
+
     @server.tool()
     async def test_trigger_tool_change(ctx: Context[Any, Any]) -> str:
-        """Say that the tools have changed."""
+        """Offer one tool more, and say so."""
+        server.add_tool(lambda: "more", name=f"one_more_{next(numbers)}", description="Say more.")
         await ctx.notify_tools_changed()
         return "Changed."
 
     @server.tool()
     async def test_trigger_prompt_change(ctx: Context[Any, Any]) -> str:
-        """Say that the prompts have changed."""
+        """Offer one prompt more, and say so."""
+        server.add_prompt(Prompt.from_function(lambda: "more", name=f"one_more_{next(numbers)}", description="More."))
         await ctx.notify_prompts_changed()
         return "Changed."
 

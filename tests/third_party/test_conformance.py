@@ -1,10 +1,12 @@
-"""Some scenarios of the official conformance tests of clients, and those of servers; `make conformance` runs all."""
+"""Some scenarios of the official conformance tests of clients, and those of servers; `make conformance` runs all, and
+`make gateway-conformance` all of the gateway."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from tests.conformance import gateway
 from tests.conformance.runner import Run, is_installed, run
 from tests.conformance.served import Setting, outcomes
 from tests.conftest import needs, quick_python
@@ -62,3 +64,33 @@ async def test_served_sessions_pass(setting: Setting) -> None:
     for outcome in await outcomes(setting, quick_python()):
         assert not outcome.checks.failed, outcome.checks.output
         assert set(outcome.checks.warned) <= AS_THE_SDK, outcome.checks.output
+
+
+OF_A_GATEWAY = {
+    "2025-11-25": [
+        "tools-call-with-progress",
+        "tools-call-sampling",
+        "tools-call-elicitation",
+        "resources-templates-read",
+        "resources-subscribe",
+        "prompts-get-with-image",
+        "completion-complete",
+    ],
+    "2026-07-28": [
+        "caching",
+        "input-required-result-multi-round",
+        "input-required-result-tampered-state",
+        "sep-2164-resource-not-found",
+        "http-custom-header-server-validation",
+        "json-schema",
+    ],
+}
+"""Of each part of the protocol one."""
+
+
+async def test_what_passes_at_a_server_passes_at_a_gateway() -> None:
+    """In both revisions of the protocol, over both transports."""
+    chosen = daily(OF_A_GATEWAY, whole=None)
+    for judgement in await gateway.judgements(chosen, python=quick_python()):
+        for way in gateway.WAYS[1:]:
+            assert not judgement.worse(way), judgement.by_way[way].output
