@@ -65,6 +65,7 @@ class Departures:
         self._unused: OrderedDict[str, float] = OrderedDict()
         self._streamless: OrderedDict[str, float] = OrderedDict()
         self._changed = anyio.Event()
+        self._looks_at = math.inf
 
     def began(self, session_id: str, *, is_stream: bool = False) -> None:
         """A session's client is connected.
@@ -87,8 +88,9 @@ class Departures:
         if not used.connections:
             is_left = used.had_stream and self._reconnect_timeout < math.inf
             waiting = self._streamless if is_left else self._unused
-            waiting[session_id] = time.monotonic()
-            if len(waiting) == 1:
+            waiting[session_id] = now = time.monotonic()
+            # As a rule it looks early enough: most requests must not wake it.
+            if now + (self._reconnect_timeout if is_left else self._session_ttl) < self._looks_at:
                 self._changed.set()
 
     def over(self, session_id: str) -> None:
@@ -110,7 +112,9 @@ class Departures:
         """
         while True:
             self._changed = anyio.Event()
-            with anyio.move_on_after(self._seconds_left()):
+            seconds = self._seconds_left()
+            self._looks_at = time.monotonic() + seconds
+            with anyio.move_on_after(seconds):
                 await self._changed.wait()
             left = self._due(self._streamless, self._reconnect_timeout)
             expired = self._due(self._unused, self._session_ttl + _LATE_SECONDS)
