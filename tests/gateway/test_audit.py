@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def test_a_file_that_is_moved_away_is_made_again(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from jackfield.gateway.audit import Audit
 
@@ -156,7 +158,12 @@ def test_while_nothing_can_be_written_no_call_is_made(tmp_path: Path) -> None:
         {"config": '{"password": "hunter22"}'},
         {"note": "known: s3cret-of-a-server"},
         {"s3cret-of-a-server": 1},
-        {"text": "a" * 4090 + "s3cret-of-a-server"},
+        {"text": "a" * 250 + "s3cret-of-a-server"},
+        {"config": '{"a": {"password": "hunter22", "b": "' + "x" * 5000},
+        {"text": "password: hunter22"},
+        {"text": "the API_KEY='hunter22'; then"},
+        {"text": "-----BEGIN RSA PRIVATE KEY-----\\nhunter22\\nhunter22"},
+        {"url": "see (https://hunter22@example.org)"},
     ],
     ids=lambda arguments: next(iter(arguments))[:20],
 )
@@ -197,6 +204,13 @@ def test_arguments_are_shown_within_bounds() -> None:
     assert len(shown) == 51
     assert shown["..."] == "954 more"
     assert len(json.dumps(shown)) < 3000
+
+
+@pytest.mark.parametrize("text", ["a" * 9999, "a:" * 9999, "--a " * 9999, "a://" * 9999, "-----BEGIN " * 9999])
+def test_no_text_takes_long(text: str) -> None:
+    started = time.process_time()
+    shown_arguments({"text": text}, value_chars=4_000)
+    assert time.process_time() - started < 0.5
 
 
 def test_nothing_that_is_shown_can_hide() -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
-from ..masking import AMOUNT_NAME, MASK, SECRET_NAME, argument_secrets, mask, secrets_within
+from ..masking import AMOUNT_NAME, MASK, SECRET_NAME, mask
 
 VALUE_CHARS = 256
 """Of one argument, unless told otherwise."""
 
-_LOOKED_AT_CHARS = 4096
-"""What is behind that is not shown, and not looked at."""
 _MOST_ITEMS = 50
 _DEEPEST = 6
-_SHORTEST_CREDENTIAL_CHARS = 8
 _ELSE = "..."
+
+# In text: `token=X`, `"token": "X"`; `--token X`; `Bearer X`; `https://user:X@host`; a private key. Each begins where a
+# word does, so that no text takes long.
+_PAIR = re.compile(r"""(?<![\w.-])([\w.-]+)["']?\s*[:=](?!//)\s*["']?([^\s"',;&}\])]+)""")
+_OPTION = re.compile(r"(?<!\S)(--?[\w-]+)\s+(?!-)(\S+)")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+([^\s\"',;]{8,})")
+_USER = re.compile(r"(?<!\w)(\w+://)([^\s/@]+)(?=@)")
+_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(.*?)(?=-----END|\Z)", re.DOTALL)
 
 
 def shown_arguments(arguments: Mapping[str, Any], *, value_chars: int = VALUE_CHARS) -> dict[str, Any]:
@@ -30,7 +36,7 @@ def shown_arguments(arguments: Mapping[str, Any], *, value_chars: int = VALUE_CH
         value_chars: How much is shown of one; the rest is told as a number of characters.
     """
     shown = {
-        _text(name, _LOOKED_AT_CHARS)[:VALUE_CHARS]: _cut(_masked(name, value), value, value_chars)
+        _text(name, VALUE_CHARS): _cut(_masked(name, value, value_chars), value, value_chars)
         for name, value in islice(arguments.items(), _MOST_ITEMS)
     }
     if len(arguments) > _MOST_ITEMS:
@@ -50,7 +56,7 @@ def _cut(shown: Any, value: object, limit: int) -> Any:
     return shown if length <= limit else f"{text[:limit]}{_ELSE} ({length:,} characters)"
 
 
-def _masked(name: str, value: object, depth: int = 0) -> Any:
+def _masked(name: str, value: object, limit: int, depth: int = 0) -> Any:
     """A value without its secrets; `name` is its own, or the nearest that says that it is one."""
     if isinstance(value, bool) or value is None:
         return value
@@ -58,34 +64,42 @@ def _masked(name: str, value: object, depth: int = 0) -> Any:
     if isinstance(value, int | float):
         return MASK if is_secret and not AMOUNT_NAME.search(name) else value
     if isinstance(value, str):
-        return MASK if is_secret and value else _text(value, _LOOKED_AT_CHARS)
+        return MASK if is_secret and value else _text(value, limit)
     if depth == _DEEPEST:
         return _ELSE
     if isinstance(value, Mapping):
         table = cast("Mapping[Any, Any]", value)
         shown = {
-            _text(str(key), VALUE_CHARS): _masked(name if is_secret else str(key), item, depth + 1)
+            _text(str(key), VALUE_CHARS): _masked(name if is_secret else str(key), item, limit, depth + 1)
             for key, item in islice(table.items(), _MOST_ITEMS)
         }
         return {**shown, _ELSE: _ELSE} if len(table) > _MOST_ITEMS else shown
     if isinstance(value, Sequence):
         row = cast("Sequence[Any]", value)
-        return [_masked(name, item, depth + 1) for item in row[:_MOST_ITEMS]] + [_ELSE] * (len(row) > _MOST_ITEMS)
+        return [_masked(name, item, limit, depth + 1) for item in row[:_MOST_ITEMS]] + [_ELSE] * (
+            len(row) > _MOST_ITEMS
+        )
     return _ELSE
 
 
 def _text(text: str, limit: int) -> str:
+    """At most so many characters of a text, without its secrets, also where one is cut off."""
     is_cut = len(text) > limit
     text = mask(text[:limit], is_cut=is_cut)
-    for secret in sorted(set(_secrets(text)), key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    text = _PAIR.sub(lambda found: _hidden(found, found[2].lower() not in ("bearer", "basic")), text)
+    text = _OPTION.sub(_hidden, text)
+    for pattern in (_SCHEME, _USER, _KEY):
+        text = pattern.sub(lambda found: f"{_before(found)}{MASK}", text)
     return text
 
 
-def _secrets(text: str) -> Iterator[str]:
-    yield from secrets_within("", text)
-    words = [word.strip("\"'`,;()[]{}") for word in text.split()]
-    yield from (value.strip("\"'`,;") for _, value in argument_secrets(words))
-    for before, word in pairwise(words):
-        if before.lower() in ("bearer", "basic") and len(word) >= _SHORTEST_CREDENTIAL_CHARS:
-            yield word
+def _hidden(found: re.Match[str], may_be: bool = True) -> str:
+    """A name and a value, without the value if the name says that it is a secret."""
+    name, value = found[1], found[2]
+    is_amount = value.isdigit() and AMOUNT_NAME.search(name) is not None
+    is_secret = may_be and SECRET_NAME.search(name) is not None and not is_amount
+    return f"{_before(found)}{MASK}" if is_secret else found[0]
+
+
+def _before(found: re.Match[str]) -> str:
+    return found[0][: found.start(2) - found.start()]
