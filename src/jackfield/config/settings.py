@@ -61,19 +61,19 @@ class StrictModel(BaseModel):
     @classmethod
     def _name_the_nearest_key(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
-            problem = unknown_key(map(str, data), cls.known_keys())  # pyright: ignore[reportUnknownArgumentType]
+            problem = unknown_key(map(str, data), known_keys(cls))  # pyright: ignore[reportUnknownArgumentType]
             if problem:
                 raise ValueError(problem)
         return data  # pyright: ignore[reportUnknownVariableType]
 
-    @classmethod
-    def known_keys(cls) -> set[str]:
-        """The fields' names and aliases."""
-        known = set(cls.model_fields)
-        for field in cls.model_fields.values():
-            if isinstance(field.validation_alias, AliasChoices):
-                known.update(str(choice) for choice in field.validation_alias.choices)
-        return known
+
+def known_keys(model: type[BaseModel]) -> set[str]:
+    """The names and aliases of a model's fields."""
+    known = set(model.model_fields)
+    for field in model.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            known.update(str(choice) for choice in field.validation_alias.choices)
+    return known
 
 
 def _environment(field: str) -> str:

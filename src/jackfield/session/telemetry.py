@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import JackfieldError, ServerLimitError
@@ -307,11 +309,17 @@ def _http_id(connection: Connection) -> str:
 _NO_SPAN = nullcontext(None)
 
 
-def span(name: str, server_name: str) -> AbstractContextManager[Span | None]:
-    """A span around the block; an exception ends it with an error status. Does nothing without tracing."""
-    # Imported here: it costs half as much as all else that a program needs that opens nothing.
+@cache
+def _tracing() -> ModuleType:
+    # Imported late: it costs half as much as all else that a program needs that opens nothing.
     from opentelemetry import trace
 
+    return trace
+
+
+def span(name: str, server_name: str) -> AbstractContextManager[Span | None]:
+    """A span around the block; an exception ends it with an error status. Does nothing without tracing."""
+    trace = _tracing()
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return _NO_SPAN
     return _span(trace.get_tracer("jackfield"), name, server_name)

@@ -98,7 +98,10 @@ class CountedCall:
         owner = self._owner
         owner.totals.retries += 1
         owner.log.info("Call %d of %s is made again: %s", self._number, self._tool, error.code)
-        owner.events.emit(CallRetried(**owner.reporter.about, tool=self._tool, call_number=self._number, error=error))
+        if owner.events.is_heard:
+            owner.events.emit(
+                CallRetried(**owner.reporter.about, tool=self._tool, call_number=self._number, error=error)
+            )
 
     def ended(self, failure: JackfieldError | None) -> None:
         """It has its result, or failed."""
