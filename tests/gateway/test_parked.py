@@ -6,15 +6,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
+from mcp import MCPError
 from tests.gateway.in_process import Here, gateway_of
 from tests.relayed import Chatty, Client, opened
 from tests.reliability.scenario import settled
 
 from jackfield import RequestError, Session
+from jackfield.gateway.parked import ParkedCalls
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
@@ -218,3 +221,28 @@ async def test_a_question_that_its_server_takes_back_is_not_waited_for(worlds: W
         assert await settled(lambda: world.count("gave up") == 1)
         done = await call(ann, "ask", impatient, retry(asked))
         assert json.loads(done["content"][0]["text"]) == "nobody answered"
+
+
+async def test_a_call_that_ends_with_the_gateway_says_so() -> None:
+    """Nothing is said of a state that the client never had."""
+    context: Any = SimpleNamespace(params={})
+    begun, failures = anyio.Event(), list[MCPError]()
+
+    async def work() -> dict[str, Any]:
+        begun.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def ask(parked: ParkedCalls) -> None:
+        try:
+            await parked.answer(context, work)
+        except MCPError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as clients:
+        async with anyio.create_task_group() as gateway:
+            clients.start_soon(ask, ParkedCalls(gateway, lambda _: None))
+            await begun.wait()
+            gateway.cancel_scope.cancel()
+    [failure] = failures
+    assert failure.error.message == "The gateway was stopped before the call ended, which may have taken effect."

@@ -22,7 +22,7 @@ import anyio
 from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.server.context import HandlerResult
-from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
+from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_PARAMS
 
 from ..plain import as_table
 from .messages import Answer, Context
@@ -45,6 +45,10 @@ parked_call: ContextVar[ParkedCall | None] = ContextVar("jackfield_parked_call",
 def invalid_state() -> MCPError:
     """The error for a `requestState` that belongs to no call of this client, in the SDK's words."""
     return MCPError(INVALID_PARAMS, "Invalid or expired requestState", {"reason": "invalid_request_state"})
+
+
+def _stopped() -> MCPError:
+    return MCPError(CONNECTION_CLOSED, "The gateway was stopped before the call ended, which may have taken effect.")
 
 
 @dataclass(eq=False)
@@ -91,7 +95,8 @@ class ParkedCall:
                 await self._taken.wait()
         finally:
             if self._outcome is None:
-                self._outcome = invalid_state()
+                # Its own scope ends it where its client did not come back; all calls end with the gateway.
+                self._outcome = invalid_state() if self.scope.cancel_called else _stopped()
             self._changed.set()
 
     async def ask(self, method: str, params: Mapping[str, Any] | None, key: str | None = None) -> dict[str, Any]:
