@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from jackfield.serving import (
     StoreUnavailableError,
 )
 from jackfield.serving import exchange as exchange_module
-from jackfield.serving.wire import STORE_LOST
+from jackfield.serving.wire import LOST_INSTANCE, STORE_LOST, error
 
 
 class Outage:
@@ -106,6 +107,25 @@ async def test_a_new_request_is_refused_and_its_id_is_free_again(when: str) -> N
         reconnected(both)
         await both.idle()
         assert await session.call(both.b, "where", number=7) == "b"
+
+
+async def test_a_call_that_another_instance_answered_is_ended() -> None:
+    """This one stood still. What the call waits for may have been lost meanwhile."""
+    async with shaky() as (both, _):
+        session = await both.session()
+        async with session.calling(both.a, "ask", method="ping", params={}) as call:
+            assert await call.next() is not None
+            backend, here = both.served[1].host, both.served[0].host.instance
+            [(session_id, running)] = await backend.sessions.running_on(here.name)
+            reconnected(both)
+            await anyio.wait_all_tasks_blocked()
+            assert here.exchanges
+            lost = error(json.loads(running.request_id), -32603, LOST_INSTANCE)
+            await backend.streams.append(session_id, running.stream, [lost], is_final=True)
+            await backend.sessions.release(session_id, running)
+            reconnected(both)
+            assert (await call.answer())["error"]["message"] == LOST_INSTANCE
+        await both.idle()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

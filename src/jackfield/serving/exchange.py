@@ -18,7 +18,7 @@ from .outages import HOLD_SECONDS, held
 from .readers import MAX_WAITING, WRITE_SECONDS, LogReader
 from .records import RunningCall, StreamEvent
 from .streams import StreamManager
-from .wire import SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result
+from .wire import LOST_INSTANCE, SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -182,6 +182,10 @@ class Exchange:
     def stop(self) -> None:
         """This instance stops."""
         self._end(error(self._request_id, INTERNAL_ERROR, SHUT_DOWN))
+
+    def answered_elsewhere(self) -> None:
+        """Another instance answered for this one. What the log says counts; without a stream, this is the answer."""
+        self._end(error(self._request_id, INTERNAL_ERROR, LOST_INSTANCE))
 
     def _end(self, answer: str) -> None:
         # The answer does not wait for the handler, which may take its time, in a thread for instance.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Collection, Sequence
 
 import anyio
 from mcp_types import INTERNAL_ERROR
 
 from .backplane import BEAT_SECONDS
-from .errors import StoreUnavailableError
+from .errors import StoreUnavailableError, UnknownEventError
 from .instance import Instance
 from .metrics import ServingMetrics
 from .records import RunningCall
@@ -21,6 +23,12 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 _LONGEST_SECONDS = 30.0
 """Maximum time for which a stream of an ended session stays open if no instance was informed."""
+
+_STALL_SECONDS = 1.0
+"""After standing still for this long, an instance may have been taken for dead."""
+
+_SWEPT_SECONDS = 5.0
+"""Until then, the others have answered what it ran."""
 
 
 class Housekeeping:
@@ -73,11 +81,36 @@ class Housekeeping:
         # Those whose answer or release did not reach the store, or whose claim did although it seemed not to.
         running = await here.sessions.running_on(here.name)
         await self._answer([one for one in running if (one[0], one[1].stream) not in here.exchanges], STORE_LOST)
+        await self._end_answered({(session_id, call.stream) for session_id, call in running})
+
+    async def _end_answered(self, running: Collection[tuple[str, str]]) -> None:
+        """End requests that another instance has answered, which took this one for dead: what they wait for may never
+        come, and their clients, which are connected here, have not heard of the answer."""
+        for (session_id, stream), exchange in list(self._instance.exchanges.items()):
+            if (session_id, stream) not in running and await self._is_answered(session_id, stream):
+                exchange.answered_elsewhere()
+
+    async def _is_answered(self, session_id: str, stream: str) -> bool:
+        streams = self._instance.streams
+        if not (last := await streams.tip(session_id, stream)):
+            return False
+        try:
+            return any(event.is_final for event in await streams.read(session_id, stream, last - 1))
+        except UnknownEventError:
+            # It grows, or has ended.
+            return False
 
     async def answer_for_dead(self) -> None:
         """Answer what dead instances ran. Each instance does it; the log lets only one answer a request."""
+        stood_still_at = -math.inf
         while True:
+            before = time.monotonic()
             await anyio.sleep(BEAT_SECONDS)
+            now = time.monotonic()
+            if now - before > _STALL_SECONDS:
+                stood_still_at = now
+            if now - stood_still_at < _SWEPT_SECONDS:
+                self._is_due.set()
             try:
                 await self._sweep_once()
             except StoreUnavailableError:
