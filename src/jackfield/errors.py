@@ -154,7 +154,7 @@ class JackfieldError(Exception):
             raise AttributeError(
                 f"{name} of {type(self).__name__} is set already: others may hold this error. Use told() for a copy."
             )
-        # Whoever makes an error, and whatever a server said, no secret gets into it.
+        # No secret gets into an error, no matter where it is made and what a server said.
         super().__setattr__(name, value if name in ("server_name", "content", "rpc_data") else masked(value))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ def user_cache_folder() -> Path:
 
 
 def write_private(path: Path, text: str, *, mode: int = 0o600, is_durable: bool = False) -> None:
-    """Put a text in the place of what a file holds; whoever reads it meanwhile sees the old or the new, no mixture.
+    """Replace the text of a file; readers see either the old text or the new one, never a mixture.
 
     Args:
         path: The file; its folder is made, for the user alone, where it is not there.

@@ -197,7 +197,7 @@ class StoredTokens:
         try:
             await self._store.write(renewed)
         except OSError as error:
-            # For as long as this session lives; whoever comes next has to sign in again.
+            # They last as long as this session; the next one has to sign in again.
             logger.warning("[MCP][%s] Renewed tokens could not be kept: %s", name, error.strerror)
         logger.info("[MCP][%s] Access token renewed", name)
         self._held, self._renewed = (self._store.stamp(), renewed), renewed.access_token

@@ -85,7 +85,7 @@ def alternatives(schema: object, root: Schema, depth: int = 0) -> Iterator[Schem
         # Anything goes where there is none.
         yield from alternatives(True if referred is None else referred, root, depth + 1)
         return
-    # With `type` beside it the union only narrows what the type says.
+    # Next to a `type`, the union only narrows that type.
     for union in ("anyOf", "oneOf", "allOf"):
         branches = parts.get(union)
         if isinstance(branches, list) and branches and not {"type", "enum", "const"} & set(parts):

@@ -33,10 +33,10 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 for name, text in cast("Mapping[str, Any]", value).items():
                     yield what, f"{name} = {_unless_secret(name, text, is_header=key == 'headers')}"
             case "transport":
-                pass  # told by the other keys, or beside
+                pass  # shown by the other keys, or next to them
             case "auth" if isinstance(value, Mapping):
                 for name, text in cast("Mapping[str, Any]", value).items():
-                    # Which file is read matters to whoever accepts it.
+                    # Which file is read matters to the person who accepts it.
                     is_open = name.lower().endswith(("_file", "_method"))
                     yield key, f"{name} = {_plain(text) if is_open else _unless_secret(name, text, is_header=False)}"
             case "auth":

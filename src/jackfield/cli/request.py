@@ -110,7 +110,7 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
                 message = f"Not done within {wishes.timeout:g} s: {message}"
             raise error.told(message=message, hint="Give it more time with --timeout SECONDS.") from None
         except SessionTerminatedError as error:
-            # What the library advises is for whoever goes on with the session; here only a kept one does.
+            # The library's advice is for callers that continue with the session; here, only a kept session continues.
             if kept is not None:
                 raise
             doctor = f"To find the problem: jackfield doctor {target.server_name}"

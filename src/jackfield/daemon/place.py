@@ -258,7 +258,7 @@ def _not_usable(path: Path, problem: str) -> DaemonError:
     return DaemonError(
         f"Kept sessions need the directory {path}, but {problem}.",
         sent=False,
-        hint="Set XDG_RUNTIME_DIR to a directory of yours that is writable.",
+        hint="Set XDG_RUNTIME_DIR to a directory that you can write to.",
     )
 
 

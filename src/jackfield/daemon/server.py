@@ -93,7 +93,7 @@ class DaemonServer:
                 tasks.start_soon(kept.expire_forever)
                 tasks.start_soon(self._end_when_unused)
                 await self._ended.wait()
-                # Whoever comes now finds nobody, and starts the next process when this one is gone.
+                # A client that connects now finds no daemon, and starts the next one when this process has exited.
                 self._place.remove_socket(self._lock)
                 await incoming.aclose()
                 await self._say_farewell()

@@ -236,7 +236,7 @@ class KeptSessions:
         kept.is_closing = True
         with anyio.CancelScope(shield=True):
             await self._manager.close_session(kept.server_name, kept.manager_key)
-        # Whoever still waits for it must not open it again behind our back: `use` comes here once more then.
+        # Callers that still wait for it must not open it again unnoticed: `use` gets here again for them.
         if kept.users == 0 and kept in self._kept:
             self._kept.remove(kept)
         self._notify()

@@ -404,7 +404,7 @@ class SessionRegistry:
                 del self._of_key[slot.slot_key]
             self._remember(slot)
         elif slot.state is State.OPEN:
-            # Whoever asked for it may have been cancelled meanwhile.
+            # The caller that asked for it may have been cancelled.
             self.became_idle(slot)
         self._notify()
 

@@ -56,7 +56,7 @@ class SessionOwner:
         news: What its users know of lost state.
         may_expire: Asked when the idle time is over; false keeps the session.
         on_change: Called after every change of state.
-        on_idle: Called when the last running request has ended, whoever made it.
+        on_idle: Called when the last running request has ended.
     """
 
     def __init__(

@@ -274,7 +274,7 @@ def _read_answers() -> TypeAdapter[CallToolResult | InputRequiredResult]:
 
 
 class _PlainCall(CallToolRequest):
-    """A call that is a name and arguments, which are JSON already: nothing of it needs to be validated, or made so."""
+    """A call that is a name and arguments, which are JSON already: it needs neither validation nor conversion."""
 
     @classmethod
     def of(cls, name: str, arguments: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""Servers that cannot be asked for their tools: whether that is an error, and what a model is told of those skipped.
+"""Servers that cannot be asked for their tools: whether that is an error, and what a model reads about skipped ones.
 
 A model that is not told of missing tools makes an answer up. It is told by a tool, for that is what every framework
 hands on: its description says which servers are missing and why.

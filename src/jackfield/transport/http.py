@@ -163,7 +163,7 @@ def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
 
 
 class _ReportingTransport(httpx2.AsyncBaseTransport):
-    """The boundary to whatever a server writes: nothing of it raises here, or costs more than its own request."""
+    """The boundary to what a server writes: none of it raises an exception here, or affects other requests."""
 
     def __init__(self, config: HttpConfig | SseConfig, report: ConnectionReport, tasks: TaskGroup) -> None:
         self._config = config
@@ -343,7 +343,7 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         try:
             return await self._received(request, response)
         except Exception as error:
-            # Nothing of it may be able to do this; if it is, it costs this request alone.
+            # No answer should be able to raise; if one does, only this request fails.
             await beginning(response, 0, 0)
             return httpx2.Response(502, request=request), cut_off(self._report, error)
 

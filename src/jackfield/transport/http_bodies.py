@@ -154,7 +154,7 @@ class EventStream(httpx2.AsyncByteStream):
                 broken = error
             if self._bytes_to_end is not None:
                 return
-            # Whoever has its answer closes the stream and never comes here.
+            # A caller that has its answer closes the stream: this is not reached.
             fruitless = 0 if self._has_brought or time.monotonic() - opened_at >= _STEADY_SECONDS else fruitless + 1
             following = await self._following(broken, fruitless)
             if not isinstance(following, httpx2.Response):

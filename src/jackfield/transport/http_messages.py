@@ -79,7 +79,7 @@ class RecordingWriter(MessageWriter):
             item = sendable(item)
         record = self._report.requests.begin(item.message)
         if is_cancellation(item):
-            # Whoever is out of time must not wait for a hanging server to take note of it.
+            # A caller that is out of time must not wait for a hanging server to accept its cancellation.
             self._tasks.start_soon(self._send_later, item)
             return
         if record is not None:

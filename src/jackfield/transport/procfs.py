@@ -57,7 +57,7 @@ class Tree:
         self.leader: int = leader
         self._has_exited = has_exited
         self.is_gone: bool = False
-        """Nothing of it runs, so nothing of it ever will: it need not be looked for again."""
+        """None of its processes runs, and none will be started: no further search is necessary."""
         self._wanted = mark.encode()
         try:
             # What is older is no descendant, and its environment need not be read.

@@ -204,8 +204,8 @@ def quiet_after_close() -> None:
 
 
 def is_cancellation(item: SessionMessage) -> bool:
-    """Whether a message tells that a request is given up. Whoever is out of time must not wait for a hanging server
-    to take note of it."""
+    """Whether a message cancels a request. A caller that is out of time must not wait for a hanging server to accept
+    it."""
     return getattr(item.message, "method", None) == "notifications/cancelled"
 
 

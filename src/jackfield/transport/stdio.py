@@ -242,7 +242,7 @@ class _LineReader(MessageReader):
         # around them are fine, so they are kept for an error and passed over.
         self._report.add_noise(bytes(line[:1000]))
         self._report.log.debug("Not a message on stdout: %.200r", self._report.noise[-1])
-        # Nested too deep for the parser, or cut off: whoever waits for it would wait in vain.
+        # It is nested too deep for the parser, or was cut off: its caller would wait in vain.
         return unreadable(self._report, line)
 
     def _next_line(self) -> bytearray | None:
