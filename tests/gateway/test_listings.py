@@ -199,7 +199,7 @@ async def test_capabilities_are_those_of_all_before_anything_is_open(behind: Beh
         async with client(gateway) as session:
             connection = caller_of(session).owner.connection
             assert connection is not None
-            assert connection.report.introduction["capabilities"] == {
+            assert connection.report.capabilities == {
                 "tools": {"listChanged": True},
                 "prompts": {"listChanged": True},
                 "resources": {"subscribe": True, "listChanged": True},

@@ -43,6 +43,7 @@ def serve(
     sse: options.SseOption = None,
     header: options.HeaderOption = None,
     all_tools: options.AllToolsOption = False,
+    resources: options.ResourcesOption = None,
     include: options.IncludeOption = None,
     exclude: options.ExcludeOption = None,
     read_only: options.ReadOnlyOption = False,
@@ -93,6 +94,7 @@ def serve(
         configs,
         is_bridge=served.is_bridge,
         all_tools=all_tools or served.is_bridge,
+        resources=resources,
         policy=_policy(
             invocation.output, configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only
         ),

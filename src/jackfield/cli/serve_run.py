@@ -27,6 +27,7 @@ class GatewaySetup:
     is_bridge: bool
     """There is one server, which is configured nowhere."""
     all_tools: bool
+    resources: bool | None
     policy: Policy | None
     audit: Audit | None
 
@@ -41,7 +42,12 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
         if setup.is_bridge:
             await _meet(manager, setup.configs[0])
         async with Gateway(
-            manager, setup.configs, all_tools=setup.all_tools, policy=setup.policy, audit=setup.audit
+            manager,
+            setup.configs,
+            all_tools=setup.all_tools,
+            resources=setup.resources,
+            policy=setup.policy,
+            audit=setup.audit,
         ) as gateway:
             yield gateway
 
@@ -54,11 +60,14 @@ async def _meet(manager: SessionManager, config: ServerConfig) -> None:
         JackfieldError: It cannot be started or reached.
     """
     from ..errors import RequestError
+    from ..session.offers import list_for_catalog
+    from ..session.session import caller_of
 
     if not manager.catalog.is_listed(config):
         async with manager.open_session(config) as session:
             with suppress(RequestError):  # It has no tools.
-                await session.list_tools()
+                caller = caller_of(session)
+                await list_for_catalog(caller, caller.deadline(None))
 
 
 def run_stdio(output: Output, setup: GatewaySetup) -> int | None:

@@ -35,6 +35,7 @@ from .guard import Guard
 from .listening import Listening
 from .listing import Listings
 from .messages import Context
+from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .parked import ParkedCalls
 from .passing import Passing
@@ -56,6 +57,8 @@ class Gateway:
         manager: Opens the sessions; entered already.
         servers: Names or configurations; all of its config if omitted.
         all_tools: Offer all tools themselves, instead of `find_tools` and `call_tool`.
+        resources: Whether resources and prompts are passed on next to `find_tools` and `call_tool`; if not, models find
+            and read them by tools, too. If omitted, they are where there are at most 50 of them, or with `all_tools`.
         policy: Limits what is offered, and says which calls have to be approved; all is offered if omitted.
         audit: Gets a line for each call.
     """
@@ -66,12 +69,14 @@ class Gateway:
         servers: Sequence[str | BaseServerConfig] | None = None,
         *,
         all_tools: bool = False,
+        resources: bool | None = None,
         policy: Policy | None = None,
         audit: Audit | None = None,
     ) -> None:
         self._manager = manager
         self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
         self._all_tools = all_tools
+        self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
         self._guard = Guard(self._policy, audit) if audit is not None or self._policy.asks else None
         self._changes = InMemorySubscriptionBus()
@@ -96,6 +101,7 @@ class Gateway:
             self._listings = listings = stack.enter_context(
                 Listings(self._manager, self._configs, tasks, self._policy.offers)
             )
+            reading = OwnReading(listings, self._resources)
             passing = Passing(clients, listings)
             self._relay = Relay(
                 clients,
@@ -104,7 +110,8 @@ class Gateway:
                 ParkedCalls(tasks, _principal),
                 passing,
                 Extensions(self._configs, self._manager.catalog, clients, passing, self._policy, self._guard),
-                own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients),
+                reading,
+                own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients, reading),
                 guard=self._guard,
             )
             tasks.start_soon(self._tell_changes, listings)

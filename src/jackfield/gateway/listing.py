@@ -138,6 +138,10 @@ class Listings:
         kinds: list[Kind] = ["resources", "templates"] if kind == "resources" else [kind]
         return any(map(self._learning.is_incomplete, kinds))
 
+    def targets(self, kind: Kind) -> Mapping[str, Target]:
+        """What is known of a kind, by the names that clients use."""
+        return self._now(kind).targets
+
     def count(self, *kinds: Kind) -> int:
         """How many entries of these kinds are known."""
         return sum(len(self._now(kind).listed) for kind in kinds)

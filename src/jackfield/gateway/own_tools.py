@@ -17,6 +17,7 @@ from .calls import Target
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
 from .messages import Context
+from .own_reading import OwnReading
 
 _HANDLE = {
     "type": "string",
@@ -25,25 +26,33 @@ _HANDLE = {
 
 
 class OwnTools:
-    """`find_tools` and `call_tool`.
+    """`find_tools` and `call_tool`, and those that read resources and prompts where these are not passed on.
 
     Args:
         manager: Its catalog is searched.
         configs: The servers.
         clients: Whose sessions calls use.
+        reading: Finds and reads resources and prompts.
     """
 
     instructions: str = "find_tools searches the tools of many servers; call_tool calls one of them."
 
-    def __init__(self, manager: SessionManager, configs: Sequence[BaseServerConfig], clients: Clients) -> None:
+    def __init__(
+        self, manager: SessionManager, configs: Sequence[BaseServerConfig], clients: Clients, reading: OwnReading
+    ) -> None:
         self._manager = manager
         self._configs = configs
         self._clients = clients
+        self._reading = reading
 
     def listed(self, context: Context) -> list[dict[str, Any]]:
         """As a client sees them."""
         own = ToolRouter(self._manager, self._configs, mode="search").toolkit()
-        return [_listed(tool, takes_handle=is_sessionless(context)) for tool in own]
+        listed = [_listed(tool, takes_handle=is_sessionless(context)) for tool in own]
+        for tool in listed:
+            if tool["name"] == "find_tools":
+                tool["inputSchema"] = self._reading.find_schema(tool["inputSchema"])
+        return [*listed, *self._reading.tools()]
 
     def handle(self, context: Context, name: str, arguments: dict[str, Any]) -> str | None:
         """What a client without a session gave to keep its state by; taken out of the arguments."""
@@ -70,6 +79,10 @@ class OwnTools:
             MCPError: There is no such tool.
             JackfieldError: It failed.
         """
+        if self._reading.finds(name, arguments):
+            return self._reading.find(arguments)
+        if name == "find_tools":
+            arguments = {key: value for key, value in arguments.items() if (key, value) != ("kind", "tool")}
         toolkit = self._clients.router(client).toolkit()
         if name not in toolkit:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, toolkit.names, 'tool')}")

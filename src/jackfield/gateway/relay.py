@@ -27,12 +27,17 @@ from .guard import Guard
 from .listing import Listings
 from .messages import Answer, Context
 from .notices import LEVELS
+from .own_reading import OwnReading, content_of
 from .own_tools import OwnTools
 from .parked import ParkedCalls
 from .passing import Passing
 from .to_servers import set_level, tell
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
+
+
+_READ = {"prompts", "resources", "completions"}
+"""Capabilities that a host does not get where models read by tools."""
 
 
 class Relay:
@@ -45,6 +50,7 @@ class Relay:
         parked: Calls that wait for their clients.
         passing: Passes requests on to servers.
         extensions: Answers what the protocol itself does not have.
+        reading: Says whether resources and prompts are passed on.
         own_tools: The tools that find all others, if these are not offered themselves.
         guard: Makes the calls, if they may be made; all are if omitted.
     """
@@ -57,6 +63,7 @@ class Relay:
         parked: ParkedCalls,
         passing: Passing,
         extensions: Extensions,
+        reading: OwnReading,
         *,
         own_tools: OwnTools | None,
         guard: Guard | None,
@@ -66,6 +73,7 @@ class Relay:
         self._stamp = stamp
         self._parked = parked
         self._own_tools = own_tools
+        self._reading = reading
         self._guard = guard
         self._relayed = passing.request
         self._extensions = extensions
@@ -127,8 +135,9 @@ class Relay:
         if context.method == "initialize" and context.request is None:
             self._clients.of_session(context)
         if context.method in ("initialize", "server/discover") and isinstance(result, dict):
-            result["capabilities"] = self._listings.capabilities()
             own = self._own_tools
+            known, passes_on = self._listings.capabilities(), self._reading.passes_on
+            result["capabilities"] = {key: value for key, value in known.items() if passes_on or key not in _READ}
             if instructions := self._listings.instructions() if own is None else own.instructions:
                 result["instructions"] = instructions
         return result
@@ -194,6 +203,11 @@ class Relay:
                     target, given, notes = await self._own_tools.route(client, arguments)
                     params = {**params, "name": target.name, "arguments": given}
                     result = noted(await self._relayed_call(context, client, target, params), *notes)
+                elif (reading := await self._reading.request(name, arguments)) is not None:
+                    method, target, asked = reading
+                    if "_meta" in params:
+                        asked["_meta"] = params["_meta"]
+                    result = content_of(await self._guarded(RelayedCall(context, client, method, target, asked)))
                 else:
                     result = await self._own_tools.call(client, name, arguments)
         except RequestError as error:

@@ -1,0 +1,175 @@
+"""`OwnReading`: resources and prompts for models, next to the tools that find and call tools.
+
+Where there are few, they are passed on to the host program as they are, and models see no more of them than they would
+without the gateway. Where there are many, or the host is not to have them, models search them like tools, and read them
+by two more tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..catalog.entry import Kind
+from ..catalog.search import ServerEntry, ToolEntry, ToolSearch
+from ..errors import one_line
+from ..json_schema import signature
+from ..plain import as_list, as_table
+from ..routing.own_tools import FIND_SCHEMA, MAX_QUERIES
+from .calls import Target
+from .listing import Listings
+from .messages import Answer
+
+PASSED_ON = 50
+"""With this many resources, templates and prompts or fewer, they are passed on."""
+
+_FOUND_CHARS = 160
+_MOST = 50
+
+READ_RESOURCE: Mapping[str, Any] = {
+    "name": "read_resource",
+    "description": "Read a resource found by find_tools.",
+    "inputSchema": {"type": "object", "properties": {"uri": {"type": "string"}}, "required": ["uri"]},
+    "annotations": {"readOnlyHint": True},
+}
+GET_PROMPT: Mapping[str, Any] = {
+    "name": "get_prompt",
+    "description": "Fill in a prompt found by find_tools.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "arguments": {"type": "object", "additionalProperties": True}},
+        "required": ["name"],
+    },
+    "annotations": {"readOnlyHint": True},
+}
+_METHODS = {"read_resource": "resources/read", "get_prompt": "prompts/get"}
+
+
+class OwnReading:
+    """Decides whether resources and prompts are passed on; else finds them, and says how they are read.
+
+    Args:
+        listings: What there is.
+        passes_on: Whether they are; where there are few, if omitted.
+    """
+
+    def __init__(self, listings: Listings, passes_on: bool | None) -> None:
+        self._listings = listings
+        self._passes_on = passes_on
+        self._searches: dict[str, tuple[str, ToolSearch]] = {}
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether resources and prompts are passed on. It stays so: clients ask for capabilities once."""
+        if self._passes_on is None:
+            self._passes_on = self._listings.count("resources", "templates", "prompts") <= PASSED_ON
+        return self._passes_on
+
+    @property
+    def kinds(self) -> list[str]:
+        """What `find_tools` finds besides tools."""
+        if self.passes_on:
+            return []
+        has = {"resource": self._listings.count("resources", "templates"), "prompt": self._listings.count("prompts")}
+        return [kind for kind, count in has.items() if count]
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The tools that read."""
+        own = {"resource": READ_RESOURCE, "prompt": GET_PROMPT}
+        return [dict(own[kind]) for kind in self.kinds]
+
+    def find_schema(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The schema of `find_tools`, with what it can find."""
+        if not self.kinds:
+            return dict(schema)
+        kind = {"type": "string", "enum": ["tool", *self.kinds], "default": "tool"}
+        return {**schema, "properties": {**schema["properties"], "kind": kind}}
+
+    def finds(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call is for `find`."""
+        return name == "find_tools" and arguments.get("kind") in self.kinds
+
+    def find(self, arguments: Mapping[str, Any]) -> Answer:
+        """Answer `find_tools` for resources or prompts."""
+        queries = arguments.get("queries")
+        asked = [queries] if isinstance(queries, str) else [str(query) for query in as_list(queries)][:MAX_QUERIES]
+        server, limit = arguments.get("server"), arguments.get("limit", FIND_SCHEMA["properties"]["limit"]["default"])
+        most = max(1, min(limit, _MOST)) if isinstance(limit, int) else 1
+        kind = str(arguments["kind"])
+        index = self._index("prompts" if kind == "prompt" else "resources")
+        parts: list[str] = []
+        for query in asked:
+            hits = index.find(query, most, servers=[server] if isinstance(server, str) and server else None)
+            lines = [_line(kind, hit.tool) for hit in hits] or [f"no {kind} matches. Try other words."]
+            parts.append("\n".join([f'"{query}":', *lines]))
+        return {"content": [{"type": "text", "text": "\n\n".join(parts)}]}
+
+    async def request(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, Target, dict[str, Any]] | None:
+        """The request that one of these tools makes: method, target and parameters; `None` if it is another tool.
+
+        Raises:
+            MCPError: There is no such resource or prompt.
+        """
+        if name not in [tool["name"] for tool in self.tools()]:
+            return None
+        if name == "read_resource":
+            target = await self._listings.resource(str(arguments.get("uri", "")))
+            return _METHODS[name], target, {"uri": target.name}
+        target = await self._listings.prompt(str(arguments.get("name", "")))
+        given = {str(key): str(value) for key, value in as_table(arguments.get("arguments")).items()}
+        return _METHODS[name], target, {"name": target.name, "arguments": given}
+
+    def _index(self, kind: Kind) -> ToolSearch:
+        digest = self._listings.digest(kind)
+        known = self._searches.get(kind)
+        if known is None or known[0] != digest:
+            kinds: Sequence[Kind] = ("resources", "templates") if kind == "resources" else (kind,)
+            found: dict[str, list[ToolEntry]] = {}
+            for one in kinds:
+                for name, target in self._listings.targets(one).items():
+                    entry = _searchable(name, target)
+                    found.setdefault(entry.server_name, []).append(entry)
+            servers = [ServerEntry(server, "", entries) for server, entries in found.items()]
+            known = self._searches[kind] = digest, ToolSearch(servers)
+        return known[1]
+
+
+def content_of(result: Mapping[str, Any]) -> Answer:
+    """What was read, or the messages of a prompt, as the result of a tool."""
+    blocks = [_block(as_table(one)) for one in as_list(result.get("contents"))]
+    messages = [as_table(one) for one in as_list(result.get("messages"))]
+    for message in messages:
+        block = dict(as_table(message.get("content")))
+        if len(messages) > 1 and block.get("type") == "text":
+            block["text"] = f"{message.get('role')}: {block.get('text')}"
+        blocks.append(block)
+    return {"content": blocks}
+
+
+def _block(contents: Mapping[str, Any]) -> dict[str, Any]:
+    media = str(contents.get("mimeType") or "")
+    if isinstance(contents.get("text"), str):
+        return {"type": "text", "text": contents["text"]}
+    if media.startswith("image/"):
+        return {"type": "image", "data": contents.get("blob"), "mimeType": media}
+    return {"type": "resource", "resource": dict(contents)}
+
+
+def _searchable(name: str, target: Target) -> ToolEntry:
+    raw = target.raw
+    arguments = [as_table(one) for one in as_list(raw.get("arguments"))]
+    schema = {
+        "properties": {
+            str(one.get("name")): {"type": "string", "description": one.get("description")} for one in arguments
+        },
+        "required": [str(one.get("name")) for one in arguments if one.get("required")],
+    }
+    title = " ".join(str(raw[key]) for key in ("title", "name") if raw.get(key) and raw[key] != name)
+    return ToolEntry(target.config.server_name, name, str(raw.get("description") or ""), title or None, schema)
+
+
+def _line(kind: str, entry: ToolEntry) -> str:
+    """What was found, in one line."""
+    shown = signature(entry.name, entry.input_schema) if kind == "prompt" else entry.name
+    about = one_line(": ".join(filter(None, (entry.title, entry.description[:_FOUND_CHARS]))), 2 * _FOUND_CHARS)
+    return f"{shown} {about}".strip()

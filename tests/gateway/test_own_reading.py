@@ -1,0 +1,90 @@
+"""Resources and prompts behind the tools that find all others: passed on where there are few, else found and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.gateway.test_listings import Behind, client, raw
+from tests.gateway.test_listings import behind as behind
+
+from jackfield import MCPClientSessionManager
+from jackfield.gateway.gateway import Gateway
+from jackfield.gateway.own_reading import GET_PROMPT, PASSED_ON, READ_RESOURCE
+
+PAGES = [
+    {"uri": f"notes://page/{number}", "name": f"page {number}", "description": f"About {topic}"}
+    for number, topic in enumerate(["reefs", "volcanoes", *["nothing"] * PASSED_ON])
+]
+PROMPT = {"name": "review", "description": "Review a text", "arguments": [{"name": "text", "required": True}]}
+RESULTS: dict[str, Any] = {
+    "resources/list": {"resources": PAGES},
+    "prompts/list": {"prompts": [PROMPT]},
+    "resources/read": {
+        "contents": [
+            {"uri": "notes://page/0", "text": "Corals"},
+            {"uri": "notes://page/0", "blob": "aGk=", "mimeType": "image/png"},
+            {"uri": "notes://page/0", "blob": "aGk="},
+        ]
+    },
+    "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": "Please review"}}]},
+}
+
+
+async def learnt(behind: Behind, results: dict[str, Any] | None = None) -> list[Any]:
+    configs = [behind.server("notes", {**RESULTS, **(results or {})})]
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        assert not (await manager.refresh_catalog(configs)).errors
+    return configs
+
+
+@pytest.mark.parametrize("resources", [None, False, True])
+@pytest.mark.parametrize("few", [False, True])
+async def test_few_are_passed_on_and_many_are_found(behind: Behind, resources: bool | None, few: bool) -> None:
+    configs = await learnt(behind, {"resources/list": {"resources": PAGES[:3]}} if few else None)
+    passes_on = few if resources is None else resources
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs, resources=resources) as gateway, client(gateway) as session:
+            capabilities = (await session.initialize()).capabilities
+            assert [capabilities.resources is not None, capabilities.prompts is not None] == [passes_on, passes_on]
+            tools = {tool["name"]: tool for tool in (await raw(session, "tools/list"))["tools"]}
+            own = (
+                ["find_tools", "call_tool"] if passes_on else ["find_tools", "call_tool", "read_resource", "get_prompt"]
+            )
+            assert list(tools) == own
+            assert ("kind" in tools["find_tools"]["inputSchema"]["properties"]) != passes_on
+
+
+async def test_they_are_found_and_read(behind: Behind) -> None:
+    configs = await learnt(behind)
+    before = behind.asked("notes").count("initialize")
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs) as gateway, client(gateway) as session:
+
+            async def called(tool: str, **arguments: Any) -> list[Any]:
+                return (await raw(session, "tools/call", name=tool, arguments=arguments))["content"]
+
+            [found] = await called("find_tools", queries=["volcanoes", "spaceships"], kind="resource", limit=2)
+            assert found["text"] == (
+                '"volcanoes":\nnotes://page/1 page 1: About volcanoes\n\n'
+                '"spaceships":\nno resource matches. Try other words.'
+            )
+            [found] = await called("find_tools", queries="review text", kind="prompt")
+            assert found["text"] == '"review text":\nreview(text: string) Review a text'
+            [found] = await called("find_tools", queries=["echo"], kind="tool")
+            assert "notes.echo" in found["text"]
+            assert behind.asked("notes").count("initialize") == before, "nothing is opened to find"
+            assert await called("read_resource", uri="notes://page/0") == [
+                {"type": "text", "text": "Corals"},
+                {"type": "image", "data": "aGk=", "mimeType": "image/png"},
+                {"type": "resource", "resource": {"uri": "notes://page/0", "blob": "aGk="}},
+            ]
+            assert await called("get_prompt", name="review", arguments={"text": 1}) == [
+                {"type": "text", "text": "Please review"}
+            ]
+            assert behind.asked("notes").count("initialize") == before + 1
+
+
+def test_they_cost_models_little() -> None:
+    """Of two hundred tokens or so that the others cost."""
+    assert len(str(READ_RESOURCE)) + len(str(GET_PROMPT)) < 520
