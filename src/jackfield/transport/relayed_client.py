@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -31,13 +32,20 @@ from mcp.types import (
 
 from ..plain import as_table
 from .relayed import RelayedClient, ReportProgress
-from .report import current_call
+from .report import CallRecord, current_call
 from .sdk import MessageWriter, cancelled_id
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _OF_THE_CONNECTION = ("ping",)
 """Requests that are about the connection, which the SDK answers."""
+
+
+@dataclass(eq=False)
+class _Asked:
+    scope: anyio.CancelScope
+    within: RequestId | None
+    """The request of the client on whose stream it came."""
 
 
 class ClientRelay:
@@ -53,10 +61,15 @@ class ClientRelay:
         self._client = client
         self._tasks = tasks
         self._writer = writer
-        self._asked: dict[RequestId, anyio.CancelScope] = {}
+        self._asked: dict[RequestId, _Asked] = {}
 
     def leaves(self, message: JSONRPCMessage) -> None:
         """The SDK hands a message to the transport: the client's capabilities take the place of the SDK's."""
+        if (given_up := cancelled_id(message)) is not None:
+            # Over HTTP its stream may end before the server takes back what it asked about it.
+            for asked in list(self._asked.values()):
+                if asked.within == _key(given_up):
+                    asked.scope.cancel()
         if not isinstance(message, JSONRPCRequest):
             return
         params = message.params or {}
@@ -74,19 +87,21 @@ class ClientRelay:
             message: As it came.
             context: Of the transport's task that it came to.
         """
-        about = _about(context)
+        record = None if context is None else context.get(current_call)
+        # Over HTTP a message comes on the stream of the very request that it is about.
+        about = None if record is None or record.relayed is None else record.relayed.about
         if isinstance(message, JSONRPCRequest) and message.method not in _OF_THE_CONNECTION:
-            self._tasks.start_soon(self._answer, message, about)
+            self._tasks.start_soon(self._answer, message, about, record)
             return True
         if not isinstance(message, JSONRPCNotification) or message.method == "notifications/progress":
             return False
         if SUBSCRIPTION_ID_META_KEY in as_table(as_table(message.params).get("_meta")):
             return False  # Of a stream of changes that this library opened.
         if (request_id := cancelled_id(message)) is not None:
-            scope = self._asked.get(_key(request_id))
-            if scope is not None:
-                scope.cancel()
-            return scope is not None
+            asked = self._asked.get(_key(request_id))
+            if asked is not None:
+                asked.scope.cancel()
+            return asked is not None
         try:
             self._client.tell(message.method, message.params, about)
         except Exception:
@@ -94,15 +109,15 @@ class ClientRelay:
             logger.exception("[MCP] %s could not be passed on", message.method)
         return False
 
-    async def _answer(self, request: JSONRPCRequest, about: object) -> None:
-        key, scope = _key(request.id), anyio.CancelScope()
-        self._asked[key] = scope
+    async def _answer(self, request: JSONRPCRequest, about: object, record: CallRecord | None) -> None:
+        key, within = _key(request.id), None if record is None else record.request_id
+        asked = self._asked[key] = _Asked(anyio.CancelScope(), None if within is None else _key(within))
         answer: JSONRPCResponse | JSONRPCError | None = None
         try:
-            with scope:
+            with asked.scope:
                 answer = await self._answered(request, about)
         finally:
-            if self._asked.get(key) is scope:
+            if self._asked.get(key) is asked:
                 del self._asked[key]
         if answer is not None:
             try:
@@ -131,12 +146,6 @@ class ClientRelay:
             await self._writer.send(SessionMessage(message))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             logger.debug("[MCP] The connection ended before progress was reported to it")
-
-
-def _about(context: Context | None) -> object:
-    """What the relayed request is about on whose own stream a message came, as over HTTP."""
-    record = None if context is None else context.get(current_call)
-    return None if record is None or record.relayed is None else record.relayed.about
 
 
 def _key(request_id: object) -> RequestId:
