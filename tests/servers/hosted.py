@@ -41,9 +41,10 @@ from pydantic import BaseModel
 from serving import run
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.3
 server = MCPServer("hosted", instructions="Try it all.", log_level="ERROR")
-subscribed: set[str] = set()
+subscribers: dict[str, list[Any]] = {}
+"""Sessions of the older protocol, by URI."""
 
 
 class Order(BaseModel):
@@ -146,8 +147,8 @@ async def where(ctx: Context[Any, Any]) -> str | InputRequiredResult:
 async def touch(uri: str, ctx: Context[Any, Any]) -> str:
     """Tell who subscribed to a resource that it has changed."""
     await ctx.notify_resource_updated(uri)
-    if uri in subscribed:
-        await ctx.session.send_resource_updated(uri)
+    for session in subscribers.get(uri, []):
+        await session.send_resource_updated(uri)
     return uri
 
 
@@ -182,13 +183,13 @@ async def complete(ref: object, argument: Any, context: object) -> Completion:
     return Completion(values=[style for style in ("short", "shrill", "long") if style.startswith(argument.value)])
 
 
-async def subscribe(ctx: object, params: SubscribeRequestParams) -> EmptyResult:
-    subscribed.add(str(params.uri))
+async def subscribe(ctx: Any, params: SubscribeRequestParams) -> EmptyResult:
+    subscribers.setdefault(str(params.uri), []).append(ctx.session)
     return EmptyResult()
 
 
 async def unsubscribe(ctx: object, params: UnsubscribeRequestParams) -> EmptyResult:
-    subscribed.discard(str(params.uri))
+    subscribers.pop(str(params.uri), None)
     return EmptyResult()
 
 

@@ -19,8 +19,6 @@ from tests.third_party.conftest import HOME
 
 __all__ = ["jackfield", "serving"]
 
-pytestmark = pytest.mark.xfail(reason="The gateway passes on only tools so far.", strict=False)
-
 HERE = Path(__file__).parent
 SERVER = str(SERVERS / "hosted.py")
 NODE = str(HOME / "conformance" / "node_modules" / ".bin" / "node")
@@ -90,6 +88,16 @@ ACROSS = [
 """The host and the server speak the protocol of two eras."""
 
 
+UNEXPLAINED = Setting(TYPESCRIPT_2, "modern", "stdio", "handshake")
+"""There, the TypeScript SDK takes the gateway to offer tools only; started by hand the same way, it does not."""
+
+
+def marks_of(setting: Setting) -> list[pytest.MarkDecorator]:
+    """What is to be known of a test before it runs."""
+    marks = [pytest.mark.third_party] if setting.host.needs else []
+    return [*marks, pytest.mark.xfail(reason="not explained yet", strict=False)] if setting == UNEXPLAINED else marks
+
+
 def seen_by(host: Host, era: str, log: Path, environment: Mapping[str, str], **target: Any) -> dict[str, Any]:
     """What a host saw, by step."""
     log.unlink(missing_ok=True)
@@ -135,7 +143,7 @@ def require(needed: Path | None) -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        pytest.param(setting, marks=pytest.mark.third_party if setting.host.needs else (), id=str(setting))
+        pytest.param(setting, marks=marks_of(setting), id=str(setting))
         for setting in daily(SETTINGS[::3], whole=SETTINGS) + daily(ACROSS[::3], whole=ACROSS)
     ],
 )
@@ -147,8 +155,8 @@ def test_a_host_sees_the_same_through_the_gateway(
     tmp_path: Path,
 ) -> None:
     require(setting.host.needs)
-    jackfield.configure_user(hosted=entry(protocol=setting.upstream))
     log, environment = tmp_path / "log", {**os.environ, **jackfield.environment}
+    configure(jackfield, over_http if setting.over == "http" else None, protocol=setting.upstream)
     if setting.over == "stdio":
         direct: dict[str, Any] = {"command": [quick_python(), SERVER]}
         gateway: dict[str, Any] = {"command": jackfield.line("serve", "--stdio", "--all-tools")}
@@ -165,9 +173,13 @@ SUCCEED = {"tools", "call", "image", "progress", "cancellation", "elicitation", 
 """Of these no host may report an error of the server itself, which the gateway would then have, too."""
 
 
-def entry(**more: Any) -> dict[str, Any]:
-    """The server in a configuration."""
-    return {"command": quick_python(), "args": [SERVER, "stdio"], "env": {MARK: TOKEN}, **more}
+def configure(jackfield: Command, over_http: Callable[[], str] | None, **more: Any) -> None:
+    """Have the server behind the gateway, which has seen it before: hosts look at the capabilities first."""
+    over_stdio = {"command": quick_python(), "args": [SERVER, "stdio"], "env": {MARK: TOKEN}}
+    entry = over_stdio if over_http is None else {"type": "http", "url": over_http()}
+    jackfield.configure_user(hosted={**entry, **more})
+    done = jackfield("refresh")
+    assert done.exit_code == 0, done.stderr
 
 
 INSPECTOR = MODULES / "@modelcontextprotocol" / "inspector"
@@ -196,11 +208,13 @@ def test_the_inspector_sees_the_same_through_the_gateway(
     over_http: Callable[[], str],
 ) -> None:
     require(INSPECTOR)
-    jackfield.configure_user(hosted=entry())
+    configure(jackfield, over_http if over == "http" else None)
     environment = {**os.environ, **jackfield.environment, "PATH": f"{Path(NODE).parent}:{os.environ['PATH']}"}
     if over == "stdio":
+        # It hands on few variables of its own.
+        given = [part for name, value in jackfield.environment.items() for part in ("-e", f"{name}={value}")]
         direct = ["--transport", "stdio", quick_python(), SERVER]
-        gateway = ["--transport", "stdio", *jackfield.line("serve", "--stdio", "--all-tools")]
+        gateway = ["--transport", "stdio", *given, *jackfield.line("serve", "--stdio", "--all-tools")]
     else:
         direct = ["--server-url", over_http()]
         gateway = ["--server-url", serving("--all-tools").url]
