@@ -18,15 +18,15 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
-
-from jsonschema.protocols import Validator
+from typing import TYPE_CHECKING, Any, cast
 
 from ..config.keys import CheckMode
 from ..errors import InvalidArgumentsError, in_short
 from ..json_schema import signature
 from ..plain import as_list, as_table
-from .validation import compiled, problem_in_words, relaxed, without_refused_nulls
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 # What common readers take of a message (pydantic: 200 levels), less what stands around the arguments.
 _MAX_DEPTH = 190
@@ -117,6 +117,8 @@ class ArgumentCheck:
         given = dict(arguments)
         if self._mode == "off" or (self._quick is not None and self._quick(given)) or self._validator is None:
             return given
+        from .validation import problem_in_words, without_refused_nulls
+
         try:
             if self._validator.is_valid(given):
                 return given
@@ -140,10 +142,15 @@ class ArgumentCheck:
 
     @cached_property
     def _validator(self) -> Validator | None:
+        # Imported here: most schemas are plain, and who needs `require_json` alone shall not pay for the library.
+        from .validation import compiled
+
         return compiled(self._schema)
 
     @cached_property
     def _lax(self) -> Validator:
+        from .validation import compiled, relaxed
+
         assert self._validator is not None
         return compiled(relaxed(self._schema)) or self._validator
 
@@ -161,6 +168,8 @@ class OutputCheck:
 
     @cached_property
     def _validator(self) -> Validator | None:
+        from .validation import compiled
+
         return compiled(self._schema)
 
     def problem(self, structured: Any, *, is_given: bool) -> str | None:
@@ -178,6 +187,8 @@ class OutputCheck:
             return "the tool's outputSchema is not a valid JSON Schema, so structuredContent was not checked"
         if not is_given:
             return "structuredContent is missing, though the tool has an outputSchema"
+        from .validation import problem_in_words
+
         try:
             if self._validator.is_valid(structured):
                 return None
