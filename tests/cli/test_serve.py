@@ -31,6 +31,8 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "--header", "A: b"], 2, "--header goes with a URL"),
         (["--stdio", "--header", "s3cret", "http://x/"], 2, "--header: it has no colon"),
         (["--stdio", "no such server"], 4, "the command 'no' was not found"),
+        (["--stdio", "--all-tools", "--no-resources"], 2, "--no-resources is for find_tools and call_tool"),
+        (["--stdio", "http://x/", "--resources"], 2, "--resources is for find_tools and call_tool"),
         (["--stdio", "--keep-alive", "nots"], 2, "Did you mean 'notes'?"),
         (["--stdio", "--session-idle", "9"], 2, "--session-idle is for --http"),
         (["--stdio", "--exclude", "nots.x"], 2, "--exclude: 'nots.x' names no server"),

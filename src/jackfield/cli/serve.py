@@ -88,6 +88,12 @@ def serve(
     if audit is None and (audit_size, audit_files) != (None, None):
         raise exits.UsageError("--audit-size and --audit-files go with --audit FILE.")
     served = upstreams(invocation, servers or [], is_command=stdio and over_http, sse=sse, headers=header or [])
+    if resources is not None and (all_tools or served.is_bridge):
+        option = "--resources" if resources else "--no-resources"
+        raise exits.UsageError(
+            f"{option} is for find_tools and call_tool.",
+            hint="A bridge, and --all-tools, offer resources and prompts in any case; --exclude leaves some out.",
+        )
     configs = _kept_alive(served.configs, keep_alive or [], every=served.is_bridge)
     rules = {"include": include, "exclude": exclude, "allow": allow, "ask": ask, "no_ask": no_ask}
     setup = GatewaySetup(

@@ -41,7 +41,8 @@ ResourcesOption = Annotated[
     bool | None,
     typer.Option(
         "--resources/--no-resources",
-        help="Offer resources and prompts themselves, too. By default: with --all-tools, or if they are at most 50.",
+        help="Offer resources and prompts themselves, or have models find and read them by tools. By default, they are "
+        "offered if there are at most 50.",
     ),
 ]
 IncludeOption = Annotated[
