@@ -26,6 +26,7 @@ from mcp.server.subscriptions import (
 from .._version import __version__
 from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
+from ..errors import ConfigError
 from ..pool.session_manager import SessionManager
 from .audit import Audit
 from .client import Client
@@ -61,6 +62,9 @@ class Gateway:
             and read them by tools, too. If omitted, they are where there are at most 50 of them, or with `all_tools`.
         policy: Limits what is offered, and says which calls have to be approved; all is offered if omitted.
         audit: Gets a line for each call.
+
+    Raises:
+        ConfigError: The manager has hooks. Calls pass through a gateway as they are, so no hook could stop one.
     """
 
     def __init__(
@@ -73,6 +77,11 @@ class Gateway:
         policy: Policy | None = None,
         audit: Audit | None = None,
     ) -> None:
+        if manager.hooks:
+            raise ConfigError(
+                "A gateway does not run the hooks of its manager: calls pass through it as they are.",
+                hint="Give it policy= and audit= instead, and a manager without hooks.",
+            )
         self._manager = manager
         self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
         self._all_tools = all_tools
