@@ -14,6 +14,7 @@ from .tables import RAW_1, ahead, ahead_of, duration, noted, short, table, times
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 SERVING = Path(__file__).parent / "serving" / "results.md"
+GATEWAY = Path(__file__).parent / "gateway" / "results.md"
 PICTURES = DOCS / "images" / "benchmarks"
 CONTESTANTS = [OURS, *PEERS]
 
@@ -375,6 +376,11 @@ def serving(results: Results) -> str:
     return SERVING.read_text()
 
 
+def gateway(results: Results) -> str:
+    """What the gateway adds to a call, which has a command of its own."""
+    return GATEWAY.read_text()
+
+
 PARTS: tuple[Callable[[Results], str], ...] = (
     head,
     warm,
@@ -386,4 +392,5 @@ PARTS: tuple[Callable[[Results], str], ...] = (
     adapters,
     growth,
     serving,
+    gateway,
 )
