@@ -20,9 +20,12 @@ from pathlib import Path
 import anyio
 from tests.conformance.runner import PAGE, REVISIONS, VERSIONS, is_installed, replace_table
 from tests.conformance.served import RELEASE, Checks, judged
+from tests.conformance.server import REALLY_CHANGES
 from tests.serving.cluster.cluster import START_SECONDS, StartError, free_port, running, until_listens
 
 SERVER = str(Path(__file__).parent / "server.py")
+CHANGES = {REALLY_CHANGES: "1"}
+"""A gateway tells of changes that there are; several instances of the server would differ by them."""
 
 WAYS = ("direct", "over stdio", "over HTTP")
 """How the server is reached: without a gateway, or by one that speaks to it so."""
@@ -68,13 +71,13 @@ async def served(way: str, folder: Path, python: str = sys.executable) -> AsyncG
         if way != "over stdio":
             port = free_port()
             command = [python, SERVER, str(port)]
-            process = stack.enter_context(running(command, folder / "server.log", {}))
+            process = stack.enter_context(running(command, folder / "server.log", CHANGES))
             await until_listens(port, process, folder / "server.log")
             url = f"http://127.0.0.1:{port}/mcp"
         if way == "direct":
             yield url
             return
-        entry = {"type": "http", "url": url} if url else {"command": python, "args": [SERVER]}
+        entry = {"type": "http", "url": url} if url else {"command": python, "args": [SERVER], "env": CHANGES}
         config = folder / "servers.json"
         config.write_text(json.dumps({"mcpServers": {"conformance": entry}}))
         command = [python, "-m", "jackfield", "--config", str(config), "serve", "--http", "127.0.0.1:0", "--all-tools"]

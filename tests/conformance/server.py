@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -52,6 +53,8 @@ from pydantic import BaseModel, Field
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="
 PAUSE_SECONDS = 0.05
+REALLY_CHANGES = "CONFORMANCE_REALLY_CHANGES"
+"""Set in the environment, announced changes are made, too."""
 
 AWKWARD_TOOL = "json_schema_2020_12_tool"
 AWKWARD_SCHEMA: dict[str, Any] = {
@@ -254,18 +257,22 @@ def offer_conversations(server: MCPServer[Any]) -> None:
         return f"Elicitation completed: {await elicited(ctx, 'Please choose.', Choices)}"
 
     numbers = itertools.count(1)
+    really_changes = os.environ.get(REALLY_CHANGES)
 
     @server.tool()
     async def test_trigger_tool_change(ctx: Context[Any, Any]) -> str:
-        """Offer one tool more, and say so."""
-        server.add_tool(lambda: "more", name=f"one_more_{next(numbers)}", description="Say more.")
+        """Say that the tools changed."""
+        if really_changes:
+            server.add_tool(lambda: "more", name=f"one_more_{next(numbers)}", description="Say more.")
         await ctx.notify_tools_changed()
         return "Changed."
 
     @server.tool()
     async def test_trigger_prompt_change(ctx: Context[Any, Any]) -> str:
-        """Offer one prompt more, and say so."""
-        server.add_prompt(Prompt.from_function(lambda: "more", name=f"one_more_{next(numbers)}", description="More."))
+        """Say that the prompts changed."""
+        if really_changes:
+            more = Prompt.from_function(lambda: "more", name=f"one_more_{next(numbers)}", description="More.")
+            server.add_prompt(more)
         await ctx.notify_prompts_changed()
         return "Changed."
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from ..config.settings import SessionConfig, backoff
 from ..errors import (
     AuthenticationError,
     ConfigError,
@@ -21,6 +21,9 @@ from ..errors import (
     SessionTimeoutError,
     ToolError,
 )
+
+if TYPE_CHECKING:
+    from ..config.settings import SessionConfig
 
 _MAX_UNREPORTED = 10_000
 
@@ -135,6 +138,9 @@ class CircuitBreaker:
         self._last = error
         over = self._failures - self._settings.failure_threshold
         if over >= 0:
+            # Commands of kept sessions need this module, and must not wait for pydantic.
+            from ..config.settings import backoff
+
             wait = backoff(self._settings.retry_delay, self._settings.max_retry_delay, over + 3)
             self._open_until = time.monotonic() + max(wait, error.retry_after or 0.0)
 

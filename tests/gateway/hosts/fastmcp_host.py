@@ -48,7 +48,7 @@ async def cancellation(client: Any) -> str:
         with anyio.fail_after(SECONDS):
             await began.wait()
         tasks.cancel_scope.cancel()
-    await until(lambda: Path(ORDER["log"]).exists())
+    await until(lambda: Path(ORDER["log"]).exists() and Path(ORDER["log"]).read_text())
     return Path(ORDER["log"]).read_text()
 
 

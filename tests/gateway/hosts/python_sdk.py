@@ -78,7 +78,7 @@ class Steps:
             with anyio.fail_after(SECONDS):
                 await began.wait()
             tasks.cancel_scope.cancel()
-        await until(lambda: Path(ORDER["log"]).exists())
+        await until(lambda: Path(ORDER["log"]).exists() and Path(ORDER["log"]).read_text())
         return Path(ORDER["log"]).read_text()
 
     async def log_message(self) -> list[Any]:
