@@ -213,10 +213,13 @@ async def test_a_call_under_way_holds_a_session_whose_stream_broke(
         async def call() -> None:
             results.append(await client.call("sleep", seconds=60 if is_left else 1))
 
+        # The first call of all waits for a listing, in another process, which ends with it.
+        await client.count()
+        await until(lambda: serving.servers() == 1)
         async with anyio.create_task_group() as tasks:
             async with client.stream():
                 tasks.start_soon(call)
-                await until(lambda: serving.servers() == 1)
+                await anyio.sleep(0.3)
             await gone(serving)
             if is_left:
                 assert (await client.post("ping")).status_code == 200
