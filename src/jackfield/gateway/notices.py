@@ -8,21 +8,19 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from mcp.types import LOG_LEVEL_META_KEY, LoggingLevel
+from mcp.types import LOG_LEVEL_META_KEY
 
 from ..plain import as_table
+from ..serving.context import LEVELS, is_at_least
 from .eras import is_modern
 from .messages import Context
 from .under_way import UnderWay
 
 logger: logging.Logger = logging.getLogger("jackfield")
-
-LEVELS: tuple[str, ...] = get_args(LoggingLevel)
-"""From the least severe."""
 
 _MOST_WAITING = 1000
 """So many wait for a client that does not read; then the oldest is dropped."""
@@ -105,24 +103,10 @@ def is_wanted(
     if method in _NOT_PASSED:
         return False
     if not is_modern(protocol_version):
-        return method != "notifications/message" or _is_at_least(params, log_level, unset=True)
+        return method != "notifications/message" or log_level not in LEVELS or is_at_least(params, log_level)
     if related is None:
         return False  # This client has no stream but those of its requests.
     if method == "notifications/message":
-        meta = as_table((related.context.params or {}).get("_meta"))
-        return _is_at_least(params, meta.get(LOG_LEVEL_META_KEY), unset=False)
+        wanted = as_table((related.context.params or {}).get("_meta")).get(LOG_LEVEL_META_KEY)
+        return wanted in LEVELS and is_at_least(params, wanted)
     return method != "notifications/elicitation/complete"  # which ended with the older protocol
-
-
-def _is_at_least(params: Mapping[str, Any] | None, wanted: object, *, unset: bool) -> bool:
-    """Whether a log message is of the wanted level or above.
-
-    Args:
-        params: Of the message.
-        wanted: The level.
-        unset: What to return where no level is wanted in particular.
-    """
-    if wanted not in LEVELS:
-        return unset
-    level = as_table(params).get("level")
-    return level not in LEVELS or LEVELS.index(level) >= LEVELS.index(wanted)

@@ -18,6 +18,7 @@ from mcp.types import methods as _methods
 from ..catalog.entry import Kind
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
+from ..serving.context import LEVELS
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
@@ -26,7 +27,6 @@ from .extensions import Extensions
 from .guard import Guard
 from .listing import Listings
 from .messages import Answer, Context
-from .notices import LEVELS
 from .own_reading import OwnReading, content_of
 from .own_tools import OwnTools
 from .parked import ParkedCalls

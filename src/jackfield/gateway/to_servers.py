@@ -12,12 +12,12 @@ from mcp.types import LOG_LEVEL_META_KEY
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..plain import as_table
+from ..serving.context import LEVELS
 from ..session.deadlines import Deadline
 from ..session.relay import relay
 from ..session.session import caller_of
 from .eras import is_modern
 from .messages import Context, RawMessage
-from .notices import LEVELS
 
 if TYPE_CHECKING:
     from mcp.types import ClientNotification

@@ -22,7 +22,19 @@ from .wire import notification
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
-_LEVELS: tuple[str, ...] = get_args(LoggingLevel)
+LEVELS: tuple[str, ...] = get_args(LoggingLevel)
+"""From the least severe."""
+
+
+def is_at_least(params: Mapping[str, Any] | None, wanted: str) -> bool:
+    """Whether a log message is of the wanted level or above, as far as its level is known.
+
+    Args:
+        params: Of the message.
+        wanted: One of `LEVELS`.
+    """
+    level = (params or {}).get("level")
+    return level not in LEVELS or LEVELS.index(level) >= LEVELS.index(wanted)
 
 
 def is_wanted(record: SessionRecord, method: str, params: Mapping[str, Any] | None) -> bool:
@@ -30,10 +42,9 @@ def is_wanted(record: SessionRecord, method: str, params: Mapping[str, Any] | No
 
     Source: MCP 2025-11-25, server/utilities/logging "Setting Log Level".
     """
-    if method != "notifications/message" or record.log_level not in _LEVELS:
+    if method != "notifications/message" or record.log_level not in LEVELS:
         return True
-    level = (params or {}).get("level")
-    return level not in _LEVELS or _LEVELS.index(level) >= _LEVELS.index(record.log_level)
+    return is_at_least(params, record.log_level)
 
 
 class SessionOutbound:
