@@ -22,7 +22,7 @@ SERVE = """
 import asyncio, json, os, sys, threading
 from jackfield import MCPClientSessionManager, MCPConfig
 from jackfield.gateway.gateway import Gateway
-from jackfield.gateway.http import listen, serve_http
+from jackfield.gateway.http import HttpSettings, listen, serve_http
 
 async def run():
     listener, url = listen("0")
@@ -42,7 +42,7 @@ async def run():
             print(url, os.getpid(), flush=True)
             threading.Thread(target=answer, daemon=True).start()
 
-        await serve_http(gateway, listener, on_listening=say, **json.loads(sys.argv[2]))
+        await serve_http(gateway, listener, HttpSettings(**json.loads(sys.argv[2])), on_listening=say)
 
 asyncio.run(run())
 """

@@ -22,6 +22,7 @@ from .upstreams import upstreams
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from ..gateway.audit import Audit
+    from ..gateway.http import HttpSettings
     from ..gateway.policy import Policy
 
 DESTRUCTIVE = "destructive"
@@ -108,16 +109,14 @@ def serve(
     )
     if http is None:
         return _ended_by(run_stdio(invocation.output, setup))
-    return _ended_by(
-        run_http(
-            invocation.output,
-            setup,
-            http,
-            token=token,
-            reconnect_timeout=reconnect_timeout,
-            session_idle_timeout=session_idle,
-        )
-    )
+    return _ended_by(run_http(invocation.output, setup, http, _http_settings(token, reconnect_timeout, session_idle)))
+
+
+def _http_settings(token: str | None, reconnect_timeout: float | None, session_idle: float | None) -> HttpSettings:
+    from ..gateway.http import HttpSettings
+
+    given = {"reconnect_timeout": reconnect_timeout, "session_idle_timeout": session_idle}
+    return HttpSettings(token=token, **{name: value for name, value in given.items() if value is not None})
 
 
 def _policy(

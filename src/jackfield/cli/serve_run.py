@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from ..gateway.audit import Audit
     from ..gateway.gateway import Gateway
+    from ..gateway.http import HttpSettings
     from ..gateway.policy import Policy
     from ..pool.session_manager import SessionManager
 
@@ -86,15 +87,7 @@ def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
     return asyncio.run(run())
 
 
-def run_http(
-    output: Output,
-    setup: GatewaySetup,
-    address: str,
-    *,
-    token: str | None,
-    reconnect_timeout: float | None,
-    session_idle_timeout: float | None,
-) -> int | None:
+def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSettings) -> int | None:
     """Serve at an address of this machine; returns the number of the signal that ended it.
 
     Raises:
@@ -102,7 +95,7 @@ def run_http(
     """
     import asyncio
 
-    from ..gateway.http import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, listen, serve_http
+    from ..gateway.http import listen, serve_http
 
     listener, url = listen(address)
 
@@ -112,19 +105,12 @@ def run_http(
         else:
             output.write(url)
         sys.stdout.flush()
-        guard = "with a token" if token else "to every program on this machine"
+        guard = "with a token" if settings.token else "to every program on this machine"
         output.note(f"Serving {count(len(setup.configs), 'server')}, {guard}. Ctrl-C ends it.")
 
     async def run() -> int | None:
         async with _running(setup) as gateway:
-            return await serve_http(
-                gateway,
-                listener,
-                token=token,
-                reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
-                session_idle_timeout=SESSION_IDLE_SECONDS if session_idle_timeout is None else session_idle_timeout,
-                on_listening=say,
-            )
+            return await serve_http(gateway, listener, settings, on_listening=say)
 
     try:
         return asyncio.run(run())

@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -75,13 +76,27 @@ def listen(address: str) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}{PATH}"
 
 
+@dataclass(frozen=True)
+class HttpSettings:
+    """How a gateway is served over HTTP.
+
+    Args:
+        token: What clients must send as `Authorization: Bearer`, if anything.
+        session_idle_timeout: Seconds after which a client of which nothing is under way counts as gone.
+        reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
+            longer, keeps its sessions.
+    """
+
+    token: str | None = None
+    session_idle_timeout: float = SESSION_IDLE_SECONDS
+    reconnect_timeout: float = RECONNECT_SECONDS
+
+
 async def serve_http(
     gateway: Gateway,
     listener: socket.socket,
+    settings: HttpSettings | None = None,
     *,
-    token: str | None = None,
-    session_idle_timeout: float = SESSION_IDLE_SECONDS,
-    reconnect_timeout: float = RECONNECT_SECONDS,
     on_listening: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Serve until a signal comes; returns its number.
@@ -89,24 +104,22 @@ async def serve_http(
     Args:
         gateway: What to serve.
         listener: From `listen()`; closed in the end.
-        token: What clients must send as `Authorization: Bearer`, if anything.
-        session_idle_timeout: Seconds after which a client of which nothing is under way counts as gone.
-        reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
-            longer, keeps its sessions.
+        settings: How; the defaults of `HttpSettings` if omitted.
         on_listening: Called when clients can connect.
     """
+    settings = settings or HttpSettings()
     host = listener.getsockname()[0]
     app: ASGIApp = serve_sessions(
         gateway.server,
         path=PATH,
-        session_ttl=session_idle_timeout,
-        reconnect_timeout=reconnect_timeout,
+        session_ttl=settings.session_idle_timeout,
+        reconnect_timeout=settings.reconnect_timeout,
         on_session_end=gateway.clients.end,
         allowed_hosts=_names_of_this_machine(host),
         drain_timeout=_GRACE_SECONDS,
     )
     config = uvicorn.Config(
-        app if token is None else _TokenCheck(app, token),
+        app if settings.token is None else _TokenCheck(app, settings.token),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",
