@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance gateway-conformance serving-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -63,6 +63,10 @@ docs: $(STAMP)
 bench: $(STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"
 	$(BIN)/python -m benchmarks --peers "$(PEERS)" $(ARGS)
+
+# How well tools are found, training and validation side by side, and what each part of the ranking adds; seconds.
+routing: $(STAMP)
+	$(BIN)/python -m benchmarks.routing.ablation $(ARGS)
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py $(ARGS)

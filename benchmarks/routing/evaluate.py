@@ -5,7 +5,8 @@
 For whoever works on the ranking; `make bench` puts the same, and what it costs, on docs/benchmarks.md.
 
 `--data` names a folder with the shared data, or with `catalog.json` and `queries.jsonl` as in `data/` here. By default
-the shared data beside the repository is used where it is present, and our own set always. `--peers` compares with
+the shared data beside the repository, or where `JACKFIELD_ROUTING_DATA` says, is used where it is present, and our own
+set always. `--peers` compares with
 a plain BM25 over names and descriptions, and with fastmcp's where `--fastmcp` names an environment that has it.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
 import statistics
 import subprocess
@@ -25,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from jackfield.catalog.ranking import without_values
-from jackfield.catalog.search import ServerEntry, ToolEntry, ToolSearch, embedded_texts
+from jackfield.catalog.search import Hit, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 
 HERE = Path(__file__).parent
-SHARED_DATA = HERE.parents[2] / "shared" / "routing_data"
+SHARED_DATA = Path(os.environ.get("JACKFIELD_ROUTING_DATA") or HERE.parents[2] / "shared" / "routing_data")
 DATA_OF_OURS = HERE / "data"
 
 Ranker = Callable[[str], list[ToolEntry]]
@@ -51,6 +53,8 @@ class Figures:
     recall: dict[int, float] = field(default_factory=dict[int, float])
     server: float = 0.0
     exact: float = 0.0
+    unanswered: float = 0.0
+    """Share of the queries that are answered with nothing, although a tool serves them."""
     abstention_auc: float | None = None
     milliseconds: float = 0.0
 
@@ -72,6 +76,53 @@ def load_set(folder: Path) -> tuple[list[ServerEntry], list[Query]]:
             if names[tool.name] == 1
         ]
     return servers, queries
+
+
+@dataclass(frozen=True)
+class ToolSet:
+    """A catalog and queries that tools of it serve."""
+
+    name: str
+    servers: Sequence[ServerEntry]
+    queries: Sequence[Query]
+    is_validation: bool
+    """Only measured on: no miss of it was looked at."""
+
+
+def all_sets() -> list[ToolSet]:
+    """Those that are present: training sets first."""
+    found = [ToolSet("our own", *load_set(DATA_OF_OURS), is_validation=False)]
+    if not SHARED_DATA.exists():
+        return found
+    servers, queries = load_set(SHARED_DATA)
+    plugins = [
+        ServerEntry(name, "", [ToolEntry(name, name, about)])
+        for name, about in json.loads((SHARED_DATA / "metatool_catalog.json").read_text()).items()
+    ]
+    agent = _validation("validation_agent_queries.jsonl", "agent")
+    single, several = (_validation("validation_metatool_queries.jsonl", kind) for kind in ("single", "multi"))
+    return [
+        *found,
+        ToolSet("LiveMCPBench", servers, queries, is_validation=False),
+        ToolSet("agents", servers, agent, is_validation=True),
+        ToolSet("MetaTool", plugins, single, is_validation=True),
+        ToolSet("MetaTool, two", plugins, several, is_validation=True),
+    ]
+
+
+def _validation(file: str, kind: str) -> list[Query]:
+    """The queries of one kind; of an agent's, every tool that its task takes counts."""
+    lines = [json.loads(line) for line in (SHARED_DATA / file).read_text().splitlines()]
+    return [
+        _query({**line, "kind": "step", "gold": line.get("gold_task") or _of_plugins(line["gold"])})
+        for line in lines
+        if line["kind"] == kind
+    ]
+
+
+def _of_plugins(gold: Sequence[Sequence[str]]) -> list[str]:
+    """A plugin is a server with one tool of its name."""
+    return [f"{name}/{name}" for group in gold for name in group]
 
 
 def _query(data: dict[str, Any]) -> Query:
@@ -100,13 +151,18 @@ def evaluate(servers: Sequence[ServerEntry], queries: Sequence[Query], embedder:
     search = ToolSearch(servers, vectors)
     best: dict[str, float] = {}
 
-    def rank(query: str) -> list[ToolEntry]:
+    def found(query: str, **options: Any) -> list[Hit]:
         vector = embedder([without_values(query)])[0] if embedder is not None else None
-        hits = search.find(query, 10, query_vector=vector, abstain_below=0)
+        return search.find(query, 10, query_vector=vector, **options)
+
+    def rank(query: str) -> list[ToolEntry]:
+        hits = found(query, abstain_below=0)
         best[query] = hits[0].score if hits else 0.0
         return [hit.tool for hit in hits]
 
     figures = figures_of(rank, queries)
+    steps = [query for query in queries if query.kind == "step"]
+    figures.unanswered = sum(not found(query.text) for query in steps) / len(steps)
     right = [best[query.text] for query in queries if query.kind == "step"]
     unserved = [query.text for query in queries if query.kind == "none"]
     for text in unserved:

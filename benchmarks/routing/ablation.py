@@ -1,0 +1,103 @@
+"""How well tools are found, on training and validation sets side by side, and what each part of the ranking adds.
+
+    python -m benchmarks.routing.ablation [--embedder NAME] [--no-parts]
+
+Takes seconds, so that an idea is judged at once. Only misses of the training sets may be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from jackfield.catalog import ranking, search
+
+from .evaluate import Figures, ToolSet, all_sets, evaluate
+
+Change = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+@contextlib.contextmanager
+def changed(**constants: object) -> Generator[None]:
+    """The ranking with other constants."""
+    with contextlib.ExitStack() as stack:
+        for name, value in constants.items():
+            for module in (ranking, search):
+                if hasattr(module, name):
+                    stack.enter_context(mock.patch.object(module, name, value))
+        _forget()
+        yield
+    _forget()
+
+
+def _forget() -> None:
+    ranking.words.cache_clear()
+    ranking._stemmed.cache_clear()
+    ranking.synonyms.cache_clear()
+
+
+def without_field(name: str) -> Change:
+    """A tool's field that does not count."""
+    fields = ranking.TOOL_FIELDS
+    return lambda: changed(TOOL_FIELDS=fields | {name: replace(fields[name], weight=0.0)})
+
+
+PARTS: Mapping[str, Change] = {
+    "stems": lambda: changed(_stemmed=_Unstemmed()),
+    "synonyms": lambda: changed(SYNONYM_SHARE=0.0),
+    "typos": lambda: changed(TYPO_SHARE=0.0),
+    "the server as a whole": lambda: changed(SERVER_SHARE=0.0),
+    **{f"field {name!r}": without_field(name) for name in ranking.TOOL_FIELDS},
+}
+
+
+class _Unstemmed:
+    def __call__(self, word: str) -> str:
+        return word
+
+    def cache_clear(self) -> None:
+        pass
+
+
+def line(name: str, figures: Sequence[Figures]) -> str:
+    """A row of the table: of each set recall at 1 and at 5, in percent."""
+    cells = (f"{100 * one.recall[1]:5.1f} {100 * one.recall[5]:5.1f}" for one in figures)
+    return f"| {name:34} | " + " | ".join(cells) + " |"
+
+
+def head(sets: Sequence[ToolSet]) -> str:
+    cells = (f"{'*' if one.is_validation else ' '}{one.name[:10]:10}" for one in sets)
+    return "| recall@1 @5 (*: validation)         | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--embedder", choices=["none", "static"], default="none")
+    parser.add_argument("--no-parts", action="store_true", help="only the ranking as it is")
+    options = parser.parse_args()
+    embedder: Any = None
+    if options.embedder == "static":
+        from jackfield import offline_embedder
+
+        embedder = offline_embedder()
+    sets = all_sets()
+    print(head(sets))
+    figures = [evaluate(one.servers, one.queries, embedder) for one in sets]
+    print(line("as it is", figures))
+    for name, change in {} if options.no_parts else PARTS.items():
+        with change():
+            print(line(f"without {name}", [evaluate(one.servers, one.queries, embedder) for one in sets]))
+    print(
+        "answered with nothing (%): "
+        + ", ".join(f"{s.name} {100 * f.unanswered:.1f}" for s, f in zip(sets, figures, strict=True))
+    )
+    exact = min(one.exact for one in figures)
+    print(f"abstention AUC (our own): {figures[0].abstention_auc:.3f}; exact names {exact:.3f}")
+
+
+if __name__ == "__main__":
+    main()
