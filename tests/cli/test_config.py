@@ -44,6 +44,20 @@ def own(run: Command) -> dict[str, Any]:
 # Looking
 
 
+def test_the_file_that_no_program_owns_is_a_project_file_like_others(jackfield: Command) -> None:
+    jackfield.configure("mcp.json", todo={"command": "todo-server"}, notes={"command": "theirs"})
+    jackfield.configure(".vscode/mcp.json", notes={"command": "notes-server"})
+    listed = {one["name"]: one for one in jackfield("list", "--json").json}
+    assert {name: (one["state"], one["program"]) for name, one in listed.items()} == {
+        "notes": ("untrusted", "VS Code"),
+        "todo": ("untrusted", "any program"),
+    }
+    assert jackfield("call", "todo.add").exit_code == 7
+    # A file of that name in another program's folder stays that program's.
+    given = jackfield("--config", ".vscode/mcp.json", "list", "--json").json
+    assert [one["address"] for one in given] == ["notes-server"]
+
+
 def test_path_as_data(scene: Command) -> None:
     data = scene("config", "path", "--json").json
     files = {Path(one["file"]).name: one for one in data["files"]}

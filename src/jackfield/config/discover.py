@@ -4,7 +4,7 @@ Pure: which files there may be, in which order, what each gives and what is shad
 entry is checked here. Of two servers with one name the first found is taken:
 
 1. the project: from the current directory up to the repository's root, in each folder `jackfield.json`, `.mcp.json`,
-   then what VS Code, Cursor, Codex, Gemini and Zed keep there;
+   then what VS Code, Cursor, Codex, Gemini and Zed keep there, then `mcp.json`;
 2. the user: Jackfield's own file, then Claude Code (servers for this project first), Cursor, VS Code, Windsurf, Codex,
    Gemini, Zed, Claude Desktop.
 """

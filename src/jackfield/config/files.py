@@ -20,8 +20,10 @@ OF_PROJECTS = {
     ".codex/config.toml": "Codex",
     ".gemini/settings.json": "Gemini",
     ".zed/settings.json": "Zed",
+    "mcp.json": "any program",
 }
-"""The files of a project, and whose they are."""
+"""The files of a project, and whose they are. The last is what a file is called that no program has a name for; it
+must come after those of the same name in a program's folder."""
 
 TABLES = ("mcpServers", "servers", "mcp_servers", "context_servers")
 """Claude, Cursor and most others; VS Code and AG2; Codex; Zed."""
