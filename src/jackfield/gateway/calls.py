@@ -15,7 +15,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
 from .client import Client
-from .messages import Context
+from .messages import Answer, Context
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,10 @@ def as_mcp_error(error: JackfieldError) -> MCPError:
         return MCPError(error.rpc_code, error.rpc_message, error.rpc_data)
     code = error.rpc_code if isinstance(error, RequestError) else None
     return MCPError(code or INTERNAL_ERROR, error.headline)
+
+
+def outcome_of(result: Answer) -> str:
+    """How a call with this result ended, in one word."""
+    if result.get("resultType") == "input_required":
+        return "input_required"
+    return "error" if result.get("isError") is True else "ok"

@@ -69,6 +69,16 @@ class Client:
         self.in_use = 0
         """Requests of it under way, where it has no session."""
 
+    @property
+    def name(self) -> str:
+        """Its name and version, as it says."""
+        return " ".join(str(self.info[key]) for key in ("name", "version") if self.info.get(key))
+
+    @property
+    def user_name(self) -> str | None:
+        """Whose token it has; `None` if tokens are not checked."""
+        return None if self.principal is None else self.principal.subject or self.principal.client
+
     def seen(self, context: Context) -> None:
         """It sent a message."""
         self.context = context

@@ -37,7 +37,7 @@ class Extensions:
         clients: Whose requests they are.
         passing: Passes them on.
         policy: Where it limits anything, methods of extensions are not passed on: nobody knows what they do.
-        guard: Makes the requests of extensions, if they may be made; all are if omitted.
+        guard: Makes the requests of extensions, if they may be made.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Extensions:
         clients: Clients,
         passing: Passing,
         policy: Policy,
-        guard: Guard | None,
+        guard: Guard,
     ) -> None:
         self._configs = configs
         self._catalog = catalog
@@ -119,9 +119,7 @@ class Extensions:
         for config in self._may_know(context.method):
             call = RelayedCall(context, client, context.method, Target(config, "", {}), params)
             try:
-                if self._guard is not None:
-                    return await self._guard.call(call, self._passing.request)
-                return await self._passing.request(call)
+                return await self._guard.call(call)
             except JackfieldError as error:
                 failure = as_mcp_error(error)
                 if failure.code != METHOD_NOT_FOUND:

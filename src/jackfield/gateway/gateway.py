@@ -8,7 +8,7 @@ where the protocol (2026-07-28 over HTTP) knows no sessions. Messages go through
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +27,9 @@ from .._version import __version__
 from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError
+from ..events import EventStream
 from ..pool.session_manager import SessionManager
+from .activity import Activity
 from .audit import Audit
 from .client import Client
 from .clients import Clients, principal_behind
@@ -87,7 +89,9 @@ class Gateway:
         self._all_tools = all_tools
         self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
-        self._guard = Guard(self._policy, audit) if audit is not None or self._policy.asks else None
+        self._audit = audit
+        self.activity: Activity = Activity()
+        """What it does and did."""
         self._changes = InMemorySubscriptionBus()
         self._listening = Listening(self._changes, lambda: self.clients, lambda: self.listings)
         self._stack = AsyncExitStack()
@@ -112,18 +116,19 @@ class Gateway:
             )
             reading = OwnReading(listings, self._resources)
             passing = Passing(clients, listings)
+            guard = Guard(passing.request, self._policy, self._audit, self.activity)
             self._relay = Relay(
                 clients,
                 listings,
                 self.server.server_info_stamp,
                 ParkedCalls(tasks, _principal),
-                passing,
-                Extensions(self._configs, self._manager.catalog, clients, passing, self._policy, self._guard),
+                Extensions(self._configs, self._manager.catalog, clients, passing, self._policy, guard),
                 reading,
                 own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients, reading),
-                guard=self._guard,
+                guard=guard,
             )
             tasks.start_soon(self._tell_changes, listings)
+            tasks.start_soon(self._note_events, await stack.enter_async_context(aclosing(self._manager.events())))
             self._stack = stack.pop_all()
         return self
 
@@ -157,6 +162,10 @@ class Gateway:
 
     async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         return await self.relay(ctx, call_next)
+
+    async def _note_events(self, events: EventStream) -> None:
+        async for event in events:
+            self.activity.event(event)
 
     # What clients are told
 

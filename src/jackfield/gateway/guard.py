@@ -1,4 +1,4 @@
-"""`Guard`: stands between the calls of clients and the servers. Has them approved, and writes a line about each."""
+"""`Guard`: stands between calls of clients and the servers. Notes each, has it approved, and writes a line about it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from mcp import MCPError
 
 from ..errors import CallDeniedError, JackfieldError, RequestError
 from ..plain import as_table
+from .activity import Activity
 from .approval import Approvals
 from .audit import Audit
-from .calls import RelayedCall
+from .calls import RelayedCall, outcome_of
 from .messages import Answer
 from .policy import Policy
 
@@ -24,33 +25,40 @@ class Guard:
     """Makes the calls that may be made.
 
     Args:
+        make: Makes a call.
         policy: Says which calls need approval.
         audit: Gets a line for each call.
+        activity: Where calls are noted.
     """
 
-    def __init__(self, policy: Policy, audit: Audit | None) -> None:
-        self._approvals = Approvals(policy)
+    def __init__(self, make: Make, policy: Policy, audit: Audit | None, activity: Activity) -> None:
+        self._make = make
+        self._approvals = Approvals(policy) if policy.asks else None
         self._audit = audit
+        self._activity = activity
 
-    async def call(self, call: RelayedCall, make: Make) -> Answer:
+    async def call(self, call: RelayedCall) -> Answer:
         """Make a call, if it may be made.
 
         Args:
             call: The call.
-            make: Makes it.
 
         Raises:
             CallDeniedError: It was not approved, or no line could be written about it; nothing was sent.
             JackfieldError: It failed.
             MCPError: It failed.
         """
-        if self._audit is None:
-            return await self._made(call, make, {})
-        self._audit.require_writable(call.target.name, call.target.config.server_name)
+        with self._activity.call(call) as noted:
+            result = await (self._made(call, {}) if self._audit is None else self._recorded(call, self._audit))
+            noted.outcome = outcome_of(result)
+            return result
+
+    async def _recorded(self, call: RelayedCall, audit: Audit) -> Answer:
+        audit.require_writable(call.target.name, call.target.config.server_name)
         started, record = time.monotonic(), _record_of(call)
         try:
-            result = await self._made(call, make, record)
-            record["outcome"] = _outcome(result)
+            result = await self._made(call, record)
+            record["outcome"] = outcome_of(result)
             return result
         except CallDeniedError as error:
             record |= {"outcome": "denied", "code": error.code}
@@ -66,30 +74,31 @@ class Guard:
             raise
         finally:
             record["seconds"] = round(time.monotonic() - started, 6)
-            self._audit.note(record, _arguments_of(call))
+            audit.note(record, _arguments_of(call))
 
-    async def _made(self, call: RelayedCall, make: Make, record: dict[str, Any]) -> Answer:
+    async def _made(self, call: RelayedCall, record: dict[str, Any]) -> Answer:
+        if self._approvals is None:
+            return await self._make(call)
         try:
             is_approved = await self._approvals.require(call)
         except CallDeniedError:
             record["approved"] = False
             raise
         if not is_approved:
-            return await make(call)
+            return await self._make(call)
         record["approved"] = True
-        result = await make(call)
+        result = await self._make(call)
         self._approvals.note_round(call, result)
         return result
 
 
 def _record_of(call: RelayedCall) -> dict[str, Any]:
     """What is known of a call before it is made; `cancelled` until something else is known."""
-    info, principal = call.client.info, call.client.principal
     return {
         "method": call.method,
-        "client": " ".join(str(info[key]) for key in ("name", "version") if info.get(key)),
+        "client": call.client.name,
         "session": call.client.key,
-        "principal": None if principal is None else principal.subject or principal.client,
+        "principal": call.client.user_name,
         "server": call.target.config.server_name,
         "name": call.target.name,
         "outcome": "cancelled",
@@ -104,9 +113,3 @@ def _arguments_of(call: RelayedCall) -> Mapping[str, Any]:
     if call.method == "resources/read":
         return {}
     return {name: value for name, value in call.params.items() if name != "_meta"}
-
-
-def _outcome(result: Mapping[str, Any]) -> str:
-    if result.get("resultType") == "input_required":
-        return "input_required"
-    return "error" if result.get("isError") is True else "ok"

@@ -30,7 +30,6 @@ from .messages import Answer, Context
 from .own_reading import OwnReading, content_of
 from .own_tools import OwnTools
 from .parked import ParkedCalls
-from .passing import Passing
 from .to_servers import set_level, tell
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
@@ -48,11 +47,10 @@ class Relay:
         listings: What the servers offer.
         stamp: Describes the gateway in results.
         parked: Calls that wait for their clients.
-        passing: Passes requests on to servers.
         extensions: Answers what the protocol itself does not have.
         reading: Says whether resources and prompts are passed on.
         own_tools: The tools that find all others, if these are not offered themselves.
-        guard: Makes the calls, if they may be made; all are if omitted.
+        guard: Makes the calls, if they may be made.
     """
 
     def __init__(
@@ -61,12 +59,11 @@ class Relay:
         listings: Listings,
         stamp: Mapping[str, Any],
         parked: ParkedCalls,
-        passing: Passing,
         extensions: Extensions,
         reading: OwnReading,
         *,
         own_tools: OwnTools | None,
-        guard: Guard | None,
+        guard: Guard,
     ) -> None:
         self._clients = clients
         self._listings = listings
@@ -75,7 +72,6 @@ class Relay:
         self._own_tools = own_tools
         self._reading = reading
         self._guard = guard
-        self._relayed = passing.request
         self._extensions = extensions
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
@@ -168,7 +164,7 @@ class Relay:
         """Pass on a request that is no call of a tool."""
         try:
             async with self._clients.client(context) as (client, _):
-                return await self._guarded(RelayedCall(context, client, context.method, target, params))
+                return await self._guard.call(RelayedCall(context, client, context.method, target, params))
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
@@ -207,7 +203,7 @@ class Relay:
                     method, target, asked = reading
                     if "_meta" in params:
                         asked["_meta"] = params["_meta"]
-                    result = content_of(await self._guarded(RelayedCall(context, client, method, target, asked)))
+                    result = content_of(await self._guard.call(RelayedCall(context, client, method, target, asked)))
                 else:
                     result = await self._own_tools.call(client, name, arguments)
         except RequestError as error:
@@ -219,12 +215,7 @@ class Relay:
         return result
 
     async def _relayed_call(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
-        return await self._guarded(RelayedCall(context, client, "tools/call", target, params))
-
-    async def _guarded(self, call: RelayedCall) -> Answer:
-        if self._guard is None:
-            return await self._relayed(call)
-        return await self._guard.call(call, self._relayed)
+        return await self._guard.call(RelayedCall(context, client, "tools/call", target, params))
 
     # What servers tell
 

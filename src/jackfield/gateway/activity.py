@@ -1,0 +1,418 @@
+"""`Activity`: what a gateway does and did, in bounded memory: its calls, figures by server, tool and user, and what
+became of sessions with servers. The page and the metrics read it here.
+
+All of it runs on the gateway's event loop. No text that it holds has a secret, an argument or a result in it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+import anyio
+from mcp import MCPError
+
+from ..errors import CallDeniedError, JackfieldError, RequestError, one_line
+from ..events import (
+    Event,
+    LimitReached,
+    RecoveryFailed,
+    SessionEvicted,
+    SessionFailed,
+    SessionLost,
+    SessionOpened,
+    SessionRecovered,
+)
+from ..masking import mask
+from .calls import RelayedCall
+
+MOST_CALLS = 500
+"""How many calls that ended are kept, the newest."""
+MOST_ERRORS = 200
+MOST_INCIDENTS = 200
+MOST_NAMED = 2_000
+"""How many tools, and how many users, have figures; those not used for the longest time are dropped first."""
+MINUTES = 60
+"""How far back the figures of a tool reach."""
+
+_TEXT_CHARS = 300
+_SMALLEST_MS = 0.1
+_GROWTH = 1.1
+"""From one class of durations to the next: a percentile is told to within 5 %."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a tool, or another request that goes to a server."""
+
+    number: int
+    """Counts them since the gateway was started."""
+    began_at: float
+    """Seconds since the epoch."""
+    user: str | None
+    """Whose token the client has; `None` if tokens are not checked."""
+    client: str
+    """Its name and version, as it says."""
+    session: str
+    """The key of its sessions with servers."""
+    server: str
+    method: str
+    name: str
+    """The tool, prompt or URI, as the server names it."""
+    ms: float | None = None
+    """How long it took; `None` while it is under way."""
+    outcome: str | None = None
+    """`ok`, `error` (the tool's own), `input_required`, `denied`, `limited`, `failed` or `cancelled`; `None` while it
+    is under way."""
+    error: str | None = None
+    """Why there is no result: an error's code and first line."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of a server, a tool or a user, since the gateway was started."""
+
+    calls: int
+    errors: int
+    """Calls that ended without a result, or with a tool's own error."""
+    live: int
+    """Calls under way."""
+    last_at: float
+    """When the last call began, in seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class ToolFigures:
+    """Of one tool; percentiles are over the last hour, `None` if there was no call."""
+
+    server: str
+    name: str
+    figures: Figures
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True)
+class Minute:
+    """The calls of one minute."""
+
+    at: float
+    """When it began, in seconds since the epoch."""
+    calls: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True)
+class SessionIncident:
+    """What happened to a session with a server."""
+
+    at: float
+    server: str
+    session: str | None
+    """The session's key."""
+    kind: str
+    """`not_opened`, `lost`, `recovered`, `not_recovered`, `evicted`, `limit_reached` or `restarted`."""
+    text: str
+
+
+@dataclass(frozen=True)
+class ActivitySnapshot:
+    """The current state of an `Activity`. Lists begin with the newest."""
+
+    at: float
+    live: list[Call]
+    recent: list[Call]
+    errors: list[Call]
+    servers: Mapping[str, Figures]
+    tools: list[ToolFigures]
+    """By server and name."""
+    users: Mapping[str, Figures]
+    """By name; without those of whom no token is checked."""
+    incidents: list[SessionIncident]
+    limits: Mapping[str, int]
+    """How often each bound was reached."""
+
+
+@dataclass(slots=True)
+class _Totals:
+    calls: int = 0
+    errors: int = 0
+    live: int = 0
+    last_at: float = 0.0
+
+    def figures(self) -> Figures:
+        return Figures(self.calls, self.errors, self.live, self.last_at)
+
+
+@dataclass(slots=True)
+class _Minute:
+    number: int
+    calls: int = 0
+    errors: int = 0
+    durations: Counter[int] = field(default_factory=Counter[int])
+
+
+class _Tool:
+    """A tool's totals, and its last hour."""
+
+    def __init__(self) -> None:
+        self.totals = _Totals()
+        self._minutes: deque[_Minute] = deque(maxlen=MINUTES)
+
+    def add(self, began_at: float, ms: float, is_error: bool) -> None:
+        number = int(began_at + ms / 1000) // 60
+        if not self._minutes or self._minutes[-1].number < number:
+            self._minutes.append(_Minute(number))
+        minute = self._minutes[-1]
+        minute.calls += 1
+        minute.errors += is_error
+        minute.durations[_class_of(ms)] += 1
+
+    def hour(self) -> list[_Minute]:
+        oldest = int(time.time()) // 60 - MINUTES
+        return [minute for minute in self._minutes if minute.number > oldest]
+
+    def figures(self, server: str, name: str) -> ToolFigures:
+        durations: Counter[int] = Counter()
+        for minute in self.hour():
+            durations.update(minute.durations)
+        return ToolFigures(
+            server, name, self.totals.figures(), _percentile(durations, 0.5), _percentile(durations, 0.95)
+        )
+
+
+class _Newest(Generic[_T]):
+    """Values by key, of which those are kept that were used last."""
+
+    def __init__(self, new: Callable[[], _T]) -> None:
+        self._new = new
+        self._values: OrderedDict[tuple[str, ...], _T] = OrderedDict()
+
+    def get(self, *key: str) -> _T:
+        value = self._values.get(key)
+        if value is None:
+            if len(self._values) >= MOST_NAMED:
+                self._values.popitem(last=False)
+            value = self._values[key] = self._new()
+        else:
+            self._values.move_to_end(key)
+        return value
+
+    def peek(self, *key: str) -> _T | None:
+        return self._values.get(key)
+
+    def items(self) -> list[tuple[tuple[str, ...], _T]]:
+        return list(self._values.items())
+
+
+class Activity:
+    """What a gateway does and did."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._live: dict[int, Call] = {}
+        self._recent: deque[Call] = deque(maxlen=MOST_CALLS)
+        self._errors: deque[Call] = deque(maxlen=MOST_ERRORS)
+        self._incidents: deque[SessionIncident] = deque(maxlen=MOST_INCIDENTS)
+        self._servers = _Newest(_Totals)
+        self._users = _Newest(_Totals)
+        self._tools = _Newest(_Tool)
+        self._lost: dict[tuple[str, str | None], float] = {}
+        self._limits: Counter[str] = Counter()
+        self._changed = anyio.Event()
+        self.on_ended: list[Callable[[Call], None]] = []
+        """Called with each call that ended."""
+        self.on_incident: list[Callable[[SessionIncident], None]] = []
+        """Called with what happens to sessions."""
+
+    @contextmanager
+    def call(self, call: RelayedCall) -> Generator[Call]:
+        """Note a call from its beginning to its end. Set its `outcome` where there is a result.
+
+        Args:
+            call: The call.
+        """
+        noted, began = self._begin(call), time.perf_counter()
+        try:
+            yield noted
+        except BaseException as error:
+            noted.outcome, noted.error = _failure(error)
+            raise
+        finally:
+            noted.ms = (time.perf_counter() - began) * 1000
+            noted.outcome = noted.outcome or "ok"
+            self._end(noted)
+
+    def _begin(self, call: RelayedCall) -> Call:
+        self._number += 1
+        noted = Call(
+            self._number,
+            time.time(),
+            call.client.user_name,
+            call.client.name,
+            call.client.key,
+            call.target.config.server_name,
+            call.method,
+            call.target.name,
+        )
+        self._live[noted.number] = noted
+        for totals in self._totals_of(noted):
+            totals.calls += 1
+            totals.live += 1
+            totals.last_at = noted.began_at
+        self._changed.set()
+        return noted
+
+    def _end(self, call: Call) -> None:
+        del self._live[call.number]
+        self._recent.append(call)
+        is_error = call.outcome in ("error", "denied", "limited", "failed")
+        if is_error:
+            self._errors.append(call)
+        for totals in self._totals_of(call):
+            totals.live = max(0, totals.live - 1)
+            totals.errors += is_error
+        if call.ms is not None and call.method == "tools/call":
+            self._tools.get(call.server, call.name).add(call.began_at, call.ms, is_error)
+        for told in self.on_ended:
+            told(call)
+        self._changed.set()
+
+    def _totals_of(self, call: Call) -> Generator[_Totals]:
+        yield self._servers.get(call.server)
+        if call.method == "tools/call":
+            yield self._tools.get(call.server, call.name).totals
+        if call.user is not None:
+            yield self._users.get(call.user)
+
+    def event(self, event: Event) -> None:
+        """Note an event of the session manager, if it is about a session's loss or its return."""
+        session = event.server_name, event.key
+        if isinstance(event, SessionLost):
+            self._lost[session] = event.at
+            if len(self._lost) > MOST_NAMED:
+                del self._lost[next(iter(self._lost))]
+        elif isinstance(event, SessionOpened | SessionRecovered) and (lost_at := self._lost.pop(session, None)):
+            # One that was lost while nobody used it is opened as a new one by the next request.
+            self.incident("recovered", *session, f"Open again {event.at - lost_at:.1f} s after it was lost.")
+        if (told := _incident(event)) is not None:
+            kind, text = told
+            self.incident(kind, *session, text)
+
+    def incident(self, kind: str, server: str, session: str | None, text: str) -> None:
+        """Note what happened to a session; for the arguments see `SessionIncident`."""
+        incident = SessionIncident(time.time(), server, session, kind, one_line(mask(text), _TEXT_CHARS))
+        self._incidents.append(incident)
+        for told in self.on_incident:
+            told(incident)
+        self._changed.set()
+
+    def limit_reached(self, bound: str) -> None:
+        """Note that something was refused for a bound, by its name."""
+        self._limits[bound] += 1
+        self._changed.set()
+
+    def snapshot(self) -> ActivitySnapshot:
+        """Its current state."""
+        return ActivitySnapshot(
+            at=time.time(),
+            live=[replace(call) for call in reversed(self._live.values())],
+            recent=list(reversed(self._recent)),
+            errors=list(reversed(self._errors)),
+            servers={key[0]: totals.figures() for key, totals in self._servers.items()},
+            tools=sorted(
+                (tool.figures(*key) for key, tool in self._tools.items()), key=lambda tool: (tool.server, tool.name)
+            ),
+            users={key[0]: totals.figures() for key, totals in self._users.items()},
+            incidents=list(reversed(self._incidents)),
+            limits=dict(self._limits),
+        )
+
+    def hour(self, server: str, tool: str) -> list[Minute]:
+        """A tool's calls in the last hour by minute, the oldest first, without minutes in which there was none."""
+        found = self._tools.peek(server, tool)
+        return [
+            Minute(
+                minute.number * 60.0,
+                minute.calls,
+                minute.errors,
+                _percentile(minute.durations, 0.5),
+                _percentile(minute.durations, 0.95),
+            )
+            for minute in (() if found is None else found.hour())
+        ]
+
+    async def watch(self, interval: float = 0.5) -> AsyncGenerator[ActivitySnapshot]:
+        """Snapshots: one now, and one after each change; several changes are told at once.
+
+        Args:
+            interval: Seconds between two snapshots at least.
+        """
+        while True:
+            if self._changed.is_set():
+                self._changed = anyio.Event()
+            changed = self._changed
+            yield self.snapshot()
+            await anyio.sleep(interval)
+            await changed.wait()
+
+
+def _failure(error: BaseException) -> tuple[str, str | None]:
+    match error:
+        case CallDeniedError():
+            return "denied", _text(error)
+        case JackfieldError() | MCPError():
+            return "failed", _text(error)
+        case Exception():
+            return "failed", type(error).__name__
+        case _:
+            return "cancelled", None
+
+
+def _text(error: JackfieldError | MCPError) -> str:
+    if isinstance(error, RequestError):
+        code, words = error.rpc_code, error.rpc_message or error.message
+    elif isinstance(error, JackfieldError):
+        code, words = error.code, error.message
+    else:
+        code, words = error.code, error.error.message
+    return one_line(mask(f"{code}: {words}"), _TEXT_CHARS)
+
+
+def _incident(event: Event) -> tuple[str, str] | None:
+    match event:
+        case SessionFailed():
+            return "not_opened", event.error.message
+        case SessionLost():
+            return "lost", event.error.message
+        case RecoveryFailed():
+            return "not_recovered", event.error.message
+        case SessionEvicted():
+            return "evicted", f"Closed to make room for a session with {event.for_server}."
+        case LimitReached():
+            return "limit_reached", event.error.message
+        case _:
+            return None
+
+
+def _class_of(ms: float) -> int:
+    return max(0, math.ceil(math.log(max(ms, _SMALLEST_MS) / _SMALLEST_MS, _GROWTH)))
+
+
+def _percentile(durations: Counter[int], part: float) -> float | None:
+    """The duration that this part of the calls stays within, in milliseconds."""
+    needed, passed = math.ceil(durations.total() * part), 0
+    for number, count in sorted(durations.items()):
+        passed += count
+        if passed >= needed:
+            return _SMALLEST_MS * _GROWTH ** (number - 0.5)
+    return None
