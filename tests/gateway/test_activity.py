@@ -87,9 +87,10 @@ async def test_calls_are_told_while_they_run_and_when_they_have_ended(tmp_path: 
     assert told.users["ann"].calls == 4
     add = next(tool for tool in told.tools if tool.name == "add")
     assert add.figures.calls == 2
-    assert add.p50_ms is not None
-    assert add.p95_ms is not None
-    assert 0 < add.p50_ms <= add.p95_ms
+    for figures in (add.figures, told.servers["notes"]):
+        assert figures.p50_ms is not None
+        assert figures.p95_ms is not None
+        assert 0 < figures.p50_ms <= figures.p95_ms
     assert sum(minute.calls for minute in here.gateway.activity.hour("notes", "add")) == 2
     assert [call.name for snapshot in seen for call in snapshot.live if call.name == "wait"]
 
@@ -119,14 +120,14 @@ def test_percentiles_are_within_five_percent() -> None:
 def test_figures_forget_what_is_older_than_an_hour_and_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000_000_020.0
     monkeypatch.setattr(activity.time, "time", lambda: now)
-    tool = activity._Tool()
+    tool = activity._Hourly()
     for minute in range(2 * MINUTES):
         tool.add(now + 60 * minute, 5.0, is_error=False)
     now += 60 * (2 * MINUTES - 1)
     assert len(tool.hour()) == MINUTES
     now += 60 * (MINUTES - 1)
     assert len(tool.hour()) == 1
-    named = activity._Newest(activity._Tool)
+    named = activity._Newest(activity._Hourly)
     monkeypatch.setattr(activity, "MOST_NAMED", 10)
     first = named.get("0")
     for number in range(1, 10):

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .invocation import Invocation
 from .known import server_facts, unlisted_note
-
-if TYPE_CHECKING:
-    from ..catalog.search import ToolEntry
-
-CHARACTERS_A_TOKEN = 3.76
-"""Of tool definitions as JSON, by OpenAI's o200k; other vocabularies differ. `tests/cli/test_tokens.py` checks it."""
 
 ANSWER_TOKENS = 250
 """What one answer of `find_tools` with five tools stays below."""
@@ -43,27 +35,9 @@ def tokens(
         invocation.output.note(note)
 
 
-def estimated(definitions: object) -> int:
-    """About how many tokens definitions are."""
-    return round(len(json.dumps(definitions)) / CHARACTERS_A_TOKEN)
-
-
-def definition(tool: ToolEntry) -> Mapping[str, Any]:
-    """A tool as a model API is given it."""
-    return {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
-
-
-def routed_definitions(servers: list[str]) -> list[Mapping[str, Any]]:
-    """The router's tools as a model API is given them."""
-    from ..routing.own_tools import CALL_DESCRIPTION, CALL_SCHEMA, FIND_SCHEMA, find_description
-
-    return [
-        {"name": "find_tools", "description": find_description(servers), "parameters": FIND_SCHEMA},
-        {"name": "call_tool", "description": CALL_DESCRIPTION, "parameters": CALL_SCHEMA},
-    ]
-
-
 def _by_server(invocation: Invocation) -> None:
+    from ..routing.costs import definition, estimated, routed_definitions, routed_tokens
+
     servers, output = invocation.servers, invocation.output
     names = [name for name in servers.names if server_facts(servers, name)["tools"] is not None]
     tools = {name: servers.catalog.tools(servers.outline(name)) for name in names}
@@ -74,7 +48,7 @@ def _by_server(invocation: Invocation) -> None:
             "tools": len(tools[name]),
             "eager": sum(estimated(definition(tool)) for tool in tools[name]),
             # The router names each server in a description, and no more.
-            "routed": estimated(f"{name}, "),
+            "routed": routed_tokens(name),
         }
         for name in names
     ]
@@ -95,6 +69,8 @@ def _by_server(invocation: Invocation) -> None:
 
 
 def _by_tool(invocation: Invocation, server: str) -> None:
+    from ..routing.costs import definition, estimated
+
     servers, output = invocation.servers, invocation.output
     costs = {tool.name: estimated(definition(tool)) for tool in servers.catalog.tools(servers.outline(server))}
     if output.as_json:

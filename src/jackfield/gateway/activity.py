@@ -77,7 +77,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of a server, a tool or a user, since the gateway was started."""
+    """Of a server, a tool or a user, since the gateway was started; percentiles are over the last hour."""
 
     calls: int
     errors: int
@@ -86,17 +86,18 @@ class Figures:
     """Calls under way."""
     last_at: float
     """When the last call began, in seconds since the epoch."""
+    p50_ms: float | None = None
+    """`None` if no call ended in the last hour, and of users."""
+    p95_ms: float | None = None
 
 
 @dataclass(frozen=True)
 class ToolFigures:
-    """Of one tool; percentiles are over the last hour, `None` if there was no call."""
+    """Of one tool."""
 
     server: str
     name: str
     figures: Figures
-    p50_ms: float | None
-    p95_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,14 @@ class _Minute:
     durations: Counter[int] = field(default_factory=Counter[int])
 
 
-class _Tool:
-    """A tool's totals, and its last hour."""
+class _Hourly:
+    """The totals of a tool or a server, and its last hour."""
 
     def __init__(self) -> None:
         self.totals = _Totals()
         self._minutes: deque[_Minute] = deque(maxlen=MINUTES)
+        self._percentiles: tuple[int, float | None, float | None] | None = None
+        """In which minute they were found out, and they: pages look at all of them twice a second."""
 
     def add(self, began_at: float, ms: float, is_error: bool) -> None:
         number = int(began_at + ms / 1000) // 60
@@ -176,18 +179,21 @@ class _Tool:
         minute.calls += 1
         minute.errors += is_error
         minute.durations[_class_of(ms)] += 1
+        self._percentiles = None
 
     def hour(self) -> list[_Minute]:
-        oldest = int(time.time()) // 60 - MINUTES
+        oldest = _minute_now() - MINUTES
         return [minute for minute in self._minutes if minute.number > oldest]
 
-    def figures(self, server: str, name: str) -> ToolFigures:
-        durations: Counter[int] = Counter()
-        for minute in self.hour():
-            durations.update(minute.durations)
-        return ToolFigures(
-            server, name, self.totals.figures(), _percentile(durations, 0.5), _percentile(durations, 0.95)
-        )
+    def figures(self) -> Figures:
+        now = _minute_now()
+        if self._percentiles is None or self._percentiles[0] != now:
+            durations: Counter[int] = Counter()
+            for minute in self.hour():
+                durations.update(minute.durations)
+            self._percentiles = now, _percentile(durations, 0.5), _percentile(durations, 0.95)
+        _, p50_ms, p95_ms = self._percentiles
+        return replace(self.totals.figures(), p50_ms=p50_ms, p95_ms=p95_ms)
 
 
 class _Newest(Generic[_T]):
@@ -223,9 +229,9 @@ class Activity:
         self._recent: deque[Call] = deque(maxlen=MOST_CALLS)
         self._errors: deque[Call] = deque(maxlen=MOST_ERRORS)
         self._incidents: deque[SessionIncident] = deque(maxlen=MOST_INCIDENTS)
-        self._servers = _Newest(_Totals)
+        self._servers = _Newest(_Hourly)
         self._users = _Newest(_Totals)
-        self._tools = _Newest(_Tool)
+        self._tools = _Newest(_Hourly)
         self._lost: dict[tuple[str, str | None], float] = {}
         self._limits: Counter[str] = Counter()
         self._changed = anyio.Event()
@@ -281,14 +287,16 @@ class Activity:
         for totals in self._totals_of(call):
             totals.live = max(0, totals.live - 1)
             totals.errors += is_error
-        if call.ms is not None and call.method == "tools/call":
-            self._tools.get(call.server, call.name).add(call.began_at, call.ms, is_error)
+        if call.ms is not None:
+            self._servers.get(call.server).add(call.began_at, call.ms, is_error)
+            if call.method == "tools/call":
+                self._tools.get(call.server, call.name).add(call.began_at, call.ms, is_error)
         for told in self.on_ended:
             told(call)
         self._changed.set()
 
     def _totals_of(self, call: Call) -> Generator[_Totals]:
-        yield self._servers.get(call.server)
+        yield self._servers.get(call.server).totals
         if call.method == "tools/call":
             yield self._tools.get(call.server, call.name).totals
         if call.user is not None:
@@ -328,10 +336,10 @@ class Activity:
             live=[replace(call) for call in reversed(self._live.values())],
             recent=list(reversed(self._recent)),
             errors=list(reversed(self._errors)),
-            servers={key[0]: totals.figures() for key, totals in self._servers.items()},
-            tools=sorted(
-                (tool.figures(*key) for key, tool in self._tools.items()), key=lambda tool: (tool.server, tool.name)
-            ),
+            servers={key[0]: server.figures() for key, server in self._servers.items()},
+            tools=[
+                ToolFigures(key[0], key[1], tool.figures()) for key, tool in sorted(self._tools.items(), key=_by_key)
+            ],
             users={key[0]: totals.figures() for key, totals in self._users.items()},
             incidents=list(reversed(self._incidents)),
             limits=dict(self._limits),
@@ -402,6 +410,14 @@ def _incident(event: Event) -> tuple[str, str] | None:
             return "limit_reached", event.error.message
         case _:
             return None
+
+
+def _by_key(item: tuple[tuple[str, ...], object]) -> tuple[str, ...]:
+    return item[0]
+
+
+def _minute_now() -> int:
+    return int(time.time()) // 60
 
 
 def _class_of(ms: float) -> int:
