@@ -304,3 +304,17 @@ async def test_a_server_without_such_a_stream_is_asked_once(watch: Start, tmp_pa
     await anyio.sleep(0.05)
     assert asked().split().count("subscriptions/listen") == 1
     assert owner.state == "open"
+
+
+async def test_who_listens_hears_each_message_also_after_a_recovery(watch: Start) -> None:
+    watched = watch()
+    owner = await watched.opened()
+    owner.leases = 1
+    heard: list[tuple[bool, str]] = []
+    owner.listen_to_messages(lambda is_sent, message: heard.append((is_sent, getattr(message, "method", "answer"))))
+    await owner.refresh()
+    assert heard[:3] == [(True, "initialize"), (False, "answer"), (True, "notifications/initialized")]
+    owner.listen_to_messages(None)
+    before = len(heard)
+    await owner.refresh()
+    assert len(heard) == before

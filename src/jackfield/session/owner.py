@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ..catalog.entry import Kind
     from ..transport.connection import Connection
-    from ..transport.report import ConnectionReport
+    from ..transport.report import ConnectionReport, MessageListener
     from .listing import SharedListing, ToolListing
 
 
@@ -117,6 +117,8 @@ class SessionOwner:
         self.changed_listings: ListingChanges = ListingChanges()
         self.listeners: list[Callable[[Any], None]] = []
         """Get every notification, and `None` when the connection ends."""
+        self.message_listener: MessageListener | None = None
+        """Called with each message of its connections; set by `listen_to_messages`."""
         self.open_seconds: float = 0.0
         """How long its opening took last."""
         self.idle_clock: IdleClock = IdleClock()
@@ -412,6 +414,12 @@ class SessionOwner:
             listener(message)
         if self.callbacks.notification is not None:
             await hearing(self.callbacks.notification, "notification")(message)
+
+    def listen_to_messages(self, listener: MessageListener | None) -> None:
+        """Have each message of the session, on the wire, given to a listener, recoveries included; `None` ends that."""
+        self.message_listener = listener
+        if self.connection is not None:
+            self.connection.report.message_listener = listener
 
     def end_listeners(self) -> None:
         """Inform notification listeners that the connection has ended."""

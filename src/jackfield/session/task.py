@@ -198,6 +198,7 @@ class SessionTask:
 
         owner, life, config = self._owner, self._life, self._owner.config
         report = ConnectionReport(config, owner.log, owner.stream_renewed, owner.on_limit)
+        report.message_listener = owner.message_listener
         generation, error, version, started = life.generation, None, "", time.monotonic()
         # One scope around all: the deadline moves from opening to closing, because a scope of their
         # own for either could not be left while the SDK's task groups inside are entered.

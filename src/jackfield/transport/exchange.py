@@ -215,9 +215,16 @@ class ServerReader(MessageReader):
     """
 
     def __init__(
-        self, inner: Any, answers: Answers, requests: ServerRequests, opening: Opening, relay: ClientRelay | None
+        self,
+        inner: Any,
+        report: ConnectionReport,
+        answers: Answers,
+        requests: ServerRequests,
+        opening: Opening,
+        relay: ClientRelay | None,
     ) -> None:
         self.inner = inner
+        self._report = report
         self._answers = answers
         self._requests = requests
         self._opening = opening
@@ -228,6 +235,8 @@ class ServerReader(MessageReader):
             item = await (self._opening.receive(self.inner) if self._opening.version is None else self.inner.receive())
             if not isinstance(item, SessionMessage):
                 return item
+            if (listener := self._report.message_listener) is not None:
+                listener(False, item.message)
             if self._answers.takes(item.message):
                 continue
             self._answers.answered(item.message)
@@ -243,9 +252,12 @@ class ServerReader(MessageReader):
 class ServerWriter(MessageWriter):
     """Messages to the server."""
 
-    def __init__(self, inner: Any, answers: Answers, requests: ServerRequests, opening: Opening) -> None:
+    def __init__(
+        self, inner: Any, report: ConnectionReport, answers: Answers, requests: ServerRequests, opening: Opening
+    ) -> None:
         self.relay: ClientRelay | None = None
         self._inner = inner
+        self._report = report
         self._answers = answers
         self._requests = requests
         self._opening = opening
@@ -256,6 +268,8 @@ class ServerWriter(MessageWriter):
         self._answers.asked(item.message)
         if self._opening.version is None:
             self._opening.sent(item.message)
+        if (listener := self._report.message_listener) is not None:
+            listener(True, item.message)
         try:
             await self._inner.send(item)
         finally:
@@ -276,10 +290,10 @@ async def exchange(
     """The two streams of a transport, with what stands between it and the SDK."""
     async with anyio.create_task_group() as tasks:
         answers, requests = Answers(report, opening), ServerRequests(report, tasks, writer)
-        outgoing = ServerWriter(writer, answers, requests, opening)
+        outgoing = ServerWriter(writer, report, answers, requests, opening)
         relay = outgoing.relay = None if client is None else ClientRelay(client, tasks, outgoing)
         try:
-            yield ServerReader(reader, answers, requests, opening, relay), outgoing
+            yield ServerReader(reader, report, answers, requests, opening, relay), outgoing
         finally:
             tasks.cancel_scope.cancel()
             requests.close()

@@ -44,6 +44,10 @@ _NOISE_CHARS = 500
 _REMEMBERED_IDS = 1024
 
 
+MessageListener = Callable[[bool, JSONRPCMessage], None]
+"""Called with whether a message was sent to the server or came from it, and the message as it is on the wire."""
+
+
 class EventIds:
     """The last event ids of a stream, so that repeated events are used once."""
 
@@ -340,14 +344,16 @@ class ConnectionReport:
         self.limit_reached: ServerLimitError | None = None
         self.give_up_opening: Callable[[], object] = lambda: None
         """Called by a transport on whose wire an opening that failed would otherwise wait for its timeout."""
+        self.message_listener: MessageListener | None = None
+        """Called with each message of the connection."""
         self._notifications = 0
         self._second = 0
 
     def begin_again(self) -> None:
         """Forget a connection that is replaced by another one."""
-        give_up_opening = self.give_up_opening
+        give_up_opening, message_listener = self.give_up_opening, self.message_listener
         self.__init__(self.config, self.log, self.on_renewed, self.on_limit)
-        self.give_up_opening = give_up_opening
+        self.give_up_opening, self.message_listener = give_up_opening, message_listener
 
     def add_noise(self, line: bytes) -> None:
         """Store a shortened line that is not a message."""
