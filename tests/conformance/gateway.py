@@ -1,8 +1,7 @@
 """The official conformance tests of servers, run against `jackfield serve`; as a program: all of them, with a table.
 
 The server is `server.py`. It is judged as it is, over HTTP, and behind a gateway that reaches it over stdio or over
-HTTP. No check may fail at the gateway that passes without it. Over stdio the server is kept alive: else each request
-without a session has a process of its own, whose start some tests do not wait for, and whose changes end with it.
+HTTP. No check may fail at the gateway that passes without it.
 """
 
 from __future__ import annotations
@@ -81,7 +80,6 @@ async def served(way: str, folder: Path, python: str = sys.executable) -> AsyncG
         config = folder / "servers.json"
         config.write_text(json.dumps({"mcpServers": {"conformance": entry}}))
         command = [python, "-m", "jackfield", "--config", str(config), "serve", "--http", "127.0.0.1:0", "--all-tools"]
-        command += [] if url else ["--keep-alive", "conformance"]
         homes = {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "STATE")}
         stack.enter_context(running(command, folder / "gateway.log", homes))
         yield await _announced(folder / "gateway.log")

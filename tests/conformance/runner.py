@@ -156,7 +156,7 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 
 def replace_table(file: Path, first_head: str, table: str) -> None:
     """Put a table into a page, in place of the one whose first column has this head."""
-    page, count = re.subn(rf"(?s)\| {first_head} \|.*?\n(?=\n)", lambda _: table, file.read_text())
+    page, count = re.subn(rf"(?s)\| {first_head} \|.*?\n(?=\n|\Z)", lambda _: table, file.read_text())
     assert count == 1
     file.write_text(page)
 

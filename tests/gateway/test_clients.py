@@ -12,8 +12,6 @@ from tests.gateway.conftest import behind
 from tests.gateway.in_process import gateway_of
 from tests.relayed import Chatty, Client, call, opened
 
-from jackfield import StdioConfig
-
 ODD = {"sampling": {"own": 1}, "own": {"a": None}, "elicitation": {}}
 
 
@@ -54,33 +52,35 @@ async def test_clients_without_sessions_share_a_connection_to_a_server_without_a
             assert connections(scripted) == before + 1
 
 
-@pytest.mark.parametrize("is_kept", [False, True])
-async def test_a_process_is_shared_only_if_it_is_to_be_kept(is_kept: bool, scripted: Scripted, tmp_path: Path) -> None:
-    server = scripted({"tools/call": "params"}, line="stdio modern")
-    assert isinstance(server, StdioConfig)
-    settings = server.session.model_copy(update={"idle_timeout": None if is_kept else 300.0})
-    async with gateway_of(tmp_path, [server.model_copy(update={"session": settings})]) as here:
-        async with opened(here.config("modern"), Client()) as session:
-            await session.list_tools()
-            await call(session, "work")
-            before = connections(scripted)
-            for _ in range(2):
-                await call(session, "work")
-            assert connections(scripted) - before == (0 if is_kept else 2)
+@pytest.mark.parametrize("era", ["modern", "handshake"])
+async def test_a_process_is_shared_if_its_server_knows_no_sessions(era: str, chatty: Chatty, tmp_path: Path) -> None:
+    async with gateway_of(tmp_path, [chatty(f"stdio {era}")], with_users=True) as here:
+        ann, bob = [here.config("modern", user=user) for user in ("ann", "bob")]
+        async with opened(ann, Client()) as one, opened(ann, Client()) as other, opened(bob, Client()) as of_bob:
+            await one.list_tools()
+            processes = [await call(session, "process") for session in (one, other, of_bob)]
+            assert (processes[0] == processes[1]) == (era == "modern")
+            # No two users share one.
+            assert processes[2] not in processes[:2]
+            with anyio.fail_after(20):
+                while len(behind()) != (2 if era == "modern" else 0):
+                    await anyio.sleep(0.01)
 
 
-async def test_a_shared_connection_that_is_lost_is_no_loss_of_state(scripted: Scripted, tmp_path: Path) -> None:
-    server = scripted({"tools/call": [{"content": []}, "exit", {"content": []}]}, line="stdio modern")
-    settings = server.session.model_copy(update={"idle_timeout": None})
-    async with gateway_of(tmp_path, [server.model_copy(update={"session": settings})]) as here:
+async def test_a_shared_process_that_is_idle_or_lost_is_no_loss_of_state(chatty: Chatty, tmp_path: Path) -> None:
+    async with gateway_of(tmp_path, [chatty("stdio modern", session={"idle_timeout": 0.2})]) as here:
         async with opened(here.config("modern"), Client()) as session:
             await session.list_tools()
-            first = await session.call_tool("work")
-            lost = await session.call_tool("work")
-            after = await session.call_tool("work")
-    assert (first.is_error, lost.is_error, after.is_error) == (False, True, False)
+            await call(session, "process")
+            with anyio.fail_after(20):
+                while behind():
+                    await anyio.sleep(0.01)
+            after = await session.call_tool("process")
+            lost = await session.call_tool("end")
+            again = await session.call_tool("process")
+    assert (after.is_error, lost.is_error, again.is_error) == (False, True, False)
     assert "lost" in lost.text
-    assert "Note:" not in after.text
+    assert "Note:" not in after.text + again.text
 
 
 async def test_sessions_that_end_at_work_leave_no_client(chatty: Chatty, tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ class Host(Client):
 
     async def call(self, server: str, name: str, arguments: dict[str, Any], **more: Any) -> Any:
         [tool] = [tool for tool in self.tools if tool in (f"{server}_{name}", f"{server}-{name}", f"{server}.{name}")]
-        params: dict[str, Any] = {"name": tool, "arguments": arguments, "_meta": {LOG_LEVEL: "debug"}}
+        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        # Requests that want no log messages share processes and connections.
+        if name == "say" or self._random.random() < 0.3:
+            params["_meta"] = {LOG_LEVEL: "debug"}
         answers: dict[str, Any] = {}
         while True:
             result = (await relay(caller_of(self.session), "tools/call", {**params, **answers}, **more)).result

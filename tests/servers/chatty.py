@@ -59,6 +59,8 @@ TOOLS = (
     "capabilities",
     "level",
     "fail",
+    "process",
+    "end",
 )
 CAPABILITIES = {
     "tools": {"listChanged": True},
@@ -237,6 +239,10 @@ class Chatty:
                 return text(self._capabilities(ctx))
             case "level":
                 return text(self._level(ctx, session))
+            case "process":
+                return text(os.getpid())
+            case "end":
+                os._exit(0)
             case "fail":
                 raise MCPError(-32042, " own\nwords ", {"own": [None, 1.0]})
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")

@@ -14,7 +14,7 @@ from mcp import MCPError
 from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
-from ..config.servers import BaseServerConfig, HttpConfig
+from ..config.servers import BaseServerConfig
 from ..errors import SessionExpiredError
 from ..plain import as_table
 from ..pool.lease import open_by
@@ -169,14 +169,12 @@ class Clients:
             yield session
 
     def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
-        """Whether a request goes by a connection that serves others, too.
+        """Whether a request goes by a connection that serves others of the same principal, too: one to a server of
+        2026-07-28, be it a process or at a URL. Any other server may know its client by the connection.
 
-        A process is shared only if it is to be kept: one that is written for a single client may have state all the
-        same.
+        Source: MCP 2026-07-28, basic: a server infers nothing from earlier requests of the same connection or process.
         """
         if client.has_session or client.context is None:
-            return False
-        if not isinstance(config, HttpConfig) and config.session.idle_timeout is not None:
             return False
         entry = self._manager.catalog.entry(config)
         # Log messages do not say which request they are about.
