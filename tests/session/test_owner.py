@@ -316,5 +316,5 @@ async def test_who_listens_hears_each_message_also_after_a_recovery(watch: Start
     assert heard[:3] == [(True, "initialize"), (False, "answer"), (True, "notifications/initialized")]
     owner.listen_to_messages(None)
     before = len(heard)
-    await owner.refresh()
+    await owner.check_alive()
     assert len(heard) == before
