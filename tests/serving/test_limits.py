@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,74 @@ async def test_running_requests_of_an_instance() -> None:
         assert (await bob.request(here, "ping")).status_code == 200
 
 
+@pytest.mark.parametrize("modern", [False, True])
+async def test_running_calls(modern: bool) -> None:
+    async with guarded(1, limits=ServingLimits(calls=2, calls_per_user=1)) as made:
+        [url] = made.urls
+        ann, bob, cat, gate = made.client("ann"), made.client("bob"), made.client("cat"), made.instances.gate
+
+        async def called(client: Client, tool: str, number: int = 1) -> httpx2.Response:
+            ask = client.modern if modern else client.request
+            return await ask(url, "tools/call", {"name": tool, "arguments": {}}, number=number)
+
+        for client in (ann, bob, cat):
+            await client.initialize(url)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(called, ann, "wait")
+            await until(lambda: gate.running == 1)
+            mine = "The call was not made: too many of this user run on this instance (`calls_per_user` is 1)."
+            assert _refusal(await called(ann, "whoami", 2)) == (429, "1", mine)
+            # What is no call goes on.
+            assert (await ann.request(url, "tools/list", number=3)).status_code == 200
+            tasks.start_soon(called, bob, "wait")
+            await until(lambda: gate.running == 2)
+            refused = await called(cat, "whoami")
+            assert _refusal(refused) == (
+                503,
+                "1",
+                "The call was not made: too many run on this instance (`calls` is 2).",
+            )
+            assert refused.json()["error"]["data"] == {"executed": False, "bound": "calls"}
+            gate.opened.set()
+        # One after the other, each begun as soon as the last is answered, may be made.
+        for _ in range(20):
+            assert (await called(ann, "whoami")).status_code == 200
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_calls_in_a_minute(modern: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("jackfield.serving.admission.monotonic", lambda: now)
+    async with guarded(1, limits=ServingLimits(calls_per_minute=3)) as made:
+        [url] = made.urls
+        ann, bob = made.client("ann"), made.client("bob")
+
+        async def called(client: Client) -> httpx2.Response:
+            ask = client.modern if modern else client.request
+            return await ask(url, "tools/call", {"name": "whoami", "arguments": {}})
+
+        await ann.initialize(url)
+        await bob.initialize(url)
+        for _ in range(3):
+            assert (await called(ann)).status_code == 200
+            now += 10.0
+        text = (
+            "The call was not made: this user has made too many in the last minute on this instance "
+            "(`calls_per_minute` is 3)."
+        )
+        assert _refusal(await called(ann)) == (429, "30", text)
+        assert (await called(bob)).status_code == 200
+        now += 30.0
+        assert (await called(ann)).status_code == 200
+        assert (await called(ann)).status_code == 429
+        now += 100.0
+        await called(bob)
+        await made.client("cat").initialize(url)
+        admission = made.instances.served[0].host.instance.admission
+        await called(ann)
+        assert (len(admission._begun), admission._running, len(admission._running_of)) == (2, 0, 0)
+
+
 def _keeping_server(gate: Gate) -> MCPServer[Any]:
     """It has resources to subscribe to, and keeps state."""
     server = guarded_server(gate)
@@ -251,4 +320,4 @@ async def test_one_value_of_state() -> None:
 def test_no_bound_is_without_a_test() -> None:
     tested = Path(__file__).read_text()
     for name in ServingLimits.__dataclass_fields__:
-        assert f"ServingLimits({name}=" in tested, name
+        assert re.search(rf"ServingLimits\([^)]*\b{name}=", tested), name

@@ -26,12 +26,13 @@ class ServingLimitError(JackfieldError):
         message: The refused operation, in one line.
         bound: The name of the setting in `ServingLimits`.
         maximum: Its value.
+        retry_after: Seconds after which it may succeed.
     """
 
     code: ClassVar[str] = "serving_limit"
 
-    def __init__(self, message: str, *, bound: str, maximum: int) -> None:
-        super().__init__(f"{message} (`{bound}` is {maximum}).", sent=False, retryable=True)
+    def __init__(self, message: str, *, bound: str, maximum: int, retry_after: int = 1) -> None:
+        super().__init__(f"{message} (`{bound}` is {maximum}).", sent=False, retryable=True, retry_after=retry_after)
         self.bound: str = bound
         self.maximum: int = maximum
 

@@ -48,7 +48,14 @@ _MAX_ID_CHARS = 128
 _HEADERS = "jackfield.headers"
 _VERSION_HEADER = b"mcp-protocol-version"
 _SESSION_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
-_STATUS_OF_BOUND = {"sessions": 503, "streams": 503, "requests": 503, "record_bytes": 413, "body_bytes": 413}
+_STATUS_OF_BOUND = {
+    "sessions": 503,
+    "streams": 503,
+    "requests": 503,
+    "calls": 503,
+    "record_bytes": 413,
+    "body_bytes": 413,
+}
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
@@ -100,8 +107,8 @@ def refusal(failure: JackfieldError) -> Refused:
             return Refused(503, INTERNAL_ERROR, text, {"retry-after": "1"}, NOT_RUN)
         case ServingLimitError():
             status = _STATUS_OF_BOUND.get(failure.bound, 429)
-            headers = {} if status == 413 else {"retry-after": "1"}
-            return Refused(status, INVALID_REQUEST, failure.message, headers, NOT_RUN)
+            headers = {} if status == 413 else {"retry-after": f"{failure.retry_after:.0f}"}
+            return Refused(status, INVALID_REQUEST, failure.message, headers, {**NOT_RUN, "bound": failure.bound})
         case RequestRunsError():
             return Refused(400, INVALID_REQUEST, failure.message)
         case UnknownEventError():

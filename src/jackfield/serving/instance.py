@@ -18,6 +18,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.runner import ServerRunner
 from mcp_types import InitializeRequestParams
 
+from .admission import Admission
 from .asking import ServerRequests
 from .background import Background
 from .context import SessionOutbound
@@ -79,6 +80,7 @@ class Instance:
         self.streams: StreamManager = streams
         self.background: Background = background
         self.limits: ServingLimits = limits
+        self.admission: Admission = Admission(limits)
         self.session_ttl: float = session_ttl
         self.departures: Departures | None = departures
         self.is_draining: bool = False

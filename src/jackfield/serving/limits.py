@@ -16,6 +16,12 @@ class ServingLimits:
         listens_per_user: Open streams on this instance that one principal opened by `subscriptions/listen` (429).
         requests: Running requests on this instance (503).
         requests_per_session: Running requests of one session, and as many notifications whose handlers run (429).
+        calls: Running calls on this instance (503). Calls are requests that reach what the server offers: of a tool, a
+            prompt, a resource or a completion, and those with methods of extensions.
+        calls_per_user: Running calls of one principal on this instance (429). Where clients are not checked, all are
+            one user.
+        calls_per_minute: Calls that one principal may begin within a minute on this instance (429); `None` for any
+            number.
         subscriptions_per_session: Topics that one session is subscribed to: resources of its client, and the
             three lists (429).
         body_bytes: Size of a request (413).
@@ -31,6 +37,9 @@ class ServingLimits:
     listens_per_user: int = 16
     requests: int = 1_000
     requests_per_session: int = 100
+    calls: int = 1_000
+    calls_per_user: int = 100
+    calls_per_minute: int | None = None
     subscriptions_per_session: int = 1_000
     body_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 64 * 1024
@@ -41,5 +50,7 @@ class ServingLimits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value: object = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{field.name}` must be a whole number of at least 1, not {value!r}.")

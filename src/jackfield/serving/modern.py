@@ -53,13 +53,15 @@ class ModernRequests:
         """Answer one request.
 
         Raises:
-            ServingLimitError: Too many streams are open here.
+            ServingLimitError: Too many streams are open here, or too many calls run.
         """
         # The SDK refuses a request whose header and body differ.
-        if Headers(scope=scope).get(MCP_METHOD_HEADER) != "subscriptions/listen":
-            await self._answer(scope, receive, send)
+        method, principal = Headers(scope=scope).get(MCP_METHOD_HEADER, ""), principal_of(scope)
+        if method == "subscriptions/listen":
+            with self._instance.listen(principal):
+                await self._answer(scope, receive, send)
             return
-        with self._instance.listen(principal_of(scope)):
+        async with self._instance.admission.call(principal, method):
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
+from .admission import Admission, is_call
 from .asking import instance_of
 from .context import RequestContext, SessionOutbound
 from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
@@ -97,6 +98,9 @@ class Requests:
         if len(here.exchanges) >= here.limits.requests:
             text = "The request was not started: too many run on this instance"
             raise ServingLimitError(text, bound="requests", maximum=here.limits.requests)
+        admitted = _Admitted(here.admission, principal)
+        if is_call(message.method):
+            await admitted.enter()
         call = RunningCall(compact(message.id), here.name, here.new_stream())
         exchange = Exchange(here.streams, here.background, session_id, call, message.id)
         # Before it is claimed, since from then on it may be cancelled, and housekeeping would release it.
@@ -107,9 +111,10 @@ class Requests:
         finally:
             if record is None:
                 del here.exchanges[session_id, call.stream]
+                admitted.leave()
         if record is None:
             raise not_found()
-        here.background.start(self._work, request, record, exchange, message)
+        here.background.start(self._work, request, record, exchange, message, admitted)
         try:
             with here.using(session_id):
                 return await self._answer(request, send, record, exchange)
@@ -127,11 +132,26 @@ class Requests:
                 await anyio.sleep(pause)
         return await sessions.claim(session_id, principal, call, limits)
 
-    async def _work(self, request: Request, record: SessionRecord, exchange: Exchange, message: JSONRPCRequest) -> None:
+    async def _work(
+        self,
+        request: Request,
+        record: SessionRecord,
+        exchange: Exchange,
+        message: JSONRPCRequest,
+        admitted: _Admitted,
+    ) -> None:
         """Run a request to its end, also when its client has left."""
         here = self._instance
+
+        async def handled() -> Mapping[str, Any]:
+            # No longer than the handler: the client may send the next call once it has the answer to this one.
+            try:
+                return await self._result(request, record, exchange, message)
+            finally:
+                admitted.leave()
+
         try:
-            await exchange.run(partial(self._result, request, record, exchange, message))
+            await exchange.run(handled)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._release(record.session_id, exchange)
@@ -139,6 +159,7 @@ class Requests:
         else:
             await self._release(record.session_id, exchange)
         finally:
+            admitted.leave()
             del here.exchanges[record.session_id, exchange.call.stream]
 
     async def _release(self, session_id: str, exchange: Exchange) -> None:
@@ -273,6 +294,24 @@ class Requests:
             await runner.on_notify(context, message.method, message.params)
         finally:
             await close_runner(runner, connection)
+
+
+class _Admitted:
+    """A call of which there may be so many; it ends once."""
+
+    def __init__(self, admission: Admission, principal: Principal | None) -> None:
+        self._admission = admission
+        self._principal = principal
+        self._is_running = False
+
+    async def enter(self) -> None:
+        await self._admission.enter(self._principal)
+        self._is_running = True
+
+    def leave(self) -> None:
+        if self._is_running:
+            self._is_running = False
+            self._admission.leave(self._principal)
 
 
 def _metadata(request: Request) -> ServerMessageMetadata:

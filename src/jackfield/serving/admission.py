@@ -1,0 +1,121 @@
+"""`Admission`: how many calls may run, in all and of one user, and how many a user may begin in a minute.
+
+Calls are the requests that have work done for them. It counts those of one instance, in both eras of the protocol.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import anyio
+from mcp_types.methods import SPEC_CLIENT_METHODS
+
+from .errors import ServingLimitError
+from .limits import ServingLimits
+from .records import Principal
+
+_CALLS = {"tools/call", "prompts/get", "resources/read", "completion/complete"}
+_MINUTE = 60.0
+
+_PAUSES = (0.01, 0.03, 0.1)
+"""Seconds after which a call is tried again where too many run: a client may have its answer a moment before the call
+counts as ended."""
+
+
+def is_call(method: str) -> bool:
+    """Whether requests of this method are calls: those of the protocol that reach what a server offers, and all that
+    the protocol does not have."""
+    return method in _CALLS or method not in SPEC_CLIENT_METHODS
+
+
+class Admission:
+    """Admits calls.
+
+    Args:
+        limits: The bounds.
+    """
+
+    def __init__(self, limits: ServingLimits) -> None:
+        self._limits = limits
+        self._running = 0
+        self._running_of: Counter[Principal | None] = Counter()
+        self._begun: dict[Principal | None, deque[float]] = {}
+
+    @asynccontextmanager
+    async def call(self, principal: Principal | None, method: str) -> AsyncGenerator[None]:
+        """Run a request, if it may be.
+
+        Args:
+            principal: Whose it is. Where clients are not checked, all are one user.
+            method: Of the request; only calls are bounded.
+
+        Raises:
+            ServingLimitError: It may not; nothing was run.
+        """
+        if not is_call(method):
+            yield
+            return
+        await self.enter(principal)
+        try:
+            yield
+        finally:
+            self.leave(principal)
+
+    async def enter(self, principal: Principal | None) -> None:
+        """Count a call; `leave` must follow.
+
+        Raises:
+            ServingLimitError: It may not be run.
+        """
+        for pause in (*_PAUSES, None):
+            try:
+                self._check_running(principal)
+                break
+            except ServingLimitError:
+                if pause is None:
+                    raise
+                await anyio.sleep(pause)
+        self._check_rate(principal)
+        self._running += 1
+        self._running_of[principal] += 1
+
+    def leave(self, principal: Principal | None) -> None:
+        """A call has ended."""
+        self._running -= 1
+        self._running_of[principal] -= 1
+        if not self._running_of[principal]:
+            del self._running_of[principal]
+
+    def _check_running(self, principal: Principal | None) -> None:
+        limits = self._limits
+        if self._running >= limits.calls:
+            text = "The call was not made: too many run on this instance"
+            raise ServingLimitError(text, bound="calls", maximum=limits.calls)
+        if self._running_of[principal] >= limits.calls_per_user:
+            text = "The call was not made: too many of this user run on this instance"
+            raise ServingLimitError(text, bound="calls_per_user", maximum=limits.calls_per_user)
+
+    def _check_rate(self, principal: Principal | None) -> None:
+        maximum = self._limits.calls_per_minute
+        if maximum is None:
+            return
+        now = monotonic()
+        if principal not in self._begun:
+            self._forget(now)
+        begun = self._begun.setdefault(principal, deque())
+        while begun and begun[0] <= now - _MINUTE:
+            begun.popleft()
+        if len(begun) >= maximum:
+            text = "The call was not made: this user has made too many in the last minute on this instance"
+            wait = max(1, math.ceil(begun[0] + _MINUTE - now))
+            raise ServingLimitError(text, bound="calls_per_minute", maximum=maximum, retry_after=wait)
+        begun.append(now)
+
+    def _forget(self, now: float) -> None:
+        """Forget users who have made no call in the last minute."""
+        for user in [user for user, begun in self._begun.items() if not begun or begun[-1] <= now - _MINUTE]:
+            del self._begun[user]
