@@ -19,8 +19,13 @@ from jackfield.serving import serve_sessions
 class Tokens:
     """Takes every token, which is the name of its user."""
 
+    def __init__(self) -> None:
+        self.scopes: dict[str, list[str]] = {}
+        """Of users who may not use every server."""
+
     async def verify_token(self, token: str) -> AccessToken:
-        return AccessToken(token=token, client_id="client", scopes=[], subject=token)
+        scopes = self.scopes.get(token, ["servers:*"])
+        return AccessToken(token=token, client_id="client", scopes=scopes, subject=token)
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Here:
 
     gateway: Gateway
     url: str
+    tokens: Tokens
 
     def config(self, era: str, *, user: str | None = None, **session: Any) -> HttpConfig:
         headers = {} if user is None else {"Authorization": f"Bearer {user}"}
@@ -44,13 +50,15 @@ class Here:
 
 
 @asynccontextmanager
-async def gateway_of(folder: Path, configs: Sequence[Any], *, with_users: bool = False) -> AsyncIterator[Here]:
+async def gateway_of(
+    folder: Path, configs: Sequence[Any], *, with_users: bool = False, all_tools: bool = True
+) -> AsyncIterator[Here]:
     """A gateway in front of servers; with users, each client has the token that is its user's name."""
-    config = MCPConfig(servers=list(configs))
+    config, tokens = MCPConfig(servers=list(configs)), Tokens()
     async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog")) as manager:
-        async with Gateway(manager, all_tools=True) as gateway:
+        async with Gateway(manager, all_tools=all_tools) as gateway:
             app = serve_sessions(
-                gateway.server, auth=Tokens() if with_users else None, on_session_end=gateway.clients.end
+                gateway.server, auth=tokens if with_users else None, on_session_end=gateway.clients.end
             )
             async with listening(app) as address:
-                yield Here(gateway, f"{address}/mcp")
+                yield Here(gateway, f"{address}/mcp", tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ from .eras import envelope_of, is_modern
 from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices
 from .parked import parked_call
+from .reach import Reach
 from .subscriptions import Hold, Subscriptions, Updated
 from .under_way import UnderWay
 
@@ -35,14 +36,15 @@ class Client:
 
     Args:
         key: Of its sessions with servers.
-        principal: Whose token it has, if tokens are checked.
+        reach: Whose token it has, if tokens are checked, and which servers that lets it use.
         tasks: In which it is told what servers tell.
         hold: Leases its session with a server.
     """
 
-    def __init__(self, key: str, principal: Principal | None, tasks: TaskGroup, hold: Callable[[Client], Hold]) -> None:
+    def __init__(self, key: str, reach: Reach, tasks: TaskGroup, hold: Callable[[Client], Hold]) -> None:
         self.key = key
-        self.principal = principal
+        self.principal: Principal | None = reach.principal
+        self.reach = reach
         self.user: SessionUser = SessionUser()
         self.capabilities: Mapping[str, Any] = {}
         """What it can do, as it said so last."""
@@ -62,8 +64,8 @@ class Client:
         self.subscriptions: Subscriptions = Subscriptions(hold(self), tasks)
         self.updated: dict[str, tuple[BaseServerConfig, str, Updated]] = {}
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
-        self.router: ToolRouter | None = None
-        """Finds tools for it, once it asked for some."""
+        self.router: tuple[Sequence[BaseServerConfig], ToolRouter] | None = None
+        """Finds tools of some servers for it, once it asked for some."""
         self.has_session: bool = True
         """Whether it outlives its request, and with it its sessions with servers."""
         self.in_use = 0

@@ -20,17 +20,17 @@ from ..plain import as_table
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
-from ..serving.inbound import SESSION_HEADER, principal_of
+from ..serving.inbound import SESSION_HEADER
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
 from .asking import BackChannel, SharedChannel
 from .client import Client
 from .eras import is_modern
 from .messages import Context
+from .reach import Reach, reach_of
 from .subscriptions import Hold
 
 if TYPE_CHECKING:
-    from ..serving import Principal
     from ..session.session import Session
 
 KEEP = "new"
@@ -102,7 +102,21 @@ class Clients:
                 raise MCPError(INVALID_REQUEST, "The session was ended.")
             client = self._clients[session_id] = self._new(context)
         client.seen(context)
+        self._leave_out_of_reach(client, reach_of(context))
         return client
+
+    def _leave_out_of_reach(self, client: Client, reach: Reach) -> None:
+        """End what a client has with servers that its token does not let it use any more."""
+        if reach == client.reach:
+            return
+        client.reach = reach
+        for uri, (config, name, updated) in list(client.updated.items()):
+            if not reach.includes(config.server_name):
+                del client.updated[uri]
+                client.subscriptions.remove(config, name, updated)
+        for config in self.open_to(client):
+            if not reach.includes(config.server_name):
+                self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
 
     @asynccontextmanager
     async def _without_session(self, context: Context, handle: str | None) -> AsyncGenerator[tuple[Client, str | None]]:
@@ -130,7 +144,7 @@ class Clients:
 
     def _kept_by(self, handle: str, context: Context) -> Client:
         client = self._kept.get(handle)
-        if client is None or client.principal != principal_behind(context) or not self._has_sessions(client):
+        if client is None or client.principal != reach_of(context).principal or not self._has_sessions(client):
             raise SessionExpiredError(
                 "This session does not exist or no longer exists.",
                 sent=False,
@@ -181,22 +195,23 @@ class Clients:
         wants_log = LOG_LEVEL_META_KEY in as_table((client.context.params or {}).get("_meta"))
         return entry is not None and is_modern(entry.known_version) and not wants_log
 
-    def router(self, client: Client) -> ToolRouter:
-        """Reaches all tools by the client's sessions."""
-        if client.router is None:
-            client.router = ToolRouter(
+    def router(self, client: Client, configs: Sequence[BaseServerConfig]) -> ToolRouter:
+        """Reaches all tools of some servers by the client's sessions."""
+        if client.router is None or client.router[0] is not configs:
+            router = ToolRouter(
                 self._manager,
-                self._configs,
+                configs,
                 mode="search",
                 key=client.key,
                 max_result_chars=_NO_LIMIT,
                 callbacks=lambda config: SessionCallbacks(relayed_client=BackChannel(client, config)),
                 offers=self._offers,
             ).used_by(client.user, client.key)
-        return client.router
+            client.router = configs, router
+        return client.router[1]
 
     def _new(self, context: Context) -> Client:
-        return Client(f"client-{uuid.uuid4().hex[:8]}", principal_behind(context), self._tasks, self._holding)
+        return Client(f"client-{uuid.uuid4().hex[:8]}", reach_of(context), self._tasks, self._holding)
 
     def _holding(self, client: Client) -> Hold:
         return lambda config: self.upstream(client, config, Deadline.of(None, config.session.call_timeout))
@@ -224,11 +239,6 @@ class Clients:
 def is_sessionless(context: Context) -> bool:
     """Whether a message belongs to no session: over HTTP, the protocol of 2026-07-28 has none."""
     return context.request is not None and is_modern(context.protocol_version)
-
-
-def principal_behind(context: Context) -> Principal | None:
-    """Whose message it is, if tokens are checked."""
-    return None if context.request is None else principal_of(context.request.scope)
 
 
 def _shared_key(client: Client) -> str:

@@ -22,6 +22,7 @@ from .passing import Passing
 from .policy import Policy
 from .tasks import METHODS, read_id
 from .to_servers import tell
+from .views import Views
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -32,7 +33,7 @@ class Extensions:
     """Answers such requests.
 
     Args:
-        configs: All servers.
+        views: Say which servers a request may use.
         catalog: Knows what they can do.
         clients: Whose requests they are.
         passing: Passes them on.
@@ -42,14 +43,14 @@ class Extensions:
 
     def __init__(
         self,
-        configs: Sequence[BaseServerConfig],
+        views: Views,
         catalog: Catalog,
         clients: Clients,
         passing: Passing,
         policy: Policy,
         guard: Guard,
     ) -> None:
-        self._configs = configs
+        self._views = views
         self._catalog = catalog
         self._clients = clients
         self._passing = passing
@@ -67,28 +68,32 @@ class Extensions:
                 if context.method == "tasks/list":
                     return {"tasks": await self._tasks(context, client, params)}
                 if context.method in METHODS:
-                    target = self._task(params)
+                    target = self._task(context, params)
                     return await self._pass_on(context, client, target, {**params, "taskId": target.name})
                 return await self._first_answer(context, client, params)
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
-    async def tell(self, client: Client, method: str, params: Mapping[str, Any] | None) -> None:
+    async def tell(self, context: Context) -> None:
         """Pass a client's notification on to the servers that it has sessions with and that may know it."""
-        may_know = self._may_know(method.removeprefix("notifications/"))
+        client, method = self._clients.of_session(context), context.method
+        may_know = self._may_know(context, method.removeprefix("notifications/"))
         open_to = self._clients.open_to(client)
-        await tell(self._clients, client, method, params, [config for config in may_know if config in open_to])
+        await tell(self._clients, client, method, context.params, [config for config in may_know if config in open_to])
 
-    def _may_know(self, method: str) -> list[BaseServerConfig]:
-        return servers_for(method, self._configs, self._all_said()) if self._policy.is_open else []
+    def _may_know(self, context: Context, method: str) -> list[BaseServerConfig]:
+        if not self._policy.is_open:
+            return []
+        configs = self._views.of(context).configs
+        return servers_for(method, configs, {config.server_name: self._said(config) for config in configs})
 
     async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
         return await self._passing.request(RelayedCall(context, client, context.method, target, params))
 
-    def _task(self, params: Mapping[str, Any]) -> Target:
+    def _task(self, context: Context, params: Mapping[str, Any]) -> Target:
         task_id = params.get("taskId")
         found = read_id(task_id) if isinstance(task_id, str) else None
-        for config in self._configs:
+        for config in self._views.of(context).configs:
             if found is not None and config.server_name == found[0]:
                 return Target(config, found[1], {})
         raise MCPError(INVALID_PARAMS, f"There is no task {task_id!r}.")
@@ -96,8 +101,9 @@ class Extensions:
     async def _tasks(self, context: Context, client: Client, params: dict[str, Any]) -> list[Any]:
         """All tasks of the client: those of the servers that it has sessions with. One that fails costs its own."""
         tasks: list[Any] = []
+        in_reach = self._views.of(context).configs
         for config in self._clients.open_to(client):
-            if "list" not in as_table(self._said(config).get("tasks")):
+            if config not in in_reach or "list" not in as_table(self._said(config).get("tasks")):
                 continue
             page: Mapping[str, Any] = {}
             try:
@@ -116,7 +122,7 @@ class Extensions:
     async def _first_answer(self, context: Context, client: Client, params: dict[str, Any]) -> Answer:
         """The answer of the first server that knows the method."""
         unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
-        for config in self._may_know(context.method):
+        for config in self._may_know(context, context.method):
             call = RelayedCall(context, client, context.method, Target(config, "", {}), params)
             try:
                 return await self._guard.call(call)
@@ -126,9 +132,6 @@ class Extensions:
                     raise failure from None
                 unknown = failure
         raise unknown
-
-    def _all_said(self) -> dict[str, Mapping[str, Any]]:
-        return {config.server_name: self._said(config) for config in self._configs}
 
     def _said(self, config: BaseServerConfig) -> Mapping[str, Any]:
         entry = self._catalog.entry(config)

@@ -8,11 +8,13 @@ where the protocol (2026-07-28 over HTTP) knows no sessions. Messages go through
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.subscriptions import (
@@ -32,18 +34,21 @@ from ..pool.session_manager import SessionManager
 from .activity import Activity
 from .audit import Audit
 from .client import Client
-from .clients import Clients, principal_behind
+from .clients import Clients
 from .extensions import Extensions
 from .guard import Guard
 from .listening import Listening
 from .listing import Listings
 from .messages import Context
+from .names import GivenNames
 from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .parked import ParkedCalls
 from .passing import Passing
 from .policy import Policy
+from .reach import reach_now, reach_of
 from .relay import Relay
+from .views import View, Views
 
 _TELL_SECONDS = 5.0
 _EVENTS: Mapping[Kind, Callable[[], ServerEvent]] = {
@@ -86,6 +91,7 @@ class Gateway:
             )
         self._manager = manager
         self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
+        self._names = GivenNames(manager.catalog.folder, [config.server_name for config in self._configs])
         self._all_tools = all_tools
         self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
@@ -93,10 +99,10 @@ class Gateway:
         self.activity: Activity = Activity()
         """What it does and did."""
         self._changes = InMemorySubscriptionBus()
-        self._listening = Listening(self._changes, lambda: self.clients, lambda: self.listings)
+        self._listening = Listening(self._changes, lambda: self.clients, lambda: self.views)
         self._stack = AsyncExitStack()
         self._clients: Clients | None = None
-        self._listings: Listings | None = None
+        self._views: Views | None = None
         self._relay: Relay | None = None
         self.server: Server[Any] = Server(
             "jackfield",
@@ -111,23 +117,17 @@ class Gateway:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers)
-            self._listings = listings = stack.enter_context(
-                Listings(self._manager, self._configs, tasks, self._policy.offers)
-            )
-            reading = OwnReading(listings, self._resources)
-            passing = Passing(clients, listings)
+            self._views = views = stack.enter_context(Views(self._configs, partial(self._view, tasks)))
+            passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity)
             self._relay = Relay(
                 clients,
-                listings,
+                views,
                 self.server.server_info_stamp,
-                ParkedCalls(tasks, _principal),
-                Extensions(self._configs, self._manager.catalog, clients, passing, self._policy, guard),
-                reading,
-                own_tools=None if self._all_tools else OwnTools(self._manager, self._configs, clients, reading),
+                ParkedCalls(tasks, _bearer),
+                Extensions(views, self._manager.catalog, clients, passing, self._policy, guard),
                 guard=guard,
             )
-            tasks.start_soon(self._tell_changes, listings)
             tasks.start_soon(self._note_events, await stack.enter_async_context(aclosing(self._manager.events())))
             self._stack = stack.pop_all()
         return self
@@ -145,10 +145,10 @@ class Gateway:
         return self._clients
 
     @property
-    def listings(self) -> Listings:
-        """What the servers offer."""
-        assert self._listings is not None, "enter the gateway first"
-        return self._listings
+    def views(self) -> Views:
+        """What its clients see."""
+        assert self._views is not None, "enter the gateway first"
+        return self._views
 
     @property
     def relay(self) -> Relay:
@@ -158,7 +158,17 @@ class Gateway:
 
     def _tool_schema(self, name: str) -> Mapping[str, Any] | None:
         # By it, the headers of a request that repeat its arguments are checked.
-        return self.listings.tool_schema(name) if self._all_tools else None
+        return self.views.within(reach_now()).listings.tool_schema(name) if self._all_tools else None
+
+    def _view(self, tasks: TaskGroup, configs: Sequence[BaseServerConfig]) -> View:
+        with ExitStack() as stack:
+            listings = stack.enter_context(Listings(self._manager, configs, self._names, tasks, self._policy.offers))
+            reading = OwnReading(listings, self._resources)
+            own_tools = None if self._all_tools else OwnTools(self._manager, configs, self.clients, reading)
+            telling = anyio.CancelScope()
+            stack.callback(telling.cancel)
+            tasks.start_soon(self._tell_changes, listings, telling)
+            return View(configs, listings, reading, own_tools, stack.pop_all())
 
     async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         return await self.relay(ctx, call_next)
@@ -169,16 +179,17 @@ class Gateway:
 
     # What clients are told
 
-    async def _tell_changes(self, listings: Listings) -> None:
-        """Tell clients when a listing is not the one any more that they have, as long as the gateway is entered."""
-        while True:
-            for kind in await listings.watch.changes():
-                # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
-                await self._changes.publish(_EVENTS[kind]())
-                async with anyio.create_task_group() as tasks:
-                    for client in self.clients:
-                        if client.context is not None and client.context.request is None:
-                            tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
+    async def _tell_changes(self, listings: Listings, scope: anyio.CancelScope) -> None:
+        """Tell clients when a listing is not the one any more that they have, until the scope is cancelled."""
+        with scope:
+            while True:
+                for kind in await listings.watch.changes():
+                    # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
+                    await self._changes.publish(_EVENTS[kind]())
+                    async with anyio.create_task_group() as tasks:
+                        for client in self.clients:
+                            if client.context is not None and client.context.request is None:
+                                tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
 
 
 async def _tell(client: Client, method: str) -> None:
@@ -187,9 +198,10 @@ async def _tell(client: Client, method: str) -> None:
         await client.notify(method, None)
 
 
-def _principal(context: Context) -> str | None:
-    principal = principal_behind(context)
-    return None if principal is None else principal.digest()
+def _bearer(context: Context) -> str | None:
+    """Who may come back for a call that waits: the same user, with the same scopes."""
+    reach = reach_of(context)
+    return None if reach.principal is None else " ".join([reach.principal.digest(), *sorted(reach.scopes)])
 
 
 def _unchecked(config: BaseServerConfig) -> BaseServerConfig:

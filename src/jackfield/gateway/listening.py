@@ -20,9 +20,9 @@ from mcp.types import SubscriptionFilter, SubscriptionsListenRequestParams, Subs
 from ..errors import JackfieldError
 from .calls import Target
 from .clients import Clients
-from .listing import Listings
 from .messages import Context
 from .subscriptions import Updated
+from .views import Views
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -39,25 +39,26 @@ class Listening(ListenHandler):
     Args:
         changes: On which changes of listings are published.
         clients: Have the sessions.
-        listings: Know whose a resource is.
+        views: Know whose a resource is.
     """
 
     def __init__(
         self,
         changes: InMemorySubscriptionBus,
         clients: Callable[[], Clients],
-        listings: Callable[[], Listings],
+        views: Callable[[], Views],
     ) -> None:
         super().__init__(changes)
         self._changes = changes
         self._clients = clients
-        self._listings = listings
+        self._views = views
         self._own: set[ListenHandler] = set()
 
     async def __call__(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream."""
         wanted = params.notifications
-        self._listings().watch.begin()
+        listings = self._views().of(ctx).listings
+        listings.watch.begin()
         if not wanted.resource_subscriptions:
             return await super().__call__(ctx, params)
         own = _OwnBus()
@@ -67,12 +68,12 @@ class Listening(ListenHandler):
             stack.callback(self._changes.subscribe(own.hand_on))
 
             def heard(target: Target, updated: Mapping[str, Any]) -> None:
-                own.hand_on(ResourceUpdated(uri=self._listings().given_uri(target.config, str(updated.get("uri")))))
+                own.hand_on(ResourceUpdated(uri=listings.given_uri(target.config, str(updated.get("uri")))))
 
             async def subscribe(uri: str) -> None:
                 async with limit:
                     try:
-                        target = await self._listings().resource(uri)
+                        target = await listings.resource(uri)
                         updated: Updated = partial(heard, target)
                         await client.subscriptions.add(target.config, target.name, updated)
                     except (JackfieldError, MCPError) as error:

@@ -65,6 +65,7 @@ class Listings:
     Args:
         manager: Its catalog knows what servers offer.
         configs: The servers.
+        names: Those that were given; gives new ones.
         tasks: In which servers are asked that the catalog does not know.
         offers: Says which entries of a server are offered.
     """
@@ -73,6 +74,7 @@ class Listings:
         self,
         manager: SessionManager,
         configs: Sequence[BaseServerConfig],
+        names: GivenNames,
         tasks: TaskGroup,
         offers: Offers = everything,
     ) -> None:
@@ -81,7 +83,7 @@ class Listings:
         self._tasks = tasks
         self._offers = offers
         self._learning = Learning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
-        self._names = GivenNames(manager.catalog.folder, [config.server_name for config in configs])
+        self._names = names
         self._offered: dict[Kind, tuple[object, Offered]] = {}
         self._look_at: dict[Kind, float] = {}
         """When to look at the catalog again: each server has a file there."""

@@ -67,7 +67,7 @@ class OwnTools:
         """
         given = dict(arguments)
         tool = str(given.pop("tool", ""))
-        routed = await self._clients.router(client).route(tool, given.pop("arguments", None), given)
+        routed = await self._clients.router(client, self._configs).route(tool, given.pop("arguments", None), given)
         notes = [f"(Corrected in your call: {'; '.join(routed.notes)}.)"] if routed.notes else []
         target = Target(routed.config, routed.tool.name, self._raw(routed.config, routed.tool.name))
         return target, dict(routed.arguments), notes
@@ -83,7 +83,7 @@ class OwnTools:
             return self._reading.find(arguments)
         if name == "find_tools":
             arguments = {key: value for key, value in arguments.items() if (key, value) != ("kind", "tool")}
-        toolkit = self._clients.router(client).toolkit()
+        toolkit = self._clients.router(client, self._configs).toolkit()
         if name not in toolkit:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}. {did_you_mean(name, toolkit.names, 'tool')}")
         result = await toolkit[name].call(arguments)

@@ -18,13 +18,13 @@ from .calls import RelayedCall
 from .client import Client
 from .clients import Clients
 from .eras import is_modern, named_params
-from .listing import Listings
 from .messages import Answer, Context, server_notification
 from .parked import invalid_state
 from .tasks import given_result
 from .to_servers import ask_for_log
 from .under_way import UnderWay
 from .uris import with_given_uris
+from .views import Views
 
 
 class Passing:
@@ -32,12 +32,12 @@ class Passing:
 
     Args:
         clients: Whose sessions with servers are used.
-        listings: Know what clients call a server's resources.
+        views: Know what clients call a server's resources.
     """
 
-    def __init__(self, clients: Clients, listings: Listings) -> None:
+    def __init__(self, clients: Clients, views: Views) -> None:
         self._clients = clients
-        self._listings = listings
+        self._views = views
 
     async def request(self, call: RelayedCall) -> Answer:
         """The server's answer to a request.
@@ -83,7 +83,8 @@ class Passing:
                         result = await with_input(client, under_way, result, passed)
                 finally:
                     await client.notices.sent()
-        result = with_given_uris(call.method, result, partial(self._listings.given_uri, config))
+        given_uri = self._views.of(context).listings.given_uri
+        result = with_given_uris(call.method, result, partial(given_uri, config))
         result = given_result(config.server_name, call.method, result)
         return _with_state_note(result, config.server_name) if state_lost and client.has_session else result
 

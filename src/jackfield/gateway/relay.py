@@ -25,12 +25,11 @@ from .clients import KEEP, Clients, is_sessionless
 from .eras import is_modern, passed_result
 from .extensions import Extensions
 from .guard import Guard
-from .listing import Listings
 from .messages import Answer, Context
-from .own_reading import OwnReading, content_of
-from .own_tools import OwnTools
+from .own_reading import content_of
 from .parked import ParkedCalls
 from .to_servers import set_level, tell
+from .views import Views
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
@@ -44,33 +43,27 @@ class Relay:
 
     Args:
         clients: Who asks.
-        listings: What the servers offer.
+        views: What they may use.
         stamp: Describes the gateway in results.
         parked: Calls that wait for their clients.
         extensions: Answers what the protocol itself does not have.
-        reading: Says whether resources and prompts are passed on.
-        own_tools: The tools that find all others, if these are not offered themselves.
         guard: Makes the calls, if they may be made.
     """
 
     def __init__(
         self,
         clients: Clients,
-        listings: Listings,
+        views: Views,
         stamp: Mapping[str, Any],
         parked: ParkedCalls,
         extensions: Extensions,
-        reading: OwnReading,
         *,
-        own_tools: OwnTools | None,
         guard: Guard,
     ) -> None:
         self._clients = clients
-        self._listings = listings
+        self._views = views
         self._stamp = stamp
         self._parked = parked
-        self._own_tools = own_tools
-        self._reading = reading
         self._guard = guard
         self._extensions = extensions
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
@@ -124,17 +117,18 @@ class Relay:
         if method == "notifications/roots/list_changed":
             await tell(self._clients, self._clients.of_session(context), method, context.params)
         elif method not in _methods.SPEC_CLIENT_NOTIFICATION_METHODS:
-            await self._extensions.tell(self._clients.of_session(context), method, context.params)
+            await self._extensions.tell(context)
 
     async def _of_the_sdk(self, context: Context, call_next: CallNext) -> HandlerResult:
         result = await call_next(context)
         if context.method == "initialize" and context.request is None:
             self._clients.of_session(context)
         if context.method in ("initialize", "server/discover") and isinstance(result, dict):
-            own = self._own_tools
-            known, passes_on = self._listings.capabilities(), self._reading.passes_on
+            view = self._views.of(context)
+            own = view.own_tools
+            known, passes_on = view.listings.capabilities(), view.reading.passes_on
             result["capabilities"] = {key: value for key, value in known.items() if passes_on or key not in _READ}
-            if instructions := self._listings.instructions() if own is None else own.instructions:
+            if instructions := view.listings.instructions() if own is None else own.instructions:
                 result["instructions"] = instructions
         return result
 
@@ -142,22 +136,22 @@ class Relay:
 
     async def _list(self, kind: Kind, context: Context, params: dict[str, Any]) -> Answer:
         self._seen(context)
-        return await self._listings.page(kind, params.get("cursor"))
+        return await self._views.of(context).listings.page(kind, params.get("cursor"))
 
     async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._listings.prompt(_text(params, "name"))
+        target = await self._views.of(context).listings.prompt(_text(params, "name"))
         return await self._pass_on(context, target, {**params, "name": target.name})
 
     async def _read_resource(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._listings.resource(_text(params, "uri"))
+        target = await self._views.of(context).listings.resource(_text(params, "uri"))
         return await self._pass_on(context, target, {**params, "uri": target.name})
 
     async def _complete(self, context: Context, params: dict[str, Any]) -> Answer:
-        reference = as_table(params.get("ref"))
+        reference, listings = as_table(params.get("ref")), self._views.of(context).listings
         if reference.get("type") == "ref/prompt":
-            target, key = await self._listings.prompt(_text(reference, "name")), "name"
+            target, key = await listings.prompt(_text(reference, "name")), "name"
         else:
-            target, key = await self._listings.template(_text(reference, "uri")), "uri"
+            target, key = await listings.template(_text(reference, "uri")), "uri"
         return await self._pass_on(context, target, {**params, "ref": {**reference, key: target.name}})
 
     async def _pass_on(self, context: Context, target: Target, params: dict[str, Any]) -> Answer:
@@ -176,36 +170,39 @@ class Relay:
     # Tools
 
     async def _list_tools(self, context: Context, params: dict[str, Any]) -> Answer:
-        if self._own_tools is None:
+        own_tools = self._views.of(context).own_tools
+        if own_tools is None:
             return await self._list("tools", context, params)
         self._seen(context)
-        return {"tools": self._own_tools.listed(context)}
+        return {"tools": own_tools.listed(context)}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:
         name = _text(params, "name")
         arguments = params.get("arguments")
         arguments = dict(cast("Mapping[str, Any]", arguments)) if isinstance(arguments, Mapping) else {}
-        handle = self._own_tools.handle(context, name, arguments) if self._own_tools is not None else None
+        view = self._views.of(context)
+        own_tools = view.own_tools
+        handle = own_tools.handle(context, name, arguments) if own_tools is not None else None
         try:
             async with self._clients.client(context, handle) as (client, kept):
-                if self._own_tools is None:
-                    target = await self._listings.tool(name)
+                if own_tools is None:
+                    target = await view.listings.tool(name)
                     # The listing shows some names of arguments as model APIs take them.
                     params = {**params, "name": target.name}
                     if isinstance(params.get("arguments"), Mapping):
                         params["arguments"] = target.server_arguments(arguments)
                     result = await self._relayed_call(context, client, target, params)
                 elif name == "call_tool":
-                    target, given, notes = await self._own_tools.route(client, arguments)
+                    target, given, notes = await own_tools.route(client, arguments)
                     params = {**params, "name": target.name, "arguments": given}
                     result = noted(await self._relayed_call(context, client, target, params), *notes)
-                elif (reading := await self._reading.request(name, arguments)) is not None:
+                elif (reading := await view.reading.request(name, arguments)) is not None:
                     method, target, asked = reading
                     if "_meta" in params:
                         asked["_meta"] = params["_meta"]
                     result = content_of(await self._guard.call(RelayedCall(context, client, method, target, asked)))
                 else:
-                    result = await self._own_tools.call(client, name, arguments)
+                    result = await own_tools.call(client, name, arguments)
         except RequestError as error:
             raise as_mcp_error(error) from None
         except JackfieldError as error:
@@ -230,10 +227,11 @@ class Relay:
         uri, client = _text(params, "uri"), self._clients.of_session(context)
         if uri in client.updated:
             return {}
-        target = await self._listings.resource(uri)
+        listings = self._views.of(context).listings
+        target = await listings.resource(uri)
 
         def updated(told: Mapping[str, Any]) -> None:
-            given = self._listings.given_uri(target.config, str(told.get("uri")))
+            given = listings.given_uri(target.config, str(told.get("uri")))
             client.notices.put("notifications/resources/updated", {**told, "uri": given})
 
         try:

@@ -139,8 +139,11 @@ def checked_id(session_id: str) -> str:
 def principal_of(scope: Scope) -> Principal | None:
     """The principal of the request's token; `None` if the server does not authenticate."""
     user = scope.get("user")
-    if not isinstance(user, AuthenticatedUser):
-        return None
+    return principal_of_user(user) if isinstance(user, AuthenticatedUser) else None
+
+
+def principal_of_user(user: AuthenticatedUser) -> Principal:
+    """The principal of an accepted token."""
     parts = authorization_context(user)
     return Principal(parts["issuer"], parts["subject"], parts["client_id"])
 

@@ -1,0 +1,74 @@
+"""Which servers the client of a request may use, by the scopes of the token that the request came with.
+
+`servers:NAME` lets in to one server, `servers:*` to all of them, `admin` to the gateway's own page. They are looked at
+for each request: a session keeps nothing of the scopes that it was opened with. Where no tokens are checked, all is
+within reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+
+from ..serving.inbound import principal_of_user
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from ..serving import Principal
+    from .messages import Context
+
+ADMIN = "admin"
+_SERVERS = "servers:"
+EVERY_SERVER = f"{_SERVERS}*"
+
+
+def may_use(principal: Principal | None, scopes: Collection[str], server_name: str) -> bool:
+    """Whether a token's scopes let its client use a server."""
+    return principal is None or EVERY_SERVER in scopes or f"{_SERVERS}{server_name}" in scopes
+
+
+def is_admin(principal: Principal | None, scopes: Collection[str]) -> bool:
+    """Whether a token's scopes let its client see and change the gateway itself."""
+    return principal is None or ADMIN in scopes
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a request may use."""
+
+    principal: Principal | None = None
+    """Whose request it is, if tokens are checked."""
+    scopes: frozenset[str] = frozenset()
+
+    def includes(self, server_name: str) -> bool:
+        """Whether it may use a server."""
+        return may_use(self.principal, self.scopes, server_name)
+
+
+EVERYTHING = Reach()
+
+
+def reach_of(context: Context) -> Reach:
+    """The reach of a request, by the token that it came with."""
+    return EVERYTHING if context.request is None else reach_in(context.request.scope)
+
+
+def reach_in(scope: Scope) -> Reach:
+    """The same, of an HTTP request."""
+    return _reach(scope.get("user"))
+
+
+def reach_now() -> Reach:
+    """The same, of the request that is worked on here."""
+    return _reach(auth_context_var.get())
+
+
+def _reach(user: object) -> Reach:
+    if not isinstance(user, AuthenticatedUser):
+        return EVERYTHING
+    return Reach(principal_of_user(user), frozenset(user.scopes))

@@ -1,0 +1,76 @@
+"""`Views`: what clients see of the servers, one view for all that may use the same ones.
+
+A server out of reach is as if it did not exist: it is not in the view, so it is neither listed nor found, and nothing
+in it can be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from ..config.servers import BaseServerConfig
+from .listing import Listings
+from .messages import Context
+from .own_reading import OwnReading
+from .own_tools import OwnTools
+from .reach import Reach, reach_of
+
+MOST_VIEWS = 500
+"""Of more, those that were not used for longest are made again when they are needed."""
+
+
+@dataclass(eq=False)
+class View:
+    """What a client may use."""
+
+    configs: Sequence[BaseServerConfig]
+    listings: Listings
+    reading: OwnReading
+    """Says whether resources and prompts are passed on."""
+    own_tools: OwnTools | None
+    """The tools that find all others, if these are not offered themselves."""
+    closing: ExitStack = field(default_factory=ExitStack)
+    """Ends it."""
+
+
+class Views:
+    """All views of one gateway. Enter it while it is used.
+
+    Args:
+        configs: All servers.
+        make: Makes a view of some of them.
+    """
+
+    def __init__(self, configs: Sequence[BaseServerConfig], make: Callable[[Sequence[BaseServerConfig]], View]) -> None:
+        self._configs = configs
+        self._make = make
+        self._views: dict[tuple[str, ...], View] = {}
+        self._whole: View | None = None
+
+    def __enter__(self) -> Views:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for view in self._views.values():
+            view.closing.close()
+        self._views.clear()
+
+    def of(self, context: Context) -> View:
+        """The view of a request's client."""
+        return self.within(reach_of(context))
+
+    def within(self, reach: Reach) -> View:
+        """The view of all that have this reach."""
+        if reach.principal is None and self._whole is not None:
+            return self._whole
+        configs = [config for config in self._configs if reach.includes(config.server_name)]
+        key = tuple(config.server_name for config in configs)
+        view = self._views.pop(key, None) or self._make(configs)
+        self._views[key] = view
+        if reach.principal is None:
+            self._whole = view
+        elif len(self._views) > MOST_VIEWS:
+            self._views.pop(next(iter(self._views))).closing.close()
+        return view
