@@ -69,13 +69,22 @@ def references_in(schema: object) -> set[str]:
 
 def signature(name: str, schema: Mapping[str, Any]) -> str:
     """A tool's parameters in one line: `search(query: string, limit?: integer = 5)`."""
-    properties = as_table(schema.get("properties"))
-    # Servers fill a default in, also where they name it as required.
-    required = [name for name in as_list(schema.get("required")) if "default" not in as_table(properties.get(name))]
-    # Required ones first, as a person would write them.
-    ordered = sorted(properties, key=lambda parameter: parameter not in required)
-    shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in ordered]
+    properties, required = as_table(schema.get("properties")), _required(schema)
+    names = ordered_parameters(schema)
+    shown = [_parameter(parameter, properties[parameter], parameter in required) for parameter in names]
     return f"{name}({', '.join(shown)})"
+
+
+def ordered_parameters(schema: Mapping[str, Any]) -> list[str]:
+    """The names of a tool's parameters, required ones first, as a person would write them."""
+    required = _required(schema)
+    return sorted(as_table(schema.get("properties")), key=lambda parameter: parameter not in required)
+
+
+def _required(schema: Mapping[str, Any]) -> list[Any]:
+    """What has to be given. Servers fill a default in, also where they name it as required."""
+    properties = as_table(schema.get("properties"))
+    return [name for name in as_list(schema.get("required")) if "default" not in as_table(properties.get(name))]
 
 
 def _parameter(name: str, schema: Any, required: bool) -> str:

@@ -57,11 +57,11 @@ def test_what_a_server_does_not_have(run: Command) -> None:
     for arguments, exit_code, lines in (
         (["read", "everything", "notz://today"], 1, ["error -32602: Unknown resource", "Did you mean 'notes://today'"]),
         (["read", "unruly", "notes://x"], 1, ["error -32601", "The server offers no resources."]),
-        (["read", "everything"], 2, ["Missing argument 'URI'.", "jackfield read everything URI"]),
+        (["read"], 2, ["Missing argument 'SERVER'.", "jackfield list"]),
         (["read", "evrything", "x:y"], 2, ["There is no server 'evrything'.", "Did you mean 'everything'?"]),
         (["prompt", "everything", "sumarize"], 2, ["has no prompt 'sumarize'.", "Did you mean 'summarize'?"]),
         (["prompt", "unruly", "x"], 2, ["has no prompt 'x'.", "The server offers no prompts."]),
-        (["prompt", "everything"], 2, ["Missing argument 'NAME'.", "jackfield prompt everything NAME"]),
+        (["prompt"], 2, ["Missing argument 'SERVER'.", "jackfield list"]),
         (["prompt", "everything", "summarize"], 2, ["topic (text) is missing", "summarize(topic, style?)"]),
         (
             ["prompt", "everything", "summarize", "topc=x"],

@@ -63,9 +63,17 @@ class Catalog:
     Args:
         folder: Where the files are; `JACKFIELD_CACHE_DIR`, or else the user's cache directory, if omitted.
         embedder: Maps texts to vectors, for semantic search in addition to words.
+        in_memory: Write nothing; what is stored ends with this object.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, *, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        embedder: Embedder | None = None,
+        in_memory: bool = False,
+    ) -> None:
+        self._in_memory = in_memory
         self.given_folder: Path | None = None if folder is None else Path(folder)
         """The folder that it was made with."""
         self._folder = self.given_folder
@@ -288,7 +296,8 @@ class Catalog:
         return entry.listing(kind) if entry is not None else None
 
     def _path(self, config: Outlined) -> Path:
-        return self.folder / f"{config.catalog_key}.json"
+        prefix = TEMPORARY if self._in_memory else ""
+        return self.folder / f"{prefix}{config.catalog_key}.json"
 
     def _change(self, config: Outlined, change: Callable[[CatalogEntry | None], CatalogEntry]) -> CatalogEntry:
         """Read, change and write one file, alone among all processes."""

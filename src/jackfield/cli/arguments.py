@@ -47,6 +47,7 @@ def arguments_for(
     """
     schema = tool.input_schema
     properties = as_table(schema.get("properties"))
+    given = _named(given, tool, listed_at)
     names = [*given.texts, *given.values]
     slips = [name for name in names if _looks_like_a_slip(name, schema)]
     problems: list[str] = []
@@ -80,6 +81,22 @@ def arguments_for(
         if warn is not None:
             warn(f"{tool.reference} does not declare {name!r}; it is sent all the same.{meant}")
     return arguments
+
+
+def _named(given: Given, tool: ToolEntry, listed_at: float | None) -> Given:
+    """The arguments with the names of those that have none: the parameters, in the order of the signature."""
+    if not given.positional:
+        return given
+    from ..json_schema import ordered_parameters
+
+    names = ordered_parameters(tool.input_schema)[: len(given.positional)]
+    twice = [name for name in names if name in given.values or name in given.texts]
+    problems = [f"{name} is given twice, by its place and by its name" for name in twice]
+    if len(names) < len(given.positional):
+        problems.append(f"it takes {len(names)} arguments, not {len(given.positional)}")
+    if problems:
+        raise _misfit(tool, problems, listed_at)
+    return Given(given.texts, {**dict(zip(names, given.positional, strict=True)), **given.values})
 
 
 def signature_of(tool: ToolEntry) -> str:

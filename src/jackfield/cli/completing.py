@@ -2,7 +2,8 @@
 
 The shells' scripts (`completion.py`) call `jackfield __complete SHELL LINE`. It starts no server and never fails: what
 cannot be told is not offered. The metavars of a command's arguments and options say what they accept: `SERVER`,
-`SERVER.TOOL`, `SERVER[.TOOL]`, `KEY=VALUE` (after a tool), `FILE`, `FOLDER`, or the words themselves, as in `bash|zsh`.
+`SERVER.TOOL`, `SERVER[.TOOL]`, `TOOL`, `URI` and `PROMPT` (after a server), `KEY=VALUE` (after a tool), `KEY=TEXT`
+(after a prompt), `FILE`, `FOLDER`, or the words themselves, as in `bash|zsh`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .output import Output
 from .text import one_cell
 
 if TYPE_CHECKING:
+    from ..catalog.entry import Kind
     from .servers import Servers
 
 Candidate = tuple[str, str]
@@ -183,8 +185,14 @@ def _values(param: Any, word: str, positional: Sequence[str], servers: Callable[
             yield from _server_names(word, servers())
         case "SERVER.TOOL" | "SERVER[.TOOL":
             yield from _tools(word, servers(), also_servers="[" in metavar)
+        case "TOOL":
+            yield from _tool_names(word, positional[0], servers())
         case "KEY=VALUE":
             yield from _tool_arguments(word, positional, servers())
+        case "URI" | "PROMPT":
+            yield from _offered(word, positional[0], servers(), metavar)
+        case "KEY=TEXT":
+            yield from _prompt_arguments(word, positional, servers())
         case "FILE" | "FOLDER" | "PROGRAM|FILE":
             yield from _files(word, only_folders=metavar == "FOLDER")
         case _ if _WORDS.fullmatch(metavar):
@@ -194,9 +202,50 @@ def _values(param: Any, word: str, positional: Sequence[str], servers: Callable[
 
 
 def _server_names(word: str, servers: Servers) -> Iterator[Candidate]:
-    for name in servers.names:
-        if name.startswith(word):
-            yield name, servers.found(name).source.program
+    """Servers; where none fits, Python files, which can be given in their place."""
+    names = [name for name in servers.names if name.startswith(word)]
+    yield from ((name, servers.found(name).source.program) for name in names)
+    if word and not names:
+        yield from ((file, about) for file, about in _files(word, only_folders=False) if file.endswith(("/", ".py")))
+
+
+def _tool_names(word: str, server: str, servers: Servers) -> Iterator[Candidate]:
+    """The tools of a server, by their names alone."""
+    from .known import first_line
+
+    for tool in servers.catalog.tools(servers.outline(server)):
+        if tool.name.startswith(word):
+            yield tool.name, first_line(tool.description)
+
+
+def _offered(word: str, server: str, servers: Servers, metavar: str) -> Iterator[Candidate]:
+    """The resources or prompts of a server."""
+    from .known import first_line
+
+    entry = servers.catalog.entry(servers.outline(server))
+    kinds: list[tuple[Kind, str]] = [("resources", "uri"), ("templates", "uriTemplate")]
+    if metavar == "PROMPT":
+        kinds = [("prompts", "name")]
+    for kind, field in kinds:
+        listing = None if entry is None else entry.listing(kind)
+        for one in () if listing is None else listing.entries:
+            if str(one[field]).startswith(word):
+                yield str(one[field]), first_line(str(one.get("description") or one.get("title") or ""))
+
+
+def _prompt_arguments(word: str, positional: Sequence[str], servers: Servers) -> Iterator[Candidate]:
+    """`name=` for the arguments of a prompt that are missing so far."""
+    server, prompt, *given = positional
+    entry = servers.catalog.entry(servers.outline(server))
+    listing = None if entry is None else entry.listing("prompts")
+    entries: Sequence[Mapping[str, Any]] = () if listing is None else listing.entries
+    found = next((one for one in entries if one["name"] == prompt), as_table(None))
+    done = {one.partition("=")[0] for one in given}
+    for argument in map(as_table, as_list(found.get("arguments"))):
+        name = str(argument.get("name"))
+        if name.startswith(word) and name not in done:
+            about = str(argument.get("description") or "")
+            yield f"{name}=", about if argument.get("required") else f"{about} (optional)".strip()
 
 
 def _tools(word: str, servers: Servers, *, also_servers: bool) -> Iterator[Candidate]:
@@ -221,6 +270,11 @@ def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> I
     """`name=` for the arguments that are missing so far; after it, the values that the schema allows."""
     from .known import resolve_tool
 
+    if positional[0] in servers.names:  # the tool is the next word
+        if len(positional) == 1:
+            yield from _tool_names(word, positional[0], servers)
+            return
+        positional = [f"{positional[0]}.{positional[1]}", *positional[2:]]
     schema = resolve_tool(servers, positional[0]).input_schema
     properties = as_table(schema.get("properties"))
     name, given, value = word.partition("=")

@@ -315,7 +315,7 @@ async def _answers(config: HttpConfig | SseConfig, model: type[HttpConfig | SseC
     with anyio.move_on_after(_PROBE_SECONDS + 2):
         try:
             # What is learnt there is not to be remembered.
-            async with SessionManager(catalog=Catalog(os.devnull)).open_session(probe):
+            async with SessionManager(catalog=Catalog(in_memory=True)).open_session(probe):
                 return True
         except JackfieldError:
             pass

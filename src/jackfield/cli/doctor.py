@@ -8,6 +8,7 @@ import typer
 
 from ..errors import ConfigError, JackfieldError
 from .asking import Progress
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import problem_text
 from .leftovers import leftovers
@@ -29,13 +30,21 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    server: Annotated[str | None, typer.Argument(help="This one only.", metavar="[SERVER]")] = None,
+    server: Annotated[
+        str | None, typer.Argument(help="This one only; a Python file or a URL works, too.", metavar="SERVER")
+    ] = None,
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
 ) -> int:
     """Try servers step by step; say what to fix.
 
     Starts or connects, shakes hands, lists, makes one round trip that changes nothing, and closes.
     """
-    invocation = Invocation.of(context)
+    invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
     servers, output = invocation.servers, invocation.output
     names = [servers.found(server).name] if server is not None else servers.names
     reports: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .exits import OK
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import first_line, server_marks, tool_facts, unlisted_note
 from .output import NO_SERVER
@@ -21,12 +23,23 @@ def find(
     query: Annotated[list[str], typer.Argument(help="A task in words, or a tool's name.", metavar="QUERY...")],
     server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
-) -> None:
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
+) -> int:
     """Find tools by what they do, or by name.
 
-    From the catalog; starts no server.
+    From the catalog; starts no server but one that is not configured.
     """
-    invocation = Invocation.of(context)
+    invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
+    if invocation.servers.is_given:
+        from .asking import ask_servers
+
+        if (failure := ask_servers(invocation).first_error) is not None:
+            return invocation.output.failed(failure)
     servers, output = invocation.servers, invocation.output
     only = None if server is None else [servers.found(server).name]
     outlines = servers.outlines()
@@ -51,6 +64,7 @@ def find(
         output.note("No tool matches. Try other words.")
     if note := unlisted_note(servers, only or servers.names):
         output.note(note)
+    return OK
 
 
 def _write(invocation: Invocation, hit: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from .output import Output
 if TYPE_CHECKING:
     import typer
 
+    from .given import GivenOptions
     from .servers import Servers
 
 
@@ -27,6 +28,29 @@ class Invocation:
     def of(cls, context: typer.Context) -> Invocation:
         """The invocation in a command's context."""
         return cast("Invocation", context.obj)
+
+    def at(self, server: str | None, options: GivenOptions) -> tuple[Invocation, str | None]:
+        """The invocation with the server that is given on the command line, if one is; and the server's name.
+
+        Args:
+            server: The word for the server: a name, a Python file or a URL.
+            options: Those that give a server.
+
+        Raises:
+            UsageError: Two servers are given, or it is not a server.
+        """
+        if server is not None and options.named:
+            from .exits import UsageError
+
+            raise UsageError(f"{server!r} and {options.named[0]} cannot be given together: they name two servers.")
+        given = options.server_of(server)
+        if given is None:
+            return self, server
+        from .servers import Servers
+
+        invocation = Invocation(self.output, self.config_files)
+        invocation.servers = Servers(given.discovery(), self.output, is_given=True)
+        return invocation, given.name
 
     @cached_property
     def servers(self) -> Servers:

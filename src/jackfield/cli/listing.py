@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import first_line, server_facts, short_transport, tool_facts, where
 from .output import NO_SERVER
@@ -18,16 +19,25 @@ def register(app: typer.Typer) -> None:
 
 def list_servers(
     context: typer.Context,
-    server: Annotated[str | None, typer.Argument(help="List the tools of this server.", metavar="SERVER")] = None,
+    server: Annotated[
+        str | None,
+        typer.Argument(help="List the tools of this server; a Python file or a URL works, too.", metavar="SERVER"),
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="Ask the servers now, instead of the catalog.")] = False,
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
 ) -> int:
     """List the servers, or one server's tools.
 
-    Reads the catalog; --live asks the servers.
+    Reads the catalog; --live asks the servers. A server that is not configured is always asked.
     """
-    invocation = Invocation.of(context)
+    invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
     failure = None
-    if live:
+    if live or (server is not None and invocation.servers.is_given):
         from .asking import ask_servers
 
         # It tells of those that failed.

@@ -1,15 +1,18 @@
-"""`jackfield prompt`: one prompt of a server, filled in."""
+"""`jackfield prompt`: one prompt of a server, filled in, or which there are."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from .exits import UsageError
+from ..plain import as_list, as_table
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
+from .known import first_line
 from .request import ArgsOption, KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
-from .targets import AD_HOC_NAME, HeaderOption, HttpOption, SseOption, StdioOption, ad_hoc_target, server_target
+from .targets import named
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +22,10 @@ def register(app: typer.Typer) -> None:
 
 def prompt(
     context: typer.Context,
-    server: Annotated[str, typer.Argument(help="The server.", metavar="SERVER", show_default=False)],
-    name: Annotated[str | None, typer.Argument(help="The prompt.", metavar="NAME", show_default=False)] = None,
+    server: Annotated[str | None, typer.Argument(help="The server.", metavar="SERVER", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The prompt; lists them if omitted.", metavar="PROMPT", show_default=False)
+    ] = None,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -38,23 +43,41 @@ def prompt(
     http: HttpOption = None,
     sse: SseOption = None,
     header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
 ) -> None:
-    """Fill in a prompt of a server."""
-    from .steps import prompt_steps
+    """Fill in a prompt of a server, or list its prompts."""
+    from .steps import list_prompts_steps, prompt_steps
     from .words import read_words
 
     invocation = Invocation.of(context)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)
-    rest = words or []
-    if stdio is not None or http is not None or sse is not None:
-        # The server is given otherwise, so that all stands one place further to the front.
-        if name is not None and not (server == AD_HOC_NAME and "=" not in name and name != "-"):
-            rest, name = [name, *rest], server
-        name = name or server
-    target = ad_hoc_target(name or "", stdio, http, sse, header or [])
-    if target is None:
-        if name is None:
-            raise UsageError("Missing argument 'NAME'.", hint=f"Write: jackfield prompt {server} NAME [KEY=TEXT]...")
-        target = server_target(invocation.servers, server, name)
+    said = [*(word for word in (server, name) if word is not None), *(words or [])]
+    target, rest = named(lambda: invocation.servers, said, GivenOptions(stdio, http, sse, header, env, cwd))
+    if not target.name:
+        _list(invocation, make(target, list_prompts_steps(), wishes), target.server_name)
+        return
     given = read_words(rest, args)
     show(make(target, prompt_steps(target, given), wishes), target, wishes)
+
+
+def _list(invocation: Invocation, listing: Mapping[str, Any], server_name: str) -> None:
+    output = invocation.output
+    if output.as_json:
+        output.write_json(listing)
+        return
+    prompts = [as_table(one) for one in as_list(listing.get("prompts"))]
+    if not prompts:
+        output.note(f"The server {server_name!r} offers no prompts.")
+        return
+    output.write_table(
+        ["PROMPT", "DESCRIPTION"],
+        [[prompt_signature(one), first_line(str(one.get("description") or one.get("title") or ""))] for one in prompts],
+    )
+
+
+def prompt_signature(prompt: Mapping[str, Any]) -> str:
+    """A prompt's arguments in one line: `plan(day, place?)`."""
+    arguments = [as_table(argument) for argument in as_list(prompt.get("arguments"))]
+    shown = [f"{argument.get('name')}{'' if argument.get('required') else '?'}" for argument in arguments]
+    return f"{prompt.get('name')}({', '.join(shown)})"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .asking import Asked, ask_servers
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .output import NO_SERVER, error_facts
 from .text import duration
@@ -25,13 +26,22 @@ def refresh(
     accept: Annotated[
         bool, typer.Option("--accept", help="Take tools that changed as they are now; they are marked otherwise.")
     ] = False,
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
 ) -> int:
     """Ask servers for their tools; say what changed.
 
-    Each is started for that, and closed again.
+    Each is started for that, and closed again. Of one that is not configured, nothing is remembered.
     """
-    invocation = Invocation.of(context)
-    asked = ask_servers(invocation, servers or None)
+    options = GivenOptions(stdio, http, sse, header, env, cwd)
+    # Several words are several configured servers; a file or a URL stands alone.
+    only = servers[0] if servers and (len(servers) == 1 or options.named) else None
+    invocation, name = Invocation.of(context).at(only, options)
+    asked = ask_servers(invocation, [name] if name is not None else servers or None)
     output, catalog = invocation.output, invocation.servers.catalog
     facts = [
         _facts(invocation, asked, name) for name in invocation.servers.names if name in {*asked.configs, *asked.errors}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError, did_you_mean
+from .given import missing_file
 from .output import Output, current_folder, is_terminal, shown_path
 from .trust import NotTrustedError, Trust, TrustStore
 
@@ -33,6 +34,8 @@ class Servers:
     discovery: Discovery
     output: Output
     store: TrustStore = field(default_factory=TrustStore)
+    is_given: bool = False
+    """Whether it is one server, given on the command line: nothing is known of it, and nothing is kept."""
     _accepted_now: set[str] = field(default_factory=set[str])
 
     @property
@@ -50,6 +53,8 @@ class Servers:
         names = self.names
         if name in names:
             return self.discovery.servers[name]
+        if (error := missing_file(name)) is not None:
+            raise error
         disabled = next((one for one in self.discovery.disabled if one.name == name), None)
         problem = next(iter(self.discovery.problems.values()), None)
         if disabled is not None:
@@ -124,7 +129,7 @@ class Servers:
         """The catalog of their tools."""
         from ..catalog.store import Catalog
 
-        return Catalog()
+        return Catalog(in_memory=self.is_given)
 
     def _ask(self, found: FoundServer, trust: Trust) -> None:
         """Return if the user accepts the server now."""

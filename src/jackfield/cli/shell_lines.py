@@ -12,6 +12,8 @@ from .exits import UsageError
 
 _JSON_CALL = re.compile(r"\s*(?:call\s+)?(?P<tool>[^\s{]+)\s+(?P<json>\{.*)", re.DOTALL)
 
+_EXPRESSION = re.compile(r"\s*(?:call\s+)?(?P<call>[^\s({]+\(.*)", re.DOTALL)
+
 PROMPT = "jackfield> "
 CONTINUED = "       ... "
 LEAVE = frozenset({"exit", "quit"})
@@ -25,6 +27,8 @@ def is_complete(text: str, commands: Collection[str]) -> bool:
         return True
     if (match := _json_call(text, commands)) is not None:
         return not _goes_on(match["json"])
+    if (match := _EXPRESSION.fullmatch(text)) is not None:
+        return not _goes_on(match["call"][match["call"].index("(") :])
     try:
         shlex.split(text)
     except ValueError:  # within quotes, or behind a backslash
@@ -35,7 +39,8 @@ def is_complete(text: str, commands: Collection[str]) -> bool:
 def arguments_of(line: str, commands: Collection[str]) -> list[str]:
     """The arguments of `jackfield` that a line stands for; none for an empty one, or a comment.
 
-    `server.tool key=value` and `server.tool {"key": ...}` are calls; what begins with a command is that command.
+    `server.tool key=value`, `server.tool {"key": ...}` and `server.tool(key: ...)` are calls; what begins with a
+    command is that command.
 
     Args:
         line: The line.
@@ -49,6 +54,8 @@ def arguments_of(line: str, commands: Collection[str]) -> list[str]:
     if (match := _json_call(line, commands)) is not None:
         end = _end_of_json(match["json"])
         return ["call", match["tool"], "--args", match["json"][:end].rstrip(), *_words(match["json"][end:])]
+    if (match := _EXPRESSION.fullmatch(line)) is not None and match["call"].rstrip().endswith(")"):
+        return ["call", match["call"].strip()]
     words = _words(line)
     if not words or words[0] in commands or words[0].startswith("-"):
         return words
@@ -78,7 +85,7 @@ def _end_of_json(text: str) -> int:
 
 
 def _goes_on(text: str) -> bool:
-    """Whether a JSON object is still open at the end of the text."""
+    """Whether a JSON object, or a call's parentheses, are still open at the end of the text."""
     try:
         loads(text)
     except ValueError:
@@ -92,9 +99,9 @@ def _goes_on(text: str) -> bool:
             escaped = not escaped and char == "\\"
         elif char == '"':
             in_string = True
-        elif char in "{[":
+        elif char in "{[(":
             depth += 1
-        elif char in "}]":
+        elif char in "}])":
             depth -= 1
             if depth <= 0:
                 return False

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..plain import as_list, as_table
+from .exits import OK, UsageError
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
 from .text import ago, count, duration
 
 if TYPE_CHECKING:
+    from ..catalog.entry import CatalogEntry, Kind
     from ..catalog.search import ToolEntry
 
 
@@ -23,27 +27,59 @@ def register(app: typer.Typer) -> None:
 
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A server, or one tool of it.", metavar="SERVER[.TOOL]")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A server, or one tool of it; a Python file or a URL works, too.",
+            metavar="SERVER[.TOOL]",
+            show_default=False,
+        ),
+    ] = None,
+    tool: Annotated[
+        str | None, typer.Argument(help="The tool, behind its server.", metavar="TOOL", show_default=False)
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print only the JSON schema of the arguments.")] = False,
-) -> None:
-    """Show a server with its tools, or one tool.
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
+) -> int:
+    """Show a server with all that it offers, or one tool.
 
-    From the catalog; starts no server.
+    From the catalog; starts no server but one that is not configured.
     """
-    invocation = Invocation.of(context)
+    options = GivenOptions(stdio, http, sse, header, env, cwd)
+    if options.named:
+        # The server is given otherwise, so that all stands one place further to the front.
+        invocation, server = Invocation.of(context).at(None, options)
+        name, tool = server, name if tool is None else tool
+    else:
+        invocation, name = Invocation.of(context).at(name, options)
+    if name is None:
+        raise UsageError("Missing argument 'SERVER[.TOOL]'.", hint="To see what there is: jackfield list")
     servers, output = invocation.servers, invocation.output
+    if servers.is_given:
+        from .asking import ask_servers
+
+        if (failure := ask_servers(invocation).first_error) is not None:
+            return output.failed(failure)
+    if tool is not None:
+        name = f"{name}.{tool.removeprefix(f'{name}.')}"
     if name in servers.names:
         tools = servers.catalog.tools(servers.outline(name))
         if schema:
             output.write_json({tool.name: tool.input_schema for tool in tools})
         else:
             _show_server(invocation, name, tools)
-        return
-    tool = resolve_tool(servers, name)
+        return OK
+    entry = resolve_tool(servers, name)
     if schema:
-        output.write_json(tool.input_schema)
+        output.write_json(entry.input_schema)
     else:
-        _show_tool(invocation, tool)
+        _show_tool(invocation, entry)
+    return OK
 
 
 def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> None:
@@ -58,7 +94,8 @@ def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> N
                 "instructions": entry.instructions,
                 "protocol_version": entry.protocol_version or None,
             }
-        output.write_json({**facts, **known, "tools": [tool_facts(tool, entry) for tool in tools]})
+        others = {kind: _entries(entry, kind) for kind in ("resources", "templates", "prompts")}
+        output.write_json({**facts, **known, "tools": [tool_facts(tool, entry) for tool in tools], **others})
         return
     output.write_wrapped([(name, "bold"), (f"  {short_transport(facts['transport'])}  {facts['state']}", "")])
     pairs = [("from", f"{where(facts)} ({facts['program']})"), ("address", facts["address"])]
@@ -91,6 +128,34 @@ def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> N
         output.write_wrapped([(tool.name, "cyan"), (parameters, "dim"), (marks, "yellow")], indent=2, continued=6)
         if summary := first_line(tool.description):
             output.write_wrapped([(summary, "")], indent=6, continued=6)
+    _show_others(invocation, entry)
+
+
+def _entries(entry: CatalogEntry | None, kind: Kind) -> list[Mapping[str, Any]]:
+    """What a server offers of a kind, as far as it is known."""
+    listing = None if entry is None else entry.listing(kind)
+    return [] if listing is None else list(listing.entries)
+
+
+def _show_others(invocation: Invocation, entry: CatalogEntry | None) -> None:
+    """A server's resources, templates and prompts."""
+    from .prompt import prompt_signature
+
+    kinds: list[tuple[Kind, str, Callable[[Mapping[str, Any]], str]]] = [
+        ("resources", "resource", lambda one: str(one["uri"])),
+        ("templates", "resource template", lambda one: str(one["uriTemplate"])),
+        ("prompts", "prompt", prompt_signature),
+    ]
+    output = invocation.output
+    for kind, what, named in kinds:
+        entries = _entries(entry, kind)
+        if entries:
+            output.write("")
+            output.write_wrapped([(count(len(entries), what), "bold")])
+        for one in entries:
+            output.write_wrapped([(named(one), "cyan")], indent=2, continued=6)
+            if summary := first_line(str(one.get("description") or one.get("title") or "")):
+                output.write_wrapped([(summary, "")], indent=6, continued=6)
 
 
 def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:

@@ -115,6 +115,18 @@ def _which(uri: str, known: list[str]) -> str:
     return did_you_mean(uri, known, "resource")
 
 
+def list_resources_steps() -> Steps:
+    """A server's resources and templates, as `{"resources", "templates"}`; empty if it has none."""
+    resources = yield from _listed("resources/list", "resources")
+    templates = yield from _listed("resources/templates/list", "resourceTemplates")
+    return {"resources": resources, "templates": templates}
+
+
+def list_prompts_steps() -> Steps:
+    """A server's prompts, as `{"prompts"}`; empty if it has none."""
+    return {"prompts": (yield from _listed("prompts/list", "prompts"))}
+
+
 def prompt_steps(target: Target, given: Given) -> Steps:
     """Fill in a prompt.
 

@@ -1,16 +1,17 @@
-"""Which server, and what of it, a reference on the command line means: `SERVER.TOOL`, or a server given ad hoc."""
+"""Which server, and what of it, a reference on the command line means: `SERVER.TOOL`, or one that is given there."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
 from .arguments import listing_age
 from .exits import UsageError
+from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missing_file
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
@@ -19,22 +20,9 @@ if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from .servers import Servers
 
-AD_HOC_NAME = "any"
-"""Name of a server that is given on the command line."""
-
 _SEPARATORS = (".", "/")
-
-StdioOption = Annotated[
-    str | None, typer.Option("--stdio", metavar="COMMAND", help="Use the server that this command starts.")
-]
-HttpOption = Annotated[
-    str | None, typer.Option("--http", metavar="URL", help="Use the server at this URL, over Streamable HTTP.")
-]
-SseOption = Annotated[str | None, typer.Option("--sse", metavar="URL", help="Use the server at this URL, over SSE.")]
-HeaderOption = Annotated[
-    list[str] | None,
-    typer.Option("--header", metavar="'NAME: VALUE'", help="With --http or --sse: send this header; ${VAR} works."),
-]
+_TOOL_WORD = re.compile(r"[^\s=:(){}@-][^\s=:(){}]*")
+"""What can be a tool's name behind its server's: no argument, no option."""
 
 
 @dataclass
@@ -63,117 +51,110 @@ class Target:
         return self.server.server_name
 
 
-def ad_hoc_target(
-    name: str, stdio: str | None, http: str | None, sse: str | None, headers: Sequence[str] = ()
-) -> Target | None:
-    """The server that is given on the command line, if any.
-
-    Raises:
-        UsageError: More than one is given, or the option is invalid.
-    """
-    given = [option for option, value in (("--stdio", stdio), ("--http", http), ("--sse", sse)) if value is not None]
-    if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} cannot be given together: they name two servers.")
-    if headers and (stdio is not None or not given):
-        raise UsageError(
-            "--header goes with --http or --sse.", hint="For a configured server, write headers into its entry."
-        )
-    if not given:
-        return None
-    if stdio is not None:
-        return command_target(stdio, name)
-    return address_target(http or sse or "", name, headers, transport=given[0].removeprefix("--"), source=given[0])
+def given_target(given: GivenServer, name: str) -> Target:
+    """A server that is given on the command line, and what of it is meant."""
+    return Target(
+        given.outline(os.environ),
+        name,
+        lambda: given.launch(os.environ),
+        lambda: given.config(os.environ),
+        is_configured=given.name != AD_HOC_NAME,
+    )
 
 
-def command_target(line: str, name: str = "", *, source: str = "--stdio") -> Target:
-    """The server that a command starts.
+def called(
+    load_servers: Callable[[], Servers], reference: str | None, words: Sequence[str], options: GivenOptions
+) -> tuple[Target, list[str]]:
+    """The tool that a command line calls, and the words that are left for its arguments.
 
     Args:
-        line: As for a shell.
-        name: What of the server is meant.
-        source: Where the line was given, for errors.
+        load_servers: Gives the configured servers.
+        reference: `SERVER.TOOL`, or `SERVER` with the tool's name in the next word; only the tool's name with options
+            that give the server.
+        words: The words after it.
+        options: Those that give a server.
 
     Raises:
-        UsageError: It is no command line.
+        UsageError: No tool is named.
+        UnknownServerError: The reference begins with no server's name; the hint has the nearest.
+        ConfigError: The server's entry is wrong.
     """
-    import shlex
+    if (given := options.server_of(reference if options.named == [] else None)) is not None:
+        name, rest = (reference, list(words)) if options.named else _next_word(words)
+        if not name:
+            source = given.name if given.name != AD_HOC_NAME else f"{given.option} ..." if options.named else reference
+            raise UsageError("Missing argument 'TOOL'.", hint=f"To see its tools: jackfield list {source}")
+        return given_target(given, _own_name(name)), rest
+    if reference is None:
+        raise UsageError("Missing argument 'SERVER.TOOL'.", hint="To see what there is: jackfield list")
+    if (of_file := _split_file(reference)) is not None:
+        return given_target(of_file[0], of_file[1]), list(words)
+    servers = load_servers()
+    server, tool = _split(servers, reference)
+    rest = list(words)
+    if not tool:
+        tool, rest = _next_word(words)
+    return _tool_target(servers, server, tool, reference), rest
 
-    from ..config.launch import Launch
-    from ..config.outline import ServerOutline, stdio_address
 
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"{source}: {str(error).lower()} in {line!r}.", hint="Quote it as for a shell.") from None
+def named(load_servers: Callable[[], Servers], words: Sequence[str], options: GivenOptions) -> tuple[Target, list[str]]:
+    """The resource or prompt that a command line names, `SERVER NAME`, and the words that are left.
+
+    Without a server's name if options give the server; `any` may stand for it. The target's name is empty if only the
+    server is named.
+
+    Raises:
+        UsageError: No server is named.
+        UnknownServerError: There is none of that name; the hint has the nearest.
+        ConfigError: The server's entry is wrong.
+    """
+    if options.named:
+        # `any` stands for the server, unless it is the resource or prompt itself.
+        rest = list(words[1:] if words[:1] == [AD_HOC_NAME] and _is_name(words[1:2]) else words)
+    else:
+        rest = list(words[1:])
+    name = rest.pop(0) if _is_name(rest[:1]) else ""
+    given = options.server_of(words[0] if words and not options.named else None)
+    if given is not None:
+        return given_target(given, name), rest
     if not words:
-        raise UsageError(f"{source}: there is no command in it.", hint=f"Write {source} 'python3 server.py'.")
-    command, *args = words
-
-    def config() -> ServerConfig:
-        from ..config.servers import StdioConfig
-
-        # As if it had been typed into the shell, which also hands on all variables.
-        return StdioConfig(server_name=AD_HOC_NAME, command=command, args=list(args), inherit_environment=True)
-
-    outline = ServerOutline(AD_HOC_NAME, "stdio", stdio_address(command, args), "")
-    launch = Launch(AD_HOC_NAME, command, tuple(args), inherit_environment=True)
-    return Target(outline, name, lambda: launch, config, is_configured=False)
+        raise UsageError("Missing argument 'SERVER'.", hint="To see what there is: jackfield list")
+    return server_target(load_servers(), words[0], name), rest
 
 
-def address_target(
-    url: str, name: str = "", headers: Sequence[str] = (), *, transport: str = "http", source: str = "--http"
-) -> Target:
-    """The server at a URL.
-
-    Args:
-        url: Of the server.
-        name: What of the server is meant.
-        headers: Sent with every request, as `NAME: VALUE`.
-        transport: `http` or `sse`.
-        source: Where the URL was given, for errors.
-
-    Raises:
-        UsageError: It is no such URL.
-    """
-    from ..config.mcp_config import MCPConfig
-    from ..config.servers import outline_of_config
-
-    entry = {"url": url, "transport": transport, "headers": _headers(headers)}
-    try:
-        config = MCPConfig.from_dict({"servers": {AD_HOC_NAME: entry}}, source=source)[AD_HOC_NAME]
-    except ConfigError as error:
-        at = "" if error.key in ("", "url") else f"key {error.key!r}: "
-        raise UsageError(f"{source}: {at}{error.problem or error.message}", hint=error.hint) from None
-    return Target(outline_of_config(config), name, lambda: None, lambda: config, is_configured=False)
+def _is_name(words: Sequence[str]) -> bool:
+    """Whether the first of the words can be what is named, and is not an argument of a prompt."""
+    return bool(words) and ("://" in words[0] or ("=" not in words[0] and not words[0].startswith("-")))
 
 
-def _headers(headers: Sequence[str]) -> dict[str, Any]:
-    split: dict[str, Any] = {}
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            # Its text may be a secret.
-            raise UsageError("--header: it has no colon.", hint="Write --header 'Authorization: Bearer ${TOKEN}'.")
-        split[name.strip()] = value.strip()
-    return split
+def _next_word(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The tool that the first of the words names, if it does, and the others."""
+    if words and _TOOL_WORD.fullmatch(words[0]):
+        return words[0], list(words[1:])
+    return "", list(words)
 
 
-def ad_hoc_tool(reference: str) -> str:
-    """A tool of a server that is given on the command line: just its name, or `any.` before it."""
+def _split_file(reference: str) -> tuple[GivenServer, str] | None:
+    """The server of `server.py.TOOL`, and the tool."""
+    file, ending, tool = reference.partition(".py.")
+    given = GivenOptions().server_of(f"{file}.py") if ending and tool and is_python_file(f"{file}.py") else None
+    return None if given is None else (given, tool)
+
+
+def _own_name(reference: str) -> str:
+    """A tool of a server that an option gives: just its name, or `any.` before it."""
     for separator in _SEPARATORS:
         reference = reference.removeprefix(f"{AD_HOC_NAME}{separator}")
     return reference
 
 
-def tool_target(servers: Servers, reference: str) -> Target:
-    """The server of a tool, and the tool's name as given.
+def _tool_target(servers: Servers, server: str, tool: str, reference: str) -> Target:
+    """A tool of a configured server, named as given.
 
     Raises:
-        UnknownServerError: The reference begins with no server's name; the hint has the nearest.
-        UsageError: It names a server and no tool.
+        UsageError: No tool is named.
         ConfigError: The server's entry is wrong.
     """
-    server, tool = _split(servers, reference)
     outline = servers.outline(server)
     if not tool:
         names = [entry.reference for entry in servers.catalog.tools(outline)]
@@ -237,6 +218,8 @@ def _same_name(names: Sequence[str], wanted: str) -> str | None:
 
 def _no_server(servers: Servers, reference: str) -> Exception:
     names = servers.names
+    if (error := missing_file(reference)) is not None:
+        return error
     if not names:
         return ConfigError(
             f"There is no server for {reference!r}: none is configured.", hint="See: jackfield config path"

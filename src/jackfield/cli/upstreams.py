@@ -6,13 +6,14 @@ means never depends on what is configured, but for one with a space, which a ser
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, JackfieldError
 from .exits import UsageError
-from .targets import address_target, command_target
+from .given import address_server, command_server
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
@@ -56,13 +57,13 @@ def upstreams(
     if sse is not None:
         if given:
             raise UsageError(f"--sse and {given[0]!r} cannot be given together: they name two servers.")
-        return Upstreams([address_target(sse, "", headers, transport="sse", source="--sse").load_config()], True)
+        return Upstreams([address_server(sse, headers, transport="sse", source="--sse").config(os.environ)], True)
     if is_address:
         if len(given) > 1:
             raise UsageError("A URL is served alone.", hint="To serve several servers, configure them.")
-        return Upstreams([address_target(given[0], "", headers, source="The URL").load_config()], True)
+        return Upstreams([address_server(given[0], headers, source="The URL").config(os.environ)], True)
     if len(given) == 1 and _has_space(given[0]) and given[0] not in invocation.servers.names:
-        return Upstreams([command_target(given[0], source="The command").load_config()], True)
+        return Upstreams([command_server(given[0], source="The command").config(os.environ)], True)
     return Upstreams(_configured(invocation, given))
 
 
@@ -78,7 +79,7 @@ def _bridge_to_command(invocation: Invocation, given: Sequence[str], sse: str | 
             f"--http with --stdio serves the server that a command starts, and {line!r} is a configured server.",
             hint=f"To serve that one over HTTP, leave out --stdio. To start a command of that name: './{line}'.",
         )
-    return Upstreams([command_target(line).load_config()], True)
+    return Upstreams([command_server(line).config(os.environ)], True)
 
 
 def _has_space(argument: str) -> bool:

@@ -1,8 +1,12 @@
-"""Arguments as they stand on the command line: `key=text`, `key:=json`, `key=@file`, `--args JSON`, `-` (stdin)."""
+"""Arguments as they stand on the command line: `key=text`, `key:=json`, `key=@file`, `--args JSON`, `-` (stdin).
+
+`key:text` is `key=text`, and so is `key: text` in two words.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +21,11 @@ _OPTIONS = [
     "--quiet", "--save", "--sse", "--stdio", "--timeout", "--verbose",
 ]  # fmt: skip
 
+_COLON = re.compile(r"([\w$.@-]+):(?!=)")
+_COLON_IN_NAME = re.compile(r"[\w$.@-]+(:[\w$.@-]+)*:?")
+"""Before a `=`, a colon belongs to the name: `xml:lang=de`; but not in `url:https://example.org/?q=x`."""
+_NAME_ALONE = re.compile(r"[A-Za-z_$][\w$.@-]*:")
+
 _LIKE = 0.75
 """How much like an option a word with dashes must be to be taken for a misspelt one, and not for an argument."""
 
@@ -29,9 +38,11 @@ class Given:
     """Arguments given as `key=text`, converted to the type that the schema expects; several texts if repeated."""
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments that already have a type, given by `key:=json` or `--args`."""
+    positional: list[Any] = field(default_factory=list[Any])
+    """Values without a name, which are those of the first parameters; only expressions have them."""
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.values)
+        return bool(self.texts or self.values or self.positional)
 
 
 def read_words(words: Sequence[str], args: str | None = None, *, read_stdin: Callable[[], str] | None = None) -> Given:
@@ -52,9 +63,11 @@ def read_words(words: Sequence[str], args: str | None = None, *, read_stdin: Cal
             if name in given.values:
                 raise UsageError(f"Argument {name!r} is given twice, in --args and on stdin.")
             given.values[name] = value
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         if word != "-":
-            _read_word(word, given, stdin)
+            text = next(rest, "") if _NAME_ALONE.fullmatch(word) else ""
+            _read_word(word + text, given, stdin)
     return given
 
 
@@ -97,6 +110,8 @@ def _json_kind(value: object) -> str:
 
 def _read_word(word: str, given: Given, stdin: _Stdin) -> None:
     name, equals, text = word.partition("=")
+    if (short := _COLON.match(word)) is not None and not _COLON_IN_NAME.fullmatch(name if equals else ""):
+        name, equals, text = short[1], ":", word[short.end() :]
     if word.startswith("-"):
         option = name.partition(":")[0]
         close = difflib.get_close_matches(option, _OPTIONS, 1, _LIKE)
