@@ -32,11 +32,13 @@ from .subscriptions import Hold
 
 if TYPE_CHECKING:
     from ..session.session import Session
+    from .child_memory import ChildMemory
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""
 
 _STDIO = "stdio"
+_SHARED_KEY = "gateway"
 
 _REMEMBERED = 100
 """So many sessions that have ended are remembered, in case a request of them is still on its way."""
@@ -51,6 +53,7 @@ class Clients:
         tasks: Closes sessions while others go on.
         offers: Says which tools of a server a client may find and call.
         on_ended: Called with each client that is gone.
+        memory: Bounds the memory of child processes.
     """
 
     def __init__(
@@ -60,12 +63,16 @@ class Clients:
         tasks: TaskGroup,
         offers: Offers,
         on_ended: Callable[[Client], None] = lambda client: None,
+        memory: ChildMemory | None = None,
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._tasks = tasks
         self._offers = offers
         self._on_ended = on_ended
+        self._memory = memory
+        self._user_of: dict[str, str] = {}
+        """The users of clients, by the keys of their sessions."""
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
@@ -176,6 +183,8 @@ class Clients:
                 if is_modern(session.protocol_version):
                     yield session
                     return
+        if self._memory is not None:
+            await self._memory.room(config.server_name, client.key, deadline)
         callbacks = SessionCallbacks(relayed_client=BackChannel(client, config))
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
@@ -211,7 +220,16 @@ class Clients:
         return client.router[1]
 
     def _new(self, context: Context) -> Client:
-        return Client(f"client-{uuid.uuid4().hex[:8]}", reach_of(context), self._tasks, self._holding)
+        client = Client(f"client-{uuid.uuid4().hex[:8]}", reach_of(context), self._tasks, self._holding)
+        if client.principal is not None:
+            self._user_of[client.key] = client.principal.digest()
+        return client
+
+    def user_of(self, key: str | None) -> str | None:
+        """Whose sessions with servers have this key; `None` if no token says so."""
+        if key is None:
+            return None
+        return self._user_of.get(key) or key.partition(_SHARED_KEY + "-")[2] or None
 
     def _holding(self, client: Client) -> Hold:
         return lambda config: self.upstream(client, config, Deadline.of(None, config.session.call_timeout))
@@ -229,6 +247,7 @@ class Clients:
                 self._close(self._kept.pop(handle))
 
     def _close(self, client: Client) -> None:
+        self._user_of.pop(client.key, None)
         client.user.forget()
         client.subscriptions.close()
         self._on_ended(client)
@@ -243,7 +262,7 @@ def is_sessionless(context: Context) -> bool:
 
 def _shared_key(client: Client) -> str:
     """No two users share a connection: a server may know them by it."""
-    return "gateway" if client.principal is None else f"gateway-{client.principal.digest()}"
+    return _SHARED_KEY if client.principal is None else f"{_SHARED_KEY}-{client.principal.digest()}"
 
 
 _SHARED = SessionCallbacks(relayed_client=SharedChannel())

@@ -33,10 +33,12 @@ from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from .activity import Activity
 from .audit import Audit
+from .child_memory import ChildMemory
 from .client import Client
 from .clients import Clients
 from .extensions import Extensions
 from .guard import Guard
+from .limits import ChildBounds, GatewayLimits
 from .listening import Listening
 from .listing import Listings
 from .messages import Context
@@ -69,6 +71,7 @@ class Gateway:
             and read them by tools, too. If omitted, they are where there are at most 50 of them, or with `all_tools`.
         policy: Limits what is offered, and says which calls have to be approved; all is offered if omitted.
         audit: Gets a line for each call.
+        limits: Bounds on sessions with servers; the defaults of `GatewayLimits` if omitted.
 
     Raises:
         ConfigError: The manager has hooks. Calls pass through a gateway as they are, so no hook could stop one.
@@ -83,6 +86,7 @@ class Gateway:
         resources: bool | None = None,
         policy: Policy | None = None,
         audit: Audit | None = None,
+        limits: GatewayLimits | None = None,
     ) -> None:
         if manager.hooks:
             raise ConfigError(
@@ -96,6 +100,7 @@ class Gateway:
         self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
         self._audit = audit
+        self._limits = limits or GatewayLimits()
         self.activity: Activity = Activity()
         """What it does and did."""
         self._changes = InMemorySubscriptionBus()
@@ -116,7 +121,11 @@ class Gateway:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
-            self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers)
+            memory = self._child_memory()
+            if memory is not None:
+                tasks.start_soon(memory.run)
+            self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers, memory=memory)
+            self._manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
             self._views = views = stack.enter_context(Views(self._configs, partial(self._view, tasks)))
             passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity)
@@ -137,6 +146,10 @@ class Gateway:
     ) -> None:
         self._listening.close()
         await self._stack.__aexit__(exc_type, exc, traceback)
+
+    def _child_memory(self) -> ChildMemory | None:
+        most_bytes = self._limits.child_memory_bytes
+        return None if most_bytes is None else ChildMemory(self._manager, self.activity, most_bytes)
 
     @property
     def clients(self) -> Clients:

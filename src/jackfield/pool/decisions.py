@@ -57,10 +57,34 @@ class Wait:
     """Nothing can be done before something changes."""
 
     because: str
-    """`closing`: the wanted session is on its way out; `full`: all are busy; `server`: all of this server are."""
+    """`closing`: the wanted session is on its way out; `full`: all are busy; `server`: all of this server are; `crowd`:
+    one of a crowd is on its way out."""
 
 
-Decision = Reuse | Open | Evict | Wait
+@dataclass(frozen=True)
+class Refuse:
+    """There is no room, and it is not waited for."""
+
+    bound: str
+    maximum: int
+
+
+Decision = Reuse | Open | Evict | Wait | Refuse
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Sessions of which there may be a number, whoever has them; nobody waits for room among them.
+
+    Args:
+        members: Their indexes among all sessions.
+        maximum: How many there may be.
+        bound: What the bound is called.
+    """
+
+    members: Sequence[int]
+    maximum: int
+    bound: str
 
 
 def decide(
@@ -69,6 +93,7 @@ def decide(
     wanted: tuple[str, str] | None,
     max_sessions: int,
     max_of_server: int | None = None,
+    crowds: Sequence[Crowd] = (),
 ) -> Decision:
     """Decide how a requester gets a session.
 
@@ -78,6 +103,7 @@ def decide(
         wanted: (server, key), or `None` for a private session.
         max_sessions: Maximum number of sessions.
         max_of_server: Maximum number for this server.
+        crowds: Further bounds, the strictest first.
     """
     closing = False
     if wanted is not None:
@@ -89,6 +115,12 @@ def decide(
     # Two live sessions of one key, even for the moment of closing, would be two owners of one state.
     if closing:
         return Wait("closing")
+    for one in crowds:
+        if len(one.members) >= one.maximum:
+            if any(not slots[index].is_usable for index in one.members):
+                return Wait("crowd")
+            idle = [index for index in one.members if slots[index].is_idle]
+            return Evict(_longest_unused(slots, idle)) if idle else Refuse(one.bound, one.maximum)
     of_server = [index for index, slot in enumerate(slots) if slot.server_name == server_name]
     if max_of_server is not None and len(of_server) >= max_of_server:
         crowd, why = of_server, "server"
@@ -100,8 +132,12 @@ def decide(
     # One that is closing already will make room; to evict another for it would close one too many.
     on_the_way_out = sum(not slots[index].is_usable for index in crowd)
     if idle and not on_the_way_out:
-        return Evict(min(idle, key=lambda index: (slots[index].is_expected, slots[index].last_used_at)))
+        return Evict(_longest_unused(slots, idle))
     return Wait(why)
+
+
+def _longest_unused(slots: Sequence[Slot], idle: Sequence[int]) -> int:
+    return min(idle, key=lambda index: (slots[index].is_expected, slots[index].last_used_at))
 
 
 class Held(Protocol):

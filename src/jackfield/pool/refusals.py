@@ -8,6 +8,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
 from ..session.deadlines import Deadline
 from ..session.owner import SessionOwner
+from .decisions import Refuse
 
 
 def no_room(
@@ -82,4 +83,16 @@ def other_loop_error() -> OtherLoopError:
         "This manager has sessions open on another event loop, and a session cannot change loops.",
         sent=False,
         hint="Make one MCPClientSessionManager for each event loop or thread.",
+    )
+
+
+def refused(config: BaseServerConfig, decision: Refuse) -> PoolTimeoutError:
+    """There is no room for a session, and none is waited for."""
+    return PoolTimeoutError(
+        f"No session of server {config.server_name!r} was opened: as many as may be are in use "
+        f"(`{decision.bound}` is {decision.maximum}).",
+        server_name=config.server_name,
+        sent=False,
+        retryable=True,
+        hint="Try again when other calls have ended, or have the bound raised.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -24,8 +24,8 @@ from ..session.recovery import CircuitBreaker, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from ..session.telemetry import SessionInfo, Totals
-from .decisions import Decision, Evict, Open, Reuse, Wait, decide, stuck
-from .refusals import closed_error, no_room
+from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, stuck
+from .refusals import closed_error, no_room, refused
 
 
 class Running(Protocol):
@@ -86,6 +86,18 @@ class Waiter:
     is_stuck: bool = False
 
 
+class Bounds(Protocol):
+    """Bounds on sessions that are set above the pool."""
+
+    def crowds(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> Sequence[Crowd]:
+        """Those that a new session has to find room in."""
+        ...
+
+    def on_refused(self, bound: str) -> None:
+        """A session was refused for the bound of this name."""
+        ...
+
+
 class SessionRegistry:
     """All sessions that one manager has open on one event loop.
 
@@ -95,10 +107,18 @@ class SessionRegistry:
         events: Gets every event.
         totals: Counts the sessions.
         observer: Callbacks for discoveries about servers.
+        bounds: Gives further bounds on sessions.
     """
 
     def __init__(
-        self, max_sessions: int, *, keeps_idle: bool, events: EventHub, totals: Totals, observer: SessionObserver
+        self,
+        max_sessions: int,
+        *,
+        keeps_idle: bool,
+        events: EventHub,
+        totals: Totals,
+        observer: SessionObserver,
+        bounds: Callable[[], Bounds | None] = lambda: None,
     ) -> None:
         self.loop: object = event_loop_token()
         self.process_id: int = os.getpid()
@@ -107,6 +127,7 @@ class SessionRegistry:
         self._events = events
         self._totals = totals
         self._observer = observer
+        self._bounds = bounds
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
         self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
@@ -363,11 +384,18 @@ class SessionRegistry:
             waiter.is_stuck, waiter.because = True, "given up"
             waiter.scope.cancel()
 
-    def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Decision:
+    def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Reuse | Open | Evict | Wait:
         if self._closing:
             raise closed_error(config.server_name)
         of_server = config.session.max_sessions
-        return decide(self._slots, config.server_name, wanted, self._max_sessions, of_server)
+        bounds = self._bounds()
+        crowds = () if bounds is None else bounds.crowds(config, wanted and wanted[1], self._slots)
+        decision = decide(self._slots, config.server_name, wanted, self._max_sessions, of_server, crowds)
+        if isinstance(decision, Refuse):
+            assert bounds is not None
+            bounds.on_refused(decision.bound)
+            raise refused(config, decision)
+        return decision
 
     def _open(
         self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks

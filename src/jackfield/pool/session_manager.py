@@ -28,7 +28,7 @@ from .catalog_observer import CatalogObserver
 from .lease import OpenedSessions, SessionGroup, SessionLease, SessionUser
 from .loop_thread import LoopThread, LoopUse
 from .refusals import closed_error, other_loop_error
-from .registry import SessionRegistry, SessionSlot, close_all
+from .registry import Bounds, SessionRegistry, SessionSlot, close_all
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -94,6 +94,8 @@ class SessionManager(Live):
         self.max_sessions = max_sessions
         self.acquire_timeout: float | None = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
+        self.bounds: Bounds | None = None
+        """Further bounds on sessions, of what is above."""
         self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
         self.on_event: EventListener | None = on_event
         self._events = EventHub(on_event)
@@ -332,6 +334,22 @@ class SessionManager(Live):
             await close_all([owner], Cause.RELEASED)
         return owner is not None
 
+    def restart_if_quiet(self, server_name: str, key: str, because: str) -> bool:
+        """Open a named session anew if no request of it runs; whether that is so, or there is no such session.
+
+        Args:
+            server_name: The server.
+            key: The session's key.
+            because: Why, for the error that its next user gets to see: "was restarted, since ...".
+        """
+        owner = self.find(server_name, key)
+        if owner is None:
+            return True
+        if owner.in_flight:
+            return False
+        owner.renew(because)
+        return True
+
     # For workbenches and others that come back to their sessions
 
     def expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
@@ -481,4 +499,5 @@ class SessionManager(Live):
             events=self._events,
             totals=self._totals,
             observer=self.observer,
+            bounds=lambda: self.bounds,
         )

@@ -295,13 +295,23 @@ class SessionOwner:
         Raises:
             JackfieldError: It could not be opened.
         """
-        if self.state is State.OPEN:
-            self.lose(Cause.REFRESHED, self._terminated("was renewed by hand"))
-        elif self.state is State.RECOVERING:
-            self.lifecycle.fire(Cause.REFRESHED)
-        elif self.state is State.LOST:
-            self._reopen(Cause.REFRESHED)
+        if not self.renew("was renewed by hand"):
+            if self.state is State.RECOVERING:
+                self.lifecycle.fire(Cause.REFRESHED)
+            elif self.state is State.LOST:
+                self._reopen(Cause.REFRESHED)
         await self.ready()
+
+    def renew(self, because: str) -> bool:
+        """Begin to close an open connection, and to open a new one if the session is in use; whether it was open.
+
+        Args:
+            because: Why it ended, in words that follow the session's name.
+        """
+        if self.state is not State.OPEN:
+            return False
+        self.lose(Cause.REFRESHED, self._terminated(because))
+        return True
 
     async def check_alive(self) -> None:
         """Check whether the server still answers, and start a recovery if it does not."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 _LOOKS = 3
+_MAX_DEPTH = 100
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Status(NamedTuple):
@@ -36,6 +38,35 @@ def status_of(pid: int) -> Status:
         # The command's name may hold anything, so count fields from its closing bracket.
         fields = file.read().rpartition(b")")[2].split()
     return Status(fields[0] in (b"Z", b"X"), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def resident_bytes(leaders: Collection[int]) -> dict[int, int]:
+    """The memory in use by each of these processes together with its descendants, and all others of its session.
+
+    Pages that several of them share count for each.
+    """
+    parents: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    found: dict[int, int] = dict.fromkeys(leaders, 0)
+    for pid in process_ids():
+        try:
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        session = int(fields[3])
+        parents[pid] = session if session in found and pid not in found else int(fields[1])
+        sizes[pid] = int(fields[21])
+    for pid, pages in sizes.items():
+        above = pid
+        for _ in range(_MAX_DEPTH):
+            if above in found:
+                found[above] += pages * _PAGE_BYTES
+                break
+            if above not in parents:
+                break
+            above = parents[above]
+    return found
 
 
 def environment_of(pid: int) -> list[bytes]:

@@ -1,0 +1,85 @@
+"""`ChildMemory`: restarts servers over stdio that use more memory than they may, between two calls."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import anyio
+
+from ..errors import ConfigError
+from ..pool.session_manager import SessionManager
+from ..session.deadlines import Deadline
+from ..transport.procfs import resident_bytes
+from .activity import Activity
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_LOOK_SECONDS = 2.0
+_MEBIBYTE = 1024 * 1024
+
+
+class ChildMemory:
+    """Watches the memory of child processes.
+
+    Args:
+        manager: Has their sessions.
+        activity: Where restarts are noted.
+        most_bytes: What one of them may use, its own children included.
+
+    Raises:
+        ConfigError: This is not Linux, whose /proc says what a process uses.
+    """
+
+    def __init__(self, manager: SessionManager, activity: Activity, most_bytes: int) -> None:
+        if sys.platform != "linux":
+            raise ConfigError("Only on Linux can the memory of child processes be bounded.")
+        self._manager = manager
+        self._activity = activity
+        self._most_bytes = most_bytes
+        self._due: dict[tuple[str, str], anyio.Event] = {}
+        """Sessions that are to be restarted as soon as no request of them runs."""
+
+    async def room(self, server_name: str, key: str, deadline: Deadline) -> None:
+        """Wait while a session is about to be restarted: between two calls there must be a moment."""
+        due = self._due.get((server_name, key))
+        if due is not None:
+            with deadline.scope():
+                await due.wait()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            await anyio.sleep(_LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once, and restart what uses too much and has no request under way."""
+        leaders = {
+            info.process_id: (info.server_name, info.key)
+            for info in self._manager.sessions()
+            if info.process_id is not None and info.key is not None
+        }
+        # Hundreds of small files.
+        used = await anyio.to_thread.run_sync(resident_bytes, leaders.keys()) if leaders else {}
+        now = {session: used.get(leader, 0) for leader, session in leaders.items()}
+        for session in [session for session in self._due if now.get(session, 0) <= self._most_bytes]:
+            # It has ended, or was restarted by others.
+            self._due.pop(session).set()
+        for session, size in now.items():
+            if size > self._most_bytes:
+                self._restart(session, size)
+
+    def _restart(self, session: tuple[str, str], size: int) -> None:
+        because = (
+            f"was restarted by the gateway: its process used {size // _MEBIBYTE} MiB of memory, "
+            f"and may use {self._most_bytes // _MEBIBYTE} (`child_memory`)"
+        )
+        if not self._manager.restart_if_quiet(*session, because):
+            self._due.setdefault(session, anyio.Event())
+            return
+        server_name, key = session
+        logger.warning("[MCP][gateway] %s %s", server_name, because)
+        self._activity.incident("restarted", server_name, key, f"{because[0].upper()}{because[1:]}.")
+        if (due := self._due.pop(session, None)) is not None:
+            due.set()
