@@ -51,12 +51,12 @@ class Here:
 
 @asynccontextmanager
 async def gateway_of(
-    folder: Path, configs: Sequence[Any], *, with_users: bool = False, all_tools: bool = True
+    folder: Path, configs: Sequence[Any], *, with_users: bool = False, all_tools: bool = True, **options: Any
 ) -> AsyncIterator[Here]:
     """A gateway in front of servers; with users, each client has the token that is its user's name."""
     config, tokens = MCPConfig(servers=list(configs)), Tokens()
     async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog")) as manager:
-        async with Gateway(manager, all_tools=all_tools) as gateway:
+        async with Gateway(manager, all_tools=all_tools, **options) as gateway:
             app = serve_sessions(
                 gateway.server, auth=tokens if with_users else None, on_session_end=gateway.clients.end
             )
