@@ -67,9 +67,11 @@ def behind(gateway: int | None = None) -> list[int]:
 class Serving:
     """`jackfield serve --http`, running."""
 
-    def __init__(self, command: Command, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Command, *options: str, env: dict[str, str] | None = None, address: str = "127.0.0.1:0"
+    ) -> None:
         self.process = subprocess.Popen(
-            command.line("serve", "--http", "127.0.0.1:0", *options),
+            command.line("serve", "--http", address, *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -94,8 +96,8 @@ def serving(jackfield: Command) -> Iterator[Callable[..., Serving]]:
     """Starts gateways over HTTP, and ends them after the test."""
     started: list[Serving] = []
 
-    def start(*options: str, env: dict[str, str] | None = None) -> Serving:
-        started.append(Serving(jackfield, *options, env=env))
+    def start(*options: str, **more: Any) -> Serving:
+        started.append(Serving(jackfield, *options, **more))
         assert started[-1].url, started[-1].process.communicate()[1]
         return started[-1]
 

@@ -46,6 +46,7 @@ class JWTAuth:
         jwks_url: The URL of the authorization server's public keys; taken from its metadata if omitted.
         algorithms: The accepted signature algorithms, which must be asymmetric.
         required_scopes: The scopes that each request needs.
+        offered_scopes: More scopes, which clients should ask for when they sign in.
         leeway: Seconds by which the clocks of the two servers may differ.
         url: The address of this server's endpoint, if no audience is an address.
 
@@ -61,6 +62,7 @@ class JWTAuth:
         jwks_url: str | None = None,
         algorithms: Sequence[str] = ALGORITHMS,
         required_scopes: Sequence[str] = (),
+        offered_scopes: Sequence[str] = (),
         leeway: float = 30.0,
         url: str | None = None,
     ) -> None:
@@ -88,7 +90,7 @@ class JWTAuth:
         self._keys = IssuerKeys(issuer, jwks_url, self._algorithms)
         address = url or next(filter(is_address, audiences), None)
         self.resource: ProtectedResource | None = (
-            None if address is None else ProtectedResource(address, (issuer,), tuple(required_scopes))
+            None if address is None else ProtectedResource(address, (issuer,), (*required_scopes, *offered_scopes))
         )
 
     async def verify_token(self, token: str) -> AccessToken | None:

@@ -17,7 +17,7 @@ class ProtectedResource:
     Args:
         url: The address at which clients reach it, as in the tokens' audience.
         issuers: The authorization servers that issue tokens for it; at least one.
-        scopes: The scopes that each request needs.
+        scopes: The scopes that clients should ask for.
 
     Raises:
         ValueError: An address is not one, or would go over an unprotected line.

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,11 +37,14 @@ class TokenCheckError(JackfieldError):
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Bearer:
+    """Whose a token is, and what it is good for."""
+
     subject: str
     client: str
     scopes: Sequence[str]
     expires_at: int | None
+    """Seconds since the epoch; `None` for one that does not expire."""
 
 
 class BearerFile:
@@ -76,7 +80,7 @@ class BearerFile:
         self._path = Path(path)
         self.required_scopes: Sequence[str] = tuple(listed("required_scopes", required_scopes))
         self._seen: tuple[int, ...] = ()
-        self._entries: Mapping[str, _Entry] = {}
+        self._entries: Mapping[str, Bearer] = {}
         self._wrong: ConfigError | None = None
         self._read()
         if self._wrong is not None:
@@ -91,7 +95,7 @@ class BearerFile:
         self._read()
         if self._wrong is not None:
             raise TokenCheckError(self._wrong.message, hint=self._wrong.hint, retryable=True)
-        entry = self._entries.get(_digest(token))
+        entry = self._entries.get(digest_of(token))
         if entry is None:
             return None
         return AccessToken(
@@ -112,8 +116,7 @@ class BearerFile:
             self._entries = _parsed(self._path)
             self._seen, self._wrong = seen, None
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            self._refuse_all(ConfigError(f"The token file {self._path} cannot be read: {reason}."))
+            self._refuse_all(_unreadable(self._path, error))
         except ConfigError as error:
             self._refuse_all(error)
 
@@ -123,11 +126,50 @@ class BearerFile:
         self._entries, self._seen, self._wrong = {}, (), error
 
 
-def _digest(token: str) -> str:
+class SharedToken:
+    """Accepts one token, which all clients share.
+
+    Args:
+        token: The token.
+        scopes: What its bearers may do.
+    """
+
+    resource: ProtectedResource | None = None
+    required_scopes: Sequence[str] = ()
+
+    def __init__(self, token: str, scopes: Sequence[str] = ()) -> None:
+        self._digest = digest_of(token)
+        self._scopes = list(scopes)
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """What its bearers may do; `None` if it is another one."""
+        if not compare_digest(digest_of(token), self._digest):
+            return None
+        return AccessToken(token=token, client_id="shared token", scopes=self._scopes)
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a token instead of it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parsed(path: Path) -> Mapping[str, _Entry]:
+def read_bearers(path: Path) -> list[Bearer]:
+    """Whose the tokens in a file are, in their order.
+
+    Raises:
+        ConfigError: The file cannot be read, is readable by others, or is invalid.
+    """
+    try:
+        return list(_parsed(path).values())
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"The token file {path} cannot be read: {error.strerror or type(error).__name__}.")
+
+
+def _parsed(path: Path) -> Mapping[str, Bearer]:
     """The entries of a file by the digests of their tokens.
 
     Raises:
@@ -154,7 +196,7 @@ def _parsed(path: Path) -> Mapping[str, _Entry]:
     listed: object = read.pop("tokens", [])
     if read or not isinstance(listed, list):
         raise ConfigError(f"The token file {path} must hold a list of `[[tokens]]` and nothing else.")
-    entries: dict[str, _Entry] = {}
+    entries: dict[str, Bearer] = {}
     for number, entry in enumerate(as_list(listed), 1):  # pyright: ignore[reportUnknownArgumentType]
         digest, made = _entry(entry, f"Entry {number} of the token file {path}")
         if digest in entries:
@@ -163,7 +205,7 @@ def _parsed(path: Path) -> Mapping[str, _Entry]:
     return entries
 
 
-def _entry(entry: object, where: str) -> tuple[str, _Entry]:
+def _entry(entry: object, where: str) -> tuple[str, Bearer]:
     """One entry with the digest of its token."""
     if not isinstance(entry, dict):
         raise ConfigError(f"{where} is not a table.")
@@ -179,7 +221,7 @@ def _entry(entry: object, where: str) -> tuple[str, _Entry]:
     scopes = as_strings(table.get("scopes", []))
     if scopes is None or any(not scope or scope.split() != [scope] for scope in scopes):
         raise ConfigError(f"{where} ({subject!r}): `scopes` must be a list of names without blanks.")
-    return _digest_of(table, f"{where} ({subject!r})"), _Entry(
+    return _digest_of(table, f"{where} ({subject!r})"), Bearer(
         subject, client, tuple(scopes), _expiry(table.get("expires"), f"{where} ({subject!r})")
     )
 
@@ -200,7 +242,7 @@ def _digest_of(table: Mapping[str, Any], where: str) -> str:
             f"{where}: `token` must be text of at least {_SHORTEST_TOKEN_CHARS} characters without blanks.",
             hint='python -c "import secrets; print(secrets.token_urlsafe(32))" makes a good one.',
         )
-    return _digest(token)
+    return digest_of(token)
 
 
 def _expiry(value: object, where: str) -> int | None:

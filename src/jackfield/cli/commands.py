@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "config",
     "auth": "auth",
     "serve": "serve",
+    "serve-token": "serve_token",
     "serving": "serving",
     "completion": "completion",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,21 +13,20 @@ import typer
 from ..errors import ConfigError, did_you_mean
 from . import exits
 from . import serve_options as options
+from . import team_options as team
 from .invocation import Invocation
 from .output import Output
 from .serve_run import GatewaySetup, run_http, run_stdio
+from .serve_users import UserOptions
 from .upstreams import upstreams
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from ..gateway.audit import Audit
-    from ..gateway.http import HttpSettings
     from ..gateway.policy import Policy
 
 DESTRUCTIVE = "destructive"
 """Of `--ask`: all tools that are not annotated as safe."""
-
-TOKEN_VARIABLE = "JACKFIELD_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +52,15 @@ def serve(
     audit: options.AuditOption = None,
     audit_size: options.AuditSizeOption = None,
     audit_files: options.AuditFilesOption = None,
-    token_file: options.TokenFileOption = None,
+    auth_issuer: team.AuthIssuerOption = None,
+    audience: team.AudienceOption = None,
+    jwks_url: team.JwksUrlOption = None,
+    token_file: team.TokenFileOption = None,
+    public_url: team.PublicUrlOption = None,
+    certfile: team.CertfileOption = None,
+    keyfile: team.KeyfileOption = None,
+    trusted_proxy: team.TrustedProxyOption = None,
+    plain_http: team.PlainHttpOption = False,
     reconnect_timeout: options.ReconnectOption = None,
     session_idle: options.SessionIdleOption = None,
     keep_alive: options.KeepAliveOption = None,
@@ -76,12 +82,22 @@ def serve(
             hint="--stdio for a host program that starts it, --http 127.0.0.1:8000 for others.",
         )
     over_http = http is not None
-    _require_http(over_http, "--token-file", token_file, "Over stdio there is one client only.")
+    one_client = "Over stdio there is one client only."
+    _require_http(over_http, "--auth-issuer", auth_issuer, one_client)
+    _require_http(over_http, "--token-file", token_file, one_client)
+    network = "Over stdio there is no network."
+    _require_http(over_http, "--public-url", public_url, network)
+    _require_http(over_http, "--certfile", certfile, network)
+    _require_http(over_http, "--trusted-proxy", trusted_proxy or None, network)
+    _require_http(over_http, "--plain-http", plain_http or None, network)
+    if keyfile is not None and certfile is None:
+        raise exits.UsageError("--keyfile goes with --certfile.")
+    users = UserOptions(auth_issuer, audience or [], jwks_url, token_file, public_url)
+    users.check()
     _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
     _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
     _require_seconds("--reconnect-timeout", reconnect_timeout)
     _require_seconds("--session-idle", session_idle)
-    token = _token(token_file) if over_http else None
     if allow and not read_only:
         raise exits.UsageError("--allow goes with --read-only.", hint="Without it, all tools are offered.")
     if no_ask and DESTRUCTIVE not in (ask or []):
@@ -109,14 +125,19 @@ def serve(
     )
     if http is None:
         return _ended_by(run_stdio(invocation.output, setup))
-    return _ended_by(run_http(invocation.output, setup, http, _http_settings(token, reconnect_timeout, session_idle)))
+    from ..gateway.http_settings import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, HttpSettings
 
-
-def _http_settings(token: str | None, reconnect_timeout: float | None, session_idle: float | None) -> HttpSettings:
-    from ..gateway.http import HttpSettings
-
-    given = {"reconnect_timeout": reconnect_timeout, "session_idle_timeout": session_idle}
-    return HttpSettings(token=token, **{name: value for name, value in given.items() if value is not None})
+    settings = HttpSettings(
+        auth=users.verifier(),
+        certfile=certfile,
+        keyfile=keyfile,
+        trusted_proxies=trusted_proxy or [],
+        plain_http=plain_http,
+        public_url=public_url,
+        session_idle_timeout=SESSION_IDLE_SECONDS if session_idle is None else session_idle,
+        reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
+    )
+    return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
 
 
 def _policy(
@@ -188,18 +209,6 @@ def _unused_for(config: ServerConfig, *, for_ever: bool) -> ServerConfig:
         return config
     idle_timeout = None if for_ever or config.keep_alive is True else config.keep_alive
     return config.model_copy(update={"session": config.session.model_copy(update={"idle_timeout": idle_timeout})})
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'}).") from None
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"{file}: it contains no token.", hint="Put one word of letters and digits there.")
-    return token
 
 
 def _ended_by(number: int | None) -> int:

@@ -22,7 +22,8 @@ StdioOption = Annotated[
     ),
 ]
 HttpOption = Annotated[
-    str | None, typer.Option("--http", help="Serve at this address of this machine.", metavar="[HOST:]PORT")
+    str | None,
+    typer.Option("--http", help="Serve at this address; a port alone is of this machine.", metavar="[HOST:]PORT"),
 ]
 SseOption = Annotated[
     str | None, typer.Option("--sse", help="Serve the server at this URL, which speaks SSE.", metavar="URL")
@@ -92,10 +93,6 @@ AuditFilesOption = Annotated[
 
 # Clients and their sessions
 
-TokenFileOption = Annotated[
-    Path | None,
-    typer.Option("--token-file", help="Clients must send its content as a bearer token.", metavar="FILE"),
-]
 ReconnectOption = Annotated[
     float | None,
     typer.Option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from ..gateway.audit import Audit
     from ..gateway.gateway import Gateway
-    from ..gateway.http import HttpSettings
+    from ..gateway.http_settings import HttpSettings
     from ..gateway.policy import Policy
     from ..pool.session_manager import SessionManager
 
@@ -87,8 +87,15 @@ def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
     return asyncio.run(run())
 
 
-def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSettings) -> int | None:
-    """Serve at an address of this machine; returns the number of the signal that ended it.
+def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSettings, *, guard: str) -> int | None:
+    """Serve at an address; returns the number of the signal that ended it.
+
+    Args:
+        output: Where it says that it serves.
+        setup: What to serve.
+        address: Where.
+        settings: How.
+        guard: Who is let in, for people.
 
     Raises:
         ConfigError: It cannot be served there.
@@ -97,7 +104,8 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
 
     from ..gateway.http import listen, serve_http
 
-    listener, url = listen(address)
+    listener, url = listen(address, settings)
+    host, port = listener.getsockname()[:2]
 
     def say() -> None:
         if output.as_json:
@@ -105,8 +113,8 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
         else:
             output.write(url)
         sys.stdout.flush()
-        guard = "with a token" if settings.token else "to every program on this machine"
-        output.note(f"Serving {count(len(setup.configs), 'server')}, {guard}. Ctrl-C ends it.")
+        at = "" if settings.public_url is None else f" at {host}:{port}"
+        output.note(f"Serving {count(len(setup.configs), 'server')}{at}, {guard}. Ctrl-C ends it.")
 
     async def run() -> int | None:
         async with _running(setup) as gateway:

@@ -1,4 +1,4 @@
-"""Serves a gateway over Streamable HTTP on loopback.
+"""Serves a gateway over Streamable HTTP.
 
 `serve_sessions` does the protocol, in both eras, refuses requests that a web page elsewhere makes (Host and Origin are
 checked), and says when a client has gone.
@@ -10,55 +10,53 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from hmac import compare_digest
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
-from starlette.responses import Response
+from mcp_types import INVALID_REQUEST
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..errors import ConfigError
 from ..serving import serve_sessions
+from ..serving.wire import refusal
 from .gateway import Gateway
+from .http_settings import HttpSettings
 from .signals import until_signalled
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+    from uvicorn._types import ASGI3Application
 
 PATH = "/mcp"
-SESSION_IDLE_SECONDS = 1800.0
-"""A client's session is over when nothing of it was under way for so long."""
-
-RECONNECT_SECONDS = 30.0
-"""A client is gone when its standing GET stream broke and nothing came from it for so long."""
-
 _GRACE_SECONDS = 1
 """How long an open stream may hold up the end."""
 
 
-def listen(address: str) -> tuple[socket.socket, str]:
-    """Take a port of this machine; returns it with the URL to be reached at.
+def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.socket, str]:
+    """Take a port; returns it with the URL to be reached at.
 
     Args:
-        address: `HOST:PORT`, or a port; port 0 takes a free one.
+        address: `HOST:PORT`, or a port of this machine alone; port 0 takes a free one.
+        settings: Say whether other machines may be served.
 
     Raises:
-        ConfigError: It is no such address, not one of this machine alone, or it is taken.
+        ConfigError: It is no such address, must not be served at, or is taken; or TLS cannot be done.
     """
+    settings = settings or HttpSettings()
     host, separator, port = address.rpartition(":")
     host = host.strip("[]") if separator else "127.0.0.1"
-    if not port.isdigit() or int(port) > 65535 or (separator and not host):
-        raise ConfigError(f"{address!r} is not an address to serve at.", hint="Give HOST:PORT, such as 127.0.0.1:8000.")
     name = "127.0.0.1" if host == "localhost" else host
+    if not port.isdigit() or int(port) > 65535 or not host:
+        raise ConfigError(f"{address!r} is not an address to serve at.", hint="Give IP:PORT, such as 127.0.0.1:8000.")
+    settings.check_address(name)
     try:
-        is_loopback = ipaddress.ip_address(name).is_loopback
+        ipaddress.ip_address(name)
     except ValueError:
-        is_loopback = False
-    if not is_loopback:
         raise ConfigError(
-            f"{host!r} is not an address of this machine alone.",
-            hint="Serve at 127.0.0.1, ::1 or localhost; put a proxy with TLS and users in front of it for others.",
-        )
+            f"{host!r} is not an IP address.", hint="Give the address to serve at, or 0.0.0.0; and --public-url."
+        ) from None
+    settings.check_tls()
     # Named outright: asyncio turns off the delay of small packets only where it knows that it is TCP.
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     listener = socket.socket(family, proto=socket.IPPROTO_TCP)
@@ -72,24 +70,7 @@ def listen(address: str) -> tuple[socket.socket, str]:
             f"{address} cannot be served at: {error.strerror or error}.",
             hint="Give another port, or 0 for any that is free.",
         ) from None
-    shown = f"[{name}]" if ":" in name else host
-    return listener, f"http://{shown}:{listener.getsockname()[1]}{PATH}"
-
-
-@dataclass(frozen=True)
-class HttpSettings:
-    """How a gateway is served over HTTP.
-
-    Args:
-        token: What clients must send as `Authorization: Bearer`, if anything.
-        session_idle_timeout: Seconds after which a client of which nothing is under way counts as gone.
-        reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
-            longer, keeps its sessions.
-    """
-
-    token: str | None = None
-    session_idle_timeout: float = SESSION_IDLE_SECONDS
-    reconnect_timeout: float = RECONNECT_SECONDS
+    return listener, settings.url(host, listener.getsockname()[1], PATH)
 
 
 async def serve_http(
@@ -104,7 +85,7 @@ async def serve_http(
     Args:
         gateway: What to serve.
         listener: From `listen()`; closed in the end.
-        settings: How; the defaults of `HttpSettings` if omitted.
+        settings: How, as given to `listen()`; the defaults of `HttpSettings` if omitted.
         on_listening: Called when clients can connect.
     """
     settings = settings or HttpSettings()
@@ -112,19 +93,29 @@ async def serve_http(
     app: ASGIApp = serve_sessions(
         gateway.server,
         path=PATH,
+        auth=settings.auth,
         session_ttl=settings.session_idle_timeout,
         reconnect_timeout=settings.reconnect_timeout,
         on_session_end=gateway.clients.end,
-        allowed_hosts=_names_of_this_machine(host),
+        allowed_hosts=settings.allowed_hosts(host),
+        allowed_origins=settings.allowed_origins(host),
         drain_timeout=_GRACE_SECONDS,
     )
+    if settings.trusted_proxies:
+        trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
+        app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
     config = uvicorn.Config(
-        app if settings.token is None else _TokenCheck(app, settings.token),
+        app,
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",
         access_log=False,
         lifespan="on",
+        # What a proxy says is believed of those alone that are named.
+        proxy_headers=False,
+        server_header=False,
+        ssl_certfile=settings.certfile,
+        ssl_keyfile=settings.keyfile,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Uvicorn(config, on_listening)
@@ -137,13 +128,6 @@ async def serve_http(
 
     with contextlib.closing(listener):
         return await until_signalled(serve, stop)
-
-
-def _names_of_this_machine(address: str) -> list[str]:
-    """Against web pages whose name leads to this machine (DNS rebinding)."""
-    own = f"[{address}]" if ":" in address else address
-    hosts = dict.fromkeys((own, "127.0.0.1", "localhost", "[::1]"))
-    return [form for host in hosts for form in (host, f"{host}:*")]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -164,18 +148,26 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-class _TokenCheck:
-    """Lets in who has the token."""
+class OnlyByProxy:
+    """Refuses clients of other machines that did not come through a trusted proxy: nothing encrypts what they send.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
+    Args:
+        by_proxy: Answers what comes through a proxy.
+        direct: Answers what is not for the endpoint, such as a check of its health.
+        settings: Name the proxies.
+    """
+
+    def __init__(self, by_proxy: ASGIApp, direct: ASGIApp, settings: HttpSettings) -> None:
+        self._by_proxy = by_proxy
+        self._direct = direct
+        self._is_trusted = lru_cache(1024)(settings.is_trusted)
+        self._is_encrypted = settings.certfile is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            if not compare_digest(given, self._expected):
-                refusal = Response("A bearer token is needed.", 401, {"WWW-Authenticate": "Bearer"})
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or self._is_trusted((scope.get("client") or ("",))[0]):
+            await self._by_proxy(scope, receive, send)
+        elif self._is_encrypted or scope["path"] != PATH:
+            await self._direct(scope, receive, send)
+        else:
+            text = "Nothing was run: this server is reached through its proxy only, which encrypts what is sent."
+            await refusal(403, INVALID_REQUEST, text)(scope, receive, send)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -25,11 +26,20 @@ if TYPE_CHECKING:
 ADMIN = "admin"
 _SERVERS = "servers:"
 EVERY_SERVER = f"{_SERVERS}*"
+_OF_SCOPES = "!#$&'()*+,/:;<=>?@[]^`{|}"
+
+
+def scope_of(server_name: str) -> str:
+    """The scope that lets in to one server. What no scope may have in it is escaped.
+
+    Source: RFC 6749, section 3.3.
+    """
+    return f"{_SERVERS}{quote(server_name, safe=_OF_SCOPES)}"
 
 
 def may_use(principal: Principal | None, scopes: Collection[str], server_name: str) -> bool:
     """Whether a token's scopes let its client use a server."""
-    return principal is None or EVERY_SERVER in scopes or f"{_SERVERS}{server_name}" in scopes
+    return principal is None or EVERY_SERVER in scopes or scope_of(server_name) in scopes
 
 
 def is_admin(principal: Principal | None, scopes: Collection[str]) -> bool:

@@ -18,7 +18,8 @@ from .own_tools import OwnTools
 from .reach import Reach, reach_of
 
 MOST_VIEWS = 500
-"""Of more, those that were not used for longest are made again when they are needed."""
+MOST_REACHES = 5000
+"""Beyond these, views are made again when they are needed."""
 
 
 @dataclass(eq=False)
@@ -47,7 +48,7 @@ class Views:
         self._configs = configs
         self._make = make
         self._views: dict[tuple[str, ...], View] = {}
-        self._whole: View | None = None
+        self._by_reach: dict[Reach, View] = {}
 
     def __enter__(self) -> Views:
         return self
@@ -63,14 +64,20 @@ class Views:
 
     def within(self, reach: Reach) -> View:
         """The view of all that have this reach."""
-        if reach.principal is None and self._whole is not None:
-            return self._whole
+        known = self._by_reach.get(reach)
+        if known is not None:
+            return known
         configs = [config for config in self._configs if reach.includes(config.server_name)]
         key = tuple(config.server_name for config in configs)
+        self._make_room()
         view = self._views.pop(key, None) or self._make(configs)
-        self._views[key] = view
-        if reach.principal is None:
-            self._whole = view
-        elif len(self._views) > MOST_VIEWS:
-            self._views.pop(next(iter(self._views))).closing.close()
+        self._views[key] = self._by_reach[reach] = view
         return view
+
+    def _make_room(self) -> None:
+        """Let go of what was made first: a view that is still needed is made again."""
+        if len(self._by_reach) >= MOST_REACHES:
+            self._by_reach.clear()
+        if len(self._views) >= MOST_VIEWS:
+            self._by_reach.clear()
+            self._views.pop(next(iter(self._views))).closing.close()

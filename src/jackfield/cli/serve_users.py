@@ -1,0 +1,110 @@
+"""Whom `jackfield serve --http` lets in, and by which addresses."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from . import exits
+
+if TYPE_CHECKING:
+    from mcp.server.auth.provider import TokenVerifier
+
+TOKEN_VARIABLE = "JACKFIELD_SERVE_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@dataclass(frozen=True)
+class UserOptions:
+    """The options that say who is let in."""
+
+    auth_issuer: str | None
+    audience: Sequence[str]
+    jwks_url: str | None
+    token_file: Path | None
+    public_url: str | None
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises:
+            UsageError: It names them.
+        """
+        if self.auth_issuer is not None and self.token_file is not None:
+            raise exits.UsageError("--auth-issuer and --token-file exclude each other.", hint="Give one of them.")
+        for option, value in (("--audience", self.audience), ("--jwks-url", self.jwks_url)):
+            if value and self.auth_issuer is None:
+                raise exits.UsageError(f"{option} goes with --auth-issuer.")
+        if self.auth_issuer is not None and not self.audience and self.public_url is None:
+            raise exits.UsageError(
+                "--auth-issuer goes with --audience or --public-url.",
+                hint="Tokens that were issued for something else must not be accepted.",
+            )
+
+    def verifier(self) -> TokenVerifier | None:
+        """What checks the tokens of clients; `None` if all programs of this machine are let in.
+
+        Raises:
+            ConfigError: A setting or the file is wrong.
+        """
+        from ..gateway.reach import ADMIN, EVERY_SERVER
+
+        if self.auth_issuer is not None:
+            from ..auth.json_web_tokens import JWTAuth
+
+            try:
+                return JWTAuth(
+                    issuer=self.auth_issuer,
+                    audience=[*self.audience] or [self.public_url or ""],
+                    jwks_url=self.jwks_url,
+                    offered_scopes=[EVERY_SERVER],
+                    url=self.public_url,
+                )
+            except ValueError as error:
+                raise ConfigError(f"The users of {self.auth_issuer} cannot be let in: {error}") from None
+        from ..auth.tokens import BearerFile, SharedToken
+
+        if self.token_file is not None and _lists_users(self.token_file):
+            return BearerFile(self.token_file)
+        token = os.environ.get(TOKEN_VARIABLE) if self.token_file is None else _only_token(self.token_file)
+        return SharedToken(token, [EVERY_SERVER, ADMIN]) if token else None
+
+    @property
+    def guard(self) -> str:
+        """Who is let in, for people."""
+        if self.auth_issuer is not None:
+            return f"the users of {self.auth_issuer}"
+        if self.token_file is not None and _lists_users(self.token_file):
+            return f"the users in {self.token_file}"
+        has_token = self.token_file is not None or os.environ.get(TOKEN_VARIABLE)
+        return "with a token" if has_token else "to every program on this machine"
+
+
+def _lists_users(file: Path) -> bool:
+    """Whether a file lists tokens of users; otherwise it is one token."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return bool(text.strip()) and not set(tomllib.loads(text)) - {"tokens"}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return "[[tokens]]" in _text_of(file)
+
+
+def _only_token(file: Path) -> str:
+    token = _text_of(file).strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{file}: it contains no token.",
+            hint="Put one word of letters and digits there, or users by `jackfield serve-token add`.",
+        )
+    return token
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'}).") from None
