@@ -16,6 +16,7 @@ from . import serve_options as options
 from . import team_options as team
 from .invocation import Invocation
 from .output import Output
+from .serve_instances import instance_settings
 from .serve_run import GatewaySetup, run_http, run_stdio
 from .serve_users import UserOptions
 from .upstreams import upstreams
@@ -64,6 +65,10 @@ def serve(
     reconnect_timeout: options.ReconnectOption = None,
     session_idle: options.SessionIdleOption = None,
     keep_alive: options.KeepAliveOption = None,
+    redis: team.RedisOption = None,
+    postgres: team.PostgresOption = None,
+    keys_file: team.KeysFileOption = None,
+    instance_url: team.InstanceUrlOption = None,
 ) -> int:
     """Be one MCP server in front of all, or a bridge to one.
 
@@ -96,6 +101,8 @@ def serve(
     users.check()
     _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
     _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
+    _require_http(over_http, "--redis", redis, one_client)
+    _require_http(over_http, "--postgres", postgres, one_client)
     _require_seconds("--reconnect-timeout", reconnect_timeout)
     _require_seconds("--session-idle", session_idle)
     if allow and not read_only:
@@ -136,6 +143,7 @@ def serve(
         public_url=public_url,
         session_idle_timeout=SESSION_IDLE_SECONDS if session_idle is None else session_idle,
         reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
+        instances=instance_settings(redis, postgres, keys_file, instance_url),
     )
     return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
 

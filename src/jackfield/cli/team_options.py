@@ -65,3 +65,30 @@ TrustedProxyOption = Annotated[
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="Serve other machines without TLS: the network encrypts.")
 ]
+
+# Several instances
+
+RedisOption = Annotated[
+    str | None,
+    typer.Option("--redis", help="Be one of several instances, which share this Redis.", metavar="URL"),
+]
+PostgresOption = Annotated[
+    str | None,
+    typer.Option("--postgres", help="Be one of several instances, which share this database.", metavar="DSN"),
+]
+KeysFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys-file",
+        help="The secrets that the instances share, one a line; the first signs, all are accepted.",
+        metavar="FILE",
+    ),
+]
+InstanceUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instance-url",
+        help="Where other instances reach this one, such as http://10.0.0.7:8000; where it listens, by default.",
+        metavar="URL",
+    ),
+]

@@ -13,7 +13,7 @@ from mcp.types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..pool.lease import SessionUser
-from ..serving.records import INITIALIZE_SCOPE
+from ..serving.records import RECORD_SCOPE
 from ..transport.relayed import ReportProgress
 from .eras import envelope_of, is_modern
 from .messages import Context, RawResult, server_notification, server_request
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from ..routing.tool_router import ToolRouter
-    from ..serving import Principal
+    from ..serving import Principal, SessionRecord
     from ..session.deadlines import Deadline
 
 
@@ -66,6 +66,8 @@ class Client:
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
         self.router: tuple[Sequence[BaseServerConfig], ToolRouter] | None = None
         """Finds tools of some servers for it, once it asked for some."""
+        self.session_id: str | None = None
+        """Of its session over HTTP."""
         self.has_session: bool = True
         """Whether it outlives its request, and with it its sessions with servers."""
         self.in_use = 0
@@ -85,6 +87,9 @@ class Client:
         """It sent a message."""
         self.context = context
         self.protocol_version = context.protocol_version
+        if (record := record_of(context)) is not None and record.log_level is not None:
+            # Another instance may have been asked for it.
+            self.log_level = record.log_level
         said = _said_by(context)
         if said is not None and said is not self._said:
             # As it came: the SDK's models keep only what they know.
@@ -162,7 +167,13 @@ def _said_by(context: Context) -> Mapping[str, Any] | None:
         }
     if context.method == "initialize":
         return context.params
-    return None if context.request is None else context.request.scope.get(INITIALIZE_SCOPE)
+    record = record_of(context)
+    return None if record is None else record.initialize
+
+
+def record_of(context: Context) -> SessionRecord | None:
+    """The record of the session that a message belongs to, over HTTP."""
+    return None if context.request is None else context.request.scope.get(RECORD_SCOPE)
 
 
 def _progress_to(report: ReportProgress) -> ProgressFnT:

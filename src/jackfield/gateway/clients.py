@@ -23,6 +23,7 @@ from ..routing.tool_router import ToolRouter
 from ..serving.inbound import SESSION_HEADER
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
+from ..session.session import caller_of
 from .asking import BackChannel, SharedChannel
 from .client import Client
 from .eras import is_modern
@@ -32,7 +33,9 @@ from .subscriptions import Hold
 
 if TYPE_CHECKING:
     from ..session.session import Session
+    from .calls import RelayedCall
     from .child_memory import ChildMemory
+    from .elsewhere import OtherInstances
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""
@@ -76,6 +79,8 @@ class Clients:
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        self.others: OtherInstances | None = None
+        """The other instances, if there are any."""
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._clients.values()))
@@ -108,6 +113,7 @@ class Clients:
                 # Its last request was on its way here.
                 raise MCPError(INVALID_REQUEST, "The session was ended.")
             client = self._clients[session_id] = self._new(context)
+            client.session_id = None if request is None else session_id
         client.seen(context)
         self._leave_out_of_reach(client, reach_of(context))
         return client
@@ -124,6 +130,10 @@ class Clients:
         for config in self.open_to(client):
             if not reach.includes(config.server_name):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
+
+    def known(self, session_id: str) -> Client | None:
+        """The client of a session over HTTP, if this instance has heard of it."""
+        return self._clients.get(session_id)
 
     @asynccontextmanager
     async def _without_session(self, context: Context, handle: str | None) -> AsyncGenerator[tuple[Client, str | None]]:
@@ -166,6 +176,13 @@ class Clients:
         client = self._clients.pop(session_id, None)
         if client is not None:
             self._close(client)
+        if self.others is not None:
+            self.others.ended(session_id)
+
+    def lose(self, session_id: str, server_name: str) -> None:
+        """Another instance owns a client's session with a server now: close the one that is here."""
+        if (client := self.known(session_id)) is not None:
+            self._tasks.start_soon(self._manager.close_session, server_name, client.key)
 
     # Its sessions with servers
 
@@ -189,7 +206,19 @@ class Clients:
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
         async with open_by(lease, deadline, config.server_name) as session:
+            if self.others is not None and self.others.take_loss(client, config):
+                caller_of(session).note_loss()
             yield session
+
+    async def require_here(self, call: RelayedCall) -> None:
+        """Have this instance be the one whose session with the server a call uses.
+
+        Raises:
+            ElsewhereError: It is with another one, where the server lives in one place.
+            StoreUnavailableError: That cannot be found out.
+        """
+        if self.others is not None:
+            await self.others.require_here(call.context, call.client, call.target.config)
 
     def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether a request goes by a connection that serves others of the same principal, too: one to a server of

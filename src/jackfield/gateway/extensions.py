@@ -88,7 +88,9 @@ class Extensions:
         return servers_for(method, configs, {config.server_name: self._said(config) for config in configs})
 
     async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
-        return await self._passing.request(RelayedCall(context, client, context.method, target, params))
+        call = RelayedCall(context, client, context.method, target, params)
+        await self._clients.require_here(call)
+        return await self._passing.request(call)
 
     def _task(self, context: Context, params: Mapping[str, Any]) -> Target:
         task_id = params.get("taskId")
@@ -124,6 +126,7 @@ class Extensions:
         unknown = MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
         for config in self._may_know(context, context.method):
             call = RelayedCall(context, client, context.method, Target(config, "", {}), params)
+            await self._clients.require_here(call)
             try:
                 return await self._guard.call(call)
             except JackfieldError as error:

@@ -22,6 +22,8 @@ from ..serving import serve_sessions
 from ..serving.wire import refusal
 from .gateway import Gateway
 from .http_settings import HttpSettings
+from .instances.cluster import Cluster
+from .instances.keys import InstanceKeys
 from .signals import until_signalled
 
 if TYPE_CHECKING:
@@ -90,8 +92,10 @@ async def serve_http(
     """
     settings = settings or HttpSettings()
     host = listener.getsockname()[0]
-    app: ASGIApp = serve_sessions(
+    shared = settings.instances
+    served = serve_sessions(
         gateway.server,
+        None if shared is None else shared.backend,
         path=PATH,
         auth=settings.auth,
         session_ttl=settings.session_idle_timeout,
@@ -101,9 +105,15 @@ async def serve_http(
         allowed_origins=settings.allowed_origins(host),
         drain_timeout=_GRACE_SECONDS,
     )
+    app: ASGIApp = served
     if settings.trusted_proxies:
         trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
+    if shared is not None:
+        known, lose = gateway.clients.known, gateway.clients.lose
+        url = shared.url or _url_of_instance(listener, settings)
+        gateway.clients.others = cluster = Cluster(served.host, known, lose, InstanceKeys(shared.keys), url)
+        app = cluster.serving(served, app)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -128,6 +138,22 @@ async def serve_http(
 
     with contextlib.closing(listener):
         return await until_signalled(serve, stop)
+
+
+def _url_of_instance(listener: socket.socket, settings: HttpSettings) -> str:
+    """Where other instances reach this one, as far as that can be seen from where it listens.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        raise ConfigError(
+            f"Other instances cannot reach this one at {host}.",
+            hint="Give --instance-url, such as http://10.0.0.7:8000.",
+        )
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'http' if settings.certfile is None else 'https'}://{shown}:{port}"
 
 
 class _Uvicorn(uvicorn.Server):

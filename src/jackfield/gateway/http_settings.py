@@ -13,12 +13,28 @@ from mcp.server.auth.provider import TokenVerifier
 
 from ..auth.resource import check_address, is_loopback
 from ..errors import ConfigError
+from ..serving.backends import Backend
 
 SESSION_IDLE_SECONDS = 1800.0
 """A client's session is over when nothing of it was under way for so long."""
 
 RECONNECT_SECONDS = 30.0
 """A client is gone when its standing GET stream broke and nothing came from it for so long."""
+
+
+@dataclass(frozen=True)
+class InstanceSettings:
+    """What the instances of a gateway share.
+
+    Args:
+        backend: The store of all.
+        keys: The secrets of all.
+        url: Where the others reach this one, without a path; where it listens if omitted.
+    """
+
+    backend: Backend
+    keys: Sequence[bytes]
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class HttpSettings:
         session_idle_timeout: Seconds after which a client of which nothing is under way counts as gone.
         reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
             longer, keeps its sessions.
+        instances: What this instance shares with others, if there are any.
 
     Raises:
         ConfigError: An address is not one.
@@ -49,6 +66,7 @@ class HttpSettings:
     public_url: str | None = None
     session_idle_timeout: float = SESSION_IDLE_SECONDS
     reconnect_timeout: float = RECONNECT_SECONDS
+    instances: InstanceSettings | None = None
 
     def __post_init__(self) -> None:
         for proxy in self.trusted_proxies:

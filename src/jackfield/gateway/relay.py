@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
-from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
 from ..catalog.entry import Kind
@@ -22,6 +22,7 @@ from ..serving.context import LEVELS
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
+from .elsewhere import ElsewhereError
 from .eras import is_modern, passed_result
 from .extensions import Extensions
 from .guard import Guard
@@ -33,6 +34,8 @@ from .views import Views
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
+_MOST_INSTANCES = 5
+"""A request goes to so many instances at the most, of which each but the last has ended or lost what it had."""
 
 _READ = {"prompts", "resources", "completions"}
 """Capabilities that a host does not get where models read by tools."""
@@ -102,12 +105,36 @@ class Relay:
             if method in _methods.SPEC_CLIENT_METHODS:
                 raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
             answer = self._extensions.answer
+        for _ in range(_MOST_INSTANCES):
+            try:
+                return await self._answered(context, answer)
+            except ElsewhereError as elsewhere:
+                result = await self._of_another_instance(context, elsewhere)
+            if result is not None:
+                return result
+        raise MCPError(INTERNAL_ERROR, "Instances of the gateway come and go too quickly; nothing was sent. Try again.")
+
+    async def _answered(
+        self, context: Context, answer: Callable[[Context, dict[str, Any]], Awaitable[Answer]]
+    ) -> Answer:
+        method, version = context.method, context.protocol_version
         if is_modern(version) and method in _methods.INPUT_REQUIRED_METHODS:
             # What a server of the older protocol asks meanwhile is asked by an answer to this request.
             result = await self._parked.answer(context, lambda: answer(context, dict(context.params or {})))
         else:
             result = await answer(context, dict(context.params or {}))
         return passed_result(method, result, version, self._stamp)
+
+    async def _of_another_instance(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:
+        """What the instance answers that has what a request needs; `None` if this one has it now."""
+        others = self._clients.others
+        assert others is not None, "nothing is elsewhere"
+        try:
+            return await others.answer(context, elsewhere)
+        except JackfieldError as error:
+            if context.method == "tools/call":
+                return {"content": [{"type": "text", "text": str(error)}], "isError": True}
+            raise as_mcp_error(error) from None
 
     async def _notified(self, context: Context) -> None:
         """Pass a notification on, if it is for servers."""
@@ -158,7 +185,7 @@ class Relay:
         """Pass on a request that is no call of a tool."""
         try:
             async with self._clients.client(context) as (client, _):
-                return await self._guard.call(RelayedCall(context, client, context.method, target, params))
+                return await self._guarded(RelayedCall(context, client, context.method, target, params))
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
@@ -200,7 +227,7 @@ class Relay:
                     method, target, asked = reading
                     if "_meta" in params:
                         asked["_meta"] = params["_meta"]
-                    result = content_of(await self._guard.call(RelayedCall(context, client, method, target, asked)))
+                    result = content_of(await self._guarded(RelayedCall(context, client, method, target, asked)))
                 else:
                     result = await own_tools.call(client, name, arguments)
         except RequestError as error:
@@ -212,7 +239,11 @@ class Relay:
         return result
 
     async def _relayed_call(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
-        return await self._guard.call(RelayedCall(context, client, "tools/call", target, params))
+        return await self._guarded(RelayedCall(context, client, "tools/call", target, params))
+
+    async def _guarded(self, call: RelayedCall) -> Answer:
+        await self._clients.require_here(call)
+        return await self._guard.call(call)
 
     # What servers tell
 
@@ -229,6 +260,7 @@ class Relay:
             return {}
         listings = self._views.of(context).listings
         target = await listings.resource(uri)
+        await self._clients.require_here(RelayedCall(context, client, context.method, target, params))
 
         def updated(told: Mapping[str, Any]) -> None:
             given = listings.given_uri(target.config, str(told.get("uri")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import anyio
 from mcp.shared.dispatcher import CallOptions
@@ -16,7 +16,6 @@ from mcp_types import LoggingLevel, ProgressToken, RequestId
 
 from .asking import Put, ServerRequests
 from .errors import StoreUnavailableError
-from .exchange import Exchange
 from .records import SessionRecord
 from .wire import notification
 
@@ -24,6 +23,23 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 LEVELS: tuple[str, ...] = get_args(LoggingLevel)
 """From the least severe."""
+
+PUT_SCOPE = "jackfield.put"
+"""Under this key the ASGI scope of a request has what puts a message, as JSON text, on the request's stream."""
+
+
+class Outlet(Protocol):
+    """Where the messages of a request go."""
+
+    @property
+    def put(self) -> Put:
+        """Puts a message on the request's stream."""
+        ...
+
+    @property
+    def cancelled(self) -> anyio.Event:
+        """Is set when the request is to end early."""
+        ...
 
 
 def is_at_least(params: Mapping[str, Any] | None, wanted: str) -> bool:
@@ -87,7 +103,7 @@ class RequestContext:
         requests: ServerRequests | None = None,
         request_id: RequestId | None = None,
         progress_token: ProgressToken | None = None,
-        exchange: Exchange | None = None,
+        exchange: Outlet | None = None,
     ) -> None:
         self._record = record
         self._requests = requests

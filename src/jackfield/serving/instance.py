@@ -16,8 +16,9 @@ from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.models import InitializationOptions
 from mcp.server.runner import ServerRunner
-from mcp_types import InitializeRequestParams
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, InitializeRequestParams
 
+from ..plain import as_table
 from .admission import Admission
 from .asking import ServerRequests
 from .background import Background
@@ -31,7 +32,7 @@ from .readers import LogReader
 from .records import Principal, SessionRecord
 from .stores import SessionStore
 from .streams import STANDALONE, StreamManager
-from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, decoded, encoded
+from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, Said, decoded, encoded
 from .wire import notification
 
 _MAX_CLIENTS = 256
@@ -95,6 +96,8 @@ class Instance:
         self.notified: set[NotificationHandler] = set()
         self.listeners: list[Callable[[Published], None]] = []
         """Hear what servers publish on any instance."""
+        self.hearers: list[Callable[[Said], None]] = []
+        """Hear what the application says to this instance from others."""
         self.late_detaches: dict[str, str] = {}
         """Readers that ended while the store could not be reached, and their sessions."""
         self._lifespan_state = lifespan_state
@@ -133,6 +136,14 @@ class Instance:
         )
         connection.client_params = self._client_params(record)
         connection.initialized.set()
+        return ServerRunner(self.server, connection, self._lifespan_state), connection
+
+    def modern_runner(self, version: str, params: Mapping[str, Any]) -> tuple[ServerRunner[Any], Connection]:
+        """The same for a request of a protocol version without sessions, which says itself who its client is."""
+        meta = as_table(params.get("_meta"))
+        connection = Connection.from_envelope(
+            version, meta.get(CLIENT_INFO_META_KEY), meta.get(CLIENT_CAPABILITIES_META_KEY)
+        )
         return ServerRunner(self.server, connection, self._lifespan_state), connection
 
     def _client_params(self, record: SessionRecord) -> InitializeRequestParams:
@@ -289,6 +300,14 @@ class Instance:
         """
         await self.sessions.backplane.tell_all(encoded(message))
 
+    async def say(self, instance: str, said: Said) -> bool:
+        """Tell an instance something of the application; returns whether it was received, as far as that is known.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        return await self.sessions.backplane.tell(instance, encoded(said))
+
     async def detach(self, session_id: str, reader: str) -> None:
         """End a reader of a standalone stream, wherever it is."""
         await self.tell(reader.partition(":")[0], Detached(session_id, reader))
@@ -319,3 +338,6 @@ class Instance:
             case Published():
                 for listener in self.listeners:
                     listener(message)
+            case Said():
+                for hearer in self.hearers:
+                    hearer(message)

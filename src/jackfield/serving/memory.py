@@ -234,6 +234,14 @@ class InMemorySessionStore:
         else:
             session.state[key] = value
 
+    async def swap_state(self, session_id: str, key: str, expected: str | None, value: str) -> str | None:
+        """See `SessionStore.swap_state`."""
+        if (session := self._sessions.get(session_id)) is None:
+            return None
+        if session.state.get(key) == expected:
+            session.state[key] = value
+        return session.state.get(key)
+
 
 def too_many_sessions(limits: ServingLimits, *, is_of_user: bool = False) -> ServingLimitError:
     """The error for a session that is one too many, in all or of one user."""

@@ -111,6 +111,15 @@ class PostgresSessionStore:
             "select session_id, $2, $3 from {s}.sessions where session_id = $1 and expires_at > clock_timestamp() "
             "on conflict (session_id, key) do update set value = excluded.value"
         )
+        self._add_state = sql(
+            "insert into {s}.state (session_id, key, value) "
+            "select session_id, $2, $3 from {s}.sessions where session_id = $1 and expires_at > clock_timestamp() "
+            "on conflict (session_id, key) do nothing returning value"
+        )
+        self._swap_state = sql(
+            "update {s}.state set value = $3 from {s}.sessions where state.session_id = $1 and key = $2 and value = $4 "
+            "and sessions.session_id = state.session_id and expires_at > clock_timestamp() returning value"
+        )
         self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
         self._prune = sql("select {s}.prune_sessions($1, $2)")
         self._claims = PostgresBatches(self._claim_all, 0.0)
@@ -250,6 +259,14 @@ class PostgresSessionStore:
             await self._pool.execute(self._remove_state, session_id, key_of(key))
         else:
             await self._pool.execute(self._set_state, session_id, key_of(key), value)
+
+    async def swap_state(self, session_id: str, key: str, expected: str | None, value: str) -> str | None:
+        """See `SessionStore.swap_state`."""
+        if expected is None:
+            rows = await self._pool.fetch(self._add_state, session_id, key_of(key), value)
+        else:
+            rows = await self._pool.fetch(self._swap_state, session_id, key_of(key), value, expected)
+        return value if rows else await self.get_state(session_id, key)
 
 
 def _owner(principal: Principal | None) -> str | None:

@@ -15,8 +15,8 @@ from .errors import StoredDataError
 RECORD_VERSION = 1
 """Incremented when an older Jackfield cannot read the data of a newer one."""
 
-INITIALIZE_SCOPE = "jackfield.initialize"
-"""Under this key the ASGI scope of a request has what its client said in `initialize`, as it came."""
+RECORD_SCOPE = "jackfield.record"
+"""Under this key the ASGI scope of a request has the record of its session."""
 
 
 @dataclass(frozen=True)

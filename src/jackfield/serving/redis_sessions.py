@@ -217,6 +217,19 @@ redis.call('PEXPIRE', KEYS[2], life)
     2,
 )
 
+_SWAP_IN_SESSION = Script(
+    """
+local life = redis.call('PTTL', KEYS[1])
+if life <= 0 then return false end
+local present = redis.call('HGET', KEYS[2], ARGV[1])
+if present ~= (ARGV[2] == '1' and ARGV[3]) then return present end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], life)
+return ARGV[4]
+""",
+    2,
+)
+
 
 class RedisSessionStore:
     """A `SessionStore` in a Redis (6.2 or newer) or a Valkey. A Redis Cluster is not supported.
@@ -361,6 +374,12 @@ class RedisSessionStore:
             await self._client.ask("HDEL", name, key)
         else:
             await self._client.run(_SET_IN_SESSION, self._client.session_key(session_id, "m"), name, key, value)
+
+    async def swap_state(self, session_id: str, key: str, expected: str | None, value: str) -> str | None:
+        """See `SessionStore.swap_state`."""
+        names = (self._client.session_key(session_id, "m"), self._client.session_key(session_id, "v"))
+        given = (key, "0" if expected is None else "1", expected or "", value)
+        return cast("str | None", await self._client.run(_SWAP_IN_SESSION, *names, *given))
 
 
 def _user(principal: Principal | None) -> str:

@@ -23,14 +23,14 @@ from starlette.types import Send
 
 from .admission import Admission, is_call
 from .asking import instance_of
-from .context import RequestContext, SessionOutbound
+from .context import PUT_SCOPE, RequestContext, SessionOutbound
 from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
 from .outages import held
 from .readers import StreamSettings, write_events
-from .records import INITIALIZE_SCOPE, Principal, RunningCall, SessionRecord
+from .records import RECORD_SCOPE, Principal, RunningCall, SessionRecord
 from .sdk_seams import close_runner
 from .state import STATE_SCOPE, StoredState
 from .stores import resource_topic
@@ -187,7 +187,8 @@ class Requests:
         if is_resumable:
             metadata.close_sse_stream, metadata.close_standalone_sse_stream = end_this, end_standalone
         request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
-        request.scope[INITIALIZE_SCOPE] = record.initialize
+        request.scope[RECORD_SCOPE] = record
+        request.scope[PUT_SCOPE] = exchange.put
         context = RequestContext(
             record,
             _transport(request, True),
@@ -287,7 +288,7 @@ class Requests:
     async def _notify(self, request: Request, record: SessionRecord, message: JSONRPCNotification) -> None:
         here = self._instance
         request.scope[STATE_SCOPE] = StoredState(here.sessions, record.session_id, here.limits)
-        request.scope[INITIALIZE_SCOPE] = record.initialize
+        request.scope[RECORD_SCOPE] = record
         context = RequestContext(record, _transport(request, False), _metadata(request))
         runner, connection = here.runner(record)
         try:

@@ -134,3 +134,10 @@ class SessionStore(Protocol):
     async def set_state(self, session_id: str, key: str, value: str | None) -> None:
         """Store it, or delete it for `None`. It lives as long as the session; no error if that no longer exists."""
         ...
+
+    async def swap_state(self, session_id: str, key: str, expected: str | None, value: str) -> str | None:
+        """Store a value if the present one is as expected, `None` for none; returns what is stored then.
+
+        For what one instance claims and others respect. `None` if the session no longer exists.
+        """
+        ...

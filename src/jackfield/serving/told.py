@@ -65,9 +65,19 @@ class Published:
     uri: str | None = None
 
 
-Message = Answered | Progressed | Cancelled | Detached | Ended | Published
+@dataclass(frozen=True)
+class Said:
+    """An application told another instance of itself something."""
+
+    kind: ClassVar[str] = "said"
+    instance: str
+    topic: str
+    text: str
+
+
+Message = Answered | Progressed | Cancelled | Detached | Ended | Published | Said
 _KINDS: dict[str, type[Message]] = {
-    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published)
+    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published, Said)
 }
 
 

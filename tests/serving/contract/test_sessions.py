@@ -8,7 +8,7 @@ import anyio
 import pytest
 from tests.serving.contract.conftest import LIMITS, TTL, Engine, call, record, until
 
-from jackfield.serving import Principal, RequestRunsError, RunningCall, ServingLimitError, ServingLimits
+from jackfield.serving import Backend, Principal, RequestRunsError, RunningCall, ServingLimitError, ServingLimits
 
 ANN, BOB = Principal("https://issuer", "ann", "client"), Principal("https://issuer", "bob", "client")
 
@@ -344,6 +344,29 @@ async def test_application_state(engine: Engine) -> None:
         await one.sessions.set_state("s1", "key é", None)
         await one.sessions.set_state("s1", "never", None)
         assert await other.sessions.get_state("s1", "key é") is None
+
+
+async def test_state_is_claimed_by_one_instance(engine: Engine) -> None:
+    async with engine.two() as (one, other):
+        await one.sessions.create(record(), LIMITS)
+        assert await one.sessions.swap_state("s1", "owner", "none", "one") is None
+        assert await one.sessions.swap_state("s1", "owner", None, "one") == "one"
+        assert await other.sessions.swap_state("s1", "owner", None, "other") == "one"
+        assert await other.sessions.swap_state("s1", "owner", "else", "other") == "one"
+        assert await other.sessions.swap_state("s1", "owner", "one", "other é") == "other é"
+        assert await one.sessions.get_state("s1", "owner") == "other é"
+        assert await one.sessions.swap_state("gone", "owner", None, "one") is None
+        won: list[str | None] = []
+
+        async def claim(backend: Backend, number: int) -> None:
+            won.append(await backend.sessions.swap_state("s1", "contested", None, str(number)))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(claim, (one, other)[number % 2], number)
+        assert len(set(won)) == 1
+        await one.sessions.delete("s1")
+        assert await one.sessions.get_state("s1", "owner") is None
 
 
 async def test_touching_none_is_fine(engine: Engine) -> None:

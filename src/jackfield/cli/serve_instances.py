@@ -1,0 +1,59 @@
+"""What `jackfield serve` needs to be one of several instances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from . import exits
+
+if TYPE_CHECKING:
+    from ..gateway.http_settings import InstanceSettings
+    from ..serving import Backend
+
+
+def instance_settings(
+    redis: str | None, postgres: str | None, keys_file: Path | None, instance_url: str | None
+) -> InstanceSettings | None:
+    """What this instance shares with others; `None` if it is alone.
+
+    Args:
+        redis: The URL of a Redis.
+        postgres: The DSN of a database.
+        keys_file: Has the secrets.
+        instance_url: Where the others reach it; where it listens if omitted.
+
+    Raises:
+        UsageError: Options that do not go together.
+        ConfigError: The file has no keys, or an extra is not installed.
+    """
+    if redis is None and postgres is None:
+        for option, value in (("--keys-file", keys_file), ("--instance-url", instance_url)):
+            if value is not None:
+                raise exits.UsageError(f"{option} goes with --redis or --postgres.")
+        return None
+    if redis is not None and postgres is not None:
+        raise exits.UsageError("Give --redis or --postgres, not both.")
+    if keys_file is None:
+        raise exits.UsageError(
+            "--redis and --postgres need --keys-file: what instances send each other is signed.",
+            hint="The same file for every instance: `openssl rand -hex 32 > FILE`.",
+        )
+    from ..gateway.http_settings import InstanceSettings
+    from ..gateway.instances.keys import read_keys
+
+    keys = read_keys(keys_file)
+    if instance_url is not None:
+        given = urlsplit(instance_url)
+        if given.scheme not in ("http", "https") or not given.hostname or given.path.strip("/"):
+            hint = "Such as http://10.0.0.7:8000."
+            raise exits.UsageError(f"--instance-url: {instance_url!r} is not the address of an instance.", hint=hint)
+        instance_url = f"{given.scheme}://{given.netloc}"
+    return InstanceSettings(_backend(redis, postgres), keys, instance_url)
+
+
+def _backend(redis: str | None, postgres: str | None) -> Backend:
+    from .. import serving
+
+    return serving.RedisBackend(redis) if redis is not None else serving.PostgresBackend(str(postgres))

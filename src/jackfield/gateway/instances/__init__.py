@@ -1,0 +1,1 @@
+"""Several instances of one gateway, which share a store."""

@@ -1,0 +1,170 @@
+"""`Cluster`: this instance of a gateway among those that share a store.
+
+Servers over HTTP are used from any instance. A server over stdio is a process on one machine: the instance that started
+it for a client owns the client's session with it, and requests for it go there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+from mcp import MCPError
+from mcp.types import INTERNAL_ERROR
+from starlette.applications import Starlette
+
+from ...config.servers import BaseServerConfig, HttpConfig
+from ...errors import ServerUnavailableError
+from ...serving.host import SessionHost
+from ..client import Client, record_of
+from ..elsewhere import ElsewhereError
+from ..messages import Answer, Context
+from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
+from .keys import InstanceKeys
+from .ownership import Ownership
+from .peers import Peers
+from .taking import FORWARDED_SCOPE, Taking
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ...serving import ServedSessions
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+
+class Cluster:
+    """This instance among others. Run it as long as the host runs.
+
+    Args:
+        host: Serves the sessions.
+        known: The client of a session, if this instance has heard of it.
+        lose: Called with a client's session and a server that another instance owns now.
+        keys: What the instances share.
+        url: Where the others reach this one.
+    """
+
+    def __init__(
+        self,
+        host: SessionHost,
+        known: Callable[[str], Client | None],
+        lose: Callable[[str, str], None],
+        keys: InstanceKeys,
+        url: str,
+    ) -> None:
+        self._host = host
+        self._known = known
+        self._lose = lose
+        self._keys = keys
+        self._peers = Peers(host, url)
+        self._forwarding = Forwarding(self._peers, keys)
+        self._ownership: Ownership | None = None
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Be one of the instances for a while, within the host's life."""
+        here = self._host.instance
+        self._ownership = Ownership(here.sessions, here.name, self._lose)
+        here.hearers.append(self._peers.heard)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._peers.watch)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            here.hearers.remove(self._peers.heard)
+            self._forwarding.close()
+
+    @property
+    def ownership(self) -> Ownership:
+        """Who has what."""
+        assert self._ownership is not None, "run it first"
+        return self._ownership
+
+    def serving(self, served: ServedSessions, app: ASGIApp) -> ASGIApp:
+        """The application of this instance.
+
+        Args:
+            served: Has the host.
+            app: The same, as clients reach it.
+        """
+        taking = Taking(app, self._host, self._keys, self._is_owned)
+
+        @asynccontextmanager
+        async def lifespan(_: object) -> AsyncGenerator[None]:
+            async with served.lifespan(), self.run():
+                yield
+
+        beginning = Starlette(lifespan=lifespan)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await (beginning if scope["type"] == "lifespan" else taking)(scope, receive, send)
+
+        return answer
+
+    def _is_owned(self, forwarded: Forwarded) -> bool:
+        session_id = forwarded.session.session_id
+        client = self._known(session_id)
+        if client is None or client.principal != forwarded.principal:
+            return False
+        return forwarded.server_name is None or self.ownership.holds(session_id, forwarded.server_name)
+
+    async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:
+        """Own a client's session with a server, if it lives in one place.
+
+        Raises:
+            ElsewhereError: Another instance owns it.
+            StoreUnavailableError: The store cannot be reached.
+        """
+        record = record_of(context)
+        if record is None or not record.session_id or isinstance(config, HttpConfig):
+            return
+        owner = await self.ownership.owner(record.session_id, config.server_name)
+        if owner != self._host.instance.name:
+            raise ElsewhereError(owner, config.server_name)
+
+    def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
+        """Whether the state of a client's session with a server was lost with another instance."""
+        return client.session_id is not None and self.ownership.take_loss(client.session_id, config.server_name)
+
+    def ended(self, session_id: str) -> None:
+        """A client's session has ended."""
+        self.ownership.forget(session_id)
+
+    async def answer(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:
+        """The answer of the instance that has what a request needs; `None` if this one has it now.
+
+        Raises:
+            JackfieldError: That instance ended before it answered, or cannot be reached.
+            MCPError: The request failed.
+        """
+        instance, server_name = elsewhere.instance, elsewhere.server_name
+        if context.request is not None and FORWARDED_SCOPE in context.request.scope:
+            text = "Two instances of the gateway do not agree whose a request is; nothing was sent. Try again."
+            raise MCPError(INTERNAL_ERROR, text)
+        try:
+            return await self._forwarding.answer(context, Forwarded.of(context, instance, server_name))
+        except NotTakenError as refusal:
+            why = refusal.why
+        record = record_of(context)
+        if why in (GONE, NOT_OWNED) and record is not None and server_name is not None:
+            logger.info("[MCP][gateway] Instance %s has lost the session of %s", instance[:8], server_name)
+            await self.ownership.take_over(record.session_id, server_name, instance)
+            return None
+        if why == UNREACHABLE:
+            raise ServerUnavailableError(
+                f"The instance of the gateway that has the session of server {server_name!r} cannot be reached; "
+                "nothing was sent.",
+                server_name=server_name,
+                sent=False,
+                hint="Check its --instance-url.",
+            )
+        raise ServerUnavailableError(
+            "Another instance of the gateway refused a request that was forwarded to it; nothing was sent.",
+            server_name=server_name,
+            sent=False,
+            hint="Check that all instances have the same --keys-file, and that their clocks agree.",
+        )

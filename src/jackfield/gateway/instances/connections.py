@@ -1,0 +1,190 @@
+"""`PeerConnections`: HTTP/1.1 from one instance to another, with no more than is needed between them.
+
+A forwarded call is to cost little more than one that is not. Nothing is ever sent a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+CONNECT_SECONDS = 2.0
+
+_IDLE_SECONDS = 3.0
+"""An unused connection is not used again after this; an instance closes those that are unused for 5 seconds."""
+
+_MOST_IDLE = 32
+_MAX_LINE_BYTES = 64 * 1024
+
+
+class NotConnectedError(Exception):
+    """The instance could not be reached; nothing was sent."""
+
+
+class BrokenError(Exception):
+    """The connection broke before all of the answer was there."""
+
+
+class PeerAnswer:
+    """An answer while it is read.
+
+    Args:
+        status: Of HTTP.
+        reader: Of the connection.
+        length: How long the body is; `None` if it comes in chunks.
+    """
+
+    def __init__(self, status: int, reader: asyncio.StreamReader, length: int | None) -> None:
+        self.status: int = status
+        self._reader = reader
+        self._length = length
+        self._rest = b""
+        self.is_read: bool = False
+        """Whether all of it was read."""
+
+    async def line(self) -> bytes | None:
+        """The next line of the body; `None` at its end.
+
+        Raises:
+            BrokenError: It ended too early.
+        """
+        while b"\n" not in self._rest:
+            data = await self._data()
+            if not data:
+                rest, self._rest = self._rest, b""
+                return rest or None
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    async def _data(self) -> bytes:
+        if self.is_read:
+            return b""
+        try:
+            if self._length is not None:
+                self.is_read = True
+                return await self._reader.readexactly(self._length)
+            size = int((await self._reader.readline()).partition(b";")[0], 16)
+            data = await self._reader.readexactly(size + 2)
+            self.is_read = size == 0
+            return data[:-2]
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            raise BrokenError(str(error) or type(error).__name__) from None
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.unused_since = 0.0
+
+    @property
+    def is_usable(self) -> bool:
+        is_fresh = time.monotonic() - self.unused_since < _IDLE_SECONDS
+        return is_fresh and not self.reader.at_eof() and not self.writer.is_closing()
+
+
+class PeerConnections:
+    """The connections of one instance to the others."""
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[_Connection]] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def post(self, url: str, path: str, headers: Mapping[str, str], body: bytes) -> AsyncGenerator[PeerAnswer]:
+        """Send a request, and have its answer.
+
+        Args:
+            url: Of the instance.
+            path: Where to.
+            headers: Besides those of HTTP.
+            body: What is sent.
+
+        Raises:
+            NotConnectedError: Nothing was sent.
+            BrokenError: There is no whole answer; the request may have been taken.
+        """
+        connection = self._unused(url) or await self._connected(url)
+        is_kept = False
+        try:
+            lines = [f"POST {path} HTTP/1.1", f"host: {urlsplit(url).netloc}", f"content-length: {len(body)}"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            try:
+                connection.writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+                await connection.writer.drain()
+                answer, closes = await _answer(connection.reader)
+            except (OSError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
+                raise BrokenError(str(error) or type(error).__name__) from None
+            yield answer
+            is_kept = answer.is_read and not closes
+        finally:
+            if is_kept:
+                connection.unused_since = time.monotonic()
+                idle = self._idle.setdefault(url, [])
+                idle.append(connection)
+                if len(idle) > _MOST_IDLE:
+                    idle.pop(0).writer.close()
+            else:
+                connection.writer.close()
+
+    def _unused(self, url: str) -> _Connection | None:
+        idle = self._idle.get(url, [])
+        while idle:
+            # The one that was used last: others may end.
+            if (connection := idle.pop()).is_usable:
+                return connection
+            connection.writer.close()
+        return None
+
+    async def _connected(self, url: str) -> _Connection:
+        parts = urlsplit(url)
+        is_secure = parts.scheme == "https"
+        if is_secure and self._tls is None:
+            self._tls = ssl.create_default_context()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await asyncio.open_connection(
+                    parts.hostname,
+                    parts.port or (443 if is_secure else 80),
+                    ssl=self._tls if is_secure else None,
+                    limit=_MAX_LINE_BYTES,
+                )
+        except (OSError, TimeoutError) as error:
+            raise NotConnectedError(str(error) or type(error).__name__) from None
+        return _Connection(reader, writer)
+
+    def close(self) -> None:
+        """Close those that are unused."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.writer.close()
+        self._idle.clear()
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[PeerAnswer, bool]:
+    """The beginning of an answer, and whether its connection ends with it."""
+    status = int((await _line(reader)).split(b" ", 2)[1])
+    length: int | None = None
+    closes = False
+    while line := await _line(reader):
+        name, _, value = line.partition(b":")
+        match name.lower():
+            case b"content-length":
+                length = int(value)
+            case b"connection":
+                closes = value.strip().lower() == b"close"
+            case _:
+                pass
+    return PeerAnswer(status, reader, length), closes
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    line = await reader.readline()
+    if not line.endswith(b"\n"):
+        raise asyncio.IncompleteReadError(line, None)
+    return line.rstrip(b"\r\n")

@@ -1,0 +1,208 @@
+"""Requests that go from one instance to another, which owns what they need, and what comes back.
+
+The instance that a client posted to keeps the client's request: it sends the client what the owner sends, and the
+answer. A client's answers to questions reach the owner over the store's messages, as everywhere. What is sent is signed
+with a key that only instances have, names the instance that it is for, and is taken once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from mcp import MCPError
+from starlette.requests import Request
+
+from ...errors import SessionTerminatedError
+from ...plain import as_table
+from ...serving import Principal, SessionRecord
+from ...serving.context import PUT_SCOPE
+from ...serving.records import RECORD_SCOPE
+from ..messages import Answer, Context, server_notification
+from ..reach import reach_of
+from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnections
+from .keys import InstanceKeys
+from .peers import Peers
+
+FORWARD_PATH = "/jackfield/forward"
+
+GONE = "gone"
+"""Why a request was not taken: the instance is not there any more."""
+
+NOT_OWNED = "not owned"
+"""It has not, or not any more, what the request needs."""
+
+UNREACHABLE = "unreachable"
+"""It lives, but cannot be reached."""
+
+REFUSED = "refused"
+"""It does not accept the signature."""
+
+
+class NotTakenError(Exception):
+    """Another instance did not take a request; it did nothing of it.
+
+    Args:
+        why: `GONE`, `NOT_OWNED`, `UNREACHABLE` or `REFUSED`.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """A request on its way to the instance that owns what it needs.
+
+    Args:
+        instance: Which that is.
+        server_name: Whose session it has; `None` if it is about a call or a session that has a name of its own.
+        record: Of the client's session, as JSON; of one without an id where the protocol has no sessions.
+        scopes: What the client's token allows.
+        request_id: The client's.
+        method: Of the request.
+        params: Of the request.
+        is_for_all: It is for all that the instance has of the session.
+    """
+
+    instance: str
+    server_name: str | None
+    record: str
+    scopes: list[str]
+    request_id: str | int | None
+    method: str
+    params: dict[str, Any] | None
+    is_for_all: bool = False
+
+    @classmethod
+    def of(cls, context: Context, instance: str, server_name: str | None, *, is_for_all: bool = False) -> Forwarded:
+        """The request that a client made here."""
+        request, reach = cast("Request", context.request), reach_of(context)
+        record: SessionRecord | None = request.scope.get(RECORD_SCOPE)
+        if record is None:
+            record = SessionRecord("", {}, context.protocol_version, reach.principal)
+        params = None if context.params is None else dict(context.params)
+        return cls(
+            instance,
+            server_name,
+            record.to_json(),
+            sorted(reach.scopes),
+            context.request_id,
+            context.method,
+            params,
+            is_for_all,
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Forwarded:
+        """Read what `to_json` made.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+    def to_json(self) -> bytes:
+        """For the wire."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @property
+    def session(self) -> SessionRecord:
+        """The record of the client's session."""
+        return SessionRecord.from_json(self.record)
+
+    @property
+    def principal(self) -> Principal | None:
+        """Whose request it is."""
+        return self.session.principal
+
+
+class Forwarding:
+    """Sends requests to other instances.
+
+    Args:
+        peers: The others.
+        keys: Sign what is sent.
+    """
+
+    def __init__(self, peers: Peers, keys: InstanceKeys) -> None:
+        self._peers = peers
+        self._keys = keys
+        self._connections = PeerConnections()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
+    async def answer(self, context: Context, forwarded: Forwarded) -> Answer:
+        """The answer of the instance that a request is for.
+
+        Args:
+            context: Of the request.
+            forwarded: The request.
+
+        Raises:
+            NotTakenError: It did nothing of it.
+            SessionTerminatedError: It ended before it answered.
+            MCPError: The request failed.
+        """
+        url = await self._peers.url(forwarded.instance)
+        if url is None:
+            raise NotTakenError(GONE)
+        body = forwarded.to_json()
+        headers = self._keys.signed(FORWARD_PATH, body)
+        with self._peers.waiting_for(forwarded.instance):
+            try:
+                async with self._connections.post(url, FORWARD_PATH, headers, body) as response:
+                    return await _read(context, response)
+            except NotConnectedError:
+                raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE) from None
+            except BrokenError:
+                raise _lost(forwarded) from None
+        # It died without breaking the connection.
+        raise _lost(forwarded)
+
+
+async def _read(context: Context, response: PeerAnswer) -> Answer:
+    if response.status != 200:
+        why = (await response.line() or b"").decode("ascii", "replace")
+        raise NotTakenError(why if why in (GONE, NOT_OWNED) else REFUSED)
+    while (line := await response.line()) is not None:
+        message: dict[str, Any] = json.loads(line)
+        if "result" in message and "id" not in message:
+            await response.line()
+            return message["result"]
+        if "error" in message and "id" not in message:
+            await response.line()
+            error = message["error"]
+            raise MCPError(error["code"], error["message"], error.get("data"))
+        await _hand_on(context, line.decode(), message)
+    raise BrokenError("no answer")
+
+
+async def _hand_on(context: Context, text: str, message: Mapping[str, Any]) -> None:
+    """Send the client a message about its request."""
+    request = cast("Request", context.request)
+    if (put := request.scope.get(PUT_SCOPE)) is not None:
+        await put(text)
+    else:
+        notification = server_notification(message["method"], as_table(message.get("params")))
+        await context.session.send_notification(notification, context.request_id)
+
+
+def _lost(forwarded: Forwarded) -> SessionTerminatedError:
+    of_server = "" if forwarded.server_name is None else f" of server {forwarded.server_name!r}"
+    return SessionTerminatedError(
+        f"The instance of the gateway that had the session{of_server} ended before it answered. The call may have "
+        "taken effect; it is not made again.",
+        server_name=forwarded.server_name,
+        sent=None,
+        state_lost=True,
+        hint="The next call opens the server again, without the state of the session.",
+    )

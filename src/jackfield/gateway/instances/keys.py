@@ -1,0 +1,107 @@
+"""`InstanceKeys`: the secret that the instances of a gateway share.
+
+With it they sign what they send each other, and encrypt what they keep in the store. The first key signs and encrypts,
+all are accepted, so that they can be rotated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigError
+
+if TYPE_CHECKING:
+    from mcp.server.request_state import AESGCMRequestStateCodec
+
+SIGNED_SECONDS = 30.0
+"""What was signed longer ago, or is dated so far ahead, is refused: clocks may differ by so much."""
+
+_SHORTEST_BYTES = 32
+_TIME, _ONCE, _SIGNATURE = "x-jackfield-time", "x-jackfield-once", "x-jackfield-signature"
+
+
+def read_keys(file: Path) -> list[bytes]:
+    """The keys in a file, one a line; empty lines and those that begin with `#` are skipped.
+
+    Raises:
+        ConfigError: It cannot be read, has none, or one is too short.
+    """
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith(b"#")]
+    hint = "Put one there, the same file for every instance: `openssl rand -hex 32 > FILE`."
+    if not keys:
+        raise ConfigError(f"{file}: it contains no key.", hint=hint)
+    if any(len(key) < _SHORTEST_BYTES for key in keys):
+        raise ConfigError(f"{file}: a key is shorter than {_SHORTEST_BYTES} characters.", hint=hint)
+    return keys
+
+
+class InstanceKeys:
+    """Signs and encrypts.
+
+    Args:
+        keys: Each of at least 32 bytes, the same on every instance.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = list(keys)
+        self._signing = [hmac.digest(key, b"jackfield instances", hashlib.sha256) for key in keys]
+        self._used: set[str] = set()
+        self._used_until: deque[tuple[float, str]] = deque()
+
+    @cached_property
+    def codec(self) -> AESGCMRequestStateCodec:
+        """Encrypts what is kept in the store."""
+        from mcp.server.request_state import AESGCMRequestStateCodec
+
+        return AESGCMRequestStateCodec([hmac.digest(key, b"jackfield store", hashlib.sha256) for key in self._keys])
+
+    def signed(self, path: str, body: bytes) -> dict[str, str]:
+        """The headers that show that a POST comes from an instance.
+
+        Args:
+            path: Where it goes.
+            body: What is sent.
+        """
+        at, once = str(time.time()), secrets.token_hex(16)
+        return {_TIME: at, _ONCE: once, _SIGNATURE: _signature(self._signing[0], path, body, at, once)}
+
+    def is_signed(self, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a POST comes from an instance, lately, and for the first time."""
+        at, once, given = (headers.get(name, "") for name in (_TIME, _ONCE, _SIGNATURE))
+        try:
+            age = time.time() - float(at)
+        except ValueError:
+            return False
+        if not (math.isfinite(age) and abs(age) <= SIGNED_SECONDS) or not given.isascii():
+            return False
+        if not any(hmac.compare_digest(given, _signature(key, path, body, at, once)) for key in self._signing):
+            return False
+        return self._is_first(once)
+
+    def _is_first(self, once: str) -> bool:
+        now = time.monotonic()
+        while self._used_until and self._used_until[0][0] < now:
+            self._used.discard(self._used_until.popleft()[1])
+        if once in self._used:
+            return False
+        self._used.add(once)
+        self._used_until.append((now + 2 * SIGNED_SECONDS, once))
+        return True
+
+
+def _signature(key: bytes, path: str, body: bytes, at: str, once: str) -> str:
+    signed = "\n".join(("POST", path, at, once, hashlib.sha256(body).hexdigest()))
+    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,118 @@
+"""`Peers`: the other instances, where they are reached, and whether they live."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import anyio
+
+from ...serving import StoreUnavailableError
+from ...serving.host import SessionHost
+from ...serving.told import Said
+
+logger: logging.Logger = logging.getLogger("jackfield")
+
+_ASK, _TELL = "where", "here"
+
+_ANSWER_SECONDS = 2.0
+"""How long an instance may take to say where it is."""
+
+_LOOK_SECONDS = 0.5
+"""How often it is looked whether an instance lives that has calls of this one."""
+
+
+class Peers:
+    """The other instances.
+
+    Args:
+        host: Serves the sessions of this one.
+        url: Where the others reach this one.
+    """
+
+    def __init__(self, host: SessionHost, url: str) -> None:
+        self._host = host
+        self._url = url
+        self._urls: dict[str, str] = {}
+        self._changed = anyio.Event()
+        self._waiting: dict[str, set[anyio.CancelScope]] = {}
+        """The calls that others run for this instance."""
+
+    @property
+    def name(self) -> str:
+        """Of this instance."""
+        return self._host.instance.name
+
+    def heard(self, message: Said) -> None:
+        """Another instance asks where this one is, or answers."""
+        if message.topic == _ASK and message.instance != self.name:
+            self._host.instance.background.start(self._say, message.instance, _TELL, self._url)
+        elif message.topic == _TELL:
+            self._urls[message.instance] = message.text
+            self._changed.set()
+
+    async def _say(self, instance: str, topic: str, text: str) -> bool:
+        try:
+            said = Said(self.name, topic, text)
+            return await self._host.instance.say(instance, said)
+        except StoreUnavailableError as error:
+            logger.warning("[MCP][gateway] Another instance was not told: %s", error.message)
+            return False
+
+    async def url(self, instance: str) -> str | None:
+        """Where an instance is reached; `None` if it is dead.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        here = self._host.instance
+        with anyio.move_on_after(_ANSWER_SECONDS):
+            while instance not in self._urls:
+                self._changed = anyio.Event()
+                is_told = await here.say(instance, Said(self.name, _ASK, ""))
+                if not is_told and not await here.sessions.backplane.is_alive(instance):
+                    return None
+                with anyio.move_on_after(_LOOK_SECONDS):
+                    await self._changed.wait()
+        return self._urls.get(instance)
+
+    async def is_dead(self, instance: str) -> bool:
+        """Whether an instance that could not be reached is dead.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        here = self._host.instance
+        # One that was killed hears nothing, which some stores know before it misses a heartbeat.
+        if await here.say(instance, Said(self.name, "alive?", "")) and await here.sessions.backplane.is_alive(instance):
+            return False
+        self._urls.pop(instance, None)
+        return True
+
+    @contextmanager
+    def waiting_for(self, instance: str) -> Generator[None]:
+        """Wait for a call that an instance runs; ends early if that dies without breaking the connection."""
+        with anyio.CancelScope() as scope:
+            waiting = self._waiting.setdefault(instance, set())
+            waiting.add(scope)
+            try:
+                yield
+            finally:
+                waiting.discard(scope)
+                if not waiting:
+                    self._waiting.pop(instance, None)
+
+    async def watch(self) -> None:
+        """Look for those that died, until cancelled."""
+        while True:
+            await anyio.sleep(_LOOK_SECONDS)
+            for instance in list(self._waiting):
+                try:
+                    is_alive = await self._host.instance.sessions.backplane.is_alive(instance)
+                except StoreUnavailableError:
+                    # Nothing is known of anybody.
+                    break
+                if not is_alive:
+                    for scope in list(self._waiting.get(instance, ())):
+                        scope.cancel()
