@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from anyio.abc import SocketStream
 from tests.auth.conftest import Protected, answering, signed_in
@@ -21,7 +22,9 @@ from tests.daily import daily
 
 from jackfield import AuthenticationError, JackfieldError, MCPClientSessionManager, ServerUnavailableError
 from jackfield.auth.account import sign_in_status, sign_out
+from jackfield.auth.bearer import BearerTransport
 from jackfield.auth.credentials import Credentials
+from jackfield.auth.renewal import renew
 from jackfield.auth.store import CredentialStore
 from jackfield.config.servers import RemoteConfig
 
@@ -197,12 +200,31 @@ async def test_whoever_loses_the_race_takes_the_winners_tokens(protected: Start)
     async with MCPClientSessionManager().open_session(config) as session:
         await session.call_tool("whose")
         # Another process, between this session's reading and its request.
-        from jackfield.auth.renewal import renew
-
         renewed = await renew(config, old)
         server.forget("access")
         await CredentialStore(config).write(replace(renewed, access_token="access-that-nobody-knows"))
         assert (await session.call_tool("whose")).text.startswith("ada's")
+    assert "reuses" not in server.log()
+
+
+async def test_what_the_winner_got_may_be_refused_as_well(protected: Start) -> None:
+    """The tokens change between a request and its refusal, and the new ones are over by then."""
+    server = protected()
+    config = server.config()
+    old = await signed_in(config)
+    store = CredentialStore(config)
+
+    class Late(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if request.headers["Authorization"].endswith(old.access_token):
+                renewed = await renew(config, old)
+                server.forget("access")
+                await store.write(replace(renewed, access_token="access-that-nobody-knows"))
+            return await super().handle_async_request(request)
+
+    async with httpx2.AsyncClient(transport=BearerTransport(config, Late())) as client:
+        answer = await client.post(config.url, json={})
+    assert answer.status_code not in (401, 403), answer.text
     assert "reuses" not in server.log()
 
 

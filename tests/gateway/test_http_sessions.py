@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -203,15 +204,16 @@ async def test_a_client_whose_stream_broke_for_good_leaves_nothing(gateway: Call
 
 @pytest.mark.parametrize("is_left", [False, True])
 async def test_a_call_under_way_holds_a_session_whose_stream_broke(
-    is_left: bool, gateway: Callable[..., Gateway]
+    is_left: bool, gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
     serving = gateway(reconnect_timeout=AT_ONCE)
     before = serving.tasks_clients_sessions()
+    end = tmp_path / "end"
     results: list[httpx2.Response] = []
     async with raw_client(serving) as client:
 
         async def call() -> None:
-            results.append(await client.call("sleep", seconds=60 if is_left else 1))
+            results.append(await client.call("sleep", seconds=60, until=str(end)))
 
         # The first call of all waits for a listing, in another process, which ends with it.
         await client.count()
@@ -219,11 +221,13 @@ async def test_a_call_under_way_holds_a_session_whose_stream_broke(
         async with anyio.create_task_group() as tasks:
             async with client.stream():
                 tasks.start_soon(call)
-                await anyio.sleep(0.3)
+                await until(end.with_name("end.begun").exists)
             await gone(serving)
             if is_left:
                 assert (await client.post("ping")).status_code == 200
                 tasks.cancel_scope.cancel()
+            else:
+                end.touch()
         assert ['"isError":false' in result.text for result in results] == ([] if is_left else [True])
         await until(lambda: serving.servers() == 0)
     await until(lambda: serving.tasks_clients_sessions() == before)

@@ -117,18 +117,15 @@ async def test_thirty_servers_are_listed_with_none_open_and_a_call_opens_one(beh
         first = await raw(session, "tools/list")
     assert len(first["tools"]) == 60
     assert all(behind.asked(name).count("initialize") == 1 for name in names), "each was asked once"
-    seconds: list[float] = []
     async with behind.gateway(configs) as gateway:
-        for _ in range(5):
-            started = time.perf_counter()
+        for _ in range(2):
             async with client(gateway) as session:
                 assert await raw(session, "tools/list") == first
                 await raw(session, "resources/list")
                 await raw(session, "prompts/list")
-                seconds.append(time.perf_counter() - started)
-                if len(seconds) == 5:
-                    await raw(session, "tools/call", name="echo_s7", arguments={})
-        assert min(seconds) < 0.3
+        assert all(behind.asked(name).count("initialize") == 1 for name in names), "none was asked again"
+        async with client(gateway) as session:
+            await raw(session, "tools/call", name="echo_s7", arguments={})
     opened = {name: behind.asked(name).count("initialize") - 1 for name in names}
     assert [name for name, count in opened.items() if count] == ["s7"]
 

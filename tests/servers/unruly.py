@@ -46,6 +46,17 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def sleep(seconds: float, until: str | None) -> None:
+    """Sleep, at most until this file is there; one beside it says that the sleep has begun."""
+    if until is None:
+        time.sleep(seconds)
+        return
+    open(f"{until}.begun", "w").close()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not os.path.exists(until):
+        time.sleep(0.01)
+
+
 def leave_helper(kind: str, stubborn: bool) -> None:
     """Start a process that outlives this one, with pipes inherited as careless servers do."""
     code = "import time; time.sleep(1000)"
@@ -139,7 +150,7 @@ class Server:
             case "pid":
                 text = str(os.getpid())
             case "sleep":
-                time.sleep(arguments["seconds"])
+                sleep(arguments["seconds"], arguments.get("until"))
                 text = "slept"
             case "crash":
                 print(self.options.last_words, end="", file=sys.stderr, flush=True)

@@ -28,6 +28,9 @@ logger: logging.Logger = logging.getLogger("jackfield")
 GRANTED_SCOPE = "jackfield_granted_scope"
 """Among a response's extensions: the scope of the token that the request had."""
 
+_MAX_RENEWALS = 2
+"""For one request: a server that refuses new tokens as well would refuse all."""
+
 _REMEMBER_SECONDS = 2.0
 """That an answer waits at most for the file of the tokens, which another process may hold."""
 
@@ -59,28 +62,31 @@ class BearerTransport(httpx2.AsyncBaseTransport):
         credentials = await self._tokens.current()
         if credentials is None:
             return await self._inner.handle_async_request(request)
-        response = await self._authorized(request, credentials)
-        if response.status_code not in (401, 403):
-            return response
-        challenge = Challenge.of(response)
-        async with _closed_on_failure(response):
-            if challenge.lacks_scope:
-                renewed = await self._tokens.with_more_scope(credentials, challenge)
-            else:
-                renewed = await self._tokens.renewed(credentials) if response.status_code == 401 else None
-            if renewed is None:
-                await self._tokens.note_wanted(challenge)
+        # What another process has renewed may be over as well by now, and is then renewed here.
+        for _ in range(_MAX_RENEWALS):
+            response = await self._authorized(request, credentials)
+            if response.status_code not in (401, 403):
                 return response
-        await response.aclose()
-        if "www-authenticate" not in response.headers and _is_call(request):
-            raise AuthenticationError(
-                f"Server {self._config.server_name!r} answered HTTP 401 without a challenge, which does not prove that "
-                "the call was not executed.",
-                server_name=self._config.server_name,
-                retryable=True,
-                hint="The access token is renewed now: make the call again if that does no harm.",
-            )
-        response = await self._authorized(request, renewed)
+            challenge = Challenge.of(response)
+            async with _closed_on_failure(response):
+                if challenge.lacks_scope:
+                    renewed = await self._tokens.with_more_scope(credentials, challenge)
+                else:
+                    renewed = await self._tokens.renewed(credentials) if response.status_code == 401 else None
+                if renewed is None:
+                    await self._tokens.note_wanted(challenge)
+                    return response
+            await response.aclose()
+            if "www-authenticate" not in response.headers and _is_call(request):
+                raise AuthenticationError(
+                    f"Server {self._config.server_name!r} answered HTTP 401 without a challenge, which does not prove "
+                    "that the call was not executed.",
+                    server_name=self._config.server_name,
+                    retryable=True,
+                    hint="The access token is renewed now: make the call again if that does no harm.",
+                )
+            credentials = renewed
+        response = await self._authorized(request, credentials)
         async with _closed_on_failure(response):
             await self._tokens.note_wanted(Challenge.of(response))
         return response
