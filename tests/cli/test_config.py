@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ..conftest import SERVERS
 from .conftest import PYTHON, Command, golden_layouts, write_servers
 from .scene import set_up
 
@@ -172,6 +173,20 @@ def test_a_relative_command_is_meant_from_here(jackfield: Command) -> None:
     assert own(jackfield)["mine"]["command"] == str(jackfield.project / "server")
 
 
+def test_a_relative_path_is_meant_from_here_wherever_the_server_is_called(jackfield: Command) -> None:
+    (jackfield.project / "server.py").symlink_to(SERVERS / "unruly.py")
+    deep = jackfield.project / "src" / "deep"
+    deep.mkdir(parents=True)
+    jackfield("config", "add", "mine", "--", PYTHON, "-S", "server.py")
+    assert own(jackfield)["mine"]["cwd"] == str(jackfield.project)
+    assert jackfield("call", "mine.echo", "text=x", cwd=deep).stdout == "x\n"
+    (deep / "here.py").touch()
+    jackfield("config", "add", "theirs", "--project", "--", PYTHON, "--script=here.py", cwd=deep)
+    # In a file that is shared, the folder is as movable as the file.
+    written = json.loads((jackfield.project / "jackfield.json").read_text())["mcpServers"]
+    assert written["theirs"]["cwd"] == "src/deep"
+
+
 def test_a_secret_in_full_is_warned_of(jackfield: Command) -> None:
     done = jackfield("config", "add", "a", "--http", "https://h/mcp", "--header", "Authorization: Bearer s3cret")
     assert done.exit_code == 0
@@ -185,7 +200,7 @@ def test_a_secret_in_full_is_warned_of(jackfield: Command) -> None:
         (["add", "a"], 2, "Give one of a command"),
         (["add", "a", "--http", "https://h", "--", "x"], 2, "Give one of a command"),
         (["add", "a b", "--", "x"], 2, "is not a valid server name"),
-        (["add", "a", "--http", "ftp://h"], 3, "must start with http"),
+        (["add", "a", "--http", "ftp://h"], 2, "--http: a url must start with http"),
         (["add", "a", "--env", "s3cret", "--", "x"], 2, "NAME=VALUE"),
         (["add", "a", "--header", "s3cret", "--http", "https://h"], 2, "NAME: VALUE"),
         (["add", "a", "--stdio", "x 'y"], 2, "Check its quotes"),
@@ -211,7 +226,7 @@ def test_wrong_use(jackfield: Command, arguments: list[str], exit_code: int, say
 def test_nothing_is_replaced_without_being_told_to(jackfield: Command) -> None:
     jackfield.configure_user(a={"command": "x"})
     done = jackfield("config", "add", "a", "--", "y")
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "--force" in done.stderr
     assert own(jackfield)["a"] == {"command": "x"}
     assert jackfield("config", "add", "a", "--force", "--", "y").exit_code == 0
@@ -259,9 +274,9 @@ def test_the_projects_file(jackfield: Command) -> None:
 def test_another_file_can_be_written(jackfield: Command) -> None:
     jackfield("config", "add", "x", "--config", "mine.json", "--", "y")
     assert list(json.loads((jackfield.project / "mine.json").read_text())["mcpServers"]) == ["x"]
-    assert jackfield("config", "add", "x", "--config", "mine.toml", "--", "y").exit_code == 3
+    assert jackfield("config", "add", "x", "--config", "mine.toml", "--", "y").exit_code == 2
     two = jackfield("config", "add", "x", "--config", "mine.json", "--config", "other.json", "--", "y")
-    assert two.exit_code == 3
+    assert two.exit_code == 2
     assert "only one file can be written" in two.stderr
     (jackfield.project / "list.json").write_text('{"mcpServers": ["x"]}')
     odd = jackfield("config", "add", "x", "--config", "list.json", "--", "y")

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from jackfield import SessionTimeoutError
 from jackfield.cli.app import main
+from jackfield.cli.given import GivenOptions
 from jackfield.cli.run_file import server_in
+from jackfield.cli.steps import call_steps
+from jackfield.cli.targets import given_target
+from jackfield.cli.words import Given
 
 from ..conftest import SERVERS, Listening
 from .conftest import PYTHON, Command, Done, everything, unruly_entry
@@ -191,6 +196,16 @@ def test_the_ways_to_write_a_call(here: Callable[..., Done], jackfield: Command)
         done = here("call", call)
         assert (done.exit_code, message in done.stderr) == (2, True), done
     assert "Give all of them in one way." in here("call", "unruly.add(1)", "b=2").stderr
+
+
+def test_a_listing_that_takes_too_long_says_that_the_tool_was_not_called() -> None:
+    server = GivenOptions(stdio="x").server()
+    assert server is not None
+    steps = call_steps(given_target(server, "add"), Given())
+    assert next(steps).method == "tools/list"
+    with pytest.raises(SessionTimeoutError, match=r"did not answer\. The tool was not called\.") as caught:
+        steps.throw(SessionTimeoutError("Server 'any' did not answer.", sent=True))
+    assert caught.value.sent is False
 
 
 def test_resources_and_prompts_are_shown_once_they_are_known(here: Callable[..., Done], jackfield: Command) -> None:

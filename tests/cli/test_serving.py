@@ -65,8 +65,8 @@ def test_a_person_of_the_database_can_run_the_sql(jackfield: Command, url: str) 
     ("arguments", "exit_code", "told"),
     [
         ([], 2, "Which database?"),
-        (["--postgres", "mysql://host/x"], 3, "The DSN of PostgreSQL does not begin with postgresql://."),
-        (["--schema", "a;b", "--print"], 3, "'a;b' cannot be the schema's name."),
+        (["--postgres", "mysql://host/x"], 2, "The DSN of PostgreSQL does not begin with postgresql://."),
+        (["--schema", "a;b", "--print"], 2, "'a;b' cannot be the schema's name."),
         (["--postgres", "postgresql://ann:sup3rsecret@127.0.0.1:1/x"], 4, "PostgreSQL at 127.0.0.1:1/x is not avail"),
     ],
 )

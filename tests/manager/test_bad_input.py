@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import Listening, Unruly
 
 from jackfield import (
     AuthenticationError,
+    ConfigError,
     HttpConfig,
     InvalidArgumentsError,
     JackfieldError,
@@ -272,3 +274,33 @@ async def test_what_a_server_does_not_offer(unruly: Unruly) -> None:
             await session.get_prompt("greeting")
         assert (await session.list_prompts()).prompts == []
     assert caught.value.rpc_code == -32601
+
+
+async def test_a_file_is_loaded_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"todo": {"command": "x"}}}')
+    for path in (file, str(file)):
+        assert MCPClientSessionManager(path).config.names == ["todo"]
+    with pytest.raises(ConfigError, match="there is no such file"):
+        MCPClientSessionManager("nowhere.json")
+
+
+async def test_a_command_line_that_was_given_as_a_command(tmp_path: Path) -> None:
+    config = StdioConfig(server_name="todo", command="python3 'a server.py'")
+    async with MCPClientSessionManager() as manager:
+        with pytest.raises(ServerStartError) as caught:
+            async with manager.open_session(config):
+                pass
+    assert caught.value.hint == "It is a whole command line. Split it: command='python3', args=['a server.py']."
+
+
+async def test_a_lease_is_not_a_session() -> None:
+    lease: Any = MCPClientSessionManager().open_session(StdioConfig(server_name="x", command="x"))
+    entered = "it is a session once it is entered: `async with manager.open_session"
+    with pytest.raises(AttributeError, match=f"A lease has no 'call_tool': {entered}"):
+        lease.call_tool("x")
+    with pytest.raises(TypeError, match=f"A lease cannot be awaited: {entered}"):
+        await lease
+    with pytest.raises(TypeError, match="In blocking code: open_session_sync"), lease:
+        pass
+    assert not hasattr(lease, "nothing")

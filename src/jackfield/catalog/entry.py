@@ -72,9 +72,9 @@ class CatalogDiff:
     """What changed in a server's tools since they were listed before."""
 
     server_name: str
-    added: Sequence[str] = ()
-    removed: Sequence[str] = ()
-    changed: Sequence[str] = ()
+    added: list[str] = field(default_factory=list[str])
+    removed: list[str] = field(default_factory=list[str])
+    changed: list[str] = field(default_factory=list[str])
     """Tools whose description or schema differs from the accepted one: a changed tool can be an attack."""
 
     def __bool__(self) -> bool:

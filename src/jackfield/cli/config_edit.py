@@ -207,10 +207,18 @@ def add(
         entry["headers"] = headers
     if cwd is not None:
         entry["cwd"] = str(cwd.absolute())
-    FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent)).config(None)
+    elif any(map(_is_here, words[1:])):
+        # A path is meant from here, and the server may be called from anywhere.
+        entry["cwd"] = os.path.relpath(current_folder(), target.absolute().parent) if project else str(current_folder())
+    try:
+        FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent)).config(None)
+    except ConfigError as error:
+        # The command line is wrong, and the file was not touched.
+        at = f"--{'http' if http else 'sse'}: " if error.key == "url" else f"key {error.key!r}: " if error.key else ""
+        raise UsageError(f"{at}{error.problem or error.message}", hint=error.hint) from None
     data, key, table = read_table(target)
     if name in table and not force:
-        raise ConfigError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
+        raise UsageError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
     write_table(target, data, key, {**table, name: entry})
     _trust(invocation, target, [name])
     if _has_plain_values(entry):
@@ -219,6 +227,15 @@ def add(
         output.write_json({"file": str(target), "added": name})
     else:
         output.note(f"Added {name!r} to {shown_path(target)}. To try it: jackfield doctor {name}")
+
+
+def _is_here(argument: str) -> bool:
+    """Whether an argument, or the value of `--option=value`, is the relative path of something that exists."""
+    path = argument.partition("=")[2] if argument.startswith("-") else argument
+    try:
+        return bool(path) and not os.path.isabs(path) and (current_folder() / path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def remove(

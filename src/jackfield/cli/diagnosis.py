@@ -245,7 +245,7 @@ def _closed(report: ConnectionReport | None, seconds: float) -> Step:
 
 def _install_hint(config: ServerConfig, error: JackfieldError) -> str | None:
     if isinstance(config, StdioConfig) and isinstance(error, ServerStartError) and error.is_command_missing:
-        return _LAUNCHERS.get(os.path.basename(config.command)) or _like(config)
+        return _LAUNCHERS.get(os.path.basename(config.command)) or (None if " " in config.command else _like(config))
     is_automatic = isinstance(config, RemoteConfig) and config.oauth is not None and config.oauth.is_automatic
     if error.code == "auth_required" and not is_automatic:
         return f"Sign in: jackfield auth {config.server_name}; or give its token as a header, as ${{VAR}}."

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 from ..files import write_private
+from .exits import UsageError
 from .invocation import Invocation
 from .output import current_folder, shown_path
 
@@ -21,16 +22,16 @@ def file_to_write(invocation: Invocation, *, is_project: bool) -> Path:
     """The file that servers are added to: the one given by `--config`, the project's, or the user's.
 
     Raises:
-        ConfigError: More than one file is given, or one that is not JSON.
+        UsageError: More than one file is given, or one that is not JSON.
     """
     from ..config.discover import user_file
 
     given = invocation.config_files
     if len(given) > 1:
-        raise ConfigError("More than one --config is given, and only one file can be written.")
+        raise UsageError("More than one --config is given, and only one file can be written.")
     file = given[0] if given else project_file(current_folder()) if is_project else user_file(os.environ)
     if file.suffix.lower() != ".json":
-        raise ConfigError(f"{shown_path(file)}: only JSON files are written.", hint="Edit it by hand.")
+        raise UsageError(f"{shown_path(file)}: only JSON files are written.", hint="Edit it by hand.")
     return file
 
 

@@ -35,7 +35,8 @@ def ps(context: typer.Context) -> None:
             output.note("No session is kept. To keep one: jackfield open SERVER")
         return
     rows = [_row(session) for session in found["sessions"]]
-    rows.append(_process_row(found["process"]))
+    if output.for_people:  # a program takes a row for a session
+        rows.append(_process_row(found["process"]))
     columns = ["SERVER", "KEY", "STATE", "PID", "AGE", "IDLE", "CALLS"]
     output.write_table(columns, rows, squeeze=0, right=(3, 4, 5, 6))
 

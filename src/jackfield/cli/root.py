@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from .._version import __version__
 from .coercion import make_cheap
+from .helping import make_readable
 from .invocation import Invocation
 from .output import Output
 
@@ -29,6 +30,7 @@ def command_of(modules: Iterable[str]) -> Any:
         import_module(f".{module}", __package__).register(app)
     command = get_command(app)
     make_cheap(command)
+    make_readable(command)
     return command
 
 

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
+from .exits import UsageError
 from .output import Output, is_terminal
 from .text import count
 
@@ -98,13 +100,17 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
         guard: Who is let in, for people.
 
     Raises:
-        ConfigError: It cannot be served there.
+        UsageError: It is not an address to serve at.
+        ConfigError: It cannot be served there, as where a port is taken.
     """
     import asyncio
 
     from ..gateway.http import listen, serve_http
 
-    listener, url = listen(address, settings)
+    try:
+        listener, url = listen(address, settings)
+    except ConfigError as error:
+        raise UsageError(f"--http: {error.message}", hint=error.hint) if error.key == "address" else error from None
     host, port = listener.getsockname()[:2]
 
     def say() -> None:

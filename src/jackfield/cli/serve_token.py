@@ -15,7 +15,7 @@ from .invocation import Invocation
 FileOption = Annotated[Path | None, typer.Option("--token-file", help="The file of the tokens.", metavar="FILE")]
 NameArgument = Annotated[str, typer.Argument(help="The user.", metavar="NAME")]
 
-_ABOUT = "Say who may use a gateway, in the file of `jackfield serve --token-file`."
+_ABOUT = "Say who may use `jackfield serve`."
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigError
 from . import exits
 from .config import only_help
 from .invocation import Invocation
@@ -47,12 +48,17 @@ def migrate(
 ) -> None:
     """Create the tables in PostgreSQL, or bring them to this version."""
     from ..serving.postgres_migration import migrate
-    from ..serving.postgres_pool import checked_schema
+    from ..serving.postgres_pool import checked_schema, place_of
     from ..serving.postgres_schema import script
     from .running import run
 
     output = Invocation.of(context).output
-    checked_schema(schema)
+    try:
+        checked_schema(schema)
+        if postgres is not None:
+            place_of(postgres)
+    except ConfigError as error:
+        raise exits.UsageError(error.message, hint=error.hint) from None
     if postgres is None:
         if not print_sql:
             raise exits.UsageError(

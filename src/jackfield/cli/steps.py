@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog.search import ToolEntry
-from ..errors import InvalidArgumentsError, RequestError, did_you_mean, nearest
+from ..errors import InvalidArgumentsError, RequestError, SessionTimeoutError, did_you_mean, nearest
 from .arguments import arguments_for
 from .exits import UsageError
 from .targets import Target, find_tool
@@ -56,7 +56,10 @@ def call_steps(
         InvalidArgumentsError: The arguments do not fit.
     """
     # The server's own word counts: it may offer something else than the catalog remembers.
-    listing = yield Request("tools/list")
+    try:
+        listing = yield Request("tools/list")
+    except SessionTimeoutError as error:
+        raise error.told(message=f"{error.message} The tool was not called.", sent=False) from None
     tools = (ToolEntry.of(target.server_name, tool) for tool in listing.get("tools", ()))
     tool = find_tool(target, [tool for tool in tools if target.server.lets_in(tool.name)], is_fresh=True)
     arguments = arguments_for(tool, given, mode=target.server.check_arguments, warn=warn)

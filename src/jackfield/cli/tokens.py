@@ -62,8 +62,13 @@ def _by_server(invocation: Invocation) -> None:
         output.write_json({"servers": costs, "router": own, **total, "search": ANSWER_TOKENS})
         return
     rows = [[str(one["name"]), *(f"{one[key]:,}" for key in ("tools", "eager", "routed"))] for one in costs]
-    rows.append(["(find_tools, call_tool)", "", "", f"{own:,}"])
-    rows.append(["(all)", *(f"{total[key]:,}" for key in ("tools", "eager", "routed"))])
+    if output.for_people:  # a program adds them up itself, and takes a row for a server
+        rows.append(["(find_tools, call_tool)", "", "", f"{own:,}"])
+        rows.append(["(all)", *(f"{total[key]:,}" for key in ("tools", "eager", "routed"))])
+    else:
+        output.note(
+            f"All: {total['eager']:,} given one by one, {total['routed']:,} routed; {own:,} of it the router's."
+        )
     output.write_table(["SERVER", "TOOLS", "EAGER", "ROUTED"], rows, squeeze=0, right=(1, 2, 3))
     output.note(f"Tokens in every prompt, estimated. Routed, a search adds less than {ANSWER_TOKENS} once.")
 

@@ -43,20 +43,27 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
         settings: Say whether other machines may be served.
 
     Raises:
-        ConfigError: It is no such address, must not be served at, or is taken; or TLS cannot be done.
+        ConfigError: It is no such address or must not be served at (`key` is `address`), or is taken, or TLS cannot be
+            done.
     """
     settings = settings or HttpSettings()
     host, separator, port = address.rpartition(":")
     host = host.strip("[]") if separator else "127.0.0.1"
     name = "127.0.0.1" if host == "localhost" else host
     if not port.isdigit() or int(port) > 65535 or not host:
-        raise ConfigError(f"{address!r} is not an address to serve at.", hint="Give IP:PORT, such as 127.0.0.1:8000.")
+        raise ConfigError(
+            f"{address!r} is not an address to serve at.",
+            key="address",
+            hint="Give IP:PORT, such as 127.0.0.1:8000.",
+        )
     settings.check_address(name)
     try:
         ipaddress.ip_address(name)
     except ValueError:
         raise ConfigError(
-            f"{host!r} is not an IP address.", hint="Give the address to serve at, or 0.0.0.0; and --public-url."
+            f"{host!r} is not an IP address.",
+            key="address",
+            hint="Give the address to serve at, or 0.0.0.0; and --public-url.",
         ) from None
     settings.check_tls()
     # Named outright: asyncio turns off the delay of small packets only where it knows that it is TCP.

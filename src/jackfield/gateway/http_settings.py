@@ -93,11 +93,13 @@ class HttpSettings:
         if self.auth is None:
             raise ConfigError(
                 f"{host} is not an address of this machine alone, and nothing checks who the clients are.",
+                key="address",
                 hint="Give --token-file, or --auth-issuer and --audience; or serve at 127.0.0.1.",
             )
         if self.certfile is None and not self.trusted_proxies and not self.plain_http:
             raise ConfigError(
                 f"{host} is not an address of this machine alone, and tokens would be sent there as plain text.",
+                key="address",
                 hint="Give --certfile and --keyfile; or --trusted-proxy for a proxy that does TLS; or --plain-http if "
                 "the network itself is encrypted.",
             )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .registry import SessionRegistry
 
 
+_ENTER_IT = "it is a session once it is entered: `async with manager.open_session(...) as session:`."
+
 _SessionT = TypeVar("_SessionT")
 _OtherT = TypeVar("_OtherT")
 
@@ -87,6 +89,23 @@ class SessionLease:
         """Who comes back to the session after this lease, if anybody does."""
         self.deadline: Deadline | None = None
         """Of the request that it is entered for, where that comes before the end of `acquire_timeout`."""
+
+    if not TYPE_CHECKING:  # a type checker says itself that a lease is no session
+
+        def __getattr__(self, name: str) -> object:
+            from ..session.session import Session
+
+            if hasattr(Session, name) and not name.startswith("_"):
+                raise AttributeError(f"A lease has no {name!r}: {_ENTER_IT}", name=name, obj=self)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+        def __await__(self) -> object:
+            raise TypeError(f"A lease cannot be awaited: {_ENTER_IT}")
+
+        def __enter__(self) -> object:
+            raise TypeError(f"A lease needs `async with`: {_ENTER_IT} In blocking code: open_session_sync().")
+
+        def __exit__(self, *exc: object) -> None: ...
 
     def known_holder(self) -> object:
         """Who enters it."""

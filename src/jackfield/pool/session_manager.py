@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -57,7 +58,7 @@ class SessionManager(Live):
     exits. Without entering it, a session ends with its last lease.
 
     Args:
-        config: The servers that can be opened by name.
+        config: The servers that can be opened by name, or the path of a file that `MCPConfig.load` reads.
         max_sessions: Maximum number of open sessions. At the limit, the least recently used idle
             one is closed; if all are in use, the caller waits.
         acquire_timeout: Seconds to acquire a session in total: waiting for a slot, and opening or recovering it. If
@@ -72,7 +73,7 @@ class SessionManager(Live):
 
     def __init__(
         self,
-        config: MCPConfig | Mapping[str, Any] | None = None,
+        config: MCPConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
         *,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         acquire_timeout: float | None = None,
@@ -87,6 +88,8 @@ class SessionManager(Live):
         self.config: MCPConfig = (
             config
             if isinstance(config, MCPConfig)
+            else MCPConfig.load(config)
+            if isinstance(config, str | os.PathLike)
             else MCPConfig.from_dict(config)
             if config
             else MCPConfig(servers=[])

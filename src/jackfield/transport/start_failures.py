@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -28,13 +29,24 @@ def start_failure(launch: Launch, environment: Mapping[str, str], error: OSError
     if isinstance(error, FileNotFoundError):
         if (problem := _interpreter_problem(launch, environment)) is not None:
             return cannot_start(launch, *problem)
-        hint = "Install it, or give its full path as command."
+        hint = _split_hint(launch) or "Install it, or give its full path as command."
         return cannot_start(launch, f"the command {command} was not found", hint, is_missing=True)
     if isinstance(error, PermissionError):
         hint = "Make the file executable, or start it by its interpreter."
         return cannot_start(launch, f"the command {command} may not be executed", hint)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return cannot_start(launch, f"the command {command} failed: {reason}", None)
+
+
+def _split_hint(launch: Launch) -> str | None:
+    """How to split a command line that was given as a command."""
+    try:
+        command, *args = shlex.split(launch.command)
+    except ValueError:
+        return None
+    if not args or launch.args:
+        return None
+    return f"It is a whole command line. Split it: command={command!r}, args={args!r}."
 
 
 def cannot_start(launch: Launch, problem: str, hint: str | None, *, is_missing: bool = False) -> ServerStartError:
