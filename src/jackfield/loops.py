@@ -191,7 +191,15 @@ def setter_from_anywhere(event: anyio.Event) -> Callable[[], object]:
 
         token = trio.lowlevel.current_trio_token()
         return lambda: token.run_sync_soon(event.set)
-    return lambda: loop.call_soon_threadsafe(event.set)
+
+    def set_it() -> None:
+        # Waking the loop costs two system calls, and within a step of its own it is awake.
+        if asyncio._get_running_loop() is loop:
+            event.set()
+        else:
+            loop.call_soon_threadsafe(event.set)
+
+    return set_it
 
 
 class _Sentinel:

@@ -14,7 +14,9 @@ from mcp.types import (
     CLIENT_INFO_META_KEY,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
+    JSONRPCRequest,
 )
+from opentelemetry import trace
 from tests.conftest import Listening, Scripted, everything
 from tests.reliability.scenario import rig, settled
 
@@ -136,6 +138,32 @@ async def test_a_result_that_asks_for_input_comes_out_with_its_state(scripted: S
         retry = {"name": "work", "requestState": "opaque", "inputResponses": {"a": {"roots": [], "own": None}}}
         arrived = (await relayed(session, "tools/call", retry)).result["params"]
         assert {key: value for key, value in arrived.items() if key != "_meta"} == retry
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+async def test_requests_of_the_older_protocol_are_made_beneath_the_sdk_unless_it_traces_them(
+    scripted: Scripted, is_traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_traced:
+        monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    else:
+        # Another test of this process may have set it up.
+        monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    sent: list[JSONRPCRequest] = []
+    async with MCPClientSessionManager().open_session(scripted({"tools/call": {"content": []}})) as session:
+        connection = caller_of(session).owner.connection
+        assert connection is not None
+        connection.report.message_listener = lambda is_sent, message: (
+            sent.append(message) if is_sent and isinstance(message, JSONRPCRequest) else None
+        )
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(relayed, session, "tools/call", {"name": "work"})
+        await session.call_tool("work")
+    sent = [message for message in sent if message.method == "tools/call"]
+    ids = [message.id for message in sent if isinstance(message.id, int)]
+    assert len(set(ids)) == 6
+    assert [number > 1_000_000_000 for number in ids] == [not is_traced] * 5 + [False]
 
 
 @pytest.mark.parametrize("line", ["stdio modern", "http modern"])

@@ -28,6 +28,7 @@ from .tool_calls import CountedCall, is_listed
 if TYPE_CHECKING:
     from mcp import Client
 
+    from ..transport.direct import DirectRequests
     from .calling import Caller
     from .owner import SessionOwner
 
@@ -99,7 +100,7 @@ async def relay(
             lambda: caller.request(
                 method,
                 within,
-                lambda client: _sent(client, method, params or {}, progress, about, is_safe=is_safe),
+                lambda client: _sent(owner, client, method, params or {}, progress, about, is_safe=is_safe),
                 is_safe=is_safe,
                 refuses=refuses,
                 on_retry=on_retry,
@@ -136,7 +137,14 @@ async def _counted(
 
 
 async def _sent(
-    client: Client, method: str, params: Mapping[str, Any], progress: _Progress, about: object, *, is_safe: bool
+    owner: SessionOwner,
+    client: Client,
+    method: str,
+    params: Mapping[str, Any],
+    progress: _Progress,
+    about: object,
+    *,
+    is_safe: bool,
 ) -> dict[str, Any]:
     record = current_call.get()
     assert record is not None, "a request is made by a caller"
@@ -148,6 +156,10 @@ async def _sent(
     relayed = record.relayed = RelayedRequest(
         about, envelope if is_modern(client) else {}, progress.noted_for(record, is_safe=is_safe)
     )
+    if (direct := _direct(owner, client, method)) is not None:
+        await direct.send(method, sent, client.protocol_version)
+        assert relayed.answer is not None, "the transport keeps what it hands on"
+        return relayed.answer
     # No more is asked of it than these two things.
     kind = _TaskRequest if method.startswith("tasks/") and isinstance(sent.get("taskId"), str) else _Request
     request = cast("ClientRequest", kind(method, sent))
@@ -162,6 +174,17 @@ async def _sent(
         await client.session.send_request(request, _ANYTHING)
     assert relayed.answer is not None, "the transport keeps what it hands on"
     return relayed.answer
+
+
+def _direct(owner: SessionOwner, client: Client, method: str) -> DirectRequests | None:
+    """What makes the request beneath the SDK, unless it needs headers that the SDK finds out, or a span."""
+    connection = owner.connection
+    if connection is None or connection.client is not client or is_modern(client) or method.startswith("tasks/"):
+        return None
+    direct_requests = connection.report.direct_requests
+    assert direct_requests is not None, "it is open"
+    direct = direct_requests()
+    return None if direct.is_traced else direct
 
 
 class _Progress:

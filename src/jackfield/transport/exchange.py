@@ -28,6 +28,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from ..masking import mask, masked
 from ..plain import as_table
+from .direct import DirectRequests
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
@@ -222,6 +223,7 @@ class ServerReader(MessageReader):
         requests: ServerRequests,
         opening: Opening,
         relay: ClientRelay | None,
+        writer: ServerWriter,
     ) -> None:
         self.inner = inner
         self._report = report
@@ -229,8 +231,16 @@ class ServerReader(MessageReader):
         self._requests = requests
         self._opening = opening
         self._relay = relay
+        self._writer = writer
 
     async def receive(self) -> SessionMessage | Exception:
+        try:
+            return await self._receive()
+        except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self._writer.end()
+            raise
+
+    async def _receive(self) -> SessionMessage | Exception:
         while True:
             item = await (self._opening.receive(self.inner) if self._opening.version is None else self.inner.receive())
             if not isinstance(item, SessionMessage):
@@ -240,6 +250,8 @@ class ServerReader(MessageReader):
             if self._answers.takes(item.message):
                 continue
             self._answers.answered(item.message)
+            if (direct := self._writer.direct) is not None and direct.takes(item.message):
+                continue
             if not await self._requests.admits(item.message):
                 continue
             if self._relay is None or not self._relay.takes(item.message, self.last_context):
@@ -256,6 +268,9 @@ class ServerWriter(MessageWriter):
         self, inner: Any, report: ConnectionReport, answers: Answers, requests: ServerRequests, opening: Opening
     ) -> None:
         self.relay: ClientRelay | None = None
+        self.direct: DirectRequests | None = None
+        """Requests that the SDK does not see, once there was one."""
+        self._has_ended = False
         self._inner = inner
         self._report = report
         self._answers = answers
@@ -275,6 +290,20 @@ class ServerWriter(MessageWriter):
         finally:
             self._requests.answered(item.message)
 
+    def direct_requests(self) -> DirectRequests:
+        """Makes requests beneath the SDK."""
+        if self.direct is None:
+            self.direct = DirectRequests(self)
+            if self._has_ended:
+                self.direct.close()
+        return self.direct
+
+    def end(self) -> None:
+        """No further answer will come."""
+        self._has_ended = True
+        if self.direct is not None:
+            self.direct.close()
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 
@@ -292,9 +321,11 @@ async def exchange(
         answers, requests = Answers(report, opening), ServerRequests(report, tasks, writer)
         outgoing = ServerWriter(writer, report, answers, requests, opening)
         relay = outgoing.relay = None if client is None else ClientRelay(client, tasks, outgoing)
+        report.direct_requests = outgoing.direct_requests
         try:
-            yield ServerReader(reader, report, answers, requests, opening, relay), outgoing
+            yield ServerReader(reader, report, answers, requests, opening, relay, outgoing), outgoing
         finally:
+            outgoing.end()
             tasks.cancel_scope.cancel()
             requests.close()
 

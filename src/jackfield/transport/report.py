@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.shared.dispatcher import coerce_request_id
@@ -35,6 +35,9 @@ from ..logs import SessionLog
 from ..masking import mask
 from .relayed import RelayedRequest
 from .sdk import cancelled_id
+
+if TYPE_CHECKING:
+    from .direct import DirectRequests
 
 _NOISE_LINES = 20
 # The output of a process that exits ends a little before its exit code is known, and on a busy machine a lot before.
@@ -346,6 +349,8 @@ class ConnectionReport:
         """Called by a transport on whose wire an opening that failed would otherwise wait for its timeout."""
         self.message_listener: MessageListener | None = None
         """Called with each message of the connection."""
+        self.direct_requests: Callable[[], DirectRequests] | None = None
+        """Gives what makes requests beneath the SDK."""
         self._notifications = 0
         self._second = 0
 
