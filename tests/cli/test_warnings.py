@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, quick_python
+from tests.daily import daily
 
 SERVER = f"PYTHON {SERVERS / 'everything.py'}"
 """Where `PYTHON` stands for one that starts quickly: the server is not what is looked at."""
+
+DEVELOPMENT = ["-X", "dev", "-W", "error"]
 
 SCRIPT = f"""
 import asyncio, sys
@@ -30,7 +33,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("strict", [["-W", "error"], ["-X", "dev", "-W", "error"]], ids=["error", "dev"])
+@pytest.mark.parametrize("strict", daily([DEVELOPMENT], whole=[DEVELOPMENT, DEVELOPMENT[2:]]), ids=" ".join)
 @pytest.mark.parametrize(
     "arguments",
     [

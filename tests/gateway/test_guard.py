@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +15,7 @@ import pytest
 from mcp.types import INVALID_REQUEST, ElicitResult, ErrorData
 from tests.cli.conftest import Command
 from tests.conftest import Listening, Scripted
+from tests.daily import daily
 from tests.gateway.conftest import Serving, stdio_config
 
 from jackfield import (
@@ -44,16 +46,28 @@ TOOLS = [
 MODERN = "2026-07-28"
 
 
-@pytest.fixture(params=["stdio handshake", "stdio auto", "http handshake", "http auto"])
-def front(request: pytest.FixtureRequest) -> str:
+FRONTS = ["stdio handshake", "stdio auto", "http handshake", "http auto"]
+MODES = ["all tools", "router"]
+WAYS = list(itertools.product(FRONTS, MODES))
+IN_TURN = list(zip(FRONTS, [*MODES, *MODES[::-1]], strict=True))
+"""Each front once; each mode over each transport, and in each era."""
+
+
+@pytest.fixture(params=daily(IN_TURN, whole=WAYS), ids=", ".join)
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture
+def front(way: tuple[str, str]) -> str:
     """How a client reaches the gateway, and in which era."""
-    return request.param
+    return way[0]
 
 
-@pytest.fixture(params=["all tools", "router"])
-def mode(request: pytest.FixtureRequest) -> str:
+@pytest.fixture
+def mode(way: tuple[str, str]) -> str:
     """How the gateway offers its tools."""
-    return request.param
+    return way[1]
 
 
 @pytest.fixture
