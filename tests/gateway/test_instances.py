@@ -2,27 +2,149 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpx2
+import psutil
+import pytest
 from tests.cli.conftest import Command
-from tests.conftest import eventually, strays
-from tests.gateway.conftest import behind, unruly_entry
-from tests.gateway.several import running_team
+from tests.conftest import eventually, needs, strays
+from tests.gateway.conftest import behind, everything, unruly_entry
+from tests.gateway.several import GatewayInstance, Team, running_team
+from tests.gateway.test_http_sessions import RawClient
 from tests.gateway.test_stdio import call
-from tests.serving.cluster.cluster import running_store
+from tests.serving.cluster.cluster import missing, running_store
 
-from jackfield import Catalog, MCPClientSessionManager
+from jackfield import Catalog, MCPClientSessionManager, SessionCallbacks
+
+STORES = ["redis", "postgres"]
 
 
+@asynccontextmanager
+async def team_on(kind: str, command: Command, folder: Path, *options: str) -> AsyncIterator[Team]:
+    """Two instances on a store of their own."""
+    needs(missing())
+    async with running_store(kind) as store, running_team(command, folder / "team", store, *options) as team:
+        yield team
+
+
+@asynccontextmanager
+async def raw(instance: GatewayInstance) -> AsyncIterator[RawClient]:
+    """A client whose session an instance has opened."""
+    async with httpx2.AsyncClient(timeout=60) as http:
+        client = RawClient(http, instance.url)
+        await client.begin()
+        yield client
+
+
+def child_of(instance: GatewayInstance) -> list[int]:
+    """The servers that an instance has started."""
+    return [pid for pid in behind() if psutil.Process(pid).ppid() == instance.pid]
+
+
+async def until_logged(log: Path, line: str) -> None:
+    with anyio.fail_after(30):
+        while not log.exists() or line not in log.read_text().splitlines():
+            await anyio.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", STORES)
 async def test_a_server_over_stdio_is_one_process_whichever_instance_is_asked(
-    jackfield: Command, tmp_path: Path
+    kind: str, jackfield: Command, tmp_path: Path
 ) -> None:
-    jackfield.configure_user(one=unruly_entry())
-    async with running_store("redis") as store, running_team(jackfield, tmp_path / "team", store) as team:
-        async with MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog")) as manager:
+    jackfield.configure_user(one=unruly_entry(), two=everything())
+    asked: list[str] = []
+
+    async def answer(_: object, params: Any) -> dict[str, Any]:
+        asked.append(params.message)
+        return {"action": "accept", "content": {"name": "Ada"}}
+
+    async with team_on(kind, jackfield, tmp_path) as team:
+        callbacks = SessionCallbacks(elicitation=answer)  # type: ignore[arg-type]
+        async with MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog"), callbacks=callbacks) as manager:
             async with manager.open_session(team.config()) as session:
                 counts = [(await call(session, "one.count")).text for _ in range(20)]
                 assert counts == [str(number) for number in range(1, 21)]
                 assert len(behind()) == 1
+                # What it asks and tells meanwhile takes the same ways.
+                assert [(await call(session, "two.ask_user")).text for _ in range(4)] == ["accept: Ada"] * 4
+                assert len(asked) == 4
+                log, seen = tmp_path / "slow", list[float]()
+
+                async def progress(done: float, total: float | None, message: str | None) -> None:
+                    seen.append(done)
+
+                for _ in range(4):
+                    await call(session, "two.steps", {"count": 3}, progress_callback=progress)
+                assert seen == [1, 2, 3] * 4
+                for number in range(2):
+                    async with anyio.create_task_group() as tasks:
+                        arguments = {"seconds": 60, "log": f"{log}{number}"}
+                        tasks.start_soon(call, session, "two.slow", arguments)
+                        with anyio.fail_after(30):
+                            while not Path(f"{log}{number}.started").exists():
+                                await anyio.sleep(0.01)
+                        tasks.cancel_scope.cancel()
+                    with anyio.fail_after(10):
+                        while not Path(f"{log}{number}").exists():
+                            await anyio.sleep(0.01)
+                    assert Path(f"{log}{number}").read_text() == "cancelled"
         assert eventually(lambda: behind() == [], 10)
+    assert not strays()
+
+
+@pytest.mark.usefixtures("real_python")
+@pytest.mark.parametrize("kind", STORES)
+async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Command, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jackfield.configure_user(one=unruly_entry("--log", str(log)))
+    async with team_on(kind, jackfield, tmp_path) as team:
+        owner, other = team.instances
+        async with raw(owner) as client:
+            assert await client.count() == 1
+            [child] = child_of(owner)
+            client.url = other.url
+            assert await client.count() == 2
+            answers: list[tuple[str, float]] = []
+
+            async def sleep() -> None:
+                answers.append(((await client.call("sleep", seconds=60)).text, time.monotonic()))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sleep)
+                await until_logged(log, "run sleep")
+                killed_at = time.monotonic()
+                os.kill(owner.pid, signal.SIGKILL)
+            [(text, answered_at)] = answers
+            assert answered_at - killed_at < 0.5
+            assert "ended before it answered" in text
+            assert '"isError":true' in text
+            # It is opened again, says so once, and nothing is made twice.
+            again = (await client.call("count")).text
+            assert "was lost" in again
+            assert re.search(r'"text":"1"', again)
+            assert await client.count() == 2
+            assert log.read_text().splitlines().count("run sleep") == 1
+            assert len(child_of(other)) == 1
+            assert eventually(lambda: not psutil.pid_exists(child), 10)
+            # The one that was killed comes back, and is sent on.
+            await owner.ended()
+            await owner.start()
+            client.url = owner.url
+            assert await client.count() == 3
+            assert child_of(owner) == []
+            # The other one stops in an orderly way: what it had goes with it.
+            other.signal(signal.SIGTERM)
+            await other.ended()
+            text = (await client.call("count")).text
+            assert "was lost" in text
+            assert await client.count() == 2
     assert not strays()

@@ -6,6 +6,7 @@ A forwarded call is to cost little more than one that is not. Nothing is ever se
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -76,72 +77,104 @@ class PeerAnswer:
             raise BrokenError(str(error) or type(error).__name__) from None
 
 
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.unused_since = 0.0
+class PeerConnection:
+    """One connection to an instance, for one request at a time.
+
+    Args:
+        url: Of the instance.
+        reader: What comes.
+        writer: What goes.
+    """
+
+    def __init__(self, url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._host = urlsplit(url).netloc
+        self._reader = reader
+        self._writer = writer
+        self._answer: PeerAnswer | None = None
+        self._closes = True
+        self._unused_since = 0.0
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> PeerAnswer:
+        """Send a request, and have its answer.
+
+        Args:
+            path: Where to.
+            headers: Besides those of HTTP.
+            body: What is sent.
+
+        Raises:
+            BrokenError: There is no answer; the request may have been taken.
+        """
+        self._answer, self._closes = None, True
+        lines = [f"POST {path} HTTP/1.1", f"host: {self._host}", f"content-length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        try:
+            self._writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+            await self._writer.drain()
+            self._answer, self._closes = await _answer(self._reader)
+        except (OSError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
+            raise BrokenError(str(error) or type(error).__name__) from None
+        return self._answer
+
+    def is_kept(self) -> bool:
+        """Keep it for another request, if it can be used for one; else close it."""
+        if self._answer is not None and self._answer.is_read and not self._closes:
+            self._unused_since = time.monotonic()
+            return True
+        self.close()
+        return False
 
     @property
     def is_usable(self) -> bool:
-        is_fresh = time.monotonic() - self.unused_since < _IDLE_SECONDS
-        return is_fresh and not self.reader.at_eof() and not self.writer.is_closing()
+        """Whether nothing has come since: the event loop may not have looked yet whether its end has."""
+        if time.monotonic() - self._unused_since > _IDLE_SECONDS or self._writer.is_closing():
+            return False
+        ready = select.poll()
+        ready.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return not ready.poll(0)
+
+    def close(self) -> None:
+        """End it."""
+        self._writer.close()
 
 
 class PeerConnections:
     """The connections of one instance to the others."""
 
     def __init__(self) -> None:
-        self._idle: dict[str, list[_Connection]] = {}
+        self._idle: dict[str, list[PeerConnection]] = {}
         self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
-    async def post(self, url: str, path: str, headers: Mapping[str, str], body: bytes) -> AsyncGenerator[PeerAnswer]:
-        """Send a request, and have its answer.
+    async def connected(self, url: str) -> AsyncGenerator[PeerConnection]:
+        """Have a connection for one request.
 
         Args:
             url: Of the instance.
-            path: Where to.
-            headers: Besides those of HTTP.
-            body: What is sent.
 
         Raises:
-            NotConnectedError: Nothing was sent.
-            BrokenError: There is no whole answer; the request may have been taken.
+            NotConnectedError: There is none.
         """
-        connection = self._unused(url) or await self._connected(url)
-        is_kept = False
+        connection = self._unused(url) or await self._opened(url)
         try:
-            lines = [f"POST {path} HTTP/1.1", f"host: {urlsplit(url).netloc}", f"content-length: {len(body)}"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            try:
-                connection.writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
-                await connection.writer.drain()
-                answer, closes = await _answer(connection.reader)
-            except (OSError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
-                raise BrokenError(str(error) or type(error).__name__) from None
-            yield answer
-            is_kept = answer.is_read and not closes
+            yield connection
         finally:
-            if is_kept:
-                connection.unused_since = time.monotonic()
+            if connection.is_kept():
                 idle = self._idle.setdefault(url, [])
                 idle.append(connection)
                 if len(idle) > _MOST_IDLE:
-                    idle.pop(0).writer.close()
-            else:
-                connection.writer.close()
+                    idle.pop(0).close()
 
-    def _unused(self, url: str) -> _Connection | None:
+    def _unused(self, url: str) -> PeerConnection | None:
         idle = self._idle.get(url, [])
         while idle:
             # The one that was used last: others may end.
             if (connection := idle.pop()).is_usable:
                 return connection
-            connection.writer.close()
+            connection.close()
         return None
 
-    async def _connected(self, url: str) -> _Connection:
+    async def _opened(self, url: str) -> PeerConnection:
         parts = urlsplit(url)
         is_secure = parts.scheme == "https"
         if is_secure and self._tls is None:
@@ -156,13 +189,13 @@ class PeerConnections:
                 )
         except (OSError, TimeoutError) as error:
             raise NotConnectedError(str(error) or type(error).__name__) from None
-        return _Connection(reader, writer)
+        return PeerConnection(url, reader, writer)
 
     def close(self) -> None:
-        """Close those that are unused."""
+        """Close all that are unused."""
         for idle in self._idle.values():
             for connection in idle:
-                connection.writer.close()
+                connection.close()
         self._idle.clear()
 
 

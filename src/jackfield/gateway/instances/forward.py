@@ -8,25 +8,34 @@ with a key that only instances have, names the instance that it is for, and is t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+import anyio
 from mcp import MCPError
 from starlette.requests import Request
 
 from ...errors import SessionTerminatedError
 from ...plain import as_table
 from ...serving import Principal, SessionRecord
+from ...serving.backplane import DEAD_AFTER_SECONDS
 from ...serving.context import PUT_SCOPE
 from ...serving.records import RECORD_SCOPE
 from ..messages import Answer, Context, server_notification
 from ..reach import reach_of
-from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnections
+from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnection, PeerConnections
 from .keys import InstanceKeys
 from .peers import Peers
 
 FORWARD_PATH = "/jackfield/forward"
+
+_REACH_SECONDS = DEAD_AFTER_SECONDS + 1.0
+"""So long it is tried to reach an instance that nobody knows to be dead; some stores know it no sooner."""
+
+_PAUSE_SECONDS = 0.1
 
 GONE = "gone"
 """Why a request was not taken: the instance is not there any more."""
@@ -156,17 +165,32 @@ class Forwarding:
         if url is None:
             raise NotTakenError(GONE)
         body = forwarded.to_json()
-        headers = self._keys.signed(FORWARD_PATH, body)
-        with self._peers.waiting_for(forwarded.instance):
-            try:
-                async with self._connections.post(url, FORWARD_PATH, headers, body) as response:
-                    return await _read(context, response)
-            except NotConnectedError:
-                raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE) from None
-            except BrokenError:
-                raise _lost(forwarded) from None
-        # It died without breaking the connection.
-        raise _lost(forwarded)
+        async with self._connected(forwarded.instance, url) as connection:
+            with self._peers.waiting_for(forwarded.instance):
+                try:
+                    headers = self._keys.signed(FORWARD_PATH, body)
+                    return await _read(context, await connection.post(FORWARD_PATH, headers, body))
+                except BrokenError:
+                    raise _lost(forwarded) from None
+            # It died without breaking the connection.
+            raise _lost(forwarded)
+
+    @asynccontextmanager
+    async def _connected(self, instance: str, url: str) -> AsyncGenerator[PeerConnection]:
+        """A connection; an instance that may have died just now is tried to be reached for a while."""
+        until = time.monotonic() + _REACH_SECONDS
+        async with AsyncExitStack() as stack:
+            while True:
+                try:
+                    connection = await stack.enter_async_context(self._connections.connected(url))
+                    break
+                except NotConnectedError:
+                    if await self._peers.is_dead(instance):
+                        raise NotTakenError(GONE) from None
+                    if time.monotonic() > until:
+                        raise NotTakenError(UNREACHABLE) from None
+                await anyio.sleep(_PAUSE_SECONDS)
+            yield connection
 
 
 async def _read(context: Context, response: PeerAnswer) -> Answer:
