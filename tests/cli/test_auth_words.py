@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jackfield.auth.account import SignInStatus
-from jackfield.cli import auth
+from jackfield.cli import auth, browser
 from jackfield.cli.output import Output
 
 from .conftest import Command
@@ -65,7 +65,7 @@ def test_where_there_is_a_browser(environment: dict[str, str], has_one: bool, mo
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert auth._has_browser() is has_one or sys.platform == "darwin"
+    assert browser.has_browser() is has_one or sys.platform == "darwin"
 
 
 def test_a_browser_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_a_browser_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> Non
         raise webbrowser.Error("could not locate runnable browser")
 
     monkeypatch.setattr(webbrowser, "open", fails)
-    assert auth._open_browser("https://login.example") is False
+    assert browser.open_browser("https://login.example") is False
 
 
 async def test_nothing_is_pasted_where_the_shell_closed_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

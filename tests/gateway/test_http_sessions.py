@@ -39,7 +39,7 @@ async def run():
             for _ in sys.stdin:
                 print(*asyncio.run_coroutine_threadsafe(look(), loop).result(), flush=True)
 
-        def say():
+        def say(page):
             print(url, os.getpid(), flush=True)
             threading.Thread(target=answer, daemon=True).start()
 

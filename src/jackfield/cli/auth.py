@@ -14,6 +14,7 @@ import typer
 from ..config.keys import HOUR, implausible
 from ..errors import JackfieldError
 from . import exits
+from .browser import has_browser, open_browser
 from .invocation import Invocation
 from .output import Output, is_terminal, shown_path
 from .targets import AD_HOC_NAME
@@ -113,7 +114,7 @@ def _sign_in(
     from .running import run
 
     output = invocation.output
-    person = _Person(output, config.address, opens_browser=not no_browser and _has_browser())
+    person = _Person(output, config.address, opens_browser=not no_browser and has_browser())
 
     async def job() -> SignInStatus:
         await sign_in(
@@ -160,7 +161,7 @@ class _Person:
             from anyio.to_thread import run_sync
 
             output.ask(f"To sign in to {self._address}, a browser opens. If it does not, open:\n\n  {url}\n")
-            if await run_sync(_open_browser, url):
+            if await run_sync(open_browser, url):
                 return
             output.ask("No browser could be opened.")
             return
@@ -200,22 +201,6 @@ class _Person:
         if is_terminal(sys.stdin) and is_terminal(sys.stderr):
             self._output.ask("Address: ", end="")
             self._asked = True
-
-
-def _has_browser() -> bool:
-    """Whether there is one to open here; over SSH and in containers there is none, or one without a window."""
-    if os.environ.get("BROWSER") or sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _open_browser(url: str) -> bool:
-    import webbrowser
-
-    try:
-        return webbrowser.open(url)
-    except webbrowser.Error:
-        return False
 
 
 def _sign_out(invocation: Invocation, config: RemoteConfig) -> int:

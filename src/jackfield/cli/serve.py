@@ -17,6 +17,7 @@ from . import team_options as team
 from .invocation import Invocation
 from .output import Output
 from .serve_instances import instance_settings
+from .serve_page import page_settings
 from .serve_run import GatewaySetup, run_http, run_stdio
 from .serve_users import UserOptions
 from .upstreams import upstreams
@@ -69,6 +70,7 @@ def serve(
     postgres: team.PostgresOption = None,
     keys_file: team.KeysFileOption = None,
     instance_url: team.InstanceUrlOption = None,
+    web: options.WebOption = False,
 ) -> int:
     """Be one MCP server in front of all, or a bridge to one.
 
@@ -101,6 +103,7 @@ def serve(
     users.check()
     _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
     _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
+    _require_http(over_http, "--web", web or None, "A browser cannot reach a gateway over stdio.")
     _require_http(over_http, "--redis", redis, one_client)
     _require_http(over_http, "--postgres", postgres, one_client)
     _require_seconds("--reconnect-timeout", reconnect_timeout)
@@ -144,6 +147,7 @@ def serve(
         session_idle_timeout=SESSION_IDLE_SECONDS if session_idle is None else session_idle,
         reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
         instances=instance_settings(redis, postgres, keys_file, instance_url),
+        web=page_settings(invocation.output) if web else None,
     )
     return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
 

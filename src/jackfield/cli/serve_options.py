@@ -117,3 +117,12 @@ KeepAliveOption = Annotated[
         metavar="SERVER",
     ),
 ]
+
+# The page
+
+WebOption = Annotated[
+    bool,
+    typer.Option(
+        "--web", help="Serve a page, too, that shows sessions, calls and errors, and where tools can be tried."
+    ),
+]

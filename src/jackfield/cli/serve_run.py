@@ -106,6 +106,7 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
     import asyncio
 
     from ..gateway.http import listen, serve_http
+    from .serve_page import show_page
 
     try:
         listener, url = listen(address, settings)
@@ -113,14 +114,17 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
         raise UsageError(f"--http: {error.message}", hint=error.hint) if error.key == "address" else error from None
     host, port = listener.getsockname()[:2]
 
-    def say() -> None:
+    def say(page: str | None) -> None:
         if output.as_json:
-            output.write_json({"url": url, "servers": [config.server_name for config in setup.configs]})
+            at = {"url": url} if page is None else {"url": url, "page": page}
+            output.write_json({**at, "servers": [config.server_name for config in setup.configs]})
         else:
             output.write(url)
         sys.stdout.flush()
-        at = "" if settings.public_url is None else f" at {host}:{port}"
-        output.note(f"Serving {count(len(setup.configs), 'server')}{at}, {guard}. Ctrl-C ends it.")
+        place = "" if settings.public_url is None else f" at {host}:{port}"
+        output.note(f"Serving {count(len(setup.configs), 'server')}{place}, {guard}. Ctrl-C ends it.")
+        if page is not None:
+            show_page(output, page)
 
     async def run() -> int | None:
         async with _running(setup) as gateway:

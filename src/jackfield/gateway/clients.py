@@ -78,12 +78,18 @@ class Clients:
         """The users of clients, by the keys of their sessions."""
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
+        self._single: set[Client] = set()
+        """Of requests under way that belong to no session."""
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
         self.others: OtherInstances | None = None
         """The other instances, if there are any."""
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._clients.values()))
+
+    def all(self) -> list[Client]:
+        """All of them, also those that keep sessions by a handle, or are there for a single request."""
+        return [*self._clients.values(), *self._kept.values(), *self._single]
 
     @asynccontextmanager
     async def client(self, context: Context, handle: str | None = None) -> AsyncGenerator[tuple[Client, str | None]]:
@@ -141,9 +147,11 @@ class Clients:
             client = self._new(context)
             client.has_session = False
             client.seen(context)
+            self._single.add(client)
             try:
                 yield client, None
             finally:
+                self._single.discard(client)
                 self._close(client)
             return
         if handle == KEEP:

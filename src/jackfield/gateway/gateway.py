@@ -93,10 +93,10 @@ class Gateway:
                 "A gateway does not run the hooks of its manager: calls pass through it as they are.",
                 hint="Give it policy= and audit= instead, and a manager without hooks.",
             )
-        self._manager = manager
-        self._configs = [_unchecked(config) for config in manager.resolve_all(servers)]
-        self._names = GivenNames(manager.catalog.folder, [config.server_name for config in self._configs])
-        self._all_tools = all_tools
+        self.manager: SessionManager = manager
+        self.configs: list[BaseServerConfig] = [_unchecked(config) for config in manager.resolve_all(servers)]
+        self._names = GivenNames(manager.catalog.folder, [config.server_name for config in self.configs])
+        self.all_tools: bool = all_tools
         self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
         self._audit = audit
@@ -124,9 +124,9 @@ class Gateway:
             memory = self._child_memory()
             if memory is not None:
                 tasks.start_soon(memory.run)
-            self._clients = clients = Clients(self._manager, self._configs, tasks, self._policy.offers, memory=memory)
-            self._manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
-            self._views = views = stack.enter_context(Views(self._configs, partial(self._view, tasks)))
+            self._clients = clients = Clients(self.manager, self.configs, tasks, self._policy.offers, memory=memory)
+            self.manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
+            self._views = views = stack.enter_context(Views(self.configs, partial(self._view, tasks)))
             passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity)
             self._relay = Relay(
@@ -134,10 +134,10 @@ class Gateway:
                 views,
                 self.server.server_info_stamp,
                 ParkedCalls(tasks, _bearer),
-                Extensions(views, self._manager.catalog, clients, passing, self._policy, guard),
+                Extensions(views, self.manager.catalog, clients, passing, self._policy, guard),
                 guard=guard,
             )
-            tasks.start_soon(self._note_events, await stack.enter_async_context(aclosing(self._manager.events())))
+            tasks.start_soon(self._note_events, await stack.enter_async_context(aclosing(self.manager.events())))
             self._stack = stack.pop_all()
         return self
 
@@ -149,7 +149,7 @@ class Gateway:
 
     def _child_memory(self) -> ChildMemory | None:
         most_bytes = self._limits.child_memory_bytes
-        return None if most_bytes is None else ChildMemory(self._manager, self.activity, most_bytes)
+        return None if most_bytes is None else ChildMemory(self.manager, self.activity, most_bytes)
 
     @property
     def clients(self) -> Clients:
@@ -171,13 +171,13 @@ class Gateway:
 
     def _tool_schema(self, name: str) -> Mapping[str, Any] | None:
         # By it, the headers of a request that repeat its arguments are checked.
-        return self.views.within(reach_now()).listings.tool_schema(name) if self._all_tools else None
+        return self.views.within(reach_now()).listings.tool_schema(name) if self.all_tools else None
 
     def _view(self, tasks: TaskGroup, configs: Sequence[BaseServerConfig]) -> View:
         with ExitStack() as stack:
-            listings = stack.enter_context(Listings(self._manager, configs, self._names, tasks, self._policy.offers))
+            listings = stack.enter_context(Listings(self.manager, configs, self._names, tasks, self._policy.offers))
             reading = OwnReading(listings, self._resources)
-            own_tools = None if self._all_tools else OwnTools(self._manager, configs, self.clients, reading)
+            own_tools = None if self.all_tools else OwnTools(self.manager, configs, self.clients, reading)
             telling = anyio.CancelScope()
             stack.callback(telling.cancel)
             tasks.start_soon(self._tell_changes, listings, telling)
@@ -190,6 +190,19 @@ class Gateway:
         async for event in events:
             self.activity.event(event)
 
+    async def disable(self, server_name: str) -> None:
+        """Take a server away from all clients, and close its sessions, until it is enabled again."""
+        self.views.disable(server_name)
+        await self._tell_all()
+        for info in self.manager.sessions():
+            if info.server_name == server_name and info.key is not None:
+                await self.manager.close_session(server_name, info.key)
+
+    async def enable(self, server_name: str) -> None:
+        """Undo `disable`."""
+        self.views.enable(server_name)
+        await self._tell_all()
+
     # What clients are told
 
     async def _tell_changes(self, listings: Listings, scope: anyio.CancelScope) -> None:
@@ -197,12 +210,20 @@ class Gateway:
         with scope:
             while True:
                 for kind in await listings.watch.changes():
-                    # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
-                    await self._changes.publish(_EVENTS[kind]())
-                    async with anyio.create_task_group() as tasks:
-                        for client in self.clients:
-                            if client.context is not None and client.context.request is None:
-                                tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
+                    await self._tell_change(kind)
+
+    async def _tell_all(self) -> None:
+        """Tell clients that all listings have changed."""
+        for kind in _EVENTS:
+            await self._tell_change(kind)
+
+    async def _tell_change(self, kind: Kind) -> None:
+        # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
+        await self._changes.publish(_EVENTS[kind]())
+        async with anyio.create_task_group() as tasks:
+            for client in self.clients:
+                if client.context is not None and client.context.request is None:
+                    tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
 
 
 async def _tell(client: Client, method: str) -> None:

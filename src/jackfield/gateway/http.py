@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..serving import serve_sessions
 from ..serving.wire import refusal
 from .gateway import Gateway
-from .http_settings import HttpSettings
+from .http_settings import HttpSettings, WebSettings
 from .instances.cluster import Cluster
 from .instances.keys import InstanceKeys
 from .signals import until_signalled
@@ -29,6 +29,8 @@ from .signals import until_signalled
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn._types import ASGI3Application
+
+    from .web.site import WebPage
 
 PATH = "/mcp"
 _GRACE_SECONDS = 1
@@ -87,7 +89,7 @@ async def serve_http(
     listener: socket.socket,
     settings: HttpSettings | None = None,
     *,
-    on_listening: Callable[[], None] = lambda: None,
+    on_listening: Callable[[str | None], None] = lambda page: None,
 ) -> int | None:
     """Serve until a signal comes; returns its number.
 
@@ -95,7 +97,8 @@ async def serve_http(
         gateway: What to serve.
         listener: From `listen()`; closed in the end.
         settings: How, as given to `listen()`; the defaults of `HttpSettings` if omitted.
-        on_listening: Called when clients can connect.
+        on_listening: Called when clients can connect, with the address of the page, if it is served: a link that is
+            valid once, unless clients need tokens.
     """
     settings = settings or HttpSettings()
     host = listener.getsockname()[0]
@@ -121,8 +124,9 @@ async def serve_http(
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(served.host, known, lose, InstanceKeys(shared.keys), url)
         app = cluster.serving(served, app)
+    page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     config = uvicorn.Config(
-        app,
+        app if page is None else _WithPage(app, page),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",
@@ -135,16 +139,32 @@ async def serve_http(
         ssl_keyfile=settings.keyfile,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = _Uvicorn(config, on_listening)
+    server = _Uvicorn(config, lambda: on_listening(None if page is None else page.address()))
 
     async def serve() -> None:
-        await server.serve([listener])
+        async with contextlib.AsyncExitStack() as stack:
+            if page is not None:
+                await stack.enter_async_context(page)
+            await server.serve([listener])
 
     def stop() -> None:
         server.should_exit = True
+        if page is not None:
+            page.close()
 
     with contextlib.closing(listener):
         return await until_signalled(serve, stop)
+
+
+def _page(gateway: Gateway, listener: socket.socket, settings: HttpSettings, web: WebSettings) -> WebPage:
+    from .web.access import PageAccess
+    from .web.site import WebPage
+
+    host, port = listener.getsockname()[:2]
+    url = settings.url(host, port, PATH).removesuffix(PATH) + "/"
+    access = PageAccess(url, tokens=settings.auth, on_link=web.on_link)
+    hosts, origins = settings.allowed_hosts(host), settings.allowed_origins(host)
+    return WebPage(gateway, access, endpoint=PATH, hosts=hosts, origins=origins, background=web.background)
 
 
 def _url_of_instance(listener: socket.socket, settings: HttpSettings) -> str:
@@ -179,6 +199,22 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """As uvicorn calls it; takes none."""
         yield
+
+
+class _WithPage:
+    """The gateway, and its page.
+
+    Args:
+        app: Answers everything else.
+        page: The page.
+    """
+
+    def __init__(self, app: ASGIApp, page: WebPage) -> None:
+        self._app = app
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._page if self._page.takes(scope) else self._app)(scope, receive, send)
 
 
 class OnlyByProxy:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mcp.server.auth.provider import TokenVerifier
@@ -14,6 +15,9 @@ from mcp.server.auth.provider import TokenVerifier
 from ..auth.resource import check_address, is_loopback
 from ..errors import ConfigError
 from ..serving.backends import Backend
+
+if TYPE_CHECKING:
+    from .web.background import BackgroundProcess
 
 SESSION_IDLE_SECONDS = 1800.0
 """A client's session is over when nothing of it was under way for so long."""
@@ -38,6 +42,19 @@ class InstanceSettings:
 
 
 @dataclass(frozen=True)
+class WebSettings:
+    """What the gateway's page needs.
+
+    Args:
+        on_link: Given each one-time link that a person on the page asks for, for the operator's terminal.
+        background: Keeps sessions between commands; they are shown, too.
+    """
+
+    on_link: Callable[[str], None]
+    background: BackgroundProcess | None = None
+
+
+@dataclass(frozen=True)
 class HttpSettings:
     """How a gateway is served over HTTP.
 
@@ -53,6 +70,7 @@ class HttpSettings:
         reconnect_timeout: The same for a client whose standing GET stream broke; a new stream, or a request that takes
             longer, keeps its sessions.
         instances: What this instance shares with others, if there are any.
+        web: Serve the gateway's page, too.
 
     Raises:
         ConfigError: An address is not one.
@@ -67,6 +85,7 @@ class HttpSettings:
     session_idle_timeout: float = SESSION_IDLE_SECONDS
     reconnect_timeout: float = RECONNECT_SECONDS
     instances: InstanceSettings | None = None
+    web: WebSettings | None = None
 
     def __post_init__(self) -> None:
         for proxy in self.trusted_proxies:

@@ -49,6 +49,8 @@ class Views:
         self._make = make
         self._views: dict[tuple[str, ...], View] = {}
         self._by_reach: dict[Reach, View] = {}
+        self.disabled: frozenset[str] = frozenset()
+        """The servers that are in no view for now."""
 
     def __enter__(self) -> Views:
         return self
@@ -57,6 +59,16 @@ class Views:
         for view in self._views.values():
             view.closing.close()
         self._views.clear()
+
+    def disable(self, server_name: str) -> None:
+        """Leave a server out of all views until it is enabled again."""
+        self.disabled |= {server_name}
+        self._by_reach.clear()
+
+    def enable(self, server_name: str) -> None:
+        """Undo `disable`."""
+        self.disabled -= {server_name}
+        self._by_reach.clear()
 
     def of(self, context: Context) -> View:
         """The view of a request's client."""
@@ -67,7 +79,8 @@ class Views:
         known = self._by_reach.get(reach)
         if known is not None:
             return known
-        configs = [config for config in self._configs if reach.includes(config.server_name)]
+        enabled = [config for config in self._configs if config.server_name not in self.disabled]
+        configs = [config for config in enabled if reach.includes(config.server_name)]
         key = tuple(config.server_name for config in configs)
         self._make_room()
         view = self._views.pop(key, None) or self._make(configs)

@@ -20,7 +20,7 @@ from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
-from ..session.recovery import CircuitBreaker, UnreportedLosses
+from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from ..session.telemetry import SessionInfo, Totals
@@ -169,6 +169,11 @@ class SessionRegistry:
     def infos(self) -> list[SessionInfo]:
         """How every session stands."""
         return [slot.info() for slot in self._slots]
+
+    def cool_downs(self) -> list[CoolDown]:
+        """The servers that are not tried for a while."""
+        found = [circuit.cool_down(key) for (_, key), circuit in self._circuits.items()]
+        return [one for one in found if one is not None]
 
     async def acquire(
         self,

@@ -23,6 +23,7 @@ from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
+from ..session.recovery import CoolDown
 from ..session.telemetry import ManagerStats, SessionInfo, Totals
 from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
@@ -308,6 +309,10 @@ class SessionManager(Live):
         name = server if isinstance(server, str) else server.server_name
         # The newest: one that is closing may still be there when its key is opened again.
         return next((info for info in reversed(self.sessions()) if (info.server_name, info.key) == (name, key)), None)
+
+    def cool_downs(self) -> list[CoolDown]:
+        """The servers that failed to open several times in a row, and are not tried for a while."""
+        return [] if self._live_registry is None else self._live_registry.cool_downs()
 
     def stats(self) -> ManagerStats:
         """Its current state, and its activity since it was created."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -80,6 +81,19 @@ def wait_before_next(
     return None
 
 
+@dataclass(frozen=True)
+class CoolDown:
+    """A server that failed to open several times in a row for one key, and is not tried for a while."""
+
+    server_name: str
+    key: str | None
+    failures: int
+    until: float
+    """When it is tried again at the earliest, in seconds since the epoch."""
+    reason: str
+    """Of the last failure."""
+
+
 class CircuitBreaker:
     """Counts the failed openings of one (server, key) since the last successful one.
 
@@ -99,6 +113,17 @@ class CircuitBreaker:
     def is_at_rest(self) -> bool:
         """Whether it remembers nothing."""
         return self._failures == 0 and not self._trying
+
+    def cool_down(self, key: str | None) -> CoolDown | None:
+        """That of the server, if it is in one.
+
+        Args:
+            key: Whose sessions these are.
+        """
+        seconds = self._open_until - time.monotonic()
+        if self._last is None or self._failures < self._settings.failure_threshold or seconds <= 0:
+            return None
+        return CoolDown(self._server_name, key, self._failures, time.time() + seconds, self._last.message)
 
     def enter(self) -> None:
         """Ask to open; `succeeded`, `failed` or `left` must follow.
