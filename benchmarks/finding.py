@@ -103,9 +103,9 @@ def speed(count: int, servers: Sequence[ServerEntry], queries: Sequence[Query], 
 
 def with_meaning(servers: Sequence[ServerEntry]) -> Callable[[str], object]:
     """The search with the embedder that comes with the extra."""
-    from jackfield.catalog.ranking import without_values
     from jackfield.catalog.search import embedded_texts
     from jackfield.catalog.vectors import mixed
+    from jackfield.catalog.words import without_values
 
     embedder: Any = offline_embedder()
     views = [embedded_texts(server, tool) for server in servers for tool in server.tools]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from jackfield.catalog import ranking, search
+from jackfield.catalog import ranking, search, words
 
 from .evaluate import Figures, ToolSet, all_sets, evaluate
 
@@ -26,7 +26,7 @@ def changed(**constants: object) -> Generator[None]:
     """The ranking with other constants."""
     with contextlib.ExitStack() as stack:
         for name, value in constants.items():
-            for module in (ranking, search):
+            for module in (ranking, search, words):
                 if hasattr(module, name):
                     stack.enter_context(mock.patch.object(module, name, value))
         _forget()
@@ -35,22 +35,27 @@ def changed(**constants: object) -> Generator[None]:
 
 
 def _forget() -> None:
-    ranking.words.cache_clear()
-    ranking._stemmed.cache_clear()
-    ranking.synonyms.cache_clear()
+    for cached in (words.words, words.stemmed, words.synonyms, words.related, words.worths):
+        cached.cache_clear()
 
 
 def without_field(name: str) -> Change:
     """A tool's field that does not count."""
     fields = ranking.TOOL_FIELDS
-    return lambda: changed(TOOL_FIELDS=fields | {name: replace(fields[name], weight=0.0)})
+    return lambda: changed(TOOL_FIELDS=fields | {name: replace(fields[name], weight=1e-9)})
 
 
 PARTS: Mapping[str, Change] = {
-    "stems": lambda: changed(_stemmed=_Unstemmed()),
+    "stems": lambda: changed(stemmed=_Unstemmed()),
     "synonyms": lambda: changed(SYNONYM_SHARE=0.0),
+    "related words": lambda: changed(RELATED_SHARE=0.0, RELATED_INSTEAD_SHARE=0.0),
+    "beginnings of words": lambda: changed(START_SHARE=0.0),
+    "everyday words": lambda: changed(TALK_WORTH=1.0, GENERAL_WORTH=1.0),
+    "phrases": lambda: changed(PHRASE_SHARE=0.0),
+    "names in full": lambda: changed(NAME_SHARE=0.0),
     "typos": lambda: changed(TYPO_SHARE=0.0),
     "the server as a whole": lambda: changed(SERVER_SHARE=0.0),
+    "other servers": lambda: changed(CLOSE_SHARE=1e9),
     **{f"field {name!r}": without_field(name) for name in ranking.TOOL_FIELDS},
 }
 
@@ -91,10 +96,12 @@ def main() -> None:
     for name, change in {} if options.no_parts else PARTS.items():
         with change():
             print(line(f"without {name}", [evaluate(one.servers, one.queries, embedder) for one in sets]))
-    print(
-        "answered with nothing (%): "
-        + ", ".join(f"{s.name} {100 * f.unanswered:.1f}" for s, f in zip(sets, figures, strict=True))
-    )
+    for name, shares in {
+        "answered with nothing, %": [one.unanswered for one in figures],
+        "marked as weak matches, %": [one.weak for one in figures],
+    }.items():
+        print(f"| {name:34} | " + " | ".join(f"{100 * share:11.1f}" for share in shares) + " |")
+    print(f"of the queries that no tool serves marked as weak or with nothing: {100 * figures[0].weak_unserved:.0f} %")
     exact = min(one.exact for one in figures)
     print(f"abstention AUC (our own): {figures[0].abstention_auc:.3f}; exact names {exact:.3f}")
 

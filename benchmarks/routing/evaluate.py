@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jackfield.catalog.ranking import without_values
-from jackfield.catalog.search import Hit, ServerEntry, ToolEntry, ToolSearch, embedded_texts
+from jackfield.catalog.search import ServerEntry, ToolEntry, ToolSearch, embedded_texts
+from jackfield.catalog.words import without_values
 
 HERE = Path(__file__).parent
 SHARED_DATA = Path(os.environ.get("JACKFIELD_ROUTING_DATA") or HERE.parents[2] / "shared" / "routing_data")
@@ -55,6 +55,10 @@ class Figures:
     exact: float = 0.0
     unanswered: float = 0.0
     """Share of the queries that are answered with nothing, although a tool serves them."""
+    weak: float = 0.0
+    """Share of them whose answers are marked as weak matches."""
+    weak_unserved: float = 0.0
+    """The same of queries that no tool serves."""
     abstention_auc: float | None = None
     milliseconds: float = 0.0
 
@@ -150,19 +154,20 @@ def evaluate(servers: Sequence[ServerEntry], queries: Sequence[Query], embedder:
         vectors = [mixed(flat[2 * number : 2 * number + 2]) for number in range(len(views))]
     search = ToolSearch(servers, vectors)
     best: dict[str, float] = {}
-
-    def found(query: str, **options: Any) -> list[Hit]:
-        vector = embedder([without_values(query)])[0] if embedder is not None else None
-        return search.find(query, 10, query_vector=vector, **options)
+    weak: dict[str, bool] = {}
 
     def rank(query: str) -> list[ToolEntry]:
-        hits = found(query, abstain_below=0)
+        vector = embedder([without_values(query)])[0] if embedder is not None else None
+        hits = search.find(query, 5, query_vector=vector)
+        more = search.find(query, 10, query_vector=vector)
         best[query] = hits[0].score if hits else 0.0
-        return [hit.tool for hit in hits]
+        weak[query] = not hits or hits[0].is_weak
+        return [hit.tool for hit in [*hits, *(hit for hit in more if hit not in hits)]]
 
     figures = figures_of(rank, queries)
     steps = [query for query in queries if query.kind == "step"]
-    figures.unanswered = sum(not found(query.text) for query in steps) / len(steps)
+    figures.unanswered = sum(not best[query.text] for query in steps) / len(steps)
+    figures.weak = sum(weak[query.text] for query in steps) / len(steps)
     right = [best[query.text] for query in queries if query.kind == "step"]
     unserved = [query.text for query in queries if query.kind == "none"]
     for text in unserved:
@@ -170,6 +175,7 @@ def evaluate(servers: Sequence[ServerEntry], queries: Sequence[Query], embedder:
     wrong = [best[text] for text in unserved]
     if wrong:
         wins = sum((one > other) + 0.5 * (one == other) for one in right for other in wrong)
+        figures.weak_unserved = sum(weak[text] for text in unserved) / len(unserved)
         figures.abstention_auc = wins / (len(right) * len(wrong))
     return figures
 

@@ -10,18 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.catalog.ranking import (
+    PHRASE_SHARE,
+    RELATED_INSTEAD_SHARE,
+    RELATED_SHARE,
     SATURATION,
+    START_SHARE,
     SYNONYM_SHARE,
     TYPO_SHARE,
     Field,
+    NameIndex,
     WordIndex,
-    asked_words,
     joined,
     parameters,
     spelled_out,
+)
+from jackfield.catalog.words import (
+    GENERAL_WORTH,
+    TALK_WORTH,
+    asked_words,
+    related,
     synonyms,
     without_values,
     words,
+    worth,
 )
 
 PLAIN = {"text": Field(1.0, 0.0)}
@@ -140,7 +151,7 @@ def test_the_best_possible_is_that_of_a_document_with_all_words(
 ) -> None:
     index = WordIndex(given_documents, PLAIN | {"name": Field(1.0, 0.5)})
     best = index.best_possible(asked)
-    of_unknown = math.log(1 + (len(given_documents) + 0.5) / 0.5) / 2
+    of_unknown = math.log(1 + (len(given_documents) + 0.5) / 0.5)
     expected = sum(max(index.scores([word]).values(), default=of_unknown) for word in asked)
     assert best == pytest.approx(expected)
     assert all(score <= best + 1e-9 for score in index.scores(asked).values())
@@ -207,20 +218,74 @@ def test_a_word_that_no_document_has_finds_those_one_letter_away(typo: str) -> N
     assert index_of(*texts).scores([typo]) == pytest.approx({0: TYPO_SHARE * own_scores(texts, "warbon")[0]})
 
 
-@pytest.mark.parametrize("other", ["warb", "warbonxy", "xwarbonx", "nobraw", "zorpy"])
+@pytest.mark.parametrize("other", ["war", "wxrbonxy", "xwarbonx", "nobraw", "zoxpy"])
 def test_a_word_further_away_finds_nothing(other: str) -> None:
     assert index_of("warbon", "zorp").scores([other]) == {}
 
 
 def test_a_short_word_is_not_taken_for_a_typo() -> None:
     assert index_of("vump").scores(["vum"]) == {}
-    assert index_of("vump").scores(["vumpo"]) == {}, "four letters are too few to be meant"
-    assert index_of("vumpo").scores(["vump"]) == {}
-    assert index_of("vumpo").scores(["vumpz"]) != {}, "five are enough"
+    assert index_of("vump").scores(["xvump"]) == {}, "four letters are too few to be meant"
+    assert index_of("xvump").scores(["vump"]) == {}
+    assert index_of("xvump").scores(["vvump"]) != {}, "five are enough"
 
 
 def test_a_word_that_is_there_is_no_typo() -> None:
-    assert index_of("warbon", "warbonx", "warbox").scores(["warbox"]).keys() == {2}
+    assert index_of("zwarbon", "xwarbon").scores(["xwarbon"]).keys() == {1}
+
+
+@pytest.mark.parametrize("other", ["warbonal", "warbonally", "warbo", "warb"])
+def test_words_with_the_same_beginning_stand_for_each_other(other: str) -> None:
+    share = TYPO_SHARE if other == "warbo" else START_SHARE
+    assert index_of("warbon", "zorp").scores([other]) == pytest.approx(
+        {0: share * own_scores(["warbon", "zorp"], "warbon")[0]}
+    )
+    assert index_of(other, "zorp").scores(["warbon"]).keys() == {0}
+
+
+@pytest.mark.parametrize("other", ["warx", "warpath", "warbonallyzorps"])
+def test_a_beginning_that_is_too_short_says_nothing(other: str) -> None:
+    assert index_of("warbon", "zorp").scores([other]) == {}
+
+
+def test_related_words_count_less_than_synonyms_and_more_where_there_is_no_other() -> None:
+    assert "rain" in related()["weather"]
+    texts = ["rain zorp", "blick"]
+    rain = own_scores(texts, "rain")[0]
+    assert index_of(*texts).scores(["humid"]) == pytest.approx({0: RELATED_INSTEAD_SHARE * rain})
+    texts = ["rain zorp", "humid"]
+    rain = own_scores(texts, "rain")[0]
+    assert index_of(*texts).scores(["humid"])[0] == pytest.approx(RELATED_SHARE * rain)
+
+
+def test_everyday_words_say_little() -> None:
+    assert (worth("zorp"), worth(words("please zorp looking")[-1])) == (1.0, TALK_WORTH)
+    assert worth("system") == GENERAL_WORTH
+    assert index_of("zorp system").scores(["system"]) == pytest.approx(
+        {0: GENERAL_WORTH * own_scores(["zorp system"], "system")[0]}
+    )
+    assert index_of("zorp", "zorp").share_known(["zorp", "grib"]) == 0.5
+    assert index_of("zorp").share_known([]) == 1.0
+
+
+# Phrases and names
+
+
+def test_neighbouring_words_are_a_phrase_in_fields_that_keep_them() -> None:
+    kept = {"text": Field(1.0, 0.0, has_phrases=True)}
+    texts = ["zorp blick", "blick zorp", "zorp quux blick"]
+    rarity = math.log(1 + (3 - 1 + 0.5) / 1.5)
+    index = WordIndex([{"text": text} for text in texts], kept)
+    assert index.phrase_scores(["zorp", "blick"]) == pytest.approx({0: PHRASE_SHARE * rarity})
+    assert index.phrase_scores(["zorp"]) == {}
+    assert index_of(*texts).phrase_scores(["zorp", "blick"]) == {}
+
+
+def test_a_name_counts_where_the_query_has_two_of_its_words() -> None:
+    names = NameIndex([["zorp", "blick", "vum"], ["zorp"], ["quux", "zorp"]], index_of("zorp blick vum quux"))
+    assert names.shares(["zorp"]) == {}
+    assert names.shares(["zorp", "blick"]) == pytest.approx({0: 2 / 3})
+    assert names.shares(["quux", "zorp", "blick", "vum"]) == pytest.approx({0: 1.0, 2: 1.0})
 
 
 # Texts of tools

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import fmean, pstdev
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import ToolEntry
-from jackfield.catalog.ranking import SERVER_FIELDS, SERVER_SHARE, TOOL_FIELDS, WordIndex, words
-from jackfield.catalog.search import ABSTAIN_BELOW, EMBEDDING_SHARE, ServerEntry, ToolSearch, embedded_texts
+from jackfield.catalog.ranking import SERVER_FIELDS, SERVER_SHARE, TOOL_FIELDS, WordIndex
+from jackfield.catalog.search import MEANING_SHARE, WEAK_BELOW, ServerEntry, ToolSearch, embedded_texts
+from jackfield.catalog.words import words
 from jackfield.errors import normal
 
 SERVERS = [
@@ -70,12 +73,23 @@ def test_filter_and_limit() -> None:
     assert len(many.find("zorp")) == 5
 
 
-def test_what_fits_just_well_enough_is_shown() -> None:
+def test_a_weak_match_is_marked_and_never_hidden() -> None:
     search = ToolSearch(SERVERS)
-    least = search.find("file in a city")[-1]
-    assert least.score > ABSTAIN_BELOW
-    assert least in search.find("file in a city", abstain_below=least.score)
-    assert least not in search.find("file in a city", abstain_below=least.score + 1e-9)
+    assert not search.find("forecast of a city")[0].is_weak
+    rare = " ".join(f"zorp{number}blick" for number in range(30))
+    (weak, *_) = search.find(f"{rare} city")
+    assert weak.tool.name == "get-forecast"
+    assert weak.is_weak
+    assert 0 < weak.score < WEAK_BELOW
+
+
+def test_the_last_place_goes_to_another_server_that_matches() -> None:
+    many = ServerEntry("many", "", [ToolEntry("many", f"zorp_{number}", "zorp zorp") for number in range(9)])
+    other = ServerEntry("other", "", [ToolEntry("other", "blick", "A zorp of another kind.")])
+    hits = ToolSearch([many, other]).find("zorp")
+    assert [hit.tool.server_name for hit in hits] == ["many"] * 4 + ["other"]
+    assert [hit.tool.server_name for hit in ToolSearch([many, other]).find("zorp", 3)] == ["many"] * 3
+    assert {hit.tool.server_name for hit in ToolSearch([many, other]).find("zorp", servers=["many"])} == {"many"}
 
 
 @given(st.text(max_size=80))
@@ -118,7 +132,7 @@ POOR = ServerEntry("poor", "lword", [ToolEntry("poor", "mword")])
 
 @pytest.mark.parametrize("word", ["aword", "bword", "cword", "dword", "eword", "fword", "gword", "hword", "rich"])
 def test_a_tool_is_found_by_each_of_its_parts(word: str) -> None:
-    assert RICH in [hit.tool for hit in ToolSearch([POOR, SERVER_OF_RICH]).find(f"{word} please", abstain_below=0.0)]
+    assert RICH in [hit.tool for hit in ToolSearch([POOR, SERVER_OF_RICH]).find(f"{word} please")]
 
 
 def test_the_score_is_what_tool_and_server_have_of_what_is_possible() -> None:
@@ -149,12 +163,13 @@ def test_the_score_is_what_tool_and_server_have_of_what_is_possible() -> None:
     for asked in [[word] for word in "abcdefghijklm"] + [["a", "m"], ["b", "l", "x"], ["e", "k"], ["h", "l", "i"]]:
         asked_for = [f"{letter}word" for letter in asked]
         best = tools.best_possible(asked_for) + SERVER_SHARE * servers.best_possible(asked_for)
+        best /= tools.share_known(asked_for)
         of_servers = servers.scores(asked_for)
         expected = {
             number: (score + SERVER_SHARE * of_servers.get(min(number, 1), 0.0)) / best
             for number, score in tools.scores(asked_for).items()
         }
-        hits = search.find(" please ".join([*asked_for, ""]), limit=9, abstain_below=0.0)
+        hits = search.find(" please ".join([*asked_for, ""]), limit=9)
         assert {search.tools.index(hit.tool): hit.score for hit in hits} == pytest.approx(expected)
 
 
@@ -169,19 +184,27 @@ def test_vectors_find_what_words_do_not() -> None:
     assert search.find("umbrella", query_vector=[0.0, 1.0])[0].tool.reference == "weather.get-forecast"
 
 
-def test_meaning_and_words_are_blended() -> None:
+def test_meaning_and_words_add_up() -> None:
     query, vector = "text of a folder", [0.6, 0.8]
-    by_words = {hit.tool.reference: hit.score for hit in ToolSearch(SERVERS).find(query, 9, abstain_below=0.0)}
-    both = ToolSearch(SERVERS, VECTORS).find(query, 9, query_vector=vector, abstain_below=0.0)
-    likeness = dict(
-        zip([tool.reference for server in SERVERS for tool in server.tools], [0.6, 0.6, 0.6, 0.8, 0.0], strict=True)
-    )
-    assert len(both) == len(likeness)
+    by_words = {hit.tool.reference: hit.score for hit in ToolSearch(SERVERS).find(query, 9)}
+    both = ToolSearch(SERVERS, VECTORS).find(query, 9, query_vector=vector)
+    likeness = [0.6, 0.6, 0.6, 0.8, -0.6]
+    average, spread = fmean(likeness), pstdev(likeness)
+    references = [tool.reference for server in SERVERS for tool in server.tools]
+    ranks = {
+        reference: by_words.get(reference, 0.0) / max(by_words.values())
+        + MEANING_SHARE * max(0.0, (alike - average) / spread)
+        for reference, alike in zip(references, likeness, strict=True)
+    }
+    assert [hit.tool.reference for hit in both] == sorted((r for r in ranks if ranks[r]), key=lambda r: -ranks[r])
     for hit in both:
-        expected = (by_words.get(hit.tool.reference, 0.0) + EMBEDDING_SHARE * likeness[hit.tool.reference]) / (
-            1 + EMBEDDING_SHARE
-        )
-        assert hit.score == pytest.approx(expected)
+        alike = likeness[references.index(hit.tool.reference)]
+        assert hit.score == pytest.approx((by_words.get(hit.tool.reference, 0.0) + alike) / 2)
+        assert not hit.is_weak
+
+
+def test_what_neither_words_nor_meaning_match_is_not_found() -> None:
+    assert ToolSearch(SERVERS, VECTORS).find("umbrella", query_vector=[0.0, 0.0]) == []
 
 
 def test_without_vectors_on_both_sides_words_decide() -> None:
@@ -203,6 +226,8 @@ def test_what_an_embedder_is_given() -> None:
     is_what, takes = embedded_texts(ServerEntry("webSearch", "a" * 101, [tool]), tool)
     assert is_what == f"web search find pages {'d' * 500} {'a' * 100}"
     assert takes == "find pages " + f"page count How many. q z {'e' * 400}"[:400]
+    without = ToolEntry("webSearch", "findPages")
+    assert set(embedded_texts(ServerEntry("webSearch", "a", [without]), without)) == {"web search find pages a"}
 
 
 # Entries

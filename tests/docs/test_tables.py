@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jackfield
 from jackfield import Event, JackfieldError, SessionConfig
-from jackfield.catalog import ranking, search
+from jackfield.catalog import ranking, search, words
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -42,9 +42,11 @@ def test_the_weights_of_ranking_are_those_in_use() -> None:
     page = (DOCS / "explanation" / "ranking.md").read_text()
     weights = [float(weight) for weight in re.findall(r"^ +\| [\w' ]+ \| ([\d.]+) \|$", page, re.MULTILINE)]
     assert weights == sorted((field.weight for field in ranking.TOOL_FIELDS.values()), reverse=True)
-    assert (ranking.SERVER_SHARE, search.EMBEDDING_SHARE) == (0.5, 1.0)
+    assert f"counts {ranking.SERVER_SHARE:g} of the match with the tool" in page
     assert (
-        f"everyday synonym counts {ranking.SYNONYM_SHARE:g} of the word, "
-        f"a word with one wrong letter {ranking.TYPO_SHARE:g}."
-    ) in page
-    assert f"tools below {search.ABSTAIN_BELOW:g} are" in page
+        f"everyday synonym counts {ranking.SYNONYM_SHARE:g} of the word, a word of the same subject "
+        f"{ranking.RELATED_SHARE:g} ({ranking.RELATED_INSTEAD_SHARE:g} if no tool has the word), one with the same "
+        f"beginning {ranking.START_SHARE:g}, one with a wrong letter {ranking.TYPO_SHARE:g}."
+    ) in " ".join(page.split())
+    assert f"count {words.TALK_WORTH:g} or {words.GENERAL_WORTH:g}" in page
+    assert f"{search.WEAK_BELOW:g} (with an embedder {search.WEAK_BELOW_WITH_MEANING:g})" in page

@@ -51,6 +51,11 @@ def test_marks_of_its_server(known: dict[str, Any] | None, mark: str) -> None:
     assert tool_line(tool(), entry, is_open=False).endswith(f" {mark}")
 
 
+def test_a_weak_match_says_so_first() -> None:
+    line = tool_line(tool(readOnlyHint=True), None, is_open=True, is_weak=True)
+    assert line.endswith("Delete a file. [weak match] [open] [read-only]")
+
+
 def test_a_tool_without_a_description() -> None:
     assert tool_line(tool(""), None, is_open=True) == "files.delete(path: string) [open]"
 

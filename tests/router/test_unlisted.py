@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, Pushy
 
@@ -91,6 +92,23 @@ async def test_a_search_without_an_answer_asks_again_but_not_each_time(
         assert "flaky.work(" in await router.find_tools(["nothing at all", "flaky work"])
         assert "not listed yet" not in await router.find_tools(["nothing at all"])
         assert (await router.call_tool("flaky.work")).text == "done"
+
+
+async def test_a_weak_match_does_not_wait_for_servers_that_are_asked_again(
+    flaky: StdioConfig, manager: Callable[..., MCPClientSessionManager], pushy: Pushy
+) -> None:
+    vague = "zorp blick quux grib vum work"
+    async with manager(pushy()) as opened:
+        router = opened.router()
+        await opened.refresh_catalog()
+        install(flaky)
+        ask_again_at[opened].clear()
+        text = await router.find_tools([vague])
+        assert "pushy.work(" in text
+        assert "[weak match]" in text
+        assert "not listed yet: flaky (failed" in text, "an answer at once"
+        while "flaky.work(" not in await router.find_tools([vague]):  # bounded by the test's own limit
+            await anyio.sleep(0.01)
 
 
 @pytest.mark.parametrize("way", ["call", "bare name", "server", "describe"])

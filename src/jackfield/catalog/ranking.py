@@ -6,88 +6,13 @@ Source: Robertson, Zaragoza, "The Probabilistic Relevance Framework: BM25 and Be
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
-from importlib.resources import files
-from typing import Any, cast
+from functools import cached_property
+from itertools import pairwise
 
-from ..extras import load
 from ..plain import as_table
-
-_WORD = re.compile(r"[^\W_]+")
-_CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\WA-Za-z\d_]+")
-_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_URL = re.compile(r"https?://\S+")
-# A path, or a file's name: what it is called says little of which tool is wanted, that it is a file says much.
-_PATH = re.compile(r"(?<!\w)(?:[A-Za-z]:[\\/]|~?/|\.{1,2}/)[\w./\\~-]+|\b[\w-]+\.[a-z]{2,4}\d?\b")
-
-_STOP_WORDS = frozenset(
-    """
-    a an and any are as at be been being but by can could did do does for from had has have how i if in into is it
-    its let may me my of on or our please shall should so some such than that the their them then there these they
-    this those to us using via was we were what when where which who will with would you your
-    """.split()  # noqa: SIM905 - a list of them would be a page long
-)
-
-
-@cache
-def _stemmer() -> Any:
-    # Imported when the first text is split.
-    return load("Stemmer", "Stemmer")("english")
-
-
-@lru_cache(maxsize=65536)
-def _stemmed(word: str) -> str:
-    return cast("str", _stemmer().stemWord(word))
-
-
-@lru_cache(maxsize=4096)
-def words(text: str) -> tuple[str, ...]:
-    """The text's words as they are compared: split at case and separators, folded, stemmed; no stop words.
-
-    Scripts without spaces give pairs of neighbouring characters.
-    """
-    return tuple(_split(text))
-
-
-def _split(text: str) -> Iterator[str]:
-    for chunk in _WORD.findall(unicodedata.normalize("NFKC", text)):
-        for part in _CAMEL.findall(chunk):
-            if _IDEOGRAPHS.fullmatch(part):
-                yield from [part] if len(part) == 1 else [part[i : i + 2] for i in range(len(part) - 1)]
-            elif (word := part.lower()) not in _STOP_WORDS:
-                yield _stemmed(word)
-
-
-def without_values(query: str) -> str:
-    """A query in which paths and addresses are replaced by their kind, since their names do not describe a tool."""
-
-    def kind(match: re.Match[str]) -> str:
-        name = re.split(r"[/\\]", match[0])[-1]
-        return f" file {name.rpartition('.')[2] if '.' in name else ''} "
-
-    return _PATH.sub(kind, _URL.sub(" url ", query))
-
-
-def asked_words(query: str) -> list[str]:
-    """The words of a query, each once."""
-    return list(dict.fromkeys(words(without_values(query))))
-
-
-@cache
-def synonyms() -> Mapping[str, frozenset[str]]:
-    """For each word the others of its groups in `synonyms.txt`."""
-    others: dict[str, set[str]] = {}
-    text = files("jackfield.catalog").joinpath("synonyms.txt").read_text(encoding="utf-8")
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            group = set(words(line))
-            for word in group:
-                others.setdefault(word, set()).update(group - {word})
-    return {word: frozenset(group) for word, group in others.items()}
+from .words import camel_parts, related, synonyms, words, worth
 
 
 @dataclass(frozen=True)
@@ -97,16 +22,18 @@ class Field:
     weight: float
     length_share: float
     """0: its length does not matter; 1: long ones count wholly less."""
+    has_phrases: bool = False
+    """Whether neighbouring words of it are kept, to be found as a phrase."""
 
 
-# How these were chosen, and what cross-validation says of them, stands in benchmarks/routing/README.md.
+# How these were chosen, and what each adds, is in benchmarks/routing/README.md.
 TOOL_FIELDS = {
-    "name": Field(2.0, 0.3),
+    "name": Field(2.0, 0.3, has_phrases=True),
     "server": Field(1.5, 0.3),
-    "about_server": Field(0.5, 0.7),
-    "description": Field(0.75, 0.7),
+    "about_server": Field(0.2, 0.7),
+    "description": Field(1.5, 0.7, has_phrases=True),
     "parameters": Field(0.5, 0.7),
-    "about_parameters": Field(0.3, 0.7),
+    "about_parameters": Field(0.3, 0.7, has_phrases=True),
 }
 SERVER_FIELDS = {
     "server": Field(2.0, 0.3),
@@ -115,11 +42,23 @@ SERVER_FIELDS = {
     "descriptions": Field(0.5, 0.7),
 }
 SATURATION = 1.2
-SERVER_SHARE = 0.5
+SERVER_SHARE = 0.6
 """How much it counts that the server as a whole fits."""
+PHRASE_SHARE = 0.5
+"""Weight of two neighbouring words of the query that a tool has next to each other, too."""
+NAME_SHARE = 0.2
+"""How much more a tool scores whose name the query has in full, if that is several words."""
 SYNONYM_SHARE = 0.4
+RELATED_SHARE = 0.25
+RELATED_INSTEAD_SHARE = 0.5
+"""That of a related word if no tool has the query's own."""
+START_SHARE = 0.4
+"""That of a word with the same beginning, such as another form that stemming does not know."""
 TYPO_SHARE = 0.6
 _TYPO_LENGTH = 5
+_START_LENGTH = 5
+_OTHER_END = 2
+_LENGTH_DIFFERENCE = 6
 
 
 class WordIndex:
@@ -133,6 +72,7 @@ class WordIndex:
     def __init__(self, documents: Sequence[Mapping[str, str]], fields: Mapping[str, Field]) -> None:
         self.size: int = len(documents)
         frequencies: dict[str, dict[int, float]] = {}
+        phrases: dict[tuple[str, str], set[int]] = {}
         for name, field in fields.items():
             split = [words(document.get(name, "")) for document in documents]
             filled = sum(bool(tokens) for tokens in split)
@@ -142,12 +82,19 @@ class WordIndex:
                 for token in tokens:
                     of_token = frequencies.setdefault(token, {})
                     of_token[number] = of_token.get(number, 0.0) + scale
+                if field.has_phrases:
+                    for phrase in pairwise(tokens):
+                        phrases.setdefault(phrase, set()).add(number)
+        self._phrases = phrases
         self._scores: dict[str, dict[int, float]] = {}
         for token, of_token in frequencies.items():
-            rarity = math.log(1 + (self.size - len(of_token) + 0.5) / (len(of_token) + 0.5))
+            rarity = self._rarity(len(of_token))
             self._scores[token] = {
                 number: rarity * frequency / (SATURATION + frequency) for number, frequency in of_token.items()
             }
+
+    def _rarity(self, count: int) -> float:
+        return math.log(1 + (self.size - count + 0.5) / (count + 0.5))
 
     @cached_property
     def _near(self) -> Mapping[str, Sequence[str]]:
@@ -159,13 +106,22 @@ class WordIndex:
                     near.setdefault(form, []).append(token)
         return near
 
+    @cached_property
+    def _starting(self) -> Mapping[str, Sequence[str]]:
+        """The words by their first letters."""
+        starting: dict[str, list[str]] = {}
+        for token in self._scores:
+            if len(token) >= _START_LENGTH - 1:
+                starting.setdefault(token[: _START_LENGTH - 1], []).append(token)
+        return starting
+
     def scores(self, asked: Sequence[str]) -> dict[int, float]:
         """The documents that have any of the words, or what stands for them, with their scores."""
         found: dict[int, float] = {}
         for word in asked:
-            own = self._scores.get(word, {})
+            own, weight = self._scores.get(word, {}), worth(word)
             for number, score in own.items():
-                found[number] = found.get(number, 0.0) + score
+                found[number] = found.get(number, 0.0) + weight * score
             instead: dict[int, float] = {}
             for other, share in self._stand_ins(word, asked):
                 for number, score in self._scores.get(other, {}).items():
@@ -173,24 +129,90 @@ class WordIndex:
                         instead[number] = share * score
             for number, score in instead.items():
                 if (beyond := score - own.get(number, 0.0)) > 0:
-                    found[number] = found.get(number, 0.0) + beyond
+                    found[number] = found.get(number, 0.0) + weight * beyond
         return found
+
+    def phrase_scores(self, asked: Sequence[str]) -> dict[int, float]:
+        """The documents that have neighbouring words of a query next to each other, too.
+
+        Args:
+            asked: The query's words in order.
+        """
+        found: dict[int, float] = {}
+        for phrase in dict.fromkeys(pairwise(asked)):
+            if documents := self._phrases.get(phrase):
+                score = PHRASE_SHARE * self._rarity(len(documents))
+                for number in documents:
+                    found[number] = found.get(number, 0.0) + score
+        return found
+
+    def best_of(self, word: str) -> float:
+        """The most that a word scores in any document; if none has it, about what a rare one would."""
+        if word in self._scores:
+            return max(self._scores[word].values())
+        return math.log(1 + (self.size + 0.5) / 0.5)
 
     def best_possible(self, asked: Sequence[str]) -> float:
         """Approximate score of a document that has every word of the query."""
-        unknown = math.log(1 + (self.size + 0.5) / 0.5) / 2
-        return sum(max(self._scores[word].values()) if word in self._scores else unknown for word in asked)
+        return sum(worth(word) * self.best_of(word) for word in asked)
+
+    def share_known(self, asked: Sequence[str]) -> float:
+        """The share of a query's words that any document has."""
+        total = sum(map(worth, asked))
+        return sum(worth(word) for word in asked if word in self._scores) / total if total else 1.0
 
     def _stand_ins(self, word: str, asked: Sequence[str]) -> Iterator[tuple[str, float]]:
-        for other in synonyms().get(word, ()):
-            if other not in asked:
-                yield other, SYNONYM_SHARE
-        if word not in self._scores and len(word) >= _TYPO_LENGTH:
-            for other in self._one_letter_away(word):
-                yield other, TYPO_SHARE
+        is_known = word in self._scores
+        for others, share in (
+            (synonyms().get(word, ()), SYNONYM_SHARE),
+            (related().get(word, ()), RELATED_SHARE if is_known else RELATED_INSTEAD_SHARE),
+            (self._alike_at_start(word), START_SHARE),
+            (() if is_known else self._one_letter_away(word), TYPO_SHARE),
+        ):
+            for other in others:
+                if other not in asked:
+                    yield other, share
+
+    def _alike_at_start(self, word: str) -> Iterator[str]:
+        for other in self._starting.get(word[: _START_LENGTH - 1], ()):
+            longest = max(_START_LENGTH, min(len(word), len(other)) - _OTHER_END)
+            is_alike = other.startswith(word[:longest]) or word.startswith(other[:longest])
+            if is_alike and other != word and abs(len(other) - len(word)) <= _LENGTH_DIFFERENCE:
+                yield other
 
     def _one_letter_away(self, word: str) -> set[str]:
+        if len(word) < _TYPO_LENGTH:
+            return set()
         return {token for form in _without_one(word) for token in self._near.get(form, ())}
+
+
+class NameIndex:
+    """Names of several words, to see which of them a query has.
+
+    Args:
+        names: Each as its words.
+        index: Says how rare they are.
+    """
+
+    def __init__(self, names: Sequence[Sequence[str]], index: WordIndex) -> None:
+        self._shares: dict[str, list[tuple[int, float]]] = {}
+        for number, name in enumerate(names):
+            weights = {word: index.best_of(word) for word in name}
+            total = sum(weights.values())
+            for word, weight in weights.items() if len(weights) > 1 else ():
+                self._shares.setdefault(word, []).append((number, weight / total))
+
+    def shares(self, asked: Sequence[str]) -> dict[int, float]:
+        """The share of each name that the query has, where it has two words of it or more."""
+        first: dict[int, float] = {}
+        found: dict[int, float] = {}
+        for word in asked:
+            for number, share in self._shares.get(word, ()):
+                if number in first:
+                    found[number] = found.get(number, first[number]) + share
+                else:
+                    first[number] = share
+        return found
 
 
 def _without_one(word: str) -> list[str]:
@@ -208,7 +230,7 @@ def parameters(schema: object) -> Iterator[tuple[str, str]]:
 
 def spelled_out(name: str) -> str:
     """A name as words: `getUserID` is `get user id`."""
-    return " ".join(part.lower() for part in _CAMEL.findall(name))
+    return " ".join(part.lower() for part in camel_parts(name))
 
 
 def joined(parts: Iterable[str | None]) -> str:

@@ -10,24 +10,36 @@ from typing import Any
 
 from ..errors import normal
 from .ranking import (
+    NAME_SHARE,
     SERVER_FIELDS,
     SERVER_SHARE,
     TOOL_FIELDS,
+    NameIndex,
     WordIndex,
-    asked_words,
     joined,
     parameters,
     spelled_out,
 )
+from .words import asked_words, without_values, words
 
 Embedder = Callable[[list[str]], Sequence[Sequence[float]]]
 """Vectors of texts, of length 1: their dot product says how alike they are."""
 
-ABSTAIN_BELOW = 0.1
-"""Fraction of the best possible score below which a tool is not returned."""
+WEAK_BELOW = 0.05
+WEAK_BELOW_WITH_MEANING = 0.15
+"""Scores below which a hit is marked as a weak match."""
 
-EMBEDDING_SHARE = 1.0
-"""Weight of semantic similarity relative to words."""
+CLOSE_SHARE = 0.3
+"""A tool of another server takes the last place if it scores at least this share of what would stand there."""
+
+_VARIED_FROM = 4
+_LEAST_KNOWN = 0.1
+
+MEANING_SHARE = 0.33
+"""What a standard deviation above the average likeness counts, relative to the best match by words."""
+
+_LEAST_LIKENESS = 0.1
+"""Below it a tool that has no word of the query does not match."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,10 @@ class Hit:
 
     tool: ToolEntry
     score: float
-    """Fraction of the best possible score for this query, 0 to about 1."""
+    """How well it matches, 0 to 1: the fraction of what its words could score; with an embedder, the average of that
+    and its likeness."""
+    is_weak: bool = False
+    """Whether it may well not be what is wanted."""
 
 
 class ToolSearch:
@@ -93,6 +108,7 @@ class ToolSearch:
         self._server_of = [number for number, server in enumerate(servers) for _ in server.tools]
         abouts = {server.name: server.about for server in servers}
         self._index = WordIndex([_tool_document(tool, abouts[tool.server_name]) for tool in self.tools], TOOL_FIELDS)
+        self._names = NameIndex([words(tool.name) for tool in self.tools], self._index)
         self._servers = WordIndex([_server_document(server) for server in servers], SERVER_FIELDS)
         self._vectors: Any = None
         if vectors is not None:
@@ -114,57 +130,88 @@ class ToolSearch:
         *,
         servers: Sequence[str] | None = None,
         query_vector: Sequence[float] | None = None,
-        abstain_below: float = ABSTAIN_BELOW,
     ) -> list[Hit]:
-        """The best tools for a query, best first; empty if nothing matches.
+        """The best tools for a query, best first; empty only if no word and no meaning matches at all.
 
         Args:
             query: A tool's name or reference in any spelling, or a task in words.
             limit: Maximum number of tools.
             servers: Search only these.
             query_vector: The query's vector, if the tools have vectors.
-            abstain_below: Minimum score of a match.
         """
         wanted = None if servers is None else set(servers)
-        scores = self._scores(query, query_vector)
+        by_words = self._word_scores(query)
+        likeness = self._likeness(query_vector)
+        ranks = by_words if likeness is None else self._with_meaning(by_words, likeness)
         # A name that is meant comes before whatever else fits.
-        scores |= dict.fromkeys(self._named(query), math.inf)
-        good = (
-            (score, -number)
-            for number, score in scores.items()
-            if score >= abstain_below and (wanted is None or self.tools[number].server_name in wanted)
-        )
-        return [Hit(self.tools[-number], min(score, 1.0)) for score, number in heapq.nlargest(limit, good)]
+        named = dict.fromkeys(self._named(query), math.inf)
+        ranked = [
+            (rank, -number)
+            for number, rank in (ranks | named if named else ranks).items()
+            if rank > 0 and (wanted is None or self.tools[number].server_name in wanted)
+        ]
+        best = [(-number, rank) for rank, number in heapq.nlargest(limit, ranked)]
+        if len(best) == limit >= _VARIED_FROM:
+            self._vary(best, ranked)
+        hits: list[Hit] = []
+        for number, _ in best:
+            score, least = by_words.get(number, 0.0), WEAK_BELOW
+            if likeness is not None:
+                score, least = (score + max(0.0, float(likeness[number]))) / 2, WEAK_BELOW_WITH_MEANING
+            score = 1.0 if number in named else min(score, 1.0)
+            hits.append(Hit(self.tools[number], score, is_weak=score < least))
+        return hits
+
+    def _vary(self, best: list[tuple[int, float]], ranked: Sequence[tuple[float, int]]) -> None:
+        """Give the last place to another server if all are of one, and one scores nearly as well."""
+        only = self._server_of[best[0][0]]
+        if any(self._server_of[number] != only for number, _ in best):
+            return
+        rank, number = max((one for one in ranked if self._server_of[-one[1]] != only), default=(0.0, 0))
+        if rank > CLOSE_SHARE * best[-1][1]:
+            best[-1] = -number, rank
 
     def _named(self, query: str) -> list[int]:
         return self._by_name.get(query) or self._by_normal.get(normal(query), [])
 
-    def _scores(self, query: str, query_vector: Sequence[float] | None) -> dict[int, float]:
+    def _likeness(self, query_vector: Sequence[float] | None) -> Any:
+        """How alike each tool and the query are, if both have vectors: an array."""
+        return None if query_vector is None or self._vectors is None else self._vectors @ query_vector
+
+    def _with_meaning(self, by_words: Mapping[int, float], likeness: Any) -> dict[int, float]:
+        """Words and meaning, each in units of its own for this query, so that they add up."""
+        spread = float(likeness.std()) or 1.0
+        deviations = ((likeness - likeness.mean()) * (MEANING_SHARE / spread)).clip(0.0)
+        deviations[likeness < _LEAST_LIKENESS] = 0.0
+        ranks: dict[int, float] = {number: deviations[number] for number in deviations.nonzero()[0].tolist()}
+        best = max(by_words.values(), default=1.0) or 1.0
+        for number, score in by_words.items():
+            ranks[number] = float(ranks.get(number, 0.0)) + score / best
+        return ranks
+
+    def _word_scores(self, query: str) -> dict[int, float]:
         asked = asked_words(query)
-        by_words = self._index.scores(asked)
         of_servers = self._servers.scores(asked)
+        shares = [SERVER_SHARE * of_servers.get(number, 0.0) for number in range(self._servers.size)]
+        server_of = self._server_of
+        scores = {number: score + shares[server_of[number]] for number, score in self._index.scores(asked).items()}
+        for number, score in self._index.phrase_scores(words(without_values(query))).items():
+            scores[number] = scores.get(number, 0.0) + score
+        for number, share in self._names.shares(asked).items():
+            if number in scores:
+                scores[number] *= 1.0 + NAME_SHARE * share
         best = (self._index.best_possible(asked) + SERVER_SHARE * self._servers.best_possible(asked)) or 1.0
-        scores = {
-            number: (score + SERVER_SHARE * of_servers.get(self._server_of[number], 0.0)) / best
-            for number, score in by_words.items()
-        }
-        if query_vector is None or self._vectors is None:
-            return scores
-        alike: list[float] = (self._vectors @ query_vector).tolist()
-        return {
-            number: (scores.get(number, 0.0) + EMBEDDING_SHARE * max(0.0, likeness)) / (1 + EMBEDDING_SHARE)
-            for number, likeness in enumerate(alike)
-        }
+        # What no tool has words for is asked for less likely than what all words are known of.
+        scale = max(self._index.share_known(asked), _LEAST_KNOWN) / best
+        return {number: score * scale for number, score in scores.items()}
 
 
 def embedded_texts(server: ServerEntry, tool: ToolEntry) -> tuple[str, str]:
-    """The texts of a tool for an embedder: its description and its parameters."""
+    """The texts of a tool for an embedder: what it does, and its parameters; twice the same if it takes none."""
     name = spelled_out(tool.name)
+    does = joined([spelled_out(server.name), name, tool.description[:500], server.about[:100]])
     takes = joined(part for pair in parameters(tool.input_schema) for part in (spelled_out(pair[0]), pair[1]))
-    return (
-        joined([spelled_out(server.name), name, tool.description[:500], server.about[:100]]),
-        joined([name, takes[:400]]),
-    )
+    return does, joined([name, takes[:400]]) if takes else does
 
 
 def _tool_document(tool: ToolEntry, about_server: str) -> dict[str, str]:

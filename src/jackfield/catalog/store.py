@@ -34,9 +34,9 @@ from .entry import (
     read_entry,
     tool_hash,
 )
-from .ranking import without_values
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorCache
+from .words import without_values
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

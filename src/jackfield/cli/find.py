@@ -49,7 +49,8 @@ def find(
     for hit in hits:
         entry = entries[hit.tool.server_name]
         facts = tool_facts(hit.tool, entry)
-        found.append({**facts, "marks": [*facts["marks"], *server_marks(entry)], "score": round(hit.score, 3)})
+        marks = [*(["weak match"] if hit.is_weak else []), *facts["marks"], *server_marks(entry)]
+        found.append({**facts, "marks": marks, "score": round(hit.score, 3)})
     if output.as_json:
         output.write_json(found)
     elif output.for_people:

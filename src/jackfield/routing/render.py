@@ -63,16 +63,25 @@ def _failure(entry: CatalogEntry, limit: int = _FAILURE_CHARS) -> str:
     return f"failed {minutes} min ago: {reason[:limit]}{cut}"
 
 
-def tool_line(tool: ToolEntry, entry: CatalogEntry | None, *, is_open: bool, detail: Detail = "signature") -> str:
+def tool_line(
+    tool: ToolEntry,
+    entry: CatalogEntry | None,
+    *,
+    is_open: bool,
+    is_weak: bool = False,
+    detail: Detail = "signature",
+) -> str:
     """A tool in one line, or with its whole schema.
 
     Args:
         tool: The tool.
         entry: What the catalog knows of its server.
         is_open: Whether its server is open.
+        is_weak: Whether it may well not be what was searched for.
         detail: Which of the two.
     """
-    marks = " ".join(f"[{mark}]" for mark in _marks(tool, entry, is_open=is_open))
+    all_marks = [*(["weak match"] if is_weak else []), *_marks(tool, entry, is_open=is_open)]
+    marks = " ".join(f"[{mark}]" for mark in all_marks)
     if detail == "schema":
         schema = json.dumps(tool.input_schema, ensure_ascii=False)
         return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")

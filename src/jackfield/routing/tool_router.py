@@ -180,7 +180,7 @@ class ToolRouter(Live):
         detail: Detail = "signature",
     ) -> str:
         """Search the tools of all servers. Starts none, except those that failed before they were ever listed: if
-        nothing is found, they are asked again, for at most 10 s.
+        nothing is found, they are asked again, for at most 10 s; if only weak matches are, in the background.
 
         Args:
             queries: One to six tasks, each in a few words, or names of tools.
@@ -200,12 +200,18 @@ class ToolRouter(Live):
         if only is not None:
             await self._unlisted.list(only, CallOptions())
         found = self.search(asked, only, most)
-        if only is None and not all(found.values()) and await self._unlisted.ask_failed(CallOptions()):
-            found = self.search(asked, only, most)
+        if only is None and not all(found.values()):
+            if await self._unlisted.ask_failed(CallOptions()):
+                found = self.search(asked, only, most)
+        elif only is None and any(hits[0].is_weak for hits in found.values()):
+            self._unlisted.ask_in_background()
         note = self._unlisted.note() if only is None else None
         if note and not self._tools():
             return note  # That nothing matches would be no news.
-        parts = [answer_to(query, [self._line(hit.tool, detail) for hit in hits]) for query, hits in found.items()]
+        parts = [
+            answer_to(query, [self._line(hit.tool, detail, is_weak=hit.is_weak) for hit in hits])
+            for query, hits in found.items()
+        ]
         return "\n\n".join([*parts, note] if note else parts)
 
     def search(self, queries: Sequence[str] | str, server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
@@ -349,10 +355,10 @@ class ToolRouter(Live):
             more = ", ..." if len(names) > 5 else ""
             raise error.told(hint=f"{error.hint} Not listed yet: {', '.join(names[:5])}{more}.") from None
 
-    def _line(self, tool: ToolEntry, detail: Detail) -> str:
+    def _line(self, tool: ToolEntry, detail: Detail, *, is_weak: bool = False) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])
         is_open = self._manager.find(tool.server_name, self.key) is not None
-        return tool_line(tool, entry, is_open=is_open, detail=detail)
+        return tool_line(tool, entry, is_open=is_open, is_weak=is_weak, detail=detail)
 
     async def _call(self, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
         given = dict(arguments)

@@ -12,6 +12,7 @@ import anyio
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerUnavailableError, SessionTimeoutError
+from ..loops import spawn
 from ..pool.lease import SessionUser
 from ..toolkit.tool import CallOptions, LeasedSource
 from .render import failing, unlisted
@@ -30,6 +31,9 @@ them little."""
 
 ask_again_at: WeakKeyDictionary[SessionManager, dict[str, float]] = WeakKeyDictionary()
 """When searches may ask a manager's servers again that were never listed: by name, in seconds of `time.monotonic()`."""
+
+_asking: WeakKeyDictionary[SessionManager, object] = WeakKeyDictionary()
+"""The tasks that ask a manager's servers again in the background."""
 
 
 class Unlisted:
@@ -107,8 +111,7 @@ class Unlisted:
         by `note`.
         """
         catalog, pending = self._manager.catalog, set[str]()
-        entries = [(name, catalog.entry(self._configs[name])) for name in self.names]
-        asked = [name for name, entry in entries if entry is not None and entry.failure and self._wait(name) <= 0]
+        asked = self._due()
         limit = anyio.CapacityLimiter(_AT_ONCE)
 
         async def ask(name: str) -> None:
@@ -133,6 +136,24 @@ class Unlisted:
             slow = SessionTimeoutError(f"It did not list its tools within {ASK_SECONDS:g} s.")
             catalog.record_failure(self._configs[name], slow)
         return any(catalog.is_listed(self._configs[name]) for name in asked)
+
+    def ask_in_background(self) -> None:
+        """Do so without waiting, so that a later search has what they list."""
+        if self._manager in _asking or not self._due():
+            return
+
+        async def ask() -> None:
+            await self.ask_failed(CallOptions())
+
+        def ended() -> None:
+            _asking.pop(self._manager, None)
+
+        _asking[self._manager] = spawn(ask, "jackfield lists failed servers", ended=ended, is_entering=lambda: False)
+
+    def _due(self) -> list[str]:
+        """Those that could not be opened and may be asked again."""
+        entries = [(name, self._manager.catalog.entry(self._configs[name])) for name in self.names]
+        return [name for name, entry in entries if entry is not None and entry.failure and self._wait(name) <= 0]
 
     def _wait(self, name: str) -> float:
         """Seconds until a search may ask a server again."""
