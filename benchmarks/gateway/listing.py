@@ -2,8 +2,8 @@
 
     python -m benchmarks.gateway.listing
 
-Up to ten of the servers are real ones, as far as `make third-party` has installed them; the others are small. A gateway
-runs over HTTP. Its catalog learns them once; then clients connect, and list tools, prompts and resources.
+Ten of the servers are real ones of npm and PyPI, as far as `make third-party` has installed them; the others are small.
+A gateway runs over HTTP. Its catalog learns them once; then clients connect, and list tools, prompts and resources.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from tests.serving.cluster.cluster import free_port, running, until_listens
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager, MCPConfig, Session
+
+from ..arena import HERE
 
 ROOT = Path(__file__).parents[2]
 THIRD_PARTY = ROOT / ".third_party"
@@ -36,8 +39,12 @@ def real_servers(folder: Path) -> dict[str, dict[str, Any]]:
     commands: dict[str, list[str]] = {
         "everything": [str(npm / "mcp-server-everything")],
         "filesystem": [str(npm / "mcp-server-filesystem"), str(folder)],
+        "memory": [str(npm / "mcp-server-memory")],
+        "thinking": [str(npm / "mcp-server-sequential-thinking")],
         "playwright": [str(npm / "playwright-mcp")],
         "time": [str(sdk2 / "mcp-server-time")],
+        "fetch": [str(sdk2 / "mcp-server-fetch")],
+        "calculator": [str(sdk1 / "mcp-server-calculator")],
         "git": [str(sdk2 / "mcp-server-git"), "--repository", str(folder / "repository")],
         "sqlite": [str(sdk1 / "mcp-server-sqlite"), "--db-path", str(folder / "data.db")],
     }
@@ -63,6 +70,17 @@ async def listed(session: Session) -> int:
     """All listings of a gateway; how many entries."""
     tools, prompts = await session.list_tools(), await session.list_prompts()
     return len(tools.tools) + len(prompts.prompts) + len((await session.list_resources()).resources)
+
+
+async def _warm(folder: Path) -> None:
+    """Use the client once without the gateway: what its first use costs is not the gateway's."""
+    port = free_port()
+    log = folder / "bare.log"
+    with running([sys.executable, str(HERE / "bare_server.py"), "10", str(port)], log, {}) as process:
+        await until_listens(port, process, log)
+        bare = HttpConfig(server_name="bare", url=f"http://127.0.0.1:{port}/mcp", protocol="handshake")
+        async with MCPClientSessionManager(catalog=Catalog(folder / "bare")).open_session(bare) as session:
+            await session.list_tools()
 
 
 async def measure(folder: Path, servers: dict[str, dict[str, Any]]) -> None:
@@ -94,6 +112,7 @@ async def measure(folder: Path, servers: dict[str, dict[str, Any]]) -> None:
     try:
         assert gateway.stdout is not None
         config = HttpConfig(server_name="gateway", url=gateway.stdout.readline().strip(), protocol="handshake")
+        await _warm(folder)
         seconds: list[float] = []
         count = 0
         for _ in range(ROUNDS + 1):
