@@ -89,12 +89,11 @@ def test_explain_as_data(scene: Command) -> None:
 
 BROKEN = [
     ("mcp.json", '{"mcpServers": {\n  "a": }}', "line 2, column 8"),
-    ("mcp.json", '{"mcpServers": {"a": 3}}', "server 'a' must be a table"),
     ("mcp.json", "[]", "expected a table of servers"),
     ("mcp.json", "{}", "no table of servers"),
     ("mcp.toml", '[mcp_servers.a]\ncommand = "x"\ncommand = "y"\n', "line 3"),
     ("mcp.json", b"\xff\xfe", "not UTF-8"),
-    ("mcp.json", '{"mcpServers": {"a": {}, "a": {}}}', "'a' stands twice"),
+    ("mcp.json", '{"mcpServers": {}, "mcpServers": {}}', "'mcpServers' stands twice"),
     ("missing.json", None, "no such file"),
 ]
 
@@ -108,6 +107,27 @@ def test_a_file_that_cannot_be_read(jackfield: Command, name: str, content: str 
     assert (done.exit_code, done.stdout) == (3, "")
     assert says in done.error["message"]
     assert name in done.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"mcpServers": {"b": {"command": "x"}, "a": 3}}', "must be a table"),
+        ('{"mcpServers": {"b": {"command": "x"}, "a": {}, "a": {}}}', "'a' stands twice"),
+        ('{"mcpServers": {"b": {"command": "x"}, "a": {"command": "x", "disabled": "maybe"}}}', "neither on nor off"),
+        ('{"mcpServers": {"b": {"command": "x"}, "a": {"command": "x", "env": {"T": "${NOT_SET}"}}}}', "is not set"),
+    ],
+)
+def test_what_is_wrong_with_one_entry_is_that_entrys(jackfield: Command, content: str, says: str) -> None:
+    (jackfield.project / "mcp.json").write_text(content)
+    done = jackfield("list", "--config", "mcp.json", "--json")
+    assert done.exit_code == 3
+    assert {one["name"]: one["is_valid"] for one in done.json} == {"b": True, "a": False}
+    check = jackfield("config", "check", "--config", "mcp.json", "--json")
+    assert check.exit_code == 3
+    assert {one["server"]: one["problem"] for one in check.json}["b"] is None
+    for rows, name in ((done.json, "name"), (check.json, "server")):
+        assert says in next(one["problem"] for one in rows if one[name] == "a")
 
 
 @pytest.mark.parametrize("command", ["find x", "show a", "config check", "config path", "doctor", "refresh", "tokens"])

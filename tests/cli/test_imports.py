@@ -51,8 +51,10 @@ def modules_of(run: Command, *arguments: str) -> set[str]:
     """What is imported at the end of a command."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
-        capture_output=True, text=True, env=run.environment, cwd=run.project, check=True,
+        capture_output=True, text=True, env=run.environment, cwd=run.project, check=False,
     )  # fmt: skip
+    # `list` fails where an entry is wrong, and the scene has one.
+    assert done.returncode in (0, 3 if arguments == ("list",) else 0), done.stderr
     return set(done.stderr.splitlines()[-1].split())
 
 

@@ -12,7 +12,6 @@ import pytest
 from jackfield.cli import exits
 from jackfield.cli.commands import COMMANDS, hoisted
 from jackfield.cli.root import command_of
-from jackfield.config.discover import sources
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 LINES = sorted(
@@ -43,14 +42,6 @@ def test_every_command_and_option_exists(line: str) -> None:
 def test_every_command_is_documented() -> None:
     for name in COMMANDS:
         assert re.search(rf"jackfield {name}\b", PAGE), name
-
-
-def test_the_order_of_the_files_is_the_one_that_is_searched() -> None:
-    rows: list[str] = re.findall(r"^\| \| `([^`]+)`", PAGE, re.MULTILINE)
-    found = sources(Path("/p"), {"HOME": "/home"})
-    searched = [str(source.path).replace("/home", "~").replace("/p/", "") for source in found]
-    documented = [path for path in dict.fromkeys(searched) if not path.endswith("Code/User/settings.json")]
-    assert rows == documented
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from jackfield import ConfigError, HttpConfig, SseConfig, StdioConfig
 from jackfield.config.mcp_config import read_server
+from jackfield.config.source import Source
 
 
 def read(entry: dict[str, Any], *, program: str = "", is_foreign: bool = True, **variables: str) -> Any:
-    return read_server("s", entry, "f", Path("/p"), variables, program=program, is_foreign=is_foreign)
+    owner = program or ("Cursor" if is_foreign else "")
+    return read_server("s", entry, Source(Path("f"), "", "given", Path("/p"), owner=owner), variables)
 
 
 def test_codex_names_variables_instead_of_writing_references() -> None:

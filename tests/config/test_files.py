@@ -361,7 +361,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     [
         ({"comand": "c"}, "comand", "Did you mean 'command'"),
         ({"command": "c", "enviroment": {}}, "", "did you mean 'environment'"),
-        ({"command": "c", "args": ["x", 3]}, "args.1", "string"),
+        ({"command": "c", "args": ["x", []]}, "args.1", "string"),
         ({"command": "c", "args": "x"}, "args", "list"),
         ({"command": "c", "env": {"A": []}}, "env.A", "must be text"),
         ({"command": "c", "session": {"timeout": -1}}, "session.timeout", "greater than 0"),
@@ -371,16 +371,19 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         ({"url": "ftp://h"}, "url", "must start with http"),
         ({"url": "http://[bad"}, "url", ""),
         ({"url": 3}, "url", ""),
-        ({"command": None}, "command", "string"),
+        ({"command": 3}, "command", "string"),
+        ({"command": None}, "", "neither a command"),
         ({}, "", "neither a command"),
     ],
 )
 def test_a_wrong_entry_is_named_with_file_server_and_key(write: Write, entry: Any, key: str, problem: str) -> None:
     path = write({"mcpServers": {"good": {"command": "c"}, "bad": entry}})
     with pytest.raises(ConfigError) as caught:
-        MCPConfig.load(path)
+        MCPConfig.load(path, strict=True)
     text = str(caught.value)
     assert text.startswith(f"{path}: server 'bad'")
+    config = MCPConfig.load(path)
+    assert (config.names, [str(one) for one in config.problems]) == (["good"], [text])
     assert caught.value.server_name == "bad"
     assert problem in text
     if key:

@@ -14,6 +14,7 @@ from tests.conftest import quick_python
 
 from jackfield import Catalog, StdioConfig
 from jackfield.config.mcp_config import read_server
+from jackfield.config.source import Source
 
 VARIABLES = {"TOKEN": "s3cret", "OTHER": "0ther", "DIR": "/data"}
 
@@ -24,8 +25,11 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
+PROJECT = Source(Path("f"), "", "given", Path("/project"))
+
+
 def named(entry: dict[str, Any], name: str = "s", **variables: str) -> str:
-    return read_server(name, entry, "f", Path("/project"), {**VARIABLES, **variables}).catalog_key
+    return read_server(name, entry, PROJECT, {**VARIABLES, **variables}).catalog_key
 
 
 STDIO: dict[str, Any] = {
@@ -107,9 +111,10 @@ CODE = """
 import json, sys
 from pathlib import Path
 from jackfield.config.mcp_config import read_server
+from jackfield.config.source import Source
 sys.stdin.read()
 entry, variables = map(json.loads, sys.argv[1:])
-print(read_server("s", entry, "f", Path("/project"), variables).catalog_key)
+print(read_server("s", entry, Source(Path("f"), "", "given", Path("/project")), variables).catalog_key)
 """
 
 

@@ -19,14 +19,16 @@ from jackfield.config.mcp_config import read_server
 from jackfield.config.outline import ServerOutline, outlined
 from jackfield.config.servers import outline_of_config
 from jackfield.config.settings import known_keys
+from jackfield.config.source import Source
 from jackfield.errors import ConfigError
 
 FOLDER = Path("/project")
+IN_FOLDER = Source(Path("f"), "", "given", FOLDER)
 VARIABLES = {"HOST": "example.org", "TOKEN": "s3cret", "DIR": "sub"}
 
 
 def outline(entry: dict[str, Any]) -> ServerOutline | None:
-    return outlined(prepare("s", entry, "f", FOLDER, VARIABLES))
+    return outlined(prepare("s", entry, IN_FOLDER, VARIABLES))
 
 
 def test_the_known_keys_are_those_of_the_models() -> None:
@@ -90,7 +92,7 @@ http = st.fixed_dictionaries(
 
 @given(stdio | http)
 def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> None:
-    config = read_server("s", entry, "f", FOLDER, VARIABLES)
+    config = read_server("s", entry, IN_FOLDER, VARIABLES)
     seen = outline(entry)
     assert seen is not None, "the models were needed"
     assert seen == outline_of_config(config)
@@ -102,12 +104,12 @@ def test_it_says_what_the_whole_configuration_says(entry: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     "entry",
     [
-        {"command": ["x"]},
+        {"command": [["x"]]},
         {"command": ""},
         {"command": "x", "args": "y"},
-        {"command": "x", "args": [1]},
+        {"command": "x", "args": [[1]]},
         {"command": "x", "env": ["A=1"]},
-        {"command": "x", "env": {"A": None}},
+        {"command": "x", "env": {"A": ["b"]}},
         {"command": "x", "volatile": "A"},
         {"command": "x", "cwd": 3},
         {"command": "x", "env": {}, "environment": {}},
@@ -141,10 +143,10 @@ def test_an_unset_variable_is_no_error_where_the_entry_is_only_looked_at(volatil
     entry = {"command": "x", "args": ["${JACKFIELD_NOT_SET}"], "env": {"T": "${JACKFIELD_NOT_SET}"}}
     entry["volatile"] = volatile
     with pytest.raises(ConfigError, match="JACKFIELD_NOT_SET is not set"):
-        prepare("s", entry, "f", FOLDER, os.environ)
-    seen = outlined(prepare("s", entry, "f", FOLDER, None))
+        prepare("s", entry, IN_FOLDER, os.environ)
+    seen = outlined(prepare("s", entry, IN_FOLDER, None))
     assert seen is not None
-    set_now = outline_of_config(read_server("s", entry, "f", FOLDER, {"JACKFIELD_NOT_SET": "v"}))
+    set_now = outline_of_config(read_server("s", entry, IN_FOLDER, {"JACKFIELD_NOT_SET": "v"}))
     assert seen.address == set_now.address
     assert (seen.catalog_key == set_now.catalog_key) is bool(volatile), "its value tells servers apart unless volatile"
 

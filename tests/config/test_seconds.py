@@ -20,6 +20,11 @@ from jackfield import (
     StdioConfig,
 )
 from jackfield.config.mcp_config import read_server
+from jackfield.config.source import Source
+
+
+def source_of(program: str) -> Source:
+    return Source(Path("f"), program, "user", Path("/p"))
 
 
 def entry_of(**keys: Any) -> ServerConfig:
@@ -126,12 +131,12 @@ def test_librechats_variables_are_told_by_their_size(
 )
 def test_the_timeout_of_programs_that_count_milliseconds(program: str, milliseconds: Any, seconds: float) -> None:
     for entry in ({"command": "x"}, {"url": "https://s.example/mcp"}):
-        server = read_server("s", {**entry, "timeout": milliseconds}, "f", Path("/p"), {}, program=program)
+        server = read_server("s", {**entry, "timeout": milliseconds}, source_of(program), {})
         assert server.session.call_timeout == seconds
 
 
 def test_seconds_in_claude_codes_file_are_those_of_another_program() -> None:
-    server = read_server("s", {"command": "x", "timeout": 60}, "f", Path("/p"), {}, program="Claude Code")
+    server = read_server("s", {"command": "x", "timeout": 60}, source_of("Claude Code"), {})
     assert server.session.call_timeout == 60
 
 

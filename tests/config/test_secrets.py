@@ -143,7 +143,7 @@ WRONG: list[dict[str, Any]] = [
     {"command": "c", "args": "SECRET"},
     {"command": "c", "env": {"T": "SECRET"}, "args": 3},
     {"command": "c", "env": {"T": "SECRET"}, "encoding": 3},
-    {"command": ["SECRET"]},
+    {"command": [["SECRET"]]},
     {"url": "SECRET"},
     {"url": "ftp://SECRET@h/"},
     {"url": "http://SECRET@"},

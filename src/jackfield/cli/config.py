@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigError
 from . import config_edit
 from .invocation import Invocation
-from .known import problem_text, server_facts, short_transport
+from .known import problem_text, server_facts, short_transport, wrong_entries
 from .output import current_folder, is_terminal, shown_path
 from .text import count
 from .trust import NotTrustedError
@@ -103,7 +103,14 @@ def check(context: typer.Context) -> int:
     invocation = Invocation.of(context)
     output, discovery = invocation.output, invocation.servers.discovery
     rows: list[dict[str, Any]] = [
-        {"file": str(file), "server": None, "is_shadowed": False, "problem": error.message, "hint": error.hint}
+        {
+            "file": str(file),
+            "server": None,
+            "is_shadowed": False,
+            "problem": error.message,
+            "notes": [],
+            "hint": error.hint,
+        }
         for file, error in discovery.problems.items()
     ]
     for found in [*discovery.servers.values(), *discovery.shadowed]:
@@ -114,6 +121,7 @@ def check(context: typer.Context) -> int:
                 "server": found.name,
                 "is_shadowed": found.shadowed_by is not None,
                 "problem": problem_text(error) if error else None,
+                "notes": found.notes,
                 "hint": error.hint if error else None,
             }
         )
@@ -131,12 +139,11 @@ def check(context: typer.Context) -> int:
                     output.note(f"  {row['hint']}")
         if not rows:
             output.note("There is nothing to check: no server is configured.")
-    says = f"{count(len(wrong), 'entry is', 'entries are')} wrong."
-    return output.failed(ConfigError(says, hint=wrong[0]["hint"]) if wrong else None)
+    return output.failed(ConfigError(wrong_entries(len(wrong)), hint=wrong[0]["hint"]) if wrong else None)
 
 
 def _well(row: dict[str, Any]) -> str:
-    return "ok, but shadowed" if row["is_shadowed"] else "ok"
+    return "; ".join(["ok, but shadowed" if row["is_shadowed"] else "ok", *row["notes"]])
 
 
 def _problem(found: FoundServer) -> ConfigError | None:
@@ -180,7 +187,8 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
         *says,
     ]
     if facts["transport"] == "stdio" and not any(label in ("cwd", "working_dir") for label, _ in says):
-        pairs.append(("folder", "where you call it from"))
+        folder = found.source.default_folder
+        pairs.append(("folder", "where you call it from" if folder is None else shown_path(folder)))
     pairs += [("shadows", f"{shown_path(one.source.path)} ({one.source.program})") for one in shadowed]
     if problem:
         pairs.append(("problem", problem_text(problem)))

@@ -43,7 +43,7 @@ def import_servers(
 ) -> None:
     """Copy servers of other programs' files into your own."""
     from ..config.discover import FoundServer
-    from ..config.keys import in_our_words
+    from ..config.foreign import in_our_words
 
     invocation = Invocation.of(context)
     output = invocation.output
@@ -75,7 +75,7 @@ def import_servers(
         if name in table and not force:
             output.note(f"{name}: there already; --force replaces it.")
             continue
-        entry = _absolute(in_our_words(one.entry, one.source.dialect), one.source.folder)
+        entry = _absolute(in_our_words(one.entry, one.source.row), one.source.folder)
         try:
             FoundServer(name, entry, one.source).config(None)
         except ConfigError as error:

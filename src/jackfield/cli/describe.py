@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..config.discover import FoundServer
-from ..config.keys import in_our_words
+from ..config.foreign import in_our_words
 from ..config.outline import redact_url
 from ..masking import MASK, SECRET_NAME, secrets_within, without_secrets
 from ..plain import as_list
@@ -18,7 +18,7 @@ from .text import printable
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:
     """The content of an entry, complete except for its secrets, as pairs of label and value."""
-    entry = in_our_words(found.entry, found.source.dialect)
+    entry = in_our_words(found.entry, found.source.row)
     for key, value in entry.items():
         match key:
             case "command":

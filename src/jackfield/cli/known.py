@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, UnknownToolError, did_you_mean, nearest
 from .output import shown_path
+from .text import count
 
 if TYPE_CHECKING:
     from ..catalog.entry import CatalogEntry
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     """Cached knowledge about a server.
 
-    `state` is that of the catalog (`cold`, `known`, `stale`, `broken`), or `untrusted`, or `invalid`.
+    `state` is that of the catalog (`cold`, `known`, `stale`, `broken`), or `untrusted`, or `invalid`. `is_valid` says
+    whether the server can be used as it is configured, with the variables that are set now.
     """
     found = servers.found(name)
     facts: dict[str, Any] = {
@@ -28,6 +31,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
         "tools": None,
         "state": "invalid",
         "problem": None,
+        "is_valid": False,
         "listed_at": None,
         "open_seconds": None,
         "file": str(found.source.path),
@@ -39,11 +43,17 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
         outline = servers.outline(name)
     except ConfigError as error:
         return {**facts, "problem": problem_text(error)}
+    try:
+        found.outline(os.environ)
+    except ConfigError as error:
+        facts["problem"] = problem_text(error)
+    else:
+        facts["is_valid"] = True
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}
     if entry is not None:
-        facts["problem"] = entry.failure
+        facts["problem"] = facts["problem"] or entry.failure
         if entry.fetched_at:
             facts |= {"tools": len(catalog.tools(outline)), "listed_at": entry.fetched_at}
         facts["open_seconds"] = entry.open_seconds
@@ -57,6 +67,11 @@ def problem_text(error: ConfigError) -> str:
     if error.problem is None:
         return error.message
     return f"key {error.key!r}: {error.problem}" if error.key else error.problem
+
+
+def wrong_entries(number: int) -> str:
+    """How many entries are wrong, as `list` and `config check` say it."""
+    return f"{count(number, 'entry is', 'entries are')} wrong."
 
 
 def short_transport(transport: str | None) -> str:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
 from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
-from .known import first_line, server_facts, short_transport, tool_facts, where
+from .known import first_line, server_facts, short_transport, tool_facts, where, wrong_entries
 from .output import NO_SERVER
 
 
@@ -45,29 +46,34 @@ def list_servers(
         if server and failure:
             return invocation.output.failed(failure)
     if server is None:
-        _list_servers(invocation, with_problems=not live)
+        wrong = _list_servers(invocation, with_problems=not live)
+        failure = failure or wrong
     else:
         _list_tools(invocation, server)
     return invocation.output.failed(failure)
 
 
-def _list_servers(invocation: Invocation, *, with_problems: bool) -> None:
+def _list_servers(invocation: Invocation, *, with_problems: bool) -> ConfigError | None:
+    """Write the servers; the error if the entry of one is wrong."""
     servers, output = invocation.servers, invocation.output
     facts = [server_facts(servers, name) for name in servers.names]
+    wrong = sum(not one["is_valid"] for one in facts)
+    error = ConfigError(wrong_entries(wrong), hint="To see all of them: jackfield config check") if wrong else None
     if output.as_json:
         output.write_json(facts)
-        return
+        return error
     if not facts:
         output.note(NO_SERVER)
-        return
+        return None
     output.write_table(["SERVER", "TRANSPORT", "TOOLS", "STATE", "FROM"], [_row(one) for one in facts], right=(2,))
     if not with_problems:
-        return
+        return error
     for one in facts:
         if one["problem"]:
             output.note(f"{one['name']}: {one['problem']}")
     if untrusted := [one["name"] for one in facts if one["state"] == "untrusted"]:
         output.note(f"Not accepted yet: {', '.join(untrusted)}. Look at what they start: jackfield config trust")
+    return error
 
 
 def _row(facts: dict[str, Any]) -> list[str]:

@@ -1,12 +1,12 @@
 """Finds the configuration files of this and other programs, and the servers in them.
 
-Pure: which files there may be, in which order, what each gives and what is shadowed; nothing is started and no
-entry is checked here. Of two servers with one name the first found is taken:
+Which files there may be, in which order, what each gives and what is shadowed; nothing is started and no entry is
+checked here. The places are those of the table of programs. Of two servers with one name the first found is taken:
 
 1. the project: from the current directory up to the repository's root, in each folder `jackfield.json`, `.mcp.json`,
-   then what VS Code, Cursor, Codex, Gemini and Zed keep there, then `mcp.json`;
+   then what VS Code, Cursor, Codex, Gemini, Zed and the others keep there, and last `mcp.json`;
 2. the user: Jackfield's own file, then Claude Code (servers for this project first), Cursor, VS Code, Windsurf, Codex,
-   Gemini, Zed, Claude Desktop.
+   Gemini, Zed, Claude Desktop and the others.
 """
 
 from __future__ import annotations
@@ -14,52 +14,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from ..plain import as_table
 from .entry import entry_error, misplaced_key, prepare
-from .files import OF_PROJECTS, TABLES, is_disabled, parse_file, program_of, server_entries, starting_folder
+from .files import parse_file
+from .foreign import notes
 from .keys import KEYS, transport_of_entry
 from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
+from .programs.known import PROGRAMS
+from .programs.table import Place
+from .reading import listed
+from .source import Scope, Source, project_of
+from .switches import UnclearError, is_off
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
 
-Scope = Literal["given", "project", "user"]
-"""The origin of a file decides who may have written it: a project's files may come from anyone."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A place where servers may be configured."""
-
-    path: Path
-    program: str
-    """Whose file it is, for people."""
-    scope: Scope
-    folder: Path
-    """Where relative paths in it start."""
-    under: tuple[str, ...] = ()
-    """The keys that lead to the part of the file that has the servers."""
-
-    @classmethod
-    def given(cls, file: Path, option: str) -> Source:
-        """A file that the user named, by that option of the command."""
-        return cls(file, option, "given", starting_folder(file))
-
-    @property
-    def dialect(self) -> str:
-        """The program whose meaning applies if a key has different meanings."""
-        return program_of(self.path) if self.scope == "given" else self.program
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the file belongs to another program, which may use its own keys in it."""
-        return self.scope != "given" and self.program != "Jackfield"
+__all__ = ["Discovery", "FoundServer", "Scope", "Source", "discover", "sources", "user_file"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +46,13 @@ class FoundServer:
     source: Source
     shadowed_by: Source | None = None
     """The source that is used for this server name, if not this one."""
+    problem: ConfigError | None = None
+    """What is wrong with the entry itself, whatever it says."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Keys of the entry that mean something to its program and have no effect here, each with what follows."""
+        return [f"{key}: {follows}" for key, follows in notes(self.entry, self.source.row)]
 
     def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
         """Its outline, without building the models if possible. Variables are as for `config()`.
@@ -99,19 +81,12 @@ class FoundServer:
         Raises:
             ConfigError: A variable is not set, a key is not known, or it has neither a command nor a url.
         """
-        source = self.source
-        prepared = prepare(
-            self.name,
-            self.entry,
-            str(source.path),
-            source.folder,
-            variables,
-            program=source.dialect,
-            is_foreign=source.is_foreign,
-        )
+        if self.problem is not None:
+            raise self.problem
+        prepared = prepare(self.name, self.entry, self.source, variables)
         transport = transport_of_entry(prepared)
         if transport in KEYS and (problem := misplaced_key(prepared, transport)) is not None:
-            raise entry_error(str(source.path), self.name, "", problem)
+            raise entry_error(str(self.source.path), self.name, "", problem)
         return prepared
 
     def config(self, variables: Mapping[str, str] | None) -> ServerConfig:
@@ -149,14 +124,37 @@ def sources(cwd: Path, environment: Mapping[str, str], platform: str = sys.platf
 
     Args:
         cwd: The current directory.
-        environment: `HOME`, `XDG_CONFIG_HOME` and `CODEX_HOME` are read.
+        environment: `HOME`, `XDG_CONFIG_HOME`, `CODEX_HOME` and the like are read.
         platform: As `sys.platform`.
     """
-    home = Path(environment.get("HOME") or os.path.expanduser("~"))
-    user = list(_of_user(cwd, home, environment, platform))
+    roots = folders_of(environment, platform)
+    user = list(_of_user(cwd, roots))
     own = {source.path for source in user}
     project = [source for folder in _folders(cwd) for source in _of_project(folder) if source.path not in own]
     return [*project, *user]
+
+
+def folders_of(environment: Mapping[str, str], platform: str = sys.platform) -> dict[str, Path]:
+    """The folders that a path in the table of programs can begin with."""
+    home = Path(environment.get("HOME") or os.path.expanduser("~"))
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    roaming = Path(environment.get("APPDATA") or home / "AppData" / "Roaming")
+    is_mac, is_windows = platform == "darwin", platform == "win32"
+    roots = {
+        "~": home,
+        "{config}": config,
+        "{dotconfig}": home / ".config" if is_mac else config,
+        "{support}": home / "Library" / "Application Support" if is_mac else roaming if is_windows else config,
+        "{data}": Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share"),
+        "{codex}": Path(environment.get("CODEX_HOME") or home / ".codex"),
+    }
+    return {**roots, "{appdata}": roaming} if is_windows else roots
+
+
+def place_of(path: str, roots: Mapping[str, Path], project: Path) -> Path:
+    """A path of the table of programs in the file system."""
+    first, _, rest = path.partition("/")
+    return roots[first] / rest if first in roots else project / path
 
 
 def user_file(environment: Mapping[str, str]) -> Path:
@@ -180,27 +178,34 @@ def discover(places: Sequence[Source]) -> Discovery:
                 if source.path in problems or (source.scope != "given" and not source.path.is_file()):
                     continue
                 parsed[source.path] = parse_file(source.path)
-            entries = list(_entries(parsed[source.path], source))
+            read, entries = listed(parsed[source.path], source)
         except ConfigError as error:
             problems[source.path] = error
             continue
         except OSError:  # a folder on the way to it may not be entered
             continue
         found.append(source)
-        for name, entry in entries:
-            is_off = is_disabled(entry)
-            if is_off and source.program != "Jackfield":
-                disabled.append(FoundServer(name, entry, source))
-            elif name in taken:
-                shadowed.append(FoundServer(name, entry, source, taken[name]))
+        for one in entries:
+            server = FoundServer(one.name, one.entry, read, problem=one.problem)
+            off = one.is_off or _is_off(one.entry)
+            if off and source.program != "Jackfield":
+                disabled.append(server)
+            elif one.name in taken:
+                shadowed.append(replace(server, shadowed_by=taken[one.name]))
             else:
-                taken[name] = source
-                server = FoundServer(name, entry, source)
-                if is_off:
+                taken[one.name] = source
+                if off:
                     disabled.append(server)
                 else:
-                    servers[name] = server
+                    servers[one.name] = server
     return Discovery(found, servers, shadowed, disabled, problems)
+
+
+def _is_off(entry: Mapping[str, Any]) -> bool:
+    try:
+        return is_off(entry)
+    except UnclearError:
+        return False  # listed, and an error when it is to be used
 
 
 def _folders(cwd: Path) -> list[Path]:
@@ -213,39 +218,44 @@ def _folders(cwd: Path) -> list[Path]:
 
 
 def _of_project(folder: Path) -> Iterator[Source]:
-    for name, program in OF_PROJECTS.items():
-        yield Source(folder / name, program, "project", folder)
+    for program in PROGRAMS:
+        for place in program.places:
+            if place.is_found and not place.is_of_user:
+                for path in _expanded(folder, place.path):
+                    yield Source(path, program.name or "any program", "project", folder, place.under)
 
 
-def _of_user(cwd: Path, home: Path, environment: Mapping[str, str], platform: str) -> Iterator[Source]:
-    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    support = home / "Library" / "Application Support" if platform == "darwin" else config
+_FIRST_OF_USER = ("Jackfield", "Claude Code", "Cursor")
 
-    def user(path: Path, program: str, *under: str, folder: Path | None = None) -> Source:
-        return Source(path, program, "user", folder or path.parent, under)
 
-    yield user(user_file(environment), "Jackfield")
+def _of_user(cwd: Path, roots: Mapping[str, Path]) -> Iterator[Source]:
+    workspace = project_of(cwd)
+    first = [program for program in PROGRAMS if program.name in _FIRST_OF_USER]
+    for program in (*first, *(program for program in PROGRAMS if program not in first)):
+        for place in program.places:
+            if not place.is_found or not place.is_of_user:
+                continue
+            start, _, rest = place.path.partition("/")
+            if start and start not in roots:
+                continue  # of another platform
+            for path in _expanded(roots[start], rest) if start else [Path(place.path)]:
+                yield from _parts_of(path, program.name, place, cwd, workspace)
+
+
+def _parts_of(path: Path, program: str, place: Place, cwd: Path, workspace: Path) -> Iterator[Source]:
+    if "{project}" not in place.under:
+        yield Source(path, program, "user", path.parent, place.under, workspace)
+        return
     for folder in (cwd, *cwd.parents):
-        yield user(home / ".claude.json", "Claude Code, for this project", "projects", str(folder), folder=folder)
-    yield user(home / ".claude.json", "Claude Code")
-    yield user(home / ".cursor" / "mcp.json", "Cursor")
-    yield user(support / "Code" / "User" / "mcp.json", "VS Code")
-    yield user(support / "Code" / "User" / "settings.json", "VS Code", "mcp")
-    yield user(home / ".codeium" / "windsurf" / "mcp_config.json", "Windsurf")
-    yield user(Path(environment.get("CODEX_HOME") or home / ".codex") / "config.toml", "Codex")
-    yield user(home / ".gemini" / "settings.json", "Gemini")
-    yield user((home / ".config" if platform == "darwin" else config) / "zed" / "settings.json", "Zed")
-    yield user(support / "Claude" / "claude_desktop_config.json", "Claude Desktop")
+        under = tuple(str(folder) if key == "{project}" else key for key in place.under)
+        yield Source(path, f"{program}, for this project", "user", folder, under)
 
 
-def _entries(data: Mapping[str, Any], source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The servers of a file; empty if it has no table of servers, unless the file was named explicitly."""
-    part: object = data
-    for key in source.under:
-        part = as_table(part).get(key)
-    tables = as_table(part)
-    if source.scope == "given" or any(table in tables for table in TABLES):
-        for name, entry in server_entries(tables, str(source.path)):
-            # An extension of Zed brings the command itself: there is nothing here to start.
-            if source.program != "Zed" or {"command", "url"} & set(entry):
-                yield name, entry
+def _expanded(folder: Path, pattern: str) -> list[Path]:
+    """The files that a pattern stands for; the path itself, whether or not it is there, if it is none."""
+    if "*" not in pattern:
+        return [folder / pattern]
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []

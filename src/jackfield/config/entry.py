@@ -1,4 +1,4 @@
-"""Makes an entry of a file ready for the models: our words, `${VAR}` replaced, paths absolute. Knows no models."""
+"""Makes an entry of a file ready for the models: our words, references replaced, paths absolute. Knows no models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import Any, TypeGuard, cast
 
 from ..errors import ConfigError, did_you_mean, nearest
 from ..masking import MASK
-from .keys import KEYS, SESSION_SETTINGS, in_our_words, transport_of_entry, unknown_key
+from ..plain import as_table
+from .foreign import in_our_words
+from .keys import KEYS, SESSION_SETTINGS, transport_of_entry, unknown_key
+from .notations import rewritten
+from .programs.known import is_comment
+from .source import Source
+from .switches import UnclearError, is_off
 from .templates import Expanded, ExpansionError, expand, template_of
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
@@ -25,70 +31,90 @@ def entry_error(source: str, name: str, key: str, problem: str, hint: str | None
     return ConfigError(message, server_name=name, key=key, problem=problem, hint=hint)
 
 
-def prepare(
-    name: str,
-    entry: Mapping[str, Any],
-    source: str,
-    folder: Path,
-    variables: Mapping[str, str] | None,
-    *,
-    program: str = "",
-    is_foreign: bool = False,
-) -> dict[str, Any]:
+def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapping[str, str] | None) -> dict[str, Any]:
     """The entry in the form that the models accept.
 
     Args:
         name: The server.
         entry: As written in the file.
-        source: The file's name in errors.
-        folder: Base of relative paths.
+        source: Where it stands.
         variables: Values for `${VAR}`; `None` is the environment, and keeps references that are not set.
-        program: The program that owns the file, if a key has different meanings.
-        is_foreign: Ignore unknown keys, which another program's file may have.
 
     Raises:
-        ConfigError: A variable is not set, or it has neither a command nor a url.
+        ConfigError: A variable is not set, a key is not known, or it has neither a command nor a url.
     """
-    folders = {
-        "workspaceFolder": str(folder),
-        "userHome": os.path.expanduser("~"),
-        "pathSeparator": os.sep,
-        "/": os.sep,
-    }
+    file = str(source.path)
+    try:
+        is_off(entry)
+    except UnclearError as error:
+        raise entry_error(file, name, error.key, f"{error}.", "Write true or false.") from None
+    values = os.environ if variables is None else variables
+    folder, folders, row = source.path.absolute().parent, source.known_folders, source.row
 
     def expanded(value: Any, key: str) -> Any:
         if isinstance(value, str):
             if MASK in value and variables is not None:
                 raise entry_error(
-                    source, name, key, "the secret was not stored.", "Write it as ${VAR} and set that variable."
+                    file, name, key, "the secret was not stored.", "Write it as ${VAR} and set that variable."
                 )
             try:
-                return expand(value, os.environ if variables is None else variables, folders)
+                return expand(rewritten(value, row, folder, values.__contains__), values, folders)
             except ExpansionError as error:
                 if variables is None:
                     return value
-                raise entry_error(source, name, key, f"{error}.", error.hint) from None
+                raise entry_error(file, name, key, f"{error}.", error.hint) from None
         if isinstance(value, Mapping):
             return {str(k): expanded(v, f"{key}.{k}") for k, v in cast("Mapping[Any, Any]", value).items()}
         if isinstance(value, list):
             return [expanded(item, f"{key}[{index}]") for index, item in enumerate(cast("list[Any]", value))]
         return value
 
-    ours = in_our_words(entry, program)
-    if "envFile" in ours:
-        raise entry_error(
-            source, name, "envFile", "files of variables are not read.", "Write its variables into env, as ${VAR}."
-        )
-    if is_foreign:
-        ours = {key: value for key, value in ours.items() if key in _ALL_KEYS or _is_slip(key)}
-    data = {key: _anchored(key, expanded(value, key), folder) for key, value in ours.items()}
+    ours = in_our_words(entry, row)
+    for key in ("envFile", "env_file"):
+        if key in ours:
+            raise entry_error(
+                file, name, key, "files of variables are not read.", "Write its variables into env, as ${VAR}."
+            )
+    ours = {key: value for key, value in ours.items() if _is_kept(key, source)}
+    transport = transport_of_entry(ours)
+    if transport in KEYS and row.name != "Jackfield":
+        ours = {key: value for key, value in ours.items() if key in KEYS[transport] or key not in _ALL_KEYS}
+        if transport == "stdio":
+            ours.pop(FROM_VARIABLES, None)
+    data = {key: _anchored(key, expanded(value, key), source.folder) for key, value in ours.items()}
+    if FROM_VARIABLES in data:
+        _set_headers(data, values)
     data["server_name"] = name
     transport = transport_of_entry(data)
     if transport is None:
         unknown = next((key for key in data if key not in _ALL_KEYS), "")
         hint = did_you_mean(unknown, _ALL_KEYS, "key") if nearest(unknown, _ALL_KEYS) else None
-        raise entry_error(source, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
+        raise entry_error(file, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
+    if transport == "stdio" and source.default_folder is not None and not {"cwd", "working_dir"} & set(data):
+        data["cwd"] = str(source.default_folder)
     return data
+
+
+FROM_VARIABLES = "env_http_headers"
+"""Codex's table of headers and the variables that they come from. It stays in an entry that is imported: one whose
+variable is not set is not sent, which no reference says."""
+
+
+def _set_headers(data: dict[str, Any], values: Mapping[str, str]) -> None:
+    names = as_table(data.pop(FROM_VARIABLES))
+    headers = {
+        name: Expanded(values[variable], f"${{{variable}}}")
+        for name, variable in names.items()
+        if isinstance(variable, str) and values.get(variable)
+    }
+    data["headers"] = {**headers, **as_table(data.get("headers"))}
+
+
+def _is_kept(key: str, source: Source) -> bool:
+    """Whether a key is ours or must be refused as a slip; others are another program's own, or comments."""
+    if key in _ALL_KEYS or key == FROM_VARIABLES:
+        return True
+    return not is_comment(key) and (not source.is_foreign or _is_slip(key))
 
 
 def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
@@ -104,7 +130,8 @@ def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
 
 
 def _is_slip(key: str) -> bool:
-    return bool(difflib.get_close_matches(key.lower(), _ALL_KEYS, n=1, cutoff=_TYPO))
+    known = [*_ALL_KEYS, "disabled", "enabled"]
+    return bool(difflib.get_close_matches(key.lower(), known, n=1, cutoff=_TYPO))
 
 
 _PLACES = ("working_dir", "cwd", "verify", "private_key_file", "client_assertion_file")

@@ -1,32 +1,14 @@
-"""Reads configuration files: JSON, TOML and YAML to plain data, the servers in it, a file's owner, and the base of its
-relative paths. Does not use the models."""
+"""Reads configuration files: JSON, TOML and YAML to plain data. Does not use the models."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ..errors import ConfigError, did_you_mean
-
-OF_PROJECTS = {
-    "jackfield.json": "Jackfield",
-    ".mcp.json": "Claude Code",
-    ".vscode/mcp.json": "VS Code",
-    ".cursor/mcp.json": "Cursor",
-    ".codex/config.toml": "Codex",
-    ".gemini/settings.json": "Gemini",
-    ".zed/settings.json": "Zed",
-    "mcp.json": "any program",
-}
-"""The files of a project, and whose they are. The last is what a file is called that no program has a name for; it
-must come after those of the same name in a program's folder."""
-
-TABLES = ("mcpServers", "servers", "mcp_servers", "context_servers")
-"""Claude, Cursor and most others; VS Code and AG2; Codex; Zed."""
+from ..errors import ConfigError
 
 
 def parse_file(file: Path) -> Mapping[str, Any]:
@@ -53,8 +35,6 @@ def parse_file(file: Path) -> Mapping[str, Any]:
             data = _parse_json(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{file}: line {error.lineno}, column {error.colno}: {error.msg}.") from None
-    except _DoubleKeyError as error:
-        raise ConfigError(f"{file}: {error}.", hint="Keep one of the two.") from None
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"{file}: expected a table of servers at the top.", hint='Write {"mcpServers": {"name": {...}}}.'
@@ -66,36 +46,76 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
 
 
-class _DoubleKeyError(ValueError):
-    """A table has the same key twice; parsers would silently drop one."""
+class _Table(dict[str, Any]):
+    """A table that tells which of its keys stands twice; parsers silently drop one."""
+
+    __slots__ = ("double",)
+    double: str
+
+    @classmethod
+    def marked(cls, table: Mapping[str, Any], double: str) -> _Table:
+        self = cls(table)
+        self.double = double
+        return self
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
-    if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _DoubleKeyError(f"the key {twice!r} stands twice in one table")
-    return table
+    if len(table) == len(pairs):
+        return table
+    keys = [key for key, _ in pairs]
+    return _Table.marked(table, next(key for key in keys if keys.count(key) > 1))
 
 
-_JSONC = re.compile(
-    r'"(?:[^"\\\n]|\\.)*"|(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<comma>,)(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])', re.DOTALL
-)
+def double_key(value: object, *, is_deep: bool = False) -> str | None:
+    """A key that stands twice in a table, or with `is_deep` in one of the tables in it."""
+    if isinstance(value, _Table):
+        return value.double
+    if not is_deep:
+        return None
+    inner: Iterable[object] = ()
+    if isinstance(value, dict):
+        inner = cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        inner = cast("list[object]", value)
+    return next((key for item in inner if (key := double_key(item, is_deep=True)) is not None), None)
+
+
+_PART = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|[,{}\[\]]|[^\s",/{}\[\]]+|.')
 
 
 def _parse_json(text: str) -> object:
     """Also with the comments and the commas before a closing bracket that editors take."""
     try:
-        return json.loads(text, object_pairs_hook=_each_key_once)
+        return json.loads(text, object_pairs_hook=_table)
     except json.JSONDecodeError:
+        return json.loads(_strict(text), object_pairs_hook=_table)
 
-        def blank(match: re.Match[str]) -> str:
-            is_extra_comma = match["comma"] and not text[: match.start()].rstrip().endswith(("{", "[", ","))
-            # Blanks instead of nothing: an error still names the right line and column.
-            return re.sub(r"[^\n]", " ", match[0]) if match["comment"] or is_extra_comma else match[0]
 
-        return json.loads(_JSONC.sub(blank, text), object_pairs_hook=_each_key_once)
+def _strict(text: str) -> str:
+    """The text with blanks in place of comments and extra commas, so that an error names the right line and column."""
+    blanks: list[tuple[int, int]] = []
+    before, comma = "", None
+    for match in _PART.finditer(text):
+        part = match[0]
+        if part.startswith(("//", "/*")):
+            blanks.append(match.span())
+            continue
+        if part == ",":
+            comma = None if before in ("", "{", "[", ",") else match.span()
+        elif part.strip():
+            if part in ("}", "]") and comma is not None:
+                blanks.append(comma)
+            comma = None
+        else:
+            continue
+        before = part
+    pieces: list[str] = []
+    position = 0
+    for start, end in sorted(blanks):
+        pieces += [text[position:start], re.sub(r"[^\n]", " ", text[start:end])]
+        position = end
+    return "".join([*pieces, text[position:]])
 
 
 def _parse_toml(text: str, file: Path) -> object:
@@ -121,10 +141,16 @@ def _parse_yaml(text: str, file: Path) -> object:
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [str(key.value) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-            _each_key_once([(key, None) for key in keys])
             self.flatten_mapping(node)
             construct = cast("Callable[..., Any]", self.construct_object)  # pyright: ignore[reportUnknownMemberType]
-            return {str(key.value): construct(value, deep=True) for key, value in node.value}
+            table = {str(key.value): construct(value, deep=True) for key, value in node.value}
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            return table if twice is None else _Table.marked(table, twice)
+
+    def construct(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        return loader.construct_mapping(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", construct)
 
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
@@ -136,71 +162,3 @@ def _parse_yaml(text: str, file: Path) -> object:
         before = text[: error.position]
         where = f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
         raise ConfigError(f"{file}: {where}: the character {chr(error.character)!r} is not allowed.") from None
-
-
-def server_entries(data: Mapping[str, Any], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The servers of a file, by name, whichever of the common shapes it has.
-
-    Raises:
-        ConfigError: It has none of the shapes.
-    """
-    tables = [name for name in TABLES if name in data]
-    if not tables:
-        nearby = did_you_mean(next(iter(data), ""), TABLES, "table") if data else ""
-        raise ConfigError(
-            f"{source}: no table of servers in it.",
-            hint=f'{nearby} Write {{"mcpServers": {{"name": {{"command": "..."}}}}}}.'.strip(),
-        )
-    for table in tables:
-        content = data[table]
-        if isinstance(content, Mapping):
-            pairs = [(str(name), entry) for name, entry in cast("Mapping[Any, Any]", content).items()]
-        elif isinstance(content, Sequence) and not isinstance(content, str):
-            pairs = [
-                (_listed_name(entry, index, source, table), entry)
-                for index, entry in enumerate(cast("Sequence[Any]", content))
-            ]
-        else:
-            raise ConfigError(f"{source}: {table} must be a table of servers by name.")
-        for name, entry in pairs:
-            if not isinstance(entry, Mapping):
-                message = f"{source}: server {name!r} must be a table."
-                raise ConfigError(message, server_name=name, problem="it must be a table.")
-            yield name, {str(key): value for key, value in cast("Mapping[Any, Any]", entry).items()}
-
-
-def is_disabled(entry: Mapping[str, Any]) -> bool:
-    """Whether its file turns a server off."""
-    return entry.get("disabled") is True or entry.get("enabled") is False
-
-
-def _listed_name(entry: Any, index: int, source: str, table: str) -> str:
-    name = cast("Mapping[str, Any]", entry).get("server_name") if isinstance(entry, Mapping) else None
-    if not isinstance(name, str):
-        raise ConfigError(f"{source}: entry {index + 1} of {table} has no server_name.")
-    return name
-
-
-def starting_folder(file: Path) -> Path:
-    """The base of relative paths in a file: its folder, or the project if the folder belongs to a program (`.vscode`).
-
-    In the home folder, it is the user's own file, not a project's.
-    """
-    project, _ = _kept_at(file)
-    return file.absolute().parent if project is None or str(project) == os.path.expanduser("~") else project
-
-
-def program_of(file: Path) -> str:
-    """Whose file it is, by the place at which a program keeps its own, or by its name; empty if that tells nothing."""
-    return _kept_at(file)[1] or ("LibreChat" if file.name in ("librechat.yaml", "librechat.yml") else "")
-
-
-def _kept_at(file: Path) -> tuple[Path | None, str]:
-    """The folder in which a program keeps such a file for a project, and the program."""
-    path = file.absolute()
-    for name, program in OF_PROJECTS.items():
-        parts = Path(name).parts
-        project = path.parents[min(len(parts), len(path.parents)) - 1]
-        if project / name == path:
-            return project, program
-    return None, ""

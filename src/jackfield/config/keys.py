@@ -1,4 +1,4 @@
-"""The keys of an entry: our own, those of other programs mapped to ours, and times with their units.
+"""The keys of an entry, and times with their units. Other programs' keys are in `foreign`.
 
 Knows no models.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ..errors import nearest
 from ..plain import as_table
@@ -51,57 +51,6 @@ WEEK = 7 * 24 * HOUR
 
 _IN_WORDS = {FIVE_MINUTES: "five minutes", HOUR: "an hour", SIX_HOURS: "six hours", WEEK: "a week"}
 
-IGNORED = frozenset(
-    {
-        "$schema",
-        "alwaysAllow",
-        "authProviderType",
-        "autoApprove",
-        "autoStart",
-        "chatMenu",
-        "customUserVars",
-        "description",
-        "dev",
-        "gallery",
-        "headersHelper",
-        "icon",
-        "iconPath",
-        "inputs",
-        "oauth",
-        "required",
-        "requiresOAuth",
-        "sandboxEnabled",
-        "serverInstructions",
-        "settings",
-        "source",
-        "startup",
-        "tools",
-        "trust",
-        "version",
-    }
-)
-"""Keys of other programs that have no meaning here."""
-
-_RENAMED = {
-    "type": "transport",
-    "serverUrl": "url",  # Windsurf
-    "enabled_tools": "include",  # Codex
-    "disabled_tools": "exclude",
-    "http_headers": "headers",
-    "includeTools": "include",  # Gemini
-    "excludeTools": "exclude",
-    "disabledTools": "exclude",  # Windsurf
-}
-
-_SECONDS = {
-    "startup_timeout_sec": "timeout",  # Codex
-    "tool_timeout_sec": "call_timeout",
-}
-_MILLISECONDS = {
-    "startup_timeout_ms": "timeout",  # Codex
-    "initTimeout": "timeout",  # LibreChat
-}
-
 _LIBRECHATS_SESSION = {"timeout": "idle_timeout", "retryAttempts": "retry_attempts", "retryDelay": "retry_delay"}
 _AG2S_OPTIONS = {"read_timeout_seconds": "call_timeout"}
 
@@ -116,11 +65,20 @@ def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
     return None
 
 
+_TRANSPORTS = {
+    **dict.fromkeys(("stdio", "local", "process"), "stdio"),
+    "sse": "sse",
+    **dict.fromkeys(("http", "streamable", "streamablehttp", "httpstream", "httpstreamable"), "streamable-http"),
+    "remote": None,  # opencode: the url tells
+}
+"""The field's words for the transports, without case and separators."""
+
+
 def one_spelling(transport: object) -> object:
-    """The transport by the name it has here."""
-    return (
-        "streamable-http" if transport in ("http", "streamable_http", "streamableHttp", "streamablehttp") else transport
-    )
+    """The transport by the name it has here; `None` if the word says only that there is one."""
+    if not isinstance(transport, str):
+        return transport
+    return _TRANSPORTS.get(transport.lower().replace("-", "").replace("_", "").strip(), transport)
 
 
 def transport_of_entry(entry: Mapping[Any, Any]) -> str | None:
@@ -155,57 +113,6 @@ def from_milliseconds(value: object) -> object:
         return float(value) / 1000
     except (ValueError, OverflowError):
         return value
-
-
-def in_our_words(entry: Mapping[str, Any], program: str = "") -> dict[str, Any]:
-    """The entry with Jackfield's names, without keys that only its own program uses.
-
-    Args:
-        entry: As written in the file.
-        program: The program that owns the file, if a key has different meanings.
-    """
-    ours = {key: value for key, value in entry.items() if key not in IGNORED | {"disabled", "enabled"}}
-    for theirs, name in _RENAMED.items():
-        if theirs in ours:
-            value = ours.pop(theirs)
-            ours.setdefault(name, value)  # what is said in our words wins
-    if "httpUrl" in ours:  # Gemini
-        ours["url"] = ours.pop("httpUrl")
-        ours.setdefault("transport", "http")
-    if isinstance(ours.get("command"), Mapping):  # Zed, of old
-        nested = as_table(ours["command"])
-        ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
-    if "timeout" in ours and (seconds := _call_timeout(entry, program)) is not None:
-        del ours["timeout"]
-        _set(ours, "session", {"call_timeout": seconds})
-    if "oauth" in entry and (theirs := _oauth(entry["oauth"])):
-        ours.setdefault("auth", theirs)
-    _forward_variables(ours)
-    for theirs, name in _SECONDS.items():
-        if isinstance(ours.get(theirs), int | float):
-            _set(ours, "session", {name: ours.pop(theirs)})
-    for theirs, name in _MILLISECONDS.items():
-        if isinstance(seconds := from_milliseconds(ours.get(theirs)), float):
-            del ours[theirs]
-            _set(ours, "session", {name: seconds})
-    return ours
-
-
-_IN_MILLISECONDS = {"sessionConfig", "initTimeout", "httpUrl"}
-"""Keys that only LibreChat and Gemini have."""
-
-
-def _call_timeout(entry: Mapping[str, Any], program: str) -> float | None:
-    """The timeout of a call, if `timeout` means that: some programs give it in milliseconds."""
-    seconds = from_milliseconds(entry["timeout"])
-    if not isinstance(seconds, float):
-        return None
-    if program in ("Gemini", "LibreChat") or _IN_MILLISECONDS & set(entry):
-        return seconds
-    if program.startswith("Claude Code"):
-        # It ignores what is below a second; programs that read its file as well count in seconds.
-        return seconds if seconds >= 1 else seconds * 1000
-    return None
 
 
 def session_in_our_words(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -262,32 +169,6 @@ def _session_options(options: Mapping[str, Any]) -> dict[str, Any]:
     seconds = ours.pop("read_timeout_seconds", None)
     if seconds is not None:
         ours.setdefault("call_timeout", seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
-    return ours
-
-
-def _forward_variables(ours: dict[str, Any]) -> None:
-    """Codex names the variables that a value comes from, instead of writing `${VAR}`."""
-    if isinstance(variable := ours.get("bearer_token_env_var"), str):
-        del ours["bearer_token_env_var"]
-        _set(ours, "headers", {"Authorization": f"Bearer ${{{variable}}}"})
-    if "env_http_headers" in ours and (headers := as_table(ours["env_http_headers"])):
-        del ours["env_http_headers"]
-        _set(ours, "headers", {name: f"${{{variable}}}" for name, variable in headers.items()})
-    if isinstance(names := ours.get("env_vars"), list):
-        del ours["env_vars"]
-        # What is not set here is not set there either.
-        _set(ours, "env", {str(name): f"${{{name}:-}}" for name in cast("list[Any]", names)})
-
-
-_OAUTH = {"clientId": "client_id", "clientSecret": "client_secret", "scopes": "scopes", "redirectUri": "redirect_uri"}
-
-
-def _oauth(theirs: object) -> dict[str, Any]:
-    """Claude Code and Gemini name the client that the user registered; that one is to sign in is found out here."""
-    table = as_table(theirs)
-    ours = {name: table[key] for key, name in _OAUTH.items() if key in table}
-    if isinstance(port := table.get("callbackPort"), int):
-        ours.setdefault("redirect_uri", f"http://localhost:{port}/callback")
     return ours
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
 from .entry import entry_error, misplaced_key, prepare
-from .files import is_disabled, parse_file, program_of, server_entries, starting_folder
+from .files import parse_file
 from .keys import session_key_as_written, transport_of_entry
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url, shown_arguments
+from .reading import listed
 from .servers import (
     WHAT_TO_GIVE,
     BaseServerConfig,
@@ -26,6 +27,8 @@ from .servers import (
     transport_of,
 )
 from .settings import SecretText, StrictModel
+from .source import Source
+from .switches import UnclearError, is_off
 from .templates import Expanded, template_of
 
 _MODELS: dict[str, type[StdioConfig | SseConfig | HttpConfig]] = {
@@ -52,24 +55,37 @@ class MCPConfig(StrictModel):
             seen.add(server.server_name)
         return self
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None) -> MCPConfig:
-        """Read a JSON, TOML or YAML file in one of the field's common shapes.
+    _problems: tuple[ConfigError, ...] = PrivateAttr(default=())
 
-        Supported are `mcpServers` (Claude, Cursor, ...), `servers` (VS Code, or a list with names)
-        and `mcp_servers` (Codex). `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced; relative
-        paths in `command`, `cwd` and `verify` are relative to the file's folder, or to the project's if that
-        folder belongs to a program, such as `.vscode`.
+    @property
+    def problems(self) -> Sequence[ConfigError]:
+        """What is wrong with the entries of the file that were left out; each names file, server and key."""
+        return self._problems
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None, strict: bool = False
+    ) -> MCPConfig:
+        """Read the file of any program that knows MCP servers: JSON, TOML or YAML.
+
+        The program is told by the file's place and name, else by its shape, and its rules apply: where the table of
+        servers is, which references are replaced, what a timeout counts. In all files, `${VAR}`, `${VAR:-default}` and
+        `${env:VAR}` are replaced; relative paths in `command`, `cwd` and `verify` are relative to the file's folder, or
+        to the project's if that folder belongs to a program, such as `.vscode`. A project's servers are started in the
+        project's folder.
+
+        An entry that is wrong is left out and stands in `problems`.
 
         Args:
             path: The file; its extension selects the format.
             variables: Values for `${VAR}`; the environment if omitted.
+            strict: Raise the first problem of an entry instead of leaving the entry out.
 
         Raises:
-            ConfigError: The file cannot be read, or an entry is wrong; names file, server and key.
+            ConfigError: The file cannot be read, or there are wrong entries only; names file, server and key.
         """
         file = Path(path)
-        return cls._of(parse_file(file), str(file), starting_folder(file), variables, program_of(file))
+        return cls._of(parse_file(file), Source.given(file, "load()"), variables, strict=strict)
 
     @classmethod
     def from_dict(
@@ -80,7 +96,7 @@ class MCPConfig(StrictModel):
         folder: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> MCPConfig:
-        """Make a config of a mapping in the shape of a file. See `load()`.
+        """Make a config of a mapping in the shape of a file. See `load()`; an entry that is wrong is an error here.
 
         Args:
             data: The mapping.
@@ -91,21 +107,29 @@ class MCPConfig(StrictModel):
         Raises:
             ConfigError: An entry is wrong; names source, server and key.
         """
-        return cls._of(data, source, folder or Path.cwd(), variables, "")
+        return cls._of(data, Source(Path(source), "", "given", folder or Path.cwd()), variables, strict=True)
 
     @classmethod
     def _of(
-        cls, data: Mapping[str, Any], source: str, folder: Path, variables: Mapping[str, str] | None, program: str
+        cls, data: Mapping[str, Any], source: Source, variables: Mapping[str, str] | None, *, strict: bool
     ) -> MCPConfig:
         values = os.environ if variables is None else variables
         servers: list[BaseServerConfig] = []
-        for name, entry in server_entries(data, source):
-            if not is_disabled(entry):
-                servers.append(read_server(name, entry, source, folder, values, program=program))
-        try:
-            return cls(servers=cast("list[Any]", servers))
-        except ValidationError as error:
-            raise ConfigError(f"{source}: {first_problem(error)}") from None
+        problems: list[ConfigError] = []
+        source, entries = listed(data, source)
+        for one in entries:
+            try:
+                if one.problem is not None:
+                    raise one.problem
+                if not one.is_off and not _is_off(one.entry):
+                    servers.append(read_server(one.name, one.entry, source, values))
+            except ConfigError as error:
+                problems.append(error)
+        if problems and (strict or not servers):
+            raise problems[0]
+        config = cls(servers=cast("list[Any]", servers))
+        config._problems = tuple(problems)
+        return config
 
     def __iter__(self) -> Iterator[ServerConfig]:  # type: ignore[override]
         return iter(self.servers)
@@ -177,32 +201,28 @@ def _stored(value: object) -> Any:
     return value
 
 
+def _is_off(entry: Mapping[str, Any]) -> bool:
+    try:
+        return is_off(entry)
+    except UnclearError:
+        return False  # an error when it is read
+
+
 def read_server(
-    name: str,
-    entry: Mapping[str, Any],
-    source: str,
-    folder: Path,
-    variables: Mapping[str, str] | None,
-    *,
-    program: str = "",
-    is_foreign: bool = False,
+    name: str, entry: Mapping[str, Any], source: Source, variables: Mapping[str, str] | None
 ) -> ServerConfig:
     """Create one server's configuration from its entry in a file.
 
     Args:
         name: The server.
         entry: As written in the file.
-        source: The file's name in errors.
-        folder: Base of relative paths.
+        source: Where it stands.
         variables: Values for `${VAR}`; `None` is the environment, and keeps references that are not set.
-        program: The program that owns the file, if a key has different meanings.
-        is_foreign: Ignore unknown keys, which another program's file may have.
 
     Raises:
         ConfigError: The entry is wrong; names source, server and key.
     """
-    data = prepare(name, entry, source, folder, variables, program=program, is_foreign=is_foreign)
-    return checked_server(name, data, source)
+    return checked_server(name, prepare(name, entry, source, variables), str(source.path))
 
 
 def checked_server(name: str, prepared: Mapping[str, Any], source: str) -> ServerConfig:

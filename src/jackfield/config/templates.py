@@ -1,4 +1,4 @@
-"""`${VAR}`, `${VAR:-default}` and `${env:VAR}` in configuration values.
+"""`${VAR}`, `${VAR:-default}`, `${env:VAR}` and `${file:/path}` in configuration values; defaults may have references.
 
 An expanded value is as secret as the variable it came from, so it keeps its template: `repr` and
 dumps show `${VAR}`, only the transport sees the value.
@@ -7,13 +7,13 @@ dumps show `${VAR}`, only the transport sees the value.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..masking import MASK
 
-_REFERENCE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<body>[^{}]*)\}")
-_VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>.*))?", re.DOTALL)
+_VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+_MAX_FILE_BYTES = 64 * 1024
 
 
 class Expanded(str):
@@ -80,33 +80,73 @@ def expand(text: str, variables: Mapping[str, str], folders: Mapping[str, str] |
         folders: Values of the editors' own names, such as `workspaceFolder`.
 
     Raises:
-        ExpansionError: A variable is not set and has no default, or the reference is not understood.
+        ExpansionError: A variable is not set and has no default, or a reference is not understood as a whole.
     """
-
-    def replace(match: re.Match[str]) -> str:
-        if match["literal"]:
-            return "${"
-        body = match["body"]
-        if folders and body in folders:
-            return folders[body]
-        variable = _VARIABLE.fullmatch(body)
-        if variable is None:
-            kind = "asks the user, which a library cannot" if body.startswith("input:") else "is not understood"
-            raise ExpansionError(f"{match[0]} {kind}", "Use ${VAR}, ${VAR:-default} or ${env:VAR}.")
-        value = variables.get(variable["name"])
-        # As in a shell, `:-` also replaces a variable that is set but empty.
-        if variable["rest"] is not None and not value:
-            return variable["default"]
-        if value is None:
-            name = variable["name"]
-            raise ExpansionError(
-                f"the environment variable {name} is not set",
-                f"Set it before you start, or give a default: ${{{name}:-default}}.",
-            )
-        return value
-
-    value = _REFERENCE.sub(replace, text)
+    if "${" not in text:
+        return text
+    value = "".join(_parts(text, variables, folders or {}))
     return Expanded(value, text) if value != text else text
+
+
+def _parts(text: str, variables: Mapping[str, str], folders: Mapping[str, str]) -> Iterator[str]:
+    position = 0
+    while (start := text.find("${", position)) >= 0:
+        if start > position and text[start - 1] == "$":
+            yield text[position : start - 1] + "${"
+            position = start + 2
+            continue
+        yield text[position:start]
+        end = _closing_brace(text, start + 2)
+        yield _replaced(text[start + 2 : end], variables, folders)
+        position = end + 1
+    yield text[position:]
+
+
+def _closing_brace(text: str, position: int) -> int:
+    depth = 1
+    for index in range(position, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if depth == 0:
+            return index
+    raise ExpansionError("a reference that begins with ${ is not closed", "Close it, or write $${ for a literal ${.")
+
+
+def _replaced(body: str, variables: Mapping[str, str], folders: Mapping[str, str]) -> str:
+    name, has_default, default = body.partition(":-")
+    if name in folders:
+        return folders[name]
+    if name.startswith(("file:/", "file:~")):
+        return _content(name.removeprefix("file:"))
+    variable = _VARIABLE.fullmatch(name)
+    if variable is None:
+        kind = "asks the user, which a library cannot" if name.startswith("input:") else "is not understood"
+        raise ExpansionError(f"${{{name}}} {kind}", "Use ${VAR}, ${VAR:-default} or ${env:VAR}.")
+    value = variables.get(variable["name"])
+    # As in a shell, `:-` also replaces a variable that is set but empty.
+    if has_default and not value:
+        return "".join(_parts(default, variables, folders))
+    if value is None:
+        raise ExpansionError(
+            f"the environment variable {variable['name']} is not set",
+            f"Set it before you start, or give a default: ${{{variable['name']}:-default}}.",
+        )
+    return value
+
+
+def _content(path: str) -> str:
+    """The text of a small file, without the line end that editors add."""
+    try:
+        place = Path(path).expanduser()
+        if place.exists() and not place.is_file():
+            raise ExpansionError(f"{path} is not a file", "Name a file.")
+        with place.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ExpansionError(f"the file {path} is longer than {_MAX_FILE_BYTES} bytes", "Name a smaller file.")
+        return data.decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ExpansionError(f"the file {path} cannot be read ({reason})", "Check its path.") from None
 
 
 def shown(value: str | Path) -> str:

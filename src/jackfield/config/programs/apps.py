@@ -1,0 +1,61 @@
+"""Rows of the table of programs: desktop and web applications, frameworks, and Jackfield itself."""
+
+from __future__ import annotations
+
+from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, Place, Program, Times, Writing
+
+JACKFIELD = Program(
+    "Jackfield",
+    places=(Place("jackfield.json"), Place("{config}/jackfield/jackfield.json")),
+    tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",)),
+    references=frozenset({"${file:PATH}"}),
+    child_environment="a few variables",
+    example="jackfield.json",
+    page="../configuration.md",
+)
+
+APPS: tuple[Program, ...] = (
+    Program(
+        "Claude Desktop",
+        places=(
+            Place("{support}/Claude/claude_desktop_config.json"),
+            Place("claude_desktop_config.json", is_found=False),
+        ),
+        times={"timeout": CALLS},
+        child_environment="a few of its variables",
+        user_writing=Writing("{support}/Claude/claude_desktop_config.json", ("mcpServers",), "standard", ""),
+        example="claude-desktop.json",
+        page="https://modelcontextprotocol.io/docs/develop/connect-local-servers",
+    ),
+    Program(
+        "LM Studio",
+        places=(Place("~/.lmstudio/mcp.json"), Place("~/.cache/lm-studio/mcp.json")),
+        times={"timeout": CALLS_IN_MILLISECONDS},
+        user_writing=Writing("~/.lmstudio/mcp.json", ("mcpServers",), "standard", ""),
+        example="lm-studio.json",
+        page="https://lmstudio.ai/docs/app/mcp",
+    ),
+    Program(
+        "LibreChat",
+        places=(Place("librechat.yaml", is_found=False), Place("librechat.yml", is_found=False)),
+        times={
+            "timeout": Times(("call_timeout",), ALWAYS),
+            "initTimeout": Times(("timeout",), ALWAYS),
+        },
+        own_keys=frozenset(
+            {"chatMenu", "customUserVars", "iconPath", "serverInstructions", "startup", "stderr", "title"}
+        ),
+        placeholder=r"\{\{\s*[A-Z][A-Z0-9_]*\s*\}\}",
+        example="librechat.yaml",
+        page="https://www.librechat.ai/docs/configuration/librechat_yaml/object_structure/mcp_servers",
+    ),
+)
+
+ANY = Program(
+    "",
+    places=(Place("mcp.json"),),
+    tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",), ("amp.mcpServers",)),
+    times={"timeout": CALLS},
+    example="any.json",
+)
+"""A file whose owner is not known, and what a file is called that no program has a name for."""

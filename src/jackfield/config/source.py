@@ -1,0 +1,116 @@
+"""`Source`: a place where servers may be configured, whose it is, and where relative paths in it start."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .programs.known import Owned, owner_of, program_named
+from .programs.table import Program
+
+Scope = Literal["given", "project", "user"]
+"""The origin of a file decides who may have written it: a project's files may come from anyone."""
+
+_DEPTH = 3
+_OF_NO_PROGRAM = frozenset({".config", ".local", ".cache", ".git"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place where servers may be configured."""
+
+    path: Path
+    program: str
+    """Whose file it is, for people."""
+    scope: Scope
+    folder: Path
+    """Where relative paths in it start."""
+    under: tuple[str, ...] = ()
+    """The keys that lead to the part of the file that has the servers."""
+    workspace: Path | None = None
+    """What an editor's `${workspaceFolder}` means; the folder if omitted."""
+    owner: str = ""
+    """The program by whose rules it is read, if `program` does not name it."""
+    is_of_project: bool = False
+    """Whether a file that was named belongs to a project; one of scope `project` always does."""
+
+    @classmethod
+    def given(cls, file: Path, option: str) -> Source:
+        """A file that the user named, by that option of the command; or that a program named."""
+        owned = owner_of(file)
+        project = _project_of_file(file, owned)
+        is_of_user = owned is not None and owned.place.is_of_user and project is None
+        return cls(
+            file,
+            option,
+            "given",
+            file.absolute().parent if project is None else project,
+            owned.place.under if owned and "{project}" not in owned.place.under else (),
+            project_of(Path.cwd()) if is_of_user else None,
+            owned.program.name if owned else "",
+            project is not None,
+        )
+
+    @property
+    def row(self) -> Program:
+        """The program's row in the table of programs."""
+        return program_named(self.owner or self.program)
+
+    @property
+    def dialect(self) -> str:
+        """The program by whose rules it is read; empty if that is not known."""
+        return self.row.name
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the file belongs to another program, which may use its own keys in it."""
+        return self.row.name not in ("", "Jackfield")
+
+    @property
+    def default_folder(self) -> Path | None:
+        """Where a server of it is started if its entry does not say: a project's in the project, wherever the command
+        was run; `None`: in the current folder."""
+        return self.folder if self.scope == "project" or self.is_of_project else None
+
+    @property
+    def known_folders(self) -> dict[str, str]:
+        """The folders that entries can name, such as `${workspaceFolder}`."""
+        workspace = str(self.workspace or self.folder)
+        return {
+            "workspaceFolder": workspace,
+            "workspaceRoot": workspace,
+            "workspacePath": workspace,
+            f"workspaceFolder:{os.path.basename(workspace)}": workspace,
+            "workspaceFolderBasename": os.path.basename(workspace),
+            "CLAUDE_PROJECT_DIR": workspace,
+            "CLAUDE_PLUGIN_ROOT": str(self.folder),
+            "extensionPath": str(self.path.absolute().parent),
+            "userHome": os.path.expanduser("~"),
+            "pathSeparator": os.sep,
+            "/": os.sep,
+        }
+
+
+def project_of(cwd: Path) -> Path:
+    """The root of the repository that a folder is in; itself outside of one."""
+    return next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), cwd)
+
+
+def _project_of_file(file: Path, owned: Owned | None) -> Path | None:
+    """The project that a file belongs to: by the place at which a program keeps its own, else by the rule that a folder
+    whose name starts with a dot is a program's; `None` if it is no project's file. What is in such a folder in the home
+    folder is the user's own."""
+    path = file.absolute()
+    home = Path(os.path.expanduser("~"))
+    is_owned = owned is not None and bool(owned.program.name or not path.parent.name.startswith("."))
+    if owned is not None and is_owned and not owned.place.is_of_user and owned.place.is_found:
+        return None if owned.root == home and owned.place.path.startswith(".") else owned.root
+    for number, folder in enumerate(path.parents[:_DEPTH]):
+        name = folder.name
+        if name.startswith(".") and len(name) > 1 and name not in _OF_NO_PROGRAM:
+            return None if folder.parent == home else path.parents[number + 1]
+        if (folder / ".git").exists():
+            return None
+    return None
