@@ -62,7 +62,7 @@ def test_a_tool_without_a_description() -> None:
 
 def test_a_long_description_is_cut_and_only_its_first_line_shown() -> None:
     line = tool_line(tool(f"{'word ' * 80}\nMore."), None, is_open=True)
-    assert line.endswith("wor... [open]")
+    assert line.endswith("word w... [open]")
     assert len(line) < 250
     assert "..." not in tool_line(tool("Delete.\nMore."), None, is_open=True)
 

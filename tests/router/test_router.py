@@ -85,6 +85,30 @@ async def test_finding_starts_nothing_and_calling_starts_one(known: tuple[MCPCli
     assert (await router.call_tool("everything.count")).data == 2, "state is kept between calls"
 
 
+async def test_a_whole_task_is_searched_step_by_step(known: tuple[MCPClientSessionManager, Rig]) -> None:
+    manager, _ = known
+    find = manager.router(mode="search").toolkit()["find_tools"]
+    task = "Say the zorp greeting blick text again. Then count up quux grib vum numbers."
+    answer = (await find.call({"queries": [task]})).text
+    assert [part.splitlines()[0] for part in answer.split("\n\n")] == [
+        '"Say the zorp greeting blick text again.":',
+        '"count up quux grib vum numbers.":',
+    ]
+    assert all(len(part.splitlines()) <= 4 for part in answer.split("\n\n"))
+
+
+async def test_an_overview_has_a_line_for_each_server(known: tuple[MCPClientSessionManager, Rig]) -> None:
+    manager, _ = known
+    router = manager.router(mode="search")
+    find = router.toolkit()["find_tools"]
+    lines = (await find.call({"overview": True})).text.splitlines()
+    assert [line.partition(" (")[0] for line in lines] == ["everything", "rig"]
+    assert " tools)" in lines[0]
+    assert (await find.call({"overview": True, "server": "rig"})).text == lines[1]
+    assert "find_tools needs queries" in (await find.call({})).text
+    assert manager.sessions() == []
+
+
 @pytest.mark.parametrize(
     ("reference", "found"),
     [
@@ -421,10 +445,13 @@ async def test_the_prompt_costs_little(folder: Path) -> None:
     toolkit = manager.router().toolkit()
     assert toolkit.names == ["find_tools", "call_tool"]
     static = json.dumps(toolkit.openai())
-    assert tokens_of(static) <= 600
+    assert tokens_of(static) <= 570
+    tools = [{key: tool[key] for key in ("name", "description", "parameters")} for tool in toolkit.openai()]
+    assert tokens_of(json.dumps(tools)) <= 550
     assert json.dumps(manager.router().toolkit().openai()) == static, "byte-stable, so that prompts are cached"
-    answers = [tokens_of(await manager.router().find_tools([query.text])) for query in queries if query.kind == "step"]
-    assert max(answers) <= 250
+    router = manager.router()
+    texts = [await router.find_tools([query.text]) for query in queries if query.kind == "step"]
+    assert max(tokens_of(of_step) for text in texts for of_step in text.split("\n\n")) <= 200
 
 
 def test_finding_imports_neither_the_sdk_nor_a_framework(tmp_path: Path) -> None:

@@ -19,10 +19,7 @@ def find_description(servers: Sequence[str]) -> str:
     shown = ", ".join(servers[:_LISTED_SERVERS]) + (
         f", ... ({len(servers)} in all)" if len(servers) > _LISTED_SERVERS else ""
     )
-    return (
-        "Search tools on all servers, before call_tool. Describe the task in a few words; several tasks at once are "
-        f"possible. Servers: {shown}."
-    )
+    return f"Search tools on all servers, before call_tool. Servers: {shown}."
 
 
 CALL_DESCRIPTION = (
@@ -38,13 +35,13 @@ FIND_SCHEMA: Mapping[str, Any] = {
             "items": {"type": "string"},
             "minItems": 1,
             "maxItems": MAX_QUERIES,
-            "description": "Tasks, each in a few words.",
+            "description": "Tasks, each in a few words, or one whole task.",
         },
         "server": {"type": "string", "description": "Search this server only."},
         "limit": {"type": "integer", "default": 5},
         "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
+        "overview": {"type": "boolean", "description": "What the servers are, instead."},
     },
-    "required": ["queries"],
 }
 
 CALL_SCHEMA: Mapping[str, Any] = {

@@ -17,20 +17,31 @@ if TYPE_CHECKING:
 
 Detail = Literal["signature", "schema"]
 
-_LINE_TOKENS = 42.0
-_SIGNATURE_TOKENS = 27.0
-"""Estimated; see `_weight`. Five hits with their query stay below 250 tokens."""
+_LINE_TOKENS = 33.0
+_SIGNATURE_TOKENS = 22.0
+_QUERY_TOKENS = 14.0
+"""Estimated; see `_weight`. Five hits with their query stay below 200 tokens."""
 
 _NAMED_SERVERS = 10
 _FAILURE_CHARS = 70
+_ABOUT_CHARS = 80
 _REASON_CHARS = 200
 
 
 def answer_to(query: str, lines: Sequence[str]) -> str:
     """The lines for a query, or that there are none."""
+    shown = query if _weight(query) <= _QUERY_TOKENS else _cut(query, _QUERY_TOKENS) + "..."
     if not lines:
-        return f'"{query}": no tool matches. Try other words.'
-    return "\n".join([f'"{query}":', *lines])
+        return f'"{shown}": no tool matches. Try other words.'
+    return "\n".join([f'"{shown}":', *lines])
+
+
+def server_line(name: str, entry: CatalogEntry | None, count: int) -> str:
+    """A server in one line: how many tools it has, and what it says that it is."""
+    about = one_line(entry.about if entry is not None else "", 10 * _REASON_CHARS)
+    about = about if len(about) <= _ABOUT_CHARS else f"{about[: _ABOUT_CHARS - 3].rstrip()}..."
+    tools = f"{count} tool" if count == 1 else f"{count} tools"
+    return f"{name} ({tools}): {about}" if about else f"{name} ({tools})"
 
 
 def unlisted(servers: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from ..catalog.search import Hit, ToolEntry, ToolSearch
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, SessionTimeoutError, UnknownToolError
+from ..errors import ConfigError, InvalidArgumentsError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source
 from ..pool.lease import SessionUser
 from ..session.arguments import ArgumentCheck
@@ -37,8 +37,9 @@ from .own_tools import (
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool, query_description
 from .references import References
-from .render import Detail, answer_to, tool_line
+from .render import Detail, answer_to, server_line, tool_line
 from .repair import converted, fitted, repaired_call
+from .steps import steps_of
 from .unlisted import Unlisted
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 Mode = Literal["auto", "tools", "search", "server"]
 DIRECT_TOOLS = 16
 """With this many tools or fewer, `auto` offers them directly."""
+
+_HITS_A_STEP = 3
 
 
 CallbacksFor = Callable[[BaseServerConfig], "SessionCallbacks | None"]
@@ -174,27 +177,39 @@ class ToolRouter(Live):
 
     async def find_tools(
         self,
-        queries: Sequence[str] | str,
+        queries: Sequence[str] | str = (),
         server: str | None = None,
         limit: int = 5,
         detail: Detail = "signature",
+        *,
+        overview: bool = False,
     ) -> str:
         """Search the tools of all servers. Starts none, except those that failed before they were ever listed: if
         nothing is found, they are asked again, for at most 10 s; if only weak matches are, in the background.
 
         Args:
-            queries: One to six tasks, each in a few words, or names of tools.
+            queries: One to six tasks, each in a few words, or names of tools. A single task of several steps is
+                searched step by step.
             server: Search only this server; if its tools are not known yet, it is started to list them.
             limit: Maximum number of tools per query.
             detail: `schema` returns complete schemas instead of one line each.
+            overview: Return a line for each server instead.
 
         Returns:
             Plain text, grouped by query.
 
         Raises:
             UnknownServerError: There is no such server.
+            InvalidArgumentsError: There are no queries.
         """
         asked = [queries] if isinstance(queries, str) else [str(query) for query in queries][:MAX_QUERIES]
+        if overview:
+            return self._overview([server] if server else [])
+        if not asked:
+            raise InvalidArgumentsError("find_tools: queries is missing.", sent=False, hint="Or give overview=true.")
+        if len(asked) == 1:
+            asked = steps_of(asked[0], MAX_QUERIES)
+            limit = min(limit, _HITS_A_STEP) if len(asked) > 1 else limit
         only = None if not server else self._references().server(server)
         most = max(1, min(int(limit), 50))
         if only is not None:
@@ -213,6 +228,16 @@ class ToolRouter(Live):
             for query, hits in found.items()
         ]
         return "\n\n".join([*parts, note] if note else parts)
+
+    def _overview(self, only: Sequence[str]) -> str:
+        names = [self._references().server(name) for name in only] or list(self._configs)
+        catalog = self._manager.catalog
+        lines = [
+            server_line(name, catalog.entry(config), len(catalog.tools(config, self._offers)))
+            for name in names
+            if catalog.is_listed(config := self._configs[name])
+        ]
+        return "\n".join([*lines, *filter(None, [self._unlisted.note()])]) or "There are no servers."
 
     def search(self, queries: Sequence[str] | str, server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
         """The tools for each query, best first; starts nothing."""
@@ -306,8 +331,10 @@ class ToolRouter(Live):
         """The tools as plain async functions, for frameworks that make tools of functions."""
         routed = own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call)
 
-        async def find_tools(queries: list[str], server: str = "", limit: int = 5) -> str:
-            return await self.find_tools(queries, server or None, limit)
+        async def find_tools(
+            queries: list[str] | None = None, server: str = "", limit: int = 5, overview: bool = False
+        ) -> str:
+            return await self.find_tools(queries or [], server or None, limit, overview=overview)
 
         async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
             return (await routed.call({"tool": tool, "arguments": arguments})).text
