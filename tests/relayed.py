@@ -28,6 +28,7 @@ class Client:
         self.capabilities: Mapping[str, Any] = CAPABILITIES
         self.protocol_version = "2026-07-28"
         self.log_level: str | None = None
+        self.shared_session = None
         self.asked: list[tuple[str, Any, object]] = []
         self.told: list[tuple[str, Any, object]] = []
         self._answer = answer

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import anyio
 import httpx2
 import psutil
 import pytest
+from redis.asyncio import Redis
 from tests.cli.conftest import Command
-from tests.conftest import eventually, needs, strays
+from tests.conftest import Listening, eventually, needs, strays
 from tests.gateway.conftest import behind, everything, unruly_entry
 from tests.gateway.several import GatewayInstance, Team, running_team
 from tests.gateway.test_http_sessions import RawClient
@@ -148,3 +149,47 @@ async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Co
             assert "was lost" in text
             assert await client.count() == 2
     assert not strays()
+
+
+@pytest.mark.usefixtures("real_python")
+async def test_a_session_with_a_server_over_http_is_used_by_every_instance(
+    jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]
+) -> None:
+    url = listening("chatty.py", "http", "--log", str(tmp_path / "log")).url
+    jackfield.configure_user(one={"type": "http", "url": url, "protocol": "handshake"})
+    async with running_store("redis") as store, running_team(jackfield, tmp_path / "team", store) as team:
+        first, second = team.instances
+        async with raw(first) as client, httpx2.AsyncClient(timeout=60) as http:
+            elsewhere = RawClient(http, second.url)
+            elsewhere.headers, elsewhere.asked = client.headers, 1000
+            # Both open it at the same time.
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(client.call, "recall")
+                    tasks.start_soon(elsewhere.call, "recall")
+            assert "ok" in (await client.call("remember", value="blue")).text
+            assert "blue" in (await elsewhere.call("recall")).text
+            assert "ok" in (await elsewhere.call("remember", value="green")).text
+            assert "green" in (await client.call("recall")).text
+            # What is stored of it nobody can read.
+            async with Redis.from_url(store) as redis:
+                [name] = [key async for key in redis.scan_iter("*:v")]
+                values = await redis.hvals(name)
+                assert len(values) == 1
+                assert not any(b"chatty" in value for value in values)
+            # An instance is killed, another one stops: the session goes on.
+            await first.kill()
+            assert "green" in (recalled := (await elsewhere.call("recall")).text)
+            assert "lost" not in recalled
+            await first.start()
+            assert "green" in (recalled := (await client.call("recall")).text)
+            assert "lost" not in recalled
+            second.signal(signal.SIGTERM)
+            await second.ended()
+            assert "green" in (await client.call("recall")).text
+            await second.start()
+            # Its client ends it, wherever.
+            assert (await http.delete(second.url, headers=client.headers)).status_code == 200
+            assert (await client.call("recall")).status_code == 404
+            async with Redis.from_url(store) as redis:
+                assert [key async for key in redis.scan_iter("*:v")] == []

@@ -18,6 +18,7 @@ from mcp.types.version import LATEST_MODERN_VERSION
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..transport.relayed import ReportProgress
+from ..transport.taken_up import SharedSession
 from .client import Client
 from .eras import is_modern
 from .messages import Answer
@@ -44,11 +45,13 @@ class BackChannel:
     Args:
         client: The client.
         config: The server.
+        shared_session: Their session, if other instances of the gateway use it, too.
     """
 
-    def __init__(self, client: Client, config: BaseServerConfig) -> None:
+    def __init__(self, client: Client, config: BaseServerConfig, shared_session: SharedSession | None = None) -> None:
         self._client = client
         self._server_name = config.server_name
+        self.shared_session: SharedSession | None = shared_session
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
@@ -96,6 +99,11 @@ class SharedChannel:
     def capabilities(self) -> Mapping[str, Any]:
         """None: each request names those of its client."""
         return {}
+
+    @property
+    def shared_session(self) -> None:
+        """None: the protocol has no sessions."""
+        return None
 
     @property
     def protocol_version(self) -> str:

@@ -68,6 +68,8 @@ class Client:
         """Finds tools of some servers for it, once it asked for some."""
         self.session_id: str | None = None
         """Of its session over HTTP."""
+        self.is_gone: bool = False
+        """Whether its session has ended."""
         self.has_session: bool = True
         """Whether it outlives its request, and with it its sessions with servers."""
         self.in_use = 0

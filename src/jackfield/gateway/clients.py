@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio.abc import TaskGroup
@@ -210,13 +211,17 @@ class Clients:
                     return
         if self._memory is not None:
             await self._memory.room(config.server_name, client.key, deadline)
-        callbacks = SessionCallbacks(relayed_client=BackChannel(client, config))
+        callbacks = self._callbacks(client, config)
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
         async with open_by(lease, deadline, config.server_name) as session:
             if self.others is not None and self.others.take_loss(client, config):
                 caller_of(session).note_loss()
             yield session
+
+    def _callbacks(self, client: Client, config: BaseServerConfig) -> SessionCallbacks:
+        shared = None if self.others is None else self.others.shared_session(client, config)
+        return SessionCallbacks(relayed_client=BackChannel(client, config, shared))
 
     async def require_here(self, call: RelayedCall) -> None:
         """Have this instance be the one whose session with the server a call uses.
@@ -250,7 +255,7 @@ class Clients:
                 mode="search",
                 key=client.key,
                 max_result_chars=_NO_LIMIT,
-                callbacks=lambda config: SessionCallbacks(relayed_client=BackChannel(client, config)),
+                callbacks=partial(self._callbacks, client),
                 offers=self._offers,
             ).used_by(client.user, client.key)
             client.router = configs, router
@@ -285,6 +290,7 @@ class Clients:
 
     def _close(self, client: Client) -> None:
         self._user_of.pop(client.key, None)
+        client.is_gone = True
         client.user.forget()
         client.subscriptions.close()
         self._on_ended(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..config.servers import BaseServerConfig
+from ..transport.taken_up import SharedSession
 from .client import Client
 from .messages import Answer, Context
 
@@ -37,6 +38,10 @@ class OtherInstances(Protocol):
 
     def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether the state of a client's session with a server was lost with another instance."""
+        ...
+
+    def shared_session(self, client: Client, config: BaseServerConfig) -> SharedSession | None:
+        """A client's session with a server, if every instance uses the same one."""
         ...
 
     def ended(self, session_id: str) -> None:

@@ -45,6 +45,7 @@ from .open_failures import SILENT_HINT, open_failure
 from .relayed import RelayedClient
 from .report import ConnectionReport
 from .stdio import stdio_transport
+from .taken_up import KnownSession
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
 
@@ -94,6 +95,7 @@ async def connect(
     mode = _MODES.get(config.protocol, config.protocol)
     bound = min(config.session.probe_timeout, config.session.timeout / 3)
     is_era_of_client = False
+    shared = None if relayed_client is None or not isinstance(config, HttpConfig) else relayed_client.shared_session
     if mode == "auto" and (isinstance(config, SseConfig) or known_version in HANDSHAKE_PROTOCOL_VERSIONS):
         # The SSE transport ended before the protocol of 2026-07-28.
         mode = "legacy"
@@ -101,6 +103,12 @@ async def connect(
         is_era_of_client = relayed_client.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
         mode = "legacy" if is_era_of_client else mode
     async with AsyncExitStack() as stack:
+        if shared is not None:
+            report.is_kept_at_server = lambda: shared.is_kept
+            report.taken_up = await shared.known()
+            # Of no effect once it is open.
+            stack.push_async_callback(shared.opened, None)
+            mode = mode if report.taken_up is None else "legacy"
         # One that is known to speak the newer protocol may take its time, and so may one that is asked for it only.
         probe = EraProbe(bound if mode == "auto" and known_version not in MODERN_PROTOCOL_VERSIONS else math.inf)
         try:
@@ -115,6 +123,8 @@ async def connect(
                 client = await _open(stack, config, report, client_options, second, EraProbe(bound), relayed_client)
             except Exception as error:
                 raise open_failure(config, report, error) from None
+        if shared is not None:
+            await shared.opened(_as_known(client, report))
         yield Connection(
             client,
             report,
@@ -144,6 +154,15 @@ async def _open(
         report.advice = SILENT_HINT if probe.is_given_up else ""
     probe.version = client.protocol_version
     return client
+
+
+def _as_known(client: Client, report: ConnectionReport) -> KnownSession:
+    """The session as another process can use it; one without an id if the server keeps none."""
+    initialized, session_id = client.session.initialize_result, report.http_session_id or ""
+    if initialized is None or not session_id.isascii():
+        return KnownSession("", {})
+    said = initialized.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return KnownSession(session_id, {**said, "capabilities": dict(report.capabilities)})
 
 
 def _other_mode(

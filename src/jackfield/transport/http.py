@@ -208,6 +208,8 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
             self._report.note_failure(failure)
             return response if failure is not None else await self._bounded(response, None, self._standing.post)
         await request.aread()  # One that follows a redirect carries its body as a stream only.
+        if (taken_up := self._report.taken_up) is not None and (answer := taken_up.answer(request)) is not None:
+            return self._taken_up(answer)
         message = MessageScanner.of(request.content)
         if "jsonrpc" not in message.members:
             # Something else that is sent in the same context, such as a request for a token.
@@ -310,9 +312,20 @@ class _ReportingTransport(httpx2.AsyncBaseTransport):
         finally:
             self._ending_streams -= 1
 
+    def _taken_up(self, answer: httpx2.Response) -> httpx2.Response:
+        """The handshake of a session that is open at the server already."""
+        if session_id := answer.headers.get(SESSION_HEADER):
+            self._report.http_session_id = session_id
+        else:
+            self._report.taken_up = None
+        return answer
+
     async def _delete(self, request: httpx2.Request) -> httpx2.Response:
         """End the session at the server. If it no longer exists, that is not worth a warning."""
-        if self._report.loss is None:
+        if self._report.is_kept_at_server():
+            # It is not this connection's to end.
+            self._report.is_ended_at_server = True
+        elif self._report.loss is None:
             _bound_reading(request, self._config.session.close_timeout)
             response, failure = await self._attempt(request)
             self._report.is_ended_at_server = failure is None or isinstance(failure, SessionExpiredError)

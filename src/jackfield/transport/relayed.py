@@ -19,6 +19,7 @@ from mcp.types import (
 )
 
 from ..plain import as_table
+from .taken_up import SharedSession
 
 ENVELOPE_KEYS = (CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY)
 """What the SDK puts into the `_meta` of each request for the client that it takes itself to be."""
@@ -57,6 +58,11 @@ class RelayedClient(Protocol):
     @property
     def log_level(self) -> str | None:
         """Of the log messages that a server of the older protocol is asked for when the session opens, if any."""
+        ...
+
+    @property
+    def shared_session(self) -> SharedSession | None:
+        """The session with a server over HTTP, if other processes use the same one for this client."""
         ...
 
     async def ask(

@@ -35,6 +35,7 @@ from ..logs import SessionLog
 from ..masking import mask
 from .relayed import RelayedRequest
 from .sdk import cancelled_id
+from .taken_up import KnownSession
 
 if TYPE_CHECKING:
     from .direct import DirectRequests
@@ -334,6 +335,10 @@ class ConnectionReport:
         self.capabilities: Mapping[str, Any] = {}
         """What the server declared at the handshake, as it came."""
         self.http_session_id: str | None = None
+        self.taken_up: KnownSession | None = None
+        """A session that is open at the server already, while the handshake is answered in the server's place."""
+        self.is_kept_at_server: Callable[[], bool] = lambda: False
+        """Whether others use the session, so that it is not ended with the connection."""
         self.is_ended_at_server: bool = False
         """Whether an HTTP server was told that the session is over."""
         self.failure: JackfieldError | None = None
@@ -357,8 +362,10 @@ class ConnectionReport:
     def begin_again(self) -> None:
         """Forget a connection that is replaced by another one."""
         give_up_opening, message_listener = self.give_up_opening, self.message_listener
+        is_kept_at_server = self.is_kept_at_server
         self.__init__(self.config, self.log, self.on_renewed, self.on_limit)
         self.give_up_opening, self.message_listener = give_up_opening, message_listener
+        self.is_kept_at_server = is_kept_at_server
 
     def add_noise(self, line: bytes) -> None:
         """Store a shortened line that is not a message."""

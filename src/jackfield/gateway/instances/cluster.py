@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from ...config.servers import BaseServerConfig, HttpConfig
 from ...errors import ServerUnavailableError
 from ...serving.host import SessionHost
+from ...transport.taken_up import SharedSession
 from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
 from ..messages import Answer, Context
@@ -26,6 +27,7 @@ from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTak
 from .keys import InstanceKeys
 from .ownership import Ownership
 from .peers import Peers
+from .stored_session import StoredSession
 from .taking import FORWARDED_SCOPE, Taking
 
 if TYPE_CHECKING:
@@ -129,6 +131,13 @@ class Cluster:
     def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether the state of a client's session with a server was lost with another instance."""
         return client.session_id is not None and self.ownership.take_loss(client.session_id, config.server_name)
+
+    def shared_session(self, client: Client, config: BaseServerConfig) -> SharedSession | None:
+        """A client's session with a server over HTTP, which every instance uses."""
+        if client.session_id is None or not isinstance(config, HttpConfig):
+            return None
+        here, place = self._host.instance, (client.session_id, config.server_name)
+        return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone)
 
     def ended(self, session_id: str) -> None:
         """A client's session has ended."""
