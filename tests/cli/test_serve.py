@@ -70,6 +70,19 @@ def test_bad_input(jackfield: Command, arguments: list[str], code: int, says: st
     assert not (jackfield.project / "started").exists()
 
 
+def test_a_server_of_users_is_served_only_where_they_are_known(jackfield: Command) -> None:
+    (jackfield.project / "token").write_text("s3cret-token")
+    entry = {"url": "http://127.0.0.1:1/mcp", "credentials": {"environment": "TOKEN_OF_{user}"}}
+    jackfield.configure_user(notes=unruly_entry(), tracker=entry)
+    for options in (["--stdio"], ["--http", "0", "--token-file", "token"]):
+        done = jackfield("serve", *options, "tracker", stdin="")
+        assert done.exit_code == 3
+        assert "Server 'tracker' takes credentials of users, and this gateway does not tell users apart" in done.stderr
+    done = jackfield("serve", "--stdio", stdin="")
+    assert done.exit_code == 0
+    assert done.stderr.startswith("Warning: Left out: server 'tracker' takes credentials of users")
+
+
 def test_a_port_that_is_taken(jackfield: Command) -> None:
     jackfield.configure_user(notes=unruly_entry())
     with socket.create_server(("127.0.0.1", 0)) as taken:

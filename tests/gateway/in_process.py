@@ -25,7 +25,8 @@ class Tokens:
 
     async def verify_token(self, token: str) -> AccessToken:
         scopes = self.scopes.get(token, ["servers:*"])
-        return AccessToken(token=token, client_id="client", scopes=scopes, subject=token)
+        subject = token.removeprefix("client-token-of-")
+        return AccessToken(token=token, client_id="client", scopes=scopes, subject=subject)
 
 
 @dataclass

@@ -121,7 +121,8 @@ def serve(
             f"{option} is for find_tools and call_tool.",
             hint="A bridge, and --all-tools, offer resources and prompts in any case; --exclude leaves some out.",
         )
-    configs = _kept_alive(served.configs, keep_alive or [], every=served.is_bridge)
+    offered = users.served(invocation.output, served.configs, servers or [])
+    configs = _kept_alive(offered, keep_alive or [], every=served.is_bridge)
     rules = {"include": include, "exclude": exclude, "allow": allow, "ask": ask, "no_ask": no_ask}
     setup = GatewaySetup(
         configs,

@@ -15,6 +15,9 @@ from . import exits
 if TYPE_CHECKING:
     from mcp.server.auth.provider import TokenVerifier
 
+    from ..config.servers import ServerConfig
+    from .output import Output
+
 TOKEN_VARIABLE = "JACKFIELD_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -74,11 +77,36 @@ class UserOptions:
         return SharedToken(token, [EVERY_SERVER, ADMIN]) if token else None
 
     @property
+    def tells_users_apart(self) -> bool:
+        """Whether each request says whose it is."""
+        return self.auth_issuer is not None or (self.token_file is not None and _lists_users(self.token_file))
+
+    def served(self, output: Output, configs: Sequence[ServerConfig], named: Sequence[str]) -> list[ServerConfig]:
+        """The servers that can be served; one that wants credentials of users is left out where nobody knows them.
+
+        Raises:
+            ConfigError: Such a server was named on the command line.
+        """
+        if self.tells_users_apart:
+            return list(configs)
+        hint = "Give --token-file with users, or --auth-issuer."
+        for config in configs:
+            if config.credentials is None:
+                continue
+            text = (
+                f"server {config.server_name!r} takes credentials of users, and this gateway does not tell users apart"
+            )
+            if config.server_name in named:
+                raise ConfigError(f"{text[0].upper()}{text[1:]}.", server_name=config.server_name, hint=hint)
+            output.warn(f"Left out: {text}. {hint}")
+        return [config for config in configs if config.credentials is None]
+
+    @property
     def guard(self) -> str:
         """Who is let in, for people."""
         if self.auth_issuer is not None:
             return f"the users of {self.auth_issuer}"
-        if self.token_file is not None and _lists_users(self.token_file):
+        if self.tells_users_apart:
             return f"the users in {self.token_file}"
         has_token = self.token_file is not None or os.environ.get(TOKEN_VARIABLE)
         return "with a token" if has_token else "to every program on this machine"

@@ -134,7 +134,7 @@ def _is_slip(key: str) -> bool:
     return bool(difflib.get_close_matches(key.lower(), known, n=1, cutoff=_TYPO))
 
 
-_PLACES = ("working_dir", "cwd", "verify", "private_key_file", "client_assertion_file")
+_PLACES = ("working_dir", "cwd", "verify", "private_key_file", "client_assertion_file", "file")
 
 
 def is_place(key: str, value: object) -> TypeGuard[str]:
@@ -144,7 +144,7 @@ def is_place(key: str, value: object) -> TypeGuard[str]:
 
 def _anchored(key: str, value: Any, folder: Path) -> Any:
     """Take a relative path from the file's folder, as its author meant it."""
-    if key == "auth" and isinstance(value, dict):
+    if key in ("auth", "credentials", "oauth") and isinstance(value, dict):
         return {name: _anchored(name, item, folder) for name, item in cast("dict[str, Any]", value).items()}
     if not is_place(key, value):
         return value

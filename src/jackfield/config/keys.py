@@ -14,7 +14,7 @@ from ..plain import as_table
 
 _COMMON = {
     *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
-    *("keep_alive", "keepAlive", "volatile"),
+    *("keep_alive", "keepAlive", "volatile", "credentials"),
 }
 _REMOTE = {*_COMMON, "url", "headers", "sse_read_timeout", "verify", "auth", "timeout"}
 KEYS = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from ..masking import NamedValue, argument_secrets, keep_secret, secrets_within
+from .credentials import CredentialsConfig
 from .identity import catalog_key, object_key
 from .keys import WEEK, implausible, one_spelling, session_in_our_words, transport_of_entry
 from .launch import Launch, withheld_variables
@@ -46,6 +47,9 @@ from .outline import (
 from .server_objects import described, kind_of
 from .settings import FilePath, KeepsExpanded, Secrets, SessionConfig, StrictModel, Text, UpToAnHour, UpToSixHours
 from .templates import Expanded, ExpandedPath
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncBaseTransport
 
 ProtocolChoice = Literal["auto", "handshake", "2026-07-28"]
 """`auto` takes the newest both sides speak; `handshake` the stateful protocol of 2025-11-25 and older."""
@@ -114,6 +118,17 @@ class BaseServerConfig(StrictModel):
     """Names of variables, headers and query parameters whose values do not say which server this is, such as a token
     that is renewed every hour. All others do: the catalog takes an entry with another value for another server."""
 
+    credentials: CredentialsConfig | None = None
+    """Where each user of `jackfield serve` has a credential of their own for this server."""
+
+    @field_validator("credentials")
+    @classmethod
+    def _credentials_fit(cls, value: CredentialsConfig | None) -> CredentialsConfig | None:
+        problem = None if value is None else value.problem_of(is_remote=issubclass(cls, RemoteConfig))
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _session_in_our_words(cls, data: object) -> object:
@@ -130,6 +145,14 @@ class BaseServerConfig(StrictModel):
     def sent_values(self) -> Iterable[NamedValue]:
         """Possible secrets that are sent to the server or passed to its process, with names. Never print them."""
         return ()
+
+    async def when_opened(self) -> BaseServerConfig:
+        """The configuration that a connection is opened with: itself, unless part of it is found only then.
+
+        Raises:
+            JackfieldError: It cannot be found.
+        """
+        return self
 
     @property
     def address(self) -> str:
@@ -267,6 +290,10 @@ class RemoteConfig(BaseServerConfig):
         client = self.auth.client_key if isinstance(self.auth, OAuthConfig) else ""
         parts = [identifying_url(self.url, self.volatile), *([client] if client else [])]
         return catalog_key(transport, self.protocol, self.address, parts, self.header_values(), self.volatile)
+
+    def authorize(self, connections: AsyncBaseTransport) -> AsyncBaseTransport | None:
+        """What puts credentials on requests that go by these connections, where `headers` and `auth` do not say it."""
+        return None
 
     def header_values(self) -> dict[str, str]:
         """The headers with their values. For the transport; never print it."""

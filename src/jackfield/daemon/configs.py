@@ -31,7 +31,7 @@ DAEMON_MARK = "JACKFIELD_KEPT_BY"
 
 SETTINGS = "MCP_SESSION_"
 _EXPANDED = "$expanded"
-_NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive", "volatile"}
+_NO_PART_OF_A_SESSION = {"transport", "include", "exclude", "keep_alive", "volatile", "credentials"}
 
 
 # On the caller's side: nothing here may import pydantic.
@@ -48,7 +48,9 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
     Raises:
         ConfigError: It has an `auth` object, which cannot be sent.
     """
-    fields = config if isinstance(config, Mapping) else _fields_set(config)
+    given = config if isinstance(config, Mapping) else _fields_set(config)
+    # Those of a gateway's users: here there is one user.
+    fields = {name: value for name, value in given.items() if name != "credentials"}
     auth = fields.get("auth")
     # Tokens of a sign-in are found by both; only an object of the caller's own stays with the caller.
     if auth is not None and not (isinstance(auth, str | bool | Mapping) or hasattr(auth, "model_fields_set")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from mcp import MCPError
 from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
-from ..config.servers import BaseServerConfig
+from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import SessionExpiredError
 from ..plain import as_table
 from ..pool.lease import open_by
@@ -31,6 +31,7 @@ from .eras import is_modern
 from .messages import Context
 from .reach import Reach, reach_of
 from .subscriptions import Hold
+from .user_configs import UserConfig
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -56,6 +57,7 @@ class Clients:
         configs: The servers.
         tasks: Closes sessions while others go on.
         offers: Says which tools of a server a client may find and call.
+        within: The servers within a reach, with the credentials of its user.
         on_ended: Called with each client that is gone.
         memory: Bounds the memory of child processes.
     """
@@ -66,6 +68,7 @@ class Clients:
         configs: Sequence[BaseServerConfig],
         tasks: TaskGroup,
         offers: Offers,
+        within: Callable[[Reach], Sequence[BaseServerConfig]],
         on_ended: Callable[[Client], None] = lambda client: None,
         memory: ChildMemory | None = None,
     ) -> None:
@@ -73,6 +76,9 @@ class Clients:
         self._configs = configs
         self._tasks = tasks
         self._offers = offers
+        self._within = within
+        self._started_with: dict[tuple[str, str], Mapping[str, str]] = {}
+        """The credentials that processes of users were started with, by server and key."""
         self._on_ended = on_ended
         self._memory = memory
         self._user_of: dict[str, str] = {}
@@ -134,8 +140,8 @@ class Clients:
             if not reach.includes(config.server_name):
                 del client.updated[uri]
                 client.subscriptions.remove(config, name, updated)
-        for config in self.open_to(client):
-            if not reach.includes(config.server_name):
+        for config in self._configs:
+            if not reach.includes(config.server_name) and self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
 
     def known(self, session_id: str) -> Client | None:
@@ -202,6 +208,8 @@ class Clients:
         Raises:
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
+        if isinstance(config, UserConfig):
+            await self._check_credential(client, config)
         if self._can_share(client, config):
             # Clients without sessions need none of their own where the server has none either.
             lease = self._manager.open_session(config, key=_shared_key(client), callbacks=_SHARED)
@@ -232,6 +240,25 @@ class Clients:
         """
         if self.others is not None:
             await self.others.require_here(call.context, call.client, call.target.config)
+
+    async def _check_credential(self, client: Client, config: UserConfig) -> None:
+        """See that there is a credential before anything is opened, and that a process has the present one.
+
+        A process that has an older one is ended once the client has no call there.
+
+        Raises:
+            AuthenticationError: There is none, or it cannot be found out.
+        """
+        credential, server_name = await config.account.credential(), config.account.server_name
+        if not isinstance(config, StdioConfig):
+            return
+        for key in (client.key, _shared_key(client)):
+            place = server_name, key
+            is_open = self._manager.find(server_name, key) is not None
+            if not is_open or server_name not in client.under_way:
+                if is_open and self._started_with.get(place, credential.values) != credential.values:
+                    await self._manager.close_session(server_name, key)
+                self._started_with[place] = credential.values
 
     def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether a request goes by a connection that serves others of the same principal, too: one to a server of
@@ -278,10 +305,13 @@ class Clients:
 
     def open_to(self, client: Client) -> list[BaseServerConfig]:
         """The servers that it has sessions with."""
-        return [config for config in self._configs if self._manager.find(config.server_name, client.key) is not None]
+        return [config for config in self._within(client.reach) if self._has_session(client, config)]
+
+    def _has_session(self, client: Client, config: BaseServerConfig) -> bool:
+        return self._manager.find(config.server_name, client.key) is not None
 
     def _has_sessions(self, client: Client) -> bool:
-        return client.in_use > 0 or bool(self.open_to(client))
+        return client.in_use > 0 or any(self._has_session(client, config) for config in self._configs)
 
     def _prune(self) -> None:
         for handle, client in list(self._kept.items()):
@@ -294,8 +324,10 @@ class Clients:
         client.user.forget()
         client.subscriptions.close()
         self._on_ended(client)
-        for config in self.open_to(client):
-            self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
+        for config in self._configs:
+            self._started_with.pop((config.server_name, client.key), None)
+            if self._has_session(client, config):
+                self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
 
 
 def is_sessionless(context: Context) -> bool:

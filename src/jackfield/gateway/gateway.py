@@ -36,6 +36,7 @@ from .audit import Audit
 from .child_memory import ChildMemory
 from .client import Client
 from .clients import Clients
+from .credentials import UserCredentials
 from .extensions import Extensions
 from .guard import Guard
 from .limits import ChildBounds, GatewayLimits
@@ -101,6 +102,8 @@ class Gateway:
         self._policy = policy or Policy()
         self._audit = audit
         self._limits = limits or GatewayLimits()
+        self.credentials: UserCredentials = UserCredentials()
+        """Those of its users for its servers."""
         self.activity: Activity = Activity()
         """What it does and did."""
         self._changes = InMemorySubscriptionBus()
@@ -124,9 +127,16 @@ class Gateway:
             memory = self._child_memory()
             if memory is not None:
                 tasks.start_soon(memory.run)
-            self._clients = clients = Clients(self.manager, self.configs, tasks, self._policy.offers, memory=memory)
+            self._clients = clients = Clients(
+                self.manager,
+                self.configs,
+                tasks,
+                self._policy.offers,
+                lambda reach: self.views.within(reach).configs,
+                memory=memory,
+            )
             self.manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
-            self._views = views = stack.enter_context(Views(self.configs, partial(self._view, tasks)))
+            self._views = views = stack.enter_context(Views(self.configs, self.credentials, partial(self._view, tasks)))
             passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity)
             self._relay = Relay(

@@ -11,11 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from ..config.servers import BaseServerConfig
+from .credentials import UserCredentials, user_of
 from .listing import Listings
 from .messages import Context
 from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .reach import Reach, reach_of
+from .user_configs import config_of
 
 MOST_VIEWS = 500
 MOST_REACHES = 5000
@@ -41,13 +43,20 @@ class Views:
 
     Args:
         configs: All servers.
+        credentials: Those of the users.
         make: Makes a view of some of them.
     """
 
-    def __init__(self, configs: Sequence[BaseServerConfig], make: Callable[[Sequence[BaseServerConfig]], View]) -> None:
+    def __init__(
+        self,
+        configs: Sequence[BaseServerConfig],
+        credentials: UserCredentials,
+        make: Callable[[Sequence[BaseServerConfig]], View],
+    ) -> None:
         self._configs = configs
+        self._credentials = credentials
         self._make = make
-        self._views: dict[tuple[str, ...], View] = {}
+        self._views: dict[tuple[tuple[str, str], ...], View] = {}
         self._by_reach: dict[Reach, View] = {}
         self.disabled: frozenset[str] = frozenset()
         """The servers that are in no view for now."""
@@ -79,13 +88,21 @@ class Views:
         known = self._by_reach.get(reach)
         if known is not None:
             return known
-        enabled = [config for config in self._configs if config.server_name not in self.disabled]
-        configs = [config for config in enabled if reach.includes(config.server_name)]
-        key = tuple(config.server_name for config in configs)
+        configs = self._configs_within(reach)
+        key = tuple((config.server_name, config.catalog_key) for config in configs)
         self._make_room()
         view = self._views.pop(key, None) or self._make(configs)
         self._views[key] = self._by_reach[reach] = view
         return view
+
+    def _configs_within(self, reach: Reach) -> list[BaseServerConfig]:
+        """The servers within reach. One that needs a user's credential does not exist for those who are none."""
+        user = user_of(reach.principal)
+        enabled = [config for config in self._configs if config.server_name not in self.disabled]
+        found = [config for config in enabled if reach.includes(config.server_name)]
+        if user is None:
+            return [config for config in found if config.credentials is None]
+        return [config_of(user, config, self._credentials) for config in found]
 
     def _make_room(self) -> None:
         """Let go of what was made first: a view that is still needed is made again."""

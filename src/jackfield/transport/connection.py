@@ -92,6 +92,7 @@ async def connect(
         JackfieldError: It could not be opened; see `open_failure`.
     """
     mask_logs()
+    config = await config.when_opened()
     mode = _MODES.get(config.protocol, config.protocol)
     bound = min(config.session.probe_timeout, config.session.timeout / 3)
     is_era_of_client = False

@@ -154,6 +154,8 @@ def _http_client(config: HttpConfig | SseConfig, transport: _ReportingTransport)
 def _connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
     # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
     connections = http_connections(config, httpx2.Limits(max_connections=None, max_keepalive_connections=20))
+    if (authorized := config.authorize(connections)) is not None:
+        return authorized
     if config.oauth is None:
         return connections
     # Sessions over stdio need none of it.
