@@ -50,7 +50,7 @@ async def test_a_server_out_of_reach_is_neither_listed_nor_called(era: str, chat
             [unseen, *_] = [uri for uri in listed if "secret" in uri]
             with suppress(RequestError):
                 await bob.read_resource(unseen)
-            opened_now = here.gateway._manager.sessions()  # pyright: ignore[reportPrivateUsage]
+            opened_now = here.gateway.manager.sessions()
             assert "secret" not in {info.server_name for info in opened_now}
         async with opened(here.config(era, user="eve"), Client()) as eve:
             assert (await eve.list_tools()).tools == []

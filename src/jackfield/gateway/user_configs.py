@@ -35,8 +35,8 @@ class Account:
 
     def __init__(self, user: User, config: BaseServerConfig, credentials: UserCredentials) -> None:
         assert config.credentials is not None
-        self.user = user
-        self.server_name = config.server_name
+        self.user: User = user
+        self.server_name: str = config.server_name
         self.settings: CredentialsConfig = config.credentials
         self.catalog_key: str = _key_of(user, config.catalog_key)
         self._credentials = credentials
