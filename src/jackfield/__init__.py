@@ -71,7 +71,7 @@ _HOMES = {
     "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
-    "session.telemetry": ("ManagerStats", "SessionInfo"),
+    "session.figures": ("ManagerStats", "SessionInfo"),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
     "toolkit.create": ("create_toolkit",),
@@ -140,10 +140,10 @@ if TYPE_CHECKING:
     from .pool.session_manager import SessionManager
     from .router import Router
     from .session.callbacks import SessionCallbacks
+    from .session.figures import ManagerStats, SessionInfo
     from .session.hooks import CallHook, ToolCall
     from .session.results import ToolResult
     from .session.session import Session
-    from .session.telemetry import ManagerStats, SessionInfo
     from .toolkit.create import create_toolkit
     from .toolkit.tool import Tool
     from .toolkit.toolkit import Toolkit

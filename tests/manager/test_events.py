@@ -7,13 +7,17 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.conftest import Scripted
 from tests.reliability.scenario import rig, settled
 
 from jackfield import (
@@ -227,15 +231,79 @@ async def test_spans_join_the_callers_trace(tmp_path: Path, spans: InMemorySpanE
         with pytest.raises(JackfieldError):
             await MCPClientSessionManager().open_session(broken).__aenter__()
     named = {span.name: span for span in spans.get_finished_spans()}
-    opening, call, request = named["open_session rig"], named["call_tool work"], named["MCP send tools/call work"]
+    opening, call, request = named["open_session rig"], named["tools/call work"], named["MCP send tools/call work"]
     assert {span.context.trace_id for span in (opening, call, request)} == {mine.get_span_context().trace_id}
     assert opening.parent is not None
     assert opening.parent.span_id == mine.get_span_context().span_id
     assert request.parent is not None
     assert request.parent.span_id == call.context.span_id, "the SDK's own span is within ours"
     assert named["MCP send initialize"].parent.span_id == opening.context.span_id  # type: ignore[union-attr]
-    assert call.attributes == {"mcp.server.name": "rig"}
+    assert call.kind is trace.SpanKind.CLIENT
+    assert call.attributes == {
+        "mcp.server.name": "rig",
+        "mcp.method.name": "tools/call",
+        "mcp.protocol.version": "2025-11-25",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "work",
+        "network.transport": "pipe",
+    }
     failed = named["open_session broken"]
     assert failed.status.status_code is trace.StatusCode.ERROR
     assert failed.attributes is not None
     assert failed.attributes["error.type"] == "start_failed"
+
+
+@pytest.fixture(scope="module")
+def measured() -> InMemoryMetricReader:
+    """The same of metrics."""
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    return reader
+
+
+def histogram(reader: InMemoryMetricReader, name: str) -> list[dict[str, Any]]:
+    """Each combination of labels that was measured, and how often."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = [one for source in data.resource_metrics for scope in source.scope_metrics for one in scope.metrics]
+    points = [point for one in found if one.name == name for point in one.data.data_points]
+    return [{**(point.attributes or {}), "count": getattr(point, "count", None)} for point in points]
+
+
+async def test_requests_and_sessions_are_described_by_the_conventions(
+    scripted: Scripted, spans: InMemorySpanExporter, measured: InMemoryMetricReader
+) -> None:
+    spans.clear()
+    bad = {"isError": True, "content": [{"type": "text", "text": "no"}]}
+    config = scripted(
+        {"tools/list": {"tools": [{"name": "bad", "inputSchema": {"type": "object"}}]}, "tools/call": bad}
+    )
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("bad")).is_error
+        with pytest.raises(JackfieldError):
+            await session.get_prompt("ask")
+    named = {span.name: span.attributes or {} for span in spans.get_finished_spans()}
+    assert named["tools/call bad"]["error.type"] == "tool_error"
+    asked = named["prompts/get ask"]
+    assert asked["gen_ai.prompt.name"] == "ask"
+    assert asked["error.type"] == asked["rpc.response.status_code"] == "-32601"
+    [call] = [one for one in histogram(measured, "mcp.client.operation.duration") if "gen_ai.tool.name" in one]
+    assert call["count"] == 1
+    assert call["error.type"] == "tool_error"
+    assert any(one["network.transport"] == "pipe" for one in histogram(measured, "mcp.client.session.duration"))
+
+
+async def test_a_lost_state_is_an_event_of_the_span(tmp_path: Path, spans: InMemorySpanExporter) -> None:
+    with rig("stdio", tmp_path) as server:
+        async with MCPClientSessionManager() as manager, manager.open_session(server.config) as session:
+            await session.call_tool("work", {"n": 1})
+            process_id = manager.sessions()[0].process_id
+            assert process_id is not None
+            os.kill(process_id, signal.SIGKILL)
+            with anyio.fail_after(20):
+                while manager.stats().recoveries == 0:
+                    await anyio.sleep(0.01)
+            spans.clear()
+            assert (await session.call_tool("work", {"n": 2})).state_lost
+    [call] = [span for span in spans.get_finished_spans() if span.name == "tools/call work"]
+    assert [event.name for event in call.events] == ["jackfield.state_lost"]

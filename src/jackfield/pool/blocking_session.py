@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from ..config.servers import BaseServerConfig
     from ..session.deadlines import Bound
+    from ..session.figures import SessionInfo
     from ..session.results import ToolResult
-    from ..session.telemetry import SessionInfo
 
 
 class BlockingSession(BlockingCalls):

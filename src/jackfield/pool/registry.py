@@ -18,12 +18,13 @@ from ..events import EventHub
 from ..loops import Changed, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
 from ..session.deadlines import Deadline
+from ..session.figures import SessionInfo
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
 from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
-from ..session.telemetry import SessionInfo, Totals
+from ..session.telemetry import Totals
 from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, stuck
 from .refusals import closed_error, no_room, refused
 

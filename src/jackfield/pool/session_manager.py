@@ -19,12 +19,13 @@ from ..live import Live
 from ..logs import SessionLog, configure_debug_log
 from ..session.callbacks import SessionCallbacks, merged
 from ..session.deadlines import Deadline
+from ..session.figures import ManagerStats, SessionInfo
 from ..session.home import wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.recovery import CoolDown
-from ..session.telemetry import ManagerStats, SessionInfo, Totals
+from ..session.telemetry import Totals
 from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
 from .lease import OpenedSessions, SessionGroup, SessionLease, SessionUser

@@ -36,6 +36,7 @@ from .lifecycle import Cause
 from .listing import PageT, RawListing, all_pages
 from .owner import SessionOwner
 from .recovery import News, may_call_again
+from .telemetry import NOT_OBSERVED, operation
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -170,6 +171,7 @@ class Caller:
         refuses: str | None = None,
         headers: Mapping[str, str] | None = None,
         on_retry: Callable[[JackfieldError], None] | None = None,
+        target: str | None = None,
     ) -> _T:
         """Make one request in the caller's task: counted, limited in time, and repeated if that does no harm.
 
@@ -181,7 +183,23 @@ class Caller:
             refuses: The called tool, if the call must not be made on a session whose state was lost.
             headers: Sent with it over HTTP.
             on_retry: Called before it is repeated.
+            target: What it is about, for OpenTelemetry: the name of a prompt.
         """
+        # A call of a tool is observed by who knows what its result means.
+        observing = operation(self.owner, method, target) if method != "tools/call" else NOT_OBSERVED
+        with observing:
+            return await self._request(method, bound, send, is_safe, refuses, headers, on_retry)
+
+    async def _request(
+        self,
+        method: str,
+        bound: Bound,
+        send: Callable[[Client], Awaitable[_T]],
+        is_safe: bool,
+        refuses: str | None,
+        headers: Mapping[str, str] | None,
+        on_retry: Callable[[JackfieldError], None] | None,
+    ) -> _T:
         owner = self.usable()
         settings = owner.config.session
         deadline = Deadline.of(bound, settings.call_timeout)

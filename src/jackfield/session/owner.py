@@ -24,12 +24,13 @@ from .callbacks import SessionCallbacks, hearing
 from .deadlines import IdleClock
 from .eras import changed_kind
 from .failures import loss, terminated
+from .figures import SessionInfo, shortened
 from .home import Home
 from .lifecycle import Cause, Lifecycle, State
 from .recovery import CircuitBreaker, News
 from .rivals import Rivals
 from .task import ListingChanges, SessionObserver, SessionTask, is_alive
-from .telemetry import SessionInfo, SessionReporter, Totals, shortened
+from .telemetry import SessionReporter, Totals
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup

@@ -22,7 +22,7 @@ from .arguments import require_json
 from .callbacks import hearing
 from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
-from .telemetry import span
+from .telemetry import operation
 from .tool_calls import CountedCall, is_listed
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def relay(
     within, settings = caller.deadline(deadline), owner.config.session
     if within.on_progress is None and settings.reset_timeout_on_progress:
         within.on_progress = ProgressReset(within, settings.max_total_timeout)
-    known, progress = caller.news.known, _Progress(within, on_progress, settings.attempt_timeout)
+    progress = _Progress(within, on_progress, settings.attempt_timeout)
 
     async def make(on_retry: OnRetry | None) -> dict[str, Any]:
         return await progress.told_during(
@@ -104,31 +104,36 @@ async def relay(
                 is_safe=is_safe,
                 refuses=refuses,
                 on_retry=on_retry,
+                target=_prompt(method, params),
             )
         )
 
     if method != "tools/call":
         return Relayed(await make(None), False)
-    result = await _counted(owner, str((params or {}).get("name")), make)
-    is_news = owner.generation > known
-    if is_news:
-        caller.news.tell(owner.generation)
-    return Relayed(result, is_news)
+    return await _counted(caller, str((params or {}).get("name")), make)
 
 
-async def _counted(
-    owner: SessionOwner, tool: str, make: Callable[[OnRetry], Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
+def _prompt(method: str, params: Mapping[str, Any] | None) -> str | None:
+    return str((params or {}).get("name")) if method == "prompts/get" else None
+
+
+async def _counted(caller: Caller, tool: str, make: Callable[[OnRetry], Awaitable[dict[str, Any]]]) -> Relayed:
     """Make a call of a tool, which counts as one whoever makes it."""
+    owner, known = caller.owner, caller.news.known
     counted, server_name = CountedCall(owner, tool), owner.config.server_name
     failure: JackfieldError | None = None
     try:
-        with span(f"call_tool {tool}", server_name):
+        with operation(owner, "tools/call", tool) as counted.operation:
             result = await make(counted.retried)
-        if result.get("isError") is True:
-            words = f"Tool {tool!r} of server {server_name!r} reported an error."
-            failure = ToolError(words, server_name=server_name, sent=True)
-        return result
+            is_news = owner.generation > known
+            if is_news:
+                counted.operation.lost_state()
+                caller.news.tell(owner.generation)
+            if result.get("isError") is True:
+                counted.operation.tool_failed()
+                words = f"Tool {tool!r} of server {server_name!r} reported an error."
+                failure = ToolError(words, server_name=server_name, sent=True)
+        return Relayed(result, is_news)
     except JackfieldError as error:
         failure = error
         raise

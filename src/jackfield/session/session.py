@@ -39,6 +39,7 @@ from .callbacks import hearing
 from .calling import Caller
 from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern, ping, set_logging_level
+from .figures import SessionInfo
 from .home import BlockedLoopError, Home, home_here
 from .hooks import CallHook
 from .offers import listed_pages
@@ -46,7 +47,6 @@ from .owner import SessionOwner
 from .results import ToolResult
 from .server_tools import fetch_tools
 from .subscriptions import notified
-from .telemetry import SessionInfo
 from .tool_calls import Call, call_tool
 
 if TYPE_CHECKING:
@@ -333,7 +333,9 @@ class Session:
         require_json(self.server_name, f"prompt {name!r}", {"name": name, "arguments": given})
         return self._readable(
             "prompts/get",
-            await self._caller.request("prompts/get", call_timeout, lambda client: client.get_prompt(name, given)),
+            await self._caller.request(
+                "prompts/get", call_timeout, lambda client: client.get_prompt(name, given), target=name
+            ),
         )
 
     @_on_its_loop

@@ -23,6 +23,7 @@ from .eras import ask_for_log, ping, watch_listings
 from .failures import open_timeout, terminated
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
+from .telemetry import mark_failed, session_ended, span
 
 if TYPE_CHECKING:
     from ..catalog.entry import Kind
@@ -93,6 +94,7 @@ class SessionTask:
             if life.opened_at is not None:
                 reason, seconds_open = (life.closed_by or cause).value, time.time() - life.opened_at
                 owner.reporter.closed(reason, seconds_open=seconds_open, generation=life.generation)
+                session_ended(owner.config, seconds_open, life.error)
             elif error is not None:
                 owner.reporter.failed(error)
         finally:
@@ -194,7 +196,6 @@ class SessionTask:
         from ..transport.connection import connect
         from ..transport.open_failures import open_failure
         from ..transport.report import ConnectionReport
-        from .telemetry import mark_failed, span
 
         owner, life, config = self._owner, self._life, self._owner.config
         report = ConnectionReport(config, owner.log, owner.stream_renewed, owner.on_limit)

@@ -1,9 +1,7 @@
-"""What is told of a session: events, log records and counters (`SessionReporter`), spans, and how it stands now
-(`SessionInfo`; `ManagerStats` of all that a manager opened).
+"""What is told of a session: events, logs and counters (`SessionReporter`), and spans and metrics of OpenTelemetry.
 
-Spans of OpenTelemetry for opening and calling are children of the caller's span. The SDK makes a client span of its own
-for every request and tells the server its trace context; ours is around it, and covers waiting, recovery and repetition
-as well.
+Spans for opening and for requests are children of the caller's span. The SDK makes a client span of its own for every
+request and tells the server its trace context; ours is around it, and covers waiting, recovery and repetition as well.
 
 Source: SEP-414 (trace context in `_meta`); OpenTelemetry semantic conventions for MCP.
 """
@@ -16,9 +14,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
-from ..errors import JackfieldError, ServerLimitError
+from ..config.servers import BaseServerConfig, RemoteConfig, StdioConfig
+from ..errors import JackfieldError, RequestError, ServerLimitError
 from ..events import (
     Event,
     EventHub,
@@ -38,52 +38,13 @@ from ..events import (
 )
 from ..logs import SessionLog
 from ..masking import masked
-from .lifecycle import StateName
+from .figures import ManagerStats, SessionInfo, shortened
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import Histogram
     from opentelemetry.trace import Span, Tracer
 
     from ..transport.connection import Connection
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """How one live session stands."""
-
-    session_id: str
-    """Its id, the same in all its events and log lines, recoveries included."""
-    server_name: str
-    key: str | None
-    """Whose session it is; `None` for a private one."""
-    state: StateName
-    """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries once more."""
-    state_since: float
-    """When it came into this state, in seconds since the epoch."""
-    protocol_version: str | None
-    http_session_id: str | None
-    """The first 8 characters of the id an HTTP server gave."""
-    process_id: int | None
-    generation: int
-    """How often it was opened: 1, and one more for each recovery."""
-    opened_at: float | None
-    """When it was open for the first time, in seconds since the epoch; `None` if it was not yet."""
-    last_used_at: float
-    """Seconds since the epoch."""
-    calls: int
-    """Tool calls that were made."""
-    errors: int
-    """Calls that ended without a result, or with a tool's own error."""
-    session_errors: int
-    """How often it was lost, or could not be opened again."""
-    in_flight: int
-    """Requests under way."""
-    leases: int
-    """How many have it open now."""
-
-
-def shortened(session_id: str | None) -> str | None:
-    """A session id for display: anyone who has the whole id can use the session."""
-    return session_id[:8] if session_id else None
 
 
 @dataclass
@@ -104,38 +65,6 @@ class Timing:
     def mean(self) -> float:
         """Average seconds; 0 if there was none."""
         return self.total / self.count if self.count else 0.0
-
-
-@dataclass(frozen=True)
-class ManagerStats:
-    """The current state of a manager, and its activity so far. Times are in seconds."""
-
-    users: int
-    """Keys that have a session now."""
-    sessions: int
-    """Sessions open or opening now."""
-    active: int
-    """Sessions open now."""
-    in_flight: int
-    """Requests under way now."""
-    max_sessions: int
-    opened: int
-    failed: int
-    """Openings that failed."""
-    closed: int
-    lost: int
-    recoveries: int
-    calls: int
-    errors: int
-    """Calls that ended without a result, or with a tool's own error."""
-    session_errors: int
-    """Sessions that could not be opened, were lost, or could not be opened again for the time being."""
-    retries: int
-    """Calls made once more."""
-    mean_open_seconds: float
-    longest_open_seconds: float
-    mean_call_seconds: float
-    longest_call_seconds: float
 
 
 @dataclass
@@ -181,6 +110,12 @@ class Totals:
             mean_call_seconds=self.call_times.mean,
             longest_call_seconds=self.call_times.longest,
         )
+
+
+_NO_SPAN = nullcontext(None)
+_PORTS = {"http": 80, "https": 443}
+_SECONDS_BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+"""Of histograms, as the conventions have them."""
 
 
 class SessionReporter:
@@ -306,9 +241,6 @@ def _http_id(connection: Connection) -> str:
     return f", the server's id {http_id}..." if http_id else ""
 
 
-_NO_SPAN = nullcontext(None)
-
-
 @cache
 def _tracing() -> ModuleType:
     # Imported late: it costs half as much as all else that a program needs that opens nothing.
@@ -317,12 +249,33 @@ def _tracing() -> ModuleType:
     return trace
 
 
+@cache
+def _histogram(name: str, description: str) -> Histogram:
+    from opentelemetry import metrics
+
+    # A meter made before the program sets up OpenTelemetry works from then on.
+    return metrics.get_meter("jackfield").create_histogram(
+        name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS_BOUNDS
+    )
+
+
+def _is_traced() -> bool:
+    trace = _tracing()
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _is_metered() -> bool:
+    from opentelemetry import metrics
+
+    # The API has no word for "nothing was set up", but its own providers, which do nothing.
+    return not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics.")
+
+
 def span(name: str, server_name: str) -> AbstractContextManager[Span | None]:
     """A span around the block; an exception ends it with an error status. Does nothing without tracing."""
-    trace = _tracing()
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if not _is_traced():
         return _NO_SPAN
-    return _span(trace.get_tracer("jackfield"), name, server_name)
+    return _span(_tracing().get_tracer("jackfield"), name, server_name)
 
 
 @contextmanager
@@ -337,8 +290,175 @@ def _span(tracer: Tracer, name: str, server_name: str) -> Generator[Span]:
 
 def mark_failed(current: Span | None, error: JackfieldError) -> None:
     """End in an error, by its code: its text may quote the server at length."""
-    from opentelemetry.trace import StatusCode
-
     if current is not None:
-        current.set_attribute("error.type", error.code)
-        current.set_status(StatusCode.ERROR, error.message)
+        current.set_attribute("error.type", _error_type(error))
+        current.set_status(_tracing().StatusCode.ERROR, error.message)
+
+
+class Observed(Protocol):
+    """A session, as far as it is told of its requests."""
+
+    config: BaseServerConfig
+    connection: Connection | None
+
+    @property
+    def generation(self) -> int:
+        """How often it was opened."""
+        ...
+
+
+class Operation:
+    """One request as OpenTelemetry sees it: a span, and a value of `mcp.client.operation.duration`.
+
+    Source: OpenTelemetry semantic conventions for MCP.
+    """
+
+    def __init__(self, session: Observed, method: str, target: str | None) -> None:
+        self._session = session
+        self._method = method
+        self._target = target
+        self._generation = session.generation
+        self._span: Span | None = None
+        self._error_type: str | None = None
+        self._status_code: str | None = None
+
+    @contextmanager
+    def observed(self) -> Generator[Operation]:
+        """Observe it while in this context."""
+        trace, started = _tracing(), time.monotonic()
+        name = self._method if self._target is None else f"{self._method} {self._target}"
+        try:
+            if not _is_traced():
+                yield self
+                return
+            tracer: Tracer = trace.get_tracer("jackfield")
+            with tracer.start_as_current_span(
+                name, kind=trace.SpanKind.CLIENT, record_exception=False, set_status_on_exception=False
+            ) as self._span:
+                try:
+                    yield self
+                except JackfieldError as error:
+                    self._failed(error)
+                    raise
+                except BaseException as error:
+                    self._error_type = type(error).__qualname__
+                    raise
+                finally:
+                    self._describe(self._span)
+        except JackfieldError as error:
+            self._error_type, self._status_code = _error_type(error), _status_code(error)
+            raise
+        finally:
+            if _is_metered():
+                _histogram("mcp.client.operation.duration", "How long requests of clients took.").record(
+                    time.monotonic() - started, self._labels()
+                )
+
+    def tool_failed(self) -> None:
+        """The result is the tool's own error."""
+        self._error_type = "tool_error"
+        if self._span is not None:
+            self._span.set_status(_tracing().StatusCode.ERROR)
+
+    def lost_state(self) -> None:
+        """The state of the session that the caller knew is gone."""
+        if self._span is not None:
+            self._span.add_event("jackfield.state_lost", {"jackfield.generation": self._session.generation})
+
+    def retried(self, error: JackfieldError) -> None:
+        """It is made once more."""
+        if self._span is not None:
+            self._span.add_event("jackfield.retry", {"error.type": _error_type(error)})
+
+    def _failed(self, error: JackfieldError) -> None:
+        self._error_type, self._status_code = _error_type(error), _status_code(error)
+        mark_failed(self._span, error)
+        if error.state_lost:
+            self.lost_state()
+
+    def _describe(self, span: Span) -> None:
+        session = self._session
+        span.set_attribute("mcp.server.name", session.config.server_name)
+        span.set_attributes(self._labels())
+        connection = session.connection
+        session_id = None if connection is None else shortened(connection.report.http_session_id)
+        if session_id is not None:
+            span.set_attribute("mcp.session.id", session_id)
+        if session.generation > self._generation > 0:
+            span.add_event("jackfield.session.recovered", {"jackfield.generation": session.generation})
+
+    def _labels(self) -> dict[str, str | int]:
+        """What the span and the metric have in common."""
+        labels = {"mcp.method.name": self._method, **_server_labels(self._session.config)}
+        if (connection := self._session.connection) is not None:
+            labels["mcp.protocol.version"] = connection.client.protocol_version
+        if self._method == "tools/call":
+            labels["gen_ai.operation.name"] = "execute_tool"
+        if self._target is not None:
+            labels["gen_ai.tool.name" if self._method == "tools/call" else "gen_ai.prompt.name"] = self._target
+        if self._error_type is not None:
+            labels["error.type"] = self._error_type
+        if self._status_code is not None:
+            labels["rpc.response.status_code"] = self._status_code
+        return labels
+
+
+class _NotObserved(Operation):
+    def __init__(self) -> None: ...
+    def tool_failed(self) -> None: ...
+    def lost_state(self) -> None: ...
+    def retried(self, error: JackfieldError) -> None: ...
+
+
+NOT_OBSERVED: AbstractContextManager[Operation] = nullcontext(_NotObserved())
+"""For what nobody looks at."""
+
+
+def operation(session: Observed, method: str, target: str | None = None) -> AbstractContextManager[Operation]:
+    """Observe a request. Does nothing unless the program has set up OpenTelemetry.
+
+    Args:
+        session: Whose request it is.
+        method: Of the request.
+        target: The tool or the prompt.
+    """
+    if not _is_traced() and not _is_metered():
+        return NOT_OBSERVED
+    return Operation(session, method, target).observed()
+
+
+def session_ended(config: BaseServerConfig, seconds: float, error: JackfieldError | None) -> None:
+    """A session is over: a value of `mcp.client.session.duration`.
+
+    Args:
+        config: Its server.
+        seconds: From the time it was open first.
+        error: The failure that ended it.
+    """
+    if _is_metered():
+        labels = _server_labels(config)
+        if error is not None:
+            labels["error.type"] = _error_type(error)
+        _histogram("mcp.client.session.duration", "How long sessions of clients lasted.").record(seconds, labels)
+
+
+def _server_labels(config: BaseServerConfig) -> dict[str, str | int]:
+    """How a server is reached."""
+    labels: dict[str, str | int] = {}
+    if isinstance(config, StdioConfig):
+        labels["network.transport"] = "pipe"
+    elif isinstance(config, RemoteConfig):
+        labels |= {"network.transport": "tcp", "network.protocol.name": "http"}
+        address = urlsplit(config.url)
+        if address.hostname is not None:
+            labels |= {"server.address": address.hostname, "server.port": address.port or _PORTS[address.scheme]}
+    return labels
+
+
+def _error_type(error: JackfieldError) -> str:
+    """The server's code where it answered with an error, ours elsewhere."""
+    return _status_code(error) or error.code
+
+
+def _status_code(error: JackfieldError) -> str | None:
+    return str(error.rpc_code) if isinstance(error, RequestError) and error.rpc_code is not None else None

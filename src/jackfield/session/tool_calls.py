@@ -40,7 +40,7 @@ from .eras import is_modern
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .results import ToolResult
 from .server_tools import known_tools
-from .telemetry import span
+from .telemetry import Operation, operation
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -90,6 +90,8 @@ class CountedCall:
         self._number = owner.calls
         self._started = time.monotonic()
         self._is_heard = owner.events.is_heard
+        self.operation: Operation | None = None
+        """Observes it for OpenTelemetry."""
         if self._is_heard:
             owner.events.emit(CallStarted(**owner.reporter.about, tool=tool, call_number=self._number))
 
@@ -97,6 +99,8 @@ class CountedCall:
         """It is made again, since it failed with this error."""
         owner = self._owner
         owner.totals.retries += 1
+        if self.operation is not None:
+            self.operation.retried(error)
         owner.log.info("Call %d of %s is made again: %s", self._number, self._tool, error.code)
         if owner.events.is_heard:
             owner.events.emit(
@@ -175,7 +179,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
     failure: JackfieldError | None = None
     known = caller.news.known
     try:
-        with span(f"call_tool {name}", server_name):
+        with operation(owner, "tools/call", name) as counted.operation:
             answer = await caller.request(
                 "tools/call",
                 call.deadline,
@@ -192,11 +196,14 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
                 headers=call.headers,
                 on_retry=counted.retried,
             )
-        generation = owner.generation
-        result = ToolResult.of(answer, server_name=server_name, tool_name=name, generation=generation)
-        if generation > known:
-            result.state_lost = True
-            caller.news.tell(generation)
+            generation = owner.generation
+            result = ToolResult.of(answer, server_name=server_name, tool_name=name, generation=generation)
+            if generation > known:
+                result.state_lost = True
+                counted.operation.lost_state()
+                caller.news.tell(generation)
+            if result.is_error:
+                counted.operation.tool_failed()
         if listing is not None and not result.is_error and (output_check := listing.output_check(name)) is not None:
             is_given = "structured_content" in result.model_fields_set
             problem = output_check.problem(result.structured_content, is_given=is_given)
