@@ -385,7 +385,7 @@ def test_a_projects_server_is_imported_only_once_it_is_accepted(others: Command)
     assert not (others.home / ".config").exists()
     others.accept("project")
     assert others("config", "import", "project").exit_code == 0
-    assert own(others) == {"project": {"command": "evil"}}
+    assert own(others) == {"project": {"command": "evil", "cwd": str(others.project)}}, "it starts where it did"
 
 
 def test_import_from_a_file(others: Command) -> None:

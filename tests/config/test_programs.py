@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jackfield import ConfigError, MCPConfig
+from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
 from jackfield.config.files import parse_file
+from jackfield.config.mcp_config import read_server
 from jackfield.config.programs.apps import ANY
 from jackfield.config.programs.known import PROGRAMS, owner_of, recognised
 from jackfield.config.programs.table import Program
@@ -149,6 +151,39 @@ def test_a_bare_table_is_read(tmp_path: Path) -> None:
     file = tmp_path / "bare.json"
     file.write_text('{"$schema": "x", "a": {"command": "x"}, "b": {"url": "https://b.example/mcp"}}')
     assert MCPConfig.load(file).names == ["a", "b"]
+
+
+@pytest.mark.parametrize("program", ROWS, ids=name)
+def test_a_copy_in_jackfields_own_file_is_read_the_same(program: Program, project: Path) -> None:
+    given = discover([Source.given(written(program, project), "--config")]).servers
+    own = home_of(project) / ".config" / "jackfield" / "jackfield.json"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    copies = {one.name: copied_entry(one.name, one.entry, one.source) for one in given.values()}
+    assert "s3cret" not in json.dumps(copies)
+    own.write_text(json.dumps({"mcpServers": copies}))
+    assert list(MCPConfig.load(own, variables=VARIABLES)) == [one.config(VARIABLES) for one in given.values()]
+
+
+@pytest.mark.parametrize(
+    ("program", "entry"),
+    [
+        ("Codex", {"url": "https://a.example/mcp", "env_http_headers": {"X": "TOKEN", "Y": "NONE"}}),
+        ("VS Code", {"command": "./a", "args": ["${workspaceFolder}/x", "$${TOKEN}"], "env": {"K": "$TOKEN"}}),
+        ("Gemini", {"command": "a", "args": ["$NONE", "${TOKEN}", "%TOKEN%"], "cwd": "sub"}),
+        ("Cursor", {"url": "https://a.example/mcp", "env": {"A": "1"}, "auth": {"CLIENT_ID": "c"}, "timeout": 120}),
+        ("Claude Code", {"command": "a", "args": ["${CLAUDE_PROJECT_DIR:-.}"], "url": "", "timeout": 5000}),
+        ("Copilot CLI", {"type": "local", "command": "a", "tools": []}),
+    ],
+)
+def test_a_copy_keeps_what_is_special(
+    program: str, entry: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    row = next(one for one in ROWS if one.name == program)
+    source = Source(place_in(row, project), program, "project", project)
+    copy = json.loads(json.dumps(copied_entry("a", entry, source)))
+    own = Source(home_of(project) / "jackfield.json", "Jackfield", "user", home_of(project))
+    assert read_server("a", copy, own, VARIABLES) == read_server("a", entry, source, VARIABLES)
 
 
 # However it is written
@@ -342,8 +377,6 @@ def test_a_file_that_an_entry_refers_to_is_read(project: Path) -> None:
 )
 def test_tools_that_are_let_in(program: str, keys: dict[str, Any], include: list[str], exclude: list[str]) -> None:
     source = Source(Path("f"), program, "user", Path("/p"))
-    from jackfield.config.mcp_config import read_server
-
     server = read_server("a", {"command": "a", **keys}, source, {})
     assert (server.include, server.exclude) == (include, exclude)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,8 +42,8 @@ def import_servers(
     force: Annotated[bool, _FORCE] = False,
 ) -> None:
     """Copy servers of other programs' files into your own."""
-    from ..config.discover import FoundServer
-    from ..config.foreign import in_our_words
+    from ..config.copying import copied_entry
+    from ..config.discover import FoundServer, Source
 
     invocation = Invocation.of(context)
     output = invocation.output
@@ -75,9 +75,10 @@ def import_servers(
         if name in table and not force:
             output.note(f"{name}: there already; --force replaces it.")
             continue
-        entry = _absolute(in_our_words(one.entry, one.source.row), one.source.folder)
         try:
-            FoundServer(name, entry, one.source).config(None)
+            entry = copied_entry(name, one.entry, one.source)
+            one.prepared(None)  # says what is wrong with it
+            FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent)).config(None)
         except ConfigError as error:
             output.warn(f"{name}: left out. {error.message}")
             continue
@@ -134,19 +135,6 @@ def _program(name: str, programs: Iterable[str]) -> str:
         if normal(program) == normal(name):
             return program
     raise UsageError(f"No server of a program {name!r} was found.", hint=did_you_mean(name, known, "program"))
-
-
-def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The entry for a file in another folder: paths that were relative to its own are absolute."""
-    return {key: _anchored(key, value, folder) for key, value in entry.items()}
-
-
-def _anchored(key: str, value: Any, folder: Path) -> Any:
-    if isinstance(value, list):
-        return [_anchored("", item, folder) for item in cast("list[Any]", value)]
-    if not isinstance(value, str):
-        return value
-    return _absolute_path(key, value.replace("${workspaceFolder}", str(folder)), folder)
 
 
 def _absolute_path(key: str, text: str, folder: Path) -> str:

@@ -75,12 +75,7 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
             raise entry_error(
                 file, name, key, "files of variables are not read.", "Write its variables into env, as ${VAR}."
             )
-    ours = {key: value for key, value in ours.items() if _is_kept(key, source)}
-    transport = transport_of_entry(ours)
-    if transport in KEYS and row.name != "Jackfield":
-        ours = {key: value for key, value in ours.items() if key in KEYS[transport] or key not in _ALL_KEYS}
-        if transport == "stdio":
-            ours.pop(FROM_VARIABLES, None)
+    ours = kept_keys(ours, source)
     data = {key: _anchored(key, expanded(value, key), source.folder) for key, value in ours.items()}
     if FROM_VARIABLES in data:
         _set_headers(data, values)
@@ -108,6 +103,17 @@ def _set_headers(data: dict[str, Any], values: Mapping[str, str]) -> None:
         if isinstance(variable, str) and values.get(variable)
     }
     data["headers"] = {**headers, **as_table(data.get("headers"))}
+
+
+def kept_keys(ours: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The keys of an entry in our words without those that its program passes over, and without those of another
+    transport, which generators write."""
+    kept = {key: value for key, value in ours.items() if _is_kept(key, source)}
+    transport = transport_of_entry(kept)
+    if transport not in KEYS or source.row.name == "Jackfield":
+        return kept
+    known = KEYS[transport] if transport == "stdio" else {*KEYS[transport], FROM_VARIABLES}
+    return {key: value for key, value in kept.items() if key in known or key not in {*_ALL_KEYS, FROM_VARIABLES}}
 
 
 def _is_kept(key: str, source: Source) -> bool:
