@@ -24,6 +24,7 @@ from .gateway import Gateway
 from .http_settings import HttpSettings, WebSettings
 from .instances.cluster import Cluster
 from .instances.keys import InstanceKeys
+from .one_write import OneWriteProtocol
 from .signals import until_signalled
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ async def serve_http(
     page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     config = uvicorn.Config(
         app if page is None else _WithPage(app, page),
+        http=OneWriteProtocol,
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",

@@ -1,0 +1,84 @@
+"""An answer of the gateway leaves in one piece, whole also where its connection is closed after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from jackfield.gateway.one_write import OneWriteProtocol
+
+BODY = b"x" * 100
+LARGE = b"y" * 3_000_000
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    body = LARGE if scope["path"] == "/large" else BODY
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    half = len(body) // 2
+    await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+    await send({"type": "http.response.body", "body": body[half:]})
+
+
+@contextlib.asynccontextmanager
+async def served(written: list[bytes]) -> AsyncIterator[int]:
+    """Serve by a protocol whose writes to the socket are noted."""
+
+    class Noted(OneWriteProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            write = transport.write
+
+            def note(data: Any) -> None:
+                written.append(bytes(data))
+                write(data)
+
+            transport.write = note  # type: ignore[method-assign]
+            super().connection_made(transport)
+
+    config = uvicorn.Config(app, http=Noted, log_level="critical", lifespan="off")
+    config.load()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Noted(config=config, server_state=uvicorn.Server(config).server_state, app_state={}),  # type: ignore[call-arg]
+        "127.0.0.1",
+        0,
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/large"])
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_an_answer_leaves_in_one_write(path: str, connection: str) -> None:
+    written: list[bytes] = []
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n".encode()
+    body = LARGE if path == "/large" else BODY
+    async with served(written) as port:
+        with anyio.fail_after(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for count in range(1 if connection == "close" else 3):
+                writer.write(request)
+                await reader.readuntil(b"\r\n\r\n")
+                assert await reader.readexactly(len(body)) == body
+                assert len(written) == count + 1
+            if connection == "close":
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+
+def test_it_is_one_of_uvicorns() -> None:
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        assert issubclass(OneWriteProtocol, H11Protocol)
+    else:
+        assert issubclass(OneWriteProtocol, HttpToolsProtocol)
