@@ -63,11 +63,17 @@ function group(schema, root, depth, budget) {
   };
 }
 
+/** Whether a title says more than the name: many are made of it. */
+function isNews(title, key) {
+  const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+  return typeof title === "string" && plain(title) !== plain(key);
+}
+
 function field(key, schema, root, isRequired, depth, budget) {
   budget.left -= 1;
   const id = `field-${(fields += 1)}`;
   const isGroup = schema.type === "object" && schema.properties && depth < DEEPEST;
-  const label = readable(schema.title ? `${schema.title} (${key})` : key, 120);
+  const label = readable(isNews(schema.title, key) ? `${schema.title} (${key})` : key, 120);
   const about = schema.description ? element("p", { class: "about", id: `${id}-about` }, readable(schema.description, 600)) : null;
   if (isGroup) {
     const inner = group(schema, root, depth + 1, budget);

@@ -1,6 +1,6 @@
 // The durations of one tool over the last hour: p50 and p95 by minute, and where errors were.
 
-import { clock, milliseconds } from "./dom.js";
+import { clock } from "./dom.js";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
@@ -23,7 +23,7 @@ export function ceiling(value) {
  * Minutes without a call are gaps: a line leads only through minutes that follow one another.
  */
 export function plot(minutes, now, { width, height, small = false, label }) {
-  const left = small ? 0 : 52;
+  const left = small ? 0 : 56;
   const bottom = small ? 2 : 22;
   const top = small ? 2 : 8;
   const right = small ? 2 : 8;
@@ -63,7 +63,7 @@ function axes({ left, right, bottom, width, height, highest, begin, end, x, y })
     const at = y(highest * share);
     parts.push(shape("line", { class: "grid", x1: left, x2: width - right, y1: at, y2: at }));
     const text = shape("text", { x: left - 6, y: at + 4, "text-anchor": "end" });
-    text.textContent = milliseconds(highest * share);
+    text.textContent = tick(highest * share);
     parts.push(text);
   }
   for (const at of [begin, begin + 20 * 60, begin + 40 * 60, end]) {
@@ -73,6 +73,10 @@ function axes({ left, right, bottom, width, height, highest, begin, end, x, y })
     parts.push(text);
   }
   return parts;
+}
+
+function tick(ms) {
+  return ms === 0 ? "0" : ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;
 }
 
 function runs(minutes) {

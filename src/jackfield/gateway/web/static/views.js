@@ -60,12 +60,13 @@ export function servers() {
       const { servers: rows = [], gateway = {}, calls = {}, now } = data;
       const broken = rows.filter((row) => row.state === "broken").length;
       const tokens = gateway.tokens ?? {};
+      const kept = (data.background?.sessions ?? []).length;
       glance.update([
         ["Servers", number(rows.length), broken ? `${number(broken)} broken` : "none broken"],
-        ["Sessions", number((data.sessions ?? []).length), plural((data.background?.sessions ?? []).length, "kept session")],
+        ["Sessions", number((data.sessions ?? []).length), kept ? `and ${number(kept)} kept between commands` : ""],
         ["Under way", number((calls.live ?? []).length), plural(gateway.calls ?? 0, "call") + " in all"],
         ["Errors", number(gateway.errors ?? 0), gateway.calls ? `${((100 * gateway.errors) / gateway.calls).toFixed(1)} % of calls` : ""],
-        ["Tokens", number(tokens.routed), tokens.eager === undefined ? "" : `instead of ${number(tokens.eager)}, with two tools`],
+        ["Tokens", number(tokens.routed), tokens.eager === undefined ? "" : `with two tools; ${number(tokens.eager)} with all`],
       ]);
       list.update(rows.map((row) => ({ ...row, key: row.name, now })));
     },
