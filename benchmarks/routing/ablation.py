@@ -1,6 +1,6 @@
 """How well tools are found, on training and validation sets side by side, and what each part of the ranking adds.
 
-    python -m benchmarks.routing.ablation [--embedder NAME] [--no-parts]
+    python -m benchmarks.routing.ablation [--embedder NAME] [--model FOLDER] [--no-parts]
 
 Takes seconds, so that an idea is judged at once. Only misses of the training sets may be looked at.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 from jackfield.catalog import ranking, search, words
+from jackfield.catalog.search import Embedder
 
 from .evaluate import Figures, ToolSet, all_sets, evaluate
 
@@ -60,6 +61,20 @@ PARTS: Mapping[str, Change] = {
 }
 
 
+class Remembering:
+    """An embedder that embeds each text once."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: dict[str, Sequence[float]] = {}
+
+    def __call__(self, texts: list[str]) -> Sequence[Sequence[float]]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._embedder(new), strict=True))
+        return [self._known[text] for text in texts]
+
+
 class _Unstemmed:
     def __call__(self, word: str) -> str:
         return word
@@ -81,7 +96,8 @@ def head(sets: Sequence[ToolSet]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--embedder", choices=["none", "static"], default="none")
+    parser.add_argument("--embedder", choices=["none", "static", "sentences"], default="none")
+    parser.add_argument("--model", metavar="FOLDER", help="of --embedder sentences; fastembed's default if omitted")
     parser.add_argument("--no-parts", action="store_true", help="only the ranking as it is")
     options = parser.parse_args()
     embedder: Any = None
@@ -89,6 +105,10 @@ def main() -> None:
         from jackfield import offline_embedder
 
         embedder = offline_embedder()
+    elif options.embedder == "sentences":
+        from jackfield import sentence_embedder
+
+        embedder = Remembering(sentence_embedder(folder=options.model))
     sets = all_sets()
     print(head(sets))
     figures = [evaluate(one.servers, one.queries, embedder) for one in sets]

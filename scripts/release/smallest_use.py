@@ -123,6 +123,16 @@ def embedding() -> str:
     return "3" if near > far else "no meaning"
 
 
+def fastembed() -> str:
+    """Without a model, which would have to be downloaded: that there is none is what it finds out."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            jackfield.sentence_embedder(folder=folder)
+        except jackfield.ConfigError as error:
+            return "3" if "no model for ONNX" in str(error) else str(error)
+    return "a model"
+
+
 def backend(name: str, url: str) -> Callable[[], str]:
     """Of served sessions, without its service: that there is none is what its driver finds out."""
 
@@ -162,6 +172,7 @@ USES: dict[str, Callable[[], str]] = {
     "autogen": of_toolkit(autogen),
     "cli": cli,
     "embedding": embedding,
+    "fastembed": fastembed,
     "langchain": of_toolkit(langchain),
     "openai-agents": of_toolkit(openai_agents),
     "postgres": backend("PostgresBackend", "postgresql://user@127.0.0.1:{port}/none"),

@@ -14,7 +14,7 @@ _HOMES = {
     "catalog.search": ("ToolEntry",),
     "catalog.entry": ("CatalogDiff", "CatalogEntry"),
     "catalog.store": ("Catalog",),
-    "catalog.vectors": ("offline_embedder",),
+    "catalog.embedders": ("offline_embedder", "sentence_embedder"),
     "config.mcp_config": ("MCPConfig",),
     "config.oauth": ("OAuthConfig",),
     "config.servers": ("HttpConfig", "InProcessConfig", "ServerConfig", "SseConfig", "StdioConfig"),
@@ -81,10 +81,10 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from .catalog.embedders import offline_embedder, sentence_embedder
     from .catalog.entry import CatalogDiff, CatalogEntry
     from .catalog.search import ToolEntry
     from .catalog.store import Catalog
-    from .catalog.vectors import offline_embedder
     from .config.mcp_config import MCPConfig
     from .config.oauth import OAuthConfig
     from .config.servers import HttpConfig, InProcessConfig, ServerConfig, SseConfig, StdioConfig
@@ -219,6 +219,7 @@ __all__ = [
     "UnknownToolError",
     "create_toolkit",
     "offline_embedder",
+    "sentence_embedder",
 ]
 
 

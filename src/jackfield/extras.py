@@ -16,6 +16,7 @@ _EXTRA_OF = {
     "autogen": "ag2",
     "autogen_agentchat": "autogen",
     "autogen_core": "autogen",
+    "fastembed": "fastembed",
     "hiredis": "redis",
     "keyring": "cli",
     "langchain": "langchain",

@@ -105,7 +105,7 @@ async def test_an_overview_has_a_line_for_each_server(known: tuple[MCPClientSess
     assert [line.partition(" (")[0] for line in lines] == ["everything", "rig"]
     assert " tools)" in lines[0]
     assert (await find.call({"overview": True, "server": "rig"})).text == lines[1]
-    assert "find_tools needs queries" in (await find.call({})).text
+    assert "find_tools: queries is missing" in (await find.call({})).text
     assert manager.sessions() == []
 
 

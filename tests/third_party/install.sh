@@ -36,6 +36,7 @@ while read -r kind place requirements; do
     case $kind in
     python) install_python "$place" $requirements </dev/null ;;
     jackfield) install_jackfield "$place" $requirements </dev/null ;;
+    files) "$python" -m pip install --quiet --no-deps --target "$target/$place" $requirements </dev/null ;;
     npm) npm install --loglevel=error --no-fund --no-audit --prefix "$target/$place" $requirements </dev/null >/dev/null ;;
     esac
     touch "$stamp"

@@ -110,11 +110,11 @@ class ToolSearch:
         self._index = WordIndex([_tool_document(tool, abouts[tool.server_name]) for tool in self.tools], TOOL_FIELDS)
         self._names = NameIndex([words(tool.name) for tool in self.tools], self._index)
         self._servers = WordIndex([_server_document(server) for server in servers], SERVER_FIELDS)
+        self.servers = servers
+        self.vectors_of: object = None
+        """What the vectors were last asked of."""
         self._vectors: Any = None
-        if vectors is not None:
-            import numpy
-
-            self._vectors = numpy.array(vectors)
+        self.use_vectors(vectors, None)
         self._by_normal: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, tool in enumerate(self.tools):
@@ -122,6 +122,20 @@ class ToolSearch:
                 self._by_name.setdefault(form, []).append(number)
             for form in {normal(tool.name), normal(tool.reference)}:
                 self._by_normal.setdefault(form, []).append(number)
+
+    def use_vectors(self, vectors: Sequence[Sequence[float]] | None, source: object) -> None:
+        """Search by meaning, too, or no more.
+
+        Args:
+            vectors: The tools' vectors in order.
+            source: Kept as `vectors_of`.
+        """
+        self.vectors_of = source
+        self._vectors = None
+        if vectors is not None:
+            import numpy
+
+            self._vectors = numpy.array(vectors)
 
     def find(
         self,

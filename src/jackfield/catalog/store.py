@@ -35,7 +35,7 @@ from .entry import (
     tool_hash,
 )
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
-from .vectors import VectorCache
+from .vectors import VectorStore
 from .words import without_values
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -80,6 +80,7 @@ class Catalog:
         self.embedder = embedder
         self._loaded: dict[Path, tuple[tuple[int, int], CatalogEntry]] = {}
         self._searches: dict[tuple[object, ...], ToolSearch] = {}
+        self._store: VectorStore | None = None
 
     def __repr__(self) -> str:
         return f"<Catalog {str(self.folder)!r}>"
@@ -143,20 +144,48 @@ class Catalog:
             servers = [
                 ServerEntry(config.server_name, entry.about, _tools(config, entry, offers)) for config, entry in entries
             ]
-            vectors = None
-            if self.embedder is not None:
-                vectors = VectorCache(self.folder / "vectors.json", self.embedder).of_tools(
-                    embedded_texts(server, tool) for server in servers for tool in server.tools
-                )
             self._searches.clear()
-            search = self._searches[key] = ToolSearch(servers, vectors)
+            search = self._searches[key] = ToolSearch(servers)
+        store = self._vector_store
+        if store is not None and search.vectors_of != (store, store.generation):
+            views = [embedded_texts(server, tool) for server in search.servers for tool in server.tools]
+            generation = store.generation
+            search.use_vectors(store.of_tools(views), (store, generation))
+        elif store is not None:
+            store.start()
         return search
 
     def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
-        """The vectors of some queries, if there is an embedder."""
-        if self.embedder is None or not queries:
+        """The vectors of some queries, if there is an embedder that can be asked."""
+        if self._vector_store is None or not queries:
             return None
-        return self.embedder([without_values(query) for query in queries])
+        return self._vector_store.of_queries([without_values(query) for query in queries])
+
+    @property
+    def _vector_store(self) -> VectorStore | None:
+        if self.embedder is None:
+            return None
+        if self._store is None or self._store.embedder is not self.embedder:
+            self._store = VectorStore(self.folder, self.embedder)
+        return self._store
+
+    def meaning_note(self) -> str | None:
+        """Why searches go by words only, although there is an embedder, or by the meaning of some tools only."""
+        store = self._vector_store
+        if store is None or (store.is_ready and not store.missing):
+            return None
+        if store.failure is not None:
+            return f"Searched by words only: the embedder failed: {store.failure}"
+        what = f"{store.missing} texts to go" if store.missing else "the embedder is being loaded"
+        return f"Searched by words only for now; meaning is being prepared: {what}."
+
+    def wait_for_meaning(self, timeout: float = 600.0) -> bool:
+        """Wait until the embedder is loaded and has a vector of each tool that was searched; returns whether it has.
+
+        Blocks its thread; in async code use `asyncio.to_thread`.
+        """
+        store = self._vector_store
+        return True if store is None else store.wait(timeout)
 
     # Writing
 

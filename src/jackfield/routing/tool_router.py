@@ -227,7 +227,7 @@ class ToolRouter(Live):
             answer_to(query, [self._line(hit.tool, detail, is_weak=hit.is_weak) for hit in hits])
             for query, hits in found.items()
         ]
-        return "\n\n".join([*parts, note] if note else parts)
+        return "\n\n".join([*parts, *filter(None, [note, self._manager.catalog.meaning_note()])])
 
     def _overview(self, only: Sequence[str]) -> str:
         names = [self._references().server(name) for name in only] or list(self._configs)
