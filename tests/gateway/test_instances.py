@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,21 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 from tests.cli.conftest import Command
-from tests.conftest import Listening, eventually, needs, strays
-from tests.gateway.conftest import behind, everything, unruly_entry
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, needs, quick_python, strays
+from tests.gateway.conftest import QUICK, behind, everything, unruly_entry
 from tests.gateway.several import GatewayInstance, Team, running_team
 from tests.gateway.test_http_sessions import RawClient
+from tests.gateway.test_parked import retry
 from tests.gateway.test_stdio import call
+from tests.relayed import Client, opened
 from tests.serving.cluster.cluster import missing, running_store
 
-from jackfield import Catalog, MCPClientSessionManager, SessionCallbacks
+from jackfield import Catalog, HttpConfig, MCPClientSessionManager, RequestError, Session, SessionCallbacks
+from jackfield.session.relay import relay
+from jackfield.session.session import caller_of
 
 STORES = ["redis", "postgres"]
+NOTHING: Mapping[str, Any] = {}
 
 
 @asynccontextmanager
@@ -193,3 +199,62 @@ async def test_a_session_with_a_server_over_http_is_used_by_every_instance(
             assert (await client.call("recall")).status_code == 404
             async with Redis.from_url(store) as redis:
                 assert [key async for key in redis.scan_iter("*:v")] == []
+
+
+@pytest.mark.usefixtures("real_python")
+async def test_what_has_a_name_of_its_own_is_found_from_every_instance(jackfield: Command, tmp_path: Path) -> None:
+    """Calls that wait for a client of 2026-07-28, and sessions that it keeps."""
+    log = tmp_path / "log"
+    chatty = [str(SERVERS / "chatty.py"), "stdio", "--log", str(log)]
+    entry = {"command": quick_python(), "args": chatty, "env": {MARK: TOKEN}, "protocol": "handshake"}
+    jackfield.configure_user(one=entry, two=unruly_entry())
+    async with running_store("redis") as store, running_team(jackfield, tmp_path / "team", store) as team:
+        client = Client()
+        client.capabilities = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+        first, second = (
+            HttpConfig(server_name=one.name, url=one.url, protocol="2026-07-28", session=QUICK)
+            for one in team.instances
+        )
+        async with opened(first, client) as here, opened(second, client) as there:
+
+            async def ask(
+                session: Session,
+                tool: str,
+                more: Mapping[str, Any] = NOTHING,
+                kept: str | None = None,
+                **arguments: Any,
+            ) -> Any:
+                given = {"tool": tool, "arguments": arguments, **({} if kept is None else {"session": kept})}
+                params = {"name": "call_tool", "arguments": given, **more}
+                return (await relay(caller_of(session), "tools/call", params)).result
+
+            async def refused(session: Session, more: Mapping[str, Any], run: str = "a") -> None:
+                with pytest.raises(RequestError) as caught:
+                    await ask(session, "one.ask", more, kinds=["form"], id=run)
+                assert caught.value.rpc_code == -32602
+
+            question = await ask(here, "one.ask", kinds=["form"], id="a")
+            answered = retry(question)
+            # Tampered with, of another request, of an instance that there never was: refused wherever it is sent.
+            state = answered["requestState"]
+            mark, name, sealed = state.split(".", 2)
+            for session in (here, there):
+                for tampered in (state[:-4] + "AAAA", f"{mark}.{'0' * 16}.{sealed}", f"{'0' * 12}.{name}.{sealed}"):
+                    await refused(session, {**answered, "requestState": tampered})
+                await refused(session, answered, "b")
+            assert "Ada" in json.dumps(await ask(there, "one.ask", answered, kinds=["form"], id="a"))
+            runs = [line for line in log.read_text().splitlines() if line.startswith("run ask")]
+            assert runs == ["run ask a"]
+            # Replayed.
+            for session in (here, there):
+                await refused(session, answered)
+            # A session that was kept by one instance.
+            counted = await ask(here, "two.count", kept="new")
+            [handle] = re.findall(r'session="([0-9a-f]+)"', json.dumps(counted).replace("\\", ""))
+            for number, session in enumerate((there, here, there), 2):
+                assert (await ask(session, "two.count", kept=handle))["content"][0]["text"] == str(number)
+            assert "does not exist" in json.dumps(await ask(there, "two.count", kept=handle[:16] + "0" * 16))
+            waiting = retry(await ask(here, "one.ask", kinds=["form"], id="c"))
+            await team.instances[0].kill()
+            await refused(there, waiting, "c")
+            assert "no longer exists" in json.dumps(await ask(there, "two.count", kept=handle))

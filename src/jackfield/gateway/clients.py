@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from collections import deque
@@ -27,6 +28,7 @@ from ..session.deadlines import Deadline
 from ..session.session import caller_of
 from .asking import BackChannel, SharedChannel
 from .client import Client
+from .elsewhere import ElsewhereError
 from .eras import is_modern
 from .messages import Context
 from .reach import Reach, reach_of
@@ -37,13 +39,16 @@ if TYPE_CHECKING:
     from ..session.session import Session
     from .calls import RelayedCall
     from .child_memory import ChildMemory
-    from .elsewhere import OtherInstances
+    from .others import OtherInstances
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""
 
 _STDIO = "stdio"
 _SHARED_KEY = "gateway"
+
+_KEPT_ELSEWHERE = re.compile("[0-9a-f]{16}([0-9a-f]{16})")
+"""A handle, where there are several instances: it ends with the name of the one that keeps the state."""
 
 _REMEMBERED = 100
 """So many sessions that have ended are remembered, in case a request of them is still on its way."""
@@ -163,7 +168,7 @@ class Clients:
             return
         if handle == KEEP:
             self._prune()
-            handle = secrets.token_hex(8)
+            handle = secrets.token_hex(8) + ("" if self.others is None else self.others.name)
             client = self._kept[handle] = self._new(context)
         else:
             client = self._kept_by(handle, context)
@@ -177,12 +182,16 @@ class Clients:
     def _kept_by(self, handle: str, context: Context) -> Client:
         client = self._kept.get(handle)
         if client is None or client.principal != reach_of(context).principal or not self._has_sessions(client):
-            raise SessionExpiredError(
+            gone = SessionExpiredError(
                 "This session does not exist or no longer exists.",
                 sent=False,
                 state_lost=True,
                 hint=f'Give session="{KEEP}" to begin another.',
             )
+            instance = None if self.others is None else _KEPT_ELSEWHERE.fullmatch(handle)
+            if self.others is not None and instance is not None and instance[1] != self.others.name:
+                raise ElsewhereError(instance[1], None, gone)
+            raise gone
         return client
 
     def end(self, session_id: str) -> None:

@@ -143,7 +143,7 @@ class Gateway:
                 clients,
                 views,
                 self.server.server_info_stamp,
-                ParkedCalls(tasks, _bearer),
+                ParkedCalls(tasks, _bearer, lambda: clients.others),
                 Extensions(views, self.manager.catalog, clients, passing, self._policy, guard),
                 guard=guard,
             )

@@ -25,6 +25,7 @@ from mcp.server.context import HandlerResult
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_PARAMS
 
 from ..plain import as_table
+from .elsewhere import ElsewhereError, Marks
 from .messages import Answer, Context
 
 if TYPE_CHECKING:
@@ -169,14 +170,26 @@ class ParkedCalls:
     Args:
         tasks: In which they run.
         principal: Whose request it is; `None` where nobody is known.
+        others: The other instances of the gateway, if there are any.
     """
 
-    def __init__(self, tasks: TaskGroup, principal: Callable[[Context], str | None]) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        principal: Callable[[Context], str | None],
+        others: Callable[[], Marks | None] = lambda: None,
+    ) -> None:
         self._tasks = tasks
         self._principal = principal
+        self._others = others
         # The state of a server behind, perhaps another gateway, must not be taken for one of ours.
-        self._mark = f"{secrets.token_hex(4)}."
+        self._own_mark = f"{secrets.token_hex(4)}."
         self._parked: dict[str, ParkedCall] = {}
+
+    @property
+    def _mark(self) -> str:
+        others = self._others()
+        return self._own_mark if others is None else others.mark
 
     @cached_property
     def _boundary(self) -> RequestStateBoundary:
@@ -200,11 +213,15 @@ class ParkedCalls:
 
         Raises:
             MCPError: The state is not ours, for this request and of this principal, or was used before.
+            ElsewhereError: The call waits at another instance.
         """
         state = (context.params or {}).get("requestState")
         if isinstance(state, str) and state.startswith(self._mark):
             inner = replace(context, params={**(context.params or {}), "requestState": state[len(self._mark) :]})
             return await self._attended(await self._resumed(inner), context)
+        others = self._others()
+        if isinstance(state, str) and others is not None and (instance := others.marked(state)) is not None:
+            raise ElsewhereError(instance, None, gone=invalid_state())
         call = ParkedCall(context)
         self._tasks.start_soon(self._run, call, work)
         return await self._attended(call, context)

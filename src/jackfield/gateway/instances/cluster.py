@@ -7,6 +7,7 @@ it for a client owns the client's session with it, and requests for it go there.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ...serving import ServedSessions
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+_NAME = re.compile("[0-9a-f]{16}")
 
 
 class Cluster:
@@ -109,10 +112,31 @@ class Cluster:
 
     def _is_owned(self, forwarded: Forwarded) -> bool:
         session_id = forwarded.session.session_id
+        if not session_id:
+            # What it is about has a name that it is looked up by, and knows its principal.
+            return True
         client = self._known(session_id)
         if client is None or client.principal != forwarded.principal:
             return False
         return forwarded.server_name is None or self.ownership.holds(session_id, forwarded.server_name)
+
+    @property
+    def name(self) -> str:
+        """Of this instance: 16 hexadecimal digits."""
+        return self._host.instance.name
+
+    @property
+    def mark(self) -> str:
+        """What a `requestState` of this instance begins with."""
+        return f"{self._keys.marks[0]}{self.name}."
+
+    def marked(self, state: str) -> str | None:
+        """The instance whose mark a `requestState` has, if any has it."""
+        for mark in self._keys.marks:
+            # The state of a server behind, perhaps of another gateway, has none of these.
+            if state.startswith(mark) and (found := _NAME.fullmatch(state[len(mark) :].partition(".")[0])) is not None:
+                return found[0]
+        return None
 
     async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:
         """Own a client's session with a server, if it lives in one place.
@@ -163,10 +187,11 @@ class Cluster:
             logger.info("[MCP][gateway] Instance %s has lost the session of %s", instance[:8], server_name)
             await self.ownership.take_over(record.session_id, server_name, instance)
             return None
+        if why == GONE and elsewhere.gone is not None:
+            raise elsewhere.gone
         if why == UNREACHABLE:
             raise ServerUnavailableError(
-                f"The instance of the gateway that has the session of server {server_name!r} cannot be reached; "
-                "nothing was sent.",
+                f"The instance of the gateway that has {_of(server_name)} cannot be reached; nothing was sent.",
                 server_name=server_name,
                 sent=False,
                 hint="Check its --instance-url.",
@@ -177,3 +202,7 @@ class Cluster:
             sent=False,
             hint="Check that all instances have the same --keys-file, and that their clocks agree.",
         )
+
+
+def _of(server_name: str | None) -> str:
+    return "what the request is about" if server_name is None else f"the session of server {server_name!r}"

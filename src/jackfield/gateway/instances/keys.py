@@ -58,6 +58,8 @@ class InstanceKeys:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = list(keys)
         self._signing = [hmac.digest(key, b"jackfield instances", hashlib.sha256) for key in keys]
+        self.marks: list[str] = [f"{hmac.digest(key, b'jackfield mark', hashlib.sha256).hex()[:12]}." for key in keys]
+        """By each key, what instances with the same key know each other's names by."""
         self._used: set[str] = set()
         self._used_until: deque[tuple[float, str]] = deque()
 

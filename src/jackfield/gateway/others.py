@@ -1,0 +1,50 @@
+"""`OtherInstances`: what a gateway asks of the others that share its store."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..config.servers import BaseServerConfig
+from ..transport.taken_up import SharedSession
+from .client import Client
+from .elsewhere import ElsewhereError, Marks
+from .messages import Answer, Context
+
+
+class OtherInstances(Marks, Protocol):
+    """The other instances."""
+
+    @property
+    def name(self) -> str:
+        """Of this one: 16 hexadecimal digits."""
+        ...
+
+    async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:
+        """Own a client's session with a server, if it lives in one place.
+
+        Raises:
+            ElsewhereError: Another instance owns it.
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+    def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
+        """Whether the state of a client's session with a server was lost with another instance."""
+        ...
+
+    def shared_session(self, client: Client, config: BaseServerConfig) -> SharedSession | None:
+        """A client's session with a server, if every instance uses the same one."""
+        ...
+
+    def ended(self, session_id: str) -> None:
+        """A client's session has ended."""
+        ...
+
+    async def answer(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:
+        """The answer of the instance that has what a request needs; `None` if this one has it now.
+
+        Raises:
+            JackfieldError: That instance ended before it answered, or cannot be reached.
+            MCPError: The request failed.
+        """
+        ...
