@@ -78,7 +78,7 @@ async def test_a_client_that_leaves_ends_what_it_was_asked(chatty: Chatty, tmp_p
         async with opened(here.config("handshake"), client) as session:
             tasks.start_soon(ask, session)
             assert await settled(lambda: len(client.asked) == 1)
-        assert await settled(lambda: here.gateway._manager.sessions() == [])  # pyright: ignore[reportPrivateUsage]
+        assert await settled(lambda: here.gateway.manager.sessions() == [])
     assert len(ended) == 1
 
 

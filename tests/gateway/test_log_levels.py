@@ -35,11 +35,11 @@ async def test_a_server_that_is_opened_again_is_asked_again(chatty: Chatty, tmp_
             assert await call(session, "level") is None
             await relay(caller_of(session), "logging/setLevel", {"level": "error"})
             assert await call(session, "level") == "error"
-            [info] = here.gateway._manager.sessions()  # pyright: ignore[reportPrivateUsage]
+            [info] = here.gateway.manager.sessions()
             os.kill(info.process_id or 0, signal.SIGKILL)
 
             def is_noticed() -> bool:
-                now = here.gateway._manager.sessions()  # pyright: ignore[reportPrivateUsage]
+                now = here.gateway.manager.sessions()
                 return all(other.process_id != info.process_id for other in now)
 
             assert await settled(is_noticed)

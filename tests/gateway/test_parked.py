@@ -45,7 +45,7 @@ class World:
     @property
     def sessions(self) -> int:
         """How many sessions with the server are open."""
-        return len(self.here.gateway._manager.sessions())  # pyright: ignore[reportPrivateUsage]
+        return len(self.here.gateway.manager.sessions())
 
 
 Worlds = Callable[[], AbstractAsyncContextManager[World]]

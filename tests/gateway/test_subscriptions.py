@@ -56,7 +56,7 @@ async def test_a_subscription_outlives_its_server(chatty: Chatty, tmp_path: Path
         async with opened(here.config("handshake"), client) as session:
             await subscribe(session, RESTLESS)
             assert await settled(lambda: heard(client, RESTLESS) == 1)
-            [info] = here.gateway._manager.sessions()  # pyright: ignore[reportPrivateUsage]
+            [info] = here.gateway.manager.sessions()
             os.kill(info.process_id or 0, signal.SIGKILL)
             assert await settled(lambda: heard(client, RESTLESS) == 2)
             assert session.generation == 1
@@ -68,11 +68,11 @@ async def test_subscriptions_end_with_their_client(chatty: Chatty, tmp_path: Pat
         async with opened(here.config("handshake"), Client()) as session:
             await subscribe(session, ONE)
             assert log.read_text().splitlines().count(f"subscribe {ONE}") == 1
-        assert await settled(lambda: here.gateway._manager.sessions() == [])  # pyright: ignore[reportPrivateUsage]
+        assert await settled(lambda: here.gateway.manager.sessions() == [])
         async with opened(here.config("modern"), Client()) as session:
             async with session.listen(resource_subscriptions=[ONE]):
-                assert len(here.gateway._manager.sessions()) == 1  # pyright: ignore[reportPrivateUsage]
-            assert await settled(lambda: here.gateway._manager.sessions() == [])  # pyright: ignore[reportPrivateUsage]
+                assert len(here.gateway.manager.sessions()) == 1
+            assert await settled(lambda: here.gateway.manager.sessions() == [])
 
 
 async def test_a_stream_hears_of_the_resources_that_there_are(chatty: Chatty, tmp_path: Path) -> None:
