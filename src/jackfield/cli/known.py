@@ -40,15 +40,14 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
         "trust": servers.store.trust(found),
     }
     try:
-        outline = servers.outline(name)
-    except ConfigError as error:
-        return {**facts, "problem": problem_text(error)}
-    try:
-        found.outline(os.environ)
+        outline = found.outline(os.environ)
+        facts["is_valid"] = True
     except ConfigError as error:
         facts["problem"] = problem_text(error)
-    else:
-        facts["is_valid"] = True
+        try:
+            outline = found.outline(None)  # without the variables that are not set
+        except ConfigError as unset_aside:
+            return {**facts, "problem": problem_text(unset_aside)}
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}

@@ -50,9 +50,9 @@ class Servers:
             UnknownServerError: There is none of that name; the hint has the nearest.
             ConfigError: There are no servers at all.
         """
-        names = self.names
-        if name in names:
+        if name in self.discovery.servers:
             return self.discovery.servers[name]
+        names = self.names
         if (error := missing_file(name)) is not None:
             raise error
         disabled = next((one for one in self.discovery.disabled if one.name == name), None)

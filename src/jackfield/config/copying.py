@@ -29,7 +29,7 @@ def copied_entry(name: str, entry: Mapping[str, Any], source: Source) -> dict[st
     Raises:
         ConfigError: A text of it is not understood.
     """
-    row, folder = source.row, source.path.absolute().parent
+    row, folder = source.row, source.file_folder
     # What means the current project in one's own file does so in Jackfield's as well.
     folders = {
         key: path

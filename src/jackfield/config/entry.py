@@ -49,7 +49,7 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
     except UnclearError as error:
         raise entry_error(file, name, error.key, f"{error}.", "Write true or false.") from None
     values = os.environ if variables is None else variables
-    folder, folders, row = source.path.absolute().parent, source.known_folders, source.row
+    folder, folders, row = source.file_folder, source.known_folders, source.row
 
     def expanded(value: Any, key: str) -> Any:
         if isinstance(value, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +54,9 @@ class Source:
             project is not None,
         )
 
-    @property
+    # What does not change is computed once: a file may have hundreds of entries.
+
+    @cached_property
     def row(self) -> Program:
         """The program's row in the table of programs."""
         return program_named(self.owner or self.program)
@@ -74,7 +77,12 @@ class Source:
         was run; `None`: in the current folder."""
         return self.folder if self.scope == "project" or self.is_of_project else None
 
-    @property
+    @cached_property
+    def file_folder(self) -> Path:
+        """The folder that the file is in."""
+        return self.path.absolute().parent
+
+    @cached_property
     def known_folders(self) -> dict[str, str]:
         """The folders that entries can name, such as `${workspaceFolder}`."""
         workspace = str(self.workspace or self.folder)
@@ -86,7 +94,7 @@ class Source:
             "workspaceFolderBasename": os.path.basename(workspace),
             "CLAUDE_PROJECT_DIR": workspace,
             "CLAUDE_PLUGIN_ROOT": str(self.folder),
-            "extensionPath": str(self.path.absolute().parent),
+            "extensionPath": str(self.file_folder),
             "userHome": os.path.expanduser("~"),
             "pathSeparator": os.sep,
             "/": os.sep,
