@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pexpect
 import pytest
 
 from jackfield import Catalog
+from jackfield.cli.app import main
 from jackfield.cli.trust import TrustStore
 from jackfield.config.discover import Discovery, discover, sources
 from jackfield.config.outline import ServerOutline
@@ -217,6 +218,24 @@ def ledger_entry(folder: Path, **more: Any) -> dict[str, Any]:
 def jackfield(tmp_path: Path, nothing_left: None) -> Command:
     """The command, with nothing configured."""
     return Command(tmp_path)
+
+
+@pytest.fixture
+def here(
+    jackfield: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Runs the command in this process, where the home and the project are those of `jackfield`."""
+    for name, value in jackfield.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("VIRTUAL_ENV", "JACKFIELD_CACHE_DIR", "JACKFIELD_STATE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(jackfield.project)
+
+    def run(*arguments: str) -> Done:
+        exit_code = main(arguments)
+        return Done(exit_code, *capsys.readouterr())
+
+    return run
 
 
 def golden(name: str, text: str, *scrubs: tuple[str, str]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from jackfield import SessionTimeoutError
-from jackfield.cli.app import main
 from jackfield.cli.given import GivenOptions
 from jackfield.cli.run_file import server_in
 from jackfield.cli.steps import call_steps
@@ -23,23 +22,6 @@ from ..conftest import SERVERS, Listening
 from .conftest import PYTHON, Command, Done, everything, unruly_entry
 
 UNRULY = f"{PYTHON} -S {SERVERS / 'unruly.py'}"
-
-
-@pytest.fixture
-def here(
-    jackfield: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Done]:
-    """Runs the command in this process, where the home and the project are those of `jackfield`."""
-    for name, value in jackfield.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    monkeypatch.chdir(jackfield.project)
-
-    def run(*arguments: str) -> Done:
-        exit_code = main(arguments)
-        return Done(exit_code, *capsys.readouterr())
-
-    return run
 
 
 def lines(done: Done) -> list[str]:
@@ -59,6 +41,7 @@ def test_a_server_at_a_url_is_looked_at_like_a_configured_one(
     assert {"  notes://today", "  summarize(topic, style?)"} <= set(shown)
     assert lines(here("show", *given, "add"))[0].startswith("any.add(")
     assert set(json.loads(here("show", *given, "add", "--schema").stdout)["properties"]) == {"a", "b"}
+    assert not (jackfield.home / ".cache").exists(), "it is asked each time"
     assert {one["uri"] for one in here("read", *given, "--json").json["resources"]} >= {"notes://today"}
     assert lines(here("read", *given, "notes://today")) == ["milk, eggs"]
     assert any(line.startswith("summarize(topic, style?)\t") for line in lines(here("prompt", *given)))
@@ -70,7 +53,6 @@ def test_a_server_at_a_url_is_looked_at_like_a_configured_one(
         (report,) = here("doctor", *given, "--json").json["servers"]
         assert report["result"] == "ok"
         assert report["steps"][0]["text"] == "--http"
-    assert not (jackfield.home / ".cache").exists(), "nothing is remembered of what is not configured"
 
 
 def test_a_command_takes_variables_and_a_folder(here: Callable[..., Done], jackfield: Command) -> None:

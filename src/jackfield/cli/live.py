@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..transport.program import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
-from .steps import ProgressListener, Result, Steps, seconds_left
+from .steps import ProgressListener, Request, Result, Steps, seconds_left
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
@@ -60,6 +60,13 @@ def run_live(
 
             launch = launch_of_config(config)
     deadline = None if timeout is None else time.monotonic() + timeout
+    first = next(steps)
+    if launch is not None and config is None and not output.verbose:
+        from .direct import NotDirectError, known_version, run_direct
+
+        if known_version(target):
+            with contextlib.suppress(NotDirectError):
+                return run_direct(target, launch, first, steps, deadline=deadline, on_progress=on_progress)
     with _interrupts_held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
         with _uncollected():
             config = config or target.load_config()
@@ -72,7 +79,7 @@ def run_live(
         if deadline is not None:
             session = config.session.model_copy(update={"timeout": seconds_left(deadline)})
             config = config.model_copy(update={"session": session})
-        return run(lambda: _made(config, steps, deadline, on_progress))
+        return run(lambda: _made(config, first, steps, deadline, on_progress))
 
 
 @contextlib.contextmanager
@@ -88,6 +95,7 @@ def _uncollected() -> Generator[None]:
 
 async def _made(
     config: ServerConfig,
+    request: Request,
     steps: Steps,
     deadline: float | None,
     on_progress: ProgressListener | None,
@@ -98,7 +106,6 @@ async def _made(
 
     async with SessionManager().open_session(config) as session:
         try:
-            request = next(steps)
             while True:
                 try:
                     answer = await make_request(

@@ -35,7 +35,7 @@ def refresh(
 ) -> int:
     """Ask servers for their tools; say what changed.
 
-    Each is started for that, and closed again. Of one that is not configured, nothing is remembered.
+    Each is started for that, and closed again. Of one that is not configured, nothing is kept.
     """
     options = GivenOptions(stdio, http, sse, header, env, cwd)
     # Several words are several configured servers; a file or a URL stands alone.

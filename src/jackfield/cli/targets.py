@@ -15,6 +15,7 @@ from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missi
 
 if TYPE_CHECKING:
     from ..catalog.search import ToolEntry
+    from ..catalog.store import Catalog
     from ..config.launch import Launch
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
@@ -42,6 +43,8 @@ class Target:
     listed_at: float | None = None
     """When that was listed, in seconds since the epoch."""
     is_configured: bool = True
+    catalog: Catalog | None = None
+    """What is known of a configured server, and where that is kept."""
     load_fields: Callable[[], tuple[Mapping[str, Any], str]] | None = None
     """Returns its entry for the daemon, and its source. Checks trust."""
 
@@ -53,11 +56,14 @@ class Target:
 
 def given_target(given: GivenServer, name: str) -> Target:
     """A server that is given on the command line, and what of it is meant."""
+    from ..catalog.store import Catalog
+
     return Target(
         given.outline(os.environ),
         name,
         lambda: given.launch(os.environ),
         lambda: given.config(os.environ),
+        catalog=Catalog(),
         is_configured=given.name != AD_HOC_NAME,
     )
 
@@ -188,6 +194,7 @@ def _configured(servers: Servers, server: str, name: str) -> Target:
         name,
         lambda: servers.launch(server),
         lambda: servers.config(server),
+        catalog=servers.catalog,
         load_fields=lambda: servers.fields(server),
     )
 
