@@ -14,6 +14,9 @@ logger: logging.Logger = logging.getLogger("jackfield")
 # A library prints nothing of itself; what is logged here is in the errors as well.
 logger.addHandler(logging.NullHandler())
 
+FIELDS = "jackfield_fields"
+"""The attribute of a log record that tells what it is about, for logs of structured lines."""
+
 _DEBUG_HANDLER = "MCP_SESSION_DEBUG"
 
 
@@ -39,12 +42,15 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self, server_name: str, session_id: str = "") -> None:
         super().__init__(logger)
+        self._about = {FIELDS: {"server": server_name, **({"session": session_id} if session_id else {})}}
         self._name = server_name
         self._session = f" {session_id}:" if session_id else ""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Write a line, as `logging.Logger.log` does."""
-        self.logger.log(level, f"[MCP][%s]{self._session} {msg}", self._name, *args, stacklevel=2, **kwargs)
+        self.logger.log(
+            level, f"[MCP][%s]{self._session} {msg}", self._name, *args, stacklevel=2, extra=self._about, **kwargs
+        )
 
 
 _LIBRARIES = frozenset(

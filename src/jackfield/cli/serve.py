@@ -17,10 +17,11 @@ from . import team_options as team
 from .invocation import Invocation
 from .output import Output
 from .serve_instances import instance_settings
+from .serve_operations import OperationOptions
 from .serve_page import page_settings
 from .serve_run import GatewaySetup, run_http, run_stdio
 from .serve_users import UserOptions
-from .upstreams import upstreams
+from .upstreams import Upstreams, upstreams
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
@@ -71,6 +72,20 @@ def serve(
     keys_file: team.KeysFileOption = None,
     instance_url: team.InstanceUrlOption = None,
     web: options.WebOption = False,
+    max_sessions: team.MaxSessionsOption = None,
+    max_sessions_per_user: team.MaxSessionsPerUserOption = None,
+    max_calls: team.MaxCallsOption = None,
+    max_calls_per_user: team.MaxCallsPerUserOption = None,
+    calls_per_minute: team.CallsPerMinuteOption = None,
+    max_upstreams: team.MaxUpstreamsOption = None,
+    max_children: team.MaxChildrenOption = None,
+    max_children_per_user: team.MaxChildrenPerUserOption = None,
+    child_memory: team.ChildMemoryOption = None,
+    child_idle: team.ChildIdleOption = None,
+    metrics: team.MetricsOption = False,
+    log_format: team.LogFormatOption = None,
+    stop_delay: team.StopDelayOption = None,
+    drain_timeout: team.DrainTimeoutOption = None,
 ) -> int:
     """Be one MCP server in front of all, or a bridge to one.
 
@@ -114,15 +129,37 @@ def serve(
         raise exits.UsageError("--no-ask goes with --ask destructive.", hint="Other tools are not asked for.")
     if audit is None and (audit_size, audit_files) != (None, None):
         raise exits.UsageError("--audit-size and --audit-files go with --audit FILE.")
-    served = upstreams(invocation, servers or [], is_command=stdio and over_http, sse=sse, headers=header or [])
+    operations = OperationOptions(
+        max_sessions=max_sessions,
+        max_sessions_per_user=max_sessions_per_user,
+        max_calls=max_calls,
+        max_calls_per_user=max_calls_per_user,
+        calls_per_minute=calls_per_minute,
+        max_upstreams=max_upstreams,
+        max_children=max_children,
+        max_children_per_user=max_children_per_user,
+        child_memory=child_memory,
+        child_idle=child_idle,
+        metrics=metrics,
+        stop_delay=stop_delay,
+        drain_timeout=drain_timeout,
+    )
+    operations.check(over_http)
+
+    def served_by(invocation: Invocation) -> tuple[Upstreams, list[ServerConfig]]:
+        is_command = stdio and over_http
+        served = upstreams(invocation, servers or [], is_command=is_command, sse=sse, headers=header or [])
+        offered = users.served(invocation.output, served.configs, servers or [])
+        configs = operations.with_idle_time(offered)
+        return served, _kept_alive(configs, keep_alive or [], every=served.is_bridge)
+
+    served, configs = served_by(invocation)
     if resources is not None and (all_tools or served.is_bridge):
         option = "--resources" if resources else "--no-resources"
         raise exits.UsageError(
             f"{option} is for find_tools and call_tool.",
             hint="A bridge, and --all-tools, offer resources and prompts in any case; --exclude leaves some out.",
         )
-    offered = users.served(invocation.output, served.configs, servers or [])
-    configs = _kept_alive(offered, keep_alive or [], every=served.is_bridge)
     rules = {"include": include, "exclude": exclude, "allow": allow, "ask": ask, "no_ask": no_ask}
     setup = GatewaySetup(
         configs,
@@ -133,6 +170,9 @@ def serve(
             invocation.output, configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only
         ),
         audit=None if audit is None else _audit(audit, audit_size, audit_files),
+        limits=operations.gateway_limits(),
+        log_format=log_format,
+        reload=lambda: served_by(Invocation(invocation.output, invocation.config_files))[1],
     )
     if http is None:
         return _ended_by(run_stdio(invocation.output, setup))
@@ -149,6 +189,7 @@ def serve(
         reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
         instances=instance_settings(redis, postgres, keys_file, instance_url),
         web=page_settings(invocation.output) if web else None,
+        operations=operations.settings(),
     )
     return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..gateway.audit import Audit
     from ..gateway.gateway import Gateway
     from ..gateway.http_settings import HttpSettings
+    from ..gateway.limits import GatewayLimits
+    from ..gateway.log import LogFormat
     from ..gateway.policy import Policy
     from ..pool.session_manager import SessionManager
 
@@ -33,15 +35,20 @@ class GatewaySetup:
     resources: bool | None
     policy: Policy | None
     audit: Audit | None
+    limits: GatewayLimits
+    log_format: LogFormat | None
+    reload: Callable[[], Sequence[ServerConfig]]
+    """Reads the configuration again."""
 
 
 @asynccontextmanager
 async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
     from ..catalog.store import Catalog
     from ..gateway.gateway import Gateway
+    from ..gateway.log import log_calls, logging_to_stderr
     from ..pool.session_manager import SessionManager
 
-    async with SessionManager(catalog=Catalog()) as manager:
+    async with SessionManager(catalog=Catalog(), max_sessions=setup.limits.upstreams) as manager:
         if setup.is_bridge:
             await _meet(manager, setup.configs[0])
         async with Gateway(
@@ -51,8 +58,14 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
             resources=setup.resources,
             policy=setup.policy,
             audit=setup.audit,
+            limits=setup.limits,
         ) as gateway:
-            yield gateway
+            if setup.log_format is None:
+                yield gateway
+                return
+            log_calls(gateway.activity)
+            with logging_to_stderr(setup.log_format):
+                yield gateway
 
 
 async def _meet(manager: SessionManager, config: ServerConfig) -> None:
@@ -71,6 +84,21 @@ async def _meet(manager: SessionManager, config: ServerConfig) -> None:
             with suppress(RequestError):  # It has no tools.
                 caller = caller_of(session)
                 await list_for_catalog(caller, caller.deadline(None))
+
+
+async def _reload(gateway: Gateway, setup: GatewaySetup, output: Output) -> None:
+    """Serve what is configured now; if that cannot be read, all stays as it is."""
+    from ..errors import JackfieldError
+
+    if setup.is_bridge:
+        output.note("Nothing to read again: its server is given on the command line.")
+        return
+    try:
+        changes = await gateway.reconfigure(setup.reload())
+    except JackfieldError as error:
+        output.warn(f"The configuration was read again, and is not used: {error}")
+    else:
+        output.note(f"The configuration was read again: {changes}.")
 
 
 def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
@@ -128,7 +156,11 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
 
     async def run() -> int | None:
         async with _running(setup) as gateway:
-            return await serve_http(gateway, listener, settings, on_listening=say)
+
+            async def reload() -> None:
+                await _reload(gateway, setup, output)
+
+            return await serve_http(gateway, listener, settings, on_listening=say, reload=reload)
 
     try:
         return asyncio.run(run())

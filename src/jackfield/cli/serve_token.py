@@ -37,6 +37,9 @@ def add(
         typer.Option("--server", help="Let the user use this server only. May be given again.", metavar="SERVER"),
     ] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Let the user see and change the gateway itself.")] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Let the token read the metrics, and nothing else.")
+    ] = False,
     days: Annotated[
         int | None, typer.Option("--days", help="Let the token expire after so many.", metavar="NUMBER", min=1)
     ] = None,
@@ -45,10 +48,14 @@ def add(
     from datetime import timedelta
 
     from ..auth.token_file import add_token
-    from ..gateway.reach import ADMIN, EVERY_SERVER, scope_of
+    from ..gateway.reach import ADMIN, EVERY_SERVER, METRICS, scope_of
 
     output = Invocation.of(context).output
-    scopes = [*(map(scope_of, server) if server else [EVERY_SERVER]), *([ADMIN] if admin else [])]
+    if metrics and (server or admin):
+        raise exits.UsageError("--metrics goes without --server and --admin.", hint="Make two tokens.")
+    scopes = (
+        [METRICS] if metrics else [*(map(scope_of, server) if server else [EVERY_SERVER]), *([ADMIN] if admin else [])]
+    )
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     made = add_token(_given(token_file), name, scopes=scopes, expires_at=expires_at)
     if output.as_json:

@@ -239,6 +239,8 @@ class Activity:
         """Called with each call that ended."""
         self.on_incident: list[Callable[[SessionIncident], None]] = []
         """Called with what happens to sessions."""
+        self.on_limit: list[Callable[[str], None]] = []
+        """Called with the name of each bound that was reached."""
 
     @contextmanager
     def call(self, call: RelayedCall) -> Generator[Call]:
@@ -327,7 +329,13 @@ class Activity:
     def limit_reached(self, bound: str) -> None:
         """Note that something was refused for a bound, by its name."""
         self._limits[bound] += 1
+        for told in self.on_limit:
+            told(bound)
         self._changed.set()
+
+    def live_by_server(self) -> dict[str, int]:
+        """Calls under way."""
+        return dict(Counter(call.server for call in self._live.values()))
 
     def snapshot(self) -> ActivitySnapshot:
         """Its current state."""

@@ -17,7 +17,7 @@ from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import SessionExpiredError
+from ..errors import SessionExpiredError, UnknownServerError
 from ..plain import as_table
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
@@ -310,7 +310,22 @@ class Clients:
         return self._user_of.get(key) or key.partition(_SHARED_KEY + "-")[2] or None
 
     def _holding(self, client: Client) -> Hold:
-        return lambda config: self.upstream(client, config, Deadline.of(None, config.session.call_timeout))
+        return lambda config: self.upstream(
+            client, self._current(config), Deadline.of(None, config.session.call_timeout)
+        )
+
+    def _current(self, config: BaseServerConfig) -> BaseServerConfig:
+        """The server as it is configured now.
+
+        Raises:
+            UnknownServerError: It is not served any more.
+        """
+        for current in self._configs:
+            if current.server_name == config.server_name:
+                return current
+        raise UnknownServerError(
+            f"Server {config.server_name!r} is not served any more.", server_name=config.server_name, sent=False
+        )
 
     def open_to(self, client: Client) -> list[BaseServerConfig]:
         """The servers that it has sessions with."""

@@ -31,6 +31,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
+from ..session.telemetry import SessionInfo
 from .activity import Activity
 from .audit import Audit
 from .child_memory import ChildMemory
@@ -51,6 +52,7 @@ from .passing import Passing
 from .policy import Policy
 from .reach import reach_now, reach_of
 from .relay import Relay
+from .reloading import Changes, compared, end_sessions
 from .views import View, Views
 
 _TELL_SECONDS = 5.0
@@ -109,6 +111,7 @@ class Gateway:
         self._changes = InMemorySubscriptionBus()
         self._listening = Listening(self._changes, lambda: self.clients, lambda: self.views)
         self._stack = AsyncExitStack()
+        self._tasks: TaskGroup | None = None
         self._clients: Clients | None = None
         self._views: Views | None = None
         self._relay: Relay | None = None
@@ -124,6 +127,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
+            self._tasks = tasks
             memory = self._child_memory()
             if memory is not None:
                 tasks.start_soon(memory.run)
@@ -160,6 +164,33 @@ class Gateway:
     def _child_memory(self) -> ChildMemory | None:
         most_bytes = self._limits.child_memory_bytes
         return None if most_bytes is None else ChildMemory(self.manager, self.activity, most_bytes)
+
+    async def reconfigure(self, servers: Sequence[BaseServerConfig]) -> Changes:
+        """Serve these servers from now on. Sessions with servers that do not change go on; those with others end when
+        no request of them runs.
+
+        Args:
+            servers: All of them.
+
+        Raises:
+            ConfigError: A rule of the policy names a server that is not among them; then nothing changes.
+        """
+        changes, configs = compared(self.configs, [_unchecked(config) for config in servers])
+        if changes:
+            self._policy.serve([config.server_name for config in configs])
+            ending = [*changes.removed, *changes.changed]
+            # Clients and views have this very list.
+            self.configs[:] = configs
+            self._names = GivenNames(self.manager.catalog.folder, [config.server_name for config in configs])
+            self.views.renew()
+            assert self._tasks is not None, "enter the gateway first"
+            self._tasks.start_soon(end_sessions, self.manager, ending)
+            await self._tell_all()
+        return changes
+
+    def sessions(self) -> list[SessionInfo]:
+        """The sessions with servers."""
+        return self.manager.sessions()
 
     @property
     def clients(self) -> Clients:

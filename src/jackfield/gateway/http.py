@@ -6,10 +6,13 @@ checked), and says when a client has gone.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
+import math
+import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +27,9 @@ from .gateway import Gateway
 from .http_settings import HttpSettings, WebSettings
 from .instances.cluster import Cluster
 from .instances.keys import InstanceKeys
+from .metrics import GatewayMetrics
 from .one_write import OneWriteProtocol
+from .operations import WithOperations
 from .signals import until_signalled
 
 if TYPE_CHECKING:
@@ -91,6 +96,7 @@ async def serve_http(
     settings: HttpSettings | None = None,
     *,
     on_listening: Callable[[str | None], None] = lambda page: None,
+    reload: Callable[[], Awaitable[None]] | None = None,
 ) -> int | None:
     """Serve until a signal comes; returns its number.
 
@@ -100,10 +106,12 @@ async def serve_http(
         settings: How, as given to `listen()`; the defaults of `HttpSettings` if omitted.
         on_listening: Called when clients can connect, with the address of the page, if it is served: a link that is
             valid once, unless clients need tokens.
+        reload: Called on SIGHUP, which ends it if omitted.
     """
     settings = settings or HttpSettings()
     host = listener.getsockname()[0]
     shared = settings.instances
+    run = settings.operations
     served = serve_sessions(
         gateway.server,
         None if shared is None else shared.backend,
@@ -114,9 +122,12 @@ async def serve_http(
         on_session_end=gateway.clients.end,
         allowed_hosts=settings.allowed_hosts(host),
         allowed_origins=settings.allowed_origins(host),
-        drain_timeout=_GRACE_SECONDS,
+        limits=run.limits,
+        stop_delay=run.stop_delay,
+        drain_timeout=run.drain_timeout,
     )
-    app: ASGIApp = served
+    GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
+    app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
     if settings.trusted_proxies:
         trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
@@ -139,7 +150,7 @@ async def serve_http(
         server_header=False,
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(run.drain_timeout) + _GRACE_SECONDS,
     )
     server = _Uvicorn(config, lambda: on_listening(None if page is None else page.address()))
 
@@ -149,13 +160,25 @@ async def serve_http(
                 await stack.enter_async_context(page)
             await server.serve([listener])
 
-    def stop() -> None:
+    waiting: list[asyncio.TimerHandle] = []
+
+    def exit_now() -> None:
         server.should_exit = True
         if page is not None:
             page.close()
 
+    def stop(number: int) -> None:
+        if server.should_exit:
+            # Somebody is in a hurry.
+            served.host.stop_requests()
+        elif number == signal.SIGTERM and run.stop_delay and not waiting:
+            # `served` is not ready any more, and drains then.
+            waiting.append(asyncio.get_running_loop().call_later(run.stop_delay, exit_now))
+        else:
+            exit_now()
+
     with contextlib.closing(listener):
-        return await until_signalled(serve, stop)
+        return await until_signalled(serve, stop, reload)
 
 
 def _page(gateway: Gateway, listener: socket.socket, settings: HttpSettings, web: WebSettings) -> WebPage:

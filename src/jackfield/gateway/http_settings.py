@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from mcp.server.auth.provider import TokenVerifier
 from ..auth.resource import check_address, is_loopback
 from ..errors import ConfigError
 from ..serving.backends import Backend
+from .operations import OperationSettings
 
 if TYPE_CHECKING:
     from .web.background import BackgroundProcess
@@ -71,6 +72,7 @@ class HttpSettings:
             longer, keeps its sessions.
         instances: What this instance shares with others, if there are any.
         web: Serve the gateway's page, too.
+        operations: How it is run: its bounds, its metrics, and how it stops.
 
     Raises:
         ConfigError: An address is not one.
@@ -86,6 +88,7 @@ class HttpSettings:
     reconnect_timeout: float = RECONNECT_SECONDS
     instances: InstanceSettings | None = None
     web: WebSettings | None = None
+    operations: OperationSettings = field(default_factory=OperationSettings)
 
     def __post_init__(self) -> None:
         for proxy in self.trusted_proxies:

@@ -81,9 +81,19 @@ class Policy:
     """
 
     def __init__(self, rules: Rules | None = None, servers: Sequence[str] = ()) -> None:
-        rules = rules or Rules()
-        self._read_only = rules.read_only
-        self._asks_destructive = DESTRUCTIVE in rules.ask
+        self._rules = rules or Rules()
+        self.serve(servers)
+
+    def serve(self, servers: Sequence[str]) -> None:
+        """Apply the rules to other servers from now on.
+
+        Args:
+            servers: The names of all of them.
+
+        Raises:
+            ConfigError: A pattern names no server; then nothing changes.
+        """
+        rules = self._rules
         named = [text for text in rules.ask if text != DESTRUCTIVE]
         patterns = {
             "include": rules.include,
@@ -93,6 +103,8 @@ class Policy:
             "no_ask": rules.no_ask,
         }
         parsed = {key: [Pattern(text, servers, key) for text in texts] for key, texts in patterns.items()}
+        self._read_only = rules.read_only
+        self._asks_destructive = DESTRUCTIVE in rules.ask
         self._patterns = [(key, pattern) for key, given in parsed.items() for pattern in given]
         self._include, self._exclude, self._allow = parsed["include"], parsed["exclude"], parsed["allow"]
         self._ask, self._no_ask = parsed["ask"], parsed["no_ask"]

@@ -1,8 +1,8 @@
 """Which servers the client of a request may use, by the scopes of the token that the request came with.
 
-`servers:NAME` lets in to one server, `servers:*` to all of them, `admin` to the gateway's own page. They are looked at
-for each request: a session keeps nothing of the scopes that it was opened with. Where no tokens are checked, all is
-within reach.
+`servers:NAME` lets in to one server, `servers:*` to all of them, `admin` to the gateway's own page, `metrics` to its
+metrics. They are looked at for each request: a session keeps nothing of the scopes that it was opened with. Where no
+tokens are checked, all is within reach.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .messages import Context
 
 ADMIN = "admin"
+METRICS = "metrics"
 _SERVERS = "servers:"
 EVERY_SERVER = f"{_SERVERS}*"
 _OF_SCOPES = "!#$&'()*+,/:;<=>?@[]^`{|}"

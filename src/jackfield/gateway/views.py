@@ -64,6 +64,11 @@ class Views:
     def __enter__(self) -> Views:
         return self
 
+    def renew(self) -> None:
+        """The servers are others: make all views again."""
+        self._by_reach.clear()
+        self.__exit__()
+
     def __exit__(self, *_: object) -> None:
         for view in self._views.values():
             view.closing.close()

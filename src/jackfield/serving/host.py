@@ -191,6 +191,11 @@ class SessionHost:
             # May be called from a callback of the event loop, which is no task.
             self._running.is_to_drain.set()
 
+    def stop_requests(self) -> None:
+        """End all running requests now: their clients are told that they may have taken effect."""
+        if self._running is not None:
+            self._running.stop_requests()
+
     @property
     def is_draining(self) -> bool:
         """Whether it has begun to stop."""
@@ -312,7 +317,7 @@ class _Running:
         self._drain()
         # The ASGI server ends the application only after the last connection, which may be one of these.
         await anyio.sleep(self._drain_timeout)
-        self._stop_requests()
+        self.stop_requests()
 
     def _drain(self) -> None:
         if not self.instance.is_draining:
@@ -320,7 +325,8 @@ class _Running:
             self.instance.drain()
             self.modern.drain()
 
-    def _stop_requests(self) -> None:
+    def stop_requests(self) -> None:
+        """End all of them."""
         self.instance.stop_requests()
         self.modern.stop()
 
@@ -328,7 +334,7 @@ class _Running:
         """Let all that runs end, within bounds."""
         self._drain()
         await self._idle(self._stop_at - time.monotonic())
-        self._stop_requests()
+        self.stop_requests()
         await self._idle(_FLUSH_SECONDS)
 
     async def _idle(self, seconds: float) -> None:

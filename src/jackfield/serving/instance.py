@@ -27,6 +27,7 @@ from .departures import Departures
 from .errors import ServingLimitError
 from .exchange import Exchange
 from .limits import ServingLimits
+from .memory import InMemoryBackplane
 from .outages import held
 from .readers import LogReader
 from .records import Principal, SessionRecord
@@ -268,13 +269,22 @@ class Instance:
         if self.departures is not None:
             self.departures.over(session_id)
 
+    @property
+    def has_others(self) -> bool:
+        """Whether a client that comes back may reach another instance. Where all is in this process, and this is the
+        only one, it has the answer, or nobody does."""
+        backplane = self.sessions.backplane
+        return not isinstance(backplane, InMemoryBackplane) or backplane.is_shared
+
     def drain(self) -> None:
-        """Begin to stop: end the streams, so that clients come back to another instance; requests run on."""
+        """Begin to stop: end the streams, so that clients come back to another instance, if there is one; requests run
+        on."""
         self.is_draining = True
         for reader in list(self.readers.values()):
             reader.end()
-        for exchange in list(self.exchanges.values()):
-            exchange.move()
+        if self.has_others:
+            for exchange in list(self.exchanges.values()):
+                exchange.move()
 
     def stop_requests(self) -> None:
         """End all requests; their clients get an error."""

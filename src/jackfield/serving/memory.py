@@ -29,6 +29,11 @@ class InMemoryBackplane:
     def __init__(self) -> None:
         self._told: dict[str, Told] = {}
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are several."""
+        return len(self._told) > 1
+
     @asynccontextmanager
     async def join(self, instance: str, told: Told, reconnected: object) -> AsyncGenerator[None]:
         """Be one of the instances for a while."""

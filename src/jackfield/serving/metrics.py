@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -63,6 +63,18 @@ _running: dict[int, ServingMetrics] = {}
 def _named(names: _Labels, labels: _Labels) -> Mapping[str, str]:
     """Labels with their names: few combinations, asked for several times in each request."""
     return dict(zip(names, labels, strict=True))
+
+
+class Metric(Protocol):
+    """What is shown to Prometheus."""
+
+    kind: ClassVar[str]
+    name: str
+    about: str
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """What there is, as suffix of the name, labels and value."""
+        ...
 
 
 class Counter:
@@ -151,6 +163,10 @@ class ServingMetrics:
         self.store_errors: Counter = Counter("store_errors", "Operations for which the store was away.", ("op",))
         self.orphans: Counter = Counter("orphans", "Requests of dead instances that this one answered.")
         self.limits: Counter = Counter("limits_reached", "Requests that were refused for a bound.", ("bound",))
+        self.more: list[Metric] = []
+        """Metrics of others that are shown with these."""
+        self.on_limit: Callable[[str], None] = self.limits.add
+        """Called with the name of each bound for which something is refused."""
         self._sessions: int | None = None
         self._is_observed = False
         self._gauges: list[Gauge] = [Gauge("sessions", lambda: self._sessions)]
@@ -207,7 +223,7 @@ class ServingMetrics:
             self.orphans,
             self.limits,
         )
-        for one in (*counted, *self._gauges):
+        for one in (*counted, *self._gauges, *self.more):
             lines += [f"# HELP {one.name} {one.about}", f"# TYPE {one.name} {one.kind}"]
             for suffix, labels, value in one.samples():
                 named = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
@@ -287,7 +303,7 @@ class Counted:
             if http_method != "GET":
                 self._metrics.request_seconds.observe(time.perf_counter() - note.began_at, era, method)
             if note.bound is not None:
-                self._metrics.limits.add(note.bound)
+                self._metrics.on_limit(note.bound)
 
         async def watched(message: Message) -> None:
             nonlocal status

@@ -229,7 +229,7 @@ class Requests:
             await send_answer(send, answer, record.session_id)
             return None
         reader = exchange.open_stream(is_resumable=_is_resumable(record))
-        if self._instance.is_draining:
+        if self._instance.is_draining and self._instance.has_others:
             exchange.move()
         headers = EVENT_STREAM_HEADERS | {SESSION_HEADER: record.session_id}
         await write_events(reader, request.receive, send, self._settings, headers=headers)
