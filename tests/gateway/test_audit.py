@@ -62,6 +62,23 @@ def test_files_are_renamed_and_the_oldest_go(tmp_path: Path) -> None:
     assert kept == list(range(20))[-len(kept) :]
 
 
+def test_files_are_renamed_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, which has neither `fcntl` nor some of the flags of a file, and renames no file that is open."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    for flag in ("O_CLOEXEC", "O_NONBLOCK", "fchmod"):
+        monkeypatch.delattr(os, flag)
+    audit = Audit(tmp_path / "audit", max_bytes=1, kept_files=2)
+    for number in range(4):
+        audit.note({"number": number}, {})
+    files = [tmp_path / name for name in ("audit", "audit.1", "audit.2")]
+    assert [line["number"] for line in lines(*files)] == [3, 2, 1]
+    open_elsewhere = lambda self, target: (_ for _ in ()).throw(PermissionError("open elsewhere"))  # noqa: E731
+    monkeypatch.setattr(Path, "replace", open_elsewhere)
+    audit.note({"number": 4}, {})
+    audit.close()
+    assert [line["number"] for line in lines(files[0])] == [3, 4]
+
+
 def test_no_old_file_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
     audit = Audit(tmp_path / "audit", max_bytes=1, kept_files=0)
     for number in range(3):

@@ -95,6 +95,28 @@ async def test_a_retry_resumes_the_very_call(worlds: Worlds) -> None:
         assert await settled(lambda: world.sessions == 0)
 
 
+async def test_what_a_server_tells_while_its_client_is_away_reaches_it_on_its_return(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    progress: list[float] = []
+
+    async def tell(params: Mapping[str, Any]) -> None:
+        progress.append(params["progress"])
+
+    client = Client()
+    client.capabilities = {"elicitation": {"form": {}}}
+    now = tmp_path / "now"
+    params = {"name": "ask", "arguments": {"kinds": ["form"], "meanwhile": str(now)}}
+    params["_meta"] = {"io.modelcontextprotocol/logLevel": "info"}
+    async with worlds() as world, opened(world.here.config("modern", user="ann"), client) as ann:
+        asked = (await relay(caller_of(ann), "tools/call", params, on_progress=tell)).result
+        now.touch()
+        assert await settled(lambda: world.count("talked") == 1)
+        await relay(caller_of(ann), "tools/call", {**params, **retry(asked)}, on_progress=tell)
+    assert [told["data"]["words"] for told in client.of_kind("notifications/message")] == [0, 1, 2]
+    assert progress == [0, 1, 2]
+
+
 async def test_a_state_counts_once_and_only_for_its_request_and_principal(worlds: Worlds) -> None:
     async with worlds() as world, world.client(user="ann") as ann, world.client(user="bob") as bob:
         asked = await call(ann, "ask", ONE)

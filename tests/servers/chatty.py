@@ -252,6 +252,8 @@ class Chatty:
             return text(await self._hearing(ctx, given["kinds"][0]))
         if given.get("together"):
             return text(await self._together(ctx, given["kinds"]))
+        if "meanwhile" in given:
+            return text(await self._talking(ctx, session, given["kinds"][0], given["meanwhile"]))
         if "seconds" in given:
             with anyio.move_on_after(given["seconds"]):
                 return text(await self._asked(ctx, given["kinds"][0]))
@@ -287,6 +289,24 @@ class Chatty:
             Message(method, params), Result, metadata=metadata, progress_callback=hear
         )
         return {"answer": answer, "heard": heard}
+
+    async def _talking(self, ctx: Context, session: Session, kind: str, file: str) -> dict[str, Any]:
+        """The client's answer; once the file exists, it is told things until it answers."""
+        answers: list[dict[str, Any]] = []
+
+        async def talk() -> None:
+            while not os.path.exists(file):
+                await anyio.sleep(0.01)
+            for number in range(3):
+                await self._tell(ctx, "notifications/message", {"level": "info", "data": {"words": number}})
+                token = ((ctx.params or {}).get("_meta") or {}).get("progressToken")
+                await self._tell(ctx, "notifications/progress", {"progressToken": token, "progress": number})
+            self._log("talked")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(talk)
+            answers.append(await self._asked(ctx, kind))
+        return answers[0]
 
     async def _together(self, ctx: Context, kinds: list[str]) -> list[Any]:
         answers: dict[int, Any] = {}

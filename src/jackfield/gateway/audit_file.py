@@ -68,13 +68,15 @@ class AppendedFile:
 
     def _opened(self) -> int:
         # A device, or a pipe that nobody reads, is neither waited for nor renamed.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
+            flags |= getattr(os, name, 0)  # Windows has the last one only.
         descriptor = os.open(self.path, flags, 0o600)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("it is no regular file")
-            if stat.S_IMODE(status.st_mode) & 0o077:
+            if hasattr(os, "fchmod") and stat.S_IMODE(status.st_mode) & 0o077:
                 os.fchmod(descriptor, 0o600)
         except BaseException:
             os.close(descriptor)
@@ -97,22 +99,31 @@ class AppendedFile:
 
     def _rotate(self) -> None:
         """Rename the file, unless another process is just doing it; then the line still goes into the old one."""
-        import fcntl
-
         assert self._descriptor is not None
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if self._is_current():  # and was not renamed until it was locked
-            names = [self.path]
-            while len(names) <= self._kept_files and names[-1].exists():
-                names.append(self.path.with_name(f"{self.path.name}.{len(names)}"))
-            for newer, older in reversed(list(pairwise(names))):
-                with contextlib.suppress(FileNotFoundError):
-                    newer.replace(older)
-            if not self._kept_files:
-                self.path.unlink(missing_ok=True)
-        # Closing it also unlocks it.
-        self.close()
+            import fcntl
+        except ImportError:
+            self.close()
+            # Windows renames no file that is open: one that other processes write to grows until they are gone.
+            with contextlib.suppress(PermissionError):
+                self._rename()
+        else:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if self._is_current():  # and was not renamed until it was locked
+                self._rename()
+            # Closing it also unlocks it.
+            self.close()
         self._descriptor = self._opened()
+
+    def _rename(self) -> None:
+        names = [self.path]
+        while len(names) <= self._kept_files and names[-1].exists():
+            names.append(self.path.with_name(f"{self.path.name}.{len(names)}"))
+        for newer, older in reversed(list(pairwise(names))):
+            with contextlib.suppress(FileNotFoundError):
+                newer.replace(older)
+        if not self._kept_files:
+            self.path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -72,15 +73,21 @@ class Notices:
         try:
             while self._waiting:
                 method, params, related = self._waiting.popleft()
-                is_about = related is not None and not related.is_over
-                try:
-                    await self._notify(method, params, related.context if related and is_about else None)
-                except Exception:
-                    # One that cannot be sent must cost neither the others nor any other client.
-                    logger.exception("[MCP][gateway] %s was not sent to a client", method)
+                tell = partial(self._tell, method, params, related)
+                if related is None or related.parked is None or not related.parked.holds(tell):
+                    await tell()
         finally:
             self._is_sending = False
             self._sent.set()
+
+    async def _tell(self, method: str, params: Mapping[str, Any] | None, related: UnderWay | None) -> None:
+        # A call that waited for its client may be over when the client comes back for its outcome.
+        is_about = related is not None and (related.parked is not None or not related.is_over)
+        try:
+            await self._notify(method, params, related.context if related and is_about else None)
+        except Exception:
+            # One that cannot be sent must cost neither the others nor any other client.
+            logger.exception("[MCP][gateway] %s was not sent to a client", method)
 
 
 def is_wanted(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from mcp.server.request_state import RequestStateBoundary
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+Held = Callable[[], Awaitable[None]]
+"""Tells the client something, once it is back."""
+
+_MOST_HELD = 1000
+"""So much waits for a client that is away; then the oldest is dropped."""
+
+_TELL_SECONDS = 5.0
+"""How long the client may take to read it, before it gets the outcome."""
 
 PARKED_SECONDS = 300.0
 """How long a call waits for a client to answer; then it is cancelled at its server."""
@@ -82,6 +92,20 @@ class ParkedCall:
         self._numbers = 0
         self.name: str | None = None
         """What it is found by, while it waits for the client."""
+        self._held: deque[Held] = deque(maxlen=_MOST_HELD)
+
+    def holds(self, tell: Held) -> bool:
+        """Keep what is to be told to the client while it is away: no stream leads to it. False while it is there."""
+        if self.name is None:
+            return False
+        self._held.append(tell)
+        return True
+
+    async def tell_held(self) -> None:
+        """The client is back: tell it what came meanwhile."""
+        with anyio.move_on_after(_TELL_SECONDS):
+            while self._held:
+                await self._held.popleft()()
 
     async def run(self, work: Callable[[], Awaitable[Answer]]) -> None:
         """Do the work, and keep what comes of it until it is taken, or the scope ends."""
@@ -218,7 +242,9 @@ class ParkedCalls:
         state = (context.params or {}).get("requestState")
         if isinstance(state, str) and state.startswith(self._mark):
             inner = replace(context, params={**(context.params or {}), "requestState": state[len(self._mark) :]})
-            return await self._attended(await self._resumed(inner), context)
+            call = await self._resumed(inner)
+            await call.tell_held()
+            return await self._attended(call, context)
         others = self._others()
         if isinstance(state, str) and others is not None and (instance := others.marked(state)) is not None:
             raise ElsewhereError(instance, None, gone=invalid_state())

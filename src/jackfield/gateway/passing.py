@@ -99,12 +99,17 @@ def _progress_of(under_way: UnderWay) -> OnProgress | None:
     if _progress_token(under_way.context) is None:
         return None
 
-    async def report(params: Mapping[str, Any]) -> None:
+    async def tell(params: Mapping[str, Any]) -> None:
         context = under_way.context
         token = _progress_token(context)
         if token is not None:
             notification = server_notification("notifications/progress", {**params, "progressToken": token})
             await context.session.send_notification(notification, context.request_id)
+
+    async def report(params: Mapping[str, Any]) -> None:
+        later = partial(tell, params)
+        if under_way.parked is None or not under_way.parked.holds(later):
+            await later()
 
     return report
 
