@@ -118,3 +118,24 @@ async def test_a_hook_that_fails_costs_no_other_session(engine: Engine, caplog: 
 def test_odd_times_are_refused(seconds: float, engine: Engine) -> None:
     with pytest.raises(ValueError, match="reconnect_timeout"):
         serve_sessions(talkative(Talk(), "a"), engine.backend(), reconnect_timeout=seconds)
+
+
+async def test_a_client_that_came_back_to_another_instance_has_not_gone(engine: Engine) -> None:
+    ended: list[str] = []
+    async with two(engine, reconnect_timeout=1.5, on_session_end=ended.append) as both:
+        reads, asks, gone = [await both.session() for _ in range(3)]
+        for session in (reads, asks, gone):
+            async with session.reading(both.a) as stream:
+                await stream.begin()
+        async with reads.reading(both.b) as again:
+            await again.begin()
+            with anyio.fail_after(30):
+                while gone.id not in ended:
+                    assert await status_of_ping(asks, both.b) == 200
+                    await anyio.sleep(0.2)
+            for _ in range(10):
+                assert await status_of_ping(asks, both.b) == 200
+                await anyio.sleep(0.2)
+            assert ended == [gone.id]
+        # Until that breaks, too.
+        await until(lambda: reads.id in ended and asks.id in ended)

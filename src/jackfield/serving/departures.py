@@ -104,11 +104,14 @@ class Departures:
             except Exception:
                 logger.exception("[MCP] `on_session_end` failed")
 
-    async def watch(self, end_session: Callable[[str], Awaitable[object]]) -> None:
+    async def watch(
+        self, end_session: Callable[[str], Awaitable[object]], is_read: Callable[[str], Awaitable[bool]]
+    ) -> None:
         """Find those whose time has come, until cancelled.
 
         Args:
             end_session: Ends a session as its client would have done it.
+            is_read: Whether a session's standalone stream is read on any instance.
         """
         while True:
             self._changed = anyio.Event()
@@ -120,7 +123,7 @@ class Departures:
             expired = self._due(self._unused, self._session_ttl + _LATE_SECONDS)
             try:
                 while left:
-                    if self._is_unused(left[0]):
+                    if self._is_unused(left[0]) and not await self._is_used_elsewhere(left[0], is_read):
                         await end_session(left[0])
                         logger.info("[MCP] Client of session %s has gone: its stream did not come back", left[0][:8])
                     del left[0]
@@ -130,6 +133,19 @@ class Departures:
                 self._wait_again(self._streamless, left)
                 self._wait_again(self._unused, expired)
                 await anyio.sleep(_RETRY_SECONDS)
+
+    async def _is_used_elsewhere(self, session_id: str, is_read: Callable[[str], Awaitable[bool]]) -> bool:
+        """Whether the client came back to another instance, which looks after its stream then."""
+        unused_seconds = await self._sessions.unused_for(session_id)
+        if await is_read(session_id):
+            if (used := self._used.get(session_id)) is not None:
+                used.had_stream = False
+            self._wait_again(self._unused, [session_id])
+            return True
+        if unused_seconds is not None and unused_seconds < self._reconnect_timeout:
+            self._wait_again(self._streamless, [session_id])
+            return True
+        return False
 
     async def _forget_expired(self, session_ids: Sequence[str]) -> None:
         live = set(await self._sessions.live())

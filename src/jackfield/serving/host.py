@@ -164,7 +164,7 @@ class SessionHost:
                 standing.start_soon(running.housekeeping.answer_for_dead)
                 standing.start_soon(running.drain_when_told)
                 if departures is not None:
-                    standing.start_soon(departures.watch, instance.end_session)
+                    standing.start_soon(departures.watch, instance.end_session, instance.is_read)
                 if bus is not None:
                     standing.start_soon(BusBridge(bus, instance).run)
                 self._running = running

@@ -119,6 +119,14 @@ class Instance:
         """
         await self.streams.append(session_id, STANDALONE, [notification(method, params)])
 
+    async def is_read(self, session_id: str) -> bool:
+        """Whether a client reads the session's standalone stream, on any instance.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        return await self.streams.reader(session_id) is not None
+
     async def end_session(self, session_id: str) -> bool:
         """End a session: its requests are cancelled, its streams closed and removed; whether there was one.
 

@@ -181,6 +181,12 @@ class InMemorySessionStore:
         """See `SessionStore.touch`."""
         return [session_id for session_id in session_ids if self._use(session_id) is None]
 
+    async def unused_for(self, session_id: str) -> float | None:
+        """See `SessionStore.unused_for`."""
+        self._prune()
+        session = self._sessions.get(session_id)
+        return None if session is None else time.monotonic() - session.used_at
+
     async def set_log_level(self, session_id: str, level: str) -> None:
         """See `SessionStore.set_log_level`."""
         if (session := self._sessions.get(session_id)) is not None:

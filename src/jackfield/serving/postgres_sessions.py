@@ -89,6 +89,10 @@ class PostgresSessionStore:
             "where instance = $1 and expires_at > clock_timestamp()"
         )
         self._touch = sql("select {s}.touch_sessions($1, $2)")
+        self._seconds_left = sql(
+            "select extract(epoch from expires_at - clock_timestamp())::float8 from {s}.sessions "
+            "where session_id = $1 and expires_at > clock_timestamp()"
+        )
         self._set_log_level = sql("update {s}.sessions set log_level = $2 where session_id = $1")
         self._delete = sql("select {s}.delete_session($1)")
         self._live = sql(
@@ -215,6 +219,11 @@ class PostgresSessionStore:
             return []
         rows = await self._pool.fetch(self._touch, list(session_ids), self._ttl)
         return [row["touch_sessions"] for row in rows]
+
+    async def unused_for(self, session_id: str) -> float | None:
+        """See `SessionStore.unused_for`."""
+        left: float | None = await self._pool.value(self._seconds_left, session_id)
+        return None if left is None else max(0.0, self._ttl - left)
 
     async def set_log_level(self, session_id: str, level: str) -> None:
         """See `SessionStore.set_log_level`."""

@@ -329,6 +329,11 @@ class RedisSessionStore:
         lived = await self._client.run_each(_TOUCH, [self._keys(session_id) for session_id in session_ids])
         return [session_id for session_id, lives in zip(session_ids, lived, strict=True) if not lives]
 
+    async def unused_for(self, session_id: str) -> float | None:
+        """See `SessionStore.unused_for`."""
+        left = cast("int", await self._client.ask("PTTL", self._client.session_key(session_id, "m")))
+        return max(0.0, (self._ttl_ms + _slack_ms(self._ttl_ms) - left) / 1000) if left > 0 else None
+
     async def set_log_level(self, session_id: str, level: str) -> None:
         """See `SessionStore.set_log_level`."""
         key = self._client.session_key(session_id, "m")
@@ -380,6 +385,11 @@ class RedisSessionStore:
         names = (self._client.session_key(session_id, "m"), self._client.session_key(session_id, "v"))
         given = (key, "0" if expected is None else "1", expected or "", value)
         return cast("str | None", await self._client.run(_SWAP_IN_SESSION, *names, *given))
+
+
+def _slack_ms(ttl_ms: int) -> int:
+    """What a session lives longer than its time, as the script has it."""
+    return min(ttl_ms // 20, 1000)
 
 
 def _user(principal: Principal | None) -> str:

@@ -91,6 +91,13 @@ class SessionStore(Protocol):
         """Extend the life of sessions; returns those that no longer exist."""
         ...
 
+    async def unused_for(self, session_id: str) -> float | None:
+        """Seconds since the session was last used, on whichever instance; `None` if it no longer exists.
+
+        A use within the last second or so may not be known yet.
+        """
+        ...
+
     async def set_log_level(self, session_id: str, level: str) -> None:
         """Change the record. No error if the session no longer exists."""
         ...

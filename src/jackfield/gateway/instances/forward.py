@@ -11,7 +11,8 @@ import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import anyio
@@ -23,7 +24,7 @@ from ...plain import as_table
 from ...serving import Principal, SessionRecord
 from ...serving.backplane import DEAD_AFTER_SECONDS
 from ...serving.context import PUT_SCOPE
-from ...serving.records import RECORD_SCOPE
+from ...serving.records import RECORD_SCOPE, read_record
 from ..messages import Answer, Context, server_notification
 from ..reach import reach_of
 from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnection, PeerConnections
@@ -119,12 +120,16 @@ class Forwarded:
 
     def to_json(self) -> bytes:
         """For the wire."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return json.dumps(vars(self), separators=(",", ":")).encode()
 
-    @property
+    @cached_property
     def session(self) -> SessionRecord:
-        """The record of the client's session."""
-        return SessionRecord.from_json(self.record)
+        """The record of the client's session.
+
+        Raises:
+            StoredDataError: It is none.
+        """
+        return read_record(self.record)
 
     @property
     def principal(self) -> Principal | None:

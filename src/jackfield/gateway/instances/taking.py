@@ -81,6 +81,8 @@ class Taking:
             return PlainTextResponse(REFUSED, 401)
         try:
             forwarded = Forwarded.from_json(body)
+            # Read once, and kept with it.
+            forwarded.session  # noqa: B018
         except (ValueError, StoredDataError):
             return PlainTextResponse(REFUSED, 400)
         if forwarded.instance != self._host.instance.name or self._host.is_draining:
