@@ -239,7 +239,9 @@ def here(
 
 
 def golden(name: str, text: str, *scrubs: tuple[str, str]) -> None:
-    """Compare with a golden output; each scrub is a pattern and what stands for it."""
+    """Compare with a golden output; each scrub is a pattern and what stands for it. The line that says that a server
+    opens, which is wiped again, is left out."""
+    text = re.sub(r"\r\x1b\[Kopening [^\r]*\r\x1b\[K", "", text)
     for pattern, stand_in in scrubs:
         text = re.sub(pattern, stand_in, text)
     file = GOLDEN / f"{name}.txt"

@@ -15,7 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "prompt": ("jackfield prompt arxiv", "jackfield prompt arxiv compare_papers first_id=1 second_id=2"),
     "open": ("jackfield open browser", "jackfield open browser --key ada --idle 3600"),
     "close": ("jackfield close browser", "jackfield close --all"),
-    "ps": ("jackfield ps", "jackfield ps --json"),
+    "ps": ("jackfield ps", "jackfield ps --watch"),
     "shell": ("jackfield shell", "printf '%s\\n' 'notes.list_notes' | jackfield shell"),
     "refresh": ("jackfield refresh", "jackfield refresh arxiv --accept"),
     "tokens": ("jackfield tokens", "jackfield tokens arxiv"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from .text import printable
+from .text import duration, printable
 
 _EVERY_SECONDS = 0.05
 
@@ -21,6 +21,12 @@ class ProgressLine:
         self._columns = columns
         self._is_drawn = False
         self._drawn_at = 0.0
+
+    def opening(self, server_name: str, seconds: float | None) -> None:
+        """Say that a server opens, and about how long that takes; progress takes its place."""
+        about = "" if seconds is None else f", about {duration(seconds)}"
+        self._is_drawn = True
+        self._write(f"\r\x1b[K{printable(f'opening {server_name}{about}')[: self._columns - 1]}")
 
     def __call__(self, done: float, total: float | None, message: str | None) -> None:
         """Show how far it is."""

@@ -20,6 +20,7 @@ from .rendering import STYLES, Style, shown
 if TYPE_CHECKING:
     from .held import HeldSession
     from .kept import KeptRequests
+    from .progress import ProgressLine
     from .steps import Result, Steps
     from .targets import Target
 
@@ -100,6 +101,10 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
                 return run_kept(kept, steps, timeout=wishes.timeout, on_progress=progress)
             from .live import run_live
 
+            if progress is not None:
+                entry = None if target.catalog is None else target.catalog.entry(target.server)
+                progress.opening(target.server_name, entry.open_seconds if entry is not None else None)
+                steps = _wiped_by(steps, progress)
             return run_live(target, steps, timeout=wishes.timeout, on_progress=progress, output=output)
         except PoolTimeoutError:
             raise
@@ -115,6 +120,23 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
                 raise
             doctor = f"To find the problem: jackfield doctor {target.server_name}"
             raise error.told(hint=doctor if target.is_configured else "Run it by hand to see why.") from None
+
+
+def _wiped_by(steps: Steps, progress: ProgressLine) -> Steps:
+    """The steps; their answers wipe the line."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = yield request
+            except JackfieldError as error:
+                progress.wipe()
+                request = steps.throw(error)
+            else:
+                progress.wipe()
+                request = steps.send(answer)
+    except StopIteration as end:
+        return end.value
 
 
 def show(result: Result, target: Target, wishes: Wishes) -> None:
