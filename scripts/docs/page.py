@@ -34,7 +34,8 @@ from jackfield.auth.tokens import BearerFile
 from jackfield.gateway.activity import Activity
 from jackfield.gateway.gateway import Gateway
 from jackfield.gateway.http import listen, serve_http
-from jackfield.gateway.http_settings import HttpSettings, WebSettings
+from jackfield.gateway.http_settings import HttpSettings
+from jackfield.gateway.web.settings import WebSettings
 
 FOLDER = IMAGES / "page"
 SERVERS = ROOT / "examples" / "research_assistant" / "servers"

@@ -232,6 +232,8 @@ async def test_behind_a_proxy_nobody_else_is_let_in() -> None:
         ("127.0.0.1", "/mcp", 200, "proxied"),
         ("192.168.0.1", "/mcp", 403, "through its proxy only"),
         ("fd00::2", "/mcp", 403, "through its proxy only"),
+        ("192.168.0.1", "/", 403, "through its proxy only"),
+        ("192.168.0.1", "/page/events", 403, "through its proxy only"),
         ("192.168.0.1", "/health", 200, "direct"),
     ]:
         transport = httpx2.ASGITransport(app, client=(peer, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -114,8 +114,10 @@ class Issuer:
         self.redirect: str | None = None
         self.body: bytes | None = None
         self.asked: list[str] = []
+        self.answers: dict[str, Callable[[Request], Awaitable[Response]]] = {}
+        """To requests for other paths."""
         self.url = ""
-        self.app = Starlette(routes=[Route("/{path:path}", self._answer)])
+        self.app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
 
     async def _answer(self, request: Request) -> Response:
         self.asked.append(request.url.path)
@@ -123,6 +125,8 @@ class Issuer:
             return Response(status_code=500)
         if request.url.path == self.metadata_path:
             return JSONResponse({"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.metadata})
+        if request.url.path in self.answers:
+            return await self.answers[request.url.path](request)
         if request.url.path == "/keys":
             if self.redirect is not None:
                 return RedirectResponse(self.redirect)

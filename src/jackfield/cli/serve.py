@@ -72,6 +72,7 @@ def serve(
     keys_file: team.KeysFileOption = None,
     instance_url: team.InstanceUrlOption = None,
     web: options.WebOption = False,
+    web_client_id: options.WebClientOption = None,
     max_sessions: team.MaxSessionsOption = None,
     max_sessions_per_user: team.MaxSessionsPerUserOption = None,
     max_calls: team.MaxCallsOption = None,
@@ -118,6 +119,8 @@ def serve(
     users.check()
     _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
     _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
+    if web_client_id is not None and not (web and auth_issuer is not None):
+        raise exits.UsageError("--web-client-id goes with --web and --auth-issuer.")
     _require_http(over_http, "--web", web or None, "A browser cannot reach a gateway over stdio.")
     _require_http(over_http, "--redis", redis, one_client)
     _require_http(over_http, "--postgres", postgres, one_client)
@@ -188,7 +191,7 @@ def serve(
         session_idle_timeout=SESSION_IDLE_SECONDS if session_idle is None else session_idle,
         reconnect_timeout=RECONNECT_SECONDS if reconnect_timeout is None else reconnect_timeout,
         instances=instance_settings(redis, postgres, keys_file, instance_url),
-        web=page_settings(invocation.output) if web else None,
+        web=page_settings(invocation.output, users, web_client_id) if web else None,
         operations=operations.settings(),
     )
     return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))

@@ -120,6 +120,14 @@ KeepAliveOption = Annotated[
 
 # The page
 
+WebClientOption = Annotated[
+    str | None,
+    typer.Option(
+        "--web-client-id",
+        help="With --web and --auth-issuer: let people sign in to the page there, as this public client.",
+        metavar="ID",
+    ),
+]
 WebOption = Annotated[
     bool,
     typer.Option(

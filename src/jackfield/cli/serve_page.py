@@ -10,14 +10,26 @@ from .browser import has_browser, open_browser
 from .output import Output, is_terminal
 
 if TYPE_CHECKING:
-    from ..gateway.http_settings import WebSettings
+    from ..gateway.web.settings import WebSettings
+    from .serve_users import UserOptions
 
 
-def page_settings(output: Output) -> WebSettings:
-    """What the page needs of the command."""
-    from ..gateway.http_settings import WebSettings
+def page_settings(output: Output, users: UserOptions, client_id: str | None) -> WebSettings:
+    """What the page needs of the command.
 
-    return WebSettings(on_link=lambda link: _note(output, link), background=_Background())
+    Args:
+        output: Where links are shown.
+        users: Say who is let in.
+        client_id: Of the page at the authorization server, if people can sign in there.
+    """
+    from ..gateway.reach import ADMIN, EVERY_SERVER
+    from ..gateway.web.settings import WebClient, WebSettings
+
+    oauth = None
+    if client_id is not None and users.auth_issuer is not None:
+        resource = users.public_url or users.audience[0]
+        oauth = WebClient(users.auth_issuer, client_id, resource, [ADMIN, EVERY_SERVER])
+    return WebSettings(on_link=lambda link: _note(output, link), background=_Background(), oauth=oauth)
 
 
 def show_page(output: Output, address: str) -> None:

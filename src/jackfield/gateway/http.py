@@ -24,7 +24,7 @@ from ..errors import ConfigError
 from ..serving import serve_sessions
 from ..serving.wire import refusal
 from .gateway import Gateway
-from .http_settings import HttpSettings, WebSettings
+from .http_settings import HttpSettings
 from .instances.cluster import Cluster
 from .instances.keys import InstanceKeys
 from .metrics import GatewayMetrics
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn._types import ASGI3Application
 
+    from .web.settings import WebSettings
     from .web.site import WebPage
 
 PATH = "/mcp"
@@ -127,7 +128,9 @@ async def serve_http(
         drain_timeout=run.drain_timeout,
     )
     GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
+    page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
+    app = app if page is None else _WithPage(app, page)
     if settings.trusted_proxies:
         trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
@@ -136,9 +139,8 @@ async def serve_http(
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(served.host, known, lose, InstanceKeys(shared.keys), url)
         app = cluster.serving(served, app)
-    page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     config = uvicorn.Config(
-        app if page is None else _WithPage(app, page),
+        app,
         http=OneWriteProtocol,
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
@@ -183,11 +185,13 @@ async def serve_http(
 
 def _page(gateway: Gateway, listener: socket.socket, settings: HttpSettings, web: WebSettings) -> WebPage:
     from .web.access import PageAccess
+    from .web.browser_sign_in import CALLBACK, BrowserSignIn
     from .web.site import WebPage
 
     host, port = listener.getsockname()[:2]
-    url = settings.url(host, port, PATH).removesuffix(PATH) + "/"
-    access = PageAccess(url, tokens=settings.auth, on_link=web.on_link)
+    url = settings.url(host, port, PATH).rpartition("/")[0] + "/"
+    sign_in = None if web.oauth is None else BrowserSignIn(web.oauth, f"{url}{CALLBACK}")
+    access = PageAccess(url, tokens=settings.auth, on_link=web.on_link, sign_in=sign_in)
     hosts, origins = settings.allowed_hosts(host), settings.allowed_origins(host)
     return WebPage(gateway, access, endpoint=PATH, hosts=hosts, origins=origins, background=web.background)
 
@@ -242,12 +246,16 @@ class _WithPage:
         await (self._page if self._page.takes(scope) else self._app)(scope, receive, send)
 
 
+def _takes_tokens(path: str) -> bool:
+    return path in (PATH, "/") or path.startswith("/page/")
+
+
 class OnlyByProxy:
     """Refuses clients of other machines that did not come through a trusted proxy: nothing encrypts what they send.
 
     Args:
         by_proxy: Answers what comes through a proxy.
-        direct: Answers what is not for the endpoint, such as a check of its health.
+        direct: Answers what is neither for the endpoint nor for the page, such as a check of its health.
         settings: Name the proxies.
     """
 
@@ -260,7 +268,7 @@ class OnlyByProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._is_trusted((scope.get("client") or ("",))[0]):
             await self._by_proxy(scope, receive, send)
-        elif self._is_encrypted or scope["path"] != PATH:
+        elif self._is_encrypted or not _takes_tokens(scope["path"]):
             await self._direct(scope, receive, send)
         else:
             text = "Nothing was run: this server is reached through its proxy only, which encrypts what is sent."

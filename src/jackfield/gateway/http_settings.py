@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from ..serving.backends import Backend
 from .operations import OperationSettings
 
 if TYPE_CHECKING:
-    from .web.background import BackgroundProcess
+    from .web.settings import WebSettings
 
 SESSION_IDLE_SECONDS = 1800.0
 """A client's session is over when nothing of it was under way for so long."""
@@ -40,19 +40,6 @@ class InstanceSettings:
     backend: Backend
     keys: Sequence[bytes]
     url: str | None = None
-
-
-@dataclass(frozen=True)
-class WebSettings:
-    """What the gateway's page needs.
-
-    Args:
-        on_link: Given each one-time link that a person on the page asks for, for the operator's terminal.
-        background: Keeps sessions between commands; they are shown, too.
-    """
-
-    on_link: Callable[[str], None]
-    background: BackgroundProcess | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import sys
@@ -9,15 +11,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import anyio
 import pytest
 import pytest_asyncio
+from anyio import to_thread
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, expect
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from tests.cli.conftest import Command, everything
 from tests.conftest import MARK, SERVERS, TOKEN
 from tests.gateway.page.conftest import Opened, PageServing, chromium, command, opened
+from tests.serving.authorized import issuing
 
 from jackfield import HttpConfig, MCPClientSessionManager, Session, SessionConfig
 
@@ -352,3 +359,52 @@ async def test_signed_out(chromium: Browser, serving: PageServing, token: str) -
         await tab.tab.evaluate("sessionStorage.setItem('jackfield.token', 'guessed')")
         await tab.tab.reload()
         await expect(tab.tab.get_by_role("alert")).to_contain_text("Sign in again")
+
+
+async def test_signing_in_at_the_authorization_server(chromium: Browser, tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.configure_user(everything=everything())
+    scope, begun = "admin servers:*", list[dict[str, str]]()
+    async with issuing() as issuer:
+
+        async def authorize(request: Request) -> Response:
+            begun.append(dict(request.query_params))
+            back = urlencode({"code": "once", "state": begun[-1]["state"], "iss": issuer.url})
+            return RedirectResponse(f"{begun[-1]['redirect_uri']}?{back}", 303)
+
+        async def give_token(request: Request) -> Response:
+            form, asked = dict(parse_qsl((await request.body()).decode())), begun[-1]
+            digest = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest())
+            same = {key: form[key] for key in ("client_id", "redirect_uri", "resource")}
+            if digest.decode().rstrip("=") != asked["code_challenge"] or not same.items() <= asked.items():
+                return JSONResponse({"error": "invalid_grant"}, 400)
+            token = issuer.token("ann", aud=form["resource"], scope=scope)
+            return JSONResponse({"access_token": token, "token_type": "Bearer"})
+
+        issuer.metadata = {name: f"{issuer.url}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
+        issuer.answers = {"/authorization_endpoint": authorize, "/token_endpoint": give_token}
+        options = ["--auth-issuer", issuer.url, "--audience", "urn:gateway", "--web-client-id", "page"]
+        gateway = await to_thread.run_sync(lambda: PageServing(command, *options))
+        try:
+            page_address = await to_thread.run_sync(gateway.link)
+            async with opened(chromium, page_address) as tab:
+                await tab.tab.get_by_role("button", name="Sign in with your account").click()
+                await expect(tab.tab.locator("#connection")).to_have_text("Live")
+                assert tab.tab.url == f"{page_address}#/servers"
+                assert (begun[-1]["scope"], begun[-1]["code_challenge_method"]) == (scope, "S256")
+                # What is tried goes by the same token.
+                await tab.show("try", "everything", "echo")
+                await tab.tab.get_by_label("text").fill("as ann")
+                await tab.tab.get_by_role("button", name="Call", exact=True).click()
+                await expect(tab.tab.get_by_role("region", name="Result")).to_contain_text("as ann")
+                await close_all(tab, "everything")
+                # What another tab began, or nobody, ends here with nothing.
+                for back in ("code=once&state=guessed", f"code=once&state={begun[-1]['state']}"):
+                    answer = await tab.context.request.get(f"{page_address}page/signed-in?{back}", max_redirects=0)
+                    assert (answer.status, "failed=" in answer.headers["location"]) == (303, True)
+            scope = "servers:*"
+            async with opened(chromium, page_address) as tab:
+                await tab.tab.get_by_role("button", name="Sign in with your account").click()
+                await expect(tab.tab.get_by_role("alert")).to_contain_text("it needs the scope admin")
+        finally:
+            await to_thread.run_sync(gateway.end)

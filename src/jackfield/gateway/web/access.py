@@ -18,6 +18,7 @@ from mcp.server.auth.provider import TokenVerifier
 
 from ...masking import keep_secret
 from ..reach import ADMIN
+from .browser_sign_in import BrowserSignIn
 
 CODE_SECONDS = 300.0
 """How long a one-time link is valid."""
@@ -44,13 +45,20 @@ class PageAccess:
         url: Of the page.
         tokens: Checks the tokens of clients, if they need any.
         on_link: Given each new one-time link, for the operator's terminal; without it there are no links.
+        sign_in: Gets such tokens for people, at the authorization server.
     """
 
     def __init__(
-        self, url: str, *, tokens: TokenVerifier | None = None, on_link: Callable[[str], None] | None = None
+        self,
+        url: str,
+        *,
+        tokens: TokenVerifier | None = None,
+        on_link: Callable[[str], None] | None = None,
+        sign_in: BrowserSignIn | None = None,
     ) -> None:
         self.url = url
         self._tokens = tokens
+        self.sign_in: BrowserSignIn | None = sign_in
         self._on_link = on_link if tokens is None else None
         self._codes: OrderedDict[str, _Code] = OrderedDict()
         self._pages: OrderedDict[str, float] = OrderedDict()
@@ -59,7 +67,9 @@ class PageAccess:
     @property
     def ways(self) -> list[str]:
         """How one can sign in."""
-        return ["link"] if self._tokens is None else ["token"]
+        if self._tokens is None:
+            return ["link"]
+        return ["token"] if self.sign_in is None else ["oauth", "token"]
 
     # Links
 

@@ -13,15 +13,16 @@ from functools import cache
 from importlib.resources import files
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...errors import JackfieldError
+from ...errors import AuthenticationError, JackfieldError
 from ...events import EventStream
 from ...masking import mask
 from ...plain import as_table, parsed_json
@@ -30,6 +31,7 @@ from ..gateway import Gateway
 from .access import PageAccess
 from .actions import Actions
 from .background import BackgroundProcess
+from .browser_sign_in import CALLBACK
 from .faults import Faults
 from .feed import Feed
 from .overview import Overview
@@ -93,6 +95,8 @@ class WebPage:
             Route("/page/about", self._about),
             Route("/page/sign-in", self._changing(self._sign_in), methods=["POST"]),
             Route("/page/sign-out", self._changing(self._sign_out), methods=["POST"]),
+            Route("/page/oauth", self._changing(self._begin_sign_in), methods=["POST"]),
+            Route(f"/{CALLBACK}", self._end_sign_in),
             Route("/page/link", self._changing(self._link), methods=["POST"]),
             Route("/page/events", self._admitted(self._events)),
             Route("/page/tools", self._admitted(self._tools)),
@@ -189,6 +193,28 @@ class WebPage:
         if redeemed is None:
             return _error(403, "This link is not valid any more: each is valid once, for five minutes.")
         return _json({"token": redeemed})
+
+    async def _begin_sign_in(self, request: Request) -> Response:
+        nonce = (await _body(request)).get("nonce")
+        if self._access.sign_in is None or not isinstance(nonce, str) or len(nonce) < 16:
+            return _error(404, "This gateway has no such sign-in.")
+        try:
+            return _json({"url": await self._access.sign_in.begin(nonce)})
+        except JackfieldError as error:
+            return _refused(error)
+
+    async def _end_sign_in(self, request: Request) -> Response:
+        """The browser comes back: the page gets a code for its token, and nothing else stays in the history."""
+        if self._access.sign_in is None:
+            return _error(404, "This gateway has no such sign-in.")
+        try:
+            token, nonce = await self._access.sign_in.end(dict(request.query_params))
+            if not await self._access.admits(token):
+                raise AuthenticationError("You are signed in, but not for this page: it needs the scope admin.")
+            told = {"code": self._access.code(nonce=nonce, token=token)}
+        except JackfieldError as error:
+            told = {"failed": mask(error.headline)}
+        return RedirectResponse(f"{self._access.url}#{urlencode(told)}", 303, headers=_HEADERS)
 
     async def _sign_out(self, request: Request) -> Response:
         self._access.forget(_token(request))

@@ -164,7 +164,8 @@ setInterval(() => {
   if (token.get() && !document.hidden) update();
 }, 1000);
 
-const code = new URLSearchParams(location.hash.slice(1)).get("code");
+const given = new URLSearchParams(location.hash.slice(1));
+const code = given.get("code");
 if (code !== null) {
   // It is valid once: not to be kept in the history.
   history.replaceState(null, "", `${location.pathname}#/servers`);
@@ -176,5 +177,8 @@ if (code !== null) {
     else signedOut(error.message);
     tell(error.message, true);
   }
+} else if (given.has("failed")) {
+  history.replaceState(null, "", `${location.pathname}#/servers`);
+  signedOut(given.get("failed"));
 } else if (token.get()) begin();
 else signedOut();

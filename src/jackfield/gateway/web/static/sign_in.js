@@ -69,11 +69,11 @@ function byOAuth(fail) {
   return element(
     "div",
     {},
-    button("Sign in with your organization's account", async () => {
+    button("Sign in with your account", async () => {
       try {
         const nonce = crypto.randomUUID();
         sessionStorage.setItem("jackfield.nonce", nonce);
-        location.assign((await post("oauth/start", { nonce })).url);
+        location.assign((await post("oauth", { nonce })).url);
       } catch (error) {
         fail(error.message);
       }
