@@ -118,6 +118,7 @@ def test_a_tool_is_found_by_case_and_separators(scene: Command, reference: str) 
         (["find", "x", "--server", "fils"], "unknown_server", "Did you mean 'files'"),
         (["find", "x", "--limit", "many"], "usage", "--help"),
         (["find"], "usage", "--help"),
+        (["find", "--forget", "x"], "usage", "takes no query"),
         (["tokens", "fils"], "unknown_server", "Did you mean 'files'"),
     ],
     ids=str,
@@ -159,6 +160,10 @@ def test_a_disabled_server_is_not_there(jackfield: Command) -> None:
     done = jackfield("list", "off")
     assert done.exit_code == 2
     assert "is disabled in ~/.config/jackfield/jackfield.json" in done.stderr
+
+
+def test_what_was_learned_is_forgotten_on_request(scene: Command) -> None:
+    assert "Nothing was learned yet." in scene("find", "--forget").stderr
 
 
 def test_find_as_data_and_within_one_server(scene: Command) -> None:

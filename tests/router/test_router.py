@@ -109,6 +109,20 @@ async def test_an_overview_has_a_line_for_each_server(known: tuple[MCPClientSess
     assert manager.sessions() == []
 
 
+async def test_a_call_that_succeeds_teaches_what_its_search_meant(known: tuple[MCPClientSessionManager, Rig]) -> None:
+    manager, _ = known
+    router = manager.router(mode="search")
+    assert "everything.echo(" not in (await router.find_tools(["parrot my utterance"])).splitlines()[0:2][-1]
+    with pytest.raises(UnknownToolError):
+        await router.call_tool("everything.nothing", {"text": "hi"})
+    assert manager.catalog.learned.shares(["parrot"]) == {}
+    await router.call_tool("everything.echo", {"text": "hi"})
+    assert (await router.find_tools(["parrot my utterance"])).splitlines()[1].startswith("everything.echo(")
+    shares = manager.catalog.learned.shares(["parrot"])
+    await router.call_tool("everything.echo", {"text": "again"})
+    assert manager.catalog.learned.shares(["parrot"]).keys() == shares.keys()
+
+
 @pytest.mark.parametrize(
     ("reference", "found"),
     [

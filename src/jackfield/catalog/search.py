@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import normal
+from .learning import Learned
 from .ranking import (
     NAME_SHARE,
     SERVER_FIELDS,
@@ -37,6 +38,9 @@ _LEAST_KNOWN = 0.1
 
 MEANING_SHARE = 0.33
 """What a standard deviation above the average likeness counts, relative to the best match by words."""
+
+LEARNED_SHARE = 1.5
+"""What it counts that all words of the query led to a tool before, relative to the best match."""
 
 _LEAST_LIKENESS = 0.1
 """Below it a tool that has no word of the query does not match."""
@@ -144,6 +148,7 @@ class ToolSearch:
         *,
         servers: Sequence[str] | None = None,
         query_vector: Sequence[float] | None = None,
+        learned: Learned | None = None,
     ) -> list[Hit]:
         """The best tools for a query, best first; empty only if no word and no meaning matches at all.
 
@@ -152,11 +157,15 @@ class ToolSearch:
             limit: Maximum number of tools.
             servers: Search only these.
             query_vector: The query's vector, if the tools have vectors.
+            learned: Lifts what served similar queries before.
         """
         wanted = None if servers is None else set(servers)
         by_words = self._word_scores(query)
         likeness = self._likeness(query_vector)
         ranks = by_words if likeness is None else self._with_meaning(by_words, likeness)
+        if learned is not None:
+            unit = max(by_words.values(), default=1.0) if likeness is None else 1.0
+            ranks = self._lifted(ranks, learned.shares(asked_words(query)), unit)
         # A name that is meant comes before whatever else fits.
         named = dict.fromkeys(self._named(query), math.inf)
         ranked = [
@@ -187,6 +196,14 @@ class ToolSearch:
 
     def _named(self, query: str) -> list[int]:
         return self._by_name.get(query) or self._by_normal.get(normal(query), [])
+
+    def _lifted(self, ranks: dict[int, float], shares: Mapping[str, float], unit: float) -> dict[int, float]:
+        """The ranks with those of tools that served similar queries raised."""
+        lifted = dict(ranks) if shares else ranks
+        for reference, share in shares.items():
+            for number in self._by_name.get(reference, ()):
+                lifted[number] = lifted.get(number, 0.0) + LEARNED_SHARE * unit * share
+        return lifted
 
     def _likeness(self, query_vector: Sequence[float] | None) -> Any:
         """How alike each tool and the query are, if both have vectors: an array."""

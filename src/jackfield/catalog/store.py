@@ -34,6 +34,7 @@ from .entry import (
     read_entry,
     tool_hash,
 )
+from .learning import Learned
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorStore
 from .words import without_values
@@ -81,6 +82,7 @@ class Catalog:
         self._loaded: dict[Path, tuple[tuple[int, int], CatalogEntry]] = {}
         self._searches: dict[tuple[object, ...], ToolSearch] = {}
         self._store: VectorStore | None = None
+        self._learned: Learned | None = None
 
     def __repr__(self) -> str:
         return f"<Catalog {str(self.folder)!r}>"
@@ -91,6 +93,13 @@ class Catalog:
         if self._folder is None:
             self._folder = user_cache_folder() / "catalog"
         return self._folder
+
+    @property
+    def learned(self) -> Learned:
+        """What was called after which words."""
+        if self._learned is None:
+            self._learned = Learned(self.folder / "learned.json")
+        return self._learned
 
     # Reading
 

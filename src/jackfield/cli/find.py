@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .exits import OK
+from .exits import OK, UsageError
 from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import first_line, server_marks, tool_facts, unlisted_note
@@ -20,9 +20,14 @@ def register(app: typer.Typer) -> None:
 
 def find(
     context: typer.Context,
-    query: Annotated[list[str], typer.Argument(help="A task in words, or a tool's name.", metavar="QUERY...")],
+    query: Annotated[
+        list[str] | None, typer.Argument(help="A task in words, or a tool's name.", metavar="QUERY...")
+    ] = None,
     server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget which words led agents to which tools; see docs/routing.md.")
+    ] = False,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -34,6 +39,10 @@ def find(
 
     From the catalog; starts no server but one that is not configured.
     """
+    if forget:
+        return _forget(Invocation.of(context), query)
+    if not query:
+        raise UsageError("Find what?", hint="Such as: jackfield find read a file. See: jackfield find --help")
     invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
     if invocation.servers.is_given:
         from .asking import ask_servers
@@ -43,7 +52,9 @@ def find(
     servers, output = invocation.servers, invocation.output
     only = None if server is None else [servers.found(server).name]
     outlines = servers.outlines()
-    hits = servers.catalog.search(outlines).find(" ".join(query), max(1, limit), servers=only)
+    hits = servers.catalog.search(outlines).find(
+        " ".join(query), max(1, limit), servers=only, learned=servers.catalog.learned
+    )
     entries = {outline.server_name: servers.catalog.entry(outline) for outline in outlines}
     found: list[dict[str, Any]] = []
     for hit in hits:
@@ -65,6 +76,14 @@ def find(
         output.note("No tool matches. Try other words.")
     if note := unlisted_note(servers, only or servers.names):
         output.note(note)
+    return OK
+
+
+def _forget(invocation: Invocation, query: list[str] | None) -> int:
+    if query:
+        raise UsageError("--forget takes no query.", hint="Write: jackfield find --forget")
+    was_there = invocation.servers.catalog.learned.forget()
+    invocation.output.note("Forgotten." if was_there else "Nothing was learned yet.")
     return OK
 
 

@@ -39,6 +39,7 @@ from .query import make_query_tool, query_description
 from .references import References
 from .render import Detail, answer_to, server_line, tool_line
 from .repair import converted, fitted, repaired_call
+from .searches import RecentSearches
 from .steps import steps_of
 from .unlisted import Unlisted
 
@@ -126,6 +127,7 @@ class ToolRouter(Live):
         self._long_results = LongResults(max_result_chars, BY_CALL_TOOL)
         self._describe = describe
         self._known: tuple[ToolSearch, References] | None = None
+        self._searches = RecentSearches()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.mode} servers={len(self._configs)}>"
@@ -145,6 +147,7 @@ class ToolRouter(Live):
         """The same, guards and all, for another user and other sessions."""
         router = copy(self)
         router.key, router._user = key, user
+        router._searches = RecentSearches()
         router._unlisted = Unlisted(self._manager, self._configs, key, user, self._callbacks)
         return router
 
@@ -215,10 +218,10 @@ class ToolRouter(Live):
         if only is not None:
             await self._unlisted.list(only, CallOptions())
         found = self.search(asked, only, most)
-        if only is None and not all(found.values()):
-            if await self._unlisted.ask_failed(CallOptions()):
-                found = self.search(asked, only, most)
-        elif only is None and any(hits[0].is_weak for hits in found.values()):
+        if only is None and not all(found.values()) and await self._unlisted.ask_failed(CallOptions()):
+            found = self.search(asked, only, most)
+        self._searches.add(found)
+        if all(found.values()) and only is None and any(hits[0].is_weak for hits in found.values()):
             self._unlisted.ask_in_background()
         note = self._unlisted.note() if only is None else None
         if note and not self._tools():
@@ -247,7 +250,13 @@ class ToolRouter(Live):
         vectors = catalog.vectors(queries)
         only = None if server is None else [server]
         return {
-            query: index.find(query, limit, servers=only, query_vector=vectors[number] if vectors is not None else None)
+            query: index.find(
+                query,
+                limit,
+                servers=only,
+                query_vector=vectors[number] if vectors is not None else None,
+                learned=catalog.learned,
+            )
             for number, query in enumerate(queries)
         }
 
@@ -285,6 +294,8 @@ class ToolRouter(Live):
         result = await source.call_tool(
             call.tool.name, call.arguments, call_timeout=call.deadline, progress_callback=options.progress_callback
         )
+        if not result.is_error:
+            self._manager.catalog.learned.learn(self._searches.led_to(call.tool.reference), call.tool.reference)
         return self._long_results.shortened(result.for_model(), call.notes)
 
     async def route(
