@@ -20,6 +20,8 @@ COMMANDS = {
     "doctor": "doctor",
     "config": "config",
     "auth": "auth",
+    "install": "install",
+    "uninstall": "install",
     "serve": "serve",
     "serve-token": "serve_token",
     "serving": "serving",

@@ -1,4 +1,4 @@
-"""`jackfield config import|add|remove`: change Jackfield's own files. Files of other programs are never written."""
+"""`jackfield config import|add|remove`: change Jackfield's own files. Those of other programs: `install.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean, normal
 from .exits import UsageError
+from .install import export
 from .invocation import Invocation
 from .output import current_folder, shown_path
 from .own_file import file_to_write, read_table, write_table
@@ -28,6 +29,7 @@ def register(config: typer.Typer) -> None:
     config.command("import")(import_servers)
     config.command("add")(add)
     config.command("remove")(remove)
+    config.command("export")(export)
 
 
 def import_servers(

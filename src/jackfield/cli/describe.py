@@ -46,6 +46,25 @@ def described(found: FoundServer) -> Iterator[tuple[str, str]]:
                 yield key, _shown(value)
 
 
+def without_plain_secrets(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry in our words, with what may be a secret in it masked; references such as `${TOKEN}` stay."""
+    shown = dict(entry)
+    for key in ("env", "environment", "headers"):
+        if isinstance(shown.get(key), Mapping):
+            shown[key] = {
+                name: _unless_secret(name, text, is_header=key == "headers")
+                for name, text in cast("Mapping[str, Any]", shown[key]).items()
+            }
+    if isinstance(shown.get("args"), list):
+        shown["args"] = without_secrets([str(word) for word in as_list(shown["args"])])
+    if isinstance(shown.get("url"), str):
+        shown["url"] = redact_url(shown["url"])
+    if isinstance(shown.get("auth"), Mapping):
+        client = cast("Mapping[str, Any]", shown["auth"])
+        shown["auth"] = {name: _unless_secret(name, value, is_header=False) for name, value in client.items()}
+    return shown
+
+
 def asked_about(title: str, servers: Sequence[FoundServer], output: Output) -> bool:
     """Show servers on the terminal, and ask whether to accept them."""
     output.ask(title)

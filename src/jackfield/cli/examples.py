@@ -30,6 +30,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "jackfield config add crm --http https://crm.example/mcp --header 'Authorization: Bearer ${CRM_TOKEN}'",
     ),
     "config remove": ("jackfield config remove files", "jackfield config remove files --project"),
+    "config export": ("jackfield config export codex files", "jackfield config export vs-code files --project --yes"),
+    "install": ("jackfield install claude-code", "jackfield install cursor --yes"),
+    "uninstall": ("jackfield uninstall claude-code", "jackfield uninstall cursor --yes"),
     "auth": ("jackfield auth crm", "jackfield auth --status"),
     "serve": ("jackfield serve --stdio", "jackfield serve --http 8000 --read-only"),
     "serve-token add": (

@@ -1,4 +1,4 @@
-"""Jackfield's own configuration files: the only ones it writes."""
+"""Jackfield's own configuration files, which it writes."""
 
 from __future__ import annotations
 

@@ -119,10 +119,19 @@ class Servers:
     def _admitted(self, name: str) -> FoundServer:
         """A server that is trusted, or that the user accepts now."""
         found = self.found(name)
+        self.admit(found)
+        return found
+
+    def admit(self, found: FoundServer) -> None:
+        """Return if a server is trusted, or if the user accepts it now.
+
+        Raises:
+            NotTrustedError: It is in a project's file that the user has not accepted.
+        """
+        name = found.name
         if name not in self._accepted_now and (trust := self.store.trust(found)) != "trusted":
             self._ask(found, trust)
             self._accepted_now.add(name)
-        return found
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -95,7 +95,11 @@ def _configured(invocation: Invocation, names: Sequence[str]) -> list[ServerConf
     last: JackfieldError | None = None
     for name in servers.names:
         try:
-            configs.append(servers.config(name))
+            config = servers.config(name)
+            if _is_gateway(config):
+                output.detail(f"Left out: {name!r} is this gateway.")
+                continue
+            configs.append(config)
         except JackfieldError as error:
             last = error
             output.warn(f"Left out: {error.message}")
@@ -105,3 +109,10 @@ def _configured(invocation: Invocation, names: Sequence[str]) -> list[ServerConf
             hint="See where Jackfield looks: jackfield config path. Or give one: jackfield serve --help",
         )
     return configs
+
+
+def _is_gateway(config: ServerConfig) -> bool:
+    """Whether a server is `jackfield serve` itself, which `jackfield install` writes into files that are read here."""
+    if config.transport != "stdio" or "serve" not in config.args:
+        return False
+    return os.path.basename(config.command).partition(".")[0] == "jackfield" or config.args[:2] == ["-m", "jackfield"]

@@ -11,14 +11,18 @@ from typing import Any, cast
 from ..errors import ConfigError
 
 
-def parse_file(file: Path) -> Mapping[str, Any]:
+def parse_file(file: Path, text: str | None = None) -> Mapping[str, Any]:
     """Read a file by its ending.
+
+    Args:
+        file: The file.
+        text: Its content; what is there if omitted.
 
     Raises:
         ConfigError: It cannot be read, or is malformed; tells line and column.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig") if text is None else text
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file.", hint="Check the path.") from None
     except IsADirectoryError:
@@ -81,7 +85,8 @@ def double_key(value: object, *, is_deep: bool = False) -> str | None:
     return next((key for item in inner if (key := double_key(item, is_deep=True)) is not None), None)
 
 
-_PART = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|[,{}\[\]]|[^\s",/{}\[\]]+|.')
+PARTS = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|[,{}\[\]]|[^\s",/{}\[\]]+|.')
+"""The parts of a JSON text with comments: strings, comments, brackets, commas, all else, blanks."""
 
 
 def _parse_json(text: str) -> object:
@@ -96,7 +101,7 @@ def _strict(text: str) -> str:
     """The text with blanks in place of comments and extra commas, so that an error names the right line and column."""
     blanks: list[tuple[int, int]] = []
     before, comma = "", None
-    for match in _PART.finditer(text):
+    for match in PARTS.finditer(text):
         part = match[0]
         if part.startswith(("//", "/*")):
             blanks.append(match.span())

@@ -1,0 +1,189 @@
+"""A server's entry in another program's words, the other way round from `foreign`. Nothing is written in full that the
+entry takes from a variable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ..errors import ConfigError
+from ..plain import as_table
+from .entry import FROM_VARIABLES
+from .keys import transport_of_entry
+from .programs.table import ALWAYS, FROM_A_SECOND, Program, Writing
+
+_REFERENCE = re.compile(r"(?<!\$)\$\{(?:env:)?(?P<name>[A-Za-z_]\w*)(?P<default>:-[^{}]*)?\}")
+_BEARER = re.compile(r"Bearer \$\{(?P<name>[A-Za-z_]\w*)\}")
+_TYPES = {
+    "Roo": {"streamable-http": "streamable-http"},
+    "Kilo": {"streamable-http": "streamable-http"},
+    "Cline": {"streamable-http": "streamableHttp"},
+    "Continue": {"streamable-http": "streamable-http"},
+}
+_TOOLS = {
+    "Gemini": ("includeTools", "excludeTools"),
+    "Codex": ("enabled_tools", "disabled_tools"),
+    "Crush": ("enabled_tools", "disabled_tools"),
+    "Copilot CLI": ("tools", ""),
+    "mcporter": ("allowedTools", "blockedTools"),
+    "Kiro": ("", "disabledTools"),
+    "Windsurf": ("", "disabledTools"),
+    "Roo": ("", "disabledTools"),
+}
+"""The keys of lists of allowed and denied tools; empty if there is none."""
+
+
+def exported_entry(name: str, ours: Mapping[str, Any], program: Program, writing: Writing) -> dict[str, Any]:
+    """The entry as the program would write it.
+
+    Args:
+        name: The server.
+        ours: Its entry in Jackfield's words and notation.
+        program: The program that it is for.
+        writing: How that program writes an entry.
+
+    Raises:
+        ConfigError: The program cannot be told something that the entry says, such as a variable.
+    """
+    transport = transport_of_entry(ours)
+    if FROM_VARIABLES in ours:
+        names = as_table(ours[FROM_VARIABLES])
+        headers = {key: f"${{{variable}}}" for key, variable in names.items()}
+        ours = {**ours, "headers": {**headers, **as_table(ours.get("headers"))}}
+    theirs = _child(ours, writing) if transport == "stdio" else _remote(ours, program, writing, str(transport))
+    if writing.style == "vscode" or (writing.style == "crush" and transport == "stdio"):
+        theirs = {"type": "stdio" if transport == "stdio" else theirs.pop("type"), **theirs}
+    theirs |= {**_client(name, ours, program), **_tools(name, ours, program)}
+    if writing.style == "copilot":
+        theirs.setdefault("tools", ["*"])
+    theirs |= _time(ours, program)
+    if writing.style == "codex":
+        theirs = _variables_by_name(theirs)
+
+    def told(value: Any) -> Any:
+        if isinstance(value, str):
+            return _told(name, value, program, writing)
+        if isinstance(value, Mapping):
+            return {str(key): told(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        return [told(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+
+    return told(theirs)
+
+
+def _child(ours: Mapping[str, Any], writing: Writing) -> dict[str, Any]:
+    args = list(ours.get("args") or ())
+    environment = as_table(ours.get("environment", ours.get("env")))
+    folder = ours.get("working_dir", ours.get("cwd"))
+    is_opencode = writing.style == "opencode"
+    entry: dict[str, Any] = {"type": "local"} if writing.style in ("opencode", "copilot") else {}
+    if is_opencode:
+        entry["command"] = [ours["command"], *args]
+    else:
+        entry |= {"command": ours["command"], "args": args}
+    if environment:
+        entry["environment" if is_opencode else "env"] = dict(environment)
+    return {**entry, **({"cwd": folder} if folder else {})}
+
+
+def _remote(ours: Mapping[str, Any], program: Program, writing: Writing, transport: str) -> dict[str, Any]:
+    word = _TYPES.get(program.name, {}).get(transport, "sse" if transport == "sse" else "http")
+    headers = {"http_headers" if writing.style == "codex" else "headers": dict(as_table(ours.get("headers")))}
+    more = headers if ours.get("headers") else {}
+    match writing.style:
+        case "opencode":
+            return {"type": "remote", "url": ours["url"], **more}
+        case "windsurf":
+            return {"serverUrl": ours["url"], **more}
+        case "gemini":
+            return {"url" if transport == "sse" else "httpUrl": ours["url"], **more}
+        case "codex" | "zed":
+            return {"url": ours["url"], **more}
+        case _:
+            return {"type": word, "url": ours["url"], **more}
+
+
+def _client(name: str, ours: Mapping[str, Any], program: Program) -> dict[str, Any]:
+    """The OAuth client; that one is to sign in, the program finds out itself."""
+    auth = ours.get("auth")
+    if not isinstance(auth, Mapping):
+        return {}
+    client = as_table(cast("object", auth))
+    words = {
+        "client_id": "clientId",
+        "client_secret": "clientSecret",
+        "scopes": "scopes",
+        "redirect_uri": "redirectUri",
+    }
+    if program.name not in ("Claude Code", "Gemini") or not set(client) <= set(words):
+        raise ConfigError(
+            f"{program.name} cannot be told of the OAuth client of {name!r}.",
+            server_name=name,
+            hint="Serve it through the gateway, which uses it: jackfield install",
+        )
+    return {"oauth": {words[key]: value for key, value in client.items()}}
+
+
+def _tools(name: str, ours: Mapping[str, Any], program: Program) -> dict[str, Any]:
+    keys = _TOOLS.get(program.name, ("", ""))
+    entry: dict[str, Any] = {}
+    for key, ours_key in zip(keys, ("include", "exclude"), strict=True):
+        tools = ours.get(ours_key)
+        if not tools:
+            continue
+        if not key or any("*" in str(tool) or "?" in str(tool) for tool in tools):
+            raise ConfigError(
+                f"{program.name} cannot be told that {name!r} has {ours_key!r}: it would offer more tools.",
+                server_name=name,
+                hint="Serve it through the gateway, which keeps to it: jackfield install",
+            )
+        entry[key] = list(tools)
+    return entry
+
+
+def _time(ours: Mapping[str, Any], program: Program) -> dict[str, Any]:
+    seconds: object = as_table(ours.get("session")).get("call_timeout")
+    times = program.times.get("timeout")
+    if times is None or times.settings != ("call_timeout",) or not isinstance(seconds, int | float):
+        return {}
+    value = seconds * 1000 if times.milliseconds_from in (ALWAYS, FROM_A_SECOND) else seconds
+    return {"timeout": int(value) if value == int(value) else value}
+
+
+def _variables_by_name(entry: dict[str, Any]) -> dict[str, Any]:
+    """Codex names the variables that a value comes from."""
+    environment, headers = dict(as_table(entry.pop("env", None))), dict(as_table(entry.pop("http_headers", None)))
+    names = [name for name, value in environment.items() if value in (f"${{{name}}}", f"${{{name}:-}}")]
+    if names:
+        entry["env_vars"] = names
+    rest = {name: value for name, value in environment.items() if name not in names}
+    if rest:
+        entry["env"] = rest
+    for name, value in list(headers.items()):
+        if name.lower() == "authorization" and (match := _BEARER.fullmatch(str(value))):
+            entry["bearer_token_env_var"] = match["name"]
+            del headers[name]
+        elif match := _REFERENCE.fullmatch(str(value)):
+            entry.setdefault("env_http_headers", {})[name] = match["name"]
+            del headers[name]
+    if headers:
+        entry["http_headers"] = headers
+    return entry
+
+
+def _told(name: str, text: str, program: Program, writing: Writing) -> str:
+    def told(match: re.Match[str]) -> str:
+        if writing.variable == "${VAR}":
+            return f"${{{match['name']}{match['default'] or ''}}}"
+        is_optional = match["default"] == ":-" and program.is_empty_if_unset
+        if not writing.variable or (match["default"] and not is_optional):
+            raise ConfigError(
+                f"{program.name} cannot be told to take {match[0]} of {name!r} from a variable.",
+                server_name=name,
+                hint="Serve it through the gateway, which can: jackfield install",
+            )
+        return writing.variable.replace("VAR", match["name"])
+
+    if "${file:" in text:
+        raise ConfigError(f"{program.name} cannot be told to read a file for {name!r}.", server_name=name)
+    return _REFERENCE.sub(told, text).replace("$${", "${")
