@@ -177,8 +177,10 @@ def _parsed(path: Path) -> Mapping[str, Bearer]:
         ConfigError: It is not private, or something in it is wrong.
     """
     with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode & 0o777
-        if os.name == "posix" and mode & 0o077:
+        status = os.fstat(file.fileno())
+        mode = status.st_mode & 0o777
+        # A file of another user reaches this one by its group: a Kubernetes secret is mounted so.
+        if os.name == "posix" and mode & (0o077 if status.st_uid == os.geteuid() else 0o037):
             raise ConfigError(
                 f"The token file {path} can be read or written by others (its mode is {mode:o}).",
                 hint=f"Run `chmod 600 {path}`; if others may have read it, replace its tokens.",
