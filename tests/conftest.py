@@ -108,6 +108,7 @@ LONGEST = [
     "reliability/test_table.py",
     "serving/cluster/test_kills.py",
     "cli/test_call.py",
+    "gateway/page/test_page.py",
     "serving/test_event_streams.py",
     "cli/test_shell.py",
     "daemon/test_process.py",

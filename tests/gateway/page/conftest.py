@@ -17,7 +17,16 @@ from tests.cli.conftest import Command
 from tests.conftest import eventually, needs
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--disable-gpu", "--no-first-run"]
+ARGUMENTS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+    # One process for all pages, which are all our own.
+    "--renderer-process-limit=1",
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,6 +100,11 @@ class Opened:
         tab.on("pageerror", lambda error: self.problems.append(str(error)))
         tab.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
 
+    async def look(self, width: int, *, dark: bool) -> None:
+        """Be so wide, for a person who prefers dark pages or light ones."""
+        await self.tab.set_viewport_size({"width": width, "height": 800})
+        await self.tab.emulate_media(color_scheme="dark" if dark else "light")
+
     async def show(self, *parts: str) -> None:
         """Go to a view, as its link does."""
         await self.tab.evaluate("parts => { location.hash = '#/' + parts.map(encodeURIComponent).join('/'); }", parts)
@@ -108,21 +122,15 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(
-    browser: Browser, address: str, *, width: int = 1280, dark: bool = False, problems: Sequence[str] = ()
-) -> AsyncIterator[Opened]:
+async def opened(browser: Browser, address: str, *, problems: Sequence[str] = ()) -> AsyncIterator[Opened]:
     """A tab of its own at an address.
 
     Args:
         browser: The browser.
         address: Of the page.
-        width: In pixels.
-        dark: Whether the person prefers dark pages.
         problems: What the browser says that is as it should be.
     """
-    context = await browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
-    )
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(20_000)
     tab = Opened(context, await context.new_page())
     await tab.tab.goto(address)

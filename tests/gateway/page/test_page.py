@@ -22,7 +22,8 @@ from playwright.async_api import Browser, expect
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from tests.cli.conftest import Command, everything
-from tests.conftest import MARK, SERVERS, TOKEN
+from tests.conftest import MARK, SERVERS, TOKEN, eventually
+from tests.daily import daily
 from tests.gateway.page.conftest import Opened, PageServing, chromium, command, opened
 from tests.serving.authorized import issuing
 
@@ -32,6 +33,8 @@ __all__ = ["chromium", "command"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+LOOKS = [(1280, False), (390, True), (390, False), (1280, True)]
+"""Widths, and whether the person prefers dark pages."""
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.exe\u202c \x1b[31mred\x1b[0m 🦊 " + "long" * 60
 SECRET = "sk-very-secret-0123456789"
 
@@ -95,39 +98,37 @@ async def close_all(tab: Opened, server: str) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def token(chromium: Browser, serving: PageServing) -> str:
-    """Signed in by the link, as the person who started the gateway is."""
+async def signed_in(chromium: Browser, serving: PageServing) -> AsyncIterator[Opened]:
+    """The page, opened by the link as the person does who started the gateway. Each test has it to itself."""
     link = serving.link()
     async with opened(chromium, link) as tab:
         await expect(tab.tab.locator("#connection")).to_have_text("Live")
         assert tab.tab.url == f"{serving.page}#/servers"
         assert await tab.context.cookies() == []
-        token = await tab.tab.evaluate("sessionStorage.getItem('jackfield.token')")
-    async with opened(chromium, link, problems=["403"]) as tab:
-        # It is valid once.
-        await expect(tab.tab.get_by_role("alert")).to_contain_text("not valid any more")
-        await tab.tab.get_by_role("button", name="Print a new link").click()
-        await expect(tab.tab.locator(".ways")).to_contain_text("A new link is in the terminal")
-    assert len(serving.links) == 2
-    return str(token)
-
-
-@asynccontextmanager
-async def page(
-    chromium: Browser, serving: PageServing, token: str, *, width: int = 1280, dark: bool = False
-) -> AsyncIterator[Opened]:
-    """The page, signed in."""
-    async with opened(chromium, serving.page, width=width, dark=dark) as tab:
-        await tab.tab.evaluate("token => sessionStorage.setItem('jackfield.token', token)", token)
-        await tab.tab.reload()
-        await expect(tab.tab.locator("#connection")).to_have_text("Live")
+        async with opened(chromium, link, problems=["403"]) as second:
+            # It is valid once.
+            await expect(second.tab.get_by_role("alert")).to_contain_text("not valid any more")
+            await require_accessible(second, None)
+            await second.tab.get_by_role("button", name="Print a new link").click()
+            await expect(second.tab.locator(".ways")).to_contain_text("A new link is in the terminal")
+        assert await to_thread.run_sync(eventually, lambda: len(serving.links) == 2)
         yield tab
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(signed_in: Opened) -> AsyncIterator[Opened]:
+    """The page as it is at the beginning of each test."""
+    await signed_in.look(1280, dark=False)
+    await signed_in.show("servers")
+    await expect(signed_in.tab.locator("main h2")).to_have_text("Servers")
+    yield signed_in
+    assert signed_in.problems == []
+
+
 async def test_what_happens_is_seen_within_two_seconds(
-    chromium: Browser, serving: PageServing, token: str, tmp_path: Path, own_clock: Callable[[], float]
+    tab: Opened, serving: PageServing, tmp_path: Path, own_clock: Callable[[], float]
 ) -> None:
-    async with page(chromium, serving, token) as tab, client(serving) as session:
+    async with client(serving) as session:
         row = tab.tab.get_by_role("row").filter(has_text="everything")
         await expect(row).to_contain_text("idle")
         assert await call(session, "everything.echo", text="a") == "a"
@@ -166,8 +167,8 @@ async def test_what_happens_is_seen_within_two_seconds(
         await expect(tab.tab.get_by_role("table", name="Losses and recoveries")).to_contain_text("not opened")
 
 
-async def test_each_action_asks_once(chromium: Browser, serving: PageServing, token: str) -> None:
-    async with page(chromium, serving, token) as tab, client(serving) as session:
+async def test_each_action_asks_once(tab: Opened, serving: PageServing) -> None:
+    async with client(serving) as session:
         outcome = tab.tab.locator("#outcome")
         assert [await call(session, "everything.count") for _ in range(2)] == ["1", "2"]
         await tab.show("server", "everything")
@@ -201,42 +202,41 @@ async def test_each_action_asks_once(chromium: Browser, serving: PageServing, to
         await expect(tab.tab.get_by_role("table", name="Sessions with servers")).to_have_count(0)
 
 
-async def test_a_tool_is_tried(chromium: Browser, serving: PageServing, token: str) -> None:
-    async with page(chromium, serving, token) as tab:
-        answer, go = (
-            tab.tab.get_by_role("region", name="Result"),
-            tab.tab.get_by_role("button", name="Call", exact=True),
-        )
-        await tab.show("server", "everything")
-        await tab.tab.get_by_role("link", name="add", exact=True).click()
-        await tab.tab.get_by_role("spinbutton", name="a").fill("2")
-        await go.click()
-        await expect(answer).to_contain_text("is required")
-        await tab.tab.get_by_role("spinbutton", name="b").fill("40")
-        await go.click()
-        await expect(answer).to_contain_text("42")
-        await expect(answer).to_contain_text("ok")
-        await tab.show("try", "everything", "picture")
-        await go.click()
-        picture = answer.get_by_role("img", name="Picture from picture")
-        await expect(picture).to_be_visible()
-        assert await picture.evaluate("picture => picture.naturalWidth") == 1
-        await tab.show("try", "everything", "order")
-        await tab.tab.get_by_label("customer").fill("Ada")
-        await tab.tab.get_by_label("items").fill('[{"name": "tea", "size": "large"}]')
-        await tab.tab.get_by_label("express").select_option("yes")
-        await go.click()
-        await expect(answer).to_contain_text("Ada: tea (express)")
-        await tab.show("try", "older", "ask_user")
-        await go.click()
-        await tab.tab.get_by_label("name").fill("Grace")
-        await tab.tab.get_by_role("button", name="Answer").click()
-        await expect(answer).to_contain_text("accept: Grace")
-        await close_all(tab, "everything")
+async def test_a_tool_is_tried(tab: Opened) -> None:
+    answer, go = (
+        tab.tab.get_by_role("region", name="Result"),
+        tab.tab.get_by_role("button", name="Call", exact=True),
+    )
+    await tab.show("server", "everything")
+    await tab.tab.get_by_role("link", name="add", exact=True).click()
+    await tab.tab.get_by_role("spinbutton", name="a").fill("2")
+    await go.click()
+    await expect(answer).to_contain_text("is required")
+    await tab.tab.get_by_role("spinbutton", name="b").fill("40")
+    await go.click()
+    await expect(answer).to_contain_text("42")
+    await expect(answer).to_contain_text("ok")
+    await tab.show("try", "everything", "picture")
+    await go.click()
+    picture = answer.get_by_role("img", name="Picture from picture")
+    await expect(picture).to_be_visible()
+    assert await picture.evaluate("picture => picture.naturalWidth") == 1
+    await tab.show("try", "everything", "order")
+    await tab.tab.get_by_label("customer").fill("Ada")
+    await tab.tab.get_by_label("items").fill('[{"name": "tea", "size": "large"}]')
+    await tab.tab.get_by_label("express").select_option("yes")
+    await go.click()
+    await expect(answer).to_contain_text("Ada: tea (express)")
+    await tab.show("try", "older", "ask_user")
+    await go.click()
+    await tab.tab.get_by_label("name").fill("Grace")
+    await tab.tab.get_by_role("button", name="Answer").click()
+    await expect(answer).to_contain_text("accept: Grace")
+    await close_all(tab, "everything")
 
 
-async def test_a_transcript_without_secrets(chromium: Browser, serving: PageServing, token: str) -> None:
-    async with page(chromium, serving, token) as tab, client(serving) as session:
+async def test_a_transcript_without_secrets(tab: Opened, serving: PageServing) -> None:
+    async with client(serving) as session:
         await call(session, "everything.echo", text="before")
         await tab.show("sessions")
         await tab.tab.get_by_role("table", name="Sessions with servers").get_by_role("link", name="everything").click()
@@ -254,8 +254,8 @@ async def test_a_transcript_without_secrets(chromium: Browser, serving: PageServ
         await expect(trace).to_be_hidden()
 
 
-async def test_hostile_names_are_text(chromium: Browser, serving: PageServing, token: str) -> None:
-    async with page(chromium, serving, token) as tab, client(serving) as session:
+async def test_hostile_names_are_text(tab: Opened, serving: PageServing) -> None:
+    async with client(serving) as session:
         server = HOSTILE[:60]
         await call(session, f"{server}.{HOSTILE}", **{HOSTILE: HOSTILE})
         await tab.show("server", server)
@@ -280,22 +280,19 @@ async def test_hostile_names_are_text(chromium: Browser, serving: PageServing, t
             assert await tab.overflow() == [], view
 
 
-async def test_it_looks_right_everywhere(chromium: Browser, serving: PageServing, token: str) -> None:
+@pytest.mark.parametrize(("width", "dark"), daily(LOOKS[:2], whole=LOOKS))
+async def test_it_looks_right_everywhere(width: int, dark: bool, tab: Opened, serving: PageServing) -> None:
     async with client(serving) as session:
+        await tab.look(width, dark=dark)
         await call(session, "everything.echo", text="a")
-        await call(session, "everything.fail")
-        for width, dark in ((390, False), (390, True), (1280, False), (1280, True)):
-            async with page(chromium, serving, token, width=width, dark=dark) as tab:
-                for view in VIEWS:
-                    await tab.show(*view)
-                    await expect(tab.tab.locator("main h2")).to_be_visible()
-                    if view[0] == "try":
-                        await expect(tab.tab.get_by_role("button", name="Call", exact=True)).to_be_visible()
-                    assert await tab.overflow() == [], (width, view)
-                    # Rules about structure are the same in all four.
-                    await require_accessible(
-                        tab, None if (width, dark) == (1280, False) else ["color-contrast", "target-size"]
-                    )
+        for view in VIEWS:
+            await tab.show(*view)
+            await expect(tab.tab.locator("main h2")).to_be_visible()
+            if view[0] == "try":
+                await expect(tab.tab.get_by_role("button", name="Call", exact=True)).to_be_visible()
+            assert await tab.overflow() == [], view
+            # Rules about structure are the same in all four.
+            await require_accessible(tab, None if (width, dark) == LOOKS[0] else ["color-contrast", "target-size"])
 
 
 VIEWS = [
@@ -309,9 +306,6 @@ VIEWS = [
 ]
 
 
-LOOKS = ["color-contrast", "target-size"]
-
-
 async def require_accessible(tab: Opened, rules: list[str] | None) -> None:
     if not await tab.tab.evaluate("typeof axe === 'object'"):
         # As the browser's own tools do it: the page itself takes no scripts of others.
@@ -321,9 +315,10 @@ async def require_accessible(tab: Opened, rules: list[str] | None) -> None:
     assert [(one["id"], one["help"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
 
 
-async def test_by_keyboard_alone(chromium: Browser, serving: PageServing, token: str) -> None:
-    async with page(chromium, serving, token) as tab, client(serving) as session:
+async def test_by_keyboard_alone(tab: Opened, serving: PageServing) -> None:
+    async with client(serving) as session:
         await call(session, "everything.echo", text="a")
+        await tab.tab.reload()
         press = tab.tab.keyboard.press
         focused = "document.activeElement.textContent.trim()"
         await press("Tab")
@@ -336,6 +331,8 @@ async def test_by_keyboard_alone(chromium: Browser, serving: PageServing, token:
         await expect(tab.tab.locator("h2:focus")).to_have_text("Server everything")
         while await tab.tab.evaluate(focused) != "Restart":
             await press("Tab")
+        await expect(tab.tab.get_by_label("Server", exact=True)).to_contain_text("Stateopen")
+        await expect(tab.tab.get_by_label("Server", exact=True)).not_to_contain_text("Calls0")
         about = await tab.text("dl")
         before = int(re.findall(r"(\d+), \d+ failed", about)[0])
         # What is renewed twice a second takes no focus away.
@@ -350,11 +347,10 @@ async def test_by_keyboard_alone(chromium: Browser, serving: PageServing, token:
         assert await tab.tab.evaluate(focused) == "Restart"
 
 
-async def test_signed_out(chromium: Browser, serving: PageServing, token: str) -> None:
+async def test_signed_out(chromium: Browser, serving: PageServing) -> None:
     async with opened(chromium, serving.link(), problems=["401"]) as tab:
         await tab.tab.get_by_role("button", name="Sign out").click()
         await expect(tab.tab.get_by_role("heading", name="Sign in")).to_be_visible()
-        await require_accessible(tab, None)
         assert await tab.tab.evaluate("sessionStorage.getItem('jackfield.token')") is None
         await tab.tab.evaluate("sessionStorage.setItem('jackfield.token', 'guessed')")
         await tab.tab.reload()
@@ -392,18 +388,12 @@ async def test_signing_in_at_the_authorization_server(chromium: Browser, tmp_pat
                 await expect(tab.tab.locator("#connection")).to_have_text("Live")
                 assert tab.tab.url == f"{page_address}#/servers"
                 assert (begun[-1]["scope"], begun[-1]["code_challenge_method"]) == (scope, "S256")
-                # What is tried goes by the same token.
-                await tab.show("try", "everything", "echo")
-                await tab.tab.get_by_label("text").fill("as ann")
-                await tab.tab.get_by_role("button", name="Call", exact=True).click()
-                await expect(tab.tab.get_by_role("region", name="Result")).to_contain_text("as ann")
-                await close_all(tab, "everything")
                 # What another tab began, or nobody, ends here with nothing.
                 for back in ("code=once&state=guessed", f"code=once&state={begun[-1]['state']}"):
                     answer = await tab.context.request.get(f"{page_address}page/signed-in?{back}", max_redirects=0)
                     assert (answer.status, "failed=" in answer.headers["location"]) == (303, True)
-            scope = "servers:*"
-            async with opened(chromium, page_address) as tab:
+                scope = "servers:*"
+                await tab.tab.get_by_role("button", name="Sign out").click()
                 await tab.tab.get_by_role("button", name="Sign in with your account").click()
                 await expect(tab.tab.get_by_role("alert")).to_contain_text("it needs the scope admin")
         finally:
