@@ -6,10 +6,11 @@ Source: Robertson, Zaragoza, "The Probabilistic Relevance Framework: BM25 and Be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, Self
 
 from ..plain import as_table
 from .words import camel_parts, related, synonyms, words, worth
@@ -72,7 +73,7 @@ class WordIndex:
     def __init__(self, documents: Sequence[Mapping[str, str]], fields: Mapping[str, Field]) -> None:
         self.size: int = len(documents)
         frequencies: dict[str, dict[int, float]] = {}
-        phrases: dict[tuple[str, str], set[int]] = {}
+        phrases: dict[str, set[int]] = {}
         for name, field in fields.items():
             split = [words(document.get(name, "")) for document in documents]
             filled = sum(bool(tokens) for tokens in split)
@@ -83,15 +84,36 @@ class WordIndex:
                     of_token = frequencies.setdefault(token, {})
                     of_token[number] = of_token.get(number, 0.0) + scale
                 if field.has_phrases:
-                    for phrase in pairwise(tokens):
-                        phrases.setdefault(phrase, set()).add(number)
-        self._phrases = phrases
+                    for pair in pairwise(tokens):
+                        phrases.setdefault(" ".join(pair), set()).add(number)
+        self._phrases: Mapping[str, Collection[int]] = phrases
         self._scores: dict[str, dict[int, float]] = {}
         for token, of_token in frequencies.items():
             rarity = self._rarity(len(of_token))
             self._scores[token] = {
                 number: rarity * frequency / (SATURATION + frequency) for number, frequency in of_token.items()
             }
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """An index from what `written` returned.
+
+        Raises:
+            LookupError, TypeError, ValueError: It is something else.
+        """
+        index = cls([], {})
+        index.size = int(data["size"])
+        index._scores = {word: dict(zip(*pair, strict=True)) for word, pair in data["scores"].items()}
+        index._phrases = {
+            str(phrase): [int(number) for number in numbers] for phrase, numbers in data["phrases"].items()
+        }
+        return index
+
+    def written(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        scores = {word: [list(of), [round(score, 5) for score in of.values()]] for word, of in self._scores.items()}
+        phrases = {phrase: sorted(numbers) for phrase, numbers in self._phrases.items()}
+        return {"size": self.size, "scores": scores, "phrases": phrases}
 
     def _rarity(self, count: int) -> float:
         return math.log(1 + (self.size - count + 0.5) / (count + 0.5))
@@ -140,7 +162,7 @@ class WordIndex:
         """
         found: dict[int, float] = {}
         for phrase in dict.fromkeys(pairwise(asked)):
-            if documents := self._phrases.get(phrase):
+            if documents := self._phrases.get(" ".join(phrase)):
                 score = PHRASE_SHARE * self._rarity(len(documents))
                 for number in documents:
                     found[number] = found.get(number, 0.0) + score

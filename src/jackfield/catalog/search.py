@@ -105,15 +105,26 @@ class ToolSearch:
     Args:
         servers: Their tools.
         vectors: The tools' vectors in order, if an embedder is used.
+        indexes: What `indexes` of an earlier one over the same servers was, which spares making them.
     """
 
-    def __init__(self, servers: Sequence[ServerEntry], vectors: Sequence[Sequence[float]] | None = None) -> None:
+    def __init__(
+        self,
+        servers: Sequence[ServerEntry],
+        vectors: Sequence[Sequence[float]] | None = None,
+        *,
+        indexes: tuple[WordIndex, WordIndex] | None = None,
+    ) -> None:
         self.tools: list[ToolEntry] = [tool for server in servers for tool in server.tools]
         self._server_of = [number for number, server in enumerate(servers) for _ in server.tools]
         abouts = {server.name: server.about for server in servers}
-        self._index = WordIndex([_tool_document(tool, abouts[tool.server_name]) for tool in self.tools], TOOL_FIELDS)
+        if indexes is None:
+            documents = [_tool_document(tool, abouts[tool.server_name]) for tool in self.tools]
+            of_servers = [_server_document(server) for server in servers]
+            indexes = WordIndex(documents, TOOL_FIELDS), WordIndex(of_servers, SERVER_FIELDS)
+        self.indexes: tuple[WordIndex, WordIndex] = indexes
+        self._index, self._servers = indexes
         self._names = NameIndex([words(tool.name) for tool in self.tools], self._index)
-        self._servers = WordIndex([_server_document(server) for server in servers], SERVER_FIELDS)
         self.servers = servers
         self.vectors_of: object = None
         """What the vectors were last asked of."""

@@ -34,6 +34,7 @@ from .entry import (
     read_entry,
     tool_hash,
 )
+from .index_file import indexed
 from .learning import Learned
 from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
 from .vectors import VectorStore
@@ -154,7 +155,10 @@ class Catalog:
                 ServerEntry(config.server_name, entry.about, _tools(config, entry, offers)) for config, entry in entries
             ]
             self._searches.clear()
-            search = self._searches[key] = ToolSearch(servers)
+            # What a function lets in cannot be told from one program to the next.
+            is_kept = offers is None and self._is_on_disk(entries)
+            search = indexed(self.folder, servers, of_servers) if is_kept else ToolSearch(servers)
+            self._searches[key] = search
         store = self._vector_store
         if store is not None and search.vectors_of != (store, store.generation):
             views = [embedded_texts(server, tool) for server in search.servers for tool in server.tools]
@@ -169,6 +173,9 @@ class Catalog:
         if self._vector_store is None or not queries:
             return None
         return self._vector_store.of_queries([without_values(query) for query in queries])
+
+    def _is_on_disk(self, entries: Sequence[tuple[Outlined, CatalogEntry]]) -> bool:
+        return not any(self._path(config).name.startswith(TEMPORARY) for config, _ in entries)
 
     @property
     def _vector_store(self) -> VectorStore | None:
