@@ -103,4 +103,4 @@ async def test_its_processes_on_this_machine(tmp_path: Path) -> None:
     logs = [(tmp_path / f"{name}.log").read_text() for name in try_here.GATEWAYS]
     # The calls, by the instance that has the process.
     assert [log.count('"user": "ann"') for log in logs] in ([4, 0], [0, 4])
-    assert not any(deployment.token in file.read_text() for file in tmp_path.iterdir() if file.is_file())
+    assert not any(deployment.token.encode() in file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
