@@ -65,6 +65,7 @@ _HOMES = {
         "StreamRenewed",
         "ToolsChanged",
     ),
+    "gateway.traces.replay": ("ReplayConfig",),
     "manager": ("CatalogRefresh", "MCPClientSessionManager"),
     "pool.blocking_session": ("BlockingSession",),
     "pool.session_manager": ("SessionManager",),
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
         StreamRenewed,
         ToolsChanged,
     )
+    from .gateway.traces.replay import ReplayConfig
     from .manager import CatalogRefresh, MCPClientSessionManager
     from .pool.blocking_session import BlockingSession
     from .pool.session_manager import SessionManager
@@ -180,6 +182,7 @@ __all__ = [
     "OAuthConfig",
     "PoolTimeoutError",
     "RecoveryFailed",
+    "ReplayConfig",
     "RequestError",
     "Router",
     "ServerConfig",

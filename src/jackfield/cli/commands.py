@@ -23,6 +23,8 @@ COMMANDS = {
     "install": "install",
     "uninstall": "install",
     "serve": "serve",
+    "record": "record",
+    "replay": "replay",
     "serve-token": "serve_token",
     "serving": "serving",
     "completion": "completion",

@@ -35,6 +35,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "uninstall": ("jackfield uninstall claude-code", "jackfield uninstall cursor --yes"),
     "auth": ("jackfield auth crm", "jackfield auth --status"),
     "serve": ("jackfield serve --stdio", "jackfield serve --http 8000 --read-only"),
+    "record": (
+        "jackfield record arxiv -o trace.jsonl",
+        "jackfield record 'python3 server.py' -o trace.jsonl --http 8000",
+    ),
+    "replay": ("jackfield replay trace.jsonl", "jackfield replay trace.jsonl --http 8000 --speed 1"),
     "serve-token add": (
         "jackfield serve-token add ada --token-file tokens.json",
         "jackfield serve-token add ci --server files --days 30 --token-file tokens.json",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from ..errors import JackfieldError
 
 OK = 0
@@ -47,6 +49,13 @@ _OF_CODE = {
     "output_failed": OUTPUT,
     "internal": INTERNAL,
 }
+
+
+def ended_by(number: int | None) -> int:
+    """The exit code of a program that a signal ended, as shells give it; of one that ended by itself if `None`."""
+    if number is None:
+        return OK
+    return INTERRUPTED if number == signal.SIGINT else 128 + number
 
 
 class ReaderGoneError(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,7 +177,7 @@ def serve(
         reload=lambda: served_by(Invocation(invocation.output, invocation.config_files))[1],
     )
     if http is None:
-        return _ended_by(run_stdio(invocation.output, setup))
+        return exits.ended_by(run_stdio(invocation.output, setup))
     from ..gateway.http_settings import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, HttpSettings
 
     settings = HttpSettings(
@@ -194,7 +193,7 @@ def serve(
         web=page_settings(invocation.output, users, web_client_id) if web else None,
         operations=operations.settings(),
     )
-    return _ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
+    return exits.ended_by(run_http(invocation.output, setup, http, settings, guard=users.guard))
 
 
 def _policy(
@@ -266,10 +265,3 @@ def _unused_for(config: ServerConfig, *, for_ever: bool) -> ServerConfig:
         return config
     idle_timeout = None if for_ever or config.keep_alive is True else config.keep_alive
     return config.model_copy(update={"session": config.session.model_copy(update={"idle_timeout": idle_timeout})})
-
-
-def _ended_by(number: int | None) -> int:
-    """What the shell says of a program that a signal ended."""
-    if number is None:
-        return exits.OK
-    return exits.INTERRUPTED if number == signal.SIGINT else 128 + number

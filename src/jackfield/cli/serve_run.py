@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .exits import UsageError
+from .exits import UsageError, ended_by
 from .output import Output, is_terminal
 from .text import count
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..gateway.limits import GatewayLimits
     from ..gateway.log import LogFormat
     from ..gateway.policy import Policy
+    from ..gateway.traces.recording import Recording
     from ..pool.session_manager import SessionManager
 
 
@@ -39,6 +40,8 @@ class GatewaySetup:
     log_format: LogFormat | None
     reload: Callable[[], Sequence[ServerConfig]]
     """Reads the configuration again."""
+    recording: Recording | None = None
+    """Written while it runs."""
 
 
 @asynccontextmanager
@@ -48,7 +51,11 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
     from ..gateway.log import log_calls, logging_to_stderr
     from ..pool.session_manager import SessionManager
 
-    async with SessionManager(catalog=Catalog(), max_sessions=setup.limits.upstreams) as manager:
+    # A recording has all that a client may ask for, also what the catalog would have known.
+    catalog = Catalog(in_memory=setup.recording is not None)
+    async with SessionManager(catalog=catalog, max_sessions=setup.limits.upstreams) as manager:
+        if setup.recording is not None:
+            manager.listener_of = setup.recording.of_session
         if setup.is_bridge:
             await _meet(manager, setup.configs[0])
         async with Gateway(
@@ -166,3 +173,30 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
         return asyncio.run(run())
     finally:
         listener.close()
+
+
+def serve_bridge(output: Output, config: ServerConfig, http: str | None, recording: Recording | None = None) -> int:
+    """Serve one server with all that it has: the program that started this, or at an address of this machine.
+
+    Returns:
+        The exit code.
+    """
+    from ..gateway.limits import GatewayLimits
+
+    setup = GatewaySetup(
+        [config],
+        is_bridge=True,
+        all_tools=True,
+        resources=None,
+        policy=None,
+        audit=None,
+        limits=GatewayLimits(),
+        log_format=None,
+        reload=lambda: [config],
+        recording=recording,
+    )
+    if http is None:
+        return ended_by(run_stdio(output, setup))
+    from ..gateway.http_settings import HttpSettings
+
+    return ended_by(run_http(output, setup, http, HttpSettings(), guard="to every program on this machine"))

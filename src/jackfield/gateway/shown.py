@@ -44,6 +44,11 @@ def shown_arguments(arguments: Mapping[str, Any], *, value_chars: int = VALUE_CH
     return shown
 
 
+def without_secrets(text: str) -> str:
+    """A text without its secrets: those that are known, and what looks like one."""
+    return _text(text, len(text))
+
+
 def readable(value: object) -> str:
     """JSON in which every character can be seen: none that is invisible, or turns the direction of the text."""
     text = json.dumps(value, ensure_ascii=False)

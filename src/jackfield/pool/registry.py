@@ -109,6 +109,7 @@ class SessionRegistry:
         totals: Counts the sessions.
         observer: Callbacks for discoveries about servers.
         bounds: Gives further bounds on sessions.
+        on_made: Called with each session before it is opened.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class SessionRegistry:
         totals: Totals,
         observer: SessionObserver,
         bounds: Callable[[], Bounds | None] = lambda: None,
+        on_made: Callable[[SessionOwner], None] = lambda owner: None,
     ) -> None:
         self.loop: object = event_loop_token()
         self.process_id: int = os.getpid()
@@ -129,6 +131,7 @@ class SessionRegistry:
         self._totals = totals
         self._observer = observer
         self._bounds = bounds
+        self._on_made = on_made
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
         self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
@@ -428,6 +431,7 @@ class SessionRegistry:
         self._slots.append(slot)
         if wanted is not None:
             self._of_key[wanted] = slot
+        self._on_made(slot)
         slot.start()
         return slot
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from weakref import WeakSet
@@ -35,6 +35,7 @@ from .registry import Bounds, SessionRegistry, SessionSlot, close_all
 
 if TYPE_CHECKING:
     from ..session.session import Session
+    from ..transport.report import MessageListener
     from .blocking_session import BlockingSession
 
 DEFAULT_MAX_SESSIONS = 100
@@ -101,6 +102,8 @@ class SessionManager(Live):
         self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
         self.bounds: Bounds | None = None
         """Further bounds on sessions, of what is above."""
+        self.listener_of: Callable[[SessionOwner], MessageListener] | None = None
+        """Makes what is called with each message of a session, for a recording."""
         self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
         self.on_event: EventListener | None = on_event
         self._events = EventHub(on_event)
@@ -509,4 +512,9 @@ class SessionManager(Live):
             totals=self._totals,
             observer=self.observer,
             bounds=lambda: self.bounds,
+            on_made=self._listen_to,
         )
+
+    def _listen_to(self, owner: SessionOwner) -> None:
+        if self.listener_of is not None:
+            owner.listen_to_messages(self.listener_of(owner))
