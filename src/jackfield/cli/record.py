@@ -29,9 +29,9 @@ def record(
     ],
     http: options.HttpOption = None,
 ) -> int:
-    """Stand between a client and a server, and write down what they say.
+    """Write down what a client and a server say.
 
-    Serves the program that starts it, over a pipe, or with --http any client. Secrets are masked: those of the
+    Stands between them: serves the program that starts it, over a pipe, or with --http any client. Secrets are masked: those of the
     configuration, and values whose names say that they are secret.
     """
     from ..gateway.traces.recording import Recording

@@ -31,7 +31,7 @@ def replay(
         ),
     ] = None,
 ) -> int:
-    """Be the server that was recorded: give the answers that it gave.
+    """Be the server that was recorded.
 
     A request gets the answer to the same request in the file; of several answers, the next one each time.
     """
