@@ -31,8 +31,8 @@ def record(
 ) -> int:
     """Write down what a client and a server say.
 
-    Stands between them: serves the program that starts it, over a pipe, or with --http any client. Secrets are masked: those of the
-    configuration, and values whose names say that they are secret.
+    Stands between them: serves the program that starts it, over a pipe, or with --http any client. Secrets are masked:
+    those of the configuration, and values whose names say that they are secret.
     """
     from ..gateway.traces.recording import Recording
 
