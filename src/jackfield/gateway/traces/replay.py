@@ -238,7 +238,7 @@ def _is_same(recorded: object, given: object, *, is_top: bool = True) -> bool:
         return is_as_long and all(_is_same(one, other, is_top=False) for one, other in pairs)
     if isinstance(recorded, str) and MASK in recorded:
         return isinstance(given, str) and _like(recorded).fullmatch(given) is not None
-    return type(recorded) is type(given) and recorded == given
+    return recorded == given and isinstance(recorded, bool) == isinstance(given, bool)
 
 
 def _like(recorded: str) -> re.Pattern[str]:
