@@ -60,6 +60,26 @@ def test_read_and_prompt_go_through_it_too(kept: Command) -> None:
     assert session["calls"] == 2
 
 
+def test_warm_calls_get_a_session_that_nobody_has_used(kept: Command) -> None:
+    warm = {"JACKFIELD_WARM": "1"}
+    pids = [kept("call", "plain.pid", env=warm).stdout]
+
+    def ahead() -> list[str]:
+        return [one["key"] for one in kept("ps", "--json").json["sessions"] if one["state"] == "idle"]
+
+    for _ in range(2):
+        assert eventually(lambda: len(ahead()) == 1), "one is opened ahead of the next call"
+        pids.append(kept("call", "plain.pid", env=warm).stdout)
+    assert len(set(pids)) == 3, "each call has a server of its own"
+    assert kept("call", "plain.crash", "code=3", env=warm).exit_code == 4
+    assert kept("call", "plain.count", env=warm).stdout == "1\n", "and no call hears of the loss of another's"
+    kept.configure_user(broken=unruly_entry("--exit", "3"))
+    broken = kept("call", "broken.count", env=warm)
+    assert broken.exit_code == 4
+    assert "Server 'broken' exited with code 3 before it completed the handshake." in broken.stderr
+    assert kept("call", "broken.count", env={"JACKFIELD_WARM": "0"}).exit_code == 4
+
+
 def test_keys(kept: Command) -> None:
     for key in ("ada", "ben"):
         assert kept("open", "plain", "--key", key).exit_code == 0

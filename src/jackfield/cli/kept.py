@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, DaemonError, JackfieldError
@@ -15,6 +17,10 @@ from .text import state_lost
 
 if TYPE_CHECKING:
     from ..daemon.kept import KeptSession
+
+
+WARM = "JACKFIELD_WARM"
+"""Set to 1, it has the background process open a server ahead of each call."""
 
 
 def kept_session(target: Target, key: str | None, output: Output) -> KeptRequests | None:
@@ -52,6 +58,39 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
             hint=f"Open it: jackfield open {target.server_name} --key {key}",
         )
     return None
+
+
+@contextlib.contextmanager
+def warm_session(target: Target, output: Output) -> Generator[KeptRequests | None]:
+    """A session that the background process has opened ahead, for one command; `None` where that is not asked for.
+
+    Args:
+        target: Its server, which must be trusted.
+        output: Gets what the user should know of it.
+
+    Raises:
+        JackfieldError: The server cannot be opened.
+    """
+    from ..daemon.place import is_supported
+
+    if os.environ.get(WARM, "") in ("", "0") or target.load_fields is None or not is_supported():
+        yield None
+        return
+    from ..daemon.kept import lent_session
+
+    fields, origin = target.load_fields()
+    try:
+        session = lent_session(fields, origin=origin)
+    except DaemonError as error:
+        # One of another version, for example: the call can be made without it.
+        output.detail(error.message)
+        yield None
+        return
+    try:
+        yield KeptRequests(session, output)
+    finally:
+        with contextlib.suppress(JackfieldError):
+            session.give_back()
 
 
 class Requests(Protocol):

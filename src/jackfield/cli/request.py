@@ -84,7 +84,7 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
         JackfieldError: They could not be made.
     """
     from .held import held_sessions
-    from .kept import kept_session, run_kept
+    from .kept import kept_session, run_kept, warm_session
 
     output = wishes.output
     with ExitStack() as stack:
@@ -96,6 +96,8 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
         kept: KeptRequests | HeldSession | None = kept_session(target, wishes.key, output)
         if kept is None and (held := held_sessions.get()) is not None:
             kept = held.session(target.load_config(), output)
+        if kept is None:
+            kept = stack.enter_context(warm_session(target, output))
         try:
             if kept is not None:
                 return run_kept(kept, steps, timeout=wishes.timeout, on_progress=progress)

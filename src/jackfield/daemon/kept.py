@@ -87,6 +87,10 @@ class KeptSession:
         assert answer
         return answer["result"]
 
+    def give_back(self) -> None:
+        """A session that was lent is no longer needed. Does not wait until it is closed."""
+        ask({"do": "take_back", "server": self._server, "key": self.key})
+
     def call_tool(
         self,
         name: str,
@@ -157,6 +161,24 @@ class KeptSession:
                 hint=f"Open it again: jackfield open {self.server_name}",
             )
         return KeptAnswer(answer["result"], answer["generation"], answer["state_lost"], answer["note"])
+
+
+def lent_session(config: BaseServerConfig | Mapping[str, Any], *, origin: str | None = None) -> KeptSession:
+    """A session that nobody has used, which the daemon opened ahead or opens now. Starts the daemon if necessary.
+
+    Give it back by `give_back`; one that is not is closed after a while.
+
+    Args:
+        config: The server's configuration, expanded, or a mapping of its fields.
+        origin: The file the configuration was read from.
+
+    Raises:
+        JackfieldError: It could not be opened.
+        DaemonError: The daemon cannot be started, reached or trusted, or does not lend sessions.
+    """
+    answer = ask({"do": "lend", "server": to_wire(config, origin), "key": DEFAULT_KEY}, start=True)
+    assert answer
+    return KeptSession(config, key=answer["result"]["key"], origin=origin)
 
 
 def processes() -> dict[str, Any] | None:

@@ -57,6 +57,12 @@ class Requests:
                 return packed({"result": await self._end_all(request.get("if_empty") is True)})
             case "find":
                 return packed({"result": self._find(Wanted.of(request, self._sessions.daemon_id))})
+            case "lend":
+                kept = await self._sessions.lend(Wanted.of(request, self._sessions.daemon_id))
+                return packed({"result": {"key": kept.key}})
+            case "take_back":
+                self._sessions.take_back(Wanted.of(request, self._sessions.daemon_id))
+                return packed({"result": None})
             case "open":
                 return packed({"result": await self._open(request)})
             case "close":

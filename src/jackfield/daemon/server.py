@@ -91,6 +91,7 @@ class DaemonServer:
                 self._requests = requests.Requests(kept, self._end, self._started_at)
                 self._loaded.set()
                 tasks.start_soon(kept.expire_forever)
+                tasks.start_soon(kept.prepare_forever)
                 tasks.start_soon(self._end_when_unused)
                 await self._ended.wait()
                 # A client that connects now finds no daemon, and starts the next one when this process has exited.

@@ -13,27 +13,32 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ..errors import DaemonError
+from ..errors import DaemonError, JackfieldError
 from ..events import Event, SessionClosed
 from ..loops import Changed
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
+from ..session.deadlines import Deadline
 from ..session.recovery import News
 from .configs import from_wire
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
-    from ..session.deadlines import Deadline
     from ..session.session import Session
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
 MAX_KEPT = 100
+
+WARM_SECONDS = 120.0
+"""How long a session that was opened ahead waits for a command, and one that was lent for its return."""
+
+_WARM_KEY = "warm-"
 
 
 @dataclass
@@ -57,6 +62,8 @@ class KeptEntry:
     is_replaced: bool = False
     """It was opened by a configuration that has changed since; calls go to a newer one."""
     is_closing: bool = False
+    is_lent: bool = False
+    """It was opened ahead, and a command has it to itself now."""
     news: News = field(default_factory=News)
     """What its users know of losses; all who use the key count as one."""
 
@@ -122,6 +129,7 @@ class KeptSessions:
         self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
         self._changed = Changed()
         self._opened = 0
+        self._returned, self._to_prepare = anyio.create_memory_object_stream[tuple[KeptEntry, Wanted]](MAX_KEPT)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -133,6 +141,8 @@ class KeptSessions:
     async def __aexit__(self, *exc: Any) -> None:
         await self._manager.__aexit__(*exc)
         self._kept.clear()
+        self._returned.close()
+        self._to_prepare.close()
 
     # Finding
 
@@ -201,6 +211,56 @@ class KeptSessions:
             if kept.users == 0 and (kept.opened_at is None or kept.is_closing):
                 await self._end(kept)
             self._notify()
+
+    # Lending
+
+    async def lend(self, wanted: Wanted) -> KeptEntry:
+        """A session that nobody has used: one that was opened ahead, or a new one. Give it back by `take_back`.
+
+        Raises:
+            JackfieldError: It could not be opened.
+        """
+        kept = self._spare(wanted) or self.keep(self._warm(wanted))
+        kept.is_lent = True
+        async with self.use(kept, Deadline.after(None)):
+            return kept
+
+    def take_back(self, wanted: Wanted) -> None:
+        """A command is done with a session that it was lent: close it, and open another one ahead. Does not wait."""
+        kept = self.find(wanted)
+        if kept is not None and kept.is_lent:
+            kept.is_closing = True
+            self._returned.send_nowait((kept, wanted))
+
+    async def prepare_forever(self) -> None:
+        """Close the sessions that were given back, and open others ahead."""
+        async with anyio.create_task_group() as tasks:
+            async for kept, wanted in self._to_prepare:
+                tasks.start_soon(self._replace, kept, wanted)
+
+    async def _replace(self, kept: KeptEntry, wanted: Wanted) -> None:
+        await self._end(kept)
+        if self._spare(wanted) is None and len(self._kept) < MAX_KEPT:
+            try:
+                async with self.use(self.keep(self._warm(wanted)), Deadline.after(None)):
+                    pass
+            except JackfieldError as error:
+                logger.info("[MCP][%s] No session was opened ahead: %s", kept.server_name, error.message)
+
+    def _warm(self, wanted: Wanted) -> Wanted:
+        return replace(wanted, key=f"{_WARM_KEY}{self._opened + 1}", idle_timeout=WARM_SECONDS)
+
+    def _spare(self, wanted: Wanted) -> KeptEntry | None:
+        """One that was opened ahead, or is being opened, and that nobody has."""
+        identity = (wanted.config.server_name, wanted.origin, wanted.fingerprint)
+        for kept in self._kept:
+            is_free = not (kept.is_lent or kept.is_closing) and kept.key.startswith(_WARM_KEY)
+            if is_free and (kept.server_name, kept.origin, kept.fingerprint) == identity:
+                owner = self._manager.find(kept.server_name, kept.manager_key)
+                # One that was lost meanwhile would tell of a state that nobody had.
+                if kept.opened_at is None or (owner is not None and owner.state == "open"):
+                    return kept
+        return None
 
     # Ending
 
