@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from tests.gateway.conftest import behind
-from tests.gateway.in_process import gateway_of
+from tests.gateway.in_process import Here, gateway_of
 from tests.gateway.test_both_ways import settled
 from tests.relayed import Chatty, Client, opened
 
 from jackfield import RequestError, Session
+from jackfield.gateway.reach import Reach
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
@@ -86,3 +89,40 @@ async def test_the_token_of_each_request_counts(chatty: Chatty, tmp_path: Path) 
             assert await words(ann, "notes_recall") == '"x"'
             here.tokens.scopes["ann"] = ["servers:*"]
             assert await words(ann, "secret_recall") == "null"
+
+
+async def test_changes_are_told_to_those_who_see_the_listing(chatty: Chatty, tmp_path: Path) -> None:
+    servers = [chatty("stdio handshake", "notes"), chatty("stdio handshake", "secret")]
+    users = [(user, era) for user in ("ann", "bob") for era in ("handshake", "modern")]
+    hear: dict[tuple[str, str], list[str]] = {one: [] for one in users}
+    async with gateway_of(tmp_path, servers, with_users=True) as here, AsyncExitStack() as stack:
+        here.tokens.scopes = {"bob": ["servers:notes"]}
+
+        async def listen(one: tuple[str, str], changes: AsyncIterator[object]) -> None:
+            with suppress(anyio.ClosedResourceError):
+                async for change in changes:
+                    hear[one].append(type(change).__name__)
+
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        for user, era in users:
+            session = await stack.enter_async_context(opened(here.config(era, user=user), Client()))
+            await session.list_tools()
+            changes = await stack.enter_async_context(
+                session.listen(tools_list_changed=True, prompts_list_changed=True)
+            )
+            tasks.start_soon(listen, (user, era), changes)
+        of_ann, of_bob = (here.gateway.views.within(reach).listings for reach in _reaches(here, "ann", "bob"))
+        await here.gateway._tell_change("tools", of_ann)  # pyright: ignore[reportPrivateUsage]
+        assert await settled(lambda: all(len(hear["ann", era]) == 1 for era in ("handshake", "modern")))
+        await here.gateway._tell_change("prompts", of_bob)  # pyright: ignore[reportPrivateUsage]
+        assert await settled(lambda: all(hear["bob", era] for era in ("handshake", "modern")))
+        expected = {"ann": ["ToolsListChanged"], "bob": ["PromptsListChanged"]}
+        assert hear == {(user, era): expected[user] for user, era in users}
+
+
+def _reaches(here: Here, *users: str) -> list[Reach]:
+    """Those with which views were made."""
+    known = here.gateway.views._by_reach  # pyright: ignore[reportPrivateUsage]
+    found = {reach.principal.subject: reach for reach in known if reach.principal is not None}
+    return [found[user] for user in users]

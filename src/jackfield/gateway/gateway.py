@@ -31,6 +31,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
+from ..serving.bus import audience
 from ..session.telemetry import SessionInfo
 from .activity import Activity
 from .audit import Audit
@@ -41,7 +42,7 @@ from .credentials import UserCredentials
 from .extensions import Extensions
 from .guard import Guard
 from .limits import ChildBounds, GatewayLimits
-from .listening import Listening
+from .listening import Listening, changed_listings
 from .listing import Listings
 from .messages import Context
 from .names import GivenNames
@@ -251,20 +252,32 @@ class Gateway:
         with scope:
             while True:
                 for kind in await listings.watch.changes():
-                    await self._tell_change(kind)
+                    await self._tell_change(kind, listings)
 
     async def _tell_all(self) -> None:
         """Tell clients that all listings have changed."""
         for kind in _EVENTS:
             await self._tell_change(kind)
 
-    async def _tell_change(self, kind: Kind) -> None:
+    async def _tell_change(self, kind: Kind, listings: Listings | None = None) -> None:
+        """Tell of a change: those who see these listings, or all."""
+        sees = partial(self._sees, listings)
         # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
-        await self._changes.publish(_EVENTS[kind]())
+        of, by = changed_listings.set(listings), audience.set(None if listings is None else sees)
+        try:
+            await self._changes.publish(_EVENTS[kind]())
+        finally:
+            changed_listings.reset(of)
+            audience.reset(by)
         async with anyio.create_task_group() as tasks:
             for client in self.clients:
                 if client.context is not None and client.context.request is None:
                     tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
+
+    def _sees(self, listings: Listings | None, session_id: str) -> bool:
+        """Whether the client of a session sees these listings; one that is not known here may."""
+        client = self.clients.known(session_id)
+        return client is None or client.context is None or self.views.of(client.context).listings is listings
 
 
 async def _tell(client: Client, method: str) -> None:

@@ -1,6 +1,6 @@
 """`Listening`: the streams of changes that clients of 2026-07-28 open by `subscriptions/listen`.
 
-Changes of listings are the same for all of them. Each hears of the very resources that it named, from sessions with
+Each hears of changes of the listings that its client sees, and of the very resources that it named, from sessions with
 their servers that are its own.
 """
 
@@ -9,22 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import anyio
 from mcp import MCPError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ServerEvent
-from mcp.types import SubscriptionFilter, SubscriptionsListenRequestParams, SubscriptionsListenResult
+from mcp.types import INTERNAL_ERROR, SubscriptionFilter, SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from ..errors import JackfieldError
 from .calls import Target
 from .clients import Clients
+from .listing import Listings
 from .messages import Context
 from .subscriptions import Updated
 from .views import Views
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+changed_listings: ContextVar[Listings | None] = ContextVar("jackfield_changed_listings", default=None)
+"""What a change that is being published is of; `None` if it concerns all clients."""
+
+MOST_STREAMS = 1024
+"""How many may be open at the same time."""
 
 _SUBSCRIBE_SECONDS = 20.0
 """How long a stream waits to begin, until the servers of its resources have answered."""
@@ -59,13 +67,22 @@ class Listening(ListenHandler):
         wanted = params.notifications
         listings = self._views().of(ctx).listings
         listings.watch.begin()
-        if not wanted.resource_subscriptions:
-            return await super().__call__(ctx, params)
+        if len(self._own) >= MOST_STREAMS:
+            raise MCPError(INTERNAL_ERROR, f"No stream was opened: {MOST_STREAMS} are the limit.")
         own = _OwnBus()
         handler = ListenHandler(own)
+
+        def changed(event: ServerEvent) -> None:
+            if changed_listings.get() in (None, listings):
+                own.hand_on(event)
+
         async with AsyncExitStack() as stack:
+            stack.callback(self._changes.subscribe(changed))
+            self._own.add(handler)
+            stack.callback(self._own.discard, handler)
+            if not wanted.resource_subscriptions:
+                return await handler(ctx, params)
             client, _ = await stack.enter_async_context(self._clients().client(ctx))
-            stack.callback(self._changes.subscribe(own.hand_on))
 
             def heard(target: Target, updated: Mapping[str, Any]) -> None:
                 own.hand_on(ResourceUpdated(uri=listings.given_uri(target.config, str(updated.get("uri")))))
@@ -88,8 +105,6 @@ class Listening(ListenHandler):
                     for uri in dict.fromkeys(wanted.resource_subscriptions):
                         tasks.start_soon(subscribe, uri)
             told: SubscriptionFilter = wanted.model_copy(update={"resource_subscriptions": honored})
-            self._own.add(handler)
-            stack.callback(self._own.discard, handler)
             return await handler(ctx, params.model_copy(update={"notifications": told}))
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ Clients of 2026-07-28 listen by `subscriptions/listen`, which the SDK serves fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import anyio
 from mcp.server.subscriptions import (
@@ -37,6 +38,12 @@ _RESOURCE = "resource"
 _AT_ONCE = 100
 """Number of sessions that are notified concurrently."""
 
+Audience = Callable[[str], bool]
+"""Whether a session, by its id, is to hear of a change."""
+
+audience: ContextVar[Audience | None] = ContextVar("jackfield_audience", default=None)
+"""Set while a change is published that not all sessions are to hear of."""
+
 
 class BusBridge:
     """Joins the buses of all instances. One task passes on the publications of this instance's server.
@@ -49,8 +56,9 @@ class BusBridge:
     def __init__(self, bus: SubscriptionBus, instance: Instance) -> None:
         self._bus = bus
         self._instance = instance
-        self._waiting: dict[Published, None] = {}
-        """Changes to pass on, in order. Two unreported changes of the same thing count as one."""
+        self._waiting: dict[Published, list[Audience] | None] = {}
+        """Changes to pass on, in order, and who hears of each; `None` for all. Two unreported changes of the same thing
+        count as one."""
         self._changed = anyio.Event()
         self._from_elsewhere: list[ServerEvent] = []
 
@@ -64,8 +72,7 @@ class BusBridge:
                     self._changed = anyio.Event()
                     await self._changed.wait()
                 change = next(iter(self._waiting))
-                del self._waiting[change]
-                await self._pass_on(change)
+                await self._pass_on(change, self._waiting.pop(change))
         finally:
             end()
             self._instance.listeners.remove(self._take)
@@ -75,13 +82,15 @@ class BusBridge:
         if any(event is one for one in self._from_elsewhere):
             return
         if isinstance(event, ResourceUpdated):
-            self._waiting[Published(self._instance.name, _RESOURCE, str(event.uri))] = None
+            change = Published(self._instance.name, _RESOURCE, str(event.uri))
         else:
             [kind] = [kind for kind, (made, _) in _EVENTS.items() if made is type(event)]
-            self._waiting[Published(self._instance.name, kind)] = None
+            change = Published(self._instance.name, kind)
+        listening, waiting = audience.get(), self._waiting.get(change, [])
+        self._waiting[change] = None if listening is None or waiting is None else [*waiting, listening]
         self._changed.set()
 
-    async def _pass_on(self, change: Published) -> None:
+    async def _pass_on(self, change: Published, audiences: Sequence[Audience] | None) -> None:
         here = self._instance
         if change.uri is None:
             topic, method, params = change.event, _EVENTS[change.event][1], None
@@ -105,6 +114,8 @@ class BusBridge:
         except Exception:
             logger.exception("[MCP] A change (%s) was not passed on", method)
             return
+        if audiences is not None:
+            session_ids = [session_id for session_id in session_ids if any(hears(session_id) for hears in audiences)]
         for first in range(0, len(session_ids), _AT_ONCE):
             async with anyio.create_task_group() as tasks:
                 for session_id in session_ids[first : first + _AT_ONCE]:
