@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
 .PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
-	conformance gateway-conformance serving-matrix peers dist \
+	conformance gateway-conformance serving-matrix gateway-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -107,6 +107,11 @@ serving-matrix: $(STAMP)
 	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.serving.cluster.kills $(ARGS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.serving.cluster.rolling
+
+# 100 users of two instances of a gateway make 1,000 calls of ten servers while instances are killed; a part is in `unit`.
+gateway-matrix: $(STAMP)
+	bash scripts/services.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.gateway.matrix $(ARGS)
 
 peers: $(STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"

@@ -69,6 +69,7 @@ async def run(kind: str, calls: int, rounds: int) -> None:
     """Measure, and print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "keys").touch(0o600)
         (folder / "keys").write_text(secrets.token_hex(32))
         bare = {"command": sys.executable, "args": ["-S", str(HERE / "bare_server.py"), "1"]}
         (folder / "servers.json").write_text(json.dumps({"mcpServers": {"bare": bare}}))

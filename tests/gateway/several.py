@@ -121,6 +121,7 @@ async def running_team(
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys = folder / "keys"
+    keys.touch(0o600)
     keys.write_text(secrets.token_hex(32) + "\n")
     given = ("--redis" if store.startswith("redis") else "--postgres", store, "--keys-file", str(keys), *options)
     members = [GatewayInstance(f"i{number}", command, given, folder) for number in range(1, instances + 1)]

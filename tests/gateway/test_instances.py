@@ -19,6 +19,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.cli.conftest import Command
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, needs, quick_python, strays
+from tests.gateway import matrix
 from tests.gateway.conftest import QUICK, behind, everything, unruly_entry
 from tests.gateway.several import GatewayInstance, Team, running_team
 from tests.gateway.test_http_sessions import RawClient
@@ -148,6 +149,21 @@ async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Co
             client.url = owner.url
             assert await client.count() == 3
             assert child_of(owner) == []
+            # One that stands still is not waited for; it gives up what it had when it goes on.
+            if kind == "redis":
+                child = child_of(other)[0]
+                os.kill(other.pid, signal.SIGSTOP)
+                stood_at = time.monotonic()
+                assert "ended before it answered" in (await client.call("count")).text
+                assert time.monotonic() - stood_at < 4
+                assert "was lost" in (await client.call("count")).text
+                assert await client.count() == 2
+                os.kill(other.pid, signal.SIGCONT)
+                assert eventually(lambda: not psutil.pid_exists(child), 10)
+                assert len(child_of(owner)) == 1
+                owner, other = other, owner
+                client.url = owner.url
+                assert await client.count() == 3
             # The other one stops in an orderly way: what it had goes with it.
             other.signal(signal.SIGTERM)
             await other.ended()
@@ -258,3 +274,9 @@ async def test_what_has_a_name_of_its_own_is_found_from_every_instance(jackfield
             await team.instances[0].kill()
             await refused(there, waiting, "c")
             assert "no longer exists" in json.dumps(await ask(there, "two.count", kept=handle))
+
+
+async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_left: None) -> None:
+    """A small one of what `make gateway-matrix` does."""
+    needs(missing())
+    assert await matrix.run(tmp_path, "redis", users=6, servers=3, calls=8, kills=1) == []

@@ -64,7 +64,7 @@ class Cluster:
         self._known = known
         self._lose = lose
         self._keys = keys
-        self._peers = Peers(host, url)
+        self._peers = Peers(host, url, self._look)
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
 
@@ -151,6 +151,9 @@ class Cluster:
         owner = await self.ownership.owner(record.session_id, config.server_name)
         if owner != self._host.instance.name:
             raise ElsewhereError(owner, config.server_name)
+
+    async def _look(self) -> None:
+        await self.ownership.look()
 
     def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether the state of a client's session with a server was lost with another instance."""

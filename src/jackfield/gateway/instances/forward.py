@@ -75,7 +75,6 @@ class Forwarded:
         request_id: The client's.
         method: Of the request.
         params: Of the request.
-        is_for_all: It is for all that the instance has of the session.
     """
 
     instance: str
@@ -85,10 +84,9 @@ class Forwarded:
     request_id: str | int | None
     method: str
     params: dict[str, Any] | None
-    is_for_all: bool = False
 
     @classmethod
-    def of(cls, context: Context, instance: str, server_name: str | None, *, is_for_all: bool = False) -> Forwarded:
+    def of(cls, context: Context, instance: str, server_name: str | None) -> Forwarded:
         """The request that a client made here."""
         request, reach = cast("Request", context.request), reach_of(context)
         record: SessionRecord | None = request.scope.get(RECORD_SCOPE)
@@ -103,7 +101,6 @@ class Forwarded:
             context.request_id,
             context.method,
             params,
-            is_for_all,
         )
 
     @classmethod
@@ -168,7 +165,7 @@ class Forwarding:
         """
         url = await self._peers.url(forwarded.instance)
         if url is None:
-            raise NotTakenError(GONE)
+            raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE)
         body = forwarded.to_json()
         async with self._connected(forwarded.instance, url) as connection:
             with self._peers.waiting_for(forwarded.instance):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import os
 import secrets
+import stat
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -33,13 +35,19 @@ def read_keys(file: Path) -> list[bytes]:
     """The keys in a file, one a line; empty lines and those that begin with `#` are skipped.
 
     Raises:
-        ConfigError: It cannot be read, has none, or one is too short.
+        ConfigError: It cannot be read, or is readable by others; it has no key, or one that is too short.
     """
     try:
+        mode = stat.S_IMODE(file.stat().st_mode)
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
     keys = [line.strip() for line in lines if line.strip() and not line.startswith(b"#")]
+    if mode & 0o077 and os.name == "posix":
+        raise ConfigError(
+            f"{file}: it can be read or written by others (its mode is {mode:o}).",
+            hint=f"Run `chmod 600 {file}`; if others may have read it, replace its keys.",
+        )
     hint = "Put one there, the same file for every instance: `openssl rand -hex 32 > FILE`."
     if not keys:
         raise ConfigError(f"{file}: it contains no key.", hint=hint)

@@ -38,10 +38,6 @@ class Ownership:
         """Whether this instance owns it, as far as it knows."""
         return self._known.get(session_id, {}).get(server_name, ("", 0.0))[0] == self._name
 
-    def others(self, session_id: str) -> set[str]:
-        """The other instances that own something of a session, as far as this one knows."""
-        return {owner for owner, _ in self._known.get(session_id, {}).values()} - {self._name}
-
     async def owner(self, session_id: str, server_name: str) -> str:
         """The instance that owns it: this one, if none did.
 
@@ -77,9 +73,18 @@ class Ownership:
         self._lost.discard((session_id, server_name))
         return is_lost
 
-    def look_again(self, session_id: str, server_name: str) -> None:
-        """What was known of its owner is not so any more."""
-        self._known.get(session_id, {}).pop(server_name, None)
+    async def look(self) -> None:
+        """Give up what another instance has taken over while this one stood still.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        for session_id, owned in list(self._known.items()):
+            for server_name in [name for name, (owner, _) in owned.items() if owner == self._name]:
+                stored = await self._store.get_state(session_id, _key(server_name))
+                if stored not in (self._name, None):
+                    self._note(session_id, server_name, stored, time.monotonic())
+                    self._on_lost(session_id, server_name)
 
     def forget(self, session_id: str) -> None:
         """The session has ended."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+import time
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -19,6 +20,9 @@ _ASK, _TELL = "where", "here"
 _ANSWER_SECONDS = 2.0
 """How long an instance may take to say where it is."""
 
+_STALL_SECONDS = 1.0
+"""After standing still for so long, an instance may have been taken for dead."""
+
 _LOOK_SECONDS = 0.5
 """How often it is looked whether an instance lives that has calls of this one."""
 
@@ -29,11 +33,13 @@ class Peers:
     Args:
         host: Serves the sessions of this one.
         url: Where the others reach this one.
+        on_stall: Called when this instance stood still, so that others may have taken it for dead.
     """
 
-    def __init__(self, host: SessionHost, url: str) -> None:
+    def __init__(self, host: SessionHost, url: str, on_stall: Callable[[], Awaitable[None]]) -> None:
         self._host = host
         self._url = url
+        self._on_stall = on_stall
         self._urls: dict[str, str] = {}
         self._changed = anyio.Event()
         self._waiting: dict[str, set[anyio.CancelScope]] = {}
@@ -61,7 +67,7 @@ class Peers:
             return False
 
     async def url(self, instance: str) -> str | None:
-        """Where an instance is reached; `None` if it is dead.
+        """Where an instance is reached; `None` if it is dead, or says nothing.
 
         Raises:
             StoreUnavailableError: The store cannot be reached.
@@ -104,9 +110,15 @@ class Peers:
                     self._waiting.pop(instance, None)
 
     async def watch(self) -> None:
-        """Look for those that died, until cancelled."""
+        """Look for those that died, and for this one's own stalls, until cancelled."""
         while True:
+            before = time.monotonic()
             await anyio.sleep(_LOOK_SECONDS)
+            if time.monotonic() - before > _LOOK_SECONDS + _STALL_SECONDS:
+                try:
+                    await self._on_stall()
+                except StoreUnavailableError as error:
+                    logger.warning("[MCP][gateway] What this instance still owns is not known: %s", error.message)
             for instance in list(self._waiting):
                 try:
                     is_alive = await self._host.instance.sessions.backplane.is_alive(instance)
@@ -114,5 +126,6 @@ class Peers:
                     # Nothing is known of anybody.
                     break
                 if not is_alive:
+                    self._urls.pop(instance, None)
                     for scope in list(self._waiting.get(instance, ())):
                         scope.cancel()
