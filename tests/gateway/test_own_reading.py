@@ -85,6 +85,20 @@ async def test_they_are_found_and_read(behind: Behind) -> None:
             assert behind.asked("notes").count("initialize") == before + 1
 
 
+async def test_a_call_that_succeeds_teaches_the_search(behind: Behind) -> None:
+    configs = await learnt(behind)
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs) as gateway, client(gateway) as session:
+
+            async def found() -> str:
+                asked = {"queries": ["parrot my utterance"]}
+                return (await raw(session, "tools/call", name="find_tools", arguments=asked))["content"][0]["text"]
+
+            assert "notes.echo" not in await found()
+            await raw(session, "tools/call", name="call_tool", arguments={"tool": "notes.echo"})
+            assert "notes.echo" in await found()
+
+
 def test_they_cost_models_little() -> None:
     """Of two hundred tokens or so that the others cost."""
     assert len(str(READ_RESOURCE)) + len(str(GET_PROMPT)) < 520

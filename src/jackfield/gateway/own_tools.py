@@ -72,6 +72,11 @@ class OwnTools:
         target = Target(routed.config, routed.tool.name, self._raw(routed.config, routed.tool.name))
         return target, dict(routed.arguments), notes
 
+    def succeeded(self, client: Client, target: Target) -> None:
+        """Remember what a call that succeeded tells of the searches before it; users who signed in teach nothing."""
+        if client.principal is None:
+            self._clients.router(client, self._configs).learn(f"{target.config.server_name}.{target.name}")
+
     async def call(self, client: Client, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a call of another own tool.
 

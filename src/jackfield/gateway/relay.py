@@ -19,7 +19,7 @@ from ..catalog.entry import Kind
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
 from ..serving.context import LEVELS
-from .calls import RelayedCall, Target, as_mcp_error
+from .calls import RelayedCall, Target, as_mcp_error, outcome_of
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
 from .elsewhere import ElsewhereError
@@ -222,7 +222,10 @@ class Relay:
                 elif name == "call_tool":
                     target, given, notes = await own_tools.route(client, arguments)
                     params = {**params, "name": target.name, "arguments": given}
-                    result = noted(await self._relayed_call(context, client, target, params), *notes)
+                    result = await self._relayed_call(context, client, target, params)
+                    if outcome_of(result) == "ok":
+                        own_tools.succeeded(client, target)
+                    result = noted(result, *notes)
                 elif (reading := await view.reading.request(name, arguments)) is not None:
                     method, target, asked = reading
                     if "_meta" in params:

@@ -295,8 +295,12 @@ class ToolRouter(Live):
             call.tool.name, call.arguments, call_timeout=call.deadline, progress_callback=options.progress_callback
         )
         if not result.is_error:
-            self._manager.catalog.learned.learn(self._searches.led_to(call.tool.reference), call.tool.reference)
+            self.learn(call.tool.reference)
         return self._long_results.shortened(result.for_model(), call.notes)
+
+    def learn(self, reference: str) -> None:
+        """Remember that a tool was called successfully: it serves the searches that led to it."""
+        self._manager.catalog.learned.learn(self._searches.led_to(reference), reference)
 
     async def route(
         self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions | None = None
