@@ -78,6 +78,16 @@ def test_a_server_of_users_is_served_only_where_they_are_known(jackfield: Comman
         done = jackfield("serve", *options, "tracker", stdin="")
         assert done.exit_code == 3
         assert "Server 'tracker' takes credentials of users, and this gateway does not tell users apart" in done.stderr
+    done = jackfield("serve", "--http", "0", "--keys-file", "token")
+    assert done.exit_code == 2
+    assert "--keys-file goes with" in done.stderr
+    assert jackfield("serve-token", "add", "ann", "--token-file", "users").exit_code == 0
+    (jackfield.project / "keys").write_text("k" * 32)
+    jackfield.configure_user(notes=unruly_entry(), tracker={**entry, "credentials": {"oauth": True}})
+    done = jackfield("serve", "--http", "0", "--token-file", "users")
+    assert done.exit_code == 2
+    assert "Users sign in to server 'tracker', which needs --keys-file" in done.stderr
+    jackfield.configure_user(notes=unruly_entry(), tracker=entry)
     done = jackfield("serve", "--stdio", stdin="")
     assert done.exit_code == 0
     assert done.stderr.startswith("Warning: Left out: server 'tracker' takes credentials of users")

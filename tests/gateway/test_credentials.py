@@ -24,7 +24,8 @@ from tests.serving.authorized import listening
 
 from jackfield import AuthenticationError, ConfigError, HttpConfig, MCPConfig, Session, StdioConfig
 from jackfield.config.credentials import CredentialsConfig
-from jackfield.gateway.credentials import User, UserCredentials, user_of
+from jackfield.gateway.credentials import UserCredentials
+from jackfield.gateway.users import User, user_of
 from jackfield.serving import Principal, serve_sessions
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of

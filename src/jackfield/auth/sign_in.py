@@ -8,6 +8,7 @@ Source: MCP 2025-11-25 and 2026-07-28, basic/authorization; RFC 6749, 7636, 8252
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ SIGN_IN_SECONDS = 300.0
 ShowUrl = Callable[[str], Awaitable[None]]
 """Opens a browser there, or shows the address."""
 
+WayBack = Callable[[Answer], AbstractAsyncContextManager[str]]
+"""Gives the answer the redirect when it comes; yields the address to be redirected to."""
+
 
 async def sign_in(
     config: RemoteConfig,
@@ -44,6 +48,7 @@ async def sign_in(
     on_notice: Callable[[str], None] = lambda _: None,
     scopes: Sequence[str] = (),
     sign_in_timeout: float = SIGN_IN_SECONDS,
+    way_back: WayBack | None = None,
 ) -> Credentials:
     """Sign in to a server, and keep the tokens for its sessions.
 
@@ -60,6 +65,7 @@ async def sign_in(
         on_notice: Called with messages for the person that do not end the sign-in.
         scopes: Additional scopes to request. Once granted, they are requested again at the next sign-in.
         sign_in_timeout: Seconds for the person to sign in.
+        way_back: How the redirect comes back, if not to this machine's loopback address.
 
     Raises:
         ConfigError: The configuration authenticates in another way.
@@ -80,18 +86,56 @@ async def sign_in(
     async with store.locked():
         store.check_writable()
         earlier = await earlier_credentials(store)
-    added = united(oauth.scopes, scopes, earlier and earlier.scope, earlier and earlier.wanted_scope)
+    credentials = await obtained(
+        config,
+        show_url=show_url,
+        way_back=way_back or (lambda answer: ways_back(config, oauth, answer, paste)),
+        on_notice=on_notice,
+        added=united(oauth.scopes, scopes, earlier and earlier.scope, earlier and earlier.wanted_scope),
+        sign_in_timeout=sign_in_timeout,
+        takes_all_published=earlier is not None and earlier.wanted_scope == "",
+    )
+    has = united(credentials.scope)
+    asked = united(credentials.wanted_scope, scopes, earlier and earlier.wanted_scope)
+    wanted = " ".join(scope for scope in asked if scope not in has)
+    credentials = replace(credentials, wanted_scope=wanted or credentials.wanted_scope)
+    async with store.locked():
+        await store.replace(credentials)
+    return credentials
+
+
+async def obtained(
+    config: RemoteConfig,
+    *,
+    show_url: ShowUrl,
+    way_back: WayBack,
+    on_notice: Callable[[str], None] = lambda _: None,
+    added: Sequence[str] = (),
+    sign_in_timeout: float = SIGN_IN_SECONDS,
+    takes_all_published: bool = False,
+) -> Credentials:
+    """What a person who signs in to a server is given. It is kept nowhere.
+
+    Args:
+        config: The server.
+        show_url: As for `sign_in`.
+        way_back: As for `sign_in`.
+        on_notice: As for `sign_in`.
+        added: Scopes to ask for in addition to what the server names.
+        sign_in_timeout: As for `sign_in`.
+        takes_all_published: Whether to ask for all scopes of the server's metadata.
+
+    Raises:
+        JackfieldError: As `sign_in`.
+    """
     answer = Answer(config, on_notice)
     credentials: Credentials | None = None
     failure: BaseException | None = None
     try:
-        async with (
-            ways_back(config, oauth, answer, paste) as redirect_uri,
-            AuthorizationClient(config, _SignIn.PURPOSE) as client,
-        ):
+        async with way_back(answer) as redirect_uri, AuthorizationClient(config, _SignIn.PURPOSE) as client:
             steps = _SignIn(
                 config,
-                oauth,
+                oauth_settings(config),
                 client,
                 added,
                 answer=answer,
@@ -99,7 +143,7 @@ async def sign_in(
                 show_url=show_url,
                 sign_in_timeout=sign_in_timeout,
             )
-            steps.takes_all_published = earlier is not None and earlier.wanted_scope == ""
+            steps.takes_all_published = takes_all_published
             credentials = await steps.run()
     except* JackfieldError as group:
         # The listener's task groups wrap it.
@@ -107,12 +151,6 @@ async def sign_in(
     if credentials is None or failure is not None:
         assert failure is not None
         raise failure
-    has = united(credentials.scope)
-    asked = united(credentials.wanted_scope, scopes, earlier and earlier.wanted_scope)
-    wanted = " ".join(scope for scope in asked if scope not in has)
-    credentials = replace(credentials, wanted_scope=wanted or credentials.wanted_scope)
-    async with store.locked():
-        await store.replace(credentials)
     return credentials
 
 

@@ -50,7 +50,9 @@ class CredentialStore:
 
     def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
         self.config = config
-        self.folder: Path = folder or user_state_folder() / "auth"
+        self._place = config.oauth.place if config.oauth is not None else None
+        kept_at = user_state_folder() / "auth" if self._place is None else self._place.folder
+        self.folder: Path = folder or kept_at
         client = config.oauth.client_key if config.oauth is not None else ""
         self.name: str = _place(config.url, client)
         self.path: Path = self.folder / f"{self.name}.json"
@@ -75,7 +77,13 @@ class CredentialStore:
         data = self._parsed()
         if data is None:
             return None
-        if data.pop("kept_in", "file") == "keyring":
+        kept_in, sealed = data.pop("kept_in", "file"), data.pop("sealed", "")
+        if kept_in == "sealed":
+            opened = None if self._place is None else self._place.unseal(str(sealed))
+            if opened is None:
+                raise self._unusable(f"its tokens in {self.path} were encrypted with another key")
+            data |= self._object(opened, str(self.path))
+        elif kept_in == "keyring":
             try:
                 secret = await keyrings.read(self.name)
             except KeyringError as error:
@@ -103,10 +111,12 @@ class CredentialStore:
         """
         data = asdict(credentials)
         secrets = {name: data.pop(name) for name in Credentials.SECRETS}
-        in_keyring = await keyrings.write(self.name, json.dumps(secrets))
-        if not in_keyring:
-            data |= secrets
-        where = "keyring" if in_keyring else "file"
+        if self._place is not None:
+            where, data["sealed"] = "sealed", self._place.seal(json.dumps(secrets))
+        elif await keyrings.write(self.name, json.dumps(secrets)):
+            where = "keyring"
+        else:
+            where, data = "file", data | secrets
         text = json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data})
         # A refresh token that is lost cannot be had again.
         write_private(self.path, text, is_durable=True)
@@ -234,7 +244,7 @@ class CredentialStore:
             data = None
         if not isinstance(data, dict):
             raise self._unusable(f"{what} is damaged")
-        known = {one.name for one in fields(Credentials)} | {"version", "kept_in"}
+        known = {one.name for one in fields(Credentials)} | {"version", "kept_in", "sealed"}
         return {name: value for name, value in cast("dict[str, Any]", data).items() if name in known}
 
 

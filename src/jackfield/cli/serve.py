@@ -175,7 +175,10 @@ def serve(
         limits=operations.gateway_limits(),
         log_format=log_format,
         reload=lambda: served_by(Invocation(invocation.output, invocation.config_files))[1],
+        token_keys=users.token_keys(configs, keys_file),
     )
+    if keys_file is not None and not setup.token_keys and redis is None and postgres is None:
+        raise exits.UsageError("--keys-file goes with --redis, --postgres, or a server that users sign in to.")
     if http is None:
         return exits.ended_by(run_stdio(invocation.output, setup))
     from ..gateway.http_settings import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, HttpSettings

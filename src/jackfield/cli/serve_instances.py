@@ -29,9 +29,8 @@ def instance_settings(
         ConfigError: The file has no keys, or an extra is not installed.
     """
     if redis is None and postgres is None:
-        for option, value in (("--keys-file", keys_file), ("--instance-url", instance_url)):
-            if value is not None:
-                raise exits.UsageError(f"{option} goes with --redis or --postgres.")
+        if instance_url is not None:
+            raise exits.UsageError("--instance-url goes with --redis or --postgres.")
         return None
     if redis is not None and postgres is not None:
         raise exits.UsageError("Give --redis or --postgres, not both.")

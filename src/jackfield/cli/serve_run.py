@@ -42,6 +42,8 @@ class GatewaySetup:
     """Reads the configuration again."""
     recording: Recording | None = None
     """Written while it runs."""
+    token_keys: Sequence[bytes] = ()
+    """Encrypt the tokens of users who sign in to servers."""
 
 
 @asynccontextmanager
@@ -67,6 +69,10 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
             audit=setup.audit,
             limits=setup.limits,
         ) as gateway:
+            if setup.token_keys:
+                from ..gateway.user_tokens import UserTokens
+
+                gateway.credentials.tokens = UserTokens(setup.token_keys)
             if setup.log_format is None:
                 yield gateway
                 return

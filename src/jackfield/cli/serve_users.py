@@ -101,6 +101,25 @@ class UserOptions:
             output.warn(f"Left out: {text}. {hint}")
         return [config for config in configs if config.credentials is None]
 
+    def token_keys(self, configs: Sequence[ServerConfig], keys_file: Path | None) -> Sequence[bytes]:
+        """The keys that encrypt tokens of users who sign in to servers; none if nobody does.
+
+        Raises:
+            UsageError: There are such servers, and no file.
+            ConfigError: The file has no keys.
+        """
+        signed_in_to = [one.server_name for one in configs if one.credentials is not None and one.credentials.oauth]
+        if not signed_in_to:
+            return []
+        if keys_file is None:
+            raise exits.UsageError(
+                f"Users sign in to server {signed_in_to[0]!r}, which needs --keys-file: their tokens are encrypted.",
+                hint="`openssl rand -hex 32 > FILE` makes one.",
+            )
+        from ..gateway.instances.keys import read_keys
+
+        return read_keys(keys_file)
+
     @property
     def guard(self) -> str:
         """Who is let in, for people."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from pydantic import (
     Discriminator,
     Field,
     PlainValidator,
+    PrivateAttr,
     SkipValidation,
     Tag,
     field_validator,
@@ -31,11 +34,28 @@ def _secret(value: object) -> object:
     return None if value is None else SecretText.wrap(value)
 
 
+@dataclass(frozen=True)
+class TokenPlace:
+    """Where tokens are kept that are not those of the user of this machine.
+
+    Args:
+        folder: For their files.
+        seal: Encrypts them.
+        unseal: Decrypts them; `None` if that cannot be done.
+    """
+
+    folder: Path
+    seal: Callable[[str], str] = field(repr=False)
+    unseal: Callable[[str], str | None] = field(repr=False)
+
+
 class OAuthConfig(StrictModel):
     """How to get OAuth tokens for a server. For `jackfield auth`, all fields are optional: servers say where
     to sign in, and let clients register themselves."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    _place: TokenPlace | None = PrivateAttr(default=None)
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
     """`authorization_code`: a person signs in, by `jackfield auth`. `client_credentials`: sessions get tokens by
@@ -140,6 +160,17 @@ class OAuthConfig(StrictModel):
         if self.client_id is not None and self.client_metadata_url is not None:
             raise ValueError("give client_id or client_metadata_url, not both")
         return self
+
+    def kept_at(self, place: TokenPlace) -> OAuthConfig:
+        """The same settings, for tokens that are kept elsewhere."""
+        copy = self.model_copy()
+        copy._place = place
+        return copy
+
+    @property
+    def place(self) -> TokenPlace | None:
+        """Where tokens are kept; `None` for those of the user of this machine."""
+        return self._place
 
     @property
     def is_automatic(self) -> bool:

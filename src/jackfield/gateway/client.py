@@ -92,7 +92,7 @@ class Client:
         if (record := record_of(context)) is not None and record.log_level is not None:
             # Another instance may have been asked for it.
             self.log_level = record.log_level
-        said = _said_by(context)
+        said = said_by(context)
         if said is not None and said is not self._said:
             # As it came: the SDK's models keep only what they know.
             self._said = said
@@ -159,7 +159,7 @@ class Client:
         return context.session
 
 
-def _said_by(context: Context) -> Mapping[str, Any] | None:
+def said_by(context: Context) -> Mapping[str, Any] | None:
     """What a client says of itself: in each request of the newer protocol, and in `initialize` of the older one."""
     if is_modern(context.protocol_version):
         envelope = envelope_of(context.params)

@@ -17,7 +17,7 @@ from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import SessionExpiredError, UnknownServerError
+from ..errors import AuthenticationError, SessionExpiredError, UnknownServerError
 from ..plain import as_table
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
@@ -215,8 +215,19 @@ class Clients:
         """The client's session with a server, opened if necessary, for one request.
 
         Raises:
+            SignInNeededError: The client's user has to sign in first; nothing was sent.
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
+        try:
+            async with self._opened(client, config, deadline) as session:
+                yield session
+        except AuthenticationError as error:
+            if error.sent is False and isinstance(config, UserConfig) and config.account.signs_in:
+                raise config.account.sign_in_needed() from None
+            raise
+
+    @asynccontextmanager
+    async def _opened(self, client: Client, config: BaseServerConfig, deadline: Deadline) -> AsyncGenerator[Session]:
         if isinstance(config, UserConfig):
             await self._check_credential(client, config)
         if self._can_share(client, config):
@@ -258,16 +269,16 @@ class Clients:
         Raises:
             AuthenticationError: There is none, or it cannot be found out.
         """
-        credential, server_name = await config.account.credential(), config.account.server_name
+        values, server_name = await config.account.require(), config.account.server_name
         if not isinstance(config, StdioConfig):
             return
         for key in (client.key, _shared_key(client)):
             place = server_name, key
             is_open = self._manager.find(server_name, key) is not None
             if not is_open or server_name not in client.under_way:
-                if is_open and self._started_with.get(place, credential.values) != credential.values:
+                if is_open and self._started_with.get(place, values) != values:
                     await self._manager.close_session(server_name, key)
-                self._started_with[place] = credential.values
+                self._started_with[place] = values
 
     def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether a request goes by a connection that serves others of the same principal, too: one to a server of

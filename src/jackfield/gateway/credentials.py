@@ -17,9 +17,8 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -27,7 +26,10 @@ from ..config.credentials import CREDENTIAL, PLACEHOLDER, CredentialsConfig
 from ..errors import AuthenticationError, ConfigError
 from ..masking import keep_secret
 from ..plain import as_table, parsed_json
-from ..serving import Principal
+from .users import User
+
+if TYPE_CHECKING:
+    from .user_tokens import UserTokens
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -37,28 +39,27 @@ _MAX_OUTPUT_BYTES = 64 * 1024
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
-@dataclass(frozen=True)
-class User:
-    """Somebody, whichever program they use."""
-
-    subject: str
-    issuer: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """Another one for each user: for keys and names of files."""
-        return blake2b(f"{self.issuer or ''}\n{self.subject}".encode(), digest_size=16).hexdigest()
-
-
-def user_of(principal: Principal | None) -> User | None:
-    """The user of a token; `None` if it names none."""
-    if principal is None or not principal.subject:
-        return None
-    return User(principal.subject, principal.issuer)
-
-
 class CredentialMissingError(AuthenticationError):
     """A user has no credential for a server."""
+
+
+class SignInNeededError(CredentialMissingError):
+    """A user has to sign in to a server.
+
+    Args:
+        user: The user.
+        server_name: The server.
+        help_text: What the operator has to say about it.
+    """
+
+    def __init__(self, user: User, server_name: str, help_text: str | None = None) -> None:
+        super().__init__(
+            f"User {user.subject!r} has to sign in to server {server_name!r}. Nothing was sent.",
+            server_name=server_name,
+            sent=False,
+            hint=help_text,
+        )
+        self.user = user
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,8 @@ class UserCredentials:
     """The credentials of all users of one gateway."""
 
     def __init__(self) -> None:
+        self.tokens: UserTokens | None = None
+        """Those of users who sign in to servers."""
         self._kept: dict[tuple[User, str], Credential] = {}
         self._asking: dict[tuple[User, str], asyncio.Lock] = {}
         self._files: dict[Path, CredentialFile] = {}

@@ -54,6 +54,7 @@ from .policy import Policy
 from .reach import reach_now, reach_of
 from .relay import Relay
 from .reloading import Changes, compared, end_sessions
+from .user_configs import UserConfig
 from .views import View, Views
 
 _TELL_SECONDS = 5.0
@@ -104,6 +105,7 @@ class Gateway:
         self._resources = True if resources is None and all_tools else resources
         self._policy = policy or Policy()
         self._audit = audit
+        self._tasks: TaskGroup | None = None
         self._limits = limits or GatewayLimits()
         self.credentials: UserCredentials = UserCredentials()
         """Those of its users for its servers."""
@@ -211,6 +213,12 @@ class Gateway:
         assert self._relay is not None, "enter the gateway first"
         return self._relay
 
+    @property
+    def tasks(self) -> TaskGroup:
+        """For what runs as long as it is entered."""
+        assert self._tasks is not None, "enter the gateway first"
+        return self._tasks
+
     def _tool_schema(self, name: str) -> Mapping[str, Any] | None:
         # By it, the headers of a request that repeat its arguments are checked.
         return self.views.within(reach_now()).listings.tool_schema(name) if self.all_tools else None
@@ -223,7 +231,8 @@ class Gateway:
             telling = anyio.CancelScope()
             stack.callback(telling.cancel)
             tasks.start_soon(self._tell_changes, listings, telling)
-            return View(configs, listings, reading, own_tools, stack.pop_all())
+            accounts = [one.account for one in configs if isinstance(one, UserConfig) and one.account.signs_in]
+            return View(configs, listings, reading, own_tools, accounts, stack.pop_all())
 
     async def _relayed(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         return await self.relay(ctx, call_next)

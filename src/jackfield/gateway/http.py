@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn._types import ASGI3Application
 
+    from .sign_in_pages import SignInPages
     from .web.settings import WebSettings
     from .web.site import WebPage
 
@@ -130,7 +131,12 @@ async def serve_http(
     GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
     page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
-    app = app if page is None else _WithPage(app, page)
+    if gateway.credentials.tokens is not None:
+        from .sign_in_pages import sign_in_pages
+
+        sign_in = sign_in_pages(gateway, settings, settings.url(host, listener.getsockname()[1], PATH), host)
+        app = app if sign_in is None else _WithPages(app, sign_in)
+    app = app if page is None else _WithPages(app, page)
     if settings.trusted_proxies:
         trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
@@ -230,15 +236,15 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-class _WithPage:
-    """The gateway, and its page.
+class _WithPages:
+    """The gateway, and pages for people.
 
     Args:
         app: Answers everything else.
-        page: The page.
+        page: Answers requests for the pages.
     """
 
-    def __init__(self, app: ASGIApp, page: WebPage) -> None:
+    def __init__(self, app: ASGIApp, page: WebPage | SignInPages) -> None:
         self._app = app
         self._page = page
 

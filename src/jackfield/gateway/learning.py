@@ -109,6 +109,14 @@ class Learning:
             with anyio.CancelScope(deadline=ask.wait_until):
                 await ask.done.wait()
 
+    def ask_again(self, server_name: str) -> None:
+        """Ask a server that failed, whenever that was."""
+        before = self._asks.get(server_name)
+        if before is not None and before.done.is_set():
+            del self._asks[server_name]
+        if server_name in self._configs and not _knows(self._entry(self._configs[server_name]), "tools"):
+            self._asked(self._configs[server_name])
+
     # What sessions tell
 
     def recorded(self, server_name: str) -> None:

@@ -128,6 +128,10 @@ class Listings:
         self.watch.given(kind)
         return {**result, **self._cache_hints(kind, offered)}
 
+    def ask_again(self, server_name: str) -> None:
+        """Ask a server what it offers that could not be asked before."""
+        self._learning.ask_again(server_name)
+
     def digest(self, kind: Kind) -> str:
         """The same for the same listing, in whatever order."""
         if kind == "resources":

@@ -22,6 +22,7 @@ from ..serving.context import LEVELS
 from .calls import RelayedCall, Target, as_mcp_error, outcome_of
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
+from .credentials import SignInNeededError
 from .elsewhere import ElsewhereError
 from .eras import is_modern, passed_result
 from .extensions import Extensions
@@ -29,6 +30,7 @@ from .guard import Guard
 from .messages import Answer, Context
 from .own_reading import content_of
 from .parked import ParkedCalls
+from .sign_ins import SIGN_IN_TOOL, SignIns
 from .to_servers import set_level, tell
 from .views import Views
 
@@ -69,6 +71,8 @@ class Relay:
         self._parked = parked
         self._guard = guard
         self._extensions = extensions
+        self.sign_ins: SignIns | None = None
+        """Has users sign in to servers, if any of them do."""
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
@@ -120,10 +124,18 @@ class Relay:
         method, version = context.method, context.protocol_version
         if is_modern(version) and method in _methods.INPUT_REQUIRED_METHODS:
             # What a server of the older protocol asks meanwhile is asked by an answer to this request.
-            result = await self._parked.answer(context, lambda: answer(context, dict(context.params or {})))
+            result = await self._parked.answer(context, lambda: self._signed_in(context, answer))
         else:
-            result = await answer(context, dict(context.params or {}))
+            result = await self._signed_in(context, answer)
         return passed_result(method, result, version, self._stamp)
+
+    async def _signed_in(
+        self, context: Context, answer: Callable[[Context, dict[str, Any]], Awaitable[Answer]]
+    ) -> Answer:
+        def work() -> Awaitable[Answer]:
+            return answer(context, dict(context.params or {}))
+
+        return await (work() if self.sign_ins is None else self.sign_ins.around(context, work))
 
     async def _of_another_instance(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:
         """What the instance answers that has what a request needs; `None` if this one has it now."""
@@ -186,6 +198,8 @@ class Relay:
         try:
             async with self._clients.client(context) as (client, _):
                 return await self._guarded(RelayedCall(context, client, context.method, target, params))
+        except SignInNeededError:
+            raise
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
@@ -198,16 +212,20 @@ class Relay:
 
     async def _list_tools(self, context: Context, params: dict[str, Any]) -> Answer:
         own_tools = self._views.of(context).own_tools
+        more = [] if self.sign_ins is None or params.get("cursor") is not None else self.sign_ins.tools(context)
         if own_tools is None:
-            return await self._list("tools", context, params)
+            page = await self._list("tools", context, params)
+            return {**page, "tools": [*page["tools"], *more]} if more else page
         self._seen(context)
-        return {"tools": own_tools.listed(context)}
+        return {"tools": [*own_tools.listed(context), *more]}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:
         name = _text(params, "name")
         arguments = params.get("arguments")
         arguments = dict(cast("Mapping[str, Any]", arguments)) if isinstance(arguments, Mapping) else {}
         view = self._views.of(context)
+        if name == SIGN_IN_TOOL and self.sign_ins is not None and view.accounts:
+            return await self.sign_ins.call(context, arguments)
         own_tools = view.own_tools
         handle = own_tools.handle(context, name, arguments) if own_tools is not None else None
         try:
@@ -235,6 +253,8 @@ class Relay:
                     result = await own_tools.call(client, name, arguments)
         except RequestError as error:
             raise as_mcp_error(error) from None
+        except SignInNeededError:
+            raise
         except JackfieldError as error:
             return {"content": [{"type": "text", "text": str(error)}], "isError": True}
         if kept is not None and handle == KEEP:

@@ -14,11 +14,15 @@ import httpx2
 from pydantic import PrivateAttr
 
 from ..auth.endpoints import same_origin
+from ..auth.flow import earlier_credentials
+from ..auth.store import CredentialStore, Stamp
 from ..config.credentials import BEARER, CredentialsConfig
+from ..config.oauth import OAuthConfig
 from ..config.servers import BaseServerConfig, HttpConfig, RemoteConfig, SseConfig, StdioConfig
 from ..config.settings import SecretText
 from ..errors import ConfigError
-from .credentials import Credential, User, UserCredentials
+from .credentials import Credential, SignInNeededError, UserCredentials
+from .users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +44,41 @@ class Account:
         self.settings: CredentialsConfig = config.credentials
         self.catalog_key: str = _key_of(user, config.catalog_key)
         self._credentials = credentials
+        self.store: CredentialStore | None = None
+        """The user's tokens, if the user signs in."""
+        self._seen: Stamp | None = None
+        """When there were good ones."""
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether the user signs in to the server."""
+        return self.settings.oauth is not None
+
+    async def require(self) -> Mapping[str, str]:
+        """See that there is a credential, which nothing else is known of if it is that of a sign-in.
+
+        Raises:
+            SignInNeededError: The user has to sign in.
+            AuthenticationError: There is none, or it cannot be found out.
+        """
+        if self.store is None:
+            return (await self.credential()).values
+        stamp = self.store.stamp()
+        if stamp is None or stamp != self._seen:
+            kept = None if stamp is None else await earlier_credentials(self.store)
+            if kept is None or kept.ended is not None:
+                raise self.sign_in_needed()
+            self._seen = stamp
+        return {}
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Changes whenever the tokens of a sign-in do."""
+        return None if self.store is None else self.store.stamp()
+
+    def sign_in_needed(self) -> SignInNeededError:
+        """The error that has the user sign in."""
+        return SignInNeededError(self.user, self.server_name, self.settings.help)
 
     async def credential(self) -> Credential:
         """The credential as it is now.
@@ -94,8 +133,8 @@ class UserHttpConfig(UserConfig, HttpConfig):
     _account: Account = PrivateAttr()
 
     def authorize(self, connections: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport | None:
-        """Puts the user's credential on each request."""
-        return CredentialTransport(self, self._account, connections)
+        """Puts the user's credential on each request; tokens of a sign-in are put there as for anybody."""
+        return None if self._account.signs_in else CredentialTransport(self, self._account, connections)
 
 
 class UserSseConfig(UserConfig, SseConfig):
@@ -104,8 +143,8 @@ class UserSseConfig(UserConfig, SseConfig):
     _account: Account = PrivateAttr()
 
     def authorize(self, connections: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport | None:
-        """Puts the user's credential on each request."""
-        return CredentialTransport(self, self._account, connections)
+        """Puts the user's credential on each request; tokens of a sign-in are put there as for anybody."""
+        return None if self._account.signs_in else CredentialTransport(self, self._account, connections)
 
 
 _KINDS: Mapping[type[BaseServerConfig], type[UserStdioConfig | UserHttpConfig | UserSseConfig]] = {
@@ -127,8 +166,24 @@ def config_of(user: User, config: BaseServerConfig, credentials: UserCredentials
     if kind is None:
         raise ConfigError(f"Server {config.server_name!r} is of this process, and takes no credentials.")
     fields: dict[str, Any] = {name: getattr(config, name) for name in type(config).model_fields}
+    account = Account(user, config, credentials)
+    if account.signs_in:
+        if credentials.tokens is None:
+            raise ConfigError(
+                f"The users of server {config.server_name!r} sign in, and nothing encrypts their tokens.",
+                server_name=config.server_name,
+                hint="Give --keys-file.",
+            )
+        settings = account.settings.oauth
+        oauth = settings if isinstance(settings, OAuthConfig) else OAuthConfig()
+        fields["auth"] = oauth.kept_at(credentials.tokens.place(user))
+        fields["headers"] = {
+            name: value for name, value in fields["headers"].items() if name.lower() != "authorization"
+        }
     made = kind.model_construct(config.model_fields_set, **fields)
-    made._account = Account(user, config, credentials)  # pyright: ignore[reportPrivateUsage]
+    made._account = account  # pyright: ignore[reportPrivateUsage]
+    if isinstance(made, RemoteConfig) and account.signs_in:
+        account.store = CredentialStore(made)
     return made
 
 

@@ -6,18 +6,22 @@ in it can be called.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from ..config.servers import BaseServerConfig
-from .credentials import UserCredentials, user_of
+from .credentials import UserCredentials
 from .listing import Listings
 from .messages import Context
 from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .reach import Reach, reach_of
-from .user_configs import config_of
+from .user_configs import Account, config_of
+from .users import User, user_of
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 MOST_VIEWS = 500
 MOST_REACHES = 5000
@@ -34,6 +38,8 @@ class View:
     """Says whether resources and prompts are passed on."""
     own_tools: OwnTools | None
     """The tools that find all others, if these are not offered themselves."""
+    accounts: Sequence[Account] = ()
+    """What the user has at servers that the user signs in to."""
     closing: ExitStack = field(default_factory=ExitStack)
     """Ends it."""
 
@@ -107,7 +113,21 @@ class Views:
         found = [config for config in enabled if reach.includes(config.server_name)]
         if user is None:
             return [config for config in found if config.credentials is None]
-        return [config_of(user, config, self._credentials) for config in found]
+        return [config_of(user, config, self._credentials) for config in found if self._can_be_used(config)]
+
+    def _can_be_used(self, config: BaseServerConfig) -> bool:
+        """Whether users of a server that they sign in to can do so: it may have been added while the gateway runs."""
+        if config.credentials is None or config.credentials.oauth is None or self._credentials.tokens is not None:
+            return True
+        text = "[MCP][%s] It is left out: its users sign in, so the gateway must be started with --keys-file"
+        logger.error(text, config.server_name)
+        return False
+
+    def signed_in(self, user: User, server_name: str) -> None:
+        """A user has signed in to a server, which may now be asked what it offers."""
+        for view in self._views.values():
+            if any((account.user, account.server_name) == (user, server_name) for account in view.accounts):
+                view.listings.ask_again(server_name)
 
     def _make_room(self) -> None:
         """Let go of what was made first: a view that is still needed is made again."""
