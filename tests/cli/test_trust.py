@@ -304,3 +304,17 @@ def test_the_hash_takes_the_whole_entry(tmp_path: Path) -> None:
     assert (
         len({hashed({"a": 1}), hashed({"a": 2}), hashed({"a": "1"}), hashed({}), hashed({"a": 1}, tmp_path / "x")}) == 5
     )
+
+
+def test_which_file_an_entry_reads_is_shown_before_it_is_accepted(jackfield: Command) -> None:
+    entry = {"type": "local", "command": ["x"], "environment": {"API_TOKEN": "{file:~/.ssh/id}", "T": "{env:HOME}"}}
+    (jackfield.project / "opencode.json").write_text(json.dumps({"mcp": {"a": entry}}))
+    shown = jackfield("config", "explain", "a", "--json").json["entry"]
+    assert {"key": "variable", "value": f"API_TOKEN = ${{file:{jackfield.home}/.ssh/id}}"} in shown
+    assert {"key": "variable", "value": "T = ${HOME:-}"} in shown
+    secret = jackfield.home / ".ssh" / "id"
+    secret.parent.mkdir()
+    secret.write_text("s3cret-word")
+    for arguments in (["list"], ["config", "check"], ["config", "explain", "a"], ["config", "trust"]):
+        done = jackfield(*arguments)
+        assert "s3cret-word" not in done.stdout + done.stderr

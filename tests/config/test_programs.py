@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jackfield import ConfigError, MCPConfig
+from jackfield import ConfigError, MCPConfig, UnknownServerError
 from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
 from jackfield.config.files import parse_file
@@ -288,6 +288,13 @@ def test_tools_that_opencode_turns_off_are_left_out(project: Path) -> None:
     file.write_text(json.dumps({"mcp": mcp, "tools": {"a_write": False, "b*": False, "bash": False}}))
     config = MCPConfig.load(file)
     assert [config[name].exclude for name in ("a", "b", "ab")] == [["write"], ["*"], []]
+
+
+def test_a_server_that_was_left_out_says_why(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_one(project, {"comand": "a"})
+    with pytest.raises(UnknownServerError, match=r"'a' was left out\. .*comand"):
+        config["a"]
+    assert "Left out" in caplog.text
 
 
 # References

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..config.discover import FoundServer
 from ..config.foreign import in_our_words
+from ..config.notations import rewritten_entry
 from ..config.outline import redact_url
 from ..masking import MASK, SECRET_NAME, secrets_within, without_secrets
 from ..plain import as_list
@@ -18,7 +20,11 @@ from .text import printable
 
 def described(found: FoundServer) -> Iterator[tuple[str, str]]:
     """The content of an entry, complete except for its secrets, as pairs of label and value."""
-    entry = in_our_words(found.entry, found.source.row)
+    source = found.source
+    # In our notation a reference is seen to be one, and shown: which variable or file is read matters.
+    entry = rewritten_entry(
+        in_our_words(found.entry, source.row), source.row, source.file_folder, os.environ.__contains__
+    )
     for key, value in entry.items():
         match key:
             case "command":

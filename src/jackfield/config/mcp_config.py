@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ from .settings import SecretText, StrictModel
 from .source import Source
 from .switches import UnclearError, is_off
 from .templates import Expanded, template_of
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _MODELS: dict[str, type[StdioConfig | SseConfig | HttpConfig]] = {
     "stdio": StdioConfig,
@@ -74,7 +77,7 @@ class MCPConfig(StrictModel):
         to the project's if that folder belongs to a program, such as `.vscode`. A project's servers are started in the
         project's folder.
 
-        An entry that is wrong is left out and stands in `problems`.
+        An entry that is wrong is left out, stands in `problems`, and is logged as a warning.
 
         Args:
             path: The file; its extension selects the format.
@@ -128,6 +131,8 @@ class MCPConfig(StrictModel):
         if problems and (strict or not servers):
             raise problems[0]
         config = cls(servers=cast("list[Any]", servers))
+        for problem in problems:
+            logger.warning("Left out: %s", problem.message)
         config._problems = tuple(problems)
         return config
 
@@ -144,11 +149,19 @@ class MCPConfig(StrictModel):
         """The server of that name.
 
         Raises:
-            UnknownServerError: There is none; the hint has the nearest names.
+            UnknownServerError: There is none; the hint has the nearest names. Or its entry is wrong: it says how.
         """
         for server in self.servers:
             if server.server_name == server_name:
                 return server
+        for problem in self._problems:
+            if problem.server_name == server_name:
+                raise UnknownServerError(
+                    f"The server {server_name!r} was left out. {problem.message}",
+                    server_name=server_name,
+                    sent=False,
+                    hint=problem.hint,
+                )
         raise UnknownServerError(
             f"No server is named {server_name!r}.",
             server_name=server_name,

@@ -89,6 +89,7 @@ class Source:
         return {
             "workspaceFolder": workspace,
             "workspaceRoot": workspace,
+            "cwd": workspace,
             "workspacePath": workspace,
             f"workspaceFolder:{os.path.basename(workspace)}": workspace,
             "workspaceFolderBasename": os.path.basename(workspace),
