@@ -58,6 +58,19 @@ def child_of(instance: GatewayInstance) -> list[int]:
     return [pid for pid in behind() if psutil.Process(pid).ppid() == instance.pid]
 
 
+async def shown_instances(instance: GatewayInstance) -> list[dict[str, Any]]:
+    """The instances, as the page of one of them shows them."""
+    [code] = re.findall(r"#code=(\S+)", instance.log.read_text())
+    at, own = instance.url.removesuffix("mcp"), {"X-Jackfield-Page": "1"}
+    async with httpx2.AsyncClient(timeout=30) as http:
+        token = (await http.post(f"{at}page/sign-in", json={"code": code}, headers=own)).json()["token"]
+        async with http.stream("GET", f"{at}page/events", headers={"Authorization": f"Bearer {token}"}) as events:
+            async for line in events.aiter_lines():
+                if line.startswith("data: "):
+                    return json.loads(line[6:])["changed"]["instances"]
+    raise AssertionError("the page shows nothing")
+
+
 async def until_logged(log: Path, line: str) -> None:
     with anyio.fail_after(30):
         while not log.exists() or line not in log.read_text().splitlines():
@@ -74,7 +87,7 @@ async def test_a_server_over_stdio_is_one_process_whichever_instance_is_asked(
         asked.append(params.message)
         return {"action": "accept", "content": {"name": "Ada"}}
 
-    async with team_on("redis", jackfield, tmp_path) as team:
+    async with team_on("redis", jackfield, tmp_path, "--web") as team:
         callbacks = SessionCallbacks(elicitation=answer)  # type: ignore[arg-type]
         async with MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog"), callbacks=callbacks) as manager:
             async with manager.open_session(team.config()) as session:
@@ -104,6 +117,12 @@ async def test_a_server_over_stdio_is_one_process_whichever_instance_is_asked(
                         while not Path(f"{log}{number}").exists():
                             await anyio.sleep(0.01)
                     assert Path(f"{log}{number}").read_text() == "cancelled"
+                # The page of each says who has what.
+                shown = [await shown_instances(instance) for instance in team.instances]
+                owners = [{one["name"]: one["servers"] for one in members if one["owns"]} for members in shown]
+                assert owners[0] == owners[1]
+                assert sorted(name for servers in owners[0].values() for name in servers) == ["one", "two"]
+                assert all(members[0]["here"] and members[0]["url"] for members in shown)
         assert eventually(lambda: behind() == [], 10)
     assert not strays()
 

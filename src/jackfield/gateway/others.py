@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..config.servers import BaseServerConfig
@@ -11,12 +13,28 @@ from .elsewhere import ElsewhereError, Marks
 from .messages import Answer, Context
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of the instances."""
+
+    name: str
+    url: str | None
+    """Where the others reach it, as far as that is known."""
+    is_here: bool
+    owns: Mapping[str, int]
+    """How many sessions with each server it owns, as far as this one knows."""
+
+
 class OtherInstances(Marks, Protocol):
     """The other instances."""
 
     @property
     def name(self) -> str:
         """Of this one: 16 hexadecimal digits."""
+        ...
+
+    def members(self) -> list[Member]:
+        """All instances that this one knows of, itself first."""
         ...
 
     async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:

@@ -24,6 +24,7 @@ from ...transport.taken_up import SharedSession
 from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
 from ..messages import Answer, Context
+from ..others import Member
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
 from .keys import InstanceKeys
 from .ownership import Ownership
@@ -137,6 +138,14 @@ class Cluster:
             if state.startswith(mark) and (found := _NAME.fullmatch(state[len(mark) :].partition(".")[0])) is not None:
                 return found[0]
         return None
+
+    def members(self) -> list[Member]:
+        """All instances that this one knows of, itself first."""
+        if self._ownership is None:
+            return []
+        urls, owned, here = self._peers.urls, self._ownership.owned(), self._host.instance.name
+        names = dict.fromkeys((here, *sorted({*urls, *owned})))
+        return [Member(name, urls.get(name), name == here, owned.get(name, {})) for name in names]
 
     async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:
         """Own a client's session with a server, if it lives in one place.

@@ -7,7 +7,8 @@ as it lives: only where it is dead, or has nothing any more, may another take it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from ...serving.stores import SessionStore
 
@@ -33,6 +34,14 @@ class Ownership:
         self._on_lost = on_lost
         self._known: dict[str, dict[str, tuple[str, float]]] = {}
         self._lost: set[Place] = set()
+
+    def owned(self) -> Mapping[str, Mapping[str, int]]:
+        """How many sessions with each server the instances own, by their names, as far as this one knows."""
+        found: dict[str, Counter[str]] = {}
+        for places in self._known.values():
+            for server_name, (owner, _) in places.items():
+                found.setdefault(owner, Counter())[server_name] += 1
+        return found
 
     def holds(self, session_id: str, server_name: str) -> bool:
         """Whether this instance owns it, as far as it knows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import anyio
@@ -49,6 +49,11 @@ class Peers:
     def name(self) -> str:
         """Of this instance."""
         return self._host.instance.name
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where the instances that are known are reached, this one among them."""
+        return {self.name: self._url, **self._urls}
 
     def heard(self, message: Said) -> None:
         """Another instance asks where this one is, or answers."""

@@ -60,6 +60,7 @@ class Overview:
             "calls": {"live": _calls(told.live), "recent": _calls(told.recent)},
             "errors": _calls(told.errors),
             "tools": self._tool_figures(told),
+            "instances": self._instances(),
             "incidents": [asdict(incident) for incident in told.incidents[:MOST_CALLS]],
             "circuits": [
                 {
@@ -219,6 +220,19 @@ class Overview:
             for client in self._gateway.clients.all()
         ]
         return found[:MOST_SESSIONS]
+
+    def _instances(self) -> list[dict[str, Any]]:
+        others = self._gateway.clients.others
+        return [
+            {
+                "name": member.name,
+                "url": member.url,
+                "here": member.is_here,
+                "owns": sum(member.owns.values()),
+                "servers": dict(sorted(member.owns.items())),
+            }
+            for member in ([] if others is None else others.members())
+        ]
 
     # Tools
 

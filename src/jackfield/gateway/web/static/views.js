@@ -287,7 +287,6 @@ export function session(id) {
         ["Opened", row.generation > 1 ? `${number(row.generation)} times: it was lost and recovered` : "once"],
         ["Calls", `${number(row.calls)}, ${number(row.errors)} failed`],
         ["Process", row.pid],
-        ["Instance", row.instance],
       ]);
     },
     transcript(messages) {
@@ -434,7 +433,8 @@ export function events() {
     [
       { title: "Instance", node: (row) => name(row.name), stamp: (row) => row.name },
       { title: "Address", node: (row) => (row.url ? name(row.url) : null), stamp: (row) => row.url },
-      { title: "Owns", text: (row) => number(row.owns), numeric: true },
+      { title: "Owns", text: (row) => plural(row.owns, "session"), numeric: true },
+      { title: "With", text: (row) => Object.entries(row.servers).map(([server, count]) => `${readable(server, 60)} ${number(count)}`).join(", "), wide: true },
       { title: "Here", text: (row) => (row.here ? "this one" : "") },
     ],
     { empty: "One instance, which shares nothing." },
