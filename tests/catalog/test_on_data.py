@@ -15,7 +15,7 @@ def test_the_floors_on_our_own_set() -> None:
     assert figures.exact == 1.0
     assert figures.unanswered == 0.0
     assert figures.abstention_auc is not None
-    assert figures.abstention_auc >= 0.70
+    assert figures.abstention_auc >= 0.72
 
 
 @shared

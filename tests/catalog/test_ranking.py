@@ -20,6 +20,7 @@ from jackfield.catalog.ranking import (
     Field,
     NameIndex,
     WordIndex,
+    allowed_values,
     joined,
     parameters,
     spelled_out,
@@ -314,6 +315,13 @@ def test_parameters_of_nested_objects() -> None:
 @pytest.mark.parametrize("schema", [None, True, [], "x", {}, {"properties": None}, {"properties": ["a"]}])
 def test_a_schema_of_no_known_shape_has_no_parameters(schema: object) -> None:
     assert list(parameters(schema)) == []
+
+
+def test_values_of_nested_parameters() -> None:
+    unit = {"enum": ["celsius", "kelvin", 3, None]}
+    schema = {"properties": {"a": {"items": [unit]}, "b": {"anyOf": [{"properties": {"c": {"enum": ["x"]}}}]}}}
+    assert list(allowed_values(schema)) == ["celsius", "kelvin", "x"]
+    assert list(allowed_values({"enum": "x", "properties": None})) == []
 
 
 def test_names_are_spelled_out() -> None:

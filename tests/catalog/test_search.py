@@ -124,13 +124,17 @@ RICH = ToolEntry(
     "aword",
     "bword",
     title="cword",
-    input_schema={"properties": {"dword": {"description": "eword"}, "fword": {"description": "gword"}}},
+    input_schema={
+        "properties": {"dword": {"description": "eword"}, "fword": {"description": "gword", "enum": ["nword", 1]}}
+    },
 )
 SERVER_OF_RICH = ServerEntry("rich", "hword", [RICH, ToolEntry("rich", "iword", "jword"), ToolEntry("rich", "kword")])
 POOR = ServerEntry("poor", "lword", [ToolEntry("poor", "mword")])
 
 
-@pytest.mark.parametrize("word", ["aword", "bword", "cword", "dword", "eword", "fword", "gword", "hword", "rich"])
+@pytest.mark.parametrize(
+    "word", ["aword", "bword", "cword", "dword", "eword", "fword", "gword", "hword", "nword", "rich"]
+)
 def test_a_tool_is_found_by_each_of_its_parts(word: str) -> None:
     assert RICH in [hit.tool for hit in ToolSearch([POOR, SERVER_OF_RICH]).find(f"{word} please")]
 
@@ -145,7 +149,7 @@ def test_the_score_is_what_tool_and_server_have_of_what_is_possible() -> None:
                 "about_server": "hword",
                 "description": "bword",
                 "parameters": "dword fword",
-                "about_parameters": "eword gword",
+                "about_parameters": "eword gword nword",
             },
             {"name": "iword", "server": "rich", "about_server": "hword", "description": "jword"},
             {"name": "kword", "server": "rich", "about_server": "hword"},

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from ..plain import as_table
+from ..plain import as_list, as_table
 from .words import camel_parts, related, synonyms, words, worth
 
 
@@ -248,6 +248,19 @@ def parameters(schema: object) -> Iterator[tuple[str, str]]:
         about = as_table(inner).get("description")
         yield name, about if isinstance(about, str) else ""
         yield from parameters(inner)
+
+
+def allowed_values(schema: object) -> Iterator[str]:
+    """The words that a tool's parameters take as values, including nested objects and lists."""
+    if isinstance(schema, Mapping):
+        for name, inner in as_table(cast("object", schema)).items():
+            if name == "enum":
+                yield from (value for value in as_list(inner) if isinstance(value, str))
+            else:
+                yield from allowed_values(inner)
+    elif isinstance(schema, list):
+        for inner in as_list(cast("object", schema)):
+            yield from allowed_values(inner)
 
 
 def spelled_out(name: str) -> str:

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..errors import normal
@@ -17,6 +18,7 @@ from .ranking import (
     TOOL_FIELDS,
     NameIndex,
     WordIndex,
+    allowed_values,
     joined,
     parameters,
     spelled_out,
@@ -35,6 +37,7 @@ CLOSE_SHARE = 0.3
 
 _VARIED_FROM = 4
 _LEAST_KNOWN = 0.1
+_MOST_VALUES = 40
 
 MEANING_SHARE = 0.33
 """What a standard deviation above the average likeness counts, relative to the best match by words."""
@@ -258,13 +261,14 @@ def embedded_texts(server: ServerEntry, tool: ToolEntry) -> tuple[str, str]:
 
 def _tool_document(tool: ToolEntry, about_server: str) -> dict[str, str]:
     given = list(parameters(tool.input_schema))
+    values = islice(allowed_values(tool.input_schema), _MOST_VALUES)
     return {
         "name": joined([tool.name, tool.title]),
         "server": tool.server_name,
         "about_server": about_server,
         "description": tool.description,
         "parameters": " ".join(name for name, _ in given),
-        "about_parameters": " ".join(about for _, about in given),
+        "about_parameters": " ".join([*(about for _, about in given), *values]),
     }
 
 
