@@ -80,7 +80,8 @@ KeysFileOption = Annotated[
     Path | None,
     typer.Option(
         "--keys-file",
-        help="The secrets that the instances share, one a line; the first signs, all are accepted.",
+        help="Secrets, one a line, for what instances send each other and for users' tokens; the first is used, "
+        "all are accepted.",
         metavar="FILE",
     ),
 ]
