@@ -38,9 +38,9 @@ def candidates(run: Command, line: str, shell: str = "fish") -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("jackfield li", ["list"]),
+        ("jackfield li", ["list", "lint"]),
         ("jackfield config t", ["trust"]),
-        ("jackfield config ", ["path", "check", "explain", "trust", "import", "add", "remove"]),
+        ("jackfield config ", ["path", "check", "explain", "trust", "import", "add", "remove", "export"]),
         ("jackfield list ", ["files", "tracker", "browser", "mail", "slip"]),
         ("jackfield list --json f", ["files"]),
         ("jackfield --config nowhere.json list ", []),

@@ -25,6 +25,8 @@ class Asked:
 
     configs: dict[str, ServerConfig] = field(default_factory=dict[str, "ServerConfig"])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    flaws: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """What was wrong with their listings, in words."""
     diffs: dict[str, CatalogDiff] = field(default_factory=dict[str, "CatalogDiff"])
     errors: dict[str, JackfieldError] = field(default_factory=dict[str, JackfieldError])
 
@@ -71,7 +73,7 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
 
 
 def _ask(invocation: Invocation, asked: Asked) -> None:
-    from ..events import SessionClosed, SessionFailed, SessionOpened, SessionOpening
+    from ..events import ListingProblem, SessionClosed, SessionFailed, SessionOpened, SessionOpening
     from ..manager import MCPClientSessionManager
     from .running import run
 
@@ -88,6 +90,8 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
                 progress.show(name, "opening")
             elif isinstance(event, SessionOpened):
                 progress.show(name, "listing")
+            elif isinstance(event, ListingProblem):
+                asked.flaws.setdefault(name, []).extend(event.problems)
             elif isinstance(event, SessionFailed):
                 progress.show(name, "failed", is_done=True)
             elif isinstance(event, SessionClosed):

@@ -18,6 +18,8 @@ COMMANDS = {
     "refresh": "refresh",
     "tokens": "tokens",
     "doctor": "doctor",
+    "lint": "lint",
+    "bench": "bench",
     "config": "config",
     "auth": "auth",
     "install": "install",

@@ -20,6 +20,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "refresh": ("jackfield refresh", "jackfield refresh arxiv --accept"),
     "tokens": ("jackfield tokens", "jackfield tokens arxiv"),
     "doctor": ("jackfield doctor", "jackfield doctor server.py"),
+    "lint": ("jackfield lint arxiv", "jackfield lint server.py --strict --json"),
+    "bench": (
+        "jackfield bench arxiv.search_papers query=coral --concurrency 10",
+        "jackfield bench --stdio 'python3 server.py' add a=1 b=2 --duration 30 --json",
+    ),
     "config path": ("jackfield config path", "jackfield config path --all"),
     "config check": ("jackfield config check", "jackfield config check --config mcp.json"),
     "config explain": ("jackfield config explain arxiv", "jackfield config explain arxiv --json"),

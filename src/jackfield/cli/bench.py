@@ -1,0 +1,184 @@
+"""`jackfield bench`: one tool called again and again, and how long its calls took."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .exits import OK, TOOL_ERROR, UsageError
+from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .invocation import Invocation
+from .output import silence_libraries
+from .request import ArgsOption
+from .text import duration
+
+if TYPE_CHECKING:
+    from ..config.servers import ServerConfig
+
+_PERCENTILES = (50, 90, 99)
+_PAUSE_SECONDS = 0.01
+"""After a call that failed at once, as where a server is in cool-down."""
+
+_BARS = 12
+_BAR_COLUMNS = 40
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench", context_settings={"ignore_unknown_options": True})(bench)
+
+
+def bench(
+    context: typer.Context,
+    tool: Annotated[
+        str | None, typer.Argument(help="The tool to call.", metavar="SERVER.TOOL", show_default=False)
+    ] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Its arguments, as for `jackfield call`.", show_default=False),
+    ] = None,
+    args: ArgsOption = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="NUMBER", help="How many calls at once, on one session.")
+    ] = 1,
+    seconds: Annotated[float, typer.Option("--duration", metavar="SECONDS", help="How long to go on.")] = 5.0,
+    stdio: StdioOption = None,
+    http: HttpOption = None,
+    sse: SseOption = None,
+    header: HeaderOption = None,
+    env: EnvOption = None,
+    cwd: CwdOption = None,
+) -> int:
+    """Call a tool again and again; show how long that takes.
+
+    On one session. Each call is made: take a tool that may be called so often. Exits with 1 if calls failed.
+    """
+    from .running import run
+    from .steps import check_by_catalog
+    from .targets import called
+    from .words import read_words
+
+    if concurrency < 1:
+        raise UsageError(f"--concurrency: {concurrency} is not a positive number.")
+    if not 0 < seconds <= 3600:
+        raise UsageError(f"--duration: {seconds:g} is not a number of seconds up to an hour.")
+    invocation = Invocation.of(context)
+    options = GivenOptions(stdio, http, sse, header, env, cwd)
+    target, rest = called(lambda: invocation.servers, tool, words or [], options)
+    given = read_words(rest, args)
+    check_by_catalog(target, given, invocation.output.warn)
+    config = target.load_config()
+    silence_libraries(invocation.output)
+    facts = run(lambda: _measured(config, target.name, target, given, concurrency, seconds))
+    _show(invocation, facts)
+    return TOOL_ERROR if facts["errors"] else OK
+
+
+async def _measured(
+    config: ServerConfig, name: str, target: Any, given: Any, concurrency: int, seconds: float
+) -> dict[str, Any]:
+    """Make the calls; returns the figures."""
+    import anyio
+
+    from ..catalog.search import ToolEntry
+    from ..errors import JackfieldError
+    from ..pool.session_manager import SessionManager
+    from .arguments import arguments_for
+    from .targets import find_tool
+
+    took: list[float] = []
+    errors: Counter[str] = Counter()
+    async with SessionManager().open_session(config) as session:
+        listed = (await session.list_tools()).tools
+        entries = [ToolEntry.of(config.server_name, one.model_dump(mode="json", by_alias=True)) for one in listed]
+        tool = find_tool(target, entries, is_fresh=True)
+        arguments = arguments_for(tool, given, mode=target.server.check_arguments)
+        began = time.monotonic()
+
+        async def call_on() -> None:
+            while time.monotonic() - began < seconds:
+                started = time.perf_counter()
+                try:
+                    result = await session.call_tool(tool.name, arguments)
+                except JackfieldError as error:
+                    errors[error.code] += 1
+                    await anyio.sleep(_PAUSE_SECONDS)
+                else:
+                    took.append(time.perf_counter() - started)
+                    if result.is_error:
+                        errors["tool_error"] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(concurrency):
+                tasks.start_soon(call_on)
+        whole = time.monotonic() - began
+    return {
+        "server": config.server_name,
+        "tool": tool.name,
+        "concurrency": concurrency,
+        "seconds": round(whole, 3),
+        "calls": len(took),
+        "errors": dict(errors),
+        "calls_per_second": round(len(took) / whole, 1),
+        "latency": _latencies(took),
+        "histogram": _histogram(took),
+    }
+
+
+def _latencies(took: Sequence[float]) -> dict[str, float]:
+    """Percentiles in seconds; empty without a call."""
+    if not took:
+        return {}
+    ordered = sorted(took)
+    shown = {f"p{percent}": ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] for percent in _PERCENTILES}
+    return {name: round(value, 6) for name, value in {"min": ordered[0], **shown, "max": ordered[-1]}.items()}
+
+
+def _histogram(took: Sequence[float]) -> list[dict[str, float]]:
+    """How many calls took up to how many seconds; each bar is up to half as long again as the one before."""
+    if not took:
+        return []
+    least, most = min(took), max(took)
+    step = max((most / least) ** (1 / _BARS), 1.0001)
+    counts = [0] * (_BARS + 1)
+    for one in took:
+        number = 0
+        while number < _BARS and one > least * step ** (number + 1):
+            number += 1
+        counts[number] += 1
+    return [
+        {"up_to": round(least * step ** (number + 1), 6), "calls": calls}
+        for number, calls in enumerate(counts)
+        if calls
+    ]
+
+
+def _show(invocation: Invocation, facts: dict[str, Any]) -> None:
+    output = invocation.output
+    if output.as_json:
+        output.write_json(facts)
+        return
+    latency = facts["latency"]
+    failed = sum(facts["errors"].values())
+    row = [str(facts["calls"]), str(failed), f"{facts['calls_per_second']:,}"]
+    names = ["min", *(f"p{percent}" for percent in _PERCENTILES), "max"]
+    cells = [*row, *(_short(latency[name]) if latency else "-" for name in names)]
+    columns = ["CALLS", "ERRORS", "CALLS/S", *(name.upper() for name in names)]
+    output.write_table(columns, [cells], squeeze=0, right=range(len(columns)))
+    if output.for_people and facts["histogram"]:
+        output.write("")
+        most = max(bar["calls"] for bar in facts["histogram"])
+        for bar in facts["histogram"]:
+            blocks = "#" * max(1, round(_BAR_COLUMNS * bar["calls"] / most))
+            output.write(f"{_short(bar['up_to']):>9}  {blocks} {bar['calls']:g}")
+    for code, number in facts["errors"].items():
+        output.note(f"{code}: {number} times")
+
+
+def _short(seconds: float) -> str:
+    """A short time: `0.42 ms`."""
+    return f"{seconds * 1000:.2f} ms" if seconds < 0.01 else duration(seconds)
