@@ -31,6 +31,7 @@ NOT_RUN = {
     "uvicorn ": "runs until it is stopped; test_serving.py starts the same applications",
     "jackfield serve --http ": "runs until it is stopped; tests/gateway/test_bridge.py starts the same",
     "jackfield record ": "runs until it is stopped; tests/gateway/test_recording.py records another server",
+    "jackfield --config servers.json serve ": "runs until it is stopped; tests/examples/test_deploy.py starts the same",
     "jackfield serving migrate ": "needs a database; test_serving.py has one",
     "npm install ": "takes a package from the network; `make third-party` installs the same",
 }
