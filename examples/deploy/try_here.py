@@ -47,6 +47,7 @@ class Deployment:
         self.ports = {name: free_port() for name in self.services}
         self.url = f"http://127.0.0.1:{self.ports['proxy']}/mcp"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        (folder / "keys").touch(0o600)
         (folder / "keys").write_text(secrets.token_hex(32))
         (folder / "servers.json").write_text(
             (HERE / "servers.json").read_text().replace("/etc/jackfield", str(HERE)).replace("python3", sys.executable)

@@ -31,6 +31,16 @@ def user_cache_folder() -> Path:
     return user_cache_path("jackfield")
 
 
+def is_open_to_others(status: os.stat_result) -> bool:
+    """Whether others than this user can read or write a file.
+
+    A file of another user reaches this one by its group, and may be read by it: Kubernetes mounts secrets so.
+    """
+    if os.name != "posix":
+        return False
+    return bool(status.st_mode & (0o077 if status.st_uid == os.geteuid() else 0o037))
+
+
 def write_private(path: Path, text: str, *, mode: int = 0o600, is_durable: bool = False) -> None:
     """Replace the text of a file; readers see either the old text or the new one, never a mixture.
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from mcp.server.auth.provider import AccessToken
 
 from ..errors import ConfigError, JackfieldError, did_you_mean, listed
+from ..files import is_open_to_others
 from ..plain import as_list, as_strings, as_table
 from .resource import ProtectedResource
 
@@ -179,8 +180,7 @@ def _parsed(path: Path) -> Mapping[str, Bearer]:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         mode = status.st_mode & 0o777
-        # A file of another user reaches this one by its group: a Kubernetes secret is mounted so.
-        if os.name == "posix" and mode & (0o077 if status.st_uid == os.geteuid() else 0o037):
+        if is_open_to_others(status):
             raise ConfigError(
                 f"The token file {path} can be read or written by others (its mode is {mode:o}).",
                 hint=f"Run `chmod 600 {path}`; if others may have read it, replace its tokens.",

@@ -24,6 +24,7 @@ import anyio
 
 from ..config.credentials import CREDENTIAL, PLACEHOLDER, CredentialsConfig
 from ..errors import AuthenticationError, ConfigError
+from ..files import is_open_to_others
 from ..masking import keep_secret
 from ..plain import as_table, parsed_json
 from .users import User
@@ -222,8 +223,9 @@ def _read(path: Path) -> Mapping[tuple[str, str], Credential]:
         ConfigError: It is not private, or something in it is wrong.
     """
     with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if os.name == "posix" and mode & 0o077:
+        status = os.fstat(file.fileno())
+        if is_open_to_others(status):
+            mode = stat.S_IMODE(status.st_mode)
             raise ConfigError(f"it can be read or written by others (its mode is {mode:o}): run `chmod 600 {path}`")
         data = file.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:

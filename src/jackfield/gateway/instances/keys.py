@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-import os
 import secrets
 import stat
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
+from ...files import is_open_to_others
 
 if TYPE_CHECKING:
     from mcp.server.request_state import AESGCMRequestStateCodec
@@ -38,14 +38,14 @@ def read_keys(file: Path) -> list[bytes]:
         ConfigError: It cannot be read, or is readable by others; it has no key, or one that is too short.
     """
     try:
-        mode = stat.S_IMODE(file.stat().st_mode)
+        status = file.stat()
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
     keys = [line.strip() for line in lines if line.strip() and not line.startswith(b"#")]
-    if mode & 0o077 and os.name == "posix":
+    if is_open_to_others(status):
         raise ConfigError(
-            f"{file}: it can be read or written by others (its mode is {mode:o}).",
+            f"{file}: it can be read or written by others (its mode is {stat.S_IMODE(status.st_mode):o}).",
             hint=f"Run `chmod 600 {file}`; if others may have read it, replace its keys.",
         )
     hint = "Put one there, the same file for every instance: `openssl rand -hex 32 > FILE`."

@@ -1,0 +1,41 @@
+"""What instances of a gateway send each other is signed: nobody else is listened to, and nothing counts twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from jackfield.gateway.instances import keys
+from jackfield.gateway.instances.keys import SIGNED_SECONDS, InstanceKeys
+
+KEY, NEWER = b"k" * 32, b"n" * 32
+PATH, BODY = "/instance", b'{"a": 1}'
+
+
+def test_only_what_an_instance_signed_counts_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there, stranger = InstanceKeys([KEY]), InstanceKeys([KEY]), InstanceKeys([b"x" * 32])
+    headers = there.signed(PATH, BODY)
+    for path, body, sent in [
+        ("/other", BODY, headers),
+        (PATH, b'{"a": 2}', headers),
+        (PATH, BODY, stranger.signed(PATH, BODY)),
+        (PATH, BODY, {}),
+        *[(PATH, BODY, {**headers, name: "0"}) for name in headers],
+        *[(PATH, BODY, {**headers, name: "nan"}) for name in headers],
+        *[(PATH, BODY, {**headers, name: "\xe9"}) for name in headers],
+    ]:
+        assert not here.is_signed(path, body, sent), (path, body, sent)
+    assert here.is_signed(PATH, BODY, headers)
+    assert not here.is_signed(PATH, BODY, headers), "it was replayed"
+
+    headers, now = there.signed(PATH, BODY), keys.time.time()
+    for at in (now + SIGNED_SECONDS + 5, now - SIGNED_SECONDS - 5):
+        monkeypatch.setattr(keys.time, "time", lambda at=at: at)
+        assert not here.is_signed(PATH, BODY, headers)
+
+
+def test_keys_are_exchanged_one_after_the_other() -> None:
+    old, both, new = InstanceKeys([KEY]), InstanceKeys([NEWER, KEY]), InstanceKeys([NEWER])
+    assert both.is_signed(PATH, BODY, old.signed(PATH, BODY))
+    assert both.is_signed(PATH, BODY, new.signed(PATH, BODY))
+    assert new.is_signed(PATH, BODY, both.signed(PATH, BODY))
+    assert not new.is_signed(PATH, BODY, old.signed(PATH, BODY))
