@@ -282,6 +282,18 @@ def test_what_the_rest_of_the_file_turns_off_is_off(program: str, top: dict[str,
     assert load_one(project, {"command": "a"}, program, **top).names == ["b"]
 
 
+@pytest.mark.parametrize("path", ["project/.claude/settings.local.json", "home/.claude/settings.json"])
+def test_what_another_file_of_the_program_turns_off_is_off(path: str, project: Path) -> None:
+    file = project.parent / path
+    file.parent.mkdir(parents=True)
+    file.write_text('{"disabledMcpjsonServers": ["a"]}')
+    assert load_one(project, {"command": "a"}).names == ["b"]
+    found = discover(sources(project, {"HOME": str(home_of(project))}, "linux"))
+    assert [(one.name, one.off_in) for one in found.disabled] == [("a", file)]
+    file.write_text("{")
+    assert load_one(project, {"command": "a"}).names == ["a", "b"]
+
+
 def test_tools_that_opencode_turns_off_are_left_out(project: Path) -> None:
     file = project / "opencode.json"
     mcp = {name: {"type": "local", "command": ["x"]} for name in ("a", "b", "ab")}

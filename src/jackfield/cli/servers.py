@@ -58,7 +58,7 @@ class Servers:
         disabled = next((one for one in self.discovery.disabled if one.name == name), None)
         problem = next(iter(self.discovery.problems.values()), None)
         if disabled is not None:
-            file = shown_path(disabled.source.path)
+            file = shown_path(disabled.off_in or disabled.source.path)
             raise UnknownServerError(
                 f"The server {name!r} is disabled in {file}.", server_name=name, sent=False, hint="Enable it there."
             )

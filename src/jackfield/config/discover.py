@@ -48,6 +48,8 @@ class FoundServer:
     """The source that is used for this server name, if not this one."""
     problem: ConfigError | None = None
     """What is wrong with the entry itself, whatever it says."""
+    off_in: Path | None = None
+    """The file that turns it off, if it is not its entry that does."""
 
     @property
     def notes(self) -> list[str]:
@@ -186,8 +188,8 @@ def discover(places: Sequence[Source]) -> Discovery:
             continue
         found.append(source)
         for one in entries:
-            server = FoundServer(one.name, one.entry, read, problem=one.problem)
-            off = one.is_off or _is_off(one.entry)
+            server = FoundServer(one.name, one.entry, read, problem=one.problem, off_in=one.off_in)
+            off = one.off_in is not None or _is_off(one.entry)
             if off and source.program != "Jackfield":
                 disabled.append(server)
             elif one.name in taken:

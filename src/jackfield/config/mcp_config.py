@@ -124,7 +124,7 @@ class MCPConfig(StrictModel):
             try:
                 if one.problem is not None:
                     raise one.problem
-                if not one.is_off and not _is_off(one.entry):
+                if one.off_in is None and not _is_off(one.entry):
                     servers.append(read_server(one.name, one.entry, source, values))
             except ConfigError as error:
                 problems.append(error)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ..errors import ConfigError, did_you_mean
 from ..plain import as_list, as_table
-from .files import double_key
+from .files import double_key, parse_file
 from .programs.apps import ANY
 from .programs.known import is_comment, recognised
 from .programs.table import Program
@@ -22,8 +23,8 @@ class Listed(NamedTuple):
     entry: dict[str, Any]
     problem: ConfigError | None = None
     """What is wrong with the entry itself, whatever it says."""
-    is_off: bool = False
-    """Whether the file turns it off elsewhere than in its entry."""
+    off_in: Path | None = None
+    """The file that turns it off elsewhere than in its entry."""
 
 
 def listed(data: Mapping[str, Any], source: Source) -> tuple[Source, list[Listed]]:
@@ -51,7 +52,7 @@ def listed(data: Mapping[str, Any], source: Source) -> tuple[Source, list[Listed
                 servers[server.name] = server._replace(problem=problem)
             else:
                 servers[server.name] = server
-    return source, list(_switched(servers.values(), top, source.row))
+    return source, list(_switched(servers.values(), top, source))
 
 
 def _tables(part: Mapping[str, Any], program: Program) -> list[tuple[object, str]]:
@@ -175,8 +176,9 @@ def _is_no_server(entry: Mapping[Any, Any], program: Program) -> bool:
     return False
 
 
-def _switched(servers: Iterable[Listed], top: Mapping[str, Any], program: Program) -> Iterator[Listed]:
+def _switched(servers: Iterable[Listed], top: Mapping[str, Any], source: Source) -> Iterator[Listed]:
     """Servers with what the rest of the file says of them: which are on, and which of their tools."""
+    program = source.row
     allowed = [_at(top, keys) for keys in program.allowed_names]
     only = next((set(map(str, as_list(cast("object", names)))) for names in allowed if isinstance(names, list)), None)
     denied = {str(name) for keys in program.denied_names for name in as_list(_at(top, keys))}
@@ -186,12 +188,30 @@ def _switched(servers: Iterable[Listed], top: Mapping[str, Any], program: Progra
         for pattern, value in as_table(_at(top, keys)).items()
         if value is False or value == "deny"
     }
+    elsewhere = _denied_elsewhere(source)
     for server in servers:
         is_off = server.name in denied or (bool(only) and server.name not in (only or ()))
+        off_in = source.path if is_off else elsewhere.get(server.name)
         off = [tool for pattern in switches if (tool := _tool_of(pattern, server.name)) is not None]
         if off:
             server.entry.setdefault("disabledTools", off)
-        yield server._replace(is_off=is_off)
+        yield server._replace(off_in=off_in)
+
+
+def _denied_elsewhere(source: Source) -> dict[str, Path]:
+    """The servers of a project's file that another file of the program turns off, and that file."""
+    denied: dict[str, Path] = {}
+    if source.default_folder is None:
+        return denied
+    for place in source.row.denied_in:
+        file = Path(place.path).expanduser() if place.is_of_user else source.folder / place.path
+        try:
+            names = _at(parse_file(file), place.under) if file.is_file() else None
+        except (ConfigError, OSError):
+            continue  # it has no servers
+        for name in as_list(names):
+            denied.setdefault(str(name), file)
+    return denied
 
 
 def _at(table: Mapping[str, Any], keys: Sequence[str]) -> object:

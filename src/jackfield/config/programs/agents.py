@@ -27,6 +27,11 @@ AGENTS: tuple[Program, ...] = (
         times={"timeout": CALLS_IN_MILLISECONDS},
         own_keys=frozenset({"alwaysLoad"}),
         denied_names=(("disabledMcpServers",),),
+        denied_in=(
+            Place(".claude/settings.local.json", ("disabledMcpjsonServers",)),
+            Place(".claude/settings.json", ("disabledMcpjsonServers",)),
+            Place("~/.claude/settings.json", ("disabledMcpjsonServers",)),
+        ),
         child_environment="its variables, and CLAUDE_PROJECT_DIR",
         writing=Writing(".mcp.json", ("mcpServers",), "standard"),
         user_writing=Writing("~/.claude.json", ("mcpServers",), "standard"),

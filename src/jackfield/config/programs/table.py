@@ -97,6 +97,8 @@ class Program:
     """The keys that lead to a list of the only servers that are on."""
     denied_names: tuple[tuple[str, ...], ...] = ()
     """The keys that lead to a list of servers that are off."""
+    denied_in: tuple[Place, ...] = ()
+    """Other files of the program with such a list, for the servers of a project's file."""
     tool_switches: tuple[tuple[str, ...], ...] = ()
     """The keys that lead to a table of tool names, prefixed with the server's, that are on or off."""
     placeholder: str = ""
