@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from tests.relayed import Client, opened
 from tests.serving.cluster.cluster import missing, running_store
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager, RequestError, Session, SessionCallbacks
+from jackfield.gateway.instances.forward import FORWARD_PATH, Forwarded
+from jackfield.gateway.instances.keys import InstanceKeys, read_keys
+from jackfield.serving import Principal, SessionRecord
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
@@ -127,6 +131,48 @@ async def test_a_server_over_stdio_is_one_process_whichever_instance_is_asked(
     assert not strays()
 
 
+async def only_instances_forward(client: RawClient, owner: GatewayInstance, keys: InstanceKeys) -> None:
+    """Try what others could send to the endpoint for instances; the session of a client is known."""
+    text = (await client.call("sleep", seconds=0.3)).text
+    found = re.search("id: ([0-9a-f]{16})", text)
+    assert found
+    session_id, own_url = client.headers["Mcp-Session-Id"], owner.url.removesuffix("/mcp") + FORWARD_PATH
+    call = {"name": "call_tool", "arguments": {"tool": "one.echo", "arguments": {"text": "forwarded"}}}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    record = SessionRecord(session_id, hello, "2025-11-25")
+    good = Forwarded(found[1], "one", record.to_json(), [], 99, "tools/call", call)
+
+    async def sent(body: bytes, headers: dict[str, str]) -> int:
+        answer = await client.http.post(own_url, content=body, headers=headers)
+        assert ("forwarded" in answer.text) == (answer.status_code == 200)
+        return answer.status_code
+
+    body = good.to_json()
+    signed = keys.signed(FORWARD_PATH, body)
+    assert await sent(body, signed) == 200
+    # Replayed; not signed; by another key; changed; too old.
+    assert await sent(body, signed) == 401
+    assert await sent(body, {}) == 401
+    assert await sent(body, InstanceKeys([b"0" * 64]).signed(FORWARD_PATH, body)) == 401
+    assert await sent(body + b" ", keys.signed(FORWARD_PATH, body)) == 401
+    assert await sent(body, keys.signed("/mcp", body)) == 401
+    with pytest.MonkeyPatch.context() as patch:
+        a_minute_ago = time.time() - 60
+        patch.setattr(time, "time", lambda: a_minute_ago)
+        old = keys.signed(FORWARD_PATH, body)
+    assert await sent(body, old) == 401
+    # For another instance, of another user, of another server, of another session: not what this instance has.
+    of_ann = replace(record, principal=Principal("issuer", "ann", "client"))
+    for other in (
+        replace(good, instance="0" * 16),
+        replace(good, record=of_ann.to_json(), scopes=["servers:*"]),
+        replace(good, server_name="two"),
+        replace(good, record=replace(record, session_id="0" * 32).to_json()),
+    ):
+        assert await sent(other.to_json(), keys.signed(FORWARD_PATH, other.to_json())) == 409
+    assert (await client.http.get(own_url)).status_code == 405
+
+
 @pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize("kind", STORES)
 async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Command, tmp_path: Path) -> None:
@@ -137,8 +183,11 @@ async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Co
         async with raw(owner) as client:
             assert await client.count() == 1
             [child] = child_of(owner)
+            if kind == "redis":
+                await only_instances_forward(client, owner, InstanceKeys(read_keys(tmp_path / "team" / "keys")))
             client.url = other.url
-            assert await client.count() == 2
+            before = await client.count()
+            assert before > 1
             answers: list[tuple[str, float]] = []
 
             async def sleep() -> None:
@@ -298,3 +347,20 @@ async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_le
     """A small one of what `make gateway-matrix` does."""
     needs(missing())
     assert await matrix.run(tmp_path, "redis", users=4, servers=2, calls=8, kills=1) == []
+
+
+async def test_changes_are_told_by_whichever_instance_a_client_listens_to(jackfield: Command, tmp_path: Path) -> None:
+    jackfield.configure_user(one=everything())
+    async with team_on("redis", jackfield, tmp_path, "--all-tools") as team:
+        first, second = (
+            HttpConfig(server_name=one.name, url=one.url, protocol=protocol, session=QUICK)  # type: ignore[arg-type]
+            for one, protocol in zip(team.instances, ("handshake", "auto"), strict=True)
+        )
+        async with MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog")) as manager:
+            async with manager.open_session(first) as changes_it, manager.open_session(second) as session:
+                await session.list_tools()
+                async with session.listen(tools_list_changed=True) as changes:
+                    await changes_it.call_tool("add_tool", {"name": "late"})
+                    with anyio.fail_after(10):
+                        await anext(aiter(changes))
+                assert "late" in [tool.name for tool in (await session.list_tools()).tools]
