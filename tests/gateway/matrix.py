@@ -213,7 +213,8 @@ def _judged(seen: Seen, log: Path, kills: int) -> list[str]:
     print(
         f"{seen.made} calls: {len(seen.answered)} answered, {len(seen.failed)} failed with {kills} kills, {seen.lost} "
         f"told of lost state, slowest error {seconds:.2f} s, slowest answer {seen.slowest:.2f} s; "
-        f"run twice: {sum(count > 1 for count in runs.values())}, foreign: {sum(line[2] == 'foreign' for line in lines)}"
+        f"run twice: {sum(count > 1 for count in runs.values())}, "
+        f"foreign: {sum(line[2] == 'foreign' for line in lines)}"
     )
     for text in seen.failed[:5]:
         print("  failed, such as:", text)
