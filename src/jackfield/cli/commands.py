@@ -9,6 +9,8 @@ COMMANDS = {
     "find": "find",
     "show": "show",
     "call": "call",
+    "search": "search",
+    "add": "add",
     "read": "read",
     "prompt": "prompt",
     "open": "opening",

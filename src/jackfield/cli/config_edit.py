@@ -20,8 +20,8 @@ from .trust import NotTrustedError, TrustStore
 if TYPE_CHECKING:
     from ..config.discover import Discovery, FoundServer
 
-_PROJECT = typer.Option("--project", help="In the project's jackfield.json, instead of your own.")
-_FORCE = typer.Option("--force", help="Replace servers of the same name.")
+PROJECT = typer.Option("--project", help="In the project's jackfield.json, instead of your own.")
+FORCE = typer.Option("--force", help="Replace servers of the same name.")
 
 
 def register(config: typer.Typer) -> None:
@@ -40,8 +40,8 @@ def import_servers(
     source: Annotated[
         str | None, typer.Option("--from", help="Of this program only, or of this file.", metavar="PROGRAM|FILE")
     ] = None,
-    project: Annotated[bool, _PROJECT] = False,
-    force: Annotated[bool, _FORCE] = False,
+    project: Annotated[bool, PROJECT] = False,
+    force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Copy servers of other programs' files into your own."""
     from ..config.copying import copied_entry
@@ -89,7 +89,7 @@ def import_servers(
         output.detail(f"{name}: from {shown_path(one.source.path)} ({one.source.program})")
     if taken:
         write_table(target, data, key, table)
-        _trust(invocation, target, taken)
+        accept(invocation, target, taken)
         if (project or invocation.config_files) and any(_has_plain_values(table[name]) for name in taken):
             output.warn(
                 f"{shown_path(target)} has values in plain text now. Write secrets as ${{VAR}} before you share it."
@@ -164,8 +164,8 @@ def add(
         list[str] | None, typer.Option("--header", help="A header; write secrets as ${VAR}.", metavar="'NAME: VALUE'")
     ] = None,
     cwd: Annotated[Path | None, typer.Option("--cwd", help="Start it in this folder.", metavar="FOLDER")] = None,
-    project: Annotated[bool, _PROJECT] = False,
-    force: Annotated[bool, _FORCE] = False,
+    project: Annotated[bool, PROJECT] = False,
+    force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Add a server to your own file; it is not started."""
     from ..config.discover import FoundServer, Source
@@ -210,7 +210,7 @@ def add(
     if name in table and not force:
         raise UsageError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
     write_table(target, data, key, {**table, name: entry})
-    _trust(invocation, target, [name])
+    accept(invocation, target, [name])
     if _has_plain_values(entry):
         output.warn("A value is stored in plain text. If it is a secret, write it as ${VAR}, and set that variable.")
     if output.as_json:
@@ -231,7 +231,7 @@ def _is_here(argument: str) -> bool:
 def remove(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name.", metavar="NAME")],
-    project: Annotated[bool, _PROJECT] = False,
+    project: Annotated[bool, PROJECT] = False,
 ) -> None:
     """Remove a server from your own file."""
     invocation = Invocation.of(context)
@@ -286,7 +286,7 @@ def _has_plain_values(entry: dict[str, Any]) -> bool:
     return any("${" not in str(value) for table in tables if isinstance(table, dict) for value in table.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
 
 
-def _trust(invocation: Invocation, target: Path, names: list[str]) -> None:
+def accept(invocation: Invocation, target: Path, names: list[str]) -> None:
     """What the user writes into the project's file is accepted by that."""
     if invocation.config_files:
         return

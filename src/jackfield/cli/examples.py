@@ -11,6 +11,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         """jackfield call 'arxiv.search_papers(query: "coral reefs", limit: 3)' --json""",
         "jackfield call --stdio 'python3 server.py' add_item title='Buy milk'",
     ),
+    "search": ("jackfield search github", "jackfield search weather forecast --json"),
+    "add": ("jackfield add io.github.ada/weather", "jackfield add io.github.ada/weather --by pypi --yes"),
     "read": ("jackfield read arxiv", "jackfield read arxiv arxiv://categories"),
     "prompt": ("jackfield prompt arxiv", "jackfield prompt arxiv compare_papers first_id=1 second_id=2"),
     "open": ("jackfield open browser", "jackfield open browser --key ada --idle 3600"),
