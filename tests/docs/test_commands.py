@@ -30,6 +30,8 @@ NOT_RUN = {
     "python3 -m venv ": "builds an environment",
     "uvicorn ": "runs until it is stopped; test_serving.py starts the same applications",
     "jackfield serve --http ": "runs until it is stopped; tests/gateway/test_bridge.py starts the same",
+    "jackfield search ": "asks the network; tests/cli/test_registry.py has a registry of its own",
+    "jackfield add ": "as `jackfield search`",
     "jackfield record ": "runs until it is stopped; tests/gateway/test_recording.py records another server",
     "jackfield --config servers.json serve ": "runs until it is stopped; tests/examples/test_deploy.py starts the same",
     "jackfield serving migrate ": "needs a database; test_serving.py has one",
