@@ -66,7 +66,7 @@ def entry_for(server: ListedServer, way: str | None = None) -> NewEntry:
     )
 
 
-def _package(package: Mapping[str, Any]) -> NewEntry:
+def _package(package: Mapping[str, Any], /) -> NewEntry:
     kind, transport = str(package.get("registryType")), as_table(package.get("transport")).get("type", "stdio")
     if transport != "stdio":
         raise ConfigError(f"It speaks {transport} once it was started by hand.")
@@ -88,13 +88,13 @@ def _is_usual(kind: str, package: Mapping[str, Any]) -> bool:
     return re.match(rf"https://{re.escape(host)}\.org/?$", str(package["registryBaseUrl"])) is not None
 
 
-def _remote(remote: Mapping[str, Any]) -> NewEntry:
-    kind = _TRANSPORTS.get(str(remote.get("type")))
+def _remote(listed: Mapping[str, Any], /) -> NewEntry:
+    kind = _TRANSPORTS.get(str(listed.get("type")))
     if kind is None:
-        raise ConfigError(f"Its transport {remote.get('type')!r} is not known.")
+        raise ConfigError(f"Its transport {listed.get('type')!r} is not known.")
     made = NewEntry({})
-    url = _filled(_plain(str(remote.get("url"))), as_table(remote.get("variables")), made)
-    headers = _named(remote.get("headers"), made)
+    url = _filled(_plain(str(listed.get("url"))), as_table(listed.get("variables")), made)
+    headers = _named(listed.get("headers"), made)
     made.entry = {"type": kind, "url": url, **({"headers": headers} if headers else {})}
     return made
 
