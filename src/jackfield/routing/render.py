@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 Detail = Literal["signature", "schema"]
 
-_LINE_TOKENS = 33.0
-_SIGNATURE_TOKENS = 22.0
+_LINE_TOKENS = 32.0
+_SIGNATURE_TOKENS = 17.0
+_SUMMARY_TOKENS = 6.0
 _QUERY_TOKENS = 14.0
 """Estimated; see `_weight`. Five hits with their query stay below 200 tokens."""
 
@@ -99,7 +100,7 @@ def tool_line(
     shown = signature(tool.reference, tool.input_schema)
     if _weight(shown) > _SIGNATURE_TOKENS:
         shown = f"{_cut(shown, _SIGNATURE_TOKENS)}...)"
-    room = _LINE_TOKENS - _weight(shown) - _weight(marks)
+    room = max(_SUMMARY_TOKENS, _LINE_TOKENS - _weight(shown) - _weight(marks))
     summary = tool.description.strip().partition("\n")[0]
     if _weight(summary) > room:
         summary = _cut(summary, room) + "..."
