@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import sys
@@ -16,6 +15,7 @@ import anyio
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 from tests.conftest import MARK, SERVERS, TOKEN, quick_python
+from tests.daily import daily
 from tests.gateway.conftest import behind
 from tests.gateway.in_process import Here, gateway_of
 from tests.gateway.test_both_ways import settled
@@ -31,7 +31,7 @@ from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
 USERS = ("ann", "bob")
-CALLS = int(os.environ.get("JACKFIELD_CREDENTIAL_CALLS", "100"))
+CALLS = daily(100, whole=1000)
 
 
 def token_of(user: str) -> str:
