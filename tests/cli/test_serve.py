@@ -49,6 +49,8 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "--reconnect-timeout", "9"], 2, "--reconnect-timeout is for --http"),
         (["--http", "0", "--reconnect-timeout", "-1"], 2, "takes a number of seconds"),
         (["--http", "0", "--reconnect-timeout", "nan"], 2, "takes a number of seconds"),
+        (["--stdio", "--web"], 2, "--web is for --http"),
+        (["--http", "0", "--web", "--web-client-id", "x"], 2, "--web-client-id goes with --web and --auth-issuer"),
         (["--stdio", "nots"], 2, "Did you mean 'notes'?"),
         (["--http"], 2, "requires an argument"),
         (["--http", "0.0.0.0:0"], 2, "not an address of this machine alone"),
