@@ -96,9 +96,8 @@ def in_our_words(entry: Mapping[str, Any], program: Program) -> dict[str, Any]:
     _times(ours, program)
     _client(ours)
     _forward_variables(ours)
-    for key in ("args",):
-        if isinstance(ours.get(key), list):
-            ours[key] = [_as_text(item) for item in as_list(ours[key])]
+    if isinstance(ours.get("args"), list):
+        ours["args"] = [_as_text(item) for item in as_list(ours["args"])]
     for key in ("env", "environment", "headers"):
         if isinstance(ours.get(key), Mapping):
             ours[key] = {name: value for name, value in as_table(ours[key]).items() if value is not None}
@@ -132,9 +131,6 @@ def _command(ours: dict[str, Any]) -> None:
     for key in ("command", "url"):
         if isinstance(ours.get(key), str):
             ours[key] = ours[key].strip()
-
-
-_OF_CHILD = frozenset({"command", "args", "env", "environment", "cwd", "working_dir"})
 
 
 def _choose_transport(ours: dict[str, Any]) -> None:

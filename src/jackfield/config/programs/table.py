@@ -31,9 +31,6 @@ class Place(NamedTuple):
     is_found: bool = True
     """Whether discovery looks for it; a file that is not looked for is still recognised when it is named."""
 
-    folder: str = ""
-    """Base of relative paths, if it is not the project or the file's folder: `..` is the folder above that one."""
-
     @property
     def is_of_user(self) -> bool:
         """Whether it is the user's own file rather than a project's."""
@@ -68,9 +65,7 @@ class Writing(NamedTuple):
     """The file, as in `Place`."""
     table: tuple[str, ...]
     """The keys that lead to the table of servers."""
-    style: Literal[
-        "standard", "vscode", "copilot", "codex", "opencode", "zed", "windsurf", "gemini", "goose", "continue", "crush"
-    ]
+    style: Literal["standard", "vscode", "copilot", "codex", "opencode", "zed", "windsurf", "gemini", "crush"]
     """The words of an entry."""
     variable: str = "${VAR}"
     """How the program is told to take a variable from its environment; empty if it cannot."""
