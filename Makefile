@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo test whole costs lint types layers walks unit branches docs bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo deploy-check test whole costs lint types layers walks unit branches docs bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance gateway-conformance serving-matrix gateway-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -19,6 +19,10 @@ demo: $(STAMP)
 # Two instances behind a load balancer, one of them killed: docs/serving.md. Needs a Redis of its own, and no account.
 serve-demo: $(STAMP)
 	$(BIN)/python examples/serving/demo/main.py $(ARGS)
+
+# The processes of examples/deploy/compose.yaml on this machine, with calls while each instance is stopped and started.
+deploy-check: $(STAMP)
+	$(BIN)/python examples/deploy/try_here.py --check
 
 test: lint types layers walks bare unit
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.pool.decisions import Evict, Open, Reuse, Wait, decide, stuck
+from jackfield.pool.decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, stuck
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ def test_examples() -> None:
     assert decide([idle, closing], "s", None, 2) == Wait("full"), "the closing one makes room; one eviction is enough"
     assert decide([busy], "s", None, 9, 1) == Wait("server")
     assert decide([busy], "t", None, 9, 1) == Open()
+    both = Crowd([0, 1], 2, "children")
+    assert decide([busy, idle], "s", None, 9, None, [both]) == Evict(1)
+    assert decide([busy, closing], "s", None, 9, None, [both]) == Wait("crowd")
+    assert decide([busy, busy], "s", None, 9, None, [both]) == Refuse("children", 2), "it is not waited for"
+    assert decide([busy, idle], "s", ("s", "a"), 9, None, [both]) == Reuse(0)
+    assert decide([busy, idle], "s", None, 9, None, [Crowd([0], 2, "children")]) == Open()
     assert decide([idle, older], "s", None, 9, 1) == Evict(0)
 
 

@@ -226,19 +226,23 @@ class Clients:
                 raise config.account.sign_in_needed() from None
             raise
 
+    async def _until_restarted(self, config: BaseServerConfig, key: str, deadline: Deadline) -> None:
+        if self._memory is not None:
+            await self._memory.room(config.server_name, key, deadline)
+
     @asynccontextmanager
     async def _opened(self, client: Client, config: BaseServerConfig, deadline: Deadline) -> AsyncGenerator[Session]:
         if isinstance(config, UserConfig):
             await self._check_credential(client, config)
         if self._can_share(client, config):
             # Clients without sessions need none of their own where the server has none either.
+            await self._until_restarted(config, _shared_key(client), deadline)
             lease = self._manager.open_session(config, key=_shared_key(client), callbacks=_SHARED)
             async with open_by(lease, deadline, config.server_name) as session:
                 if is_modern(session.protocol_version):
                     yield session
                     return
-        if self._memory is not None:
-            await self._memory.room(config.server_name, client.key, deadline)
+        await self._until_restarted(config, client.key, deadline)
         callbacks = self._callbacks(client, config)
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
