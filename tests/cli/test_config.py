@@ -54,6 +54,9 @@ def test_the_file_that_no_program_owns_is_a_project_file_like_others(jackfield: 
         "todo": ("untrusted", "any program"),
     }
     assert jackfield("call", "todo.add").exit_code == 7
+    added = jackfield("config", "add", "todo", "--", "x")
+    assert "In this folder, the server 'todo' of mcp.json comes first." in added.stderr
+    assert "comes first" not in jackfield("config", "add", "other", "--", "x").stderr
     # A file of that name in another program's folder stays that program's.
     given = jackfield("--config", ".vscode/mcp.json", "list", "--json").json
     assert [one["address"] for one in given] == ["notes-server"]

@@ -40,6 +40,8 @@ def test_a_server_at_a_url_is_looked_at_like_a_configured_one(
     assert shown[0] == "any  http  known"
     assert {"  notes://today", "  summarize(topic, style?)"} <= set(shown)
     assert lines(here("show", *given, "add"))[0].startswith("any.add(")
+    by = "URL" if how == "URL" else "--http ..."
+    assert lines(here("show", *given, "add"))[-1] == f"Call it: jackfield call {by} add a:=... b:=..."
     assert set(json.loads(here("show", *given, "add", "--schema").stdout)["properties"]) == {"a", "b"}
     assert not (jackfield.home / ".cache").exists(), "it is asked each time"
     assert {one["uri"] for one in here("read", *given, "--json").json["resources"]} >= {"notes://today"}

@@ -211,6 +211,9 @@ def add(
         raise UsageError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
     write_table(target, data, key, {**table, name: entry})
     accept(invocation, target, [name])
+    first = _everywhere().servers.get(name)
+    if not invocation.config_files and first is not None and first.source.path != target:
+        output.warn(f"In this folder, the server {name!r} of {shown_path(first.source.path)} comes first.")
     if _has_plain_values(entry):
         output.warn("A value is stored in plain text. If it is a secret, write it as ${VAR}, and set that variable.")
     if output.as_json:

@@ -10,9 +10,10 @@ import typer
 
 from ..plain import as_list, as_table
 from .exits import OK, UsageError
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import AD_HOC_NAME, CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
+from .output import shown_path
 from .text import ago, count, duration
 
 if TYPE_CHECKING:
@@ -182,7 +183,11 @@ def _show_tool(invocation: Invocation, tool: ToolEntry) -> None:
         for name, about in described:
             output.write_wrapped([(f"  {name:<{room}}  ", "cyan"), (about, "")], continued=room + 4)
     output.write("")
-    output.write_wrapped([("Call it: ", "dim"), (f"jackfield call {tool.reference} {_example(tool)}".rstrip(), "")])
+    named = tool.reference
+    if servers.is_given and tool.server_name == AD_HOC_NAME:  # the name alone gives no server
+        option = shown_path(servers.found(tool.server_name).source.path)
+        named = f"{option if option.startswith('--') else 'URL'} {'... ' if option.startswith('--') else ''}{tool.name}"
+    output.write_wrapped([("Call it: ", "dim"), (f"jackfield call {named} {_example(tool)}".rstrip(), "")])
 
 
 def _example(tool: ToolEntry) -> str:
