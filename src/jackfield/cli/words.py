@@ -22,7 +22,7 @@ _OPTIONS = [
 ]  # fmt: skip
 
 _COLON = re.compile(r"([\w$.@-]+):(?!=)")
-_COLON_IN_NAME = re.compile(r"[\w$.@-]+(:[\w$.@-]+)*:?")
+_COLON_BEFORE_URL = re.compile(r"[\w$.@-]+:[A-Za-z][A-Za-z0-9+.-]*://")
 """Before a `=`, a colon belongs to the name: `xml:lang=de`; but not in `url:https://example.org/?q=x`."""
 _NAME_ALONE = re.compile(r"[A-Za-z_$][\w$.@-]*:")
 
@@ -110,7 +110,7 @@ def _json_kind(value: object) -> str:
 
 def _read_word(word: str, given: Given, stdin: _Stdin) -> None:
     name, equals, text = word.partition("=")
-    if (short := _COLON.match(word)) is not None and not _COLON_IN_NAME.fullmatch(name if equals else ""):
+    if (short := _COLON.match(word)) is not None and (not equals or _COLON_BEFORE_URL.match(word)):
         name, equals, text = short[1], ":", word[short.end() :]
     if word.startswith("-"):
         option = name.partition(":")[0]

@@ -129,7 +129,8 @@ class KeptSessions:
         self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
         self._changed = Changed()
         self._opened = 0
-        self._returned, self._to_prepare = anyio.create_memory_object_stream[tuple[KeptEntry, Wanted]](MAX_KEPT)
+        self._returned: list[tuple[KeptEntry, Wanted]] = []
+        self._given_back = Changed()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -141,8 +142,6 @@ class KeptSessions:
     async def __aexit__(self, *exc: Any) -> None:
         await self._manager.__aexit__(*exc)
         self._kept.clear()
-        self._returned.close()
-        self._to_prepare.close()
 
     # Finding
 
@@ -230,13 +229,16 @@ class KeptSessions:
         kept = self.find(wanted)
         if kept is not None and kept.is_lent:
             kept.is_closing = True
-            self._returned.send_nowait((kept, wanted))
+            self._returned.append((kept, wanted))
+            self._given_back.set()
 
     async def prepare_forever(self) -> None:
         """Close the sessions that were given back, and open others ahead."""
         async with anyio.create_task_group() as tasks:
-            async for kept, wanted in self._to_prepare:
-                tasks.start_soon(self._replace, kept, wanted)
+            while True:
+                while self._returned:
+                    tasks.start_soon(self._replace, *self._returned.pop())
+                await self._given_back.wait()
 
     async def _replace(self, kept: KeptEntry, wanted: Wanted) -> None:
         await self._end(kept)
