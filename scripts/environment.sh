@@ -21,4 +21,4 @@ fi
 "$python" -m venv "$venv"
 export PIP_CONSTRAINT="$PWD/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1
 "$venv/bin/python" -m pip install --quiet --upgrade "pip>=25.1"
-"$venv/bin/python" -m pip install --quiet -e '.[ag2,autogen,cli,embedding,langchain,openai-agents,postgres,pydantic-ai,redis,smolagents,trio,yaml]' --group test --group lint --group examples --group docs --group release --group bench
+"$venv/bin/python" -m pip install --quiet -e '.[ag2,autogen,cli,embedding,fastembed,langchain,openai-agents,postgres,pydantic-ai,redis,smolagents,trio,yaml]' --group test --group lint --group examples --group docs --group release --group bench
