@@ -277,6 +277,9 @@ async def test_a_process_gets_the_present_credential(tmp_path: Path) -> None:
             assert (await who(ann, "who"))[0] == "first"
             assert behind() == [before]
             private(file, '[ann]\none = "second"\n')
+            said = await who(ann, "who")
+            assert "second" in said
+            assert "the session with server 'one' was lost and reopened" in said[0], "what the process knew is gone"
             assert (await who(ann, "who"))[0] == "second"
             assert len(behind()) == 1
             private(file, "[ann]\n")

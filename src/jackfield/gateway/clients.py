@@ -268,7 +268,8 @@ class Clients:
     async def _check_credential(self, client: Client, config: UserConfig) -> None:
         """See that there is a credential before anything is opened, and that a process has the present one.
 
-        A process that has an older one is ended once the client has no call there.
+        A process that has an older one is restarted once the client has no call there, which is told with the next
+        result: what the process knew is gone.
 
         Raises:
             AuthenticationError: There is none, or it cannot be found out.
@@ -281,7 +282,9 @@ class Clients:
             is_open = self._manager.find(server_name, key) is not None
             if not is_open or server_name not in client.under_way:
                 if is_open and self._started_with.get(place, values) != values:
-                    await self._manager.close_session(server_name, key)
+                    because = "was restarted by the gateway: its user has another credential now"
+                    if not self._manager.restart_if_quiet(server_name, key, because):
+                        continue
                 self._started_with[place] = values
 
     def _can_share(self, client: Client, config: BaseServerConfig) -> bool:
