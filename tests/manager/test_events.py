@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -35,6 +35,7 @@ from jackfield import (
     StdioConfig,
 )
 from jackfield.events import EventHub
+from jackfield.session import telemetry
 
 
 async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> None:
@@ -212,13 +213,15 @@ async def test_the_debug_log_is_switched_on_by_a_variable(
     monkeypatch.setenv("MCP_SESSION_DEBUG", "0")
 
 
-@pytest.fixture(scope="module")
-def spans() -> InMemorySpanExporter:
-    """OpenTelemetry's provider can be set once in a process."""
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """What OpenTelemetry is told here. Its provider can be set once in a process, whose other tests have none."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+    # The SDK's tracer would keep this provider.
+    monkeypatch.setattr("mcp.shared._otel._tracer", provider.get_tracer("mcp-python-sdk"))
     return exporter
 
 
@@ -253,12 +256,14 @@ async def test_spans_join_the_callers_trace(tmp_path: Path, spans: InMemorySpanE
     assert failed.attributes["error.type"] == "start_failed"
 
 
-@pytest.fixture(scope="module")
-def measured() -> InMemoryMetricReader:
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
     """The same of metrics."""
     reader = InMemoryMetricReader()
-    metrics.set_meter_provider(MeterProvider([reader]))
-    return reader
+    monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", MeterProvider([reader]))
+    telemetry.made_histogram.cache_clear()
+    yield reader
+    telemetry.made_histogram.cache_clear()
 
 
 def histogram(reader: InMemoryMetricReader, name: str) -> list[dict[str, Any]]:

@@ -81,8 +81,6 @@ async def test_requests_leave_nothing_for_the_garbage_collector() -> None:
 async def test_tracing_is_left_out_until_it_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    # Another test of this process may have set up tracing, which can be done once.
-    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", None)
     # The SDK's tracer would keep this provider for the tests to come.
     monkeypatch.setattr("mcp.shared._otel._tracer", provider.get_tracer("tests"))
     server = MCPServer[Any]("traced", log_level="ERROR")

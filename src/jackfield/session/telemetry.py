@@ -250,10 +250,10 @@ def _tracing() -> ModuleType:
 
 
 @cache
-def _histogram(name: str, description: str) -> Histogram:
+def made_histogram(name: str, description: str) -> Histogram:
+    """A histogram of seconds, made once the program has set up metrics."""
     from opentelemetry import metrics
 
-    # A meter made before the program sets up OpenTelemetry works from then on.
     return metrics.get_meter("jackfield").create_histogram(
         name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS_BOUNDS
     )
@@ -350,7 +350,7 @@ class Operation:
             raise
         finally:
             if _is_metered():
-                _histogram("mcp.client.operation.duration", "How long requests of clients took.").record(
+                made_histogram("mcp.client.operation.duration", "How long requests of clients took.").record(
                     time.monotonic() - started, self._labels()
                 )
 
@@ -439,7 +439,7 @@ def session_ended(config: BaseServerConfig, seconds: float, error: JackfieldErro
         labels = _server_labels(config)
         if error is not None:
             labels["error.type"] = _error_type(error)
-        _histogram("mcp.client.session.duration", "How long sessions of clients lasted.").record(seconds, labels)
+        made_histogram("mcp.client.session.duration", "How long sessions of clients lasted.").record(seconds, labels)
 
 
 def _server_labels(config: BaseServerConfig) -> dict[str, str | int]:
