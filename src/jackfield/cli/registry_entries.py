@@ -25,7 +25,6 @@ class Needed:
 
     variable: str
     description: str
-    is_required: bool
 
 
 @dataclass
@@ -172,16 +171,15 @@ def _filled(text: str, variables: Mapping[str, Any], made: NewEntry) -> str:
         about = as_table(variables.get(found[1]))
         if (default := about.get("value", about.get("default"))) is not None:
             return _plain(str(default))
-        return _ask(found[1], {"isRequired": True, **about}, made)
+        return _ask(found[1], about, made)
 
     return _VARIABLE.sub(fill, text)
 
 
 def _ask(name: str, about: Mapping[str, Any], made: NewEntry) -> str:
     variable = re.sub(r"\W+", "_", name).strip("_").upper() or "VALUE"
-    needed = Needed(variable, str(about.get("description") or ""), bool(about.get("isRequired")))
     if all(one.variable != variable for one in made.needed):
-        made.needed.append(needed)
+        made.needed.append(Needed(variable, str(about.get("description") or "")))
     return f"${{{variable}}}"
 
 

@@ -233,9 +233,10 @@ def _is_same(recorded: object, given: object, *, is_top: bool = True) -> bool:
         names = {*one, *other} - (_BESIDE if is_top else set[str]())
         return all(name in one and name in other and _is_same(one[name], other[name], is_top=False) for name in names)
     if isinstance(recorded, list) and isinstance(given, list):
-        pairs = list(zip(as_list(cast("object", recorded)), as_list(cast("object", given)), strict=False))
-        is_as_long = len(as_list(cast("object", recorded))) == len(as_list(cast("object", given)))
-        return is_as_long and all(_is_same(one, other, is_top=False) for one, other in pairs)
+        items, others = as_list(cast("object", recorded)), as_list(cast("object", given))
+        return len(items) == len(others) and all(
+            _is_same(item, other, is_top=False) for item, other in zip(items, others, strict=True)
+        )
     if isinstance(recorded, str) and MASK in recorded:
         return isinstance(given, str) and _like(recorded).fullmatch(given) is not None
     return recorded == given and isinstance(recorded, bool) == isinstance(given, bool)
