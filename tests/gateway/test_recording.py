@@ -65,12 +65,14 @@ async def test_a_server_is_recorded_and_replayed(scripted: Scripted, jackfield: 
     recorded = stdio_config(jackfield).model_copy(update={"command": program, "args": arguments})
     async with MCPClientSessionManager().open_session(recorded) as session:
         names = [tool.name for tool in (await session.list_tools()).tools]
-        given = {"password": "hunter2-hunter2", "note": f"it is {SECRET}", "n": 1}
+        deep = {"credentials": {"user": ["hunter2-deep"]}, "pin_secret": 90210}
+        given = {"password": "hunter2-hunter2", "note": f"it is {SECRET}", "n": 1, **deep}
         told = (await session.call_tool("work", given)).text
     text = file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
     assert SECRET not in text
     assert "hunter2" not in text
+    assert "90210" not in text
     assert {message.session for message in Trace.load(file).messages} >= {1}
     asked = len(scripted.asked)
     async with MCPClientSessionManager().open_session(ReplayConfig(server_name="again", trace=file)) as session:

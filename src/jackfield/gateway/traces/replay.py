@@ -228,6 +228,8 @@ async def _said(context: Context, message: Mapping[str, Any]) -> None:
 
 def _is_same(recorded: object, given: object, *, is_top: bool = True) -> bool:
     """Whether a request is the recorded one, but for what goes with it and is no part of it, and for masked secrets."""
+    if recorded == MASK:
+        return True
     if isinstance(recorded, Mapping) and isinstance(given, Mapping):
         one, other = as_table(cast("object", recorded)), as_table(cast("object", given))
         names = {*one, *other} - (_BESIDE if is_top else set[str]())

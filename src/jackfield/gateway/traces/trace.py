@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ...errors import ConfigError
-from ...masking import MASK, SECRET_NAME
+from ...masking import AMOUNT_NAME, MASK, SECRET_NAME
 from ...plain import as_list, as_table
 from ..shown import without_secrets
 
 VERSION = 1
 MOST_BYTES = 256 * 1024 * 1024
 """Of a file that is read."""
+
+_SCHEMAS = ("inputSchema", "outputSchema", "requestedSchema")
 
 Side = Literal["server", "client"]
 
@@ -87,12 +89,16 @@ def masked_message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _masked(name: str, value: object, *, is_schema: bool = False) -> object:
+    """A value without its secrets; `name` is its own, or the nearest that says that it is one."""
+    is_secret = not is_schema and name != "progressToken" and SECRET_NAME.search(name) is not None
     if isinstance(value, str):
-        return MASK if value and SECRET_NAME.search(name) and not is_schema else without_secrets(value)
+        return MASK if value and is_secret else without_secrets(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return MASK if is_secret and not AMOUNT_NAME.search(name) else value
     if isinstance(value, Mapping):
         # A schema names its properties, and holds no values of them.
-        inner = is_schema or name in ("inputSchema", "outputSchema", "requestedSchema")
-        return {key: _masked(str(key), item, is_schema=inner) for key, item in as_table(cast("object", value)).items()}
+        inner, table = is_schema or name in _SCHEMAS, as_table(cast("object", value))
+        return {key: _masked(name if is_secret else str(key), item, is_schema=inner) for key, item in table.items()}
     if isinstance(value, list):
         return [_masked(name, item, is_schema=is_schema) for item in as_list(cast("object", value))]
     return value
