@@ -18,7 +18,7 @@ from tests.conftest import MARK, SERVERS, TOKEN, eventually, quick_python
 
 from jackfield.daemon.ending import end_process
 from jackfield.daemon.kept import KeptSession, close_sessions, processes
-from jackfield.daemon.place import runtime_dir
+from jackfield.local.directory import runtime_dir
 
 PYTHON = sys.executable
 

@@ -411,7 +411,7 @@ def test_keep_alive_starts_everything_with_the_first_call(home: Home, unruly_fie
 
 def test_where_there_are_no_unix_sockets(home: Home, unruly_fields: Unruly, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("jackfield.daemon.place.is_supported", lambda: False)
+        patch.setattr("jackfield.local.directory.is_supported", lambda: False)
         assert lookup(unruly_fields()) is None
         for use in (lambda: lookup(unruly_fields(keep_alive=True)), lambda: KeptSession(unruly_fields()).open()):
             with pytest.raises(DaemonError, match="Unix sockets"):

@@ -18,8 +18,9 @@ import pytest
 from tests.daemon.conftest import others_id
 
 from jackfield import DaemonError
-from jackfield.daemon import place as place_module
-from jackfield.daemon.place import LOCK, SOCKET, Place, peer, runtime_dir
+from jackfield.daemon.place import LOCK, SOCKET, Place
+from jackfield.local import directory as directory_module
+from jackfield.local.directory import peer, runtime_dir
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_a_long_path_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_long_path_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place_module.os.path, "isdir", lambda path: False)
+    monkeypatch.setattr(directory_module.os.path, "isdir", lambda path: False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 120)))
     place = Place.find(create=True)
     assert place
@@ -170,7 +171,7 @@ def test_a_stale_socket_is_replaced(directory: Path) -> None:
         place = Place.find(create=True)
         assert place
         with place:
-            stale.bind(place._address())
+            stale.bind(place._address(SOCKET))
         stale.close()
     place = Place.find(create=True)
     assert place
@@ -202,13 +203,13 @@ def found() -> Place:
 def test_where_it_is_elsewhere(
     platform: str, has_session: bool, environment: dict[str, str], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform=platform))
-    monkeypatch.setattr(place_module.os.path, "isdir", lambda path: has_session)
+    monkeypatch.setattr(directory_module, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(directory_module.os.path, "isdir", lambda path: has_session)
     assert str(runtime_dir(environment)) == where.format(user=os.getuid())
 
 
 def test_a_platform_without_unix_sockets(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(directory_module, "sys", SimpleNamespace(platform="win32"))
     with pytest.raises(DaemonError, match="Unix sockets") as caught:
         Place.find(create=True)
     assert caught.value.sent is False
@@ -249,7 +250,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_is_left_open(
 def test_another_users_socket_is_not_spoken_to(directory: Path) -> None:
     other, own = others_id(), os.geteuid()
     with found() as place, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(place._address())
+        listener.bind(place._address(SOCKET))
         os.seteuid(other)
         try:
             listener.listen()
@@ -269,7 +270,7 @@ def test_who_listens(directory: Path) -> None:
 
 
 def test_a_short_path_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place_module.os.path, "isdir", lambda path: False)
+    monkeypatch.setattr(directory_module.os.path, "isdir", lambda path: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         place = Place(Path(), os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY))
@@ -286,7 +287,7 @@ class OfMacOS:
 
 
 def test_the_other_side_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(directory_module, "sys", SimpleNamespace(platform="darwin"))
     assert peer(OfMacOS()) == (501, 77)  # type: ignore[arg-type]
-    monkeypatch.setattr(place_module, "sys", SimpleNamespace(platform="freebsd"))
+    monkeypatch.setattr(directory_module, "sys", SimpleNamespace(platform="freebsd"))
     assert peer(OfMacOS()) == (None, None)  # type: ignore[arg-type]

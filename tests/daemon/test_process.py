@@ -26,7 +26,7 @@ from jackfield.daemon.ending import end_process
 from jackfield.daemon.kept import KeptSession, close_sessions, processes
 from jackfield.daemon.log import MAX_LOG_BYTES
 from jackfield.daemon.place import Place
-from jackfield.daemon.protocol import PROTOCOL
+from jackfield.local.protocol import PROTOCOL
 
 Tweaked = Callable[[str], AbstractContextManager[None]]
 
@@ -446,7 +446,7 @@ def test_it_gives_signs_of_life(home: Home, kept: KeptSession, monkeypatch: pyte
 
 
 OLDER = """
-from jackfield.daemon import protocol
+from jackfield.local import protocol
 from jackfield import _version
 protocol.PROTOCOL = 0
 _version.__version__ = "0.0.9"

@@ -18,8 +18,8 @@ from jackfield import (
     ServerStartError,
     ToolError,
 )
-from jackfield.daemon import protocol
-from jackfield.daemon.protocol import HEADER, error_from_wire, error_to_wire, packed, unpacked
+from jackfield.local import protocol
+from jackfield.local.protocol import HEADER, error_from_wire, error_to_wire, packed, unpacked
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

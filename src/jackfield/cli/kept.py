@@ -71,7 +71,7 @@ def warm_session(target: Target, output: Output) -> Generator[KeptRequests | Non
     Raises:
         JackfieldError: The server cannot be opened.
     """
-    from ..daemon.place import is_supported
+    from ..local.directory import is_supported
 
     if os.environ.get(WARM, "") in ("", "0") or target.load_fields is None or not is_supported():
         yield None

@@ -1,8 +1,8 @@
 """Kept sessions: sessions that outlive the command that opened them, in one background process a user.
 
 `lookup()` finds out whether a server's session is kept, and gives a handle to call through it; neither needs the SDK,
-pydantic or asyncio. The parts: `place` (directory, lock, socket), `protocol` (frames), `client` and `starting` (in the
-command), `server`, `requests` and `sessions` (in the background process), `leftovers` (of one that was killed).
+pydantic or asyncio. The parts: `place` (lock, socket), `client` and `starting` (in the command), `server`, `requests`
+and `sessions` (in the background process), `leftovers` (of one that was killed).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .protocol import DEFAULT_KEY as DEFAULT_KEY
+from ..local.protocol import DEFAULT_KEY as DEFAULT_KEY
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
@@ -35,8 +35,8 @@ def lookup(
         DaemonError: The background process cannot be trusted, does not answer, or is of another version and keeps a
             session of this server; with `keep_alive` also where the platform has no Unix sockets.
     """
+    from ..local.directory import is_supported, not_supported
     from .kept import KeptSession
-    from .place import is_supported, not_supported
 
     get: Callable[[str], Any] = config.get if isinstance(config, Mapping) else lambda name: getattr(config, name, None)
     keep = bool(get("keep_alive") or get("keepAlive"))

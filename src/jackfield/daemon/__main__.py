@@ -16,8 +16,8 @@ import sys
 
 from .._version import __version__
 from ..errors import DaemonError, JackfieldError
+from ..local.protocol import error_to_wire
 from .place import Place
-from .protocol import error_to_wire
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

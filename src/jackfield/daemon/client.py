@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DaemonError
-from .place import Place, peer
-from .protocol import HEADER, HELLO, PROTOCOL, SILENCE_SECONDS, check_length, error_from_wire, packed, unpacked
+from ..local.directory import peer
+from ..local.protocol import HEADER, HELLO, PROTOCOL, SILENCE_SECONDS, check_length, error_from_wire, packed, unpacked
+from .place import Place
 
 # How long a process that holds the lock may be busy with starting, or with ending: its servers' close_timeout.
 _SETTLE_SECONDS = 30.0

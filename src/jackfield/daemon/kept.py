@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
+from ..local.protocol import DEFAULT_KEY
 from ..session.arguments import require_json
 from .client import ProgressListener, ask
 from .configs import to_wire
-from .protocol import DEFAULT_KEY
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig

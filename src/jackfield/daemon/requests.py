@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import DaemonError, JackfieldError
+from ..local.protocol import HEADER, PROTOCOL, framed, packed
 from ..session.deadlines import Deadline
 from ..session.requests import as_json, make_request
 from ..session.server_tools import known_tools
 from ..session.session import caller_of
-from .protocol import HEADER, PROTOCOL, framed, packed
 from .sessions import KeptEntry, KeptSessions, Wanted
 
 if TYPE_CHECKING:

@@ -22,11 +22,12 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .._version import __version__
 from ..errors import DaemonError, JackfieldError, SessionTerminatedError
+from ..local.directory import peer
+from ..local.protocol import ALIVE_SECONDS, HEADER, HELLO, PROTOCOL, check_length, error_to_wire, packed, unpacked
 from ..loops import Changed
 from .leftovers import end_leftovers
 from .log import log_path
-from .place import Place, peer
-from .protocol import ALIVE_SECONDS, HEADER, HELLO, PROTOCOL, check_length, error_to_wire, packed, unpacked
+from .place import Place
 
 if TYPE_CHECKING:
     from .requests import Requests

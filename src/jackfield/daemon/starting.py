@@ -10,10 +10,10 @@ import sys
 import time
 
 from ..errors import DaemonError, JackfieldError
+from ..local.protocol import error_from_wire
 from ..transport.program import MARK
 from .configs import DAEMON_MARK, SETTINGS
 from .place import Place
-from .protocol import error_from_wire
 
 _READY_SECONDS = 15.0
 
