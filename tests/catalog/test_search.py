@@ -73,6 +73,22 @@ def test_filter_and_limit() -> None:
     assert len(many.find("zorp")) == 5
 
 
+def test_a_hint_lifts_a_servers_tools_and_hides_nothing() -> None:
+    one = ServerEntry("one", "", [ToolEntry("one", "vum_blick", "Quux vum."), ToolEntry("one", "fnord", "Vum.")])
+    many = ServerEntry("Many-Things", "grib", [ToolEntry("Many-Things", f"do_{n}", "Quux vum.") for n in range(9)])
+    search = ToolSearch([one, many])
+    assert search.find("vum", 3)[0].tool.server_name == "one"
+    for hint in ("many_things", "Many-Things", "something for grib"):
+        assert search.find("vum", 3, server_hint=hint)[0].tool.server_name == "Many-Things"
+        for query in ("vum", "quux vum blick"):
+            best = search.find(query)[0].tool
+            for limit in (2, 3, 5):
+                assert best in [hit.tool for hit in search.find(query, limit, server_hint=hint)], "it may be wrong"
+    assert search.find("vum", 3, server_hint="nothing of it") == search.find("vum", 3)
+    assert search.find("One.Fnord", server_hint="Many-Things")[0].tool.name == "fnord"
+    assert search.find("nowhere", server_hint="one") == []
+
+
 def test_a_weak_match_is_marked_and_never_hidden() -> None:
     search = ToolSearch(SERVERS)
     assert not search.find("forecast of a city")[0].is_weak

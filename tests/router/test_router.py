@@ -105,7 +105,23 @@ async def test_an_overview_has_a_line_for_each_server(known: tuple[MCPClientSess
     assert [line.partition(" (")[0] for line in lines] == ["everything", "rig"]
     assert " tools)" in lines[0]
     assert (await find.call({"overview": True, "server": "rig"})).text == lines[1]
+    assert (await find.call({"overview": True, "queries": []})).text.splitlines() == lines
     assert "find_tools: queries is missing" in (await find.call({})).text
+    assert manager.sessions() == []
+
+
+async def test_a_hint_lifts_what_is_of_that_server(known: tuple[MCPClientSessionManager, Rig]) -> None:
+    manager, _ = known
+    router = manager.router(mode="search")
+    tool, (function, _) = router.toolkit()["find_tools"], router.functions()
+    query = "do some work, or echo"
+    for server in ("rig", "everything"):
+        arguments = {"queries": [query], "server_hint": server, "limit": 2}
+        answer = (await tool.call(arguments)).text
+        assert answer.splitlines()[1].startswith(f"{server}.")
+        assert len({line.partition(".")[0] for line in answer.splitlines()[1:]}) == 2, "the other is still found"
+        assert await function(**arguments) == answer
+    assert await router.find_tools(query, server_hint="none of them") == await router.find_tools(query)
     assert manager.sessions() == []
 
 

@@ -45,6 +45,9 @@ MEANING_SHARE = 0.33
 LEARNED_SHARE = 1.5
 """What it counts that all words of the query led to a tool before, relative to the best match."""
 
+HINT_SHARE = 0.5
+"""How much more the tools of a server count that a hint names. More would let wrong hints cost right tools."""
+
 _LEAST_LIKENESS = 0.1
 """Below it a tool that has no word of the query does not match."""
 
@@ -161,6 +164,7 @@ class ToolSearch:
         limit: int = 5,
         *,
         servers: Sequence[str] | None = None,
+        server_hint: str | None = None,
         query_vector: Sequence[float] | None = None,
         learned: Learned | None = None,
     ) -> list[Hit]:
@@ -170,6 +174,8 @@ class ToolSearch:
             query: A tool's name or reference in any spelling, or a task in words.
             limit: Maximum number of tools.
             servers: Search only these.
+            server_hint: The name of a server, or words about it: what matches there counts more. What is best without
+                the hint stays among the hits.
             query_vector: The query's vector, if the tools have vectors.
             learned: Lifts what served similar queries before.
         """
@@ -187,9 +193,15 @@ class ToolSearch:
             for number, rank in (ranks | named if named else ranks).items()
             if rank > 0 and (wanted is None or self.tools[number].server_name in wanted)
         ]
+        best_without_hint = max(ranked, default=(0.0, 0))
+        if server_hint:
+            ranked = self._hinted(ranked, server_hint)
         best = [(-number, rank) for rank, number in heapq.nlargest(limit, ranked)]
         if len(best) == limit >= _VARIED_FROM:
             self._vary(best, ranked)
+        rank, number = best_without_hint
+        if server_hint and len(best) > 1 and all(other != -number for other, _ in best):
+            best[-1] = -number, rank
         hits: list[Hit] = []
         for number, _ in best:
             score, least = by_words.get(number, 0.0), WEAK_BELOW
@@ -218,6 +230,17 @@ class ToolSearch:
             for number in self._by_name.get(reference, ()):
                 lifted[number] = lifted.get(number, 0.0) + LEARNED_SHARE * unit * share
         return lifted
+
+    def _hinted(self, ranked: Sequence[tuple[float, int]], hint: str) -> list[tuple[float, int]]:
+        """The ranks with those of the hint's servers raised: the one that it names, else those that its words match."""
+        shares = {number: 1.0 for number, server in enumerate(self.servers) if normal(server.name) == normal(hint)}
+        if not shares:
+            matches = self._servers.scores(asked_words(hint))
+            most = max(matches.values(), default=1.0)
+            shares = {number: score / most for number, score in matches.items()}
+        return [
+            (rank * (1.0 + HINT_SHARE * shares.get(self._server_of[-number], 0.0)), number) for rank, number in ranked
+        ]
 
     def _likeness(self, query_vector: Sequence[float] | None) -> Any:
         """How alike each tool and the query are, if both have vectors: an array."""

@@ -23,7 +23,7 @@ def find_description(servers: Sequence[str]) -> str:
 
 
 CALL_DESCRIPTION = (
-    "Call a tool found by find_tools. Its server is started if necessary. "
+    "Call a tool found by find_tools; starts its server if needed. "
     'Example: {"tool": "server.tool", "arguments": {"key": "value"}}'
 )
 
@@ -33,14 +33,14 @@ FIND_SCHEMA: Mapping[str, Any] = {
         "queries": {
             "type": "array",
             "items": {"type": "string"},
-            "minItems": 1,
             "maxItems": MAX_QUERIES,
-            "description": "Tasks, each in a few words, or one whole task.",
+            "description": "Tasks in a few words each, or a whole one.",
         },
         "server": {"type": "string", "description": "Search this server only."},
+        "server_hint": {"type": "string", "description": "Prefer this server."},
         "limit": {"type": "integer", "default": 5},
         "detail": {"type": "string", "enum": ["signature", "schema"], "default": "signature"},
-        "overview": {"type": "boolean", "description": "What the servers are, instead."},
+        "overview": {"type": "boolean", "description": "List the servers instead."},
     },
 }
 

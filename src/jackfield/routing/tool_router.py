@@ -185,6 +185,7 @@ class ToolRouter(Live):
         limit: int = 5,
         detail: Detail = "signature",
         *,
+        server_hint: str | None = None,
         overview: bool = False,
     ) -> str:
         """Search the tools of all servers. Starts none, except those that failed before they were ever listed: if
@@ -196,6 +197,8 @@ class ToolRouter(Live):
             server: Search only this server; if its tools are not known yet, it is started to list them.
             limit: Maximum number of tools per query.
             detail: `schema` returns complete schemas instead of one line each.
+            server_hint: The server that is probably meant, by name or in words. Its tools count more; what fits best
+                without the hint is still found.
             overview: Return a line for each server instead.
 
         Returns:
@@ -217,9 +220,9 @@ class ToolRouter(Live):
         most = max(1, min(int(limit), 50))
         if only is not None:
             await self._unlisted.list(only, CallOptions())
-        found = self.search(asked, only, most)
+        found = self.search(asked, only, most, server_hint=server_hint)
         if only is None and not all(found.values()) and await self._unlisted.ask_failed(CallOptions()):
-            found = self.search(asked, only, most)
+            found = self.search(asked, only, most, server_hint=server_hint)
         self._searches.add(found)
         if all(found.values()) and only is None and any(hits[0].is_weak for hits in found.values()):
             self._unlisted.ask_in_background()
@@ -242,8 +245,15 @@ class ToolRouter(Live):
         ]
         return "\n".join([*lines, *filter(None, [self._unlisted.note()])]) or "There are no servers."
 
-    def search(self, queries: Sequence[str] | str, server: str | None = None, limit: int = 5) -> dict[str, list[Hit]]:
-        """The tools for each query, best first; starts nothing."""
+    def search(
+        self,
+        queries: Sequence[str] | str,
+        server: str | None = None,
+        limit: int = 5,
+        *,
+        server_hint: str | None = None,
+    ) -> dict[str, list[Hit]]:
+        """The tools for each query, best first; starts nothing. The arguments are those of `find_tools`."""
         catalog = self._manager.catalog
         queries = [queries] if isinstance(queries, str) else queries
         index = catalog.search(list(self._configs.values()), self._offers)
@@ -254,6 +264,7 @@ class ToolRouter(Live):
                 query,
                 limit,
                 servers=only,
+                server_hint=server_hint,
                 query_vector=vectors[number] if vectors is not None else None,
                 learned=catalog.learned,
             )
@@ -347,9 +358,15 @@ class ToolRouter(Live):
         routed = own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call)
 
         async def find_tools(
-            queries: list[str] | None = None, server: str = "", limit: int = 5, overview: bool = False
+            queries: list[str] | None = None,
+            server: str = "",
+            limit: int = 5,
+            overview: bool = False,
+            server_hint: str = "",
         ) -> str:
-            return await self.find_tools(queries or [], server or None, limit, overview=overview)
+            return await self.find_tools(
+                queries or [], server or None, limit, overview=overview, server_hint=server_hint or None
+            )
 
         async def call_tool(tool: str, arguments: dict[str, Any] | None = None) -> str:
             return (await routed.call({"tool": tool, "arguments": arguments})).text
