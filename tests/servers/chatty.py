@@ -23,12 +23,18 @@ import uvicorn
 from mcp import MCPError
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
+from mcp.server.subscriptions import (
+    SUBSCRIPTION_ID_META_KEY,
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourceUpdated,
+)
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import (
     CLIENT_CAPABILITIES_META_KEY,
     INVALID_PARAMS,
     LOG_LEVEL_META_KEY,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
 )
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -61,6 +67,8 @@ TOOLS = (
     "fail",
     "process",
     "end",
+    "begin",
+    "finish",
 )
 CAPABILITIES = {
     "tools": {"listChanged": True},
@@ -69,6 +77,7 @@ CAPABILITIES = {
     "logging": {},
     "completions": {},
 }
+TASKS = "io.modelcontextprotocol/tasks"
 RESTLESS = "notes://restless"
 """Changes as soon as someone hears of it."""
 URIS = ("notes://one", RESTLESS)
@@ -115,6 +124,8 @@ class Chatty:
         self._log_file = log_file
         self._bus = InMemorySubscriptionBus()
         self._sessions: dict[str, Session] = {}
+        self._tasks: dict[str, list[Any]] = {}
+        """The streams that hear of each task, by its id."""
         self.server: Server[Any] = Server("chatty", version="1", on_subscriptions_listen=ListenHandler(self._bus))
         self.server.middleware.append(self)
 
@@ -145,6 +156,8 @@ class Chatty:
                 self._log("roots changed")
             return await call_next(ctx)
         if ctx.method in ("ping", "subscriptions/listen"):
+            if task_ids := ((ctx.params or {}).get("notifications") or {}).get("taskIds"):
+                return await self._tell_of_tasks(ctx, task_ids)
             if RESTLESS in ((ctx.params or {}).get("notifications") or {}).get("resourceSubscriptions", ()):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._publish_soon)
@@ -243,6 +256,11 @@ class Chatty:
                 return text(os.getpid())
             case "end":
                 os._exit(0)
+            case "begin":
+                self._tasks[given["id"]] = []
+                return {"resultType": "task", "taskId": given["id"], "status": "working"}
+            case "finish":
+                return await self._finish(given["id"])
             case "fail":
                 raise MCPError(-32042, " own\nwords ", {"own": [None, 1.0]})
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
@@ -343,6 +361,35 @@ class Chatty:
 
     async def _tell(self, ctx: Context, method: str, params: Params, *, related: bool = True) -> None:
         await ctx.session.send_notification(cast("Any", Message(method, params)), ctx.request_id if related else None)
+
+    async def _tell_of_tasks(self, ctx: Context, task_ids: list[str]) -> dict[str, Any]:
+        """The stream of changes of some tasks."""
+        if TASKS not in (self._capabilities(ctx).get("extensions") or {}):
+            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "Missing required client capability")
+        meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        known = [task_id for task_id in task_ids if task_id in self._tasks]
+        await self._tell(
+            ctx, "notifications/subscriptions/acknowledged", {"notifications": {"taskIds": known}, "_meta": meta}
+        )
+        send, receive = anyio.create_memory_object_stream[Any](100)
+        for task_id in known:
+            self._tasks[task_id].append(send)
+        self._log(f"listen {known}")
+        try:
+            async for task in receive:
+                await self._tell(ctx, "notifications/tasks", {**task, "_meta": meta})
+        finally:
+            self._log(f"deaf {known}")
+            for task_id in known:
+                self._tasks[task_id].remove(send)
+        return {"_meta": meta}
+
+    async def _finish(self, task_id: str) -> dict[str, Any]:
+        result = {"content": [], "own": None}
+        task = {"taskId": task_id, "status": "completed", "result": result, "own": [1.0]}
+        for stream in self._tasks[task_id]:
+            await stream.send(task)
+        return text(len(self._tasks[task_id]))
 
     def _level(self, ctx: Context, session: Session) -> str | None:
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:

@@ -20,7 +20,7 @@ from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices
 from .parked import parked_call
 from .reach import Reach
-from .subscriptions import Hold, Subscriptions, Updated
+from .subscriptions import Hold, Subject, Subscriptions, Updated
 from .under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Client:
         """The same, as servers of the older protocol were asked for a client of the newer."""
         self.notices: Notices = Notices(self.notify, tasks)
         self.subscriptions: Subscriptions = Subscriptions(hold(self), tasks)
-        self.updated: dict[str, tuple[BaseServerConfig, str, Updated]] = {}
+        self.updated: dict[str, tuple[Subject, Updated]] = {}
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
         self.router: tuple[Sequence[BaseServerConfig], ToolRouter] | None = None
         """Finds tools of some servers for it, once it asked for some."""

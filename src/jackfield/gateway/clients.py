@@ -141,10 +141,10 @@ class Clients:
         if reach == client.reach:
             return
         client.reach = reach
-        for uri, (config, name, updated) in list(client.updated.items()):
-            if not reach.includes(config.server_name):
+        for uri, (subject, updated) in list(client.updated.items()):
+            if not reach.includes(subject.config.server_name):
                 del client.updated[uri]
-                client.subscriptions.remove(config, name, updated)
+                client.subscriptions.remove(subject, updated)
         for config in self._configs:
             if not reach.includes(config.server_name) and self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)

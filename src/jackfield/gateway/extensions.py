@@ -20,7 +20,7 @@ from .guard import Guard
 from .messages import Answer, Context
 from .passing import Passing
 from .policy import Policy
-from .tasks import METHODS, read_id
+from .tasks import METHODS, server_of
 from .to_servers import tell
 from .views import Views
 
@@ -93,12 +93,10 @@ class Extensions:
         return await self._passing.request(call)
 
     def _task(self, context: Context, params: Mapping[str, Any]) -> Target:
-        task_id = params.get("taskId")
-        found = read_id(task_id) if isinstance(task_id, str) else None
-        for config in self._views.of(context).configs:
-            if found is not None and config.server_name == found[0]:
-                return Target(config, found[1], {})
-        raise MCPError(INVALID_PARAMS, f"There is no task {task_id!r}.")
+        found = server_of(params.get("taskId"), self._views.of(context).configs)
+        if found is None:
+            raise MCPError(INVALID_PARAMS, f"There is no task {params.get('taskId')!r}.")
+        return Target(*found, {})
 
     async def _tasks(self, context: Context, client: Client, params: dict[str, Any]) -> list[Any]:
         """All tasks of the client: those of the servers that it has sessions with. One that fails costs its own."""

@@ -34,6 +34,7 @@ _NOT_PASSED = {
     "notifications/prompts/list_changed",
     "notifications/resources/list_changed",
     "notifications/resources/updated",
+    "notifications/tasks",
 }
 """Of which each client hears as it asked to."""
 

@@ -31,6 +31,7 @@ from .messages import Answer, Context
 from .own_reading import content_of
 from .parked import ParkedCalls
 from .sign_ins import SIGN_IN_TOOL, SignIns
+from .subscriptions import Subject
 from .to_servers import set_level, tell
 from .views import Views
 
@@ -289,11 +290,12 @@ class Relay:
             given = listings.given_uri(target.config, str(told.get("uri")))
             client.notices.put("notifications/resources/updated", {**told, "uri": given})
 
+        subject = Subject(target.config, target.name)
         try:
-            await client.subscriptions.add(target.config, target.name, updated)
+            await client.subscriptions.add(subject, updated)
         except JackfieldError as error:
             raise as_mcp_error(error) from None
-        client.updated[uri] = target.config, target.name, updated
+        client.updated[uri] = subject, updated
         return {}
 
     async def _unsubscribe(self, context: Context, params: dict[str, Any]) -> Answer:

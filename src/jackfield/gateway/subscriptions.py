@@ -1,4 +1,4 @@
-"""`Subscriptions`: the resources whose changes a client wants to hear of, each asked of its server once.
+"""`Subscriptions`: the resources and tasks whose changes a client wants to hear of, each asked of its server once.
 
 A server of the older protocol is asked by `resources/subscribe`, one of 2026-07-28 by a stream of its own; a client
 gets the updates in its own way, whichever that is. A subscription holds the client's session with the server open, and
@@ -8,9 +8,10 @@ is made again when that is lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,6 +23,8 @@ from mcp.types import INVALID_PARAMS
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
+from ..session.session import caller_of
+from ..session.task_status import TaskNotToldError, task_statuses
 from .eras import is_modern
 
 if TYPE_CHECKING:
@@ -33,18 +36,36 @@ MOST_SUBSCRIPTIONS = 1000
 """How many a client may have."""
 
 Updated = Callable[[Mapping[str, Any]], None]
-"""Called with the parameters of `notifications/resources/updated`, with the server's own URI."""
+"""Called with the parameters of `notifications/resources/updated` or `notifications/tasks`, as the server has them."""
+
+Watch = Callable[["Session", Callable[[], None], Updated], Awaitable[None]]
+"""Subscribes, calls the first function once that is done and the second one with each update, until the stream ends."""
 
 Hold = Callable[[BaseServerConfig], AbstractAsyncContextManager["Session"]]
 """Leases the client's session with a server."""
 
 
-@dataclass(eq=False)
-class _Held:
-    """One resource of one server."""
+@dataclass(frozen=True)
+class Subject:
+    """A resource or a task of one server."""
 
     config: BaseServerConfig
-    uri: str
+    name: str
+    """The URI or the id that the server has for it."""
+    is_task: bool = False
+
+    @property
+    def key(self) -> tuple[str, bool, str]:
+        """The same for the same one, also after its server was configured anew."""
+        return self.config.server_name, self.is_task, self.name
+
+
+@dataclass(eq=False)
+class _Held:
+    """What is subscribed to."""
+
+    subject: Subject
+    watch: Watch
     listeners: list[Updated]
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     settled: anyio.Event = field(default_factory=anyio.Event)
@@ -62,43 +83,47 @@ class Subscriptions:
     def __init__(self, hold: Hold, tasks: TaskGroup) -> None:
         self._lease = hold
         self._tasks = tasks
-        self._held: dict[tuple[str, str], _Held] = {}
+        self._held: dict[tuple[str, bool, str], _Held] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    async def add(self, config: BaseServerConfig, uri: str, updated: Updated) -> None:
+    async def add(self, subject: Subject, updated: Updated, envelope: Mapping[str, Any] | None = None) -> None:
         """Subscribe, or listen to a subscription that there is.
 
         Args:
-            config: The server.
-            uri: As the server has it.
+            subject: A resource, or a task.
             updated: Called with each update, until it is removed.
+            envelope: What a request about a task says of its client.
 
         Raises:
             MCPError: The server refused, or the client has too many subscriptions.
             JackfieldError: The server cannot be asked.
         """
-        key = config.server_name, uri
-        held = self._held.get(key)
+        held = self._held.get(subject.key)
         if held is None:
             if len(self._held) >= MOST_SUBSCRIPTIONS:
                 raise MCPError(INVALID_PARAMS, f"Not subscribed: {MOST_SUBSCRIPTIONS} subscriptions are the limit.")
-            held = self._held[key] = _Held(config, uri, [updated])
+            watch = (
+                partial(_task_statuses, subject.name, envelope or {})
+                if subject.is_task
+                else partial(_resource_updates, subject.name)
+            )
+            held = self._held[subject.key] = _Held(subject, watch, [updated])
             self._tasks.start_soon(self._hold, held)
         else:
             held.listeners.append(updated)
         try:
             await held.settled.wait()
         except BaseException:
-            self.remove(config, uri, updated)
+            self.remove(subject, updated)
             raise
         if held.failure is not None:
             raise held.failure
 
-    def remove(self, config: BaseServerConfig, uri: str, updated: Updated) -> None:
-        """Hear no more of a resource; the last one ends the subscription."""
-        held = self._held.get((config.server_name, uri))
+    def remove(self, subject: Subject, updated: Updated) -> None:
+        """Hear no more of a resource or task; the last one ends the subscription."""
+        held = self._held.get(subject.key)
         if held is None or updated not in held.listeners:
             return
         held.listeners.remove(updated)
@@ -112,40 +137,58 @@ class Subscriptions:
 
     def heard(self, server_name: str, params: Mapping[str, Any]) -> None:
         """A server of the older protocol told of an update: of a resource, or of one below it."""
-        uri = params.get("uri")
-        exact = self._held.get((server_name, str(uri)))
-        told = [exact] if exact is not None else [held for (name, _), held in self._held.items() if name == server_name]
+        exact = self._held.get((server_name, False, str(params.get("uri"))))
+        resources = [held for (name, is_task, _), held in self._held.items() if name == server_name and not is_task]
+        told = [exact] if exact is not None else resources
         for listener in {listener: None for held in told for listener in held.listeners}:
             listener(params)
 
     def _end(self, held: _Held) -> None:
-        key = held.config.server_name, held.uri
+        key = held.subject.key
         if self._held.get(key) is held:
             del self._held[key]
         held.scope.cancel()
 
     async def _hold(self, held: _Held) -> None:
-        settings, attempt = held.config.session, 0
+        subject, attempt = held.subject, 0
+
+        def began() -> None:
+            nonlocal attempt
+            held.settled.set()
+            attempt = 0
+
+        def updated(params: Mapping[str, Any]) -> None:
+            for listener in list(held.listeners):
+                listener(params)
+
         with held.scope:
             while True:
                 try:
-                    async with self._lease(held.config) as session:
-                        async with session.listen(resource_subscriptions=[held.uri]) as changes:
-                            held.settled.set()
-                            attempt = 0
-                            async for change in changes:
-                                # Older servers' notifications come as they are; see `heard`.
-                                if isinstance(change, ResourceUpdated) and is_modern(session.protocol_version):
-                                    for listener in list(held.listeners):
-                                        listener({"uri": change.uri})
+                    async with self._lease(subject.config) as session:
+                        await held.watch(session, began, updated)
                 except SubscriptionLost as lost:
-                    logger.debug("[MCP][gateway] The subscription to %s is made again: %s", held.uri, lost)
+                    logger.debug("[MCP][gateway] The subscription to %s is made again: %s", subject.name, lost)
                 except (JackfieldError, MCPError, TimeoutError) as error:
-                    if not held.settled.is_set():
+                    if not held.settled.is_set() or isinstance(error, TaskNotToldError):
                         held.failure = error
                         break
-                    logger.debug("[MCP][gateway] The subscription to %s is not made yet: %s", held.uri, error)
+                    logger.debug("[MCP][gateway] The subscription to %s is not made yet: %s", subject.name, error)
                 attempt += 1
-                await anyio.sleep(settings.wait_before(attempt))
+                await anyio.sleep(subject.config.session.wait_before(attempt))
         self._end(held)
         held.settled.set()
+
+
+async def _resource_updates(uri: str, session: Session, began: Callable[[], None], updated: Updated) -> None:
+    async with session.listen(resource_subscriptions=[uri]) as changes:
+        began()
+        async for change in changes:
+            # Older servers' notifications come as they are; see `heard`.
+            if isinstance(change, ResourceUpdated) and is_modern(session.protocol_version):
+                updated({"uri": change.uri})
+
+
+async def _task_statuses(
+    task_id: str, envelope: Mapping[str, Any], session: Session, began: Callable[[], None], updated: Updated
+) -> None:
+    await task_statuses(caller_of(session), task_id, envelope, began=began, updated=updated)

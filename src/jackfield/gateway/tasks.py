@@ -8,10 +8,11 @@ Source: MCP 2025-11-25, basic/utilities/tasks; tasks extension of 2026-07-28 (SE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
+from ..config.servers import BaseServerConfig
 from ..plain import as_list, as_table
 
 METHODS = ("tasks/get", "tasks/result", "tasks/update", "tasks/cancel")
@@ -19,6 +20,9 @@ METHODS = ("tasks/get", "tasks/result", "tasks/update", "tasks/cancel")
 
 RELATED_KEY = "io.modelcontextprotocol/related-task"
 """In the `_meta` of what a server and its client say within a task."""
+
+EXTENSION = "io.modelcontextprotocol/tasks"
+"""What a client of 2026-07-28 that knows of tasks has among its capabilities."""
 
 _NOTIFICATIONS = ("notifications/tasks/status", "notifications/tasks")
 
@@ -32,6 +36,15 @@ def read_id(given: str) -> tuple[str, str] | None:
     """The server and its own id; `None` if no gateway gave it."""
     server, dot, task_id = given.partition(".")
     return (unquote(server), task_id) if dot and server else None
+
+
+def server_of(given: object, configs: Sequence[BaseServerConfig]) -> tuple[BaseServerConfig, str] | None:
+    """The server of a task, and its own id; `None` if it is none of these servers'."""
+    found = read_id(given) if isinstance(given, str) else None
+    for config in configs:
+        if found is not None and config.server_name == found[0]:
+            return config, found[1]
+    return None
 
 
 def given_result(server_name: str, method: str, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ OnRetry = Callable[[JackfieldError], None]
 OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Awaited with the parameters of each progress notification, without its token."""
 
-_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 _MAX_PROGRESS = 1000
 """So much progress waits to be told; then the oldest is dropped."""
@@ -166,17 +166,17 @@ async def _sent(
         assert relayed.answer is not None, "the transport keeps what it hands on"
         return relayed.answer
     # No more is asked of it than these two things.
-    kind = _TaskRequest if method.startswith("tasks/") and isinstance(sent.get("taskId"), str) else _Request
+    kind = _TaskRequest if method.startswith("tasks/") and isinstance(sent.get("taskId"), str) else RawRequest
     request = cast("ClientRequest", kind(method, sent))
     try:
-        await client.session.send_request(request, _ANYTHING)
+        await client.session.send_request(request, ANYTHING)
     except MCPError as mismatch:
         name = sent.get("name")
         if mismatch.code != HEADER_MISMATCH or method != "tools/call" or not is_modern(client):
             raise
         if not isinstance(name, str) or not await is_listed(client, name):
             raise
-        await client.session.send_request(request, _ANYTHING)
+        await client.session.send_request(request, ANYTHING)
     assert relayed.answer is not None, "the transport keeps what it hands on"
     return relayed.answer
 
@@ -255,7 +255,7 @@ class _Progress:
             await self._changed.wait()
 
 
-class _Request:
+class RawRequest:
     """What the SDK asks of a request."""
 
     name_param: ClassVar[str | None] = None
@@ -273,7 +273,7 @@ class _Request:
         return {"method": self._method, "params": params}
 
 
-class _TaskRequest(_Request):
+class _TaskRequest(RawRequest):
     """A request about one task.
 
     Source: MCP tasks extension (SEP-2663), "Streamable HTTP: Routing Headers".

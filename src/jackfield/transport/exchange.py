@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import anyio
 from anyio.abc import TaskGroup
 from mcp.shared.message import SessionMessage
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.types import (
     URL_ELICITATION_REQUIRED,
     ErrorData,
@@ -169,10 +170,17 @@ class Answers:
             self._relayed.pop(str(cancelled), None)
 
     def takes(self, message: object) -> bool:
-        """Whether a message is progress of a request that is relayed, which is told here."""
-        if not isinstance(message, JSONRPCNotification) or message.method != "notifications/progress":
+        """Whether a message is about a request that is relayed, which is told here: its progress, or a change."""
+        if not isinstance(message, JSONRPCNotification):
             return False
         params = message.params or {}
+        if message.method != "notifications/progress":
+            stream = as_table(params.get("_meta")).get(SUBSCRIPTION_ID_META_KEY)
+            _, listening = self._relayed.get(str(stream), ("", None))
+            if listening is None or listening.on_told is None:
+                return False
+            listening.on_told(message.method, params)
+            return True
         _, relayed = self._relayed.get(str(params.get("progressToken")), ("", None))
         if relayed is None or relayed.on_progress is None:
             return False

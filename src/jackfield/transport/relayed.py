@@ -100,6 +100,9 @@ class RelayedRequest:
     on_progress: Callable[[Mapping[str, Any]], None] | None = None
     """Called with the parameters of each progress notification, in order and before there is an answer."""
 
+    on_told: Callable[[str, Mapping[str, Any]], None] | None = None
+    """Called with the method and the parameters of each notification on the stream of changes that it opens."""
+
     answer: dict[str, Any] | None = None
     """The result as it came."""
 
