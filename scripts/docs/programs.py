@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jackfield.config.programs.known import PROGRAMS
+from jackfield.config.programs import PROGRAMS
 from jackfield.config.programs.table import ABOVE_AN_HOUR, ALWAYS, FROM_A_SECOND, NEVER, Place, Program
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "config-files.md"

@@ -15,7 +15,8 @@ from jackfield.config.exporting import exported_entry
 from jackfield.config.files import parse_file
 from jackfield.config.insertion import with_entry
 from jackfield.config.installation import Target, planned, target_of, undo, undone, write
-from jackfield.config.programs.known import PROGRAMS, program_named
+from jackfield.config.programs import PROGRAMS
+from jackfield.config.source import program_named
 
 from .conftest import Command
 

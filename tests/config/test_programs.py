@@ -16,10 +16,10 @@ from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
 from jackfield.config.files import parse_file
 from jackfield.config.mcp_config import read_server
+from jackfield.config.programs import PROGRAMS
 from jackfield.config.programs.apps import ANY
-from jackfield.config.programs.known import PROGRAMS, owner_of, recognised
 from jackfield.config.programs.table import Program
-from jackfield.config.source import Source
+from jackfield.config.source import Source, owner_of, recognised
 
 EXAMPLES = Path(__file__).parent / "programs"
 VARIABLES = {"TOKEN": "s3cret"}

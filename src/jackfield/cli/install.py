@@ -181,7 +181,7 @@ def _target(program: str, *, is_project: bool, name: str) -> Target:
 
 
 def _program(name: str) -> Program:
-    from ..config.programs.known import PROGRAMS
+    from ..config.programs import PROGRAMS
 
     written = [one for one in PROGRAMS if one.writing or one.user_writing]
     wanted = normal(name)

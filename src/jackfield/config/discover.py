@@ -22,14 +22,13 @@ from ..errors import ConfigError
 from .entry import entry_error, misplaced_key, prepare
 from .files import parse_file
 from .foreign import notes
-from .keys import KEYS, transport_of_entry
+from .keys import KEYS, UnclearError, is_off, transport_of_entry
 from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
-from .programs.known import PROGRAMS
+from .programs import PROGRAMS
 from .programs.table import Place
 from .reading import listed
 from .source import Scope, Source, project_of
-from .switches import UnclearError, is_off
 
 if TYPE_CHECKING:
     from .servers import ServerConfig

@@ -12,12 +12,9 @@ from ..errors import ConfigError, did_you_mean, nearest
 from ..masking import MASK
 from ..plain import as_table
 from .foreign import in_our_words
-from .keys import KEYS, SESSION_SETTINGS, transport_of_entry, unknown_key
-from .notations import rewritten
-from .programs.known import is_comment
-from .source import Source
-from .switches import UnclearError, is_off
-from .templates import Expanded, ExpansionError, expand, template_of
+from .keys import KEYS, SESSION_SETTINGS, UnclearError, is_off, transport_of_entry, unknown_key
+from .source import Source, is_comment
+from .templates import Expanded, ExpansionError, expand, rewritten, template_of
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
 _TYPO = 0.8

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ..plain import as_list, as_table
-from .keys import from_milliseconds, one_spelling
-from .programs.known import OWN_KEYS, sign_of
+from .keys import SWITCHES, from_milliseconds, one_spelling
 from .programs.table import ALWAYS, Program, Times
-from .switches import SWITCHES
+from .source import OWN_KEYS, sign_of
 
 _RENAMED = {
     **dict.fromkeys(("type", "transportType"), "transport"),

@@ -14,7 +14,7 @@ from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
 from .entry import entry_error, misplaced_key, prepare
 from .files import parse_file
-from .keys import session_key_as_written, transport_of_entry
+from .keys import UnclearError, is_off, session_key_as_written, transport_of_entry
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url, shown_arguments
 from .reading import listed
@@ -29,7 +29,6 @@ from .servers import (
 )
 from .settings import SecretText, StrictModel
 from .source import Source
-from .switches import UnclearError, is_off
 from .templates import Expanded, template_of
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -11,9 +11,8 @@ from ..errors import ConfigError, did_you_mean
 from ..plain import as_list, as_table
 from .files import double_key, parse_file
 from .programs.apps import ANY
-from .programs.known import is_comment, recognised
 from .programs.table import Program
-from .source import Source
+from .source import Source, is_comment, recognised
 
 
 class Listed(NamedTuple):
