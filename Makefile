@@ -29,6 +29,7 @@ test: lint types layers walks bare unit
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check --line-length 88 README.md
 
 types: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright

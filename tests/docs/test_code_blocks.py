@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.docs.blocks import BLOCKS, PAGES, ROOT, Block, blocks_of, write_files
+from tests.docs.blocks import BLOCKS, COLUMNS, PAGES, ROOT, Block, blocks_of, write_files
 
 RUN = ["python", "console", "sh"]
 READ: dict[str, Callable[[str], Any]] = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
@@ -81,6 +81,16 @@ def _has_a_test(title: str, page: Path) -> bool:
     """Whether a test of its own takes this block out of this page."""
     texts = [path.read_text() for path in (ROOT / "tests").glob("**/test_*.py")]
     return any(f'"{title}"' in text and f'"{page.name}"' in text for text in texts)
+
+
+def test_no_line_is_too_long() -> None:
+    long = [
+        f"{block.page.relative_to(ROOT)}:{block.line + number}"
+        for block in BLOCKS
+        for number, line in enumerate(block.text.splitlines())
+        if len(line) > COLUMNS
+    ]
+    assert long == [], f"lines of code of more than {COLUMNS} columns: fold them"
 
 
 def test_there_are_blocks() -> None:

@@ -1,7 +1,8 @@
 """Every command that README and docs show is run in a fresh folder, and prints what they say.
 
-`$ ` begins a command; what stands below it is what it prints, where `...` stands for anything. Nothing below it: what
-it prints is not shown. It fails where that begins with `Error: `, and only there. Commands of a block share a shell.
+`$ ` begins a command; what stands below it is what it prints, where `...` stands for anything and long lines are
+folded. Nothing below it: what it prints is not shown. It fails where that begins with `Error: `, and only there.
+Commands of a block share a shell.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import textwrap
 import threading
 import tomllib
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from pathlib import Path
 import pytest
 from examples.stateful_servers import browser
 from tests.conftest import needs
-from tests.docs.blocks import BLOCKS, ROOT, Block, write_files
+from tests.docs.blocks import BLOCKS, COLUMNS, ROOT, Block, write_files
 
 NOT_RUN = {
     "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",
@@ -74,7 +76,7 @@ def commands_of(block: Block) -> list[Command]:
     for line in block.text.splitlines():
         if line.startswith("$ "):
             found.append(Command(line[2:]))
-        elif found[-1].text.endswith("\\"):
+        elif found[-1].text.endswith(("\\", "|")):
             found[-1].text += f"\n{line}"
         else:
             found[-1].output.append(line)
@@ -104,15 +106,22 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
         assert (code != "0") == command.is_to_fail, f"{command.text}\n{output}"
         if command.output:
             pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
-            printed = "\n".join(line.rstrip() for line in output.strip().splitlines())
-            assert re.fullmatch(pattern, printed, re.DOTALL), f"{command.text}\n{output}"
+            lines = [line.rstrip() for line in output.strip().splitlines()]
+            printed = ["\n".join(lines), "\n".join(map(folded, lines))]
+            assert any(re.fullmatch(pattern, one, re.DOTALL) for one in printed), f"{command.text}\n{output}"
     assert len(pieces) == 2 * len(commands) + 1, pieces
 
 
+def folded(line: str) -> str:
+    """A long line as pages have it: folded between words, and what follows is indented."""
+    lines = textwrap.wrap(line, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
 def on_a_terminal(script: str) -> str:
-    """What bash prints for a script on a terminal of 120 columns that shows no colours, and where nobody types."""
+    """What bash prints for a script on a terminal as wide as blocks, without colours, and where nobody types."""
     ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (40, 120))
+    termios.tcsetwinsize(theirs, (40, COLUMNS))
     environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
     printed = b""
     with subprocess.Popen(
