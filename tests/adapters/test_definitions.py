@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from tests.conftest import everything
 from tests.lazily import Lazily
 
@@ -75,3 +76,61 @@ async def test_gemini_takes_no_name_that_begins_with_a_digit(toolkit: Toolkit) -
     assert declaration["name"] == "_3d_echo"
     answer = await renamed.dispatch(gemini.FunctionCall(name="_3d_echo", args={"text": "hi"}))
     assert answer["function_response"] == {"name": "_3d_echo", "response": {"output": "hi"}}
+
+
+async def test_definitions_that_are_found_by_our_ranking(toolkit: Toolkit) -> None:
+    queries = ["say something again", "add two numbers"]
+    best = [tool.name for tool in toolkit.ranked(queries)]
+    assert best[:2] == ["echo", "add"]
+    assert [tool.name for tool in toolkit.ranked("say something again", limit=1)] == ["echo"]
+    assert toolkit.ranked("nowhere", 3).names == []
+
+    search, *deferred = toolkit.anthropic(deferred="ranked")
+    TypeAdapter(anthropic.ToolParam).validate_python(search)
+    assert [tool["name"] for tool in deferred] == toolkit.names
+    assert all(tool["defer_loading"] for tool in deferred)
+    assert "everything" in search["description"]
+    call = anthropic.ToolUseBlock(id="1", input={"queries": queries}, name=search["name"], type="tool_use")
+    answer = await toolkit.dispatch(call)
+    TypeAdapter(anthropic.ToolResultBlockParam).validate_python(answer)
+    assert [block["tool_name"] for block in answer["content"]] == best
+    for given, words in (({"queries": "nowhere"}, "No tool matches"), ({"query": 1}, "queries")):
+        refused = await toolkit.dispatch(call.model_copy(update={"input": given}))
+        assert words in refused["content"][0]["text"]
+        assert refused["is_error"] == (words == "queries")
+
+    (search,) = toolkit.openai(deferred="ranked")
+    TypeAdapter(responses.ToolSearchToolParam).validate_python(search)
+    found: Any = responses.ResponseToolSearchCall(
+        id="i",
+        arguments={"queries": queries},
+        call_id="2",
+        execution="client",
+        status="completed",
+        type="tool_search_call",
+    )
+    answer = await toolkit.dispatch(found)
+    TypeAdapter(responses.ResponseToolSearchOutputItemParamParam).validate_python(answer)
+    assert (answer["call_id"], [tool["name"] for tool in answer["tools"]]) == ("2", best)
+    assert answer["tools"][0] == {**toolkit.filtered(["echo"]).openai()[0], "defer_loading": True}
+    assert await toolkit.dispatch(found.model_dump()) == answer
+    assert (await toolkit.dispatch(found.model_copy(update={"arguments": None})))["tools"] == []
+    with pytest.raises(ConfigError, match="not a tool call"):
+        await toolkit.dispatch(found.model_copy(update={"execution": "server"}))
+    with pytest.raises(ConfigError, match="not strict"):
+        toolkit.openai(deferred="ranked", strict=True)
+
+
+async def test_a_part_of_a_toolkit_is_ranked_and_its_search_has_a_name_of_its_own(toolkit: Toolkit) -> None:
+    part = toolkit.filtered(exclude=["echo"]).renamed({"add": "find_tools"})
+    assert (
+        part.ranked("say something again").names
+        == [name for name in toolkit.ranked("say something again", 100).names if name != "echo"][:5]
+    )
+    search, *_ = part.anthropic(deferred="ranked")
+    assert search["name"] == "find_tools_"
+    call = {"type": "tool_use", "id": "1", "name": "find_tools_", "input": {"queries": ["add two numbers"]}}
+    assert (await part.dispatch(call))["content"][0] == {"type": "tool_reference", "tool_name": "find_tools"}
+    bounded = toolkit.bounded(1000)
+    (read_on, search) = bounded.openai(deferred="ranked")
+    assert (read_on["name"], search["type"]) == ("read_on", "tool_search"), "what answers refer to is always there"

@@ -137,6 +137,11 @@ async def test_a_call_that_succeeds_teaches_what_its_search_meant(known: tuple[M
     shares = manager.catalog.learned.shares(["parrot"])
     await router.call_tool("everything.echo", {"text": "again"})
     assert manager.catalog.learned.shares(["parrot"]).keys() == shares.keys()
+    direct = manager.router(mode="tools").toolkit()
+    assert direct.ranked("parrot my utterance")[0].name == "echo"
+    assert direct.ranked("zorp my utterance").names == direct.ranked("my utterance").names
+    await direct["echo"].call({"text": "hi"})
+    assert "everything.echo" in manager.catalog.learned.shares(["zorp"])
 
 
 @pytest.mark.parametrize(
@@ -458,6 +463,10 @@ async def test_definitions_for_model_apis_are_what_their_packages_take(
         TypeAdapter(ToolSearchToolBm25_20251119Param).validate_python(search)
         TypeAdapter(list[ToolParam]).validate_python(tools)
         assert all(tool["defer_loading"] for tool in tools)
+    direct = manager.router(mode="tools").toolkit()
+    for query in ("say something again", "do some work"):
+        hits = manager.router().search(query)[query]
+        assert [tool.original_name for tool in direct.ranked(query)] == [hit.tool.name for hit in hits]
     assert manager.sessions() == []
     schema = manager.router(mode="tools").toolkit().find("everything", "order").input_schema
     assert "$defs" in json.dumps(schema), "the server's whole schema"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from ..errors import ConfigError
 from ..toolkit.tool import Tool
+from .deferred import SEARCH_SCHEMA, Deferred, is_deferred, search_description, search_name
 from .model_schema import model_tool
 from .strict import StrictRoom, strict_schema
 
@@ -21,10 +23,19 @@ def openai_tools(
     tools: Iterable[Tool],
     *,
     api: Literal["responses", "chat"] = "responses",
-    deferred: bool = False,
+    deferred: Deferred = False,
     strict: bool = False,
 ) -> list[dict[str, Any]]:
     """Definitions for OpenAI's APIs; see `Toolkit.openai`."""
+    tools = list(tools)
+    if deferred == "ranked" and api == "responses":
+        if strict:
+            raise ConfigError(
+                "Definitions that are found by a search are not strict.", hint="Leave out strict=True or deferred."
+            )
+        parameters = dict(SEARCH_SCHEMA)
+        search = {**OPENAI_TOOL_SEARCH, "execution": "client", "description": search_description(tools)}
+        return [*openai_tools(tool for tool in tools if not is_deferred(tool)), {**search, "parameters": parameters}]
     functions: list[dict[str, Any]] = []
     for tool in map(model_tool, tools):
         constrained = strict_schema(tool.input_schema, "openai") if strict else None
@@ -46,8 +57,9 @@ def openai_tools(
     return [{"type": "function", **function} for function in functions]
 
 
-def anthropic_tools(tools: Iterable[Tool], *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
+def anthropic_tools(tools: Iterable[Tool], *, deferred: Deferred = False, strict: bool = False) -> list[dict[str, Any]]:
     """Definitions for Anthropic's Messages API; see `Toolkit.anthropic`."""
+    tools = list(tools)
     definitions: list[dict[str, Any]] = []
     room = StrictRoom()
     for tool in map(model_tool, tools):
@@ -58,9 +70,13 @@ def anthropic_tools(tools: Iterable[Tool], *, deferred: bool = False, strict: bo
                 "description": tool.description,
                 "input_schema": tool.input_schema if constrained is None else constrained,
                 **({"strict": True} if constrained is not None else {}),
-                **({"defer_loading": True} if deferred else {}),
+                **({"defer_loading": True} if deferred and (deferred != "ranked" or is_deferred(tool)) else {}),
             }
         )
+    if deferred == "ranked":
+        name = search_name(tool.name for tool in tools)
+        search = {"name": name, "description": search_description(tools), "input_schema": dict(SEARCH_SCHEMA)}
+        return [search, *definitions]
     return [dict(ANTHROPIC_TOOL_SEARCH), *definitions] if deferred else definitions
 
 

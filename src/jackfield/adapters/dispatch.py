@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from mcp.types import TextContent
 
-from ..errors import ConfigError
+from ..errors import ConfigError, JackfieldError
+from ..routing.own_tools import MAX_QUERIES
+from ..routing.repair import fitted
+from ..routing.steps import steps_of
 from ..session.boundary import as_error
 from ..session.results import decode, describe_block
+from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
-from .definitions import gemini_name
-from .model_calls import is_picture, json_arguments
+from .deferred import SEARCH_SCHEMA, is_deferred, search_name
+from .definitions import gemini_name, openai_tools
+from .model_calls import is_picture, json_arguments, value_of
 from .model_schema import server_arguments
 from .strict import without_nulls
 
 Answer = Callable[[object, Sequence[object], bool], dict[str, Any]]
 
+_MOST_FOUND = 20
+
 
 async def dispatch(toolkit: Toolkit, call: object) -> dict[str, Any]:
     """Make a call that an API asked for; see `Toolkit.dispatch`."""
+    if (found := _search_answer(toolkit, call)) is not None:
+        return found
     name, given, answer = _read(call)
     if answer is _gemini_answer:
         name = next((known for known in toolkit.names if gemini_name(known) == name), name)
@@ -36,35 +45,60 @@ async def dispatch(toolkit: Toolkit, call: object) -> dict[str, Any]:
         return answer(call, [_text(str(as_error(error, f"The call of {name!r}")))], True)
 
 
+def _search_answer(toolkit: Toolkit, call: object) -> dict[str, Any] | None:
+    """The answer to a call of the search; `None` if it is a call of something else."""
+    match value_of(call, "type"):
+        case "tool_use" if value_of(call, "name") == (name := search_name(toolkit.names)):
+            found, why = _found(toolkit, name, value_of(call, "input"))
+            references = [{"type": "tool_reference", "tool_name": tool.name} for tool in found]
+            text = {"type": "text", "text": why or "No tool matches. Try other words."}
+            answer = {"type": "tool_result", "tool_use_id": value_of(call, "id")}
+            return {**answer, "content": references or [text], "is_error": why is not None}
+        case "tool_search_call" if value_of(call, "execution") == "client":
+            found, _ = _found(toolkit, "tool_search", value_of(call, "arguments"))
+            definitions = [{**one, "defer_loading": True} for one in openai_tools(found)]
+            answer = {"type": "tool_search_output", "call_id": value_of(call, "call_id"), "execution": "client"}
+            return {**answer, "status": "completed", "tools": definitions}
+        case _:
+            return None
+
+
+def _found(toolkit: Toolkit, name: str, given: object) -> tuple[list[Tool], str | None]:
+    """The tools that a search finds, or why it was not made."""
+    try:
+        asked = fitted(name, json_arguments(name, given), SEARCH_SCHEMA)
+    except JackfieldError as error:
+        return [], str(error)
+    queries, limit = asked["queries"][:MAX_QUERIES], max(1, min(asked.get("limit", 5), _MOST_FOUND))
+    ranked = toolkit.ranked(steps_of(queries[0], MAX_QUERIES) if len(queries) == 1 else queries, limit)
+    return [tool for tool in ranked if is_deferred(tool)], None
+
+
 def _read(call: object) -> tuple[str, Any, Answer]:
     """The tool's name, its arguments as given, and how the API is answered."""
-    match _value(call, "type"):
+    match value_of(call, "type"):
         case "tool_use":
-            return str(_value(call, "name")), _value(call, "input"), _anthropic_answer
+            return str(value_of(call, "name")), value_of(call, "input"), _anthropic_answer
         case "function_call":
-            return str(_value(call, "name")), _value(call, "arguments"), _responses_answer
+            return str(value_of(call, "name")), value_of(call, "arguments"), _responses_answer
         case "function":
-            function = _value(call, "function")
-            return str(_value(function, "name")), _value(function, "arguments"), _chat_answer
+            function = value_of(call, "function")
+            return str(value_of(function, "name")), value_of(function, "arguments"), _chat_answer
         case None:
             function = _function_call(call)
-            if _value(function, "name") is not None:
-                return str(_value(function, "name")), _value(function, "args"), _gemini_answer
+            if value_of(function, "name") is not None:
+                return str(value_of(function, "name")), value_of(function, "args"), _gemini_answer
         case _:
             pass
     raise ConfigError(
-        f"This is not a tool call: its type is {_value(call, 'type')!r}.",
+        f"This is not a tool call: its type is {value_of(call, 'type')!r}.",
         hint="Give OpenAI's function_call or tool call, Anthropic's tool_use block, or Gemini's function_call.",
     )
 
 
 def _function_call(call: object) -> object:
     """Gemini's call, which may still be in its part."""
-    return _value(call, "function_call") or _value(call, "functionCall") or call
-
-
-def _value(thing: Any, name: str) -> Any:
-    return cast("dict[str, Any]", thing).get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+    return value_of(call, "function_call") or value_of(call, "functionCall") or call
 
 
 def _text(text: str) -> TextContent:
@@ -77,7 +111,7 @@ def _in_words(content: Sequence[object]) -> str:
 
 def _chat_answer(call: object, content: Sequence[object], is_error: bool) -> dict[str, Any]:
     # Tool messages of Chat Completions hold text alone.
-    return {"role": "tool", "tool_call_id": _value(call, "id"), "content": _in_words(content)}
+    return {"role": "tool", "tool_call_id": value_of(call, "id"), "content": _in_words(content)}
 
 
 def _responses_answer(call: object, content: Sequence[object], is_error: bool) -> dict[str, Any]:
@@ -88,7 +122,7 @@ def _responses_answer(call: object, content: Sequence[object], is_error: bool) -
         return {"type": "input_text", "text": describe_block(block)}
 
     output = [item(block) for block in content] if any(map(is_picture, content)) else _in_words(content)
-    return {"type": "function_call_output", "call_id": _value(call, "call_id"), "output": output}
+    return {"type": "function_call_output", "call_id": value_of(call, "call_id"), "output": output}
 
 
 def _anthropic_answer(call: object, content: Sequence[object], is_error: bool) -> dict[str, Any]:
@@ -100,7 +134,7 @@ def _anthropic_answer(call: object, content: Sequence[object], is_error: bool) -
 
     return {
         "type": "tool_result",
-        "tool_use_id": _value(call, "id"),
+        "tool_use_id": value_of(call, "id"),
         "content": [item(block) for block in content],
         "is_error": is_error,
     }
@@ -112,9 +146,9 @@ def _gemini_answer(call: object, content: Sequence[object], is_error: bool) -> d
         {"inline_data": {"mime_type": one.mime_type, "data": decode(one.data)}} for one in content if is_picture(one)
     ]
     response: dict[str, Any] = {
-        "name": _value(function, "name"),
+        "name": value_of(function, "name"),
         "response": {"error" if is_error else "output": _in_words(content)},
-        **({"id": identity} if (identity := _value(function, "id")) else {}),
+        **({"id": identity} if (identity := value_of(function, "id")) else {}),
         **({"parts": pictures} if pictures else {}),
     }
     return {"function_response": response}

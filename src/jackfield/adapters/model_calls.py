@@ -20,6 +20,11 @@ _BEGINNINGS = {
 }
 
 
+def value_of(thing: Any, name: str) -> Any:
+    """A field of a dictionary, or of an object of an API's client package; `None` if it has none."""
+    return cast("dict[str, Any]", thing).get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
 def json_arguments(tool_name: str, given: object) -> dict[str, Any]:
     """The arguments of a call, parsed from JSON if necessary; empty if omitted.
 

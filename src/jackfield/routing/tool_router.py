@@ -19,6 +19,7 @@ from ..session.arguments import ArgumentCheck
 from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool, text_result
+from ..toolkit.ranking import Origin, origins
 from ..toolkit.skipped import missing_tool
 from ..toolkit.tool import CallOptions, LeasedSource, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
@@ -347,7 +348,7 @@ class ToolRouter(Live):
                 skipped = self._unlisted.errors()
                 if skipped:
                     tools.append(missing_tool(skipped, len(self._configs)))
-                return with_read_on(tools, self._long_results, [self.aclose], skipped)
+                return with_read_on(tools, self._long_results, [self.aclose], skipped, self._ranking)
             case "server":
                 return Toolkit([self._query_tool()], close=self.aclose)
             case _:
@@ -380,6 +381,11 @@ class ToolRouter(Live):
 
     def _tools(self) -> list[ToolEntry]:
         return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config, self._offers)]
+
+    def _ranking(self, queries: Sequence[str], limit: int) -> Sequence[Origin]:
+        found = self.search(queries, limit=limit)
+        self._searches.add(found)
+        return origins(found)
 
     def _references(self) -> References:
         index = self._manager.catalog.search(list(self._configs.values()), self._offers)

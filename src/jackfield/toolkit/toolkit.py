@@ -15,9 +15,11 @@ from ..live import Live
 from ..session.hooks import CallHook
 from .long_results import LongResults
 from .naming import VALID_NAME, assign_names
+from .ranking import Ranking, ranking_by_words
 from .tool import Tool
 
 if TYPE_CHECKING:
+    from ..adapters.deferred import Deferred
     from ..adapters.langchain import BaseTool
     from ..adapters.openai_agents import FunctionTool
     from ..adapters.pydantic_ai import AbstractToolset
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 
 Closing = Callable[[], Awaitable[None]]
+
+_ALL = 1000
 
 
 class Toolkit(Live):
@@ -38,6 +42,7 @@ class Toolkit(Live):
         tools: In the order for the model. Names are made unique and valid.
         close: Closes the sessions that the tools keep open.
         skipped: Servers whose tools are missing, and why.
+        ranking: Orders its tools for `ranked`; by words if omitted.
     """
 
     def __init__(
@@ -46,17 +51,19 @@ class Toolkit(Live):
         *,
         close: Closing | Iterable[Closing] = (),
         skipped: Mapping[str, JackfieldError] | None = None,
+        ranking: Ranking | None = None,
     ) -> None:
         self._closings: tuple[Closing, ...] = (close,) if callable(close) else tuple(close)
         self.skipped: Mapping[str, JackfieldError] = dict(skipped or {})
         """Servers whose tools are missing because they could not be opened or listed, and why; see `on_error` of
         `MCPClientSessionManager.toolkit`."""
+        self._ranking = ranking
         given = list(tools)
         names = assign_names([(tool.server_name, tool.name) for tool in given])
         self._tools = {name: replace(tool, name=name) for name, tool in zip(names, given, strict=True)}
 
     def _of_named(self, tools: Iterable[Tool]) -> Toolkit:
-        toolkit = Toolkit(close=self._closings, skipped=self.skipped)
+        toolkit = Toolkit(close=self._closings, skipped=self.skipped, ranking=self._ranking)
         toolkit._tools = {tool.name: tool for tool in tools}
         return toolkit
 
@@ -159,6 +166,22 @@ class Toolkit(Live):
         let_in, keep_out = listed("include", include), listed("exclude", exclude)
         kept = [tool for tool in self if is_wanted(tool, let_in, keep_out)]
         return self._of_named(tool for tool in kept if predicate is None or predicate(tool))
+
+    def ranked(self, queries: str | Iterable[str], limit: int = 5) -> Toolkit:
+        """The tools that serve some tasks, best first: in the order of `find_tools`.
+
+        Args:
+            queries: A task in a few words, a tool's name, or several of them.
+            limit: Maximum number of tools per query.
+        """
+        asked = [queries] if isinstance(queries, str) else list(queries)
+        if self._ranking is None:
+            self._ranking = ranking_by_words(self)
+        tools = {(tool.server_name, tool.original_name): tool for tool in self}
+        found = self._ranking(asked, limit)
+        if any(origin not in tools for origin in found):  # a part of the toolkit that is ranked
+            found = [origin for origin in self._ranking(asked, _ALL) if origin in tools][: limit * len(asked)]
+        return self._of_named(tools[origin] for origin in found)
 
     def renamed(self, names: Mapping[str, str]) -> Toolkit:
         """The same tools, some by other names.
@@ -293,13 +316,14 @@ class Toolkit(Live):
         return smolagents_tools(self)
 
     def openai(
-        self, *, api: Literal["responses", "chat"] = "responses", deferred: bool = False, strict: bool = False
+        self, *, api: Literal["responses", "chat"] = "responses", deferred: Deferred = False, strict: bool = False
     ) -> list[dict[str, Any]]:
         """The tools as definitions for OpenAI's APIs. Make the calls that come back with `dispatch(call)`.
 
         Args:
             api: The Responses API, or Chat Completions.
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search (Responses).
+                With `ranked`, the model asks for them, and `dispatch` answers by the ranking of `find_tools`.
             strict: Strict mode for the tools whose schemas can be expressed in it: the API then makes sure that
                 arguments fit. The others stay as they are.
         """
@@ -307,11 +331,12 @@ class Toolkit(Live):
 
         return openai_tools(self, api=api, deferred=deferred, strict=strict)
 
-    def anthropic(self, *, deferred: bool = False, strict: bool = False) -> list[dict[str, Any]]:
+    def anthropic(self, *, deferred: Deferred = False, strict: bool = False) -> list[dict[str, Any]]:
         """The tools as definitions for Anthropic's Messages API. Make the calls that come back with `dispatch(call)`.
 
         Args:
-            deferred: Leave the definitions out of the prompt, to be found by the API's own tool search.
+            deferred: Leave the definitions out of the prompt, to be found by the API's own tool search. With `ranked`,
+                the model asks for them, and `dispatch` answers by the ranking of `find_tools`.
             strict: As for `openai`.
         """
         from ..adapters.definitions import anthropic_tools
@@ -331,8 +356,9 @@ class Toolkit(Live):
         """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
 
         Args:
-            call: OpenAI's `function_call` item or Chat Completions tool call, Anthropic's `tool_use` block, or
-                Gemini's `FunctionCall` or the part that has it, as the client package gives it or as a dictionary.
+            call: OpenAI's `function_call` or `tool_search_call` item or Chat Completions tool call, Anthropic's
+                `tool_use` block, or Gemini's `FunctionCall` or the part that has it, as the client package gives it or
+                as a dictionary.
 
         Returns:
             What that API takes as the answer: an input item, a message, a content block, or a part.
@@ -355,11 +381,12 @@ def with_read_on(
     results: LongResults,
     closings: Sequence[Closing] = (),
     skipped: Mapping[str, JackfieldError] | None = None,
+    ranking: Ranking | None = None,
 ) -> Toolkit:
     """A toolkit of tools whose results are shortened already, and of the tool that reads on."""
     if not tools:
         return Toolkit(close=closings, skipped=skipped)
-    made = Toolkit([*tools, results.read_on_tool()], close=closings, skipped=skipped)
+    made = Toolkit([*tools, results.read_on_tool()], close=closings, skipped=skipped, ranking=ranking)
     results.how = f'{made.tools[-1].name}(handle="{{handle}}", offset={{offset}})'
     return made
 
