@@ -30,7 +30,7 @@ _UNITS = {
 
 def programs_table() -> str:
     """A row for each program, in the order in which their files are read."""
-    head = ["program", "in a project", "your own", "table", "also expands", "`timeout`", "its servers inherit"]
+    head = ["program", "in a project", "your own", "table", "replaces", "`timeout`", "its servers inherit"]
     rows = [head, ["---"] * len(head), *(_row(program) for program in PROGRAMS)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
 
@@ -51,13 +51,13 @@ def shown(path: str) -> str:
 def _row(program: Program) -> Sequence[str]:
     timeout = program.times.get("timeout")
     references = sorted(program.references)
-    empty = " (unset: empty)" if program.is_empty_if_unset else ""
+    more = " (unset: empty)" if program.is_empty_if_unset else " (assumed)" if program.is_assumed else ""
     return [
         f"[{program.name}]({program.page})" if program.name else "any program",
         _files(place for place in program.places if not place.is_of_user),
         _files(place for place in program.places if place.is_of_user),
         _codes(".".join(keys) for keys in program.tables),
-        (_codes(references) + empty) if references else "",
+        (_codes(references) + more) if references else "nothing",
         "" if timeout is None else _UNITS[timeout.milliseconds_from],
         program.child_environment,
     ]

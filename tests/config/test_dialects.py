@@ -95,6 +95,8 @@ def test_clients_that_were_registered_for_other_programs() -> None:
     }
     gemini = read({"httpUrl": "https://h", "oauth": {"enabled": True, "clientId": "c", "scopes": ["a"]}})
     assert (gemini.auth.client_id, gemini.auth.scopes) == ("c", ["a"])
-    cursor = read({"url": "https://h/mcp", "auth": {"CLIENT_ID": "c", "CLIENT_SECRET": "${S}", "scopes": ["a"]}}, S="s")
+    cursor = read(
+        {"url": "https://h/mcp", "auth": {"CLIENT_ID": "c", "CLIENT_SECRET": "${env:S}", "scopes": ["a"]}}, S="s"
+    )
     assert cursor.auth.client_secret.get_secret_value() == "s"
     assert read({"url": "https://h/mcp", "oauth": {"enabled": True}}).auth is None

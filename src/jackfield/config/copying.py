@@ -11,8 +11,9 @@ from typing import Any, cast
 from .entry import entry_error, is_place, kept_keys
 from .foreign import in_our_words
 from .keys import transport_of_entry
+from .notations import rewritten
 from .source import Source
-from .templates import ExpansionError, rewritten
+from .templates import ExpansionError
 
 _FOLDER = re.compile(r"(?<!\$)\$\{([^{}]+?)(?::-[^{}]*)?\}")
 

@@ -52,8 +52,10 @@ class FoundServer:
 
     @property
     def notes(self) -> list[str]:
-        """Keys of the entry that mean something to its program and have no effect here, each with what follows."""
-        return [f"{key}: {follows}" for key, follows in notes(self.entry, self.source.row)]
+        """Keys of the entry that mean something and have no effect here, or another one than a reader may expect, each
+        with what follows."""
+        found = notes(self.entry, self.source.row, os.environ.__contains__)
+        return list(dict.fromkeys(f"{key}: {follows}" for key, follows in found))
 
     def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
         """Its outline, without building the models if possible. Variables are as for `config()`.

@@ -13,8 +13,9 @@ from ..masking import MASK
 from ..plain import as_table
 from .foreign import in_our_words
 from .keys import KEYS, SESSION_SETTINGS, UnclearError, is_off, transport_of_entry, unknown_key
+from .notations import rewritten
 from .source import Source, is_comment
-from .templates import Expanded, ExpansionError, expand, rewritten, template_of
+from .templates import Expanded, ExpansionError, expand, template_of
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
 _TYPO = 0.8

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from ..plain import as_list, as_table
 from .keys import SWITCHES, from_milliseconds, one_spelling
+from .notations import Ours, remarks
 from .programs.table import ALWAYS, Program, Times
 from .source import OWN_KEYS, sign_of
 
@@ -103,8 +104,17 @@ def in_our_words(entry: Mapping[str, Any], program: Program) -> dict[str, Any]:
     return ours
 
 
-def notes(entry: Mapping[str, Any], program: Program) -> Iterator[tuple[str, str]]:
-    """The keys of an entry that have no effect here although they mean something, and what follows from it."""
+def notes(entry: Mapping[str, Any], program: Program, is_set: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """The keys of an entry that mean something and have no effect here, or another one than a reader may expect, and
+    what follows from it.
+
+    Args:
+        entry: As written in the file.
+        program: Whose file it is.
+        is_set: Whether a variable is set.
+    """
+    used = {key: value for key, value in entry.items() if key not in IGNORED and key not in program.own_keys}
+    yield from remarks(used, program, is_set)
     for key, value in entry.items():
         if not value or (key in program.own_keys):
             continue
@@ -258,10 +268,10 @@ def _forward_variables(ours: dict[str, Any]) -> None:
     for key in _BEARER_VARIABLE:
         if isinstance(variable := ours.get(key), str):
             del ours[key]
-            _set(ours, "headers", {"Authorization": f"Bearer ${{{variable}}}"})
+            _set(ours, "headers", {"Authorization": Ours(f"Bearer ${{{variable}}}")})
     if isinstance(names := ours.get("env_keys"), list):  # Goose
         del ours["env_keys"]
-        _set(ours, "env", {str(name): f"${{{name}}}" for name in cast("list[Any]", names)})
+        _set(ours, "env", {str(name): Ours(f"${{{name}}}") for name in cast("list[Any]", names)})
     if isinstance(given := ours.get("env_vars"), list):
         del ours["env_vars"]
         # What is not set here is not set there either.
@@ -272,7 +282,7 @@ def _forwarded(given: list[object]) -> Iterator[tuple[str, object]]:
     for number, item in enumerate(given):
         name: object = as_table(item).get("name", item)
         # A list is the value of no variable: the models refuse it, and name the item.
-        yield (name, f"${{{name}:-}}") if isinstance(name, str) else (f"env_vars[{number}]", [])
+        yield (name, Ours(f"${{{name}:-}}")) if isinstance(name, str) else (f"env_vars[{number}]", [])
 
 
 def _set(ours: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:

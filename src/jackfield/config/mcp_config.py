@@ -15,6 +15,7 @@ from ..masking import MASK
 from .entry import entry_error, misplaced_key, prepare
 from .files import parse_file
 from .keys import UnclearError, is_off, session_key_as_written, transport_of_entry
+from .notations import remarks
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url, shown_arguments
 from .reading import listed
@@ -71,10 +72,10 @@ class MCPConfig(StrictModel):
         """Read the file of any program that knows MCP servers: JSON, TOML or YAML.
 
         The program is told by the file's place and name, else by its shape, and its rules apply: where the table of
-        servers is, which references are replaced, what a timeout counts. In all files, `${VAR}`, `${VAR:-default}` and
-        `${env:VAR}` are replaced; relative paths in `command`, `cwd` and `verify` are relative to the file's folder, or
-        to the project's if that folder belongs to a program, such as `.vscode`. A project's servers are started in the
-        project's folder.
+        servers is, which references are replaced, what a timeout counts. In the file of no known program, `${VAR}`,
+        `${VAR:-default}` and `${env:VAR}` are replaced. Relative paths in `command`, `cwd` and `verify` are relative to
+        the file's folder, or to the project's if that folder belongs to a program, such as `.vscode`. A project's
+        servers are started in the project's folder.
 
         An entry that is wrong is left out, stands in `problems`, and is logged as a warning.
 
@@ -125,6 +126,8 @@ class MCPConfig(StrictModel):
                     raise one.problem
                 if one.off_in is None and not _is_off(one.entry):
                     servers.append(read_server(one.name, one.entry, source, values))
+                    for key, follows in remarks(one.entry, source.row, values.__contains__):
+                        logger.warning("%s: server %r, key %r: %s", source.path, one.name, key, follows)
             except ConfigError as error:
                 problems.append(error)
         if problems and (strict or not servers):

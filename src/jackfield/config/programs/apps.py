@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, Place, Program, Times, Writing
+from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, USUAL, Place, Program, Times, Writing
 
 JACKFIELD = Program(
     "Jackfield",
     places=(Place("jackfield.json"), Place("{config}/jackfield/jackfield.json")),
     tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",)),
-    references=frozenset({"${file:PATH}"}),
+    references=frozenset({*USUAL, "${file:PATH}"}),
     child_environment="a few variables",
     example="jackfield.json",
     page="../configuration.md",
@@ -21,6 +21,7 @@ APPS: tuple[Program, ...] = (
             Place("{support}/Claude/claude_desktop_config.json"),
             Place("claude_desktop_config.json", is_found=False),
         ),
+        references=frozenset(),
         times={"timeout": CALLS},
         child_environment="a few of its variables",
         user_writing=Writing("{support}/Claude/claude_desktop_config.json", ("mcpServers",), "standard", ""),
@@ -30,6 +31,7 @@ APPS: tuple[Program, ...] = (
     Program(
         "LM Studio",
         places=(Place("~/.lmstudio/mcp.json"), Place("~/.cache/lm-studio/mcp.json")),
+        is_assumed=True,
         times={"timeout": CALLS_IN_MILLISECONDS},
         user_writing=Writing("~/.lmstudio/mcp.json", ("mcpServers",), "standard", ""),
         example="lm-studio.json",
@@ -38,6 +40,7 @@ APPS: tuple[Program, ...] = (
     Program(
         "LibreChat",
         places=(Place("librechat.yaml", is_found=False), Place("librechat.yml", is_found=False)),
+        references=frozenset({"${VAR}"}),
         times={
             "timeout": Times(("call_timeout",), ALWAYS),
             "initTimeout": Times(("timeout",), ALWAYS),

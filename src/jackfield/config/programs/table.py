@@ -7,8 +7,22 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-Reference = Literal["$VAR", "%VAR%", "{env:VAR}", "{file:PATH}", "${{ secrets.VAR }}", "$env:VAR", "${file:PATH}"]
-"""A way to refer to a variable or a file. `${VAR}`, `${VAR:-default}` and `${env:VAR}` are read in every file."""
+Reference = Literal[
+    "${VAR}",
+    "${env:VAR}",
+    "$VAR",
+    "%VAR%",
+    "{env:VAR}",
+    "{file:PATH}",
+    "${{ secrets.VAR }}",
+    "$env:VAR",
+    "${file:PATH}",
+]
+"""A way to refer to a variable or a file. `${VAR}` means `${VAR:-default}` as well. The names of folders, such as
+`${workspaceFolder}`, are read in the files of all programs that have files in projects."""
+
+USUAL: frozenset[Reference] = frozenset({"${VAR}", "${env:VAR}"})
+"""What is read in the file of a program of which nothing is known."""
 
 Format = Literal["json", "toml", "yaml"]
 
@@ -79,8 +93,10 @@ class Program:
     places: tuple[Place, ...] = ()
     tables: tuple[tuple[str, ...], ...] = (("mcpServers",),)
     """The keys that lead to the table of servers; of several, each is read."""
-    references: frozenset[Reference] = frozenset()
-    """What it expands in addition to `${VAR}`."""
+    references: frozenset[Reference] = USUAL
+    """What it expands. All else stays as it is, unless it is plainly another program's notation."""
+    is_assumed: bool = False
+    """Whether neither its documentation nor its source says what it expands."""
     is_empty_if_unset: bool = False
     """Whether a variable that is not set becomes empty text; otherwise it is an error."""
     times: Mapping[str, Times] = field(default_factory=lambda: MappingProxyType({}))
@@ -109,3 +125,8 @@ class Program:
     """The name of the example in `tests/config/programs/`."""
     page: str = ""
     """The program's own documentation of the file."""
+
+    @property
+    def is_of_projects(self) -> bool:
+        """Whether it has files in projects."""
+        return any(place.is_found and not place.is_of_user for place in self.places)
