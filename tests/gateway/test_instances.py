@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import httpx2
 import psutil
 import pytest
@@ -170,7 +171,39 @@ async def only_instances_forward(client: RawClient, owner: GatewayInstance, keys
         replace(good, record=replace(record, session_id="0" * 32).to_json()),
     ):
         assert await sent(other.to_json(), keys.signed(FORWARD_PATH, other.to_json())) == 409
-    assert (await client.http.get(own_url)).status_code == 405
+    assert (await client.http.get(own_url)).status_code == 404
+    await in_pieces(owner, keys, good.to_json())
+
+
+async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> None:
+    """What else may come by a connection, which other requests use, too."""
+
+    def head(length: int | str) -> bytes:
+        signed = keys.signed(FORWARD_PATH, body)
+        lines = [f"POST {FORWARD_PATH} HTTP/1.1", "host: i", f"content-length: {length}"]
+        return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in signed.items()), "", ""]).encode()
+
+    async def answered(connection: anyio.abc.SocketStream) -> bytes:
+        answer = b""
+        while b"\r\n\r\n" not in answer or not answer.rstrip().endswith((b"}", b"Found", b"refused")):
+            answer += await connection.receive()
+        return answer.split(b" ")[1]
+
+    with anyio.fail_after(20):
+        async with await anyio.connect_tcp("127.0.0.1", owner.port) as connection:
+            text = head(len(body)) + body
+            await connection.send(text[:60])
+            await anyio.sleep(0.05)
+            await connection.send(text[60:])
+            assert await answered(connection) == b"200"
+            await connection.send(b"GET /nothing HTTP/1.1\r\nhost: i\r\n\r\n")
+            assert await answered(connection) == b"404"
+            await connection.send(head(len(body)) + body)
+            assert await answered(connection) == b"200"
+        for wrong, status in (("-1", b"400"), ("x", b"400"), (1 << 40, b"413")):
+            async with await anyio.connect_tcp("127.0.0.1", owner.port) as connection:
+                await connection.send(head(wrong) + body)
+                assert await answered(connection) == status
 
 
 @pytest.mark.usefixtures("real_python")

@@ -13,7 +13,7 @@ import math
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
 
 import uvicorn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn._types import ASGI3Application
 
+    from .instances.taking import Taking
     from .sign_in_pages import SignInPages
     from .web.settings import WebSettings
     from .web.site import WebPage
@@ -140,14 +141,15 @@ async def serve_http(
     if settings.trusted_proxies:
         trusted = ProxyHeadersMiddleware(cast("ASGI3Application", app), list(settings.trusted_proxies))
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
+    taking: Taking | None = None
     if shared is not None:
         known, lose = gateway.clients.known, gateway.clients.lose
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(served.host, known, lose, InstanceKeys(shared.keys), url)
-        app = cluster.serving(served, app)
+        app, taking = cluster.serving(served, app), cluster.taking
     config = uvicorn.Config(
         app,
-        http=OneWriteProtocol,
+        http=cast("type[asyncio.Protocol]", partial(OneWriteProtocol, direct=taking)),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",

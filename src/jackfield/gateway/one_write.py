@@ -1,27 +1,151 @@
 """`OneWriteProtocol`: connections of uvicorn whose answers leave in one piece.
 
 uvicorn writes the head of an answer and its body one after the other. Each is a system call, and wakes the client.
+Requests of one path may be answered without uvicorn and ASGI, which cost more than such a request does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 if TYPE_CHECKING:
-    _Protocol = asyncio.Protocol
+    from uvicorn.protocols.http.flow_control import FlowControl
+
+    class _Cycle:
+        response_complete: bool
+
+    class _Protocol(asyncio.Protocol):
+        """What both of uvicorn's have."""
+
+        loop: asyncio.AbstractEventLoop
+        transport: asyncio.Transport
+        flow: FlowControl
+        cycle: _Cycle | None
+        tasks: set[asyncio.Task[None]]
+        timeout_keep_alive: int
+        timeout_keep_alive_task: asyncio.TimerHandle | None
+
+        def __init__(self, **given: Any) -> None: ...
+        def shutdown(self) -> None: ...
+        def timeout_keep_alive_handler(self) -> None: ...
+        def _unset_keepalive_if_required(self) -> None: ...
 else:
     _Protocol = AutoHTTPProtocol
 
 
+class HttpConnection(Protocol):
+    """A connection of a client."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    tasks: set[asyncio.Task[None]]
+    """Those that answer requests: they are waited for at the end."""
+
+    async def drain(self) -> None:
+        """Wait while too much is not sent yet."""
+        ...
+
+    def answered(self) -> None:
+        """A request that was taken directly is answered."""
+        ...
+
+
+class DirectConnection(Protocol):
+    """Takes requests of a connection."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all requests that came in have been answered."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take what came in."""
+        ...
+
+    def lost(self) -> None:
+        """The connection has ended."""
+        ...
+
+
+class Direct(Protocol):
+    """Takes requests that begin in a certain way from their connections."""
+
+    @property
+    def beginning(self) -> bytes:
+        """What such a request begins with."""
+        ...
+
+    def connected(self, http: HttpConnection) -> DirectConnection:
+        """Such a request came by a connection for the first time."""
+        ...
+
+
 class OneWriteProtocol(_Protocol):
-    """The protocol that uvicorn chooses, whichever that is."""
+    """The protocol that uvicorn chooses, whichever that is.
+
+    Args:
+        given: As uvicorn gives it.
+        direct: Takes some requests itself.
+    """
+
+    def __init__(self, *, direct: Direct | None = None, **given: Any) -> None:
+        super().__init__(**given)
+        self._direct = direct
+        self._connection: DirectConnection | None = None
+        self._is_ending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As asyncio calls it."""
-        super().connection_made(cast("asyncio.BaseTransport", _OneWrite(cast("asyncio.Transport", transport))))
+        super().connection_made(cast("asyncio.Transport", _OneWrite(cast("asyncio.Transport", transport))))
+
+    def data_received(self, data: bytes) -> None:
+        """As asyncio calls it."""
+        if self._is_direct(data):
+            self._unset_keepalive_if_required()
+            assert self._connection is not None
+            self._connection.feed(data)
+        else:
+            super().data_received(data)
+
+    def _is_direct(self, data: bytes) -> bool:
+        if self._direct is None:
+            return False
+        if self._connection is not None and not self._connection.is_idle:
+            return True
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not (is_idle and data.startswith(self._direct.beginning)):
+            return False
+        if self._connection is None:
+            self._connection = self._direct.connected(self)
+        return True
+
+    async def drain(self) -> None:
+        """Wait while too much is not sent yet."""
+        await self.flow.drain()
+
+    def answered(self) -> None:
+        """A request that was taken directly is answered."""
+        if self._is_ending:
+            self.shutdown()
+        else:
+            self._unset_keepalive_if_required()
+            timer = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task: asyncio.TimerHandle | None = timer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As asyncio calls it."""
+        if self._connection is not None:
+            self._connection.lost()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """As uvicorn calls it when it ends: what is under way is answered."""
+        self._is_ending = True
+        if self._connection is None or self._connection.is_idle:
+            super().shutdown()
 
 
 class _OneWrite:

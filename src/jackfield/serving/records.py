@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from .errors import StoredDataError
@@ -69,6 +69,10 @@ class SessionRecord:
 
     def to_json(self) -> str:
         """As text for a store."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
         return json.dumps({"v": RECORD_VERSION, **asdict(self)}, separators=(",", ":"))
 
     @classmethod

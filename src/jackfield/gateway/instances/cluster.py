@@ -90,14 +90,18 @@ class Cluster:
         assert self._ownership is not None, "run it first"
         return self._ownership
 
+    @property
+    def taking(self) -> Taking:
+        """Takes the requests of the other instances from their connections."""
+        return Taking(self._host, self._keys, self._is_owned)
+
     def serving(self, served: ServedSessions, app: ASGIApp) -> ASGIApp:
-        """The application of this instance.
+        """The application of this instance, which is one of several as long as it lives.
 
         Args:
             served: Has the host.
             app: The same, as clients reach it.
         """
-        taking = Taking(app, self._host, self._keys, self._is_owned)
 
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncGenerator[None]:
@@ -107,7 +111,7 @@ class Cluster:
         beginning = Starlette(lifespan=lifespan)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            await (beginning if scope["type"] == "lifespan" else taking)(scope, receive, send)
+            await (beginning if scope["type"] == "lifespan" else app)(scope, receive, send)
 
         return answer
 

@@ -9,8 +9,7 @@ import asyncio
 import select
 import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS = 2.0
@@ -87,6 +86,7 @@ class PeerConnection:
     """
 
     def __init__(self, url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.url: str = url
         self._host = urlsplit(url).netloc
         self._reader = reader
         self._writer = writer
@@ -145,9 +145,8 @@ class PeerConnections:
         self._idle: dict[str, list[PeerConnection]] = {}
         self._tls: ssl.SSLContext | None = None
 
-    @asynccontextmanager
-    async def connected(self, url: str) -> AsyncGenerator[PeerConnection]:
-        """Have a connection for one request.
+    async def take(self, url: str) -> PeerConnection:
+        """A connection for one request; give it back after that.
 
         Args:
             url: Of the instance.
@@ -155,15 +154,15 @@ class PeerConnections:
         Raises:
             NotConnectedError: There is none.
         """
-        connection = self._unused(url) or await self._opened(url)
-        try:
-            yield connection
-        finally:
-            if connection.is_kept():
-                idle = self._idle.setdefault(url, [])
-                idle.append(connection)
-                if len(idle) > _MOST_IDLE:
-                    idle.pop(0).close()
+        return self._unused(url) or await self._opened(url)
+
+    def give_back(self, connection: PeerConnection) -> None:
+        """Keep a connection for another request, if it can be used for one."""
+        if connection.is_kept():
+            idle = self._idle.setdefault(connection.url, [])
+            idle.append(connection)
+            if len(idle) > _MOST_IDLE:
+                idle.pop(0).close()
 
     def _unused(self, url: str) -> PeerConnection | None:
         idle = self._idle.get(url, [])
@@ -201,23 +200,19 @@ class PeerConnections:
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[PeerAnswer, bool]:
     """The beginning of an answer, and whether its connection ends with it."""
-    status = int((await _line(reader)).split(b" ", 2)[1])
+    try:
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+    except asyncio.LimitOverrunError:
+        raise ValueError("its head is too long") from None
     length: int | None = None
     closes = False
-    while line := await _line(reader):
+    for line in lines:
         name, _, value = line.partition(b":")
-        match name.lower():
+        match name:
             case b"content-length":
                 length = int(value)
             case b"connection":
-                closes = value.strip().lower() == b"close"
+                closes = value.strip() == b"close"
             case _:
                 pass
-    return PeerAnswer(status, reader, length), closes
-
-
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    line = await reader.readline()
-    if not line.endswith(b"\n"):
-        raise asyncio.IncompleteReadError(line, None)
-    return line.rstrip(b"\r\n")
+    return PeerAnswer(int(first.split(b" ", 2)[1]), reader, length), closes

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -167,32 +166,30 @@ class Forwarding:
         if url is None:
             raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE)
         body = forwarded.to_json()
-        async with self._connected(forwarded.instance, url) as connection:
+        connection = await self._connected(forwarded.instance, url)
+        try:
             with self._peers.waiting_for(forwarded.instance):
-                try:
-                    headers = self._keys.signed(FORWARD_PATH, body)
-                    return await _read(context, await connection.post(FORWARD_PATH, headers, body))
-                except BrokenError:
-                    raise _lost(forwarded) from None
+                headers = self._keys.signed(FORWARD_PATH, body)
+                return await _read(context, await connection.post(FORWARD_PATH, headers, body))
             # It died without breaking the connection.
             raise _lost(forwarded)
+        except BrokenError:
+            raise _lost(forwarded) from None
+        finally:
+            self._connections.give_back(connection)
 
-    @asynccontextmanager
-    async def _connected(self, instance: str, url: str) -> AsyncGenerator[PeerConnection]:
+    async def _connected(self, instance: str, url: str) -> PeerConnection:
         """A connection; an instance that may have died just now is tried to be reached for a while."""
         until = time.monotonic() + _REACH_SECONDS
-        async with AsyncExitStack() as stack:
-            while True:
-                try:
-                    connection = await stack.enter_async_context(self._connections.connected(url))
-                    break
-                except NotConnectedError:
-                    if await self._peers.is_dead(instance):
-                        raise NotTakenError(GONE) from None
-                    if time.monotonic() > until:
-                        raise NotTakenError(UNREACHABLE) from None
-                await anyio.sleep(_PAUSE_SECONDS)
-            yield connection
+        while True:
+            try:
+                return await self._connections.take(url)
+            except NotConnectedError:
+                if await self._peers.is_dead(instance):
+                    raise NotTakenError(GONE) from None
+                if time.monotonic() > until:
+                    raise NotTakenError(UNREACHABLE) from None
+            await anyio.sleep(_PAUSE_SECONDS)
 
 
 async def _read(context: Context, response: PeerAnswer) -> Answer:

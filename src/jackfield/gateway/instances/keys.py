@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-import secrets
+import os
 import stat
 import time
 from collections import deque
@@ -85,7 +85,7 @@ class InstanceKeys:
             path: Where it goes.
             body: What is sent.
         """
-        at, once = str(time.time()), secrets.token_hex(16)
+        at, once = str(time.time()), os.urandom(16).hex()
         return {_TIME: at, _ONCE: once, _SIGNATURE: _signature(self._signing[0], path, body, at, once)}
 
     def is_signed(self, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
@@ -114,4 +114,4 @@ class InstanceKeys:
 
 def _signature(key: bytes, path: str, body: bytes, at: str, once: str) -> str:
     signed = "\n".join(("POST", path, at, once, hashlib.sha256(body).hexdigest()))
-    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, signed.encode(), "sha256").hex()

@@ -77,6 +77,8 @@ class Peers:
         Raises:
             StoreUnavailableError: The store cannot be reached.
         """
+        if (known := self._urls.get(instance)) is not None:
+            return known
         here = self._host.instance
         with anyio.move_on_after(_ANSWER_SECONDS):
             while instance not in self._urls:

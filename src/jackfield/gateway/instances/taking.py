@@ -1,10 +1,15 @@
-"""`Taking`: the endpoint at which an instance takes requests from others, for what it owns."""
+"""`Taking`: an instance takes requests from others, for what it owns.
+
+They come by connections of their own, and are read and answered here rather than by uvicorn and ASGI: that costs more
+than the rest of a forwarded call.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,114 +19,193 @@ from mcp.server.auth.provider import AccessToken
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp.types import INTERNAL_ERROR
 from starlette.authentication import AuthCredentials
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
 
-from ...serving.errors import ServingLimitError, StoredDataError
+from ...serving.errors import StoredDataError
 from ...serving.handed_over import Outlet, run_handed_over
 from ...serving.host import SessionHost
-from ...serving.inbound import SESSION_HEADER, within_bounds
+from ...serving.inbound import SESSION_HEADER
 from .forward import FORWARD_PATH, GONE, NOT_OWNED, REFUSED, Forwarded
 from .keys import InstanceKeys
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from ..one_write import HttpConnection
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
 FORWARDED_SCOPE = "jackfield.forwarded"
 """Under this key the ASGI scope of a request has what another instance forwarded."""
 
-_BODY_SECONDS = 10.0
+_REQUEST_SECONDS = 10.0
+"""An instance that has not sent its request by then is not waited for."""
+
+_MAX_HEAD_BYTES = 16 * 1024
+_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 409: "Conflict", 413: "Content Too Large"}
+
+
+class RefusedError(Exception):
+    """A request is not taken.
+
+    Args:
+        status: Of HTTP.
+        why: For the instance that sent it.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
 
 
 class Taking:
-    """An ASGI application in front of another, which gets all that clients send.
+    """Takes the requests of other instances.
 
     Args:
-        app: The other.
         host: Serves the sessions.
         keys: Other instances sign with them.
         is_owned: Whether this instance has what a request needs, for the same principal.
     """
 
-    def __init__(
-        self, app: ASGIApp, host: SessionHost, keys: InstanceKeys, is_owned: Callable[[Forwarded], bool]
-    ) -> None:
-        self._app = app
-        self._host = host
+    beginning: bytes = f"POST {FORWARD_PATH} ".encode()
+    """What their requests begin with."""
+
+    def __init__(self, host: SessionHost, keys: InstanceKeys, is_owned: Callable[[Forwarded], bool]) -> None:
+        self.host: SessionHost = host
         self._keys = keys
         self._is_owned = is_owned
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an instance, or hand a client on."""
-        if scope["type"] != "http" or scope["path"] != FORWARD_PATH:
-            await self._app(scope, receive, send)
-            return
-        if scope["method"] != "POST":
-            await PlainTextResponse("Method Not Allowed", 405)(scope, receive, send)
-            return
-        try:
-            forwarded = await self._checked(Request(scope, within_bounds(scope, receive, self._host.limits)))
-        except ClientDisconnect:
-            return
-        if isinstance(forwarded, PlainTextResponse):
-            await forwarded(scope, receive, send)
-            return
-        await _Answering(self._host, forwarded, receive, send).run()
+    def connected(self, http: HttpConnection) -> TakingConnection:
+        """An instance sends requests by this connection."""
+        return TakingConnection(self, http)
 
-    async def _checked(self, request: Request) -> Forwarded | PlainTextResponse:
-        try:
-            with anyio.fail_after(_BODY_SECONDS):
-                body = await request.body()
-        except (TimeoutError, ServingLimitError):
-            return PlainTextResponse(REFUSED, 400)
-        if not self._keys.is_signed(FORWARD_PATH, body, request.headers):
+    def checked(self, headers: Mapping[str, str], body: bytes) -> Forwarded:
+        """What an instance forwarded.
+
+        Raises:
+            RefusedError: It is not taken.
+        """
+        if not self._keys.is_signed(FORWARD_PATH, body, headers):
             logger.warning("[MCP][gateway] A forwarded request was refused: it is not signed by another instance")
-            return PlainTextResponse(REFUSED, 401)
+            raise RefusedError(401, REFUSED)
         try:
             forwarded = Forwarded.from_json(body)
             # Read once, and kept with it.
             forwarded.session  # noqa: B018
         except (ValueError, StoredDataError):
-            return PlainTextResponse(REFUSED, 400)
-        if forwarded.instance != self._host.instance.name or self._host.is_draining:
-            return PlainTextResponse(GONE, 409)
-        return forwarded if self._is_owned(forwarded) else PlainTextResponse(NOT_OWNED, 409)
+            raise RefusedError(400, REFUSED) from None
+        if forwarded.instance != self.host.instance.name or self.host.is_draining:
+            raise RefusedError(409, GONE)
+        if not self._is_owned(forwarded):
+            raise RefusedError(409, NOT_OWNED)
+        return forwarded
 
 
-class _Answering:
-    """One request of another instance."""
+class TakingConnection:
+    """A connection by which an instance sends one request after the other.
 
-    def __init__(self, host: SessionHost, forwarded: Forwarded, receive: Receive, send: Send) -> None:
-        self._host = host
-        self._forwarded = forwarded
-        self._receive = receive
-        self._send = send
+    Args:
+        taking: Checks them.
+        http: The connection.
+    """
+
+    def __init__(self, taking: Taking, http: HttpConnection) -> None:
+        self._taking = taking
+        self._http = http
+        self._received = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._left: Callable[[], None] = lambda: None
         self._has_started = False
-        self._turn = anyio.Lock()
 
-    async def run(self) -> None:
-        outlet = Outlet(self._put)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._until_left, tasks.cancel_scope, outlet)
-            answer = await self._outcome(outlet)
-            await self._write(json.dumps(answer, separators=(",", ":")), is_last=True)
-            tasks.cancel_scope.cancel()
+    @property
+    def is_idle(self) -> bool:
+        """Whether all requests that came in have been answered."""
+        return self._task is None and not self._received
 
-    async def _until_left(self, scope: anyio.CancelScope, outlet: Outlet) -> None:
+    def feed(self, data: bytes) -> None:
+        """Take what came in."""
+        self._received += data
+        if self._task is not None:
+            return
+        try:
+            request = self._request()
+        except RefusedError as refused:
+            self._answer(refused.status, refused.why.encode() + b"\n", closes=True)
+            return
+        if request is None:
+            if self._timer is None:
+                self._timer = self._http.loop.call_later(_REQUEST_SECONDS, self._http.transport.close)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            forwarded = self._taking.checked(*request)
+        except RefusedError as refused:
+            self._answer(refused.status, refused.why.encode() + b"\n")
+            self._http.answered()
+            return
+        # Until it is answered, as uvicorn's own requests.
+        self._task = task = self._http.loop.create_task(self._run(forwarded))
+        self._http.tasks.add(task)
+        task.add_done_callback(self._http.tasks.discard)
+
+    def _request(self) -> tuple[dict[str, str], bytes] | None:
+        """The headers and the body of a request, once all of it is there."""
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > _MAX_HEAD_BYTES:
+                raise RefusedError(400, REFUSED)
+            return None
+        lines = head.decode("latin-1").split("\r\n")[1:]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in headers or len(length) > 20:
+            raise RefusedError(400, REFUSED)
+        if int(length) > self._taking.host.limits.body_bytes:
+            raise RefusedError(413, REFUSED)
+        if len(body) < int(length):
+            return None
+        self._received = body[int(length) :]
+        return headers, body[: int(length)]
+
+    def lost(self) -> None:
         """The other instance has closed the connection: nobody wants the answer."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        outlet.cancelled.set()
-        scope.cancel()
+        self._received = b""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._left()
 
-    async def _outcome(self, outlet: Outlet) -> dict[str, Any]:
-        forwarded, record = self._forwarded, self._forwarded.session
+    async def _run(self, forwarded: Forwarded) -> None:
+        outlet, self._has_started = Outlet(self._put), False
+        with anyio.CancelScope() as scope:
+
+            def left() -> None:
+                outlet.cancelled.set()
+                scope.cancel()
+
+            self._left = left
+            if self._http.transport.is_closing():
+                return
+            answer = await self._outcome(forwarded, outlet)
+            data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+            if self._has_started:
+                self._http.transport.write(_chunk(data) + b"0\r\n\r\n")
+            else:
+                self._answer(200, data)
+            await self._http.drain()
+        self._task, self._left = None, lambda: None
+        if not self._http.transport.is_closing():
+            self._http.answered()
+            if self._received:
+                self.feed(b"")
+
+    async def _outcome(self, forwarded: Forwarded, outlet: Outlet) -> dict[str, Any]:
+        host, record = self._taking.host, forwarded.session
         scope = _scope_of(forwarded)
         auth_context_var.set(scope.get("user"))
         run = run_handed_over(
-            self._host.instance,
+            host.instance,
             Request(scope),
             record,
             forwarded.method,
@@ -132,7 +216,7 @@ class _Answering:
         try:
             if not record.session_id:
                 return {"result": await run}
-            with self._host.instance.using(record.session_id):
+            with host.instance.using(record.session_id):
                 return {"result": await run}
         except Exception as failure:
             details = handler_exception_to_error_data(failure)
@@ -142,17 +226,27 @@ class _Answering:
             return {"error": details.model_dump(exclude_none=True)}
 
     async def _put(self, message: str) -> None:
-        await self._write(message, is_last=False)
+        chunk = _chunk(message.encode() + b"\n")
+        if not self._has_started:
+            self._has_started = True
+            chunk = _head(200, "transfer-encoding: chunked") + chunk
+        self._http.transport.write(chunk)
+        await self._http.drain()
 
-    async def _write(self, text: str, *, is_last: bool) -> None:
-        data = text.encode() + b"\n"
-        async with self._turn:
-            if not self._has_started:
-                self._has_started = True
-                length = [(b"content-length", str(len(data)).encode())] if is_last else []
-                headers = [(b"content-type", b"application/x-ndjson"), *length]
-                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+    def _answer(self, status: int, data: bytes, *, closes: bool = False) -> None:
+        self._http.transport.write(_head(status, f"content-length: {len(data)}", closes=closes) + data)
+        if closes:
+            self._received = b""
+            self._http.transport.close()
+
+
+def _head(status: int, length: str, *, closes: bool = False) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", "content-type: application/x-ndjson", length]
+    return "\r\n".join([*lines, *(["connection: close"] if closes else []), "", ""]).encode()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _scope_of(forwarded: Forwarded) -> dict[str, Any]:
