@@ -11,7 +11,7 @@ from typing import Any
 from mcp.server.auth.provider import AccessToken
 from tests.serving.authorized import listening
 
-from jackfield import Catalog, HttpConfig, MCPClientSessionManager, MCPConfig, SessionConfig
+from jackfield import CallHook, Catalog, HttpConfig, MCPClientSessionManager, MCPConfig, SessionConfig
 from jackfield.gateway.gateway import Gateway
 from jackfield.serving import serve_sessions
 
@@ -52,11 +52,18 @@ class Here:
 
 @asynccontextmanager
 async def gateway_of(
-    folder: Path, configs: Sequence[Any], *, with_users: bool = False, all_tools: bool = True, **options: Any
+    folder: Path,
+    configs: Sequence[Any],
+    *,
+    with_users: bool = False,
+    all_tools: bool = True,
+    hooks: Sequence[CallHook] = (),
+    **options: Any,
 ) -> AsyncIterator[Here]:
-    """A gateway in front of servers; with users, each client has the token that is its user's name."""
+    """A gateway in front of servers; with users, each client has the token that is its user's name. Hooks are those of
+    its manager."""
     config, tokens = MCPConfig(servers=list(configs)), Tokens()
-    async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog")) as manager:
+    async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog"), hooks=hooks) as manager:
         async with Gateway(manager, all_tools=all_tools, **options) as gateway:
             app = serve_sessions(
                 gateway.server, auth=tokens if with_users else None, on_session_end=gateway.clients.end

@@ -19,20 +19,15 @@ from tests.daily import daily
 from tests.gateway.conftest import Serving, stdio_config
 
 from jackfield import (
-    CallHook,
     Catalog,
-    ConfigError,
     HttpConfig,
     MCPClientSessionManager,
-    MCPConfig,
     RequestError,
     Session,
     SessionCallbacks,
     StdioConfig,
-    ToolCall,
     ToolResult,
 )
-from jackfield.gateway.gateway import Gateway
 
 Start = Callable[..., Serving]
 Open = Callable[..., AbstractAsyncContextManager[Session]]
@@ -485,13 +480,3 @@ async def test_without_its_audit_a_gateway_makes_no_call(
         folder.mkdir()
         await call(session, "get")
         assert len(lines(folder / "audit")) == 1
-
-
-def test_a_manager_whose_hooks_would_not_be_run_is_refused() -> None:
-    class Denies(CallHook):
-        async def before(self, call: ToolCall) -> ToolCall | None:
-            raise call.deny("not today")
-
-    config = MCPConfig(servers=[StdioConfig(server_name="s", command="true")])
-    with pytest.raises(ConfigError, match="does not run the hooks of its manager"):
-        Gateway(MCPClientSessionManager(config, hooks=[Denies()]))

@@ -15,6 +15,7 @@ from . import serve_options as options
 from . import team_options as team
 from .invocation import Invocation
 from .output import Output
+from .serve_hooks import hooks_of
 from .serve_instances import instance_settings
 from .serve_operations import OperationOptions
 from .serve_page import page_settings
@@ -51,6 +52,7 @@ def serve(
     allow: options.AllowOption = None,
     ask: options.AskOption = None,
     no_ask: options.NoAskOption = None,
+    hook: options.HookOption = None,
     audit: options.AuditOption = None,
     audit_size: options.AuditSizeOption = None,
     audit_files: options.AuditFilesOption = None,
@@ -171,6 +173,7 @@ def serve(
         policy=_policy(
             invocation.output, configs, {name: texts or [] for name, texts in rules.items()}, read_only=read_only
         ),
+        hooks=hooks_of(hook or []),
         audit=None if audit is None else _audit(audit, audit_size, audit_files),
         limits=operations.gateway_limits(),
         log_format=log_format,

@@ -78,6 +78,14 @@ NoAskOption = Annotated[
     list[str] | None,
     typer.Option("--no-ask", help="With --ask destructive: not for these tools.", metavar="PATTERN"),
 ]
+HookOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hook",
+        help="Run this CallHook around each call: it can stop or change it, and see the result. Repeat for more.",
+        metavar="FILE.py:NAME",
+    ),
+]
 AuditOption = Annotated[
     Path | None,
     typer.Option("--audit", help="Write a line of JSON for each call, with secrets masked.", metavar="FILE"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..gateway.policy import Policy
     from ..gateway.traces.recording import Recording
     from ..pool.session_manager import SessionManager
+    from ..session.hooks import CallHook
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class GatewaySetup:
     """Reads the configuration again."""
     recording: Recording | None = None
     """Written while it runs."""
+    hooks: Sequence[CallHook] = ()
+    """Around every call."""
     token_keys: Sequence[bytes] = ()
     """Encrypt the tokens of users who sign in to servers."""
 
@@ -55,7 +58,7 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
 
     # A recording has all that a client may ask for, also what the catalog would have known.
     catalog = Catalog(in_memory=setup.recording is not None)
-    async with SessionManager(catalog=catalog, max_sessions=setup.limits.upstreams) as manager:
+    async with SessionManager(catalog=catalog, hooks=setup.hooks, max_sessions=setup.limits.upstreams) as manager:
         if setup.recording is not None:
             manager.listener_of = setup.recording.of_session
         if setup.is_bridge:

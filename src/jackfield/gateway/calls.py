@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR
@@ -16,6 +16,9 @@ from ..errors import JackfieldError, RequestError
 from ..plain import as_table
 from .client import Client
 from .messages import Answer, Context
+
+if TYPE_CHECKING:
+    from ..session.deadlines import Deadline
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class RelayedCall:
     target: Target
     params: Mapping[str, Any]
     """For the server, by its own names."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Sent with it over HTTP."""
+    deadline: Deadline | None = None
+    """Of the whole call, if part of its time has gone already."""
 
 
 def as_mcp_error(error: JackfieldError) -> MCPError:

@@ -28,7 +28,6 @@ from mcp.server.subscriptions import (
 from .._version import __version__
 from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from ..serving.bus import audience
@@ -69,7 +68,8 @@ class Gateway:
     """One MCP server in front of many. Enter it, within its manager, and serve `server`.
 
     Args:
-        manager: Opens the sessions; entered already.
+        manager: Opens the sessions; entered already. Its hooks are run around calls of tools; with hooks, no call has a
+            task for a result.
         servers: Names or configurations; all of its config if omitted.
         all_tools: Offer all tools themselves, instead of `find_tools` and `call_tool`.
         resources: Whether resources and prompts are passed on next to `find_tools` and `call_tool`; if not, models find
@@ -77,9 +77,6 @@ class Gateway:
         policy: Limits what is offered, and says which calls have to be approved; all is offered if omitted.
         audit: Gets a line for each call.
         limits: Bounds on sessions with servers; the defaults of `GatewayLimits` if omitted.
-
-    Raises:
-        ConfigError: The manager has hooks. Calls pass through a gateway as they are, so no hook could stop one.
     """
 
     def __init__(
@@ -93,11 +90,6 @@ class Gateway:
         audit: Audit | None = None,
         limits: GatewayLimits | None = None,
     ) -> None:
-        if manager.hooks:
-            raise ConfigError(
-                "A gateway does not run the hooks of its manager: calls pass through it as they are.",
-                hint="Give it policy= and audit= instead, and a manager without hooks.",
-            )
         self.manager: SessionManager = manager
         self.configs: list[BaseServerConfig] = [_unchecked(config) for config in manager.resolve_all(servers)]
         self._names = GivenNames(manager.catalog.folder, [config.server_name for config in self.configs])
@@ -145,7 +137,7 @@ class Gateway:
             self.manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
             self._views = views = stack.enter_context(Views(self.configs, self.credentials, partial(self._view, tasks)))
             passing = Passing(clients, views)
-            guard = Guard(passing.request, self._policy, self._audit, self.activity)
+            guard = Guard(passing.request, self._policy, self._audit, self.activity, self.manager.hooks)
             self._relay = Relay(
                 clients,
                 views,

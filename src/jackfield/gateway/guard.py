@@ -1,38 +1,43 @@
-"""`Guard`: stands between calls of clients and the servers. Notes each, has it approved, and writes a line about it."""
+"""`Guard`: stands between calls of clients and the servers. Notes each, runs hooks around it, has it approved, and
+writes a line about it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcp import MCPError
 
 from ..errors import CallDeniedError, JackfieldError, RequestError
 from ..plain import as_table
+from ..session.hooks import CallHook
 from .activity import Activity
 from .approval import Approvals
 from .audit import Audit
 from .calls import RelayedCall, outcome_of
+from .hooked import Make, call_hooked
 from .messages import Answer
 from .policy import Policy
-
-Make = Callable[[RelayedCall], Awaitable[Answer]]
-"""Passes a call on to its server."""
+from .shown import shown_arguments
 
 
 class Guard:
     """Makes the calls that may be made.
 
     Args:
-        make: Makes a call.
+        make: Passes a call on to its server.
         policy: Says which calls need approval.
         audit: Gets a line for each call.
         activity: Where calls are noted.
+        hooks: Around calls of tools; what they change is what has to be approved.
     """
 
-    def __init__(self, make: Make, policy: Policy, audit: Audit | None, activity: Activity) -> None:
+    def __init__(
+        self, make: Make, policy: Policy, audit: Audit | None, activity: Activity, hooks: Sequence[CallHook] = ()
+    ) -> None:
         self._make = make
+        self._hooks = hooks
         self._approvals = Approvals(policy) if policy.asks else None
         self._audit = audit
         self._activity = activity
@@ -44,7 +49,8 @@ class Guard:
             call: The call.
 
         Raises:
-            CallDeniedError: It was not approved, or no line could be written about it; nothing was sent.
+            CallDeniedError: It was not approved, a hook stopped it, or no line could be written about it; nothing was
+                sent.
             JackfieldError: It failed.
             MCPError: It failed.
         """
@@ -77,6 +83,17 @@ class Guard:
             audit.note(record, _arguments_of(call))
 
     async def _made(self, call: RelayedCall, record: dict[str, Any]) -> Answer:
+        if not self._hooks or call.method != "tools/call":
+            return await self._approved(call, record)
+
+        async def make(changed: RelayedCall) -> Answer:
+            if (arguments := _arguments_of(changed)) != _arguments_of(call):
+                record["sent_arguments"] = shown_arguments(arguments)
+            return await self._approved(changed, record)
+
+        return await call_hooked(self._hooks, call, make)
+
+    async def _approved(self, call: RelayedCall, record: dict[str, Any]) -> Answer:
         if self._approvals is None:
             return await self._make(call)
         try:

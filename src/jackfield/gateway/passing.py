@@ -47,7 +47,7 @@ class Passing:
             JackfieldError: The server answered with an error, or not at all.
         """
         config, client, context = call.target.config, call.client, call.context
-        deadline = Deadline.of(None, config.session.call_timeout)
+        deadline = call.deadline or Deadline.of(None, config.session.call_timeout)
         hints = as_table(call.target.raw.get("annotations"))
         is_read_only = hints.get("readOnlyHint") is True
         is_safe = call.method != "tools/call" or is_read_only or hints.get("idempotentHint") is True
@@ -68,6 +68,7 @@ class Passing:
                         is_safe=is_safe,
                         refuses=call.target.name if refuses and call.method == "tools/call" else None,
                         about=under_way,
+                        headers=call.headers,
                     )
                     state_lost = state_lost or answer.state_lost
                     return answer.result

@@ -65,6 +65,7 @@ async def relay(
     is_safe: bool = False,
     refuses: str | None = None,
     about: object = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Relayed:
     """Make a request whose parameters and result pass as they are.
 
@@ -80,6 +81,7 @@ async def relay(
         refuses: The called tool, if the call must not be made on a session whose state was lost.
         about: Given to the session's relayed client with what the server asks and tells on the request's own stream,
             where it has one, as over HTTP.
+        headers: Sent with it over HTTP.
 
     Returns:
         The result, which may be one that asks for input, and news of lost state.
@@ -103,6 +105,7 @@ async def relay(
                 lambda client: _sent(owner, client, method, params or {}, progress, about, is_safe=is_safe),
                 is_safe=is_safe,
                 refuses=refuses,
+                headers=headers,
                 on_retry=on_retry,
                 target=_prompt(method, params),
             )
