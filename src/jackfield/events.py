@@ -207,19 +207,24 @@ _BUFFERED_EVENTS = 10_000
 
 
 class EventHub:
-    """Where a manager's events come from: to its listener, and to who iterates over them."""
+    """Where a manager's events come from: to its listeners, and to who iterates over them."""
 
     def __init__(self, listener: EventListener | None = None) -> None:
-        self._listener = listener
+        self._listeners = [] if listener is None else [listener]
         self._streams: set[EventStream] = set()
         self.is_heard: bool = listener is not None
         """Whether anybody gets what is emitted."""
 
+    def add_listener(self, listener: EventListener) -> None:
+        """Have one more listener get every event, for as long as the hub lives."""
+        self._listeners.append(listener)
+        self.is_heard = True
+
     def emit(self, event: Event) -> None:
         """Hand an event on; what listeners raise is logged and goes no further, but for what ends the program."""
-        if self._listener is not None:
+        for listener in self._listeners:
             try:
-                self._listener(event)
+                listener(event)
             except (Exception, asyncio.CancelledError):
                 # A listener is a plain function: what it raises is no cancellation of the task that it runs in.
                 log = SessionLog(event.server_name, event.session_id or "")
@@ -236,7 +241,7 @@ class EventHub:
 
     def _discard(self, stream: EventStream) -> None:
         self._streams.discard(stream)
-        self.is_heard = self._listener is not None or bool(self._streams)
+        self.is_heard = bool(self._listeners or self._streams)
 
     def close(self) -> None:
         """End all streams, once what they hold is read."""

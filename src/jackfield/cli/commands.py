@@ -16,6 +16,7 @@ COMMANDS = {
     "open": "opening",
     "close": "closing",
     "ps": "ps",
+    "top": "top",
     "shell": "shell",
     "refresh": "refresh",
     "tokens": "tokens",

@@ -18,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "open": ("jackfield open browser", "jackfield open browser --key ada --idle 3600"),
     "close": ("jackfield close browser", "jackfield close --all"),
     "ps": ("jackfield ps", "jackfield ps --watch"),
+    "top": ("jackfield top", "jackfield top --once --json"),
     "shell": ("jackfield shell", "printf '%s\\n' 'notes.list_notes' | jackfield shell"),
     "refresh": ("jackfield refresh", "jackfield refresh arxiv --accept"),
     "tokens": ("jackfield tokens", "jackfield tokens arxiv"),

@@ -54,11 +54,16 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
     from ..catalog.store import Catalog
     from ..gateway.gateway import Gateway
     from ..gateway.log import log_calls, logging_to_stderr
+    from ..pool.observed import is_observable
     from ..pool.session_manager import SessionManager
 
     # A recording has all that a client may ask for, also what the catalog would have known.
     catalog = Catalog(in_memory=setup.recording is not None)
-    async with SessionManager(catalog=catalog, hooks=setup.hooks, max_sessions=setup.limits.upstreams) as manager:
+    most = setup.limits.upstreams
+    manager = SessionManager(catalog=catalog, hooks=setup.hooks, max_sessions=most, observable=False)
+    if is_observable(True):
+        manager.observe("gateway")
+    async with manager:
         if setup.recording is not None:
             manager.listener_of = setup.recording.of_session
         if setup.is_bridge:

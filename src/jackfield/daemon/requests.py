@@ -68,6 +68,10 @@ class Requests:
             case "close":
                 closed = await self._sessions.close(request.get("server_name"), request.get("key"))
                 return packed({"result": _named(closed)})
+            case "close_session":
+                return packed({"result": {"found": await self._sessions.close_one(str(request.get("id")))}})
+            case "refresh_session":
+                return packed({"result": {"found": await self._sessions.refresh_one(str(request.get("id")))}})
             case "request":
                 return await self._request(request, on_progress)
             case _:
@@ -80,6 +84,9 @@ class Requests:
                 "version": __version__,
                 "protocol": PROTOCOL,
                 "age": round(time.monotonic() - self._started_at, 3),
+                "kind": "background",
+                "program": "jackfield",
+                "last_error": self._sessions.recent.last_error,
             },
             "sessions": self._sessions.infos(),
         }

@@ -22,6 +22,7 @@ from ..errors import DaemonError, JackfieldError
 from ..events import Event, SessionClosed
 from ..loops import Changed
 from ..pool.lease import open_by
+from ..pool.recent import RecentActivity
 from ..pool.session_manager import SessionManager
 from ..session.deadlines import Deadline
 from ..session.recovery import News
@@ -66,11 +67,18 @@ class KeptEntry:
     """It was opened ahead, and a command has it to itself now."""
     news: News = field(default_factory=News)
     """What its users know of losses; all who use the key count as one."""
+    last_error: dict[str, Any] | None = None
+    """What went wrong last, also in the process before this one."""
 
     @property
     def server_name(self) -> str:
         """The name in the configuration."""
         return self.config.server_name
+
+    @property
+    def id(self) -> str:
+        """Tells it from all others, also in its losses."""
+        return str(self.number)
 
     @property
     def manager_key(self) -> str:
@@ -126,7 +134,10 @@ class KeptSessions:
         self.daemon_id = daemon_id
         self._on_change = on_change
         self._kept: list[KeptEntry] = []
-        self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event)
+        # The process has a socket of its own, at which it tells of them.
+        self._manager = SessionManager(max_sessions=MAX_KEPT + 1, on_event=self._note_event, observable=False)
+        self.recent: RecentActivity = RecentActivity()
+        """What they did in the last minute."""
         self._changed = Changed()
         self._opened = 0
         self._returned: list[tuple[KeptEntry, Wanted]] = []
@@ -281,6 +292,32 @@ class KeptSessions:
                 tasks.start_soon(self._end, kept)
         return chosen
 
+    async def close_one(self, session_id: str) -> bool:
+        """Close a session by its `id`, even during calls; whether it is here."""
+        kept = self._of_id(session_id)
+        if kept is not None:
+            await self._end(kept)
+        return kept is not None
+
+    async def refresh_one(self, session_id: str) -> bool:
+        """Open a session anew, by its `id`; whether it is here.
+
+        Raises:
+            JackfieldError: It could not be opened.
+        """
+        kept = self._of_id(session_id)
+        if kept is None:
+            return False
+        owner = self._manager.find(kept.server_name, kept.manager_key)
+        is_open = owner is not None and owner.state == "open"
+        async with self.use(kept, Deadline.after(None)) as session:
+            if is_open:
+                await session.refresh()
+        return True
+
+    def _of_id(self, session_id: str) -> KeptEntry | None:
+        return next((kept for kept in self._kept if kept.id == session_id and not kept.is_closing), None)
+
     async def expire_forever(self) -> None:
         """Close sessions when they have been idle for too long."""
         async with anyio.create_task_group() as tasks:
@@ -314,7 +351,9 @@ class KeptSessions:
         owner = self._manager.find(kept.server_name, kept.manager_key)
         live = owner.info() if owner is not None else None
         now = time.monotonic()
+        did = self.recent.of(live.session_id) if live else {}
         return {
+            "id": kept.id,
             "server": kept.server_name,
             "key": kept.key,
             "state": self._state(kept, live.state if live else None),
@@ -328,6 +367,9 @@ class KeptSessions:
             "protocol_version": live.protocol_version if live else None,
             "origin": kept.origin,
             "replaced": kept.is_replaced,
+            "in_flight": live.in_flight if live else 0,
+            "recent": did.get("recent", []),
+            "last_error": kept.last_error,
         }
 
     @staticmethod
@@ -343,6 +385,12 @@ class KeptSessions:
         return str(live)
 
     def _note_event(self, event: Event) -> None:
+        before = self.recent.last_error
+        self.recent.note(event)
+        if self.recent.last_error is not before:
+            for kept in self._kept:
+                if (kept.server_name, kept.manager_key) == (event.server_name, event.key):
+                    kept.last_error = self.recent.last_error
         # The limit of one server's sessions makes room for a new one by closing an idle one.
         if isinstance(event, SessionClosed) and event.reason == "evicted":
             self._kept = [

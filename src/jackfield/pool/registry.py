@@ -170,9 +170,13 @@ class SessionRegistry:
             slot.abandon()
         self._unreported.take_over(before._unreported)
 
+    def slots(self) -> list[SessionSlot]:
+        """All sessions."""
+        return list(self._slots)
+
     def infos(self) -> list[SessionInfo]:
         """How every session stands."""
-        return [slot.info() for slot in self._slots]
+        return [slot.info() for slot in self.slots()]
 
     def cool_downs(self) -> list[CoolDown]:
         """The servers that are not tried for a while."""

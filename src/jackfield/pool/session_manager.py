@@ -16,6 +16,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError
 from ..events import EventHub, EventListener, EventStream, ServerSkipped
 from ..live import Live
+from ..local.publishing import publish, unpublish
 from ..logs import SessionLog, configure_debug_log
 from ..session.callbacks import SessionCallbacks, merged
 from ..session.deadlines import Deadline
@@ -30,6 +31,7 @@ from .blocking import BlockingContext, BlockingWays
 from .catalog_observer import CatalogObserver
 from .lease import OpenedSessions, SessionGroup, SessionLease, SessionUser
 from .loop_thread import LoopThread, LoopUse
+from .observed import ObservedSessions, is_observable
 from .refusals import closed_error, other_loop_error
 from .registry import Bounds, SessionRegistry, SessionSlot, close_all
 
@@ -70,6 +72,8 @@ class SessionManager(Live):
         on_event: Called with every event, on the event loop; it must not block. See also `events()`.
         hooks: Around every tool call of every session.
         catalog: Remembers what servers offer; the one in the user's cache directory if omitted.
+        observable: Whether `jackfield top` sees its sessions, and may close and refresh them, by a socket that only
+            this user can connect to. If omitted, it does where `JACKFIELD_OBSERVABLE=1` is set.
     """
 
     _lease_type: ClassVar[type[SessionLease]] = SessionLease
@@ -84,6 +88,7 @@ class SessionManager(Live):
         on_event: EventListener | None = None,
         hooks: Sequence[CallHook] = (),
         catalog: Catalog | None = None,
+        observable: bool | None = None,
     ) -> None:
         configure_debug_log()
         if max_sessions < 1:
@@ -120,6 +125,9 @@ class SessionManager(Live):
         self.loop_thread: LoopThread = LoopThread()
         """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
         self._apart: dict[LoopUse, SessionRegistry] = {}
+        self._observed: ObservedSessions | None = None
+        if is_observable(observable):
+            self.observe("program")
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
@@ -147,6 +155,8 @@ class SessionManager(Live):
         for use in list(self._apart):
             await wait_uncancelled(use.leave())
         self._events.close()
+        if self._observed is not None:
+            unpublish(self._observed)
 
     async def open(self) -> Self:
         """Enter the manager where there is no block to enter it for; `close()` leaves it."""
@@ -300,8 +310,11 @@ class SessionManager(Live):
 
     def sessions(self) -> list[SessionInfo]:
         """One entry for each session that is not wholly closed."""
-        registries = [*([] if self._registry is None else [self._registry]), *self._apart.values()]
-        return [info for registry in registries if not registry.is_over for info in registry.infos()]
+        return [info for registry in self._registries() for info in registry.infos()]
+
+    def _registries(self) -> list[SessionRegistry]:
+        registries = [*([] if self._registry is None else [self._registry]), *list(self._apart.values())]
+        return [registry for registry in registries if not registry.is_over]
 
     def session_info(self, server: str | BaseServerConfig, key: str) -> SessionInfo | None:
         """How the named session of a server and a key stands; `None` if there is none that is not wholly closed.
@@ -321,6 +334,11 @@ class SessionManager(Live):
     def stats(self) -> ManagerStats:
         """Its current state, and its activity since it was created."""
         return self._totals.stats(self.sessions(), self.max_sessions)
+
+    def observe(self, kind: str) -> None:
+        """Let `jackfield top` see the sessions from the first one on, as those of a `program` or a `gateway`."""
+        self._observed = ObservedSessions(self, kind)
+        self._events.add_listener(self._observed.recent.note)
 
     def events(self) -> EventStream:
         """All events from now on until the manager exits: `async for event in manager.events()`.
@@ -420,6 +438,11 @@ class SessionManager(Live):
         registry = self._live_registry
         return registry.find(server_name, key) if registry is not None else None
 
+    def slot(self, session_id: str) -> tuple[SessionRegistry, SessionSlot] | None:
+        """A session by its id, and where it is; named or private."""
+        found = ((registry, slot) for registry in self._registries() for slot in registry.slots())
+        return next((one for one in found if one[1].session_id == session_id), None)
+
     def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
         """The configurations meant by names or configurations; all of the config for `None`.
 
@@ -505,6 +528,8 @@ class SessionManager(Live):
         return use, registry, owner
 
     def _new_registry(self, *, keeps_idle: bool) -> SessionRegistry:
+        if self._observed is not None:
+            publish(self._observed)
         return SessionRegistry(
             self.max_sessions,
             keeps_idle=keeps_idle,
