@@ -50,6 +50,14 @@ def candidates(run: Command, line: str, shell: str = "fish") -> list[str]:
         ("jackfield show files.r", ["files.read_file"]),
         ("jackfield show 'files.r", ["files.read_file"]),
         ("jackfield show files.r ", []),
+        ("jackfield show files.fold", ["files.list_folder"]),
+        ("jackfield show fold", ["files.list_folder"]),
+        ("jackfield show listFolder", ["files.list_folder"]),
+        ("jackfield call files fold", ["list_folder"]),
+        ("jackfield show fo", []),
+        ("jackfield show tracker.fold", []),
+        ("jackfield show issue", ["tracker.create_issue", "tracker.search_issues"]),
+        ("jackfield show ISSUES", ["tracker.search_issues"]),
         ("jackfield find --server tr", ["tracker"]),
         ("jackfield find --server=tr", []),
         ("jackfield find --server tracker --li", ["--limit"]),
@@ -78,6 +86,21 @@ def candidates(run: Command, line: str, shell: str = "fish") -> list[str]:
 )
 def test_what_is_offered(scene: Command, line: str, expected: list[str]) -> None:
     assert candidates(scene, line) == expected
+
+
+def test_tools_are_offered_in_the_order_of_the_search(scene: Command) -> None:
+    names = ["list_calls", "list_folder_of_calls", "list_folder"]
+    scene.remember("browser", [{"name": name, "inputSchema": {}} for name in names])
+    assert candidates(scene, "jackfield call browser.") == [f"browser.{name}" for name in names]
+    assert candidates(scene, "jackfield call browser.list_fo") == [
+        "browser.list_folder",
+        "browser.list_folder_of_calls",
+    ]
+    assert candidates(scene, "jackfield call browser list_folder") == ["list_folder", "list_folder_of_calls"]
+    assert candidates(scene, "jackfield call browser calls") == ["list_calls", "list_folder_of_calls"]
+    # bash would leave of the word only what all have in common.
+    assert candidates(scene, "jackfield call browser.calls", "bash") == []
+    assert candidates(scene, "jackfield show files.fold", "bash") == ["files.list_folder"]
 
 
 def test_all_commands_are_offered(scene: Command) -> None:
@@ -177,6 +200,8 @@ TYPED = [
     ("jackfield show fil", "jackfield show files"),
     ("jackfield config expl", "jackfield config explain "),
 ]
+FOUND = ("jackfield show files.fold", "list_folder ")
+"""The shells write the end of the line anew."""
 
 
 def test_in_bash(on_path: Command) -> None:
@@ -186,7 +211,7 @@ def test_in_bash(on_path: Command) -> None:
         "bind 'set bell-style none'; bind 'set enable-bracketed-paste off'; source <(jackfield completion bash)"
     )
     bash.expect_exact("ready> ")
-    for typed, completed in TYPED:
+    for typed, completed in [*TYPED, FOUND]:
         bash.send(f"{typed}\t")
         bash.expect_exact(completed)
         bash.sendcontrol("u")
@@ -197,9 +222,12 @@ def test_in_bash(on_path: Command) -> None:
 
 def test_in_zsh(on_path: Command) -> None:
     zsh = shell(on_path, "zsh", "-f", "-i")
-    zsh.sendline("PS1='ready> '; autoload -U compinit && compinit -u -D; source <(jackfield completion zsh)")
+    zsh.sendline(
+        "PS1='ready> '; zle_highlight=(suffix:none); autoload -U compinit && compinit -u -D;"
+        " source <(jackfield completion zsh)"
+    )
     zsh.expect_exact("ready> ")
-    for typed, completed in TYPED:
+    for typed, completed in [*TYPED, FOUND]:
         zsh.send(f"{typed}\t")
         zsh.expect_exact(completed)
         zsh.sendcontrol("u")
@@ -212,7 +240,7 @@ def test_in_fish(on_path: Command) -> None:
     path = shutil.which("fish")
     if path is None:
         pytest.skip("fish is not installed")
-    for typed, completed in TYPED:
+    for typed, completed in [*TYPED, (FOUND[0], "files.list_folder")]:
         script = f"jackfield completion fish | source; complete -C '{typed}'"
         done = subprocess.run([path, "--no-config", "-c", script], capture_output=True, text=True, check=True,
                               env=on_path.environment, cwd=on_path.project)  # fmt: skip

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import normal
 from ..json_schema import target
 from ..plain import as_list, as_table
 from .output import Output
@@ -25,10 +26,14 @@ from .text import one_cell
 
 if TYPE_CHECKING:
     from ..catalog.entry import Kind
+    from ..catalog.search import ToolEntry
     from .servers import Servers
 
 Candidate = tuple[str, str]
 """A candidate and its description."""
+
+_RANKED_FROM = 3
+"""Shorter words are completed at the beginning of names only."""
 
 _WORDS = re.compile(r"[a-z]+(\|[a-z]+)+")
 _BREAKS = "=:"
@@ -53,6 +58,10 @@ def run(arguments: Sequence[str]) -> int:
         if (asked := split(line)) is None:
             return 0
         candidates = list(complete(asked))
+        # These shells would leave of the word only what several have in common.
+        is_found = not any(value.startswith(asked.word) for value, _ in candidates)
+        if shell in ("bash", "zsh") and is_found and len(candidates) > 1:
+            return 0
         if shell == "bash":
             cut = max((asked.word.rfind(char) for char in _BREAKS), default=-1) + 1
             candidates = [(value[cut:], about) for value, about in candidates]
@@ -213,9 +222,8 @@ def _tool_names(word: str, server: str, servers: Servers) -> Iterator[Candidate]
     """The tools of a server, by their names alone."""
     from .known import first_line
 
-    for tool in servers.catalog.tools(servers.outline(server)):
-        if tool.name.startswith(word):
-            yield tool.name, first_line(tool.description)
+    for tool in _ranked(word, servers, server):
+        yield tool.name, first_line(tool.description)
 
 
 def _offered(word: str, server: str, servers: Servers, metavar: str) -> Iterator[Candidate]:
@@ -249,21 +257,47 @@ def _prompt_arguments(word: str, positional: Sequence[str], servers: Servers) ->
 
 
 def _tools(word: str, servers: Servers, *, also_servers: bool) -> Iterator[Candidate]:
-    """Servers first, with a dot to go on; a server's tools once it is written."""
+    """Servers first, with a dot to go on; a server's tools once it is written. If no server's name begins so, tools of
+    all whose names contain the word."""
     from .known import first_line
 
+    found: list[ToolEntry] = []
+    has_servers = False
     for outline in servers.outlines():
         name = outline.server_name
         if word.startswith(f"{name}."):
-            for tool in servers.catalog.tools(outline):
-                if tool.reference.startswith(word):
-                    yield tool.reference, first_line(tool.description)
+            found += _ranked(word.removeprefix(f"{name}."), servers, name)
+            has_servers = True
         elif name.startswith(word):
+            has_servers = True
             count = len(servers.catalog.tools(outline))
             if also_servers:
                 yield name, f"{count} tools"
             if count:
                 yield f"{name}.", f"{count} tools"
+    for tool in found if has_servers else _ranked(word, servers, None):
+        yield tool.reference, first_line(tool.description)
+
+
+def _ranked(word: str, servers: Servers, server: str | None) -> list[ToolEntry]:
+    """The tools whose names begin with a word, or else contain it: in the order of the search.
+
+    Args:
+        word: What is written of the tool's name.
+        servers: All of them.
+        server: Whose tools; if `None`, those of all that contain the word.
+    """
+    catalog, outlines = servers.catalog, servers.outlines()
+    tools = [tool for one in outlines if server in (None, one.server_name) for tool in catalog.tools(one)]
+    fitting = [] if server is None else [tool for tool in tools if tool.name.startswith(word)]
+    if not fitting and len(word) >= _RANKED_FROM:
+        fitting = [tool for tool in tools if normal(word) in normal(tool.name)]
+    if len(fitting) < 2 or not word:
+        return fitting
+    index = catalog.search(outlines)
+    hits = index.find(word, len(index.tools), learned=catalog.learned)
+    places = {hit.tool.reference: place for place, hit in enumerate(hits)}
+    return sorted(fitting, key=lambda tool: places.get(tool.reference, len(places)))
 
 
 def _tool_arguments(word: str, positional: Sequence[str], servers: Servers) -> Iterator[Candidate]:

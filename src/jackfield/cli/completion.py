@@ -20,7 +20,7 @@ _jackfield() {
         compopt -o nospace
     fi
 }
-complete -F _jackfield jackfield
+complete -o nosort -F _jackfield jackfield 2>/dev/null || complete -F _jackfield jackfield  # before bash 4.4
 """
 
 _ZSH = """\
@@ -28,9 +28,10 @@ _ZSH = """\
 # jackfield: completion for zsh. Load it with:  source <(jackfield completion zsh)
 _jackfield() {
     local line value about
-    local -a open openabout done doneabout
+    local -a open openabout done doneabout found
     for line in "${(@f)$(command jackfield __complete zsh "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)}"; do
         [[ -n $line ]] || continue
+        [[ $line == ${(Q)PREFIX}* ]] || found=(-U)
         value=${line%%$'\\t'*}
         about=$value
         [[ $line == *$'\\t'* ]] && about="$value  -- ${line#*$'\\t'}"
@@ -40,8 +41,8 @@ _jackfield() {
             done+=("$value"); doneabout+=("$about")
         fi
     done
-    (( ${#open} )) && compadd -S '' -l -d openabout -a open
-    (( ${#done} )) && compadd -l -d doneabout -a done
+    (( ${#open} )) && compadd $found -V open -S '' -l -d openabout -a open
+    (( ${#done} )) && compadd $found -V done -l -d doneabout -a done
     (( ${#open} + ${#done} ))
 }
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -53,7 +54,7 @@ fi
 
 _FISH = """\
 # jackfield: completion for fish. Load it with:  jackfield completion fish | source
-complete -c jackfield -f -a '(command jackfield __complete fish (commandline -cp) 2>/dev/null)'
+complete -c jackfield -f -k -a '(command jackfield __complete fish (commandline -cp) 2>/dev/null)'
 """
 
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
