@@ -225,7 +225,10 @@ def _judged(seen: Seen, log: Path, kills: int) -> list[str]:
 
 
 async def _left(team: Team, ports: Sequence[int], store: str, warm: Sequence[int], unheard: int) -> list[str]:
-    """What is left although all sessions were ended, but for those whose clients did not get to know of them."""
+    """What is left although all sessions were ended, but for those whose clients did not get to know of them.
+
+    Those expire by themselves, as all keys do.
+    """
     wrong: list[str] = []
     with anyio.move_on_after(15):
         while behind():
@@ -241,9 +244,24 @@ async def _left(team: Team, ports: Sequence[int], store: str, warm: Sequence[int
             # Logs of answers live for five minutes more, so that their clients can come back for them.
             keys = [key.decode() async for key in redis.scan_iter("*")]
             left = [key for key in keys if key.endswith((":m", ":r", ":v", ":t", ":get"))]
-        print(f"left: {len(left)} keys of sessions of {len(keys)} keys")
+            lasting = [key for key in keys if await redis.pttl(key) == -1]
+        print(f"left: {len(left)} keys of sessions of {len(keys)} keys, {len(lasting)} without an end")
         if len({key[: key.rindex("}")] for key in left}) > unheard:
             wrong.append(f"keys are left: {left[:5]}")
+        if lasting:
+            wrong.append(f"keys never expire: {lasting[:5]}")
+    else:
+        import asyncpg
+
+        # No row of a table is without an end, or it goes with one that has an end.
+        connection = await asyncpg.connect(store)
+        try:
+            rows = await connection.fetchval("select count(*) from jackfield.sessions where expires_at > now()")
+        finally:
+            await connection.close()
+        print(f"left: {rows} sessions in the database")
+        if rows > unheard:
+            wrong.append(f"{rows} sessions are left in the database")
     for instance, before in zip(team.instances, warm, strict=True):
         now = _memory(instance.pid)
         print(f"{instance.name}: {now / 1e6:.0f} MB, after one user {before / 1e6:.0f} MB")

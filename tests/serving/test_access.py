@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import time
@@ -26,6 +27,7 @@ from tests.serving.authorized import (
     AUDIENCE,
     INITIALIZE,
     MODERN,
+    MODERN_META,
     Client,
     Gate,
     Issuer,
@@ -36,13 +38,14 @@ from tests.serving.authorized import (
     instances,
     issuing,
     listening,
+    modern_headers,
     text_of,
     until,
 )
 from tests.serving.contract.conftest import ENGINES, Engine
 from tests.serving.redis_server import RedisServer
 
-from jackfield.serving import BearerFile, JWTAuth, RedisBackend, serve_sessions
+from jackfield.serving import BearerFile, JWTAuth, RedisBackend, open_streams, serve_sessions
 
 
 @pytest.fixture(params=ENGINES)
@@ -476,6 +479,53 @@ async def test_a_file_of_tokens_decides_at_each_request(tmp_path: Path) -> None:
         write("bob", "ann")
         assert json.loads(await ann.call(there, "whoami"))[1] == "ann"
         await two.assert_idle()
+
+
+async def test_open_streams_end_with_their_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose token was removed, has expired or has lost a scope hears nothing more, in both eras."""
+    monkeypatch.setattr(open_streams, "CHECK_SECONDS", 0.1)
+    file, users = tmp_path / "tokens.toml", ("ann", "bob", "eve", "kim")
+    file.touch(0o600)
+
+    def write(entries: dict[str, str]) -> None:
+        file.write_text(
+            "".join(f'[[tokens]]\nsubject = "{one}"\ntoken = "{one * 8}"\n{more}\n' for one, more in entries.items())
+        )
+
+    scopes = 'scopes = ["a", "b"]'
+    write(dict.fromkeys(users, scopes))
+    ended: list[str] = []
+    opened: list[str] = []
+    async with httpx2.AsyncClient(timeout=30) as http, instances(1, auth=BearerFile(file)) as one:
+        [url] = one.urls
+
+        async def read(name: str, response: Any) -> None:
+            async with response as stream:
+                assert stream.status_code == 200
+                opened.append(name)
+                with contextlib.suppress(httpx2.RemoteProtocolError):
+                    async for _ in stream.aiter_bytes():
+                        pass
+            ended.append(name)
+
+        async with anyio.create_task_group() as tasks:
+            for user in users:
+                client = Client(http, user * 8)
+                await client.initialize(url)
+                tasks.start_soon(read, f"{user} legacy", client.stream(url))
+                listen = {"notifications": {"toolsListChanged": True}, "_meta": MODERN_META}
+                body = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": listen}
+                headers = Client(http, user * 8).headers(**modern_headers("subscriptions/listen"))
+                tasks.start_soon(read, f"{user} modern", http.stream("POST", url, json=body, headers=headers))
+            await until(lambda: len(opened) == 8)
+            file.write_text("this is no TOML [")
+            await anyio.sleep(0.5)
+            assert ended == [], "nothing is known of any token"
+            write({"kim": scopes, "bob": 'scopes = ["a"]', "eve": f"{scopes}\nexpires = 2020-01-01T00:00:00Z"})
+            await until(lambda: len(ended) == 6)
+            await anyio.sleep(0.5)
+            assert {name.split()[0] for name in ended} == {"ann", "bob", "eve"}
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_mounted_server_is_guarded_and_found() -> None:

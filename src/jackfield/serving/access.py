@@ -29,6 +29,7 @@ from ..auth.resource import ProtectedResource
 from ..auth.tokens import TokenCheckError
 from ..logs import mask_logs
 from ..masking import keep_secret
+from .open_streams import CheckedStreams
 from .wire import NOT_RUN, refusal
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -129,7 +130,8 @@ class Access:
 
     def required(self, app: ASGIApp) -> ASGIApp:
         """Passes authorized requests to an application."""
-        guarded: ASGIApp = RequireAuthMiddleware(app, list(self.required_scopes), self.metadata_url)
+        streams = CheckedStreams(app, _CheckedTokens(self.backend))
+        guarded: ASGIApp = RequireAuthMiddleware(streams, list(self.required_scopes), self.metadata_url)
         return _Unchecked(_NamedScopes(guarded, self.required_scopes) if self.required_scopes else guarded)
 
 
