@@ -9,7 +9,7 @@ THIRD_PARTY := .third_party
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
-.PHONY: demo serve-demo deploy-check test whole costs lint types layers walks unit branches docs bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
+.PHONY: demo serve-demo deploy-check test whole costs lint types layers walks unit branches docs site-check bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
 	conformance gateway-conformance serving-matrix gateway-matrix peers dist \
 	bare lowest extras release-check constraints clean
 
@@ -63,6 +63,11 @@ docs: $(STAMP)
 	$(BIN)/python -m scripts.docs.diagrams
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
+
+# Every page of the site, in Chromium, as wide as a laptop and as a phone; those of docs/ are in `unit`.
+site-check: export JACKFIELD_TESTS := whole
+site-check: $(STAMP)
+	$(BIN)/python -m pytest tests/docs/test_site.py $(ARGS)
 
 # All of docs/benchmarks.md: installs what is compared with (the first time), measures, writes.
 bench: $(STAMP)

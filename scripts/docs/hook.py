@@ -8,7 +8,10 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -19,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from scripts.docs.columns import with_columns  # noqa: E402
 from scripts.docs.llms import described, llms_txt  # noqa: E402
 from scripts.docs.reference import reference_pages  # noqa: E402
 from scripts.docs.repository import shown  # noqa: E402
@@ -31,8 +35,12 @@ _nav: Navigation | None = None
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Give the reference its pages, and the guide those that nobody has given a place."""
+    """Name the version, and give the reference its pages, and the guide those that nobody has given a place."""
     assert config.nav is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    config.site_name = f"{config.site_name} {project['version']}"
+    if repository := project.get("urls", {}).get("Repository"):
+        config.repo_url, config.repo_name = repository, "Source code"
     pages = list(reference_pages())
 
     def below(folder: str) -> list[str]:
@@ -44,8 +52,18 @@ def on_config(config: MkDocsConfig) -> None:
             entry["Reference"] = [*below(""), *command, {"Python": below("python")}]
         if isinstance(entry, dict) and "Guide" in entry:
             there = sorted(path.name for path in Path(config.docs_dir).glob("*.md"))
-            placed = [*entry["Guide"], "index.md"]
+            placed = [*_named(config.nav)]
             entry["Guide"] += [page for page in there if page not in placed]
+
+
+def _named(entries: list[Any]) -> Iterator[str]:
+    """The pages of a part of the navigation, with those of its sections."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for below in entry.values():
+                yield from [below] if isinstance(below, str) else _named(below)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -81,6 +99,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     page.meta.setdefault("description", described(markdown))
     return LINK.sub(inside, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let tables be read on a phone."""
+    return with_columns(html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -9,15 +9,23 @@ from collections import defaultdict
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
+from playwright.async_api import Browser
 from scripts.docs.api import public_modules
 from scripts.docs.reference import reference_pages
+from tests.daily import daily
 from tests.docs.blocks import DOCS, FENCE, PAGES, ROOT
+from tests.docs.widths import cut_off
 from tests.forked import unmeasured
+from tests.gateway.page.conftest import chromium
 
 import jackfield
+
+__all__ = ["chromium"]
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -97,6 +105,30 @@ def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[Path, Reader]
         assert re.findall(r"(?:url\([\"']?|@import +[\"'])(?:https?:)?//[^)]*", path.read_text()) == []
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_nothing_is_cut_off_on_a_laptop_or_a_phone(site: Path, chromium: Browser) -> None:
+    """Every day the pages that somebody wrote, and those of the reference that are widest."""
+    some = [site / "reference" / name for name in ("settings.html", "errors.html", "python/session.html")]
+    written = [site / path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")]
+    copies = [path for path in site.rglob("*.html") if "repository" in path.parts]
+    every = [path for path in site.rglob("*.html") if path not in copies and path.name != "404.html"]
+    assert {*some, *written} <= set(every)
+    assert await cut_off(chromium, daily([*written, *some], whole=every), is_folded_code_wrong=True) == {}
+    assert await cut_off(chromium, daily([], whole=copies), is_folded_code_wrong=False) == {}
+
+
+def test_no_list_of_the_navigation_is_long() -> None:
+    def lists(entries: list[Any]) -> Iterator[list[Any]]:
+        yield entries
+        for entry in entries:
+            for below in entry.values() if isinstance(entry, dict) else ():
+                yield from lists(below) if isinstance(below, list) else ()
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert [entries for entries in lists(nav) if len(entries) > 10] == []
+
+
 def test_every_public_name_is_in_the_reference_once(pages: dict[Path, Reader]) -> None:
     ids = [name for path, page in pages.items() if "reference" in path.parts for name in page.ids]
     names = [f"jackfield.{name}" for name in jackfield.__all__]
@@ -107,7 +139,7 @@ def test_every_public_name_is_in_the_reference_once(pages: dict[Path, Reader]) -
 
 def test_llms_txt_leads_to_every_page(site: Path) -> None:
     text = (site / "llms.txt").read_text()
-    assert text.startswith("# Jackfield\n\n> ")
+    assert text.startswith(f"# Jackfield {jackfield.__version__}\n\n> ")
     links = re.findall(r"^- \[[^]]+\]\(([^)]+)\): \S", text, re.MULTILINE)
     assert len(links) == text.count("\n- ")
     assert [link for link in links if not (site / link).is_file()] == []
