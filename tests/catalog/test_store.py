@@ -143,13 +143,14 @@ def test_a_truncated_and_a_deleted_file(catalog: Catalog) -> None:
 
 def test_states(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.record_failure(CONFIG, ServerUnavailableError("refused"))
-    assert catalog.state(CONFIG) == "broken"
+    assert (catalog.state(CONFIG), catalog.is_listed(CONFIG), catalog.is_broken(CONFIG)) == ("cold", False, True)
     catalog.record(CONFIG, [tool("a")])
-    assert catalog.state(CONFIG) == "known"
+    assert (catalog.state(CONFIG), catalog.is_listed(CONFIG), catalog.is_broken(CONFIG)) == ("known", True, False)
     catalog.mark_outdated(CONFIG)
     assert catalog.state(CONFIG) == "stale"
     catalog.record(CONFIG, [tool("a")])
     catalog.record_failure(CONFIG, ServerUnavailableError("refused"))
+    assert (catalog.state(CONFIG), catalog.is_listed(CONFIG), catalog.is_broken(CONFIG)) == ("known", True, True)
     entry = catalog.entry(CONFIG)
     assert entry is not None
     assert entry.failure == "unavailable: refused"
@@ -256,7 +257,8 @@ async def test_refreshing_tells_of_each_server(catalog: Catalog, tmp_path: Path)
             assert sorted(refresh.diffs) == ["remote", "rig"]
             assert list(refresh.errors) == ["broken"]
             assert manager.sessions() == [], "opened for the listing only"
-            assert [catalog.state(one) for one in config] == ["known", "known", "broken"]
+            assert [catalog.state(one) for one in config] == ["known", "known", "cold"]
+            assert [catalog.is_broken(one) for one in config] == [False, False, True]
     os.unlink(tmp_path.parent / "rig.log")
 
 

@@ -47,9 +47,10 @@ def test_list_as_data(scene: Command) -> None:
         "files": "known",
         "tracker": "untrusted",
         "browser": "cold",
-        "mail": "broken",
+        "mail": "cold",
         "slip": "invalid",
     }
+    assert [name for name, one in facts.items() if one["is_broken"]] == ["mail"]
     assert facts["files"]["tools"] == 3
     assert facts["files"]["file"] == str(scene.project / ".mcp.json")
     assert "did you mean 'args'" in facts["slip"]["problem"]
@@ -198,9 +199,10 @@ def test_live_asks_the_servers_side_by_side(jackfield: Command) -> None:
     assert {name: one["state"] for name, one in facts.items()} == {
         "real": "known",
         "quick": "known",
-        "dead": "broken",
-        "gone": "broken",
+        "dead": "cold",
+        "gone": "cold",
     }
+    assert [name for name, one in facts.items() if one["is_broken"]] == ["dead", "gone"]
     assert facts["quick"]["tools"] == 9
     assert done.exit_code == 4, "a dead server does not hide behind a success"
     assert done.error["code"] == "unavailable", "that of the first"

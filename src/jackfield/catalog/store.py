@@ -56,7 +56,8 @@ _UNWRITTEN = (0, 0)
 Offers = Callable[[Outlined, Mapping[str, Any]], bool]
 """Whether a tool of a server's listing, as it came over the wire, is offered."""
 
-CatalogState = Literal["cold", "known", "stale", "broken"]
+CatalogState = Literal["cold", "known", "stale"]
+"""What is known of a server's tools: nothing, since they were never listed; a listing; an old or outdated one."""
 
 
 class Catalog:
@@ -123,14 +124,17 @@ class Catalog:
         return entry if entry.server_name == config.server_name else replace(entry, server_name=config.server_name)
 
     def state(self, config: Outlined) -> CatalogState:
-        """`cold`: never listed; `broken`: it could not be opened last; `stale`: listed long ago, or said to have
-        changed since; else `known`."""
+        """What is known of a server's tools: `cold`: never listed; `stale`: listed long ago, or said to have changed
+        since; else `known`. Whether the server can be opened is another question: `is_broken`."""
         entry = self.entry(config)
-        if entry is not None and entry.failure is not None:
-            return "broken"
         if entry is None or not entry.fetched_at:
             return "cold"
         return "stale" if entry.is_outdated or time.time() - entry.fetched_at > STALE_AFTER_SECONDS else "known"
+
+    def is_broken(self, config: Outlined) -> bool:
+        """Whether the last attempt to open the server failed, as its entry's `failure` says. Its tools may be known."""
+        entry = self.entry(config)
+        return entry is not None and entry.failure is not None
 
     def is_listed(self, config: Outlined) -> bool:
         """Whether the server's tools were ever listed successfully."""

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     """Cached knowledge about a server.
 
-    `state` is that of the catalog (`cold`, `known`, `stale`, `broken`), or `untrusted`, or `invalid`. `is_valid` says
-    whether the server can be used as it is configured, with the variables that are set now.
+    `state` is that of the catalog (`cold`, `known`, `stale`), or `untrusted`, or `invalid`. `is_broken` says whether
+    the last attempt to open the server failed, `is_valid` whether it can be used as it is configured, with the
+    variables that are set now.
     """
     found = servers.found(name)
     facts: dict[str, Any] = {
@@ -30,6 +31,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
         "address": None,
         "tools": None,
         "state": "invalid",
+        "is_broken": False,
         "problem": None,
         "is_valid": False,
         "listed_at": None,
@@ -51,6 +53,7 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     catalog = servers.catalog
     entry, state = catalog.entry(outline), catalog.state(outline)
     facts |= {"transport": outline.transport, "address": outline.address, "state": state}
+    facts["is_broken"] = catalog.is_broken(outline)
     if entry is not None:
         facts["problem"] = facts["problem"] or entry.failure
         if entry.fetched_at:
@@ -59,6 +62,11 @@ def server_facts(servers: Servers, name: str) -> dict[str, Any]:
     if facts["trust"] != "trusted":
         facts["state"] = "untrusted"
     return facts
+
+
+def state_text(facts: Mapping[str, Any]) -> str:
+    """What is known of a server, and whether it failed, for people."""
+    return f"{facts['state']}, broken" if facts["is_broken"] else str(facts["state"])
 
 
 def problem_text(error: ConfigError) -> str:

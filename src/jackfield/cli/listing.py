@@ -9,7 +9,7 @@ import typer
 from ..errors import ConfigError
 from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
-from .known import first_line, server_facts, short_transport, tool_facts, where, wrong_entries
+from .known import first_line, server_facts, short_transport, state_text, tool_facts, where, wrong_entries
 from .output import NO_SERVER
 
 
@@ -78,7 +78,7 @@ def _list_servers(invocation: Invocation, *, with_problems: bool) -> ConfigError
 
 def _row(facts: dict[str, Any]) -> list[str]:
     tools = "-" if facts["tools"] is None else str(facts["tools"])
-    return [facts["name"], short_transport(facts["transport"]), tools, facts["state"], where(facts)]
+    return [facts["name"], short_transport(facts["transport"]), tools, state_text(facts), where(facts)]
 
 
 def _list_tools(invocation: Invocation, server: str) -> None:

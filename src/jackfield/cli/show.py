@@ -12,7 +12,7 @@ from ..plain import as_list, as_table
 from .exits import OK, UsageError
 from .given import AD_HOC_NAME, CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
 from .invocation import Invocation
-from .known import first_line, resolve_tool, server_facts, short_transport, tool_facts, where
+from .known import first_line, resolve_tool, server_facts, short_transport, state_text, tool_facts, where
 from .output import shown_path
 from .text import ago, count, duration
 
@@ -98,7 +98,7 @@ def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> N
         others = {kind: _entries(entry, kind) for kind in ("resources", "templates", "prompts")}
         output.write_json({**facts, **known, "tools": [tool_facts(tool, entry) for tool in tools], **others})
         return
-    output.write_wrapped([(name, "bold"), (f"  {short_transport(facts['transport'])}  {facts['state']}", "")])
+    output.write_wrapped([(name, "bold"), (f"  {short_transport(facts['transport'])}  {state_text(facts)}", "")])
     pairs = [("from", f"{where(facts)} ({facts['program']})"), ("address", facts["address"])]
     if entry is not None and entry.fetched_at:
         info = entry.server_info
