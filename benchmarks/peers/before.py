@@ -22,19 +22,30 @@ ENVIRONMENTS = {
     "mcp_use": "mcp_use_client",
     "fastmcp": "fastmcp_client",
 }
-MODEL = """
+CLIENT = {
+    "from autogen_ext.models.openai import OpenAIChatCompletionClient\n": """
 from autogen_core.models import ModelFamily, ModelInfo
 from autogen_ext.models.replay import ReplayChatCompletionClient
+""",
+    'model_client = OpenAIChatCompletionClient(model="gpt-5")\n': """
 info = ModelInfo(
     vision=False, function_calling=True, json_output=False, family=ModelFamily.UNKNOWN, structured_output=False
 )
 model_client = ReplayChatCompletionClient(["an answer"], model_info=info)
-"""
+""",
+}
+"""What takes the place of the lines that need a key."""
 
 
 def environment_of(block: str) -> str:
     """Where it can be run."""
     return next(place for module, place in ENVIRONMENTS.items() if re.search(rf"^from {module}", block, re.MULTILINE))
+
+
+def _with_scripted_model(block: str) -> str:
+    for line, scripted in CLIENT.items():
+        block = block.replace(line, scripted)
+    return block
 
 
 def run(block: str, python: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +55,7 @@ def run(block: str, python: Path, folder: Path) -> subprocess.CompletedProcess[s
     launcher.parent.mkdir()
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     launcher.chmod(0o755)
-    (folder / "before.py").write_text((MODEL if "model_client" in block else "") + block)
+    (folder / "before.py").write_text(_with_scripted_model(block))
     path = f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [str(python), "before.py"],

@@ -1,4 +1,4 @@
-"""AG2: code that was written for its MCP session manager, and both of its lines. See docs/agents.md.
+"""AG2: code that was written for its MCP session manager, and both of its lines. See docs/how-to/ag2.md.
 
     from jackfield.ag2 import MCPClientSessionManager, MCPConfig, SseConfig, StdioConfig, create_toolkit
 

@@ -1,4 +1,4 @@
-"""LangChain: agents that keep their MCP sessions; a session's prompts and resources. See docs/agents.md."""
+"""LangChain: agents that keep their MCP sessions; a session's prompts and resources. See docs/how-to/langchain.md."""
 
 from .adapters.langchain import MCPToolArtifact, load_mcp_prompt, load_mcp_resources, load_mcp_tools
 from .adapters.langchain_agents import (

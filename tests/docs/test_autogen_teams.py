@@ -2,71 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
+import base64
+import io
 import json
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from autogen_core import FunctionCall
-from autogen_core.models import CreateResult, LLMMessage, ModelFamily, ModelInfo, RequestUsage, SystemMessage
-from autogen_ext.models.replay import ReplayChatCompletionClient
+from PIL import Image
 from starlette.testclient import TestClient
-from tests.conftest import eventually
+from tests.conftest import MARK, TOKEN, eventually, quick_python
 from tests.docs.blocks import DOCS, blocks_of, write_files
+from tests.docs.model_api import ModelApi, Step, model_api
 from tests.docs.test_code_blocks import compiled
 
 PAGE = DOCS / "how-to" / "autogen-teams.md"
 AGENT_PAGE = DOCS / "how-to" / "autogen.md"
 FILES = {str(block.title): block for page in (PAGE, AGENT_PAGE) for block in blocks_of(page) if block.title}
 
-Step = str | tuple[str, dict[str, Any]]
 OPEN: Step = ("open_notebook", {"name": "reefs"})
 ADD: Step = ("add_note", {"text": "reefs are warm"})
 COUNT: Step = ("notebook_summary", {})
 
 
-class Cast(ReplayChatCompletionClient):
-    """A model that follows a script for each role; who is asked is in the first message, "You are the ..."."""
-
-    def __init__(self, **scripts: Sequence[Step]) -> None:
-        info = ModelInfo(
-            vision=False, function_calling=True, json_output=False, family=ModelFamily.UNKNOWN, structured_output=False
-        )
-        super().__init__([], model_info=info)
-        self.roles = {
-            role: ReplayChatCompletionClient([said(step) for step in steps], model_info=info)
-            for role, steps in scripts.items()
-        }
-
-    async def create(self, messages: Sequence[LLMMessage], **options: Any) -> CreateResult:  # type: ignore[override]
-        token = options.get("cancellation_token")
-        if token is not None and token.is_cancelled():  # as model clients do that reach a vendor
-            raise asyncio.CancelledError
-        first = messages[0].content if isinstance(messages[0], SystemMessage) else ""
-        role = next((role for role in self.roles if f"You are the {role}" in first), "leader")
-        return await self.roles[role].create(messages, **options)
-
-    @property
-    def answers(self) -> list[str]:
-        """What tools answered, as the models saw it last."""
-        seen = [call["messages"] for client in self.roles.values() for call in client.create_calls[-1:]]
-        return [
-            result.content
-            for messages in seen
-            for message in messages
-            if message.type == "FunctionExecutionResultMessage"
-            for result in message.content
-        ]
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelApi]:
+    """What the pages' model client reaches."""
+    with model_api(monkeypatch) as api:
+        yield api
 
 
-def said(step: Step) -> str | CreateResult:
-    if isinstance(step, str):
-        return step
-    call = FunctionCall("c", json.dumps(step[1]), step[0])
-    return CreateResult(finish_reason="function_calls", content=[call], usage=RequestUsage(0, 0), cached=False)
+def heard(api: ModelApi) -> list[str]:
+    """What tools answered, as the models saw it last."""
+    return [answer for answers in api.answers.values() for answer in answers]
 
 
 def ledger(done: bool) -> str:
@@ -85,24 +57,19 @@ def transfer(target: str) -> Step:
     return f"transfer_to_{target}", {}
 
 
-async def run(title: str, cast: Cast, folder: Path) -> dict[str, Any]:
+def run(title: str, folder: Path, page: Path = PAGE) -> dict[str, Any]:
     """Run one file of the page; what it defined."""
-    write_files(PAGE, folder)
-    names: dict[str, Any] = {"__name__": "__main__", "model_client": cast}
-    await _run(title, names)
+    write_files(page, folder)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compiled(FILES[title]), names)
     return names
-
-
-async def _run(title: str, names: dict[str, Any]) -> None:
-    code = compiled(FILES[title])
-    outcome = eval(code, names)
-    if code.co_flags & inspect.CO_COROUTINE:
-        await outcome
 
 
 ONE_NOTE = "reefs: 1 notes; tags: none"
 
 
+# AutoGen dumps what the OpenAI package parsed: MagenticOne's ledger.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
 @pytest.mark.parametrize(
     ("title", "scripts", "printed", "answer"),
     [
@@ -153,31 +120,33 @@ ONE_NOTE = "reefs: 1 notes; tags: none"
     ],
     ids=lambda value: value.removesuffix(".py") if isinstance(value, str) and value.endswith(".py") else "",
 )
-async def test_team(
+def test_team(
     title: str,
     scripts: dict[str, list[Step]],
     printed: str,
     answer: str,
+    api: ModelApi,
     reader: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    cast = Cast(**scripts)
-    await run(title, cast, reader)
+    api.play(**scripts)
+    run(title, reader)
     assert capsys.readouterr().out == printed
-    assert any(answer in text for text in cast.answers), cast.answers
+    assert any(answer in text for text in heard(api)), heard(api)
 
 
-async def test_look(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_files(AGENT_PAGE, reader)
-    cast = Cast(leader=[("photo", {}), "Red."])
-    cast.model_info["vision"] = True
-    await _run("look.py", {"__name__": "__main__", "model_client": cast})
+def test_look(api: ModelApi, reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api.play(leader=[("photo", {}), "Red."])
+    run("look.py", reader, AGENT_PAGE)
     printed = capsys.readouterr().out.split()
     assert printed[2:] == ["ToolCallExecutionEvent", "MultiModalMessage", "TextMessage"]
-    [label, image] = cast.roles["leader"].create_calls[-1]["messages"][-1].content
-    assert label.startswith("Image in the result of the tool 'photo' (not from the user), 3000x2000, scaled down to ")
-    assert label in AGENT_PAGE.read_text().replace("\n", " ")
-    assert image.image.getpixel((0, 0)) == (255, 0, 0)
+    [label, image] = api.requests[-1]["messages"][-1]["content"]
+    assert label["text"].startswith(
+        "Image in the result of the tool 'photo' (not from the user), 3000x2000, scaled down to "
+    )
+    assert label["text"].strip() in AGENT_PAGE.read_text().replace("\n", " ")
+    data = base64.b64decode(image["image_url"]["url"].partition(",")[2])
+    assert Image.open(io.BytesIO(data)).getpixel((0, 0)) == (255, 0, 0)
 
 
 SLOW_SERVER = """
@@ -203,26 +172,26 @@ server.run("stdio")
 """
 
 
-async def test_cancel(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cancel(api: ModelApi, reader: Path) -> None:
     write_files(PAGE, reader)
     (reader / "slow.py").write_text(SLOW_SERVER)
     (reader / "notes.json").write_text(
         json.dumps({"mcpServers": {"notes": {"command": "python3", "args": [str(reader / "slow.py")]}}})
     )
-    cast = Cast(archivist=[OPEN, COUNT, "Nowhere."])
-    names: dict[str, Any] = {"__name__": "__main__", "model_client": cast}
-    running = asyncio.create_task(_run("cancelled.py", names))
-    assert await asyncio.to_thread(eventually, (reader / "called").exists, 60)
-    names["stop"].set()
-    await running
-    assert capsys.readouterr().out == "stopped\nNowhere.\n"
+    api.play(archivist=[OPEN, COUNT, "Nowhere."])
+    program = [quick_python(), "cancelled.py"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: TOKEN}) as process:
+        assert eventually(lambda: (reader / "called").exists() or process.poll() is not None, 60)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert output == "stopped\nNowhere.\n"
     assert (reader / "cancelled").exists(), "the server was told"
-    assert "1 opened" in cast.answers, "its session was kept"
+    assert "1 opened" in heard(api), "its session was kept"
 
 
-def test_service(reader: Path) -> None:
-    cast = Cast(archivist=[OPEN, ADD, "Filed.", COUNT, "One.", OPEN, COUNT, "None."])
-    names = asyncio.run(run("app.py", cast, reader))
+def test_service(api: ModelApi, reader: Path) -> None:
+    api.play(archivist=[OPEN, ADD, "Filed.", COUNT, "One.", OPEN, COUNT, "None."])
+    names = run("app.py", reader)
     with TestClient(names["app"]) as client:
 
         def say(user: str, text: str, path: str = "/chat") -> Any:
@@ -232,9 +201,9 @@ def test_service(reader: Path) -> None:
 
         assert say("ada", "File this note: reefs are warm.") == "Filed."
         assert say("ada", "How many notes are there?") == "One."
-        assert cast.answers[-1] == ONE_NOTE, "her session was still there"
+        assert heard(api)[-1] == ONE_NOTE, "her session was still there"
         assert say("bob", "How many notes are there?") == "None."
-        assert cast.answers[-1] == "reefs: 0 notes; tags: none", "he sees nothing of hers"
+        assert heard(api)[-1] == "reefs: 0 notes; tags: none", "he sees nothing of hers"
         assert [info.key for info in names["manager"].sessions()] == ["ada", "bob"]
         say("ada", "", "/leave")
         assert [info.key for info in names["manager"].sessions()] == ["bob"]
