@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from jackfield import Catalog, MCPClientSessionManager, MCPConfig, StdioConfig, offline_embedder
-from jackfield.catalog.search import ServerEntry, ToolSearch
+from jackfield.catalog.search import ToolSearch
+from jackfield.catalog.tools import ServerEntry
 
 from .arena import Plan
 from .figures import Cell, Figure, Row, row_of

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jackfield.catalog.search import ServerEntry, ToolEntry, ToolSearch, embedded_texts
+from jackfield.catalog.search import ToolSearch, embedded_texts
+from jackfield.catalog.tools import ServerEntry, ToolEntry
 from jackfield.catalog.words import without_values
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__ as __version__
 
 _HOMES = {
-    "catalog.search": ("ToolEntry",),
+    "catalog.tools": ("ToolEntry",),
     "catalog.entry": ("CatalogDiff", "CatalogEntry"),
     "catalog.store": ("Catalog",),
     "catalog.embedders": ("offline_embedder", "sentence_embedder"),
@@ -84,8 +84,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 if TYPE_CHECKING:
     from .catalog.embedders import offline_embedder, sentence_embedder
     from .catalog.entry import CatalogDiff, CatalogEntry
-    from .catalog.search import ToolEntry
     from .catalog.store import Catalog
+    from .catalog.tools import ToolEntry
     from .config.mcp_config import MCPConfig
     from .config.oauth import OAuthConfig
     from .config.servers import HttpConfig, InProcessConfig, ServerConfig, SseConfig, StdioConfig

@@ -12,7 +12,8 @@ from benchmarks.routing.evaluate import SHARED_DATA, all_sets
 
 from jackfield import ToolEntry
 from jackfield.catalog.learning import Learned
-from jackfield.catalog.search import ServerEntry, ToolSearch
+from jackfield.catalog.search import ToolSearch
+from jackfield.catalog.tools import ServerEntry
 
 TOOLS = ToolSearch([ServerEntry("s", "", [ToolEntry("s", name) for name in ("zorp", "blick", "quux")])])
 

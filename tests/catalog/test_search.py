@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from jackfield import ToolEntry
 from jackfield.catalog.ranking import SERVER_FIELDS, SERVER_SHARE, TOOL_FIELDS, WordIndex
-from jackfield.catalog.search import MEANING_SHARE, WEAK_BELOW, ServerEntry, ToolSearch, embedded_texts
+from jackfield.catalog.search import MEANING_SHARE, WEAK_BELOW, ToolSearch, embedded_texts
+from jackfield.catalog.tools import ServerEntry
 from jackfield.catalog.words import words
 from jackfield.errors import normal
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rs_bpe.bpe import openai  # pyright: ignore
 
-from jackfield.catalog.search import ToolEntry
+from jackfield.catalog.tools import ToolEntry
 from jackfield.routing.costs import definition, estimated, routed_definitions
 
 CATALOG = Path(__file__).parents[2] / "benchmarks" / "routing" / "data" / "catalog.json"

@@ -12,7 +12,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from jackfield import InvalidArgumentsError
-from jackfield.catalog.search import ToolEntry
+from jackfield.catalog.tools import ToolEntry
 from jackfield.cli.arguments import arguments_for
 from jackfield.cli.exits import UsageError
 from jackfield.cli.words import Given, read_words

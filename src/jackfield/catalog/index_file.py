@@ -16,7 +16,8 @@ from ..plain import as_table
 from . import ranking
 from .entry import hash_of
 from .ranking import WordIndex
-from .search import ServerEntry, ToolSearch
+from .search import ToolSearch
+from .tools import ServerEntry
 
 _FROM_TOOLS = 100
 """Fewer are indexed as quickly as a file is read."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..config.identity import TEMPORARY
 from ..config.outline import Outlined
@@ -34,11 +34,12 @@ from .entry import (
     read_entry,
     tool_hash,
 )
-from .index_file import indexed
-from .learning import Learned
-from .search import Embedder, ServerEntry, ToolEntry, ToolSearch, embedded_texts
-from .vectors import VectorStore
-from .words import without_values
+from .tools import ServerEntry, ToolEntry
+
+if TYPE_CHECKING:
+    from .learning import Learned
+    from .search import Embedder, ToolSearch
+    from .vectors import VectorStore
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -100,10 +101,12 @@ class Catalog:
     def learned(self) -> Learned:
         """What was called after which words."""
         if self._learned is None:
+            from .learning import Learned
+
             self._learned = Learned(self.folder / "learned.json")
         return self._learned
 
-    # Reading
+    # Reading. What searches is imported by the first search: a call needs none of it.
 
     def entry(self, config: Outlined) -> CatalogEntry | None:
         """The entry of a server; `None` if there is none or its file cannot be read."""
@@ -148,6 +151,9 @@ class Catalog:
 
     def search(self, configs: Sequence[Outlined], offers: Offers | None = None) -> ToolSearch:
         """An index over the tools of these servers, as in `tools()`; rebuilt only if a listing changed."""
+        from .index_file import indexed
+        from .search import ToolSearch, embedded_texts
+
         entries = [(config, entry) for config in configs if (entry := self.entry(config)) is not None]
         of_servers = tuple(
             (config.server_name, f"{entry.listing_hash}{config.include}{config.exclude}") for config, entry in entries
@@ -176,6 +182,8 @@ class Catalog:
         """The vectors of some queries, if there is an embedder that can be asked."""
         if self._vector_store is None or not queries:
             return None
+        from .words import without_values
+
         return self._vector_store.of_queries([without_values(query) for query in queries])
 
     def _is_on_disk(self, entries: Sequence[tuple[Outlined, CatalogEntry]]) -> bool:
@@ -186,6 +194,8 @@ class Catalog:
         if self.embedder is None:
             return None
         if self._store is None or self._store.embedder is not self.embedder:
+            from .vectors import VectorStore
+
             self._store = VectorStore(self.folder, self.embedder)
         return self._store
 

@@ -13,7 +13,7 @@ from .text import ago
 from .words import Given
 
 if TYPE_CHECKING:
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
     from ..config.keys import CheckMode
 
 _SIGNATURE_CHARS = 250

@@ -84,7 +84,7 @@ async def _measured(
     """Make the calls; returns the figures."""
     import anyio
 
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
     from ..errors import JackfieldError
     from ..pool.session_manager import SessionManager
     from .arguments import arguments_for

@@ -26,7 +26,7 @@ from .text import one_cell
 
 if TYPE_CHECKING:
     from ..catalog.entry import Kind
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
     from .servers import Servers
 
 Candidate = tuple[str, str]

@@ -13,7 +13,7 @@ from .text import count
 
 if TYPE_CHECKING:
     from ..catalog.entry import CatalogEntry
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
     from .servers import Servers
 
 

@@ -18,7 +18,7 @@ from .text import ago, count, duration
 
 if TYPE_CHECKING:
     from ..catalog.entry import CatalogEntry, Kind
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..catalog.search import ToolEntry
+from ..catalog.tools import ToolEntry
 from ..errors import InvalidArgumentsError, RequestError, SessionTimeoutError, did_you_mean, nearest
 from .arguments import arguments_for
 from .exits import UsageError

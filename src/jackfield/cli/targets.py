@@ -14,8 +14,8 @@ from .exits import UsageError
 from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missing_file
 
 if TYPE_CHECKING:
-    from ..catalog.search import ToolEntry
     from ..catalog.store import Catalog
+    from ..catalog.tools import ToolEntry
     from ..config.launch import Launch
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..catalog.entry import Kind
-from ..catalog.search import ServerEntry, ToolEntry, ToolSearch
+from ..catalog.search import ToolSearch
+from ..catalog.tools import ServerEntry, ToolEntry
 from ..errors import one_line
 from ..json_schema import signature
 from ..plain import as_list, as_table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .own_tools import CALL_DESCRIPTION, CALL_SCHEMA, FIND_SCHEMA, find_description
 
 if TYPE_CHECKING:
-    from ..catalog.search import ToolEntry
+    from ..catalog.tools import ToolEntry
 
 CHARACTERS_A_TOKEN = 3.76
 """Of tool definitions as JSON, by OpenAI's o200k; other vocabularies differ. `tests/cli/test_tokens.py` checks it."""

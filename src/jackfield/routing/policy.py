@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from ..catalog.search import ToolEntry
+from ..catalog.tools import ToolEntry
 from ..errors import CallDeniedError
 from ..session.boundary import NOT_SENT, asked, failed_before
 from ..session.deadlines import Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..catalog.search import ToolEntry
+from ..catalog.tools import ToolEntry
 from ..errors import UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
 
 

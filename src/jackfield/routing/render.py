@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from ..catalog.search import ToolEntry
+from ..catalog.tools import ToolEntry
 from ..errors import one_line
 from ..json_schema import signature
 

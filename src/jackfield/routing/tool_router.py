@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ..catalog.search import Hit, ToolEntry, ToolSearch
+from ..catalog.search import Hit, ToolSearch
 from ..catalog.store import Offers
+from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, InvalidArgumentsError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source

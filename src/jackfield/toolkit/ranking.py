@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 
-from ..catalog.search import Hit, ServerEntry, ToolEntry, ToolSearch
+from ..catalog.search import Hit, ToolSearch
+from ..catalog.tools import ServerEntry, ToolEntry
 from .tool import Tool
 
 Origin = tuple[str, str]
