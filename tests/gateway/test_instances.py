@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from tests.relayed import Client, opened
 from tests.serving.cluster.cluster import missing, running_store
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager, RequestError, Session, SessionCallbacks
+from jackfield.auth.token_file import add_token
 from jackfield.gateway.instances.forward import FORWARD_PATH, Forwarded
 from jackfield.gateway.instances.keys import InstanceKeys, read_keys
+from jackfield.gateway.reach import scope_of
 from jackfield.serving import Principal, SessionRecord
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
@@ -382,18 +384,53 @@ async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_le
     assert await matrix.run(tmp_path, "redis", users=4, servers=2, calls=8, kills=1) == []
 
 
-async def test_changes_are_told_by_whichever_instance_a_client_listens_to(jackfield: Command, tmp_path: Path) -> None:
-    jackfield.configure_user(one=everything())
-    async with team_on("redis", jackfield, tmp_path, "--all-tools") as team:
-        first, second = (
-            HttpConfig(server_name=one.name, url=one.url, protocol=protocol, session=QUICK)  # type: ignore[arg-type]
-            for one, protocol in zip(team.instances, ("handshake", "auto"), strict=True)
-        )
-        async with MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog")) as manager:
-            async with manager.open_session(first) as changes_it, manager.open_session(second) as session:
-                await session.list_tools()
-                async with session.listen(tools_list_changed=True) as changes:
-                    await changes_it.call_tool("add_tool", {"name": "late"})
-                    with anyio.fail_after(10):
-                        await anext(aiter(changes))
-                assert "late" in [tool.name for tool in (await session.list_tools()).tools]
+async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
+    jackfield: Command, tmp_path: Path
+) -> None:
+    """In both eras, in each view that has the server, once; nobody else hears of it."""
+    # The same entry twice would be one in the catalog.
+    jackfield.configure_user(one=everything(), two={**everything(), "timeout": 40})
+    file = tmp_path / "users"
+    reaches = {"ann": ["one"], "bob": ["one"], "carl": ["one", "two"], "eve": ["two"]}
+    tokens = {
+        name: add_token(file, name, scopes=[scope_of(server) for server in servers]).token
+        for name, servers in reaches.items()
+    }
+    hosts = {name: Client() for name in ("bob", "carl", "eve")}
+    streamed = dict.fromkeys(hosts, 0)
+    async with (
+        team_on("redis", jackfield, tmp_path, "--all-tools", "--token-file", str(file)) as team,
+        MCPClientSessionManager(catalog=Catalog(tmp_path / "catalog")) as manager,
+        AsyncExitStack() as stack,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def opened_by(name: str, number: int, protocol: str) -> Session:
+            url, headers = team.instances[number].url, {"Authorization": f"Bearer {tokens[name]}"}
+            own = f"{name}-{protocol}"
+            config = HttpConfig(server_name=own, url=url, protocol=protocol, headers=headers, session=QUICK)  # type: ignore[arg-type]
+            callbacks = SessionCallbacks(relayed_client=hosts[name]) if name in hosts else None
+            session = await stack.enter_async_context(manager.open_session(config, callbacks=callbacks))
+            await session.list_tools()
+            return session
+
+        async def stream(name: str, changes: Any) -> None:
+            async for _ in changes:
+                streamed[name] += 1
+
+        def told(name: str) -> int:
+            return len(hosts[name].of_kind("notifications/tools/list_changed"))
+
+        changes_it = await opened_by("ann", 0, "handshake")
+        for name in hosts:
+            await opened_by(name, 1, "handshake")
+            session = await opened_by(name, 1, "auto")
+            changes = await stack.enter_async_context(session.listen(tools_list_changed=True))
+            tasks.start_soon(stream, name, changes)
+        await changes_it.call_tool("add_tool", {"name": "late"})
+        with anyio.fail_after(20):
+            while not (told("bob") and told("carl") and streamed["bob"] and streamed["carl"]):
+                await anyio.sleep(0.02)
+        assert [told(name) for name in hosts] == [1, 1, 0]
+        assert list(streamed.values()) == [1, 1, 0]
+        tasks.cancel_scope.cancel()

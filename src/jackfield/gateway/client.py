@@ -68,6 +68,8 @@ class Client:
         """Finds tools of some servers for it, once it asked for some."""
         self.session_id: str | None = None
         """Of its session over HTTP."""
+        self.view_name: str | None = None
+        """Of what it sees, as other instances know it."""
         self.is_gone: bool = False
         """Whether its session has ended."""
         self.has_session: bool = True

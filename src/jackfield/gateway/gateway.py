@@ -17,20 +17,14 @@ import anyio
 from anyio.abc import TaskGroup
 from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.subscriptions import (
-    InMemorySubscriptionBus,
-    PromptsListChanged,
-    ResourcesListChanged,
-    ServerEvent,
-    ToolsListChanged,
-)
+from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ServerEvent, ToolsListChanged
 
 from .._version import __version__
 from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
-from ..serving.bus import audience
+from ..serving.bus import about, audience
 from ..session.telemetry import SessionInfo
 from .activity import Activity
 from .audit import Audit
@@ -41,7 +35,7 @@ from .credentials import UserCredentials
 from .extensions import Extensions
 from .guard import Guard
 from .limits import ChildBounds, GatewayLimits
-from .listening import Listening, changed_listings
+from .listening import ChangeBus, Listening, changed_listings
 from .listing import Listings
 from .messages import Context
 from .names import GivenNames
@@ -54,7 +48,7 @@ from .reach import reach_now, reach_of
 from .relay import Relay
 from .reloading import Changes, compared, end_sessions
 from .user_configs import UserConfig
-from .views import View, Views
+from .views import View, Views, name_of
 
 _TELL_SECONDS = 5.0
 _EVENTS: Mapping[Kind, Callable[[], ServerEvent]] = {
@@ -103,7 +97,7 @@ class Gateway:
         """Those of its users for its servers."""
         self.activity: Activity = Activity()
         """What it does and did."""
-        self._changes = InMemorySubscriptionBus()
+        self._changes = ChangeBus(lambda: self.views)
         self._listening = Listening(self._changes, lambda: self.clients, lambda: self.views)
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
@@ -222,7 +216,7 @@ class Gateway:
             own_tools = None if self.all_tools else OwnTools(self.manager, configs, self.clients, reading)
             telling = anyio.CancelScope()
             stack.callback(telling.cancel)
-            tasks.start_soon(self._tell_changes, listings, telling)
+            tasks.start_soon(self._tell_changes, listings, name_of(configs), telling)
             accounts = [one.account for one in configs if isinstance(one, UserConfig) and one.account.signs_in]
             return View(configs, listings, reading, own_tools, accounts, stack.pop_all())
 
@@ -248,37 +242,42 @@ class Gateway:
 
     # What clients are told
 
-    async def _tell_changes(self, listings: Listings, scope: anyio.CancelScope) -> None:
+    async def _tell_changes(self, listings: Listings, view_name: str, scope: anyio.CancelScope) -> None:
         """Tell clients when a listing is not the one any more that they have, until the scope is cancelled."""
         with scope:
             while True:
                 for kind in await listings.watch.changes():
-                    await self._tell_change(kind, listings)
+                    await self._tell_change(kind, listings, view_name)
 
     async def _tell_all(self) -> None:
         """Tell clients that all listings have changed."""
         for kind in _EVENTS:
             await self._tell_change(kind)
 
-    async def _tell_change(self, kind: Kind, listings: Listings | None = None) -> None:
+    async def _tell_change(self, kind: Kind, listings: Listings | None = None, view_name: str = "") -> None:
         """Tell of a change: those who see these listings, or all."""
-        sees = partial(self._sees, listings)
+        sees = partial(self._sees, listings, view_name)
         # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
         of, by = changed_listings.set(listings), audience.set(None if listings is None else sees)
+        now = about.set(None if listings is None else f"{view_name} {listings.digest(kind)}")
         try:
             await self._changes.publish(_EVENTS[kind]())
         finally:
             changed_listings.reset(of)
             audience.reset(by)
+            about.reset(now)
         async with anyio.create_task_group() as tasks:
             for client in self.clients:
                 if client.context is not None and client.context.request is None:
                     tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
 
-    def _sees(self, listings: Listings | None, session_id: str) -> bool:
-        """Whether the client of a session sees these listings; one that is not known here may."""
+    async def _sees(self, listings: Listings | None, view_name: str, session_id: str) -> bool:
+        """Whether the client of a session sees these listings; of one that is not known here, the store knows."""
         client = self.clients.known(session_id)
-        return client is None or client.context is None or self.views.of(client.context).listings is listings
+        if client is not None and client.context is not None:
+            return self.views.of(client.context).listings is listings
+        others = self.clients.others
+        return others is None or await others.view_of(session_id) in (None, view_name)
 
 
 async def _tell(client: Client, method: str) -> None:

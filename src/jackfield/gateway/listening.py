@@ -27,6 +27,8 @@ from mcp.types import (
 
 from ..errors import JackfieldError
 from ..plain import as_list, as_table
+from ..serving.bus import about, is_from_elsewhere
+from ..session.eras import changed_kind
 from .change_stream import ChangeStream
 from .clients import Clients
 from .eras import envelope_of
@@ -43,6 +45,39 @@ changed_listings: ContextVar[Listings | None] = ContextVar("jackfield_changed_li
 
 MOST_STREAMS = 1024
 """How many may be open at the same time."""
+
+
+class ChangeBus(InMemorySubscriptionBus):
+    """On which changes of listings are published.
+
+    One that another instance publishes concerns only those whose listing is not the one any more that they have:
+    clients of the same view, and of others where the catalog, looked at again, says so.
+
+    Args:
+        views: Have the listings.
+    """
+
+    def __init__(self, views: Callable[[], Views]) -> None:
+        super().__init__()
+        self._views = views
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Deliver a change to all whom it concerns."""
+        kind, its_about = changed_kind(event), about.get()
+        if not is_from_elsewhere.get() or kind is None or its_about is None:
+            await super().publish(event)
+            return
+        view_name, _, digest = its_about.partition(" ")
+        for view in self._views().all():
+            if view.name != view_name:
+                view.listings.look_again()
+            elif view.listings.watch.heard(kind, digest):
+                token = changed_listings.set(view.listings)
+                try:
+                    await super().publish(event)
+                finally:
+                    changed_listings.reset(token)
+
 
 _SUBSCRIBE_SECONDS = 20.0
 """How long a stream waits to begin, until the servers of its resources and tasks have answered."""

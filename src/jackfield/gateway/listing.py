@@ -132,6 +132,10 @@ class Listings:
         """Ask a server what it offers that could not be asked before."""
         self._learning.ask_again(server_name)
 
+    def look_again(self) -> None:
+        """Another process says that something has changed; see whether the catalog knows of it."""
+        self._learnt()
+
     def digest(self, kind: Kind) -> str:
         """The same for the same listing, in whatever order."""
         if kind == "resources":
@@ -325,8 +329,17 @@ class ListingWatch:
         self._listings = listings
         self._changed = changed
         self._given: dict[Kind, str] = {}
+        self._elsewhere: dict[Kind, str] = {}
+        """What clients were told of by another instance of the gateway."""
         self._is_begun = False
         self._due: dict[Kind, None] = {}
+
+    def heard(self, kind: Kind, digest: str) -> bool:
+        """Another instance says that this is the listing now; whether clients here are to be told."""
+        if not (self._is_begun or kind in self._given) or digest in (self._given.get(kind), self._elsewhere.get(kind)):
+            return False
+        self._elsewhere[kind] = digest
+        return True
 
     def given(self, kind: Kind) -> None:
         """A client has the present listing of a kind; that of templates counts to resources."""
@@ -334,7 +347,9 @@ class ListingWatch:
         digest = self._listings.digest(kind)
         if self._given.setdefault(kind, digest) != digest:
             # Another client has the one before.
-            self._given[kind], self._due[kind] = digest, None
+            self._given[kind] = digest
+            if self._elsewhere.pop(kind, None) != digest:
+                self._due[kind] = None
 
     def begin(self) -> None:
         """A client is to be told of changes from now on, also of what it has not listed yet."""

@@ -54,6 +54,22 @@ class OtherInstances(Marks, Protocol):
         """A client's session with a server, if every instance uses the same one."""
         ...
 
+    async def note_view(self, session_id: str, view_name: str) -> None:
+        """A session's client was given a listing of this view.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+    async def view_of(self, session_id: str) -> str | None:
+        """The view that was noted for a session last, on any instance.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
     def ended(self, session_id: str) -> None:
         """A client's session has ended."""
         ...

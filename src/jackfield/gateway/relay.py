@@ -7,6 +7,7 @@ is about the client's own connection (the handshake, `ping`, the stream of `subs
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from mcp.types import methods as _methods
 from ..catalog.entry import Kind
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
+from ..serving import StoreUnavailableError
 from ..serving.context import LEVELS
 from .calls import RelayedCall, Target, as_mcp_error, outcome_of
 from .client import Client
@@ -175,7 +177,7 @@ class Relay:
     # Listings, and what they list besides tools
 
     async def _list(self, kind: Kind, context: Context, params: dict[str, Any]) -> Answer:
-        self._seen(context)
+        await self._seen(context)
         return await self._views.of(context).listings.page(kind, params.get("cursor"))
 
     async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
@@ -204,10 +206,17 @@ class Relay:
         except JackfieldError as error:
             raise as_mcp_error(error) from None
 
-    def _seen(self, context: Context) -> None:
+    async def _seen(self, context: Context) -> None:
         """A client that belongs to a session asked for a listing, and is told when that changes."""
         if not is_sessionless(context):
-            self._clients.of_session(context)
+            client, others = self._clients.of_session(context), self._clients.others
+            if others is None or client.session_id is None:
+                return
+            view_name = self._views.of(context).name
+            if client.view_name != view_name:
+                client.view_name = view_name
+                with suppress(StoreUnavailableError):  # Then it is told of too much.
+                    await others.note_view(client.session_id, view_name)
 
     # Tools
 
@@ -217,7 +226,7 @@ class Relay:
         if own_tools is None:
             page = await self._list("tools", context, params)
             return {**page, "tools": [*page["tools"], *more]} if more else page
-        self._seen(context)
+        await self._seen(context)
         return {"tools": [*own_tools.listed(context), *more]}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:

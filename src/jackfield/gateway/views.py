@@ -6,6 +6,8 @@ in it can be called.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,7 +20,7 @@ from .messages import Context
 from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .reach import Reach, reach_of
-from .user_configs import Account, config_of
+from .user_configs import Account, UserConfig, config_of
 from .users import User, user_of
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -42,6 +44,18 @@ class View:
     """What the user has at servers that the user signs in to."""
     closing: ExitStack = field(default_factory=ExitStack)
     """Ends it."""
+
+    @property
+    def name(self) -> str:
+        """The same on other instances of the gateway."""
+        return name_of(self.configs)
+
+
+def name_of(configs: Sequence[BaseServerConfig]) -> str:
+    """The name of the view that has these servers, with the credentials of this user or nobody's."""
+    users = [config.account.user.digest if isinstance(config, UserConfig) else None for config in configs]
+    named = [[config.server_name, user] for config, user in zip(configs, users, strict=True)]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
 class Views:
@@ -89,6 +103,10 @@ class Views:
         """Undo `disable`."""
         self.disabled -= {server_name}
         self._by_reach.clear()
+
+    def all(self) -> list[View]:
+        """Those that there are."""
+        return list(self._views.values())
 
     def of(self, context: Context) -> View:
         """The view of a request's client."""

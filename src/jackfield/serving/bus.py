@@ -7,8 +7,9 @@ Clients of 2026-07-28 listen by `subscriptions/listen`, which the SDK serves fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 
 import anyio
 from mcp.server.subscriptions import (
@@ -38,11 +39,18 @@ _RESOURCE = "resource"
 _AT_ONCE = 100
 """Number of sessions that are notified concurrently."""
 
-Audience = Callable[[str], bool]
+Audience = Callable[[str], Awaitable[bool]]
 """Whether a session, by its id, is to hear of a change."""
 
 audience: ContextVar[Audience | None] = ContextVar("jackfield_audience", default=None)
 """Set while a change is published that not all sessions are to hear of."""
+
+about: ContextVar[str | None] = ContextVar("jackfield_about", default=None)
+"""What a change is of, in the application's own words. Set by it while it publishes one, and on the other instances
+while that is published there."""
+
+is_from_elsewhere: ContextVar[bool] = ContextVar("jackfield_is_from_elsewhere", default=False)
+"""Whether another instance published the change that is being published here."""
 
 
 class BusBridge:
@@ -85,7 +93,7 @@ class BusBridge:
             change = Published(self._instance.name, _RESOURCE, str(event.uri))
         else:
             [kind] = [kind for kind, (made, _) in _EVENTS.items() if made is type(event)]
-            change = Published(self._instance.name, kind)
+            change = Published(self._instance.name, kind, about=about.get())
         listening, waiting = audience.get(), self._waiting.get(change, [])
         self._waiting[change] = None if listening is None or waiting is None else [*waiting, listening]
         self._changed.set()
@@ -108,14 +116,14 @@ class BusBridge:
         try:
             await held(lambda: here.tell_all(change))
             session_ids = await held(lambda: here.sessions.subscribers(topic))
+            if audiences is not None:
+                session_ids = [one for one in session_ids if await self._is_heard_by(one, audiences)]
         except StoreUnavailableError as failure:
             logger.warning("[MCP] A change (%s) was not passed on: %s", method, failure.message)
             return
         except Exception:
             logger.exception("[MCP] A change (%s) was not passed on", method)
             return
-        if audiences is not None:
-            session_ids = [session_id for session_id in session_ids if any(hears(session_id) for hears in audiences)]
         for first in range(0, len(session_ids), _AT_ONCE):
             async with anyio.create_task_group() as tasks:
                 for session_id in session_ids[first : first + _AT_ONCE]:
@@ -124,6 +132,12 @@ class BusBridge:
             logger.warning(
                 "[MCP] %d sessions missed a change notification (%s): the store is unavailable", missed, method
             )
+
+    async def _is_heard_by(self, session_id: str, audiences: Sequence[Audience]) -> bool:
+        for hears in audiences:
+            if await held(partial(hears, session_id)):
+                return True
+        return False
 
     def _take(self, message: Published) -> None:
         """Hear what the server of another instance published."""
@@ -135,9 +149,11 @@ class BusBridge:
             event = _EVENTS[message.event][0]()
         else:
             return
-        self._instance.background.start(self._publish_here, event)
+        self._instance.background.start(self._publish_here, event, message.about)
 
-    async def _publish_here(self, event: ServerEvent) -> None:
+    async def _publish_here(self, event: ServerEvent, its_about: str | None) -> None:
+        about.set(its_about)
+        is_from_elsewhere.set(True)
         self._from_elsewhere.append(event)
         try:
             await self._bus.publish(event)

@@ -63,6 +63,8 @@ class Published:
     instance: str
     event: str
     uri: str | None = None
+    about: str | None = None
+    """What the application says that the change is of."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
+_VIEW = "jackfield.view"
+"""Under this key a session's state has the name of what its client sees."""
+
 _NAME = re.compile("[0-9a-f]{16}")
 
 
@@ -178,6 +181,22 @@ class Cluster:
             return None
         here, place = self._host.instance, (client.session_id, config.server_name)
         return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone)
+
+    async def note_view(self, session_id: str, view_name: str) -> None:
+        """A session's client was given a listing of this view.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        await self._host.instance.sessions.set_state(session_id, _VIEW, view_name)
+
+    async def view_of(self, session_id: str) -> str | None:
+        """The view that was noted for a session last, on any instance.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        return await self._host.instance.sessions.get_state(session_id, _VIEW)
 
     def ended(self, session_id: str) -> None:
         """A client's session has ended."""
