@@ -1,4 +1,4 @@
-"""Pages of the reference that are tables: errors, events, settings. Written from the classes themselves."""
+"""Pages of the reference that list: errors and events as tables, settings as definitions. Written from the classes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from jackfield.config.servers import BaseServerConfig
 ROOT = Path(__file__).parents[2]
 
 _WORDS = {
+    "Annotated[Annotated[bool, Strict()] | PositiveFloat, BeforeValidator(_plausible_keep_alive)]": "bool | float > 0",
+    "UpToFiveMinutes": "seconds (at most five minutes)",
+    "UpToAnHour": "seconds (at most an hour)",
+    "UpToSixHours": "seconds (at most six hours)",
+    "UpToAWeek": "seconds (at most a week)",
+    "CheckMode": "`lenient`, `strict` or `off`",
     "PositiveFloat": "float > 0",
     "PositiveInt": "int > 0",
     "NonNegativeInt": "int >= 0",
@@ -44,6 +50,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(" ".join(cell.split()) for cell in line) + " |" for line in lines)
+
+
+def definitions(rows: Iterable[tuple[str, str, str]]) -> str:
+    """A Markdown list of definitions: of names, each with its meaning and, below it, with its type and default."""
+    lines: list[str] = []
+    for names, meaning, kind in rows:
+        about = [f":   {' '.join(text.split())}\n" for text in (meaning, kind) if text]
+        lines += [names, *about]
+    return "\n".join(lines)
 
 
 def public_classes(root: type) -> list[type]:
@@ -98,12 +113,14 @@ def settings_page() -> str:
             if name.startswith("MCP_SESSION_"):
                 del os.environ[name]
         defaults = SessionConfig()
-    settings: list[list[str]] = []
-    for name, default in defaults.model_dump().items():
-        variable = f"`MCP_SESSION_{name.upper()}`"
-        settings.append(
-            [f"`{name}`", _kind(SessionConfig, name), _value(default), variable, _about(SessionConfig, name)]
+    settings = [
+        (
+            f"`{name}`",
+            _about(SessionConfig, name),
+            f"{_kind(SessionConfig, name)}, default {_value(default)}, `MCP_SESSION_{name.upper()}`",
         )
+        for name, default in defaults.model_dump().items()
+    ]
     return f"""# Settings
 
 Every key of a server's configuration, and every setting of its sessions. How they are given, in code and in files,
@@ -135,7 +152,7 @@ Given as `auth` of a server over HTTP, as a table. See [how to sign in](../how-t
 
 Given as `session` of a server. The variable sets the default for the whole process.
 
-{table(["field", "type", "default", "variable", "meaning"], settings)}
+{definitions(settings)}
 """
 
 
@@ -144,17 +161,18 @@ def _own(kind: type[Any]) -> list[str]:
 
 
 def _keys(kind: type[Any], names: Iterable[str]) -> str:
-    """A table of some fields of a server's configuration."""
-    rows: list[list[str]] = []
+    """Some fields of a server's configuration."""
+    rows: list[tuple[str, str, str]] = []
     for name in names:
         field = kind.model_fields[name]
         spellings = getattr(field.validation_alias, "choices", [name])
         if name == "session":
-            default = "those below"
+            default = "default those below"
         else:
-            default = "must be given" if field.is_required() else _value(field.get_default(call_default_factory=True))
-        rows.append([_codes(spellings), _kind(kind, name), default, _about(kind, name)])
-    return table(["key", "type", "default", "meaning"], rows)
+            value = field.get_default(call_default_factory=True)
+            default = "must be given" if field.is_required() else f"default {_value(value)}"
+        rows.append((_codes(spellings), _about(kind, name), f"{_kind(kind, name)}, {default}"))
+    return definitions(rows)
 
 
 def _definition(kind: type) -> griffe.Class:
