@@ -82,9 +82,10 @@ def test_keys_of_another_program_are_left_out_but_slips_are_not() -> None:
         read({"command": "x", "arg": ["y"]})
 
 
-def test_a_file_of_variables_is_refused_rather_than_not_read() -> None:
-    with pytest.raises(ConfigError, match="'envFile': files of variables are not read"):
+def test_a_file_of_variables_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"'env_file': the file /p/\.env cannot be read \(No such file"):
         read({"command": "x", "envFile": ".env"})
+    assert read({"url": "https://h/mcp", "envFile": ".env"}).address == "https://h/mcp"
 
 
 def test_clients_that_were_registered_for_other_programs() -> None:

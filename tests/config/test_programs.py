@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jackfield import ConfigError, MCPConfig, UnknownServerError
 from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
+from jackfield.config.exporting import exported_entry
 from jackfield.config.files import parse_file
 from jackfield.config.mcp_config import read_server
 from jackfield.config.programs import PROGRAMS
@@ -424,6 +425,65 @@ def test_a_file_that_an_entry_refers_to_is_read(project: Path) -> None:
     (project / "token").mkdir()
     config = MCPConfig.load(project / "opencode.json")
     assert "is not a file" in config.problems[0].message
+
+
+FILE_OF_VARIABLES = """\ufeff# a note
+PLAIN = one two  # note
+export QUOTED="a # b\\nc"
+SINGLE='a\\nb "x"'
+URL=http://u:p@h/?a=b
+YAML: value
+EMPTY=
+LINES="first
+second"
+TOKEN=of-the-file
+not a variable
+PLAIN=last
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "path"),
+    [("VS Code", "${workspaceFolder}/.env"), ("Cursor", "./.env"), ("Claude Code", ".env"), ("", "${NAME}")],
+)
+def test_a_file_of_variables_is_read(program: str, path: str, project: Path) -> None:
+    (project / ".env").write_bytes(FILE_OF_VARIABLES.replace("\n", "\r\n").encode())
+    row = next(one for one in ROWS if one.name == program)
+    entry = {"command": "a", "envFile": path, "env": {"TOKEN": "of-the-entry"}}
+    file = written(row, project, json.dumps({row.tables[0][0]: {"a": entry}}))
+    config = MCPConfig.load(file, variables={"NAME": str(project / ".env")})
+    assert config.problems == ()
+    assert config["a"].environment_values() == {  # type: ignore[union-attr]
+        "PLAIN": "last",
+        "QUOTED": "a # b\nc",
+        "SINGLE": 'a\\nb "x"',
+        "URL": "http://u:p@h/?a=b",
+        "YAML": "value",
+        "EMPTY": "",
+        "LINES": "first\r\nsecond",
+        "TOKEN": "of-the-entry",
+    }
+    assert "u:p@h" not in repr(config) + str(config.model_dump())
+    kept = config.to_portable()["servers"][0]["environment"]
+    assert kept["URL"] == f"${{file:{project}/.env#URL}}"
+    again = MCPConfig.from_dict({"mcpServers": {"a": {"command": "a", "env": {"URL": kept["URL"]}}}})
+    assert again["a"].environment_values() == {"URL": "http://u:p@h/?a=b"}  # type: ignore[union-attr]
+
+
+def test_a_copy_keeps_its_file_of_variables(project: Path) -> None:
+    (project / ".env").write_text("A=s3cret")
+    source = Source(project / ".cursor" / "mcp.json", "Cursor", "project", project)
+    entry = {"command": "a", "envFile": ".env"}
+    copy = json.loads(json.dumps(copied_entry("a", entry, source)))
+    assert copy["env_file"] == f"{project}/.env"
+    own = Source(home_of(project) / "jackfield.json", "Jackfield", "user", home_of(project))
+    assert read_server("a", copy, own, VARIABLES) == read_server("a", entry, source, VARIABLES)
+    vscode, zed = (next(one for one in ROWS if one.name == name) for name in ("VS Code", "Zed"))
+    assert vscode.writing is not None
+    assert zed.writing is not None
+    assert exported_entry("a", copy, vscode, vscode.writing)["envFile"] == f"{project}/.env"
+    with pytest.raises(ConfigError, match="cannot be told to read a file of variables"):
+        exported_entry("a", copy, zed, zed.writing)
 
 
 # Tools, approval, OAuth

@@ -15,7 +15,7 @@ from .foreign import in_our_words
 from .keys import KEYS, SESSION_SETTINGS, UnclearError, is_off, transport_of_entry, unknown_key
 from .notations import rewritten
 from .source import Source, is_comment
-from .templates import Expanded, ExpansionError, expand, template_of
+from .templates import Expanded, ExpansionError, expand, template_of, variables_in
 
 _ALL_KEYS = frozenset[str]().union(*KEYS.values())
 _TYPO = 0.8
@@ -67,16 +67,15 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
             return [expanded(item, f"{key}[{index}]") for index, item in enumerate(cast("list[Any]", value))]
         return value
 
-    ours = in_our_words(entry, row)
-    for key in ("envFile", "env_file"):
-        if key in ours:
-            raise entry_error(
-                file, name, key, "files of variables are not read.", "Write its variables into env, as ${VAR}."
-            )
-    ours = kept_keys(ours, source)
+    ours = kept_keys(in_our_words(entry, row), source)
     data = {key: _anchored(key, expanded(value, key), source.folder) for key, value in ours.items()}
     if FROM_VARIABLES in data:
         _set_headers(data, values)
+    if ENV_FILE in data:
+        try:
+            _set_variables(data)
+        except ExpansionError as error:
+            raise entry_error(file, name, ENV_FILE, f"{error}.", error.hint) from None
     data["server_name"] = name
     transport = transport_of_entry(data)
     if transport is None:
@@ -91,6 +90,18 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
 FROM_VARIABLES = "env_http_headers"
 """Codex's table of headers and the variables that they come from. It stays in an entry that is imported: one whose
 variable is not set is not sent, which no reference says."""
+
+ENV_FILE = "env_file"
+"""A file of variables for the server; those in its entry take precedence. It stays in an entry that is imported."""
+
+_NOT_OF_MODELS = frozenset({FROM_VARIABLES, ENV_FILE})
+
+
+def _set_variables(data: dict[str, Any]) -> None:
+    path = str.__str__(data.pop(ENV_FILE))
+    key = "environment" if "environment" in data else "env"
+    found = {name: Expanded(value, f"${{file:{path}#{name}}}") for name, value in variables_in(path).items()}
+    data[key] = {**found, **as_table(data.get(key))}
 
 
 def _set_headers(data: dict[str, Any], values: Mapping[str, str]) -> None:
@@ -110,13 +121,13 @@ def kept_keys(ours: Mapping[str, Any], source: Source) -> dict[str, Any]:
     transport = transport_of_entry(kept)
     if transport not in KEYS or source.row.name == "Jackfield":
         return kept
-    known = KEYS[transport] if transport == "stdio" else {*KEYS[transport], FROM_VARIABLES}
-    return {key: value for key, value in kept.items() if key in known or key not in {*_ALL_KEYS, FROM_VARIABLES}}
+    known = {*KEYS[transport], ENV_FILE if transport == "stdio" else FROM_VARIABLES}
+    return {key: value for key, value in kept.items() if key in known or key not in _ALL_KEYS | _NOT_OF_MODELS}
 
 
 def _is_kept(key: str, source: Source) -> bool:
     """Whether a key is ours or must be refused as a slip; others are another program's own, or comments."""
-    if key in _ALL_KEYS or key == FROM_VARIABLES:
+    if key in _ALL_KEYS | _NOT_OF_MODELS:
         return True
     return not is_comment(key) and (not source.is_foreign or _is_slip(key))
 
@@ -138,7 +149,7 @@ def _is_slip(key: str) -> bool:
     return bool(difflib.get_close_matches(key.lower(), known, n=1, cutoff=_TYPO))
 
 
-_PLACES = ("working_dir", "cwd", "verify", "private_key_file", "client_assertion_file", "file")
+_PLACES = (ENV_FILE, "working_dir", "cwd", "verify", "private_key_file", "client_assertion_file", "file")
 
 
 def is_place(key: str, value: object) -> TypeGuard[str]:

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 from ..plain import as_table
-from .entry import FROM_VARIABLES
+from .entry import ENV_FILE, FROM_VARIABLES
 from .keys import transport_of_entry
 from .programs.table import ALWAYS, FROM_A_SECOND, Program, Writing
 
 _REFERENCE = re.compile(r"(?<!\$)\$\{(?:env:)?(?P<name>[A-Za-z_]\w*)(?P<default>:-[^{}]*)?\}")
 _BEARER = re.compile(r"Bearer \$\{(?P<name>[A-Za-z_]\w*)\}")
+_READ_FILES_OF_VARIABLES = ("VS Code", "Cursor")
 _TYPES = {
     "Roo": {"streamable-http": "streamable-http"},
     "Kilo": {"streamable-http": "streamable-http"},
@@ -51,6 +52,12 @@ def exported_entry(name: str, ours: Mapping[str, Any], program: Program, writing
         names = as_table(ours[FROM_VARIABLES])
         headers = {key: f"${{{variable}}}" for key, variable in names.items()}
         ours = {**ours, "headers": {**headers, **as_table(ours.get("headers"))}}
+    if ENV_FILE in ours and program.name not in _READ_FILES_OF_VARIABLES:
+        raise ConfigError(
+            f"{program.name} cannot be told to read a file of variables for {name!r}.",
+            server_name=name,
+            hint="Serve it through the gateway, which can: jackfield install",
+        )
     theirs = _child(ours, writing) if transport == "stdio" else _remote(ours, program, writing, str(transport))
     if writing.style == "vscode" or (writing.style == "crush" and transport == "stdio"):
         theirs = {"type": "stdio" if transport == "stdio" else theirs.pop("type"), **theirs}
@@ -83,6 +90,8 @@ def _child(ours: Mapping[str, Any], writing: Writing) -> dict[str, Any]:
         entry |= {"command": ours["command"], "args": args}
     if environment:
         entry["environment" if is_opencode else "env"] = dict(environment)
+    if ENV_FILE in ours:
+        entry["envFile"] = ours[ENV_FILE]
     return {**entry, **({"cwd": folder} if folder else {})}
 
 

@@ -18,6 +18,7 @@ _RENAMED = {
     "envs": "env",
     "http_headers": "headers",  # Codex
     "workingDirectory": "cwd",
+    "envFile": "env_file",  # VS Code, Cursor
 }
 _ALLOWING = ("enabled_tools", "enabledTools", "includeTools", "allowedTools", "allowed_tools", "available_tools")
 _DENYING = ("disabled_tools", "excludeTools", "disabledTools", "blockedTools", "blocked_tools")

@@ -158,7 +158,7 @@ def rewritten(text: str, program: Program, folder: Path, variables: Callable[[st
 
     text = _SECRETS.sub(secret, text)
     text = _BRACED_FILE.sub(braced_file, _BRACED.sub(braced, text))
-    if has("${file:PATH}"):
+    if has("${file:PATH}") and program.name:
         text = _OURS_FILE.sub(lambda match: f"${{file:{_absolute(match['path'], folder)}}}", text)
     if has("$env:VAR"):
         text = _COLON.sub(lambda match: f"${{{match['name']}}}", text)

@@ -1,5 +1,5 @@
-"""References in configuration values: `${VAR}`, `${VAR:-default}`, `${env:VAR}` and `${file:/path}`; defaults may have
-references. Those of other programs are rewritten as ours in `notations`.
+"""References in configuration values: `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${file:/path}` and
+`${file:/path#VAR}`; defaults may have references. `notations` rewrites those of other programs as ours.
 
 An expanded value is as secret as the variable it came from, so it keeps its template: `repr` and
 dumps show `${VAR}`, only the transport sees the value.
@@ -122,7 +122,12 @@ def _replaced(body: str, variables: Mapping[str, str], folders: Mapping[str, str
     if name in folders:
         return folders[name]
     if name.startswith(("file:/", "file:~")):
-        return _content(name.removeprefix("file:"))
+        path, _, variable_in_it = name.removeprefix("file:").rpartition("#")
+        if not path or not _VARIABLE.fullmatch(variable_in_it):
+            return _content(name.removeprefix("file:"))
+        if (value := variables_in(path).get(variable_in_it)) is None:
+            raise ExpansionError(f"the file {path} has no variable {variable_in_it}", "Add it.")
+        return value
     variable = _VARIABLE.fullmatch(name)
     if variable is None:
         kind = "asks the user, which a library cannot" if name.startswith("input:") else "is not understood"
@@ -153,6 +158,30 @@ def _content(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ExpansionError(f"the file {path} cannot be read ({reason})", "Check its path.") from None
+
+
+_LINE = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[\w.-]+)[ \t]*[=:][ \t]*"""
+    r"""(?:(?P<quote>["'`])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)|(?P<bare>[^#\r\n]*))""",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def variables_in(path: str) -> dict[str, str]:
+    """The variables in a file such as `.env`.
+
+    Raises:
+        ExpansionError: It cannot be read.
+    """
+    found: dict[str, str] = {}
+    for line in _LINE.finditer(_content(path).removeprefix("\ufeff")):
+        text = line["quoted"]
+        if text is None:
+            text = line["bare"].strip()
+        elif line["quote"] == '"':
+            text = text.replace("\\n", "\n").replace("\\r", "\r")
+        found[line["name"]] = text
+    return found
 
 
 def shown(value: str | Path) -> str:

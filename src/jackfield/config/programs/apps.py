@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, USUAL, Place, Program, Times, Writing
+from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, OURS, Place, Program, Times, Writing
 
 JACKFIELD = Program(
     "Jackfield",
     places=(Place("jackfield.json"), Place("{config}/jackfield/jackfield.json")),
     tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",)),
-    references=frozenset({*USUAL, "${file:PATH}"}),
+    references=OURS,
     child_environment="a few variables",
     example="jackfield.json",
     page="../configuration.md",
@@ -58,6 +58,7 @@ ANY = Program(
     "",
     places=(Place("mcp.json"),),
     tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",), ("amp.mcpServers",)),
+    references=OURS,
     times={"timeout": CALLS},
     example="any.json",
 )

@@ -22,7 +22,10 @@ Reference = Literal[
 `${workspaceFolder}`, are read in the files of all programs that have files in projects."""
 
 USUAL: frozenset[Reference] = frozenset({"${VAR}", "${env:VAR}"})
-"""What is read in the file of a program of which nothing is known."""
+"""What is taken to be read by a program of which this is not known."""
+
+OURS: frozenset[Reference] = frozenset({*USUAL, "${file:PATH}"})
+"""What is read in Jackfield's own files, and in those of no known program."""
 
 Format = Literal["json", "toml", "yaml"]
 
