@@ -8,6 +8,7 @@ from pathlib import Path
 from .about import DISTRIBUTIONS
 from .arena import FRAMEWORKS, OURS, PEERS, RAW
 from .figures import Cell, Results, Row
+from .overview import PICTURE, picture, sentences
 from .page_growth import growth
 from .tables import RAW_1, ahead, ahead_of, duration, noted, short, table, times, to_one_base, to_own_base, verdict
 
@@ -38,6 +39,8 @@ def written(results: Results, page: Path, pictures: Path) -> None:
     from .plots import written as drawn
 
     drawn(results, pictures)
+    if overview := picture(results):
+        (pictures / PICTURE).write_text(overview)
     page.write_text(rendered(results))
 
 
@@ -58,8 +61,16 @@ def head(results: Results) -> str:
     busy = "This was a short run of a few rounds. " if about["short"] else ""
     if about.get("busy_percent", 0) > 20:
         busy += "**The machine was shared with other work**, so times are long and spreads are wide."
+    shows = "Bars of a call, of thirty servers and of a prompt, for the raw SDK, Jackfield and other clients."
+    chart = f"![{shows}](images/benchmarks/{PICTURE})" if picture(results) else ""
     return f"""
 # Benchmarks
+
+{chart}
+
+{sentences(results)}
+
+## How it is measured
 
 The cost of Jackfield compared with the SDK that it builds on, and the cost of other clients. One command measures
 everything and generates this page:

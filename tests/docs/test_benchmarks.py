@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import overview
 from benchmarks.arena import PEERS, RAW_OF_PEERS
 from benchmarks.figures import RESULTS, Cell, Figure, Results, Row, row_of
 from benchmarks.page import PAGE, PICTURES, rendered
@@ -27,6 +28,15 @@ def test_the_page_is_written_from_the_results() -> None:
 def test_the_page_shows_every_picture_and_no_other() -> None:
     shown = re.findall(r"\]\((images/[^)]+)\)", PAGE.read_text())
     assert sorted(DOCS / name for name in shown) == sorted(PICTURES.iterdir())
+
+
+def test_the_page_begins_with_one_chart_and_three_sentences() -> None:
+    results = Results.read()
+    assert (PICTURES / overview.PICTURE).read_text() == overview.picture(results), "run: python -m benchmarks --page"
+    title, chart, words, heading, *_ = PAGE.read_text().split("\n\n")
+    assert (title, heading) == ("# Benchmarks", "## How it is measured")
+    assert overview.PICTURE in chart
+    assert len(re.findall(r"\.(?=\s|$)", words)) == 3
 
 
 def test_what_was_measured_is_complete() -> None:
