@@ -433,4 +433,81 @@ async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
                 await anyio.sleep(0.02)
         assert [told(name) for name in hosts] == [1, 1, 0]
         assert list(streamed.values()) == [1, 1, 0]
+
+
+@pytest.mark.usefixtures("real_python")
+async def test_what_a_client_has_set_holds_at_every_instance(jackfield: Command, tmp_path: Path) -> None:
+    """It is asked for at one instance, and the server is with the other; or was, until that was killed."""
+    log = tmp_path / "log"
+    chatty = [str(SERVERS / "chatty.py"), "stdio", "--log", str(log)]
+    jackfield.configure_user(
+        one={"command": quick_python(), "args": chatty, "env": {MARK: TOKEN}, "protocol": "handshake"}
+    )
+    one, updated = "notes://one", "notifications/resources/updated"
+    async with team_on("redis", jackfield, tmp_path, "--all-tools") as team:
+        owner, other = team.instances
+        async with raw(owner) as here, httpx2.AsyncClient(timeout=60) as http, AsyncExitStack() as stack:
+            there = RawClient(http, other.url)
+            there.headers, there.asked = here.headers, 1000
+            told = await stack.enter_async_context(told_to(there))
+
+            async def level() -> str:
+                return json.loads(answer_of((await here.post("tools/call", name="level", arguments={})).text))
+
+            assert await level() is None
+            await there.post("logging/setLevel", level="warning")
+            with anyio.fail_after(10):
+                while await level() != "warning":
+                    await anyio.sleep(0.02)
+            assert (await there.post("notifications/roots/list_changed")).status_code == 202
+            await until_logged(log, "roots changed")
+
+            async def heard(client: RawClient, count: int) -> None:
+                await client.post("tools/call", name="touch", arguments={"uri": one})
+                with anyio.fail_after(20):
+                    while told.count(updated) < count:
+                        await anyio.sleep(0.02)
+
+            assert "result" in (await there.post("resources/subscribe", uri=one)).text
+            await heard(here, 1)
+            await owner.kill()
+            # The other one takes over, and subscribes again by itself.
+            with anyio.fail_after(30):
+                while "result" not in (await there.post("tools/call", name="recall", arguments={})).text:
+                    await anyio.sleep(0.05)
+            with anyio.fail_after(30):
+                while told.count(updated) < 2:
+                    await there.post("tools/call", name="touch", arguments={"uri": one})
+                    await anyio.sleep(0.05)
+            await owner.start()
+            assert "result" in (await here.post("resources/unsubscribe", uri=one)).text
+            with anyio.fail_after(10):
+                while "unsubscribe" not in log.read_text():
+                    await anyio.sleep(0.02)
+            before = told.count(updated)
+            await there.post("tools/call", name="touch", arguments={"uri": one})
+            await there.post("tools/call", name="recall", arguments={})
+            assert told.count(updated) == before
+    assert not strays()
+
+
+def answer_of(text: str) -> str:
+    """What a tool answered, whether that came as JSON or as an event."""
+    return str(json.loads(text[text.index('{"') : text.rindex("}") + 1])["result"]["content"][0]["text"])
+
+
+@asynccontextmanager
+async def told_to(client: RawClient) -> AsyncIterator[list[str]]:
+    """The methods of what a client is told on its standing stream."""
+    told: list[str] = []
+
+    async def read(response: httpx2.Response) -> None:
+        async for line in response.aiter_lines():
+            message = json.loads(line[6:]) if line.startswith("data: {") else {}
+            told.extend([message["method"]] if "method" in message else [])
+
+    async with client.stream() as response, anyio.create_task_group() as tasks:
+        assert response.status_code == 200
+        tasks.start_soon(read, response)
+        yield told
         tasks.cancel_scope.cancel()

@@ -6,10 +6,10 @@ import re
 import secrets
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
 from mcp import MCPError
@@ -148,6 +148,10 @@ class Clients:
         for config in self._configs:
             if not reach.includes(config.server_name) and self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
+
+    def start(self, function: Callable[[Context, str], Coroutine[Any, Any, None]], context: Context, text: str) -> None:
+        """Do something for a client that its request does not wait for."""
+        self._tasks.start_soon(function, context, text)
 
     def known(self, session_id: str) -> Client | None:
         """The client of a session over HTTP, if this instance has heard of it."""

@@ -80,6 +80,9 @@ class Extensions:
         may_know = self._may_know(context, method.removeprefix("notifications/"))
         open_to = self._clients.open_to(client)
         await tell(self._clients, client, method, context.params, [config for config in may_know if config in open_to])
+        if self._clients.others is not None and may_know:
+            names = [config.server_name for config in may_know]
+            await self._clients.others.across.tell(client, method, context.params, names)
 
     def _may_know(self, context: Context, method: str) -> list[BaseServerConfig]:
         if not self._policy.is_open:

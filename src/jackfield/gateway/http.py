@@ -143,9 +143,8 @@ async def serve_http(
         app = OnlyByProxy(cast("ASGIApp", trusted), app, settings)
     taking: Taking | None = None
     if shared is not None:
-        known, lose = gateway.clients.known, gateway.clients.lose
         url = shared.url or _url_of_instance(listener, settings)
-        gateway.clients.others = cluster = Cluster(served.host, known, lose, InstanceKeys(shared.keys), url)
+        gateway.clients.others = cluster = Cluster(served.host, gateway.clients, InstanceKeys(shared.keys), url)
         app, taking = cluster.serving(served, app), cluster.taking
     config = uvicorn.Config(
         app,

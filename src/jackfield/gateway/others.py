@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..config.servers import BaseServerConfig
 from ..transport.taken_up import SharedSession
@@ -25,12 +25,39 @@ class Member:
     """How many sessions with each server it owns, as far as this one knows."""
 
 
+class AcrossInstances(Protocol):
+    """What clients have set holds at all instances."""
+
+    async def tell(
+        self, client: Client, method: str, params: Mapping[str, Any] | None, servers: Sequence[str] | None = None
+    ) -> None:
+        """Have the others do what a client asked for; for some servers, or all."""
+        ...
+
+    async def unsubscribe(self, client: Client, uri: str) -> None:
+        """Hear no more of a resource, if its server is with this instance."""
+        ...
+
+    async def note(self, client: Client, server_name: str) -> None:
+        """Keep what a client has subscribed to at a server."""
+        ...
+
+    async def subscribed(self, client: Client, server_name: str) -> Sequence[str]:
+        """The URIs that a client has subscribed to at a server, by whichever instance."""
+        ...
+
+
 class OtherInstances(Marks, Protocol):
     """The other instances."""
 
     @property
     def name(self) -> str:
         """Of this one: 16 hexadecimal digits."""
+        ...
+
+    @property
+    def across(self) -> AcrossInstances:
+        """What clients have set, at all instances."""
         ...
 
     def members(self) -> list[Member]:

@@ -6,6 +6,7 @@ is about the client's own connection (the handshake, `ping`, the stream of `subs
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -36,6 +37,8 @@ from .sign_ins import SIGN_IN_TOOL, SignIns
 from .subscriptions import Subject
 from .to_servers import set_level, tell
 from .views import Views
+
+logger: logging.Logger = logging.getLogger("jackfield")
 
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
@@ -145,7 +148,10 @@ class Relay:
         others = self._clients.others
         assert others is not None, "nothing is elsewhere"
         try:
-            return await others.answer(context, elsewhere)
+            answer = await others.answer(context, elsewhere)
+            if answer is None and elsewhere.server_name is not None and not is_sessionless(context):
+                self._clients.start(self._subscribe_again, context, elsewhere.server_name)
+            return answer
         except JackfieldError as error:
             if context.method == "tools/call":
                 return {"content": [{"type": "text", "text": str(error)}], "isError": True}
@@ -157,7 +163,10 @@ class Relay:
         if context.session.client_params is None or is_sessionless(context):
             return
         if method == "notifications/roots/list_changed":
-            await tell(self._clients, self._clients.of_session(context), method, context.params)
+            client = self._clients.of_session(context)
+            await tell(self._clients, client, method, context.params)
+            if self._clients.others is not None:
+                await self._clients.others.across.tell(client, method, context.params)
         elif method not in _methods.SPEC_CLIENT_NOTIFICATION_METHODS:
             await self._extensions.tell(context)
 
@@ -284,7 +293,10 @@ class Relay:
         level = _text(params, "level")
         if level not in LEVELS:
             raise MCPError(INVALID_PARAMS, f"There is no log level {level!r}. Levels: {', '.join(LEVELS)}.")
-        await set_level(self._clients, self._clients.of_session(context), level)
+        client = self._clients.of_session(context)
+        await set_level(self._clients, client, level)
+        if self._clients.others is not None:
+            await self._clients.others.across.tell(client, context.method, {"level": level})
         return {}
 
     async def _subscribe(self, context: Context, params: dict[str, Any]) -> Answer:
@@ -305,11 +317,27 @@ class Relay:
         except JackfieldError as error:
             raise as_mcp_error(error) from None
         client.updated[uri] = subject, updated
+        if self._clients.others is not None:
+            await self._clients.others.across.note(client, target.config.server_name)
         return {}
+
+    async def _subscribe_again(self, context: Context, server_name: str) -> None:
+        """Subscribe to what a client had subscribed to at a server that was with an instance that died."""
+        client, others = self._clients.of_session(context), self._clients.others
+        if others is None:
+            return
+        for uri in await others.across.subscribed(client, server_name):
+            try:
+                await self._subscribe(context, {"uri": uri})
+            except (ElsewhereError, MCPError, JackfieldError) as error:
+                logger.warning("[MCP][%s] A subscription was not made again: %s", server_name, error)
 
     async def _unsubscribe(self, context: Context, params: dict[str, Any]) -> Answer:
         uri, client = _text(params, "uri"), self._clients.of_session(context)
-        if (found := client.updated.pop(uri, None)) is not None:
+        if (others := self._clients.others) is not None:
+            await others.across.unsubscribe(client, uri)
+            await others.across.tell(client, context.method, {"uri": uri})
+        elif (found := client.updated.pop(uri, None)) is not None:
             client.subscriptions.remove(*found)
         return {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -25,17 +25,20 @@ from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
 from ..messages import Answer, Context
 from ..others import Member
+from .across import Across
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
 from .keys import InstanceKeys
 from .ownership import Ownership
 from .peers import Peers
 from .stored_session import StoredSession
 from .taking import FORWARDED_SCOPE, Taking
+from .talk import Talk
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ...serving import ServedSessions
+    from ..clients import Clients
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -50,8 +53,7 @@ class Cluster:
 
     Args:
         host: Serves the sessions.
-        known: The client of a session, if this instance has heard of it.
-        lose: Called with a client's session and a server that another instance owns now.
+        clients: Those of this instance.
         keys: What the instances share.
         url: Where the others reach this one.
     """
@@ -59,16 +61,17 @@ class Cluster:
     def __init__(
         self,
         host: SessionHost,
-        known: Callable[[str], Client | None],
-        lose: Callable[[str, str], None],
+        clients: Clients,
         keys: InstanceKeys,
         url: str,
     ) -> None:
         self._host = host
-        self._known = known
-        self._lose = lose
+        self._clients = clients
         self._keys = keys
         self._peers = Peers(host, url, self._look)
+        self.talk: Talk = Talk(host, keys)
+        """With all others."""
+        self.across: Across = Across(clients, self.talk, host.sessions)
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
 
@@ -76,8 +79,8 @@ class Cluster:
     async def run(self) -> AsyncGenerator[None]:
         """Be one of the instances for a while, within the host's life."""
         here = self._host.instance
-        self._ownership = Ownership(here.sessions, here.name, self._lose)
-        here.hearers.append(self._peers.heard)
+        self._ownership = Ownership(here.sessions, here.name, self._clients.lose)
+        here.hearers += [self._peers.heard, self.talk.heard]
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
@@ -85,6 +88,7 @@ class Cluster:
                 tasks.cancel_scope.cancel()
         finally:
             here.hearers.remove(self._peers.heard)
+            here.hearers.remove(self.talk.heard)
             self._forwarding.close()
 
     @property
@@ -123,7 +127,7 @@ class Cluster:
         if not session_id:
             # What it is about has a name that it is looked up by, and knows its principal.
             return True
-        client = self._known(session_id)
+        client = self._clients.known(session_id)
         if client is None or client.principal != forwarded.principal:
             return False
         return forwarded.server_name is None or self.ownership.holds(session_id, forwarded.server_name)
