@@ -108,7 +108,7 @@ class Team:
 
 @asynccontextmanager
 async def running_team(
-    command: Command, folder: Path, store: str, *options: str, instances: int = 2
+    command: Command, folder: Path, store: str, *options: str, instances: int = 2, is_public: bool = False
 ) -> AsyncGenerator[Team]:
     """Run instances of a gateway behind HAProxy, which sends them requests in turn.
 
@@ -118,7 +118,11 @@ async def running_team(
         store: The URL of what they share.
         options: Of `jackfield serve`.
         instances: How many.
+        is_public: Whether they know the address of HAProxy.
     """
+    port = free_port()
+    if is_public:
+        options = (*options, "--public-url", f"http://127.0.0.1:{port}/mcp")
     folder.mkdir(parents=True, exist_ok=True)
     keys = folder / "keys"
     keys.touch(0o600)
@@ -131,7 +135,7 @@ async def running_team(
         async with anyio.create_task_group() as tasks:
             for member in members:
                 tasks.start_soon(member.start)
-        port, config = free_port(), folder / "haproxy.cfg"
+        config = folder / "haproxy.cfg"
         servers = "\n".join(f"  server {one.name} 127.0.0.1:{one.port}" for one in members)
         config.write_text(PROXY.format(port=port, servers=servers, closing="  option httpclose"))
         proxy_log = folder / "haproxy.log"

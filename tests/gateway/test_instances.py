@@ -433,6 +433,7 @@ async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
                 await anyio.sleep(0.02)
         assert [told(name) for name in hosts] == [1, 1, 0]
         assert list(streamed.values()) == [1, 1, 0]
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.usefixtures("real_python")

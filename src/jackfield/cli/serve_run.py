@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, JackfieldError
 from .exits import UsageError, ended_by
 from .output import Output, is_terminal
 from .text import count
@@ -176,12 +176,18 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
             show_page(output, page)
 
     async def run() -> int | None:
+        failure: JackfieldError | None = None
         async with _running(setup) as gateway:
 
             async def reload() -> None:
                 await _reload(gateway, setup, output)
 
-            return await serve_http(gateway, listener, settings, on_listening=say, reload=reload)
+            try:
+                return await serve_http(gateway, listener, settings, on_listening=say, reload=reload)
+            except JackfieldError as error:
+                # Within the gateway, it would become one of a group.
+                failure = error
+        raise failure
 
     try:
         return asyncio.run(run())

@@ -20,7 +20,7 @@ import uvicorn
 from mcp_types import INVALID_REQUEST
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from ..errors import ConfigError
+from ..errors import ConfigError, JackfieldError
 from ..serving import serve_sessions
 from ..serving.wire import refusal
 from .gateway import Gateway
@@ -110,6 +110,9 @@ async def serve_http(
         on_listening: Called when clients can connect, with the address of the page, if it is served: a link that is
             valid once, unless clients need tokens.
         reload: Called on SIGHUP, which ends it if omitted.
+
+    Raises:
+        JackfieldError: It cannot begin: the store that instances share cannot be reached, or does not fit.
     """
     settings = settings or HttpSettings()
     host = listener.getsockname()[0]
@@ -132,6 +135,7 @@ async def serve_http(
     GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
     page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
+    sign_in: SignInPages | None = None
     if gateway.credentials.tokens is not None:
         from .sign_in_pages import sign_in_pages
 
@@ -146,8 +150,12 @@ async def serve_http(
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(served.host, gateway.clients, InstanceKeys(shared.keys), url)
         app, taking = cluster.serving(served, app), cluster.taking
+        if sign_in is not None:
+            sign_in.share(cluster.talk)
+            cluster.checks.append(sign_in.check_folder)
+    beginning = _Beginning(app)
     config = uvicorn.Config(
-        app,
+        beginning,
         http=cast("type[asyncio.Protocol]", partial(OneWriteProtocol, direct=taking)),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
@@ -167,7 +175,12 @@ async def serve_http(
         async with contextlib.AsyncExitStack() as stack:
             if page is not None:
                 await stack.enter_async_context(page)
-            await server.serve([listener])
+            try:
+                await server.serve([listener])
+            except SystemExit:
+                # uvicorn knows no other way to say that it did not begin.
+                if beginning.failure is None:
+                    raise
 
     waiting: list[asyncio.TimerHandle] = []
 
@@ -187,7 +200,10 @@ async def serve_http(
             exit_now()
 
     with contextlib.closing(listener):
-        return await until_signalled(serve, stop, reload)
+        received = await until_signalled(serve, stop, reload)
+    if beginning.failure is not None:
+        raise beginning.failure
+    return received
 
 
 def _page(gateway: Gateway, listener: socket.socket, settings: HttpSettings, web: WebSettings) -> WebPage:
@@ -217,6 +233,37 @@ def _url_of_instance(listener: socket.socket, settings: HttpSettings) -> str:
         )
     shown = f"[{host}]" if ":" in host else host
     return f"{'http' if settings.certfile is None else 'https'}://{shown}:{port}"
+
+
+class _Beginning:
+    """An application whose lifespan may fail to begin.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.failure: JackfieldError | None = None
+        """Why it did not begin."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except BaseException as error:
+            self.failure = _cause(error)
+            raise
+
+
+def _cause(error: BaseException) -> JackfieldError | None:
+    """The error of ours that an error is, or that is in a group of errors."""
+    if isinstance(error, BaseExceptionGroup):
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return next((found for one in members if (found := _cause(one)) is not None), None)
+    return error if isinstance(error, JackfieldError) else None
 
 
 class _Uvicorn(uvicorn.Server):

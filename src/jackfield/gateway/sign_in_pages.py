@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ from ..errors import JackfieldError
 from ..serving.request_checks import HostCheck
 from .gateway import Gateway
 from .http_settings import HttpSettings
+from .instances.talk import Talk
 from .sign_ins import CALLBACK_PATH, CONNECT_PATH, SignIns
 from .user_configs import UserConfig, config_of
 from .users import User
@@ -44,6 +46,7 @@ from .users import User
 logger: logging.Logger = logging.getLogger("jackfield")
 
 COOKIE = "jackfield-sign-in"
+_TOPIC = "sign-in"
 
 _MOST_FLOWS = 200
 _BEGIN_SECONDS = 30.0
@@ -148,6 +151,7 @@ class SignInPages:
         self._signs_in_here = signs_in_here
         self._tasks = tasks
         self._visits: set[_Visit] = set()
+        self._talk: Talk | None = None
         self._is_https = url.startswith("https:")
         self._callback = f"{sign_ins.base_url}{CALLBACK_PATH}"
         routes = [
@@ -214,18 +218,49 @@ class SignInPages:
         return await self._sent_on(_Visit(user, server_name, _digest(browser), is_proof=False))
 
     async def _come_back(self, request: Request) -> Response:
-        parameters = dict(request.query_params)
-        browser = _digest(request.cookies.get(COOKIE, ""))
+        parameters, cookie = dict(request.query_params), request.cookies.get(COOKIE)
+        if cookie is not None:
+            browser = _digest(cookie)
+            if (answered := self._answered_here(parameters, browser)) is not None:
+                return await answered
+            if self._talk is not None and "state" in parameters:
+                asked = json.dumps([parameters, browser])
+                if (text := await self._talk.ask_all(_TOPIC, asked, 2 * _END_SECONDS)) is not None:
+                    return _sent(text)
+        return _problem(
+            HTTPStatus.BAD_REQUEST,
+            "This does not belong to a sign-in that was begun in this browser. Open your program's link again.",
+        )
+
+    def _answered_here(self, parameters: Mapping[str, str], browser: str) -> Awaitable[Response] | None:
+        """The answer to a browser that comes back; `None` if it did not begin here."""
         for visit in self._visits:
             answer = visit.answer
             if answer is not None and not answer.received.is_set() and answer.belongs(parameters):
                 if not compare_digest(visit.browser, browser):
                     break
-                return await self._answered(visit, answer, parameters)
-        return _problem(
-            HTTPStatus.BAD_REQUEST,
-            "This does not belong to a sign-in that was begun in this browser. Open your program's link again.",
-        )
+                return self._answered(visit, answer, parameters)
+        return None
+
+    def share(self, talk: Talk) -> None:
+        """Have a browser come back to any instance: the one that it began at answers."""
+        self._talk = talk
+        talk.answers[_TOPIC] = self._asked
+        self._sign_ins.share(talk)
+
+    async def check_folder(self) -> None:
+        """See that all instances keep the users' tokens in one folder.
+
+        Raises:
+            ConfigError: Another one has another folder, or this one cannot be used.
+        """
+        await self._sign_ins.check_folder()
+
+    def _asked(self, text: str) -> Awaitable[str] | None:
+        """Another instance asks whether a browser that came back there began here."""
+        parameters, browser = json.loads(text)
+        answered = self._answered_here(parameters, browser)
+        return None if answered is None else _sendable(answered)
 
     async def _answered(self, visit: _Visit, answer: Answer, parameters: Mapping[str, str]) -> Response:
         answer.take(parameters)
@@ -303,7 +338,7 @@ class SignInPages:
             visit.credentials = await flow(show, way_back)
             if not visit.is_proof:
                 logger.info("[MCP][%s] A user has signed in by the gateway", visit.server_name)
-                self._sign_ins.done(visit.user, visit.server_name)
+                await self._sign_ins.done(visit.user, visit.server_name)
         except JackfieldError as error:
             visit.failure = error
         except Exception:
@@ -313,6 +348,20 @@ class SignInPages:
             self._visits.discard(visit)
             visit.shown.set()
             visit.done.set()
+
+
+async def _sendable(answered: Awaitable[Response]) -> str:
+    """A page, or where the browser is sent on to, for another instance."""
+    response = await answered
+    return json.dumps([response.status_code, response.headers.get("location"), bytes(response.body).decode()])
+
+
+def _sent(text: str) -> Response:
+    """What another instance answers."""
+    status, location, body = json.loads(text)
+    if location is not None:
+        return RedirectResponse(location, status, _HEADERS)
+    return Response(body, status, _HEADERS, "text/html; charset=utf-8")
 
 
 def _digest(cookie: str) -> str:

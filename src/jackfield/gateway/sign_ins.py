@@ -13,6 +13,7 @@ Source: MCP 2025-11-25, client/elicitation "URL Mode Elicitation Requests", "Phi
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import anyio
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
-from ..errors import did_you_mean
+from ..errors import ConfigError, did_you_mean
 from ..plain import as_table
 from .client import said_by
 from .credentials import SignInNeededError
@@ -35,6 +36,7 @@ from .views import Views
 
 if TYPE_CHECKING:
     from .clients import Clients
+    from .instances.talk import Talk
     from .user_configs import Account
 
 CONNECT_PATH = "/connect/"
@@ -44,6 +46,11 @@ TICKET_SECONDS = 900.0
 """How long the link to a sign-in is good."""
 
 SIGN_IN_TOOL = "jackfield_sign_in"
+_TOPIC = "signed-in"
+_FOLDER_TOPIC = "token-folder"
+
+_FOLDER_SECONDS = 0.5
+"""How soon an instance with another folder says so."""
 
 _ANSWER_SECONDS = 20.0
 """How long the answer to a client is held back that said that its user was sent to the URL."""
@@ -68,6 +75,7 @@ class SignIns:
         self._views = views
         self._clients = clients
         self.base_url: str = url
+        self._talk: Talk | None = None
         self._asked: dict[str, tuple[User, str, str]] = {}
         """By the ids of elicitations: who was asked to sign in where, and in which session."""
 
@@ -135,8 +143,45 @@ class SignIns:
             raise MCPError(INVALID_PARAMS, f"Nobody signs in to a server {server_name!r} here. {hint}")
         return accounts[server_name]
 
-    def done(self, user: User, server_name: str) -> None:
-        """A user has signed in to a server: those who asked for it are told."""
+    def share(self, talk: Talk) -> None:
+        """Have users of other instances told, too."""
+        self._talk = talk
+        talk.hears[_TOPIC] = self._hear
+
+    async def check_folder(self) -> None:
+        """See that all instances keep the users' tokens in one folder.
+
+        Raises:
+            ConfigError: Another one has another folder, or this one cannot be used.
+        """
+        if self._talk is None:
+            return
+        try:
+            here = self._tokens.folder_id()
+        except OSError as error:
+            raise ConfigError(f"The tokens of users cannot be kept: {error.strerror or error}.") from None
+
+        async def say_so() -> str:
+            return "another folder"
+
+        self._talk.answers[_FOLDER_TOPIC] = lambda there: None if there == here else say_so()
+        if await self._talk.ask_all(_FOLDER_TOPIC, here, 1.0, taken_within=_FOLDER_SECONDS) is not None:
+            raise ConfigError(
+                "Another instance keeps the tokens of users who sign in to servers in another folder.",
+                hint="Give all instances one folder: the same JACKFIELD_STATE_DIR, on a disk that they share.",
+            )
+
+    async def _hear(self, instance: str, text: str) -> None:
+        subject, issuer, server_name = json.loads(text)
+        self._done_here(User(subject, issuer), server_name)
+
+    async def done(self, user: User, server_name: str) -> None:
+        """A user has signed in to a server: those who asked for it are told, at whichever instance."""
+        self._done_here(user, server_name)
+        if self._talk is not None:
+            await self._talk.tell_all(_TOPIC, json.dumps([user.subject, user.issuer, server_name]))
+
+    def _done_here(self, user: User, server_name: str) -> None:
         self._views.signed_in(user, server_name)
         for elicitation, (asked, server, key) in list(self._asked.items()):
             if (asked, server) != (user, server_name):

@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import secrets
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,24 @@ class UserTokens:
         self._folder = folder or user_state_folder() / "gateway" / "tokens"
         self._sealer = Sealer(keys, "jackfield tokens of users")
         self._tickets = Sealer(keys, "jackfield sign-ins of users")
+
+    def folder_id(self) -> str:
+        """The same on each instance that has the same folder.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        file = self._folder / ".id"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            # Whole or not at all, whichever instance is first.
+            with tempfile.NamedTemporaryFile(dir=self._folder) as written:
+                written.write(secrets.token_hex(16).encode())
+                written.flush()
+                os.link(written.name, file)
+        except FileExistsError:
+            pass
+        return file.read_text()
 
     def place(self, user: User) -> TokenPlace:
         """Where those of one user are."""

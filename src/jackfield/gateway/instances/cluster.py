@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,8 @@ class Cluster:
         self._peers = Peers(host, url, self._look)
         self.talk: Talk = Talk(host, keys)
         """With all others."""
+        self.checks: list[Callable[[], Awaitable[None]]] = []
+        """Made at the start, with the others: each raises what is wrong."""
         self.across: Across = Across(clients, self.talk, host.sessions)
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
@@ -82,6 +84,8 @@ class Cluster:
         self._ownership = Ownership(here.sessions, here.name, self._clients.lose)
         here.hearers += [self._peers.heard, self.talk.heard]
         try:
+            for check in self.checks:
+                await check()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
                 yield
