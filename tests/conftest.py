@@ -149,6 +149,13 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each client of HTTP loads all of the system's certificate authorities, for which no test has a use: 20 ms."""
     os.environ["SSL_CERT_DIR"] = str(tmp_path_factory.mktemp("authorities"))
+    os.environ.pop("SSL_CERT_FILE", None)  # it would be taken instead
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_count() -> None:
+    """Each served application asks whether anything is frozen. To count it is to visit it all: 50 ms, and a lot is."""
+    gc.get_freeze_count = lambda: 1
 
 
 @pytest.fixture(autouse=True)

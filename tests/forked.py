@@ -46,7 +46,10 @@ IMPORTED = [
     "cryptography.fernet",
     "filelock",
     "httpx2",
+    "jackfield.gateway.http",
+    "jackfield.gateway.stdio",
     "jackfield.pool.session_manager",
+    "jackfield.serving.app",
     "jackfield.session.session",
     "jackfield.toolkit.create",
     "jackfield.transport.connection",
@@ -55,6 +58,7 @@ IMPORTED = [
     "mcp.client.stdio",
     "mcp.client.streamable_http",
     "mcp.server.mcpserver",
+    "opentelemetry.metrics",
     "opentelemetry.trace",
     "platformdirs",
     "prompt_toolkit.shortcuts",
@@ -65,7 +69,10 @@ IMPORTED = [
     "starlette.applications",
     "Stemmer",
     "typer",
-    "uvicorn",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
 ]
 
 LAUNCHER = """\

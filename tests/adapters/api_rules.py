@@ -7,6 +7,7 @@ status 400; Gemini API reference, `FunctionDeclaration`, `Schema`.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -40,14 +41,21 @@ def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
             yield from subschemas(one)
 
 
+@functools.cache
+def _check_schema(text: str) -> None:
+    """Most adapters hand on the same schema, and to check it takes some 10 ms."""
+    Draft202012Validator.check_schema(json.loads(text))
+
+
 def of_any_api(schema: Mapping[str, Any]) -> list[str]:
     """Anthropic's rules and OpenAI's, which frameworks do not see to."""
     faults = [f"{word} at the root" for word in NOT_AT_THE_ROOT & schema.keys()]
     if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
         return [*faults, f"no object: {schema}"]
     try:
-        json.dumps(schema, allow_nan=False, ensure_ascii=False).encode()
-        Draft202012Validator.check_schema(dict(schema))
+        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        _check_schema(text)
     except Exception as error:
         faults.append(f"no valid JSON or JSON Schema: {error}")
     faults += [f"names: {name}" for name in schema["properties"] if not ANTHROPIC_NAME.fullmatch(name)]

@@ -77,7 +77,7 @@ class Command:
             "TERM": "xterm-256color",
             MARK: TOKEN,
         }
-        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "PYTHONPATH"):
+        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "PYTHONPATH", "SSL_CERT_DIR"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
 

@@ -162,6 +162,7 @@ async def serve_http(
         log_level="critical",
         access_log=False,
         lifespan="on",
+        ws="none",
         # What a proxy says is believed of those alone that are named.
         proxy_headers=False,
         server_header=False,
