@@ -65,17 +65,38 @@ def child_of(instance: GatewayInstance) -> list[int]:
     return [pid for pid in behind() if psutil.Process(pid).ppid() == instance.pid]
 
 
-async def shown_instances(instance: GatewayInstance) -> list[dict[str, Any]]:
-    """The instances, as the page of one of them shows them."""
+@asynccontextmanager
+async def shown_instances(instance: GatewayInstance) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
+    """The instances, as the page of one of them shows them, again and again."""
     [code] = re.findall(r"#code=(\S+)", instance.log.read_text())
     at, own = instance.url.removesuffix("mcp"), {"X-Jackfield-Page": "1"}
     async with httpx2.AsyncClient(timeout=30) as http:
         token = (await http.post(f"{at}page/sign-in", json={"code": code}, headers=own)).json()["token"]
         async with http.stream("GET", f"{at}page/events", headers={"Authorization": f"Bearer {token}"}) as events:
-            async for line in events.aiter_lines():
-                if line.startswith("data: "):
-                    return json.loads(line[6:])["changed"]["instances"]
-    raise AssertionError("the page shows nothing")
+
+            async def all_shown() -> AsyncIterator[list[dict[str, Any]]]:
+                async for line in events.aiter_lines():
+                    changed = json.loads(line[6:])["changed"] if line.startswith("data: ") else {}
+                    if "instances" in changed:
+                        yield changed["instances"]
+
+            yield all_shown()
+
+
+async def until_shown(
+    pages: AsyncIterator[list[dict[str, Any]]], is_so: Callable[[list[dict[str, Any]]], bool]
+) -> list[dict[str, Any]]:
+    with anyio.fail_after(30):
+        async for members in pages:
+            if is_so(members):
+                return members
+    raise AssertionError("the page shows nothing any more")
+
+
+def _all_said(members: list[dict[str, Any]]) -> bool:
+    """Whether each of two instances has said how it does, since the calls."""
+    figures = [one["figures"] for one in members if one["figures"] is not None]
+    return len(figures) == 2 and sum(one["calls"] for one in figures) >= 30 and all(one["clients"] for one in figures)
 
 
 async def until_logged(log: Path, line: str) -> None:
@@ -124,12 +145,17 @@ async def test_a_server_over_stdio_is_one_process_whichever_instance_is_asked(
                         while not Path(f"{log}{number}").exists():
                             await anyio.sleep(0.01)
                     assert Path(f"{log}{number}").read_text() == "cancelled"
-                # The page of each says who has what.
-                shown = [await shown_instances(instance) for instance in team.instances]
-                owners = [{one["name"]: one["servers"] for one in members if one["owns"]} for members in shown]
-                assert owners[0] == owners[1]
-                assert sorted(name for servers in owners[0].values() for name in servers) == ["one", "two"]
-                assert all(members[0]["here"] and members[0]["url"] for members in shown)
+                # The page of each says who has what, and how each does.
+                first, second = team.instances
+                async with shown_instances(first) as at_first, shown_instances(second) as at_second:
+                    shown = [await until_shown(pages, _all_said) for pages in (at_first, at_second)]
+                    owners = [{one["name"]: one["servers"] for one in members if one["owns"]} for members in shown]
+                    assert owners[0] == owners[1]
+                    assert sorted(name for servers in owners[0].values() for name in servers) == ["one", "two"]
+                    assert all(members[0]["here"] and members[0]["url"] for members in shown)
+                    assert [sum(one["figures"]["sessions"] for one in members) for members in shown] == [2, 2]
+                    await second.kill()
+                    await until_shown(at_first, lambda members: len(members) == 1)
         assert eventually(lambda: behind() == [], 10)
     assert not strays()
 

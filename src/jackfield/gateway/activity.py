@@ -353,6 +353,11 @@ class Activity:
             limits=dict(self._limits),
         )
 
+    def totals(self) -> tuple[int, int, int]:
+        """Calls, those of them with errors, and calls under way."""
+        servers = [server.totals for _, server in self._servers.items()]
+        return sum(one.calls for one in servers), sum(one.errors for one in servers), len(self._live)
+
     def hour(self, server: str, tool: str) -> list[Minute]:
         """A tool's calls in the last hour by minute, the oldest first, without minutes in which there was none."""
         found = self._tools.peek(server, tool)

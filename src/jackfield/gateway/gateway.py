@@ -39,6 +39,7 @@ from .listening import ChangeBus, Listening, changed_listings
 from .listing import Listings
 from .messages import Context
 from .names import GivenNames
+from .others import InstanceFigures
 from .own_reading import OwnReading
 from .own_tools import OwnTools
 from .parked import ParkedCalls
@@ -180,6 +181,11 @@ class Gateway:
     def sessions(self) -> list[SessionInfo]:
         """The sessions with servers."""
         return self.manager.sessions()
+
+    def figures(self) -> InstanceFigures:
+        """What it has and did, in a few numbers."""
+        calls, errors, live = self.activity.totals()
+        return InstanceFigures(len(list(self.clients)), len(self.manager.sessions()), live, calls, errors)
 
     @property
     def clients(self) -> Clients:

@@ -148,7 +148,9 @@ async def serve_http(
     taking: Taking | None = None
     if shared is not None:
         url = shared.url or _url_of_instance(listener, settings)
-        gateway.clients.others = cluster = Cluster(served.host, gateway.clients, InstanceKeys(shared.keys), url)
+        gateway.clients.others = cluster = Cluster(
+            served.host, gateway.clients, InstanceKeys(shared.keys), url, gateway.figures
+        )
         app, taking = cluster.serving(served, app), cluster.taking
         if sign_in is not None:
             sign_in.share(cluster.talk)

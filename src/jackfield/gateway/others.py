@@ -14,6 +14,21 @@ from .messages import Answer, Context
 
 
 @dataclass(frozen=True)
+class InstanceFigures:
+    """What one of the instances has, and did since it was started."""
+
+    clients: int = 0
+    """Clients' sessions that it has heard of."""
+    sessions: int = 0
+    """With servers."""
+    live: int = 0
+    """Calls under way."""
+    calls: int = 0
+    errors: int = 0
+    """Calls that ended without a result, or with a tool's own error."""
+
+
+@dataclass(frozen=True)
 class Member:
     """One of the instances."""
 
@@ -23,6 +38,8 @@ class Member:
     is_here: bool
     owns: Mapping[str, int]
     """How many sessions with each server it owns, as far as this one knows."""
+    figures: InstanceFigures | None = None
+    """What it said last; `None` before that."""
 
 
 class AcrossInstances(Protocol):

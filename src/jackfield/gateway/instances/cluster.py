@@ -24,10 +24,11 @@ from ...transport.taken_up import SharedSession
 from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
 from ..messages import Answer, Context
-from ..others import Member
+from ..others import InstanceFigures, Member
 from .across import Across
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
 from .keys import InstanceKeys
+from .members import Members
 from .ownership import Ownership
 from .peers import Peers
 from .stored_session import StoredSession
@@ -56,6 +57,7 @@ class Cluster:
         clients: Those of this instance.
         keys: What the instances share.
         url: Where the others reach this one.
+        figures: What it has and did.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Cluster:
         clients: Clients,
         keys: InstanceKeys,
         url: str,
+        figures: Callable[[], InstanceFigures],
     ) -> None:
         self._host = host
         self._clients = clients
@@ -74,6 +77,8 @@ class Cluster:
         self.checks: list[Callable[[], Awaitable[None]]] = []
         """Made at the start, with the others: each raises what is wrong."""
         self.across: Across = Across(clients, self.talk, host.sessions)
+        self._members = Members(self.talk, self._itself)
+        self._figures = figures
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
 
@@ -88,6 +93,7 @@ class Cluster:
                 await check()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
+                tasks.start_soon(self._members.say)
                 yield
                 tasks.cancel_scope.cancel()
         finally:
@@ -158,9 +164,13 @@ class Cluster:
         """All instances that this one knows of, itself first."""
         if self._ownership is None:
             return []
-        urls, owned, here = self._peers.urls, self._ownership.owned(), self._host.instance.name
-        names = dict.fromkeys((here, *sorted({*urls, *owned})))
-        return [Member(name, urls.get(name), name == here, owned.get(name, {})) for name in names]
+        urls, owned = self._peers.urls, self._ownership.owned()
+        names = {*urls, *owned} - {self.name}
+        return self._members.all({name: Member(name, urls.get(name), False, owned.get(name, {})) for name in names})
+
+    def _itself(self) -> Member:
+        owned = self.ownership.owned().get(self.name, {})
+        return Member(self.name, self._peers.urls[self.name], True, owned, self._figures())
 
     async def require_here(self, context: Context, client: Client, config: BaseServerConfig) -> None:
         """Own a client's session with a server, if it lives in one place.

@@ -230,6 +230,7 @@ class Overview:
                 "here": member.is_here,
                 "owns": sum(member.owns.values()),
                 "servers": dict(sorted(member.owns.items())),
+                "figures": None if member.figures is None else asdict(member.figures),
             }
             for member in ([] if others is None else others.members())
         ]

@@ -433,6 +433,11 @@ export function events() {
     [
       { title: "Instance", node: (row) => name(row.name), stamp: (row) => row.name },
       { title: "Address", node: (row) => (row.url ? name(row.url) : null), stamp: (row) => row.url },
+      { title: "Clients", text: (row) => number(row.figures?.clients), numeric: true },
+      { title: "Sessions", text: (row) => number(row.figures?.sessions), numeric: true },
+      { title: "Calls", text: (row) => number(row.figures?.calls), numeric: true },
+      { title: "Errors", text: (row) => number(row.figures?.errors), numeric: true },
+      { title: "Running", text: (row) => number(row.figures?.live), numeric: true },
       { title: "Owns", text: (row) => plural(row.owns, "session"), numeric: true },
       { title: "With", text: (row) => Object.entries(row.servers).map(([server, count]) => `${readable(server, 60)} ${number(count)}`).join(", "), wide: true },
       { title: "Here", text: (row) => (row.here ? "this one" : "") },
