@@ -48,7 +48,11 @@ def picture(demo: str, output: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text(f"$ make {demo}", "bold"), Text.from_ansi(output), sep="\n")
     frame = console.export_svg(title=f"make {demo}", unique_id=demo)
-    # Rich would have the font come from elsewhere.
+    return without_fonts(frame)
+
+
+def without_fonts(frame: str) -> str:
+    """A picture of Rich's, which would have the font come from elsewhere."""
     return re.sub(r" *@font-face \{.*?\n    \}\n", "", frame, flags=re.DOTALL)
 
 

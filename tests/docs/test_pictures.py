@@ -11,9 +11,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from scripts.docs import diagrams
+from scripts.docs import diagrams, terminal
 from scripts.docs.recording import IMAGES
 from tests.conftest import MARK, SERVERS, TOKEN, Unruly
+from tests.daily import IS_WHOLE
 from tests.docs.blocks import ROOT
 
 from jackfield import MCPClientSessionManager, SessionConfig, StdioConfig, ToolResult
@@ -154,3 +155,20 @@ def test_the_other_recording_is_of_the_demo_of_serving() -> None:
         "Left running: 0 processes",
     ]:
         assert wanted in shown, "run: python -m scripts.docs.recording serve-demo"
+
+
+def test_the_recording_of_the_command_is_of_what_it_prints() -> None:
+    """Every day that it shows the commands and has all its steps; in whole, that they print the same today."""
+    shown = terminal.PICTURE.read_text()
+    if IS_WHOLE:
+        assert shown == terminal.picture(terminal.recorded()), "run: python -m scripts.docs.terminal"
+    words = words_of(terminal.PICTURE)
+    assert [command for command in terminal.SHOWN if f"$ {command}" not in words] == []
+    assert "prefers-reduced-motion" in shown
+    delays = [float(seconds) for seconds in re.findall(r"animation-delay:([\d.]+)s", shown)]
+    assert delays == sorted(delays)
+    assert len(set(delays)) >= 2 * len(terminal.SHOWN) - 1
+
+
+def test_pictures_are_small() -> None:
+    assert [path for path in IMAGES.rglob("*.*") if path.stat().st_size > 200_000] == []
