@@ -131,6 +131,7 @@ def test_the_owner_of_the_example_is_known_by_its_place(program: Program, projec
         ("opencode.json", "opencode"),
         ("crush.json", "Crush"),
         ("goose.yaml", "Goose"),
+        ("continue.yaml", ""),
         ("zed.json", ""),
         ("codex.toml", ""),
         ("vscode.json", ""),
@@ -146,6 +147,14 @@ def test_a_file_with_another_name_is_recognised_by_its_shape(example: str, progr
     text = file.read_text().replace("${env:TOKEN}", "${TOKEN}")
     file.write_text(text)
     assert facts(MCPConfig.load(file, variables=VARIABLES)) == EXPECTED
+
+
+def test_a_table_that_is_in_another_file_is_said_to_be_there(project: Path) -> None:
+    file = project / ".claude-plugin" / "plugin.json"
+    file.parent.mkdir()
+    file.write_text('{"name": "p", "mcpServers": "./servers.json"}')
+    with pytest.raises(ConfigError, match=r"mcpServers is in another file.\n.*\./servers\.json"):
+        MCPConfig.load(file)
 
 
 def test_a_bare_table_is_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..plain import as_list, as_table
 from .files import double_key, parse_file
 from .programs.apps import ANY
 from .programs.table import Program
-from .source import Source, is_comment, recognised
+from .source import Source, is_comment, recognised, writer_of
 
 
 class Listed(NamedTuple):
@@ -40,6 +40,8 @@ def listed(data: Mapping[str, Any], source: Source) -> tuple[Source, list[Listed
     tables = _tables(as_table(part), source.row)
     if not tables:
         source, tables = _by_shape(data, source, as_table(part))
+    elif not source.row.name and (program := writer_of(tables[0][0])) is not None:
+        source = replace(source, owner=program.name)
     top = as_table(part)
     _check_doubles(data, source)
     servers: dict[str, Listed] = {}
@@ -112,6 +114,8 @@ def _of_table(content: object, where: str, source: Source) -> Iterator[Listed]:
         pairs = [(str(name), entry) for name, entry in cast("Mapping[Any, object]", content).items()]
     elif isinstance(content, Sequence) and not isinstance(content, str):
         pairs = list(_named(cast("Sequence[object]", content), where, source))
+    elif isinstance(content, str):  # a plugin of Claude Code
+        raise ConfigError(f"{source.path}: {where} is in another file.", hint=f"Load that one: {content}")
     else:
         raise ConfigError(f"{source.path}: {where} must be a table of servers by name.")
     for name, entry in pairs:

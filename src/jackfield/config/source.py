@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from ..plain import as_table
 from .programs import PROGRAMS
@@ -90,6 +90,12 @@ def recognised(data: Mapping[str, object]) -> tuple[Program, tuple[str, ...]] | 
     if data and all(_is_entry(entry) for name, entry in data.items() if not is_comment(name)):
         return ANY, ()
     return None
+
+
+def writer_of(table: object) -> Program | None:
+    """The program that alone writes such a table of servers, for a file of which nothing else is known."""
+    is_continues = isinstance(table, list) and "${{ secrets." in str(cast("list[object]", table))
+    return _BY_NAME["Continue"] if is_continues else None
 
 
 def _is_entry(value: object) -> bool:
