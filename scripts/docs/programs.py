@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jackfield.config.programs import PROGRAMS
-from jackfield.config.programs.table import ABOVE_AN_HOUR, ALWAYS, FROM_A_SECOND, NEVER, Place, Program
+from jackfield.config.programs.table import ABOVE_AN_HOUR, ALWAYS, FROM_A_SECOND, NEVER, OF_THE_SDK, Place, Program
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "config-files.md"
 BEGIN, END = "<!-- programs: written by scripts/docs/programs.py -->\n", "<!-- end of programs -->"
@@ -59,8 +59,17 @@ def _row(program: Program) -> Sequence[str]:
         _codes(".".join(keys) for keys in program.tables),
         (_codes(references) + more) if references else "nothing",
         "" if timeout is None else _UNITS[timeout.milliseconds_from],
-        program.child_environment,
+        _inherited(program),
     ]
+
+
+def _inherited(program: Program) -> str:
+    if isinstance(program.inherits, str):
+        return {"everything": "all variables", "no secrets": "all but secrets"}[program.inherits]
+    if program.inherits is None:
+        return ""
+    more = sorted(set(program.inherits).difference(OF_THE_SDK))
+    return f"a few, and {_codes(more)}" if more else "a few"
 
 
 def _files(places: Iterable[Place]) -> str:

@@ -50,7 +50,19 @@ def test_all_get_what_reaches_the_network_and_launchers_what_signs_in_there(line
     assert set(inherited_environment(command, args)) == expected
     assert inherited_environment("sh", ["-c", line]).keys() == expected
     assert inherited_environment(command, args)["HTTP_PROXY"] == "value of HTTP_PROXY"
-    assert set(inherited_environment(command, args, whole=True)) == set(os.environ)
+    assert set(inherited_environment(command, args, more=True)) == set(os.environ)
+
+
+def test_more_is_handed_on_by_name_and_by_globs_that_mean_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    few = {"HOME", "PATH", *NETWORK}
+    assert set(inherited_environment("python3", more=["OUR_SECRET", "AWS_*"])) == {*few, "OUR_SECRET", "AWS_PROFILE"}
+    all_but_secrets = set(inherited_environment("python3", more=["*"])) - {"PYTEST_CURRENT_TEST"}
+    assert all_but_secrets == {*few, "AWS_PROFILE", "PYTHONPATH", "MY_HTTPS_PROXY"}
+    assert "AWS_PROFILE" not in inherited_environment("python3", [], ["aws_profile"], more=["*"])
+    left = {"PYTHONPATH", "AWS_SECRET_ACCESS_KEY", "MY_HTTPS_PROXY"}
+    assert left <= set(withheld_variables("python3", [], [], ["OUR_SECRET", "AWS_*"]))
+    assert withheld_variables("python3", [], [], True) == []
 
 
 def test_what_an_entry_gives_wins_in_either_spelling() -> None:

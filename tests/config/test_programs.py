@@ -544,6 +544,40 @@ def test_clients_for_oauth(keys: dict[str, Any], client: Any, project: Path) -> 
     assert (auth.model_dump(exclude_unset=True) if hasattr(auth, "model_dump") else auth) == client
 
 
+# What a child inherits
+
+
+@pytest.mark.parametrize(
+    ("program", "few", "asked"),
+    [
+        ("Claude Code", False, True),
+        ("Gemini", False, ["*"]),
+        ("Codex", ["LANG", "LC_ALL", "TMPDIR", "TZ", "__CF_USER_TEXT_ENCODING"], "few"),
+        ("Claude Desktop", False, False),
+        ("Kiro", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_a_child_inherits(
+    program: str, few: Any, asked: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(one for one in ROWS if one.name == program)
+    is_toml = row.example.endswith(".toml")
+    file = written(
+        row, project, '[mcp_servers.a]\ncommand = "a"' if is_toml else '{"mcpServers": {"a": {"command": "a"}}}'
+    )
+    server: Any = MCPConfig.load(file)["a"]
+    assert server.inherit_environment == few
+    server = MCPConfig.load(file, inherit_as_program=True)["a"]
+    assert server.inherit_environment == (few if asked == "few" else asked)
+    monkeypatch.setenv("JACKFIELD_INHERIT", "program")
+    assert MCPConfig.load(file)["a"] == server
+    # What the entry says itself wins.
+    more = "inherit_environment = false" if is_toml else '"inherit_environment": false'
+    file.write_text(f"{file.read_text()}\n{more}" if is_toml else file.read_text().replace('"a"}', f'"a", {more}}}'))
+    assert MCPConfig.load(file)["a"].inherit_environment is False  # type: ignore[union-attr]
+
+
 # Times
 
 

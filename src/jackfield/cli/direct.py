@@ -439,7 +439,7 @@ class DirectSession:
         from ..transport.report import ConnectionReport
 
         handed_on = inherited_environment(
-            self._launch.command, self._launch.args, self._launch.environment, whole=self._launch.inherit_environment
+            self._launch.command, self._launch.args, self._launch.environment, more=self._launch.inherit_environment
         )
         report = ConnectionReport(self._target.load_config())
         keep_secret(report, inherited_secrets(handed_on))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from .entry import entry_error, is_place, kept_keys
+from .entry import entry_error, inherited, is_place, kept_keys
 from .foreign import in_our_words
 from .keys import transport_of_entry
 from .notations import rewritten
@@ -57,6 +57,8 @@ def copied_entry(name: str, entry: Mapping[str, Any], source: Source) -> dict[st
     has_folder = bool({"cwd", "working_dir"} & set(ours))
     if transport_of_entry(ours) == "stdio" and source.default_folder is not None and not has_folder:
         ours["cwd"] = str(source.default_folder)
+    if transport_of_entry(ours) == "stdio" and "inherit_environment" not in ours and (more := inherited(source)):
+        ours["inherit_environment"] = more
     return ours
 
 

@@ -14,6 +14,7 @@ from ..plain import as_table
 from .foreign import in_our_words
 from .keys import KEYS, SESSION_SETTINGS, UnclearError, is_off, transport_of_entry, unknown_key
 from .notations import rewritten
+from .programs.table import OF_THE_SDK
 from .source import Source, is_comment
 from .templates import Expanded, ExpansionError, expand, template_of, variables_in
 
@@ -84,7 +85,21 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
         raise entry_error(file, name, unknown, "it has neither a command (stdio) nor a url (sse, http).", hint)
     if transport == "stdio" and source.default_folder is not None and not {"cwd", "working_dir"} & set(data):
         data["cwd"] = str(source.default_folder)
+    if transport == "stdio" and "inherit_environment" not in data and (more := inherited(source)):
+        data["inherit_environment"] = more
     return data
+
+
+def inherited(source: Source) -> bool | list[str]:
+    """What a server of a file inherits in addition to what all do, as `inherit_environment` has it: what its program
+    names; what its program does not name only if that was asked for, since secrets may be among it."""
+    given = source.row.inherits
+    if isinstance(given, tuple):
+        return sorted(set(given).difference(OF_THE_SDK))
+    is_asked_for = source.inherits_as_program or os.environ.get("JACKFIELD_INHERIT", "").strip().lower() == "program"
+    if not is_asked_for or given is None:
+        return False
+    return True if given == "everything" else ["*"]
 
 
 FROM_VARIABLES = "env_http_headers"

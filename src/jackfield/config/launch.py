@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -32,7 +33,8 @@ class Launch(NamedTuple):
     environment: Mapping[str, str] = MappingProxyType({})
     """Variables with their values, which may be secrets."""
     working_dir: Path | None = None
-    inherit_environment: bool = False
+    inherit_environment: bool | Sequence[str] = False
+    """Whether it gets all of this process's variables, or which in addition to the few that any program gets."""
     inherits_nothing: bool = False
     """It gets nothing of this process's variables: all that it is to have is in `environment`."""
 
@@ -52,7 +54,11 @@ def launch_of(prepared: Mapping[str, Any]) -> Launch | None:
     inherits: object = prepared.get("inherit_environment", False)
     if not isinstance(name, str) or not isinstance(command, str) or not name or not command:
         return None
-    if args is None or environment is None or not isinstance(inherits, bool) or not isinstance(folder, str | None):
+    if isinstance(inherits, list):
+        inherits = as_strings(cast("list[object]", inherits))
+    if args is None or environment is None or not isinstance(folder, str | None):
+        return None
+    if not isinstance(inherits, bool | list):
         return None
     return Launch(name, command, tuple(args), environment, None if folder is None else Path(folder), inherits)
 
@@ -106,29 +112,43 @@ _LIKELY = re.compile(r"(?i)proxy|cert|ssl|registry|index|token|key|docker|node|p
 
 
 def inherited_environment(
-    command: str = "", args: Sequence[str] = (), given: Collection[str] = (), *, whole: bool = False
+    command: str = "",
+    args: Sequence[str] = (),
+    given: Collection[str] = (),
+    *,
+    more: bool | Sequence[str] = False,
 ) -> dict[str, str]:
     """What is handed on of this process's variables: the few that any program needs, how the network is reached and
-    where packages come from; or the whole. Of the few no exported functions.
+    where packages come from; or more. No exported functions, unless all is handed on.
 
     Args:
         command: The program.
         args: Its arguments.
         given: Names of the variables in its entry, which take precedence, in upper or lower case.
-        whole: All of them.
+        more: All of them; or those of these names. A name may be a glob, which means no variables that are named like
+            secrets.
     """
-    if whole:
+    if more is True:
         return dict(os.environ)
+    names = more or ()
     is_launcher = _starts_launcher(command, args)
     own = {name.lower() for name in given}
 
     def is_handed_on(name: str) -> bool:
-        if name in _INHERITED:
+        if name in _INHERITED or name in names:
             return True
+        if any(fnmatchcase(name, glob) for glob in names) and not _is_named_like_a_secret(name):
+            return name.lower() not in own
         is_allowed = is_launcher or not _CREDENTIALS.search(name)
         return is_allowed and name.lower() not in own and _OF_LAUNCHERS.fullmatch(name) is not None
 
     return {name: value for name, value in os.environ.items() if not value.startswith("()") and is_handed_on(name)}
+
+
+def _is_named_like_a_secret(name: str) -> bool:
+    from ..masking import SECRET_NAME
+
+    return SECRET_NAME.search(name) is not None or _CREDENTIALS.search(name) is not None
 
 
 def _starts_launcher(command: str, args: Sequence[str]) -> bool:
@@ -143,15 +163,20 @@ def _starts_launcher(command: str, args: Sequence[str]) -> bool:
     return not _LAUNCHERS.isdisjoint(first[:_FIRST_WORDS])
 
 
-def withheld_variables(command: str, args: Sequence[str], given: Collection[str]) -> list[str]:
+def withheld_variables(
+    command: str, args: Sequence[str], given: Collection[str], more: bool | Sequence[str] = False
+) -> list[str]:
     """Names of this process's variables that a program does not get, the most likely needed first.
 
     Args:
         command: The program.
         args: Its arguments.
         given: Names of the variables in its entry.
+        more: As for `inherited_environment()`.
     """
-    handed_on = inherited_environment(command, args, given)
+    if more is True:
+        return []
+    handed_on = inherited_environment(command, args, given, more=more)
     names = (name for name in os.environ if name not in handed_on and name not in given)
     return sorted(
         (name for name in names if not _OF_THE_SHELL.fullmatch(name)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,7 +68,12 @@ class MCPConfig(StrictModel):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, variables: Mapping[str, str] | None = None, strict: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        variables: Mapping[str, str] | None = None,
+        strict: bool = False,
+        inherit_as_program: bool = False,
     ) -> MCPConfig:
         """Read the file of any program that knows MCP servers: JSON, TOML or YAML.
 
@@ -83,12 +89,15 @@ class MCPConfig(StrictModel):
             path: The file; its extension selects the format.
             variables: Values for `${VAR}`; the environment if omitted.
             strict: Raise the first problem of an entry instead of leaving the entry out.
+            inherit_as_program: Give servers the variables that the file's program gives them, which may be all, instead
+                of a few; `JACKFIELD_INHERIT=program` does the same for all files.
 
         Raises:
             ConfigError: The file cannot be read, or there are wrong entries only; names file, server and key.
         """
         file = Path(path)
-        return cls._of(parse_file(file), Source.given(file, "load()"), variables, strict=strict)
+        source = replace(Source.given(file, "load()"), inherits_as_program=inherit_as_program)
+        return cls._of(parse_file(file), source, variables, strict=strict)
 
     @classmethod
     def from_dict(

@@ -179,8 +179,9 @@ class StdioConfig(BaseServerConfig):
     """Variables for the child, in addition to inherited ones: HOME, LOGNAME, PATH, SHELL, TERM, USER, and those that
     launchers such as `npx` and `uvx` need for network and packages (proxies, certificates, `NPM_CONFIG_*`, ...)."""
 
-    inherit_environment: bool = False
-    """Give the child this process's whole environment instead of these variables."""
+    inherit_environment: Annotated[bool, Strict()] | list[str] = False
+    """Give the child this process's whole environment instead of these variables; or, in addition to them, those of
+    these names. A name may be a glob such as `AWS_*`, which means no variables that are named like secrets."""
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
@@ -233,7 +234,7 @@ class StdioConfig(BaseServerConfig):
 
     def withheld(self) -> Sequence[str]:
         """Names of variables in this environment that are not passed on to it."""
-        return [] if self.inherit_environment else withheld_variables(self.command, self.args, self.environment)
+        return withheld_variables(self.command, self.args, self.environment, self.inherit_environment)
 
 
 class RemoteConfig(BaseServerConfig):

@@ -138,6 +138,8 @@ class Source:
     """The program by whose rules it is read, if `program` does not name it."""
     is_of_project: bool = False
     """Whether a file that was named belongs to a project; one of scope `project` always does."""
+    inherits_as_program: bool = False
+    """Whether its servers get all the variables that their program would give them."""
 
     @classmethod
     def given(cls, file: Path, option: str) -> Source:

@@ -77,12 +77,12 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
 
 
 def _surroundings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    whole = bool(fields.get("inherit_environment"))
+    more: bool | list[str] = fields.get("inherit_environment", False)
     command, args = str(fields["command"]), [str(text) for text in as_list(fields.get("args"))]
     given = as_table(fields.get("environment", fields.get("env")))
     return {
-        "environment": inherited_environment(command, args, given, whole=whole),
-        "withheld": [] if whole else withheld_variables(command, args, given),
+        "environment": inherited_environment(command, args, given, more=more),
+        "withheld": withheld_variables(command, args, given, more),
     }
 
 

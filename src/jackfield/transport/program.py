@@ -223,7 +223,7 @@ def start_program(launch: Launch) -> StartedProgram:
     environment = (
         {}
         if launch.inherits_nothing
-        else inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
+        else inherited_environment(launch.command, launch.args, launch.environment, more=launch.inherit_environment)
     )
     if launch.working_dir is not None and not launch.working_dir.is_dir():
         raise cannot_start(

@@ -51,7 +51,7 @@ async def stdio_transport(
         ServerStartError: The command cannot be started.
     """
     launch = launch_of_config(config)
-    handed_on = inherited_environment(launch.command, launch.args, launch.environment, whole=launch.inherit_environment)
+    handed_on = inherited_environment(launch.command, launch.args, launch.environment, more=launch.inherit_environment)
     keep_secret(report, inherited_secrets(handed_on))
     child = ChildProcess(take_started(launch) or start_program(launch))
     report.process_id = child.pid

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, OURS, Place, Program, Times, Writing
+from .table import ALWAYS, CALLS, CALLS_IN_MILLISECONDS, OF_THE_SDK, OURS, Place, Program, Times, Writing
 
 JACKFIELD = Program(
     "Jackfield",
     places=(Place("jackfield.json"), Place("{config}/jackfield/jackfield.json")),
     tables=(("mcpServers",), ("servers",), ("mcp_servers",), ("context_servers",)),
     references=OURS,
-    child_environment="a few variables",
+    inherits=OF_THE_SDK,
     example="jackfield.json",
     page="../configuration.md",
 )
@@ -23,8 +23,8 @@ APPS: tuple[Program, ...] = (
         ),
         references=frozenset(),
         times={"timeout": CALLS},
-        child_environment="a few of its variables",
         user_writing=Writing("{support}/Claude/claude_desktop_config.json", ("mcpServers",), "standard", ""),
+        inherits=OF_THE_SDK,
         example="claude-desktop.json",
         page="https://modelcontextprotocol.io/docs/develop/connect-local-servers",
     ),
@@ -49,6 +49,7 @@ APPS: tuple[Program, ...] = (
             {"chatMenu", "customUserVars", "iconPath", "serverInstructions", "startup", "stderr", "title"}
         ),
         placeholder=r"\{\{\s*[A-Z][A-Z0-9_]*\s*\}\}",
+        inherits=OF_THE_SDK,
         example="librechat.yaml",
         page="https://www.librechat.ai/docs/configuration/librechat_yaml/object_structure/mcp_servers",
     ),

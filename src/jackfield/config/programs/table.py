@@ -27,6 +27,12 @@ USUAL: frozenset[Reference] = frozenset({"${VAR}", "${env:VAR}"})
 OURS: frozenset[Reference] = frozenset({*USUAL, "${file:PATH}"})
 """What is read in Jackfield's own files, and in those of no known program."""
 
+Inherited = Literal["everything", "no secrets"] | tuple[str, ...]
+"""What a program gives its servers of its variables: all, all that are not named like secrets, or those of these
+names."""
+
+OF_THE_SDK = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+
 Format = Literal["json", "toml", "yaml"]
 
 ALWAYS = 0.0
@@ -117,9 +123,9 @@ class Program:
     """The keys that lead to a table of tool names, prefixed with the server's, that are on or off."""
     placeholder: str = ""
     """A pattern of text that only the program itself can fill in."""
-    child_environment: str = ""
-    """What a server that it starts inherits, for the documentation; empty if that is not known. Jackfield gives the few
-    of `StdioConfig`."""
+    inherits: Inherited | None = None
+    """What a server that it starts inherits; `None` if that is not known. Jackfield gives the few of `StdioConfig` and
+    those that are named here, and the rest to who asks for it."""
     writing: Writing | None = None
     """How an entry is written into its file, if Jackfield can."""
     user_writing: Writing | None = None
