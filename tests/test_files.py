@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 
-from jackfield.files import write_private
+from jackfield.files import user_cache_folder, user_state_folder, write_private
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is platformdirs that says")
+@pytest.mark.parametrize("given", [None, "", " ", "/elsewhere"])
+def test_folders_are_where_platformdirs_has_them(monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    for name in ("JACKFIELD_CACHE_DIR", "JACKFIELD_STATE_DIR", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        monkeypatch.setenv("XDG_STATE_HOME", given)
+    assert user_cache_folder() == platformdirs.user_cache_path("jackfield")
+    assert user_state_folder() == platformdirs.user_state_path("jackfield")
 
 
 def test_a_file_and_its_folder_are_the_users_alone(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ such and bounded), and a hint. Programs read `code`, `sent`, `state_lost` and `r
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, Unpack, cast
 
@@ -43,6 +42,8 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
         by_normal.setdefault(normal(candidate), []).append(candidate)
     if same := by_normal.get(normal(name)):
         return same[:count]
+    import difflib
+
     matches = difflib.get_close_matches(normal(name), by_normal, n=count, cutoff=0.5)
     return [candidate for match in matches for candidate in by_normal[match]][:count]
 

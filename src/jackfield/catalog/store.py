@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import time
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from .learning import Learned
     from .search import Embedder, ToolSearch
     from .vectors import VectorStore
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 _LOCK_SECONDS = 0.5
 
@@ -377,7 +374,9 @@ class Catalog:
                 return entry
         except (OSError, Timeout) as error:
             # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
-            logger.debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
+            import logging
+
+            logging.getLogger("jackfield").debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
             return change(self.entry(config))
 
     def _make_room(self, new: Path) -> None:

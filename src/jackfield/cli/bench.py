@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .exits import OK, TOOL_ERROR, UsageError
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .output import silence_libraries
-from .request import ArgsOption
+from .request_options import ArgsOption
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import duration
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import typer
 
 from ..errors import ConfigError, JackfieldError
 from .asking import Progress
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .known import problem_text
 from .leftovers import leftovers
 from .output import NO_SERVER, error_facts, shown_path, silence_libraries
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import count, duration
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from .exits import OK, UsageError
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .known import first_line, server_marks, tool_facts, unlisted_note
 from .output import NO_SERVER
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ..config.discover import Discovery, FoundServer, Source
 from ..errors import ConfigError
@@ -20,25 +18,6 @@ from .output import current_folder
 
 AD_HOC_NAME = "any"
 """Name of a server that is given by an option or as a URL; a Python file is called as it was written."""
-
-StdioOption = Annotated[
-    str | None, typer.Option("--stdio", metavar="COMMAND", help="Use the server that this command starts.")
-]
-HttpOption = Annotated[
-    str | None, typer.Option("--http", metavar="URL", help="Use the server at this URL, over Streamable HTTP.")
-]
-SseOption = Annotated[str | None, typer.Option("--sse", metavar="URL", help="Use the server at this URL, over SSE.")]
-HeaderOption = Annotated[
-    list[str] | None,
-    typer.Option("--header", metavar="'NAME: VALUE'", help="With a URL: send this header; ${VAR} works."),
-]
-EnvOption = Annotated[
-    list[str] | None,
-    typer.Option("--env", metavar="NAME=VALUE", help="With --stdio: set this variable; ${VAR} works."),
-]
-CwdOption = Annotated[
-    Path | None, typer.Option("--cwd", metavar="FOLDER", help="With --stdio: start the server in this folder.")
-]
 
 _SERVES_ITSELF = re.compile(r"__main__|\.run(_\w+)?\(|\bstdio_server\(")
 """In a file that starts its server; in one that only defines it, `run_file.py` finds the server and runs it."""

@@ -13,8 +13,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
-from ..pool.portal import run_there
-from ..session.recovery import News
 from .output import Output, silence_libraries
 from .steps import ProgressListener, Result
 from .text import state_lost
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..config.servers import ServerConfig
     from ..pool.session_manager import SessionManager
+    from ..session.recovery import News
 
 _T = TypeVar("_T")
 
@@ -80,6 +79,8 @@ class HeldSessions:
 
     def news(self, name: str) -> News:
         """What the user knows of losses of a server's session."""
+        from ..session.recovery import News
+
         return self._news.setdefault(name, News())
 
     def forget(self, name: str) -> None:
@@ -88,6 +89,8 @@ class HeldSessions:
 
     def run(self, function: Callable[..., Awaitable[_T]], *args: Any) -> _T:
         """Run on the event loop and wait; Ctrl-C here cancels it there, and waits until that is done."""
+        from ..pool.portal import run_there
+
         assert self._portal
         return run_there(self._portal, function, *args)
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from .exits import OK, TOOL_ERROR, UsageError
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import count
 
 _COLORS = {"error": "red", "warning": "yellow", "note": "dim"}

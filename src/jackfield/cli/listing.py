@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .known import first_line, server_facts, short_transport, state_text, tool_facts, where, wrong_entries
 from .output import NO_SERVER
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 
 
 def register(app: typer.Typer) -> None:

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from ..plain import as_list, as_table
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .known import first_line
-from .request import KeyOption, OutputOption, SaveOption, TimeoutOption, Wishes, make, show
+from .request import Wishes, make, show
+from .request_options import KeyOption, OutputOption, SaveOption, TimeoutOption
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .targets import named
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from .asking import Asked, ask_servers
-from .given import CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import GivenOptions
 from .invocation import Invocation
 from .output import NO_SERVER, error_facts
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import duration
 
 

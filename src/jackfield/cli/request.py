@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
-
-import typer
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ..config.keys import SIX_HOURS, implausible
 from ..errors import Details, JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError, ToolError
@@ -23,23 +21,6 @@ if TYPE_CHECKING:
     from .progress import ProgressLine
     from .steps import Result, Steps
     from .targets import Target
-
-ArgsOption = Annotated[
-    str | None, typer.Option("--args", metavar="JSON", help="Its arguments as a JSON object, or @FILE.")
-]
-OutputOption = Annotated[
-    str | None,
-    typer.Option("--output", metavar="|".join(STYLES), help="How to print the result; text, or json with --json."),
-]
-SaveOption = Annotated[
-    Path | None, typer.Option("--save", metavar="FOLDER", help="Write images and other binary results to files there.")
-]
-TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
-]
-KeyOption = Annotated[
-    str | None, typer.Option("--key", metavar="KEY", help="Which kept session of the server: see `jackfield open`.")
-]
 
 
 @dataclass(frozen=True)

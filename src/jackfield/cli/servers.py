@@ -114,7 +114,10 @@ class Servers:
     def fields(self, name: str) -> tuple[dict[str, Any], str]:
         """A server's entry for the daemon, which checks it, and its source; as `config()`."""
         found = self._admitted(name)
-        return found.prepared(os.environ), " ".join((str(found.source.path), *found.source.under))
+        path = found.source.path
+        # However the file was named; a link to it may lead elsewhere tomorrow.
+        file = os.path.join(os.path.realpath(path.parent), path.name)
+        return found.prepared(os.environ), " ".join((file, *found.source.under))
 
     def _admitted(self, name: str) -> FoundServer:
         """A server that is trusted, or that the user accepts now."""

@@ -10,10 +10,11 @@ import typer
 
 from ..plain import as_list, as_table
 from .exits import OK, UsageError
-from .given import AD_HOC_NAME, CwdOption, EnvOption, GivenOptions, HeaderOption, HttpOption, SseOption, StdioOption
+from .given import AD_HOC_NAME, GivenOptions
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, state_text, tool_facts, where
 from .output import shown_path
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import ago, count, duration
 
 if TYPE_CHECKING:

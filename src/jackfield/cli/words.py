@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -114,6 +113,8 @@ def _read_word(word: str, given: Given, stdin: _Stdin) -> None:
         name, equals, text = short[1], ":", word[short.end() :]
     if word.startswith("-"):
         option = name.partition(":")[0]
+        import difflib
+
         close = difflib.get_close_matches(option, _OPTIONS, 1, _LIKE)
         hint = f"Arguments of a tool are written {option.lstrip('-') or 'key'}=VALUE, without dashes."
         raise UsageError(f"No such option: {option}.", hint=f"Did you mean {close[0]}?" if close else hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,6 +160,8 @@ def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
 
 def _is_slip(key: str) -> bool:
     known = [*_ALL_KEYS, "disabled", "enabled"]
+    import difflib
+
     return bool(difflib.get_close_matches(key.lower(), known, n=1, cutoff=_TYPO))
 
 

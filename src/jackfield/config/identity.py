@@ -8,10 +8,8 @@ even by guessing. The key is in the user's state folder, readable only by the us
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -19,8 +17,6 @@ from weakref import WeakKeyDictionary
 
 from ..files import user_state_folder, write_private
 from .templates import Expanded, ExpandedPath
-
-logger: logging.Logger = logging.getLogger("jackfield")
 
 TEMPORARY = "temporary-"
 """Begins a name that no other process can find again, because the key could not be kept."""
@@ -74,7 +70,7 @@ def catalog_key(
 
 def object_key(transport: str, protocol: str, server: object) -> str:
     """The same for two entries that have the same object of this process; no other process can find it."""
-    token = _object_keys.setdefault(server, secrets.token_hex(16))
+    token = _object_keys.setdefault(server, os.urandom(16).hex())
     return f"{TEMPORARY}{transport}-{protocol}-{token}"
 
 
@@ -84,13 +80,16 @@ def _user_key() -> tuple[bytes, str]:
         try:
             _keys[path] = _read(path) or _made(path), ""
         except (OSError, TimeoutError) as error:
-            logger.warning(
+            # Imported here, as it is needed nowhere else on the way to a call of a kept session.
+            import logging
+
+            logging.getLogger("jackfield").warning(
                 "What servers offer is remembered for this run only: the key in %s cannot be used (%s). "
                 "Make it readable and its folder writable, or set JACKFIELD_STATE_DIR to a folder that is.",
                 path,
                 getattr(error, "strerror", None) or type(error).__name__,
             )
-            _keys[path] = secrets.token_bytes(_KEY_BYTES), TEMPORARY
+            _keys[path] = os.urandom(_KEY_BYTES), TEMPORARY
     return _keys[path]
 
 
@@ -114,6 +113,6 @@ def _made(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600):
         if (key := _read(path)) is None:
-            key = secrets.token_bytes(_KEY_BYTES)
+            key = os.urandom(_KEY_BYTES)
             write_private(path, key.hex(), is_durable=True)
     return key
