@@ -1,7 +1,7 @@
 """The pictures of the docs that are not made by hand: the layers and a session's life, drawn from the source, and who
 sends what to whom where sessions are served from several instances.
 
-Run: python -m scripts.docs.diagrams   (writes docs/images/*.svg)
+Run: python -m scripts.docs.diagrams   (writes docs/images/*.svg, and what each layer is for into its page)
 """
 
 from __future__ import annotations
@@ -84,24 +84,31 @@ def purpose(part: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
 
 
+LAYERS_PAGE = ROOT / "docs" / "explanation" / "layers.md"
+_BEGIN, _END = "<!-- layers -->", "<!-- end of layers -->"
+
+
+def layers_page(text: str) -> str:
+    """The page with what each layer is for, as its docstring says."""
+    rows = "\n".join(f"| `{name}` | {purpose(name)} |" for name in layers())
+    before, _, after = text.partition(_BEGIN)
+    return f"{before}{_BEGIN}\n\n| layer | what it is for |\n|---|---|\n{rows}\n\n{_END}{after.partition(_END)[2]}"
+
+
 def layers_svg() -> str:
-    """A row for each layer: what it is for, and which lower ones it imports."""
+    """A row for each layer: which lower ones it imports."""
     names, pairs = layers(), imports()
-    row, left, top, grid = 34, 20, 76, 640
+    row, left, top, grid = 26, 20, 84, 142
     column = 24
-    width, height = grid + column * len(names) + 24, top + row * len(names) + 46
-    parts = [text(left, 30, "The layers: each row imports only rows below it", "name")]
-    parts.append(
-        text(left, 50, "A dot: the row's layer imports the column's. None lies left of the diagonal.", "quiet small")
-    )
+    width, height = grid + column * len(names) + 40, top + row * len(names) + 46
+    parts: list[str] = []
     for number, name in enumerate(names):
         y, x = top + row * number, grid + column * (number + 0.5)
         middle = y + row / 2 + 4
-        parts.append(f'<rect x="{left}" y="{y + 3}" width="116" height="{row - 6}" rx="5" class="box"/>\n')
+        parts.append(f'<rect x="{left}" y="{y + 2}" width="116" height="{row - 4}" rx="5" class="box"/>\n')
         parts.append(text(left + 58, middle, name, "name", "middle"))
-        parts.append(text(left + 130, middle, _cut(purpose(name)), "small"))
         parts.append(
-            f'<path d="M{grid} {y + row / 2}H{width - 24}M{x:g} {top}V{top + row * len(names)}" class="grid"/>\n'
+            f'<path d="M{grid} {y + row / 2}H{width - 40}M{x:g} {top}V{top + row * len(names)}" class="grid"/>\n'
         )
         parts.append(
             f'<text transform="translate({x + 4:g} {top - 6}) rotate(-55)" class="small quiet">{escape(name)}</text>\n'
@@ -113,15 +120,9 @@ def layers_svg() -> str:
             y = top + row * (names.index(importing) + 0.5)
             hint = f"<title>{importing} imports {imported}</title>"
             parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot">{hint}</circle>\n')
-    words = (
-        "Drawn from pyproject.toml and the imports. Left out is the one exception: Toolkit.<framework>() -> adapters."
-    )
+    words = "A dot: the row's layer imports the column's. Left out is one exception: Toolkit.<framework>() -> adapters."
     parts.append(text(left, height - 18, words, "quiet small"))
     return svg(width, height, "The layers of Jackfield and their imports", "".join(parts))
-
-
-def _cut(words: str, limit: int = 76) -> str:
-    return words if len(words) <= limit else words[: limit - 3].rsplit(" ", 1)[0].rstrip(",:;") + "..."
 
 
 # A session's life
@@ -310,3 +311,4 @@ if __name__ == "__main__":
         path.parent.mkdir(exist_ok=True)
         path.write_text(picture)
         print(path.relative_to(ROOT))
+    LAYERS_PAGE.write_text(layers_page(LAYERS_PAGE.read_text()))

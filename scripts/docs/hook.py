@@ -28,6 +28,7 @@ from scripts.docs.reference import reference_pages  # noqa: E402
 from scripts.docs.repository import shown  # noqa: E402
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
+PICTURE = re.compile(r'(<img [^>]*src="([^"]+)"[^>]*>)')
 _REPOSITORY = "repository/"
 """Where the site has files of the repository that do not stand in `docs/`."""
 
@@ -102,8 +103,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let tables be read on a phone."""
-    return with_columns(html)
+    """Let tables be read on a phone, and let pictures be seen as large as they are."""
+    return PICTURE.sub(r'<a class="picture" href="\2">\1</a>', with_columns(html))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -29,6 +29,11 @@ def test_the_diagrams_are_up_to_date() -> None:
         assert path.read_text() == picture, "run: python -m scripts.docs.diagrams"
 
 
+def test_the_page_says_what_each_layer_is_for() -> None:
+    text = diagrams.LAYERS_PAGE.read_text()
+    assert text == diagrams.layers_page(text), "run: python -m scripts.docs.diagrams"
+
+
 def test_no_layer_imports_one_above_it() -> None:
     order = diagrams.layers()
     pairs = [(order.index(low), order.index(high)) for low, high in diagrams.imports() if {low, high} <= set(order)]
