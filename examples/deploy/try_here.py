@@ -1,6 +1,6 @@
 """The processes of compose.yaml on this machine, without containers: Redis, two gateways and HAProxy, on loopback.
 
-It needs `redis-server` and `haproxy`, and `pip install 'jackfield[cli,redis,yaml]'`. It prints the address and the
+It needs `redis-server` and `haproxy`, and `pip install '.[cli,redis,yaml]'`. It prints the address and the
 token of a user, and runs until Ctrl-C. With `--check` it makes calls while each instance is stopped and started again.
 """
 

@@ -248,6 +248,8 @@ _entered: WeakSet[BlockingContext[Any, Any]] = WeakSet()
 @cache
 def _keep_in_forks() -> None:
     """Let no fork drop a context, not even at its end: anyio's portal would wait for its thread, which it lacks."""
+    if not hasattr(os, "register_at_fork"):
+        return  # Windows has no forks.
     import ctypes
 
     def keep() -> None:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import array
 import contextlib
-import fcntl
 import os
 import signal
-import termios
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -66,6 +64,10 @@ class ChildProcess:
     @property
     def unread_bytes(self) -> int:
         """Number of bytes written to the child that it has not read; 0 if unknown."""
+        # Imported here because Windows has neither, and imports this module.
+        import fcntl
+        import termios
+
         count = array.array("i", [0])
         try:
             fcntl.ioctl(self.stdin, termios.FIONREAD, count)

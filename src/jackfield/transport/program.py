@@ -403,4 +403,5 @@ def _abandon_all() -> None:
         guard.abandon()
 
 
-os.register_at_fork(after_in_child=_abandon_all)
+if hasattr(os, "register_at_fork"):  # Windows has no forks.
+    os.register_at_fork(after_in_child=_abandon_all)

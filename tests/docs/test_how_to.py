@@ -1,0 +1,41 @@
+"""What the how-to pages and the glossary say of errors, containers and other systems is so."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jackfield
+from jackfield import JackfieldError, MCPConfig, StdioConfig
+from tests.docs.blocks import DOCS, ROOT, blocks_of
+
+HOW_TO = DOCS / "how-to"
+
+
+def test_each_error_code_is_in_troubleshooting() -> None:
+    section = (HOW_TO / "troubleshooting.md").read_text().partition("## By error code\n")[2].partition("\n## ")[0]
+    errors = [error for name in jackfield.__all__ if isinstance(error := getattr(jackfield, name), type)]
+    codes = {error.code for error in errors if issubclass(error, JackfieldError)} - {JackfieldError.code}
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(codes)
+
+
+def test_a_server_in_a_container() -> None:
+    [entry] = [block for block in blocks_of(HOW_TO / "containers.md") if block.title == "mcp.json"]
+    [server] = MCPConfig.from_dict(json.loads(entry.text)).servers
+    assert isinstance(server, StdioConfig)
+    assert server.args[:2] == ["run", "-i"]
+    assert server.session.timeout == 120
+
+
+def test_the_image_of_a_program_is_built_as_that_of_the_gateway() -> None:
+    [ours] = [block for block in blocks_of(HOW_TO / "containers.md") if block.title == "Dockerfile"]
+    gateway = (ROOT / "examples" / "deploy" / "Dockerfile").read_text()
+    assert "COPY jackfield-*.whl /tmp/\n" in ours.text
+    assert "COPY jackfield-*.whl /tmp/\n" in gateway
+    assert 'CMD ["python", "agent.py"]' in ours.text
+
+
+def test_glossary_is_in_order() -> None:
+    words = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "explanation" / "glossary.md").read_text(), re.MULTILINE)
+    assert len(words) > 25
+    assert words == sorted(words, key=str.lower)
