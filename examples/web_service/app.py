@@ -32,7 +32,7 @@ manager = MCPClientSessionManager(config, max_sessions=100, acquire_timeout=10)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One manager for the whole service; its sessions are closed when the service ends."""
+    """One manager for the whole service; its end closes all sessions."""
     async with manager:
         yield
 
@@ -41,7 +41,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def user_of(x_user: Annotated[str | None, Header()] = None) -> str:
-    """Who asks. Replace it by your sign-in: a client must not be able to choose this."""
+    """Replace it by your sign-in: a client must not be able to choose this."""
     if not x_user:
         raise HTTPException(401, "Who are you?")
     return x_user
@@ -51,7 +51,7 @@ User = Annotated[str, Depends(user_of)]
 
 
 async def notes_of(user: User) -> AsyncIterator[Session]:
-    """The user's session, kept between requests; the server is started by their first one."""
+    """The user's session, kept between requests; their first one starts the server."""
     async with manager.open_session("notes", key=user) as session:
         # theirs, with what they noted before
         await session.call_tool("open_notebook", {"name": user})

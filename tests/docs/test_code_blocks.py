@@ -17,7 +17,7 @@ from tests.docs.model_api import model_api
 RUN = ["python", "console", "sh"]
 READ: dict[str, Callable[[str], Any]] = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 LOADED = {"json5", "haproxy", "dockerfile"}
-"""Languages of files that the page's code, or a test of its own, loads: JSON with comments, HAProxy's settings, images."""
+"""Languages of files that the page's code, or a test of its own, loads: JSON with comments, HAProxy, images."""
 
 
 def compiled(block: Block) -> CodeType:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+
+from tests.docs.blocks import DOCS, ROOT, blocks_of, write_files
+from tests.docs.test_commands import commands_of, on_a_terminal
 
 import jackfield
 from jackfield import JackfieldError, MCPConfig, StdioConfig
-from tests.docs.blocks import DOCS, ROOT, blocks_of
 
 HOW_TO = DOCS / "how-to"
 
@@ -17,6 +20,16 @@ def test_each_error_code_is_in_troubleshooting() -> None:
     errors = [error for name in jackfield.__all__ if isinstance(error := getattr(jackfield, name), type)]
     codes = {error.code for error in errors if issubclass(error, JackfieldError)} - {JackfieldError.code}
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(codes)
+
+
+def test_doctor_says_why_a_server_does_not_start(reader: Path) -> None:
+    page = HOW_TO / "troubleshooting.md"
+    write_files(page, reader)
+    [block] = [block for block in blocks_of(page) if block.title == "doctor"]
+    [command] = commands_of(block)
+    printed = "\n".join(line.rstrip() for line in on_a_terminal(command.text).strip().splitlines())
+    pattern = ".*".join(re.escape(part) for part in "\n".join(command.output).strip().split("..."))
+    assert re.fullmatch(pattern, printed, re.DOTALL), printed
 
 
 def test_a_server_in_a_container() -> None:
