@@ -1,6 +1,6 @@
 """Writes how Jackfield is installed, wherever that is said: `python -m scripts.docs.install`.
 
-Set `IS_ON_AN_INDEX` with the first release that is on a package index; then the pages say `pip install 'jackfield[cli]'`.
+Set `IS_ON_AN_INDEX` with the first release on a package index; then the pages say `pip install 'jackfield[cli]'`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def requirement(extras: str) -> str:
 def current(text: str, source: Path) -> str:
     """The text of a file with the commands that work today."""
     text = _COMMAND.sub(lambda command: _OURS.sub(lambda ours: requirement(ours[1] or ""), command[0]), text)
-    return _IN_A_SENTENCE.sub(lambda found: found[1] + _where(found[1], source), text) if source.suffix == ".md" else text
+    if source.suffix != ".md":
+        return text
+    return _IN_A_SENTENCE.sub(lambda found: found[1] + _where(found[1], source), text)
 
 
 def _where(command: str, source: Path) -> str:
