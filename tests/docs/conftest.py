@@ -24,6 +24,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("JACKFIELD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("JACKFIELD_STATE_DIR", str(tmp_path / "state"))
+    runtime = tmp_path / "run"  # where `jackfield top` sees what else runs for this user
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setattr(sys, "executable", str(programs / "python3"))
     monkeypatch.chdir(folder)
     return folder
