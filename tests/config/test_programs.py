@@ -594,11 +594,20 @@ def test_what_a_child_inherits(
         ("Continue", {"connectionTimeout": 10_000}, 120, 10),
         ("Crush", {"timeout": 15}, 120, 15),
         ("Cline", {"timeout": 0}, 120, 30),
+        ("Factory", {"timeoutMs": 90_000}, 90, 30),
+        ("Antigravity", {"timeout_seconds": 90}, 90, 30),
+        ("Claude Code", {"toolTimeoutMs": 90_000, "startupTimeoutMs": 5000}, 90, 5),
     ],
 )
 def test_times_by_unit(program: str, keys: dict[str, Any], call: float, opening: float, project: Path) -> None:
     session = load_one(project, {"command": "a", **keys}, program)["a"].session
     assert (session.call_timeout, session.timeout) == (call, opening)
+
+
+def test_librechats_time_of_a_silent_stream_is_read_in_milliseconds() -> None:
+    source = Source(Path("f"), "LibreChat", "user", Path("/p"))
+    server: Any = read_server("a", {"type": "sse", "url": "https://a.example", "sseReadTimeout": 90_000}, source, {})
+    assert server.sse_read_timeout == 90
 
 
 def test_an_opening_time_over_an_hour_asks_for_milliseconds(project: Path) -> None:

@@ -112,7 +112,10 @@ _NOT_OF_MODELS = frozenset({FROM_VARIABLES, ENV_FILE})
 
 
 def _set_variables(data: dict[str, Any]) -> None:
-    path = str.__str__(data.pop(ENV_FILE))
+    given: object = data.pop(ENV_FILE)
+    if not isinstance(given, str):
+        raise ExpansionError("it must be the path of a file", "Give one path.")
+    path = str.__str__(given)
     key = "environment" if "environment" in data else "env"
     found = {name: Expanded(value, f"${{file:{path}#{name}}}") for name, value in variables_in(path).items()}
     data[key] = {**found, **as_table(data.get(key))}

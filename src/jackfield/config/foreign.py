@@ -28,6 +28,9 @@ _TIMES = {
     "tool_timeout_sec": Times(("call_timeout",)),
     "initTimeout": Times(("timeout",), ALWAYS),  # LibreChat
     "connectionTimeout": Times(("timeout",), ALWAYS),  # Continue
+    **dict.fromkeys(("timeoutMs", "timeout_ms", "toolTimeoutMs"), Times(("call_timeout",), ALWAYS)),  # Factory, Kimi
+    "startupTimeoutMs": Times(("timeout",), ALWAYS),
+    **dict.fromkeys(("timeout_seconds", "timeoutSeconds"), Times(("call_timeout",))),  # Antigravity's SDK
 }
 _PHASES = {"startup": "timeout", "request": "call_timeout", "execution": "call_timeout"}
 
@@ -54,7 +57,19 @@ NOT_USED: dict[str, str] = {
 """Keys that change what a server is or gets, and that have no effect here."""
 
 IGNORED = frozenset(
-    {"chatMenu", "description", "icon", "inputs", "name", "source", "startup", "version", *APPROVAL, *NOT_USED}
+    {
+        "author",
+        "chatMenu",
+        "description",
+        "icon",
+        "inputs",
+        "name",
+        "source",
+        "startup",
+        "version",
+        *APPROVAL,
+        *NOT_USED,
+    }
 )
 """Keys that have no meaning here."""
 
@@ -207,6 +222,8 @@ def _tool_names(value: object) -> object:
 
 def _times(ours: dict[str, Any], program: Program) -> None:
     is_plain = not program.name and "url" in ours  # there, `timeout` is Jackfield's own
+    if "sseReadTimeout" in ours:  # LibreChat
+        ours.setdefault("sse_read_timeout", from_milliseconds(ours.pop("sseReadTimeout")))
     for key, times in {**_TIMES, **program.times}.items():
         if key not in ours or (key == "timeout" and is_plain):
             continue
