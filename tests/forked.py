@@ -84,7 +84,7 @@ while run and run[0] in ("-B", "-P", "-W"):
     count = 2 if run[0] == "-W" else 1
     options, run = options + run[:count], run[count:]
 if not run or not (run[0] in ("-c", "-m") or run[0].endswith(".py")):
-    os.execv({python!r}, ["python3", *arguments])
+    os.execv({python!r}, [{python!r}, *arguments])  # by its path it finds its environment
 ignored = [number for number in {signals} if _signal.getsignal(number) == _signal.SIG_IGN]
 for number in {signals}:
     if number not in ignored:

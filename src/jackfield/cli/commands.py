@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "doctor",
     "lint": "lint",
     "bench": "bench",
+    "generate": "generate",
     "config": "config",
     "auth": "auth",
     "install": "install",

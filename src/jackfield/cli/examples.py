@@ -28,6 +28,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "jackfield bench arxiv.search_papers query=coral --concurrency 10",
         "jackfield bench --stdio 'python3 server.py' add a=1 b=2 --duration 30 --json",
     ),
+    "generate python": (
+        "jackfield generate python arxiv -o arxiv_client.py",
+        "jackfield generate python arxiv --check arxiv_client.py",
+    ),
+    "generate cli": ("jackfield generate cli arxiv -o arxiv", "jackfield generate cli server.py -o todo"),
     "config path": ("jackfield config path", "jackfield config path --all"),
     "config check": ("jackfield config check", "jackfield config check --config mcp.json"),
     "config explain": ("jackfield config explain arxiv", "jackfield config explain arxiv --json"),

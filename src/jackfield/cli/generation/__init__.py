@@ -1,0 +1,1 @@
+"""Code that is generated from what a server lists; see `../generate.py`."""
