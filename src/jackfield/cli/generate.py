@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import OK, TOOL_ERROR, OutputError, UsageError
-from .given import (
-    AD_HOC_NAME,
-    CwdOption,
-    EnvOption,
-    GivenOptions,
-    HeaderOption,
-    HttpOption,
-    SseOption,
-    StdioOption,
-    is_python_file,
-)
+from .given import AD_HOC_NAME, GivenOptions, is_python_file
 from .invocation import Invocation
 from .output import Output, current_folder, shown_path
+from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import ago, count, printable
 
 if TYPE_CHECKING:
