@@ -133,6 +133,49 @@ def test_toml(text: str, home: Path) -> None:
     assert parse_file(home / "config.toml", new)["mcp_servers"]["a b"]["env"] == {"X-Y.Z": "1"}
 
 
+YAML_TEXTS = [
+    "",
+    "a: 1  # mine\nextensions:\n  # the first\n  one: {type: builtin}\n\n# of another kind\nb: [1]\n",
+    "extensions:\r\n    one:\r\n        cmd: x\r\n",
+    "extensions: {}  # none yet\nb: 1",
+    "extensions:\nb: 1\n",
+]
+
+
+@pytest.mark.parametrize("text", YAML_TEXTS)
+def test_yaml_keeps_its_comments_and_is_restored(text: str, home: Path) -> None:
+    place = target("Goose", home, is_project=False)
+    place.file.parent.mkdir(parents=True)
+    place.file.write_bytes(text.encode())
+    entry = exported_entry("off", {**FILES, "env": {"TOKEN": "${TOKEN}", "A": "é\n"}}, place.program, place.writing)
+    plan = planned(place, "off", entry)
+    assert plan is not None
+    write(plan, place, "off")
+    now = parse_file(place.file)
+    assert now["extensions"]["off"] == entry
+    assert (entry["env_keys"], entry["envs"]) == (["TOKEN"], {"A": "é\n"})
+    assert all(line in place.file.read_text() for line in text.replace("extensions: {}", "extensions:").splitlines())
+    undo(place, "off", undone(place, "off"))
+    assert place.file.read_bytes() == text.encode()
+
+
+def test_yaml_in_braces_is_left_to_its_owner(home: Path) -> None:
+    place = target("Goose", home, is_project=False)
+    place.file.parent.mkdir(parents=True)
+    place.file.write_text("extensions: {one: {cmd: x}}\n")
+    with pytest.raises(ConfigError, match="cannot be changed without changing what else it says"):
+        planned(place, "a", {"cmd": "x"})
+    for ours, says in (
+        ({"command": "x", "cwd": "/a"}, "of the folder"),
+        ({"command": "x", "args": ["${A}"]}, "a variable other than"),
+        ({"command": "x", "env": {"A": "${B}"}}, "a variable other than"),
+        ({"url": "https://a.example/mcp", "headers": {"X": "${A:-b}"}}, "cannot be told to take"),
+        ({"command": "x", "args": ["$${A}"]}, "is text"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            exported_entry("a", ours, place.program, place.writing)
+
+
 def test_what_cannot_be_said_is_refused(home: Path) -> None:
     place = target("Cursor", home)
     for ours, says in (
@@ -200,7 +243,7 @@ def test_export(jackfield: Command) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("name", ["curser", "goose", ""])
+@pytest.mark.parametrize("name", ["curser", "librechat", ""])
 def test_a_program_whose_file_is_not_written(jackfield: Command, name: str) -> None:
     done = jackfield("install", name)
     assert done.exit_code == 2

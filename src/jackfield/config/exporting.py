@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ..errors import ConfigError
-from ..plain import as_table
+from ..plain import as_list, as_table
 from .entry import ENV_FILE, FROM_VARIABLES
 from .keys import transport_of_entry
 from .programs.table import ALWAYS, FROM_A_SECOND, Program, Writing
@@ -26,6 +26,7 @@ _TOOLS = {
     "Gemini": ("includeTools", "excludeTools"),
     "Codex": ("enabled_tools", "disabled_tools"),
     "Crush": ("enabled_tools", "disabled_tools"),
+    "Goose": ("available_tools", ""),
     "Copilot CLI": ("tools", ""),
     "mcporter": ("allowedTools", "blockedTools"),
     "Kiro": ("", "disabledTools"),
@@ -67,6 +68,8 @@ def exported_entry(name: str, ours: Mapping[str, Any], program: Program, writing
     theirs |= _time(ours, program)
     if writing.style == "codex":
         theirs = _variables_by_name(theirs)
+    elif writing.style == "goose":
+        theirs = _for_goose(name, theirs)
 
     def told(value: Any) -> Any:
         if isinstance(value, str):
@@ -180,9 +183,35 @@ def _variables_by_name(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def _for_goose(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Goose takes the variables that it is told of by name, and what headers refer to from among them."""
+    if "cwd" in entry:
+        raise ConfigError(
+            f"Goose cannot be told of the folder that {name!r} is started in.",
+            server_name=name,
+            hint="Serve it through the gateway, which starts it there: jackfield install",
+        )
+    given = dict(as_table(entry.get("env")))
+    names = [key for key, value in given.items() if value in (f"${{{key}}}", f"${{{key}:-}}")]
+    headers = as_table(entry.get("headers"))
+    names += [match["name"] for value in headers.values() for match in _REFERENCE.finditer(str(value))]
+    kind = {"http": "streamable_http"}.get(str(entry.get("type")), entry.get("type", "stdio"))
+    words = {"command": "cmd", "url": "uri"}
+    theirs: dict[str, Any] = {"name": name, "description": "", "type": kind, "enabled": True}
+    theirs |= {words.get(key, key): value for key, value in entry.items() if key not in ("type", "env")}
+    envs = {key: value for key, value in given.items() if key not in names}
+    if any(_REFERENCE.search(str(value)) for value in (entry.get("url"), *as_list(entry.get("args")), *envs.values())):
+        raise ConfigError(
+            f"Goose cannot be told to take a part of {name!r} from a variable other than one of the same name.",
+            server_name=name,
+            hint="Serve it through the gateway, which can: jackfield install",
+        )
+    return theirs | ({"envs": envs} if envs else {}) | ({"env_keys": list(dict.fromkeys(names))} if names else {})
+
+
 def _told(name: str, text: str, program: Program, writing: Writing) -> str:
     def told(match: re.Match[str]) -> str:
-        if writing.variable == "${VAR}":
+        if writing.variable == "${VAR}" and not (match["default"] and writing.style == "goose"):
             return f"${{{match['name']}{match['default'] or ''}}}"
         is_optional = match["default"] == ":-" and program.is_empty_if_unset
         if not writing.variable or (match["default"] and not is_optional):
@@ -195,4 +224,10 @@ def _told(name: str, text: str, program: Program, writing: Writing) -> str:
 
     if "${file:" in text:
         raise ConfigError(f"{program.name} cannot be told to read a file for {name!r}.", server_name=name)
+    if "$${" in text and "${VAR}" in program.references:
+        raise ConfigError(
+            f"{program.name} cannot be told that ${{ is text in {name!r}.",
+            server_name=name,
+            hint="Serve it through the gateway, which can: jackfield install",
+        )
     return _REFERENCE.sub(told, text).replace("$${", "${")

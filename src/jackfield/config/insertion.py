@@ -31,8 +31,10 @@ def with_entry(text: str, table: Sequence[str], name: str, entry: Mapping[str, A
         table: The keys that lead to the table.
         name: The server.
         entry: Its entry.
-        ending: Of the file's name: `.toml`, or JSON.
+        ending: Of the file's name: `.toml`, `.yaml`, or JSON.
     """
+    if ending in (".yaml", ".yml"):
+        return _with_yaml(text, table, name, entry)
     if ending == ".toml":
         return _with_toml(text, table, name, entry)
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -95,6 +97,45 @@ def _indent(text: str) -> str:
     return found[1] if found else "  "
 
 
+def _with_yaml(text: str, table: Sequence[str], name: str, entry: Mapping[str, Any]) -> str:
+    """Behind the last line of the table, which is written with indentation; a table in braces is only replaced if it is
+    empty."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    (key,) = table
+    lines = text.splitlines(keepends=True)
+    head = next((number for number, line in enumerate(lines) if re.match(rf"{re.escape(key)}[ \t]*:", line)), None)
+    if head is None:
+        gap = "" if not text or text.endswith("\n") else newline
+        return f"{text}{gap}{key}:{newline}{_yaml({name: entry}, '  ', newline)}"
+    after, margin = head + 1, "  "
+    for number, line in enumerate(lines[head + 1 :], head + 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        if not indent:
+            break
+        margin = indent if after == head + 1 else margin
+        after = number + 1
+    lines[head] = re.sub(r":[ \t]*(\{[ \t]*\}|null|~)", ":", lines[head], count=1)
+    if not lines[after - 1].endswith("\n"):
+        lines[after - 1] += newline
+    return "".join([*lines[:after], _yaml({name: entry}, margin, newline), *lines[after:]])
+
+
+def _yaml(table: Mapping[str, Any], margin: str, newline: str) -> str:
+    """A table with indentation; texts, numbers, truth values and lists of them are written alike in JSON and YAML."""
+    pieces: list[str] = []
+    for key, value in table.items():
+        word = key if re.fullmatch(r"[A-Za-z]\w*", key) and key.lower() not in _YAML_WORDS else json.dumps(key)
+        if isinstance(value, Mapping) and value:
+            inner = _yaml(as_table(cast("object", value)), margin + "  ", newline)
+            pieces.append(f"{margin}{word}:{newline}{inner}")
+        else:
+            pieces.append(f"{margin}{word}: {_toml(cast('object', value))}{newline}")
+    return "".join(pieces)
+
+
+_YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 

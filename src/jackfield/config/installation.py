@@ -85,7 +85,7 @@ def planned(target: Target, name: str, entry: Mapping[str, Any]) -> Written | No
             hint="Give another --name, or remove that one.",
         )
     start = (before or b"").decode("utf-8")
-    if not start.strip() and file.suffix != ".toml":
+    if not start.strip() and file.suffix not in (".toml", ".yaml", ".yml"):
         start = _empty(target)
     text = with_entry(start, target.writing.table, name, entry, file.suffix)
     written = Written(file, before, text.encode("utf-8"), _added(start, text))
@@ -192,7 +192,9 @@ def _check(written: Written, target: Target, name: str, entry: Mapping[str, Any]
     wanted: dict[str, Any] = json.loads(json.dumps(_data(written.file, written.before), default=str))
     table = wanted
     for key in target.writing.table:
-        inner = table.setdefault(key, {})
+        inner = table.get(key)
+        if inner is None:
+            inner = table[key] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"{written.file}: {target.table} is not a table.", hint="Edit it by hand.")
         table = cast("dict[str, Any]", inner)

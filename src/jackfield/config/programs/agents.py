@@ -166,6 +166,7 @@ AGENTS: tuple[Program, ...] = (
         times={"timeout": CALLS_IN_SECONDS},
         own_keys=frozenset({"bundled", "display_name", "instructions", "name", "socket"}),
         is_empty_list_all=True,
+        user_writing=Writing("{dotconfig}/goose/config.yaml", ("extensions",), "goose"),
         inherits="everything",
         example="goose.yaml",
         page="https://block.github.io/goose/docs/getting-started/using-extensions",

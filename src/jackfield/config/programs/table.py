@@ -88,7 +88,7 @@ class Writing(NamedTuple):
     """The file, as in `Place`."""
     table: tuple[str, ...]
     """The keys that lead to the table of servers."""
-    style: Literal["standard", "vscode", "copilot", "codex", "opencode", "zed", "windsurf", "gemini", "crush"]
+    style: Literal["standard", "vscode", "copilot", "codex", "opencode", "zed", "windsurf", "gemini", "crush", "goose"]
     """The words of an entry."""
     variable: str = "${VAR}"
     """How the program is told to take a variable from its environment; empty if it cannot."""
