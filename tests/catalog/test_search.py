@@ -220,7 +220,13 @@ def test_meaning_and_words_add_up() -> None:
     assert [hit.tool.reference for hit in both] == sorted((r for r in ranks if ranks[r]), key=lambda r: -ranks[r])
     for hit in both:
         alike = likeness[references.index(hit.tool.reference)]
-        assert hit.score == pytest.approx((by_words.get(hit.tool.reference, 0.0) + alike) / 2)
+        of_server = fmean(
+            likeness[references.index(tool.reference)]
+            for server in SERVERS
+            for tool in server.tools
+            if server.name == hit.tool.server_name
+        )
+        assert hit.score == pytest.approx((by_words.get(hit.tool.reference, 0.0) + alike + max(0.0, of_server)) / 3)
         assert not hit.is_weak
 
 

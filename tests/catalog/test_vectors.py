@@ -162,7 +162,7 @@ def test_meaning_adds_to_words(embedder: Embedder) -> None:
     by_words, by_meaning = evaluate(servers, queries), evaluate(servers, queries, embedder)
     assert by_meaning.recall[5] > by_words.recall[5] + 0.05
     assert by_meaning.exact == 1.0
-    assert (by_meaning.abstention_auc or 0.0) > (by_words.abstention_auc or 1.0) + 0.01
+    assert (by_meaning.abstention_auc or 0.0) > (by_words.abstention_auc or 1.0) + 0.02
 
 
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason=f"the shared routing data is not at {SHARED_DATA}")

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 from ..errors import normal
@@ -59,8 +59,8 @@ class Hit:
 
     tool: ToolEntry
     score: float
-    """How well it matches, 0 to 1: the fraction of what its words could score; with an embedder, the average of that
-    and its likeness."""
+    """How well it matches, 0 to 1: the fraction of what its words could score; with an embedder, the average of that,
+    its likeness, and that of its server's tools."""
     is_weak: bool = False
     """Whether it may well not be what is wanted."""
 
@@ -83,6 +83,8 @@ class ToolSearch:
     ) -> None:
         self.tools: list[ToolEntry] = [tool for server in servers for tool in server.tools]
         self._server_of = [number for number, server in enumerate(servers) for _ in server.tools]
+        ends = list(accumulate(len(server.tools) for server in servers))
+        self._spans = [slice(start, end) for start, end in pairwise([0, *ends])]
         abouts = {server.name: server.about for server in servers}
         if indexes is None:
             documents = [_tool_document(tool, abouts[tool.server_name]) for tool in self.tools]
@@ -162,14 +164,16 @@ class ToolSearch:
         rank, number = best_without_hint
         if server_hint and len(best) > 1 and all(other != -number for other, _ in best):
             best[-1] = -number, rank
-        hits: list[Hit] = []
-        for number, _ in best:
-            score, least = by_words.get(number, 0.0), WEAK_BELOW
-            if likeness is not None:
-                score, least = (score + max(0.0, float(likeness[number]))) / 2, WEAK_BELOW_WITH_MEANING
-            score = 1.0 if number in named else min(score, 1.0)
-            hits.append(Hit(self.tools[number], score, is_weak=score < least))
-        return hits
+        scores = {number: by_words.get(number, 0.0) for number, _ in best}
+        if likeness is not None:
+            scores = {number: self._score_with_meaning(number, score, likeness) for number, score in scores.items()}
+        least = WEAK_BELOW if likeness is None else WEAK_BELOW_WITH_MEANING
+        scores = {number: 1.0 if number in named else min(score, 1.0) for number, score in scores.items()}
+        return [Hit(self.tools[number], score, is_weak=score < least) for number, score in scores.items()]
+
+    def _score_with_meaning(self, number: int, by_words: float, likeness: Any) -> float:
+        of_server = likeness[self._spans[self._server_of[number]]]
+        return (by_words + max(0.0, float(likeness[number])) + max(0.0, float(of_server.mean()))) / 3
 
     def _vary(self, best: list[tuple[int, float]], ranked: Sequence[tuple[float, int]]) -> None:
         """Give the last place to another server if all are of one, and one scores nearly as well."""
