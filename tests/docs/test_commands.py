@@ -24,7 +24,9 @@ from pathlib import Path
 import pytest
 from examples.stateful_servers import browser
 from tests.conftest import needs
-from tests.docs.blocks import BLOCKS, COLUMNS, ROOT, Block, write_files
+from tests.docs.blocks import BLOCKS, COLUMNS, PAGES, ROOT, Block, write_files
+
+from jackfield.cli.commands import COMMANDS as COMMANDS_OF_JACKFIELD
 
 NOT_RUN = {
     "make ": "builds the environment that this test runs in; test_make_targets looks whether the target is there",
@@ -142,6 +144,12 @@ def on_a_terminal(script: str) -> str:
 def test_there_is_a_reason_for_each_command_that_is_not_run() -> None:
     for beginning in NOT_RUN:
         assert any(command.text.startswith(beginning) for command in COMMANDS), beginning
+
+
+def test_commands_in_sentences_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`jackfield (?:--[a-z-]+ [\w.]+ )*([a-z][a-z-]*)", page.read_text()):
+            assert name in COMMANDS_OF_JACKFIELD, f"{page.relative_to(ROOT)}: jackfield {name}"
 
 
 def test_make_targets() -> None:

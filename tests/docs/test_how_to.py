@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.docs.blocks import DOCS, ROOT, blocks_of, write_files
+from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of, write_files
 from tests.docs.test_commands import commands_of, on_a_terminal
 
 import jackfield
@@ -52,3 +52,9 @@ def test_glossary_is_in_order() -> None:
     words = re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "explanation" / "glossary.md").read_text(), re.MULTILINE)
     assert len(words) > 25
     assert words == sorted(words, key=str.lower)
+
+
+def test_titles_have_the_words_that_people_search_for() -> None:
+    titles = "\n".join(page.read_text().partition("\n")[0].lower() for page in PAGES)
+    words = ("gateway", "proxy", "connection pool", "tool search", "oauth", "fastapi", "docker", "troubleshooting")
+    assert [word for word in words if word not in titles] == []
