@@ -77,11 +77,12 @@ def imports() -> set[tuple[str, str]]:
 
 
 def purpose(part: str) -> str:
-    """The first line of a part's docstring."""
+    """The first paragraph of a part's docstring."""
     package = ROOT / "src" / "jackfield" / part
     module = package.with_suffix(".py")
     path = module if module.exists() else package / "__init__.py"
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 LAYERS_PAGE = ROOT / "docs" / "explanation" / "layers.md"
