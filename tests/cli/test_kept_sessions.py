@@ -16,6 +16,19 @@ from ..conftest import eventually, strays
 from .conftest import Command, everything, golden, golden_layouts, unruly_entry, write_servers
 from .test_imports import HEAVY, PROBE
 
+NEVER_LISTS = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["method"] == "initialize":
+        info = {"name": "slow", "version": "1"}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+    elif asked["method"] == "server/discover":
+        error = {"code": -32601, "message": "Method not found"}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}), flush=True)
+"""
+
 SCRUBS = (
     (r"\b\d+(\.\d)? (ms|s|min|h)\b", "TIME"),
     (r"(?<=[ \t])\d{2,}(?=[ \t])", "PID"),
@@ -78,6 +91,63 @@ def test_warm_calls_get_a_session_that_nobody_has_used(kept: Command) -> None:
     assert broken.exit_code == 4
     assert "Server 'broken' exited with code 3 before it completed the handshake." in broken.stderr
     assert kept("call", "broken.count", env={"JACKFIELD_WARM": "0"}).exit_code == 4
+
+
+def test_the_background_process_serves_servers_that_are_not_kept(kept: Command) -> None:
+    def modules(*arguments: str, **env: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, *arguments],
+            capture_output=True, text=True, env={**kept.environment, **env}, cwd=kept.project, check=True,
+        )  # fmt: skip
+        return set(done.stderr.splitlines()[-1].split())
+
+    # A server that nobody has met: only the SDK finds out what it speaks.
+    assert modules("list", "plain", "--live") >= {"mcp"}
+    assert kept("ps", "--json").json["process"] is None
+    kept("open", "everything")
+    kept.remembered("plain").unlink()
+    assert not HEAVY & modules("call", "plain.count")
+    assert not HEAVY & modules("list", "plain", "--live")
+    assert kept("list", "plain", "--json").json[0]["name"] == "echo"
+    assert modules("list", "plain", "--live", JACKFIELD_WARM="0") >= {"mcp"}
+    # What was opened for a command is closed when that ends.
+    assert [one["server"] for one in kept("ps", "--json").json["sessions"]] == ["everything"]
+    kept.configure_user(plain=unruly_entry(), everything=everything(), gone={"command": "no-such-command"})
+    for done in (kept("refresh", "--json"), kept("refresh", "--json", env={"JACKFIELD_WARM": "0"})):
+        assert done.exit_code == 4
+        assert [(one["name"], one["tools"], one["changed"]) for one in done.json][:2] == [
+            ("plain", 9, []),
+            ("everything", kept("refresh", "everything", "--json").json[0]["tools"], []),
+        ]
+        assert (done.json[2]["tools"], done.json[2]["error"]["code"]) == (None, "start_failed")
+        assert done.json[0]["seconds"] > 0
+    # Another catalog is not the background process's.
+    elsewhere = {"JACKFIELD_CACHE_DIR": str(kept.home / "elsewhere")}
+    assert kept("list", "plain", "--live", "--quiet", env=elsewhere).stdout.startswith("echo")
+
+
+def test_what_is_lent_is_closed_however_the_command_ends(kept: Command) -> None:
+    kept.python = sys.executable
+    kept("open", "everything")
+    never_lists = {"command": sys.executable, "args": ["-S", "-c", NEVER_LISTS]}
+    kept.configure_user(slow={**unruly_entry(), **never_lists}, everything=everything())
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        asking = subprocess.Popen(
+            kept.line("list", "slow", "--live"), env=kept.environment, cwd=kept.project,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        states = {"idle", "busy"}
+        assert eventually(
+            lambda states=states: any(
+                one["server"] == "slow" and one["state"] in states for one in kept("ps", "--json").json["sessions"]
+            )
+        )
+        asking.send_signal(number)
+        assert asking.wait(20) in (code, -number)
+        assert eventually(
+            lambda: [one["server"] for one in kept("ps", "--json").json["sessions"]] == ["everything"], 10.0
+        )
+    assert kept("call", "slow.count", "--timeout", "1").exit_code == 6
 
 
 def test_keys(kept: Command) -> None:

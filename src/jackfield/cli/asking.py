@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -9,21 +12,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import JackfieldError
+from .exits import unwound_by_signals
 from .invocation import Invocation
 from .output import Output, silence_libraries
 from .text import printable
 
 if TYPE_CHECKING:
     from ..catalog.entry import CatalogDiff
+    from ..config.outline import Outlined
     from ..config.servers import ServerConfig
+    from ..daemon.kept import KeptSession
     from ..events import Event
+
+
+_AT_ONCE = 8
+"""How many servers the background process is asked about at the same time."""
 
 
 @dataclass
 class Asked:
     """Result of asking the servers."""
 
-    configs: dict[str, ServerConfig] = field(default_factory=dict[str, "ServerConfig"])
+    configs: dict[str, Outlined] = field(default_factory=dict[str, "Outlined"])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     flaws: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """What was wrong with their listings, in words."""
@@ -36,12 +46,13 @@ class Asked:
         return next(iter(self.errors.values()), None)
 
 
-def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> Asked:
+def ask_servers(invocation: Invocation, names: Sequence[str] | None = None, *, needs_flaws: bool = False) -> Asked:
     """Open servers, list their tools for the catalog, and close them; reports those that failed.
 
     Args:
         invocation: Where the servers are.
         names: Which; all that are trusted if omitted.
+        needs_flaws: Whether the flaws of their listings are of interest; the background process does not tell them.
 
     Raises:
         UnknownServerError: There is no server of such a name.
@@ -53,16 +64,22 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
         if untrusted:
             output.warn(f"Not asked, because not accepted yet: {', '.join(untrusted)}. See: jackfield config trust")
         names = [name for name in servers.names if name not in untrusted]
-    for name in dict.fromkeys(names):
-        servers.found(name)
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        servers.admit(servers.found(name))
+    if not needs_flaws and not servers.is_given:
+        _ask_by_background(invocation, asked, wanted)
+    configs: list[ServerConfig] = []
+    for name in wanted:
+        if name in asked.configs or name in asked.errors:
+            continue
         try:
-            asked.configs[name] = servers.config(name)
+            configs.append(servers.config(name))
+            asked.configs[name] = configs[-1]
         except JackfieldError as error:
-            if error.code == "not_trusted":
-                raise
             asked.errors[name] = error
-    if asked.configs:
-        _ask(invocation, asked)
+    if configs:
+        _ask(invocation, asked, configs)
     # In the order of the servers, whichever answered first.
     asked.errors = {name: asked.errors[name] for name in servers.names if name in asked.errors}
     for name, error in asked.errors.items() if not output.as_json else ():
@@ -72,7 +89,121 @@ def ask_servers(invocation: Invocation, names: Sequence[str] | None = None) -> A
     return asked
 
 
-def _ask(invocation: Invocation, asked: Asked) -> None:
+def _ask_by_background(invocation: Invocation, asked: Asked, names: Sequence[str]) -> None:
+    """Have the background process ask them, where it runs or is to be started: it has imported all that is needed.
+
+    What it cannot ask is left out.
+    """
+    from .kept import is_warm
+
+    wanted = is_warm()
+    if wanted is False or invocation.output.verbose or (wanted is None and not _runs_in_background()):
+        return
+    with Progress(invocation.output, names) as progress, unwound_by_signals():
+        limit = threading.Semaphore(_AT_ONCE)
+        asking = [_Asking(invocation, asked, name, progress, limit, start=wanted is True) for name in names]
+        try:
+            for one in asking:
+                one.start()
+            for one in asking:
+                one.join()
+        except BaseException:
+            for one in asking:
+                one.give_up()
+            raise
+
+
+def _runs_in_background() -> bool:
+    from ..local.directory import is_supported
+
+    if not is_supported():
+        return False
+    from ..daemon.place import Place
+
+    place = Place.find(create=False)
+    if place is None:
+        return False
+    with place:
+        return place.is_locked()
+
+
+class _Asking(threading.Thread):
+    """Has the background process ask one server.
+
+    Args:
+        invocation: Where it is.
+        asked: Gets the result.
+        name: Its name.
+        progress: Shows how it stands.
+        limit: Lets so many ask at once.
+        start: Whether to start the background process.
+    """
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        asked: Asked,
+        name: str,
+        progress: Progress,
+        limit: threading.Semaphore,
+        *,
+        start: bool,
+    ) -> None:
+        super().__init__(daemon=True)
+        self._invocation = invocation
+        self._asked = asked
+        self._server = name
+        self._progress = progress
+        self._limit = limit
+        self._starts = start
+        self._session: KeptSession | None = None
+        self._is_given_up = False
+
+    def run(self) -> None:
+        """As `threading.Thread` calls it."""
+        with self._limit:
+            began = time.monotonic()
+            try:
+                if not self._is_given_up:
+                    self._ask()
+            except JackfieldError as error:
+                self._asked.errors[self._server] = error
+                self._asked.seconds[self._server] = time.monotonic() - began
+                self._progress.show(self._server, "failed", is_done=True)
+
+    def give_up(self) -> None:
+        """The command ends, and closes what it was lent; what it asks for just now ends with its connection."""
+        self._is_given_up = True
+        if self._session is not None:
+            with contextlib.suppress(JackfieldError):
+                self._session.give_back(replace=False)
+
+    def _ask(self) -> None:
+        from ..catalog.entry import difference
+        from .kept import lent
+
+        servers, name = self._invocation.servers, self._server
+        try:
+            outline = servers.found(name).outline(os.environ)
+        except JackfieldError:
+            return  # Whoever reads all of its entry says what is wrong.
+        catalog, began = servers.catalog, time.monotonic()
+        before = catalog.entry(outline)
+        self._progress.show(name, "opening")
+        fields = lambda: servers.fields(name)  # noqa: E731
+        with lent(fields, self._invocation.output, start=self._starts, catalog=catalog.folder) as session:
+            if session is None:
+                return
+            self._session = session
+            self._asked.configs[name] = outline
+            self._progress.show(name, "listing")
+            session.list_for_catalog()
+        self._asked.diffs[name] = difference(name, before, catalog.entry(outline))
+        self._asked.seconds[name] = time.monotonic() - began
+        self._progress.show(name, "done", is_done=True)
+
+
+def _ask(invocation: Invocation, asked: Asked, configs: Sequence[ServerConfig]) -> None:
     from ..events import ListingProblem, SessionClosed, SessionFailed, SessionOpened, SessionOpening
     from ..manager import MCPClientSessionManager
     from .running import run
@@ -81,7 +212,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
     catalog = invocation.servers.catalog
     started: dict[str, float] = {}
 
-    with Progress(invocation.output, list(asked.configs)) as progress:
+    with Progress(invocation.output, [config.server_name for config in configs]) as progress:
 
         def on_event(event: Event) -> None:
             name = event.server_name
@@ -100,7 +231,7 @@ def _ask(invocation: Invocation, asked: Asked) -> None:
 
         async def ask() -> None:
             async with MCPClientSessionManager(catalog=catalog, on_event=on_event) as manager:
-                refresh = await manager.refresh_catalog(list(asked.configs.values()))
+                refresh = await manager.refresh_catalog(list(configs))
             asked.diffs |= refresh.diffs
             asked.errors |= refresh.errors
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Generator
+from types import FrameType
 
 from ..errors import JackfieldError
 
@@ -49,6 +52,24 @@ _OF_CODE = {
     "output_failed": OUTPUT,
     "internal": INTERNAL,
 }
+
+
+@contextlib.contextmanager
+def unwound_by_signals() -> Generator[None]:
+    """SIGTERM and SIGHUP leave the block as an exception does: what it opened is closed."""
+    from ..transport.program import ENDING
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    mine = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def ended_by(number: int | None) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, DaemonError, JackfieldError
-from .exits import UsageError
+from .exits import UsageError, unwound_by_signals
 from .output import Output
 from .steps import ProgressListener, Result, Steps, seconds_left
 from .targets import Target
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 WARM = "JACKFIELD_WARM"
-"""Set to 1, it has the background process open a server ahead of each call."""
+"""Set to 1, it starts the background process, and has it open a server ahead of each call; with 0, it only keeps."""
+
+
+def is_warm() -> bool | None:
+    """What the environment says: `True` to start the background process, `False` to leave it out of calls; `None` to
+    use it where it runs."""
+    text = os.environ.get(WARM, "").strip().lower()
+    return None if not text else text not in ("0", "false", "no", "off")
 
 
 def kept_session(target: Target, key: str | None, output: Output) -> KeptRequests | None:
@@ -61,36 +69,83 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
 
 
 @contextlib.contextmanager
-def warm_session(target: Target, output: Output) -> Generator[KeptRequests | None]:
-    """A session that the background process has opened ahead, for one command; `None` where that is not asked for.
+def warm_session(target: Target, output: Output, timeout: float | None) -> Generator[KeptRequests | None]:
+    """A session of the background process for one command; `None` where that is of no use, or not wanted.
+
+    With `JACKFIELD_WARM=1` it was opened ahead. Without, the process is of use where it runs and the command would have
+    to import the SDK.
 
     Args:
         target: Its server, which must be trusted.
         output: Gets what the user should know of it.
+        timeout: Seconds in which it must be open; the server's settings if omitted.
+
+    Raises:
+        JackfieldError: The server cannot be opened.
+    """
+    wanted = is_warm()
+    if wanted is False or target.load_fields is None or (wanted is None and (output.verbose or _is_direct(target))):
+        yield None
+        return
+    start = wanted is True
+    with unwound_by_signals(), lent(target.load_fields, output, start=start, timeout=timeout) as session:
+        yield None if session is None else KeptRequests(session, output)
+
+
+def _is_direct(target: Target) -> bool:
+    """Whether the command needs no SDK anyway."""
+    if target.load_launch() is None:
+        return False
+    from .direct import known_version
+
+    return bool(known_version(target))
+
+
+@contextlib.contextmanager
+def lent(
+    load_fields: Callable[[], tuple[Mapping[str, Any], str]],
+    output: Output,
+    *,
+    start: bool,
+    timeout: float | None = None,
+    catalog: Path | None = None,
+) -> Generator[KeptSession | None]:
+    """A session that the background process lends; `None` where it cannot. It is closed in the end.
+
+    Args:
+        load_fields: Gives the server's entry, and its source.
+        output: Gets what the user should know of it.
+        start: Start the process if none runs, and have another session opened ahead afterwards.
+        timeout: Seconds in which it must be open.
+        catalog: The folder of the catalog that what the server offers is to be written to.
 
     Raises:
         JackfieldError: The server cannot be opened.
     """
     from ..local.directory import is_supported
 
-    if os.environ.get(WARM, "") in ("", "0") or target.load_fields is None or not is_supported():
+    if not is_supported():
         yield None
         return
     from ..daemon.kept import lent_session
 
-    fields, origin = target.load_fields()
+    fields, origin = load_fields()
     try:
-        session = lent_session(fields, origin=origin)
+        session = lent_session(fields, origin=origin, start=start, timeout=timeout, catalog=catalog)
     except DaemonError as error:
-        # One of another version, for example: the call can be made without it.
+        # One of another version, for example: it can be done without it.
         output.detail(error.message)
+        session = None
+    except ConfigError:
+        session = None  # The command says where it stands.
+    if session is None:
         yield None
         return
     try:
-        yield KeptRequests(session, output)
+        yield session
     finally:
         with contextlib.suppress(JackfieldError):
-            session.give_back()
+            session.give_back(replace=start)
 
 
 class Requests(Protocol):

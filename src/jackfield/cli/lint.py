@@ -49,7 +49,7 @@ def lint(
     invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
     if server is None:
         raise UsageError("Missing argument 'SERVER'.", hint="To see what there is: jackfield list")
-    asked = ask_servers(invocation, [server])
+    asked = ask_servers(invocation, [server], needs_flaws=True)
     output, catalog = invocation.output, invocation.servers.catalog
     if asked.first_error is not None:
         return output.failed(asked.first_error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -66,8 +67,10 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
     """
     from .held import held_sessions
     from .kept import kept_session, run_kept, warm_session
+    from .steps import seconds_left
 
-    output = wishes.output
+    output, timeout = wishes.output, wishes.timeout
+    began = time.monotonic()
     with ExitStack() as stack:
         progress = None
         if output.shows_progress:
@@ -78,10 +81,11 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
         if kept is None and (held := held_sessions.get()) is not None:
             kept = held.session(target.load_config(), output)
         if kept is None:
-            kept = stack.enter_context(warm_session(target, output))
+            kept = stack.enter_context(warm_session(target, output, timeout))
         try:
             if kept is not None:
-                return run_kept(kept, steps, timeout=wishes.timeout, on_progress=progress)
+                left = None if timeout is None else seconds_left(began + timeout)
+                return run_kept(kept, steps, timeout=left, on_progress=progress)
             from .live import run_live
 
             if progress is not None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Generator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Protocol
 
 import typer
 
 from ..errors import JackfieldError
-from ..transport.program import ENDING
 from . import exits
 from .invocation import Invocation
 from .output import Output, is_terminal
@@ -42,7 +38,7 @@ def shell(context: typer.Context) -> int:
 
     output = Invocation.of(context).output
     lines = _Lines(output)
-    with _unwound_by_signals(), HeldSessions():
+    with exits.unwound_by_signals(), HeldSessions():
         if is_terminal(sys.stdin) and is_terminal(sys.stderr):
             return _typed(lines, output)
         return _piped(lines, output)
@@ -168,20 +164,3 @@ def _piped(lines: _Lines, output: Output) -> int:
                 output.note(f"The script was ended at line {begins}.")
             return code
     return lines.run(text)
-
-
-@contextlib.contextmanager
-def _unwound_by_signals() -> Generator[None]:
-    """SIGTERM and SIGHUP end the shell as leaving it does: its servers are closed."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    mine = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
-    for number in mine:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in mine:
-            signal.signal(number, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
@@ -87,9 +88,33 @@ class KeptSession:
         assert answer
         return answer["result"]
 
-    def give_back(self) -> None:
-        """A session that was lent is no longer needed. Does not wait until it is closed."""
-        ask({"do": "take_back", "server": self._server, "key": self.key})
+    def give_back(self, *, replace: bool) -> None:
+        """A session that was lent is no longer needed.
+
+        Args:
+            replace: Open another one ahead; otherwise, this waits until it is closed.
+        """
+        ask({"do": "take_back", "server": self._server, "key": self.key, "replace": replace})
+
+    def list_for_catalog(self) -> None:
+        """Have the server of a session that was lent list what it offers, for the catalog.
+
+        Raises:
+            JackfieldError: It could not be asked.
+        """
+        answer = ask({"do": "list", "server": self._server, "key": self.key})
+        if answer is None or not answer["result"]:
+            raise self._closed()
+
+    def _closed(self) -> SessionTerminatedError:
+        return SessionTerminatedError(
+            f"The kept session of server {self.server_name!r} was closed a moment ago.",
+            server_name=self.server_name,
+            sent=False,
+            state_lost=True,
+            retryable=True,
+            hint=f"Open it again: jackfield open {self.server_name}",
+        )
 
     def call_tool(
         self,
@@ -152,32 +177,42 @@ class KeptSession:
             on_progress=on_progress,
         )
         if answer is None or not answer["kept"]:
-            raise SessionTerminatedError(
-                f"The kept session of server {self.server_name!r} was closed a moment ago.",
-                server_name=self.server_name,
-                sent=False,
-                state_lost=True,
-                retryable=True,
-                hint=f"Open it again: jackfield open {self.server_name}",
-            )
+            raise self._closed()
         return KeptAnswer(answer["result"], answer["generation"], answer["state_lost"], answer["note"])
 
 
-def lent_session(config: BaseServerConfig | Mapping[str, Any], *, origin: str | None = None) -> KeptSession:
-    """A session that nobody has used, which the daemon opened ahead or opens now. Starts the daemon if necessary.
+def lent_session(
+    config: BaseServerConfig | Mapping[str, Any],
+    *,
+    origin: str | None = None,
+    start: bool,
+    timeout: float | None = None,
+    catalog: Path | None = None,
+) -> KeptSession | None:
+    """A session that nobody has used, which the daemon opened ahead or opens now.
 
     Give it back by `give_back`; one that is not is closed after a while.
 
     Args:
         config: The server's configuration, expanded, or a mapping of its fields.
         origin: The file the configuration was read from.
+        start: Start the daemon if none runs.
+        timeout: Seconds in which it must be open; the server's settings if omitted.
+        catalog: The folder of the catalog that what it offers is to be written to.
+
+    Returns:
+        `None` if no daemon runs, or if it writes to another catalog.
 
     Raises:
         JackfieldError: It could not be opened.
         DaemonError: The daemon cannot be started, reached or trusted, or does not lend sessions.
     """
-    answer = ask({"do": "lend", "server": to_wire(config, origin), "key": DEFAULT_KEY}, start=True)
-    assert answer
+    request: dict[str, Any] = {"do": "lend", "server": to_wire(config, origin), "key": DEFAULT_KEY, "timeout": timeout}
+    if catalog is not None:
+        request["catalog"] = str(catalog)
+    answer = ask(request, start=start)
+    if answer is None or answer["result"]["key"] is None:
+        return None
     return KeptSession(config, key=answer["result"]["key"], origin=origin)
 
 

@@ -12,6 +12,7 @@ from .._version import __version__
 from ..errors import DaemonError, JackfieldError
 from ..local.protocol import HEADER, PROTOCOL, framed, packed
 from ..session.deadlines import Deadline
+from ..session.offers import list_for_catalog
 from ..session.requests import as_json, make_request
 from ..session.server_tools import known_tools
 from ..session.session import caller_of
@@ -58,11 +59,13 @@ class Requests:
             case "find":
                 return packed({"result": self._find(Wanted.of(request, self._sessions.daemon_id))})
             case "lend":
-                kept = await self._sessions.lend(Wanted.of(request, self._sessions.daemon_id))
-                return packed({"result": {"key": kept.key}})
+                return packed({"result": {"key": await self._lend(request)}})
             case "take_back":
-                self._sessions.take_back(Wanted.of(request, self._sessions.daemon_id))
+                wanted = Wanted.of(request, self._sessions.daemon_id)
+                await self._sessions.take_back(wanted, replace=request.get("replace") is True)
                 return packed({"result": None})
+            case "list":
+                return packed({"result": await self._list(request)})
             case "open":
                 return packed({"result": await self._open(request)})
             case "close":
@@ -126,6 +129,23 @@ class Requests:
             "tools": len(listing.tools) if listing else 0,
             "note": note,
         }
+
+    async def _lend(self, request: Mapping[str, Any]) -> str | None:
+        """The key of a session that is lent; `None` to a command whose catalog is not this process's own."""
+        if request.get("catalog") not in (None, self._sessions.catalog_folder):
+            return None
+        wanted = Wanted.of(request, self._sessions.daemon_id)
+        return (await self._sessions.lend(wanted, Deadline.after(request.get("timeout")))).key
+
+    async def _list(self, request: Mapping[str, Any]) -> bool:
+        """Have a server that is lent list what it offers, for the catalog; whether it still is lent."""
+        kept = self._sessions.find(Wanted.of(request, self._sessions.daemon_id))
+        if kept is None:
+            return False
+        async with self._sessions.use(kept, Deadline.after(None)) as session:
+            caller = caller_of(session)
+            await list_for_catalog(caller, caller.deadline(None))
+        return True
 
     async def _request(self, request: Mapping[str, Any], on_progress: ProgressFnT) -> bytes:
         wanted = Wanted.of(request, self._sessions.daemon_id)

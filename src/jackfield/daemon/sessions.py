@@ -224,24 +224,38 @@ class KeptSessions:
 
     # Lending
 
-    async def lend(self, wanted: Wanted) -> KeptEntry:
+    async def lend(self, wanted: Wanted, deadline: Deadline) -> KeptEntry:
         """A session that nobody has used: one that was opened ahead, or a new one. Give it back by `take_back`.
 
         Raises:
-            JackfieldError: It could not be opened.
+            JackfieldError: It could not be opened by the deadline.
         """
         kept = self._spare(wanted) or self.keep(self._warm(wanted))
         kept.is_lent = True
-        async with self.use(kept, Deadline.after(None)):
+        async with self.use(kept, deadline):
             return kept
 
-    def take_back(self, wanted: Wanted) -> None:
-        """A command is done with a session that it was lent: close it, and open another one ahead. Does not wait."""
+    async def take_back(self, wanted: Wanted, *, replace: bool) -> None:
+        """A command is done with a session that it was lent: close it.
+
+        Args:
+            wanted: The session.
+            replace: Open another one ahead of the next command; this does not wait for either then.
+        """
         kept = self.find(wanted)
-        if kept is not None and kept.is_lent:
-            kept.is_closing = True
-            self._returned.append((kept, wanted))
-            self._given_back.set()
+        if kept is None or not kept.is_lent:
+            return
+        if not replace:
+            await self._end(kept)
+            return
+        kept.is_closing = True
+        self._returned.append((kept, wanted))
+        self._given_back.set()
+
+    @property
+    def catalog_folder(self) -> str:
+        """Where what servers offer is written."""
+        return str(self._manager.catalog.folder)
 
     async def prepare_forever(self) -> None:
         """Close the sessions that were given back, and open others ahead."""
