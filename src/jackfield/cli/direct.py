@@ -25,15 +25,12 @@ from ..errors import JackfieldError, RequestError, SessionTimeoutError
 from ..plain import as_list, as_table
 from ..transport.program import ENDING, REAP_SECONDS, StartedProgram, start_program
 from .kept import run_kept
+from .targets import HANDSHAKE_VERSIONS, MODERN_VERSIONS, Target, known_version
 
 if TYPE_CHECKING:
     from ..config.launch import Launch
     from ..transport.report import ConnectionReport
     from .steps import ProgressListener, Request, Result, Steps
-    from .targets import Target
-
-HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-MODERN_VERSIONS = ("2026-07-28",)
 
 # The settings of a server that has none of its own; `tests/cli/test_direct.py` compares them with the models'.
 OPEN_SECONDS = 30.0
@@ -67,15 +64,6 @@ _BLOCKS = {
 
 class NotDirectError(Exception):
     """The server does something that is left to the session of the library."""
-
-
-def known_version(target: Target) -> str:
-    """The protocol version that a server can be spoken to in; empty if it is for the library's session to find out."""
-    if target.catalog is None or any(name.startswith("MCP_SESSION_") for name in os.environ):
-        return ""
-    entry = target.catalog.entry(target.server)
-    version = "" if entry is None or entry.failure is not None else entry.known_version
-    return version if version in HANDSHAKE_VERSIONS + MODERN_VERSIONS else ""
 
 
 def run_direct(

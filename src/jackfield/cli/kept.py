@@ -13,7 +13,7 @@ from ..errors import ConfigError, DaemonError, JackfieldError
 from .exits import UsageError, unwound_by_signals
 from .output import Output
 from .steps import ProgressListener, Result, Steps, seconds_left
-from .targets import Target
+from .targets import Target, known_version
 from .text import state_lost
 
 if TYPE_CHECKING:
@@ -96,8 +96,6 @@ def _is_direct(target: Target) -> bool:
     """Whether the command needs no SDK anyway."""
     if target.load_launch() is None:
         return False
-    from .direct import known_version
-
     return bool(known_version(target))
 
 

@@ -62,7 +62,8 @@ def run_live(
     deadline = None if timeout is None else time.monotonic() + timeout
     first = next(steps)
     if launch is not None and config is None and not output.verbose:
-        from .direct import NotDirectError, known_version, run_direct
+        from .direct import NotDirectError, run_direct
+        from .targets import known_version
 
         if known_version(target):
             with contextlib.suppress(NotDirectError):

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ..config.servers import ServerConfig
     from .servers import Servers
 
+HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+MODERN_VERSIONS = ("2026-07-28",)
+"""Of the protocol, which are spoken without the SDK."""
+
 _SEPARATORS = (".", "/")
 _TOOL_WORD = re.compile(r"[^\s=:(){}@-][^\s=:(){}]*")
 """What can be a tool's name behind its server's: no argument, no option."""
@@ -52,6 +56,15 @@ class Target:
     def server_name(self) -> str:
         """The server's name."""
         return self.server.server_name
+
+
+def known_version(target: Target) -> str:
+    """The protocol version that a server can be spoken to in; empty if it is for the library's session to find out."""
+    if target.catalog is None or any(name.startswith("MCP_SESSION_") for name in os.environ):
+        return ""
+    entry = target.catalog.entry(target.server)
+    version = "" if entry is None or entry.failure is not None else entry.known_version
+    return version if version in HANDSHAKE_VERSIONS + MODERN_VERSIONS else ""
 
 
 def given_target(given: GivenServer, name: str) -> Target:
