@@ -36,7 +36,7 @@ def changed(**constants: object) -> Generator[None]:
 
 
 def _forget() -> None:
-    for cached in (words.words, words.stemmed, words.synonyms, words.related, words.worths):
+    for cached in (words.words, words.stemmed, words.synonyms, words.verbs, words.related, words.worths):
         cached.cache_clear()
 
 

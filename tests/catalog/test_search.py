@@ -100,6 +100,16 @@ def test_a_weak_match_is_marked_and_never_hidden() -> None:
     assert 0 < weak.score < WEAK_BELOW
 
 
+def test_a_match_of_a_verb_alone_is_weak() -> None:
+    search = ToolSearch(SERVERS)
+    pods = search.find("list pods")
+    assert pods
+    assert all(hit.is_weak for hit in pods)
+    assert pods[0].score > WEAK_BELOW
+    for query in ("list directories", "list the content of folders", "read", "listDirectory"):
+        assert not search.find(query)[0].is_weak, query
+
+
 def test_the_last_place_goes_to_another_server_that_matches() -> None:
     many = ServerEntry("many", "", [ToolEntry("many", f"zorp_{number}", "zorp zorp") for number in range(9)])
     other = ServerEntry("other", "", [ToolEntry("other", "blick", "A zorp of another kind.")])

@@ -213,6 +213,19 @@ def test_live_asks_the_servers_side_by_side(jackfield: Command) -> None:
     assert again.exit_code == 0
 
 
+def test_what_was_not_looked_at_is_said(jackfield: Command) -> None:
+    jackfield.configure_user(gone={"command": "no-such-command"}, never={"command": "x"})
+    assert (
+        jackfield("find", "anything").stderr
+        == "Never listed, so not looked at: gone, never. To ask them: jackfield refresh\n"
+    )
+    jackfield("refresh", "gone")
+    assert jackfield("find", "anything").stderr.splitlines() == [
+        "Never listed, so not looked at: never. To ask them: jackfield refresh",
+        "Could not be opened, so not looked at: gone. To see why, and to ask again: jackfield refresh gone",
+    ]
+
+
 def test_live_for_one_server(jackfield: Command) -> None:
     jackfield.configure_user(quick=unruly_entry(), gone={"command": "no-such-command"})
     done = jackfield("list", "quick", "--live")

@@ -24,7 +24,7 @@ from .ranking import (
     spelled_out,
 )
 from .tools import ServerEntry, ToolEntry
-from .words import asked_words, without_values, words
+from .words import asked_words, verbs, without_values, words, worth
 
 Embedder = Callable[[list[str]], Sequence[Sequence[float]]]
 """Vectors of texts, of length 1: their dot product says how alike they are."""
@@ -167,9 +167,18 @@ class ToolSearch:
         scores = {number: by_words.get(number, 0.0) for number, _ in best}
         if likeness is not None:
             scores = {number: self._score_with_meaning(number, score, likeness) for number, score in scores.items()}
-        least = WEAK_BELOW if likeness is None else WEAK_BELOW_WITH_MEANING
         scores = {number: 1.0 if number in named else min(score, 1.0) for number, score in scores.items()}
-        return [Hit(self.tools[number], score, is_weak=score < least) for number, score in scores.items()]
+        least = WEAK_BELOW if likeness is None else WEAK_BELOW_WITH_MEANING
+        weak = {number for number, score in scores.items() if score < least}
+        if likeness is None:
+            as_found = {number for number in scores if ranks[number] == by_words.get(number)}
+            weak |= self._verbs_only(query, as_found - named.keys())
+        return [Hit(self.tools[number], score, is_weak=number in weak) for number, score in scores.items()]
+
+    def _verbs_only(self, query: str, found: set[int]) -> set[int]:
+        """Those of some tools that have at most verbs of the query, such as `list` of "list pods"."""
+        objects = [word for word in asked_words(query) if worth(word) == 1.0 and word not in verbs()]
+        return found - self._index.scores(objects).keys() if objects else set()
 
     def _score_with_meaning(self, number: int, by_words: float, likeness: Any) -> float:
         of_server = likeness[self._spans[self._server_of[number]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -80,6 +81,13 @@ def asked_words(query: str) -> list[str]:
 def synonyms() -> Mapping[str, frozenset[str]]:
     """For each word the others of its groups in `synonyms.txt`."""
     return _others("synonyms.txt")
+
+
+@cache
+def verbs() -> frozenset[str]:
+    """The verbs of `synonyms.txt`, which say what is to be done, but not with what."""
+    lines = itertools.takewhile(lambda line: line != "--", _lines("synonyms.txt"))
+    return frozenset(word for line in lines for word in words(line))
 
 
 @cache

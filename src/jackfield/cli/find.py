@@ -73,7 +73,7 @@ def find(
             output.write_row([one["reference"], one["signature"], first_line(one["description"])])
     if not servers.names:
         output.note(NO_SERVER)
-    elif not found:
+    elif not found and any(servers.catalog.is_listed(outline) for outline in outlines):
         output.note("No tool matches. Try other words.")
     if note := unlisted_note(servers, only or servers.names):
         output.note(note)

@@ -171,12 +171,19 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
 
 def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
     """Which servers a search leaves out because nothing is known of them."""
-    cold = [outline.server_name for outline in servers.outlines() if outline.server_name in names]
-    cold = [name for name in cold if not servers.catalog.is_listed(servers.outline(name))]
-    if not cold:
-        return None
-    shown = ", ".join(cold[:10]) + (", ..." if len(cold) > 10 else "")
-    return f"Never listed, so not looked at: {shown}. To ask them: jackfield refresh"
+    catalog, notes = servers.catalog, list[str]()
+    outlines = [outline for outline in servers.outlines() if outline.server_name in names]
+    unknown = [outline for outline in outlines if not catalog.is_listed(outline)]
+    if cold := [outline.server_name for outline in unknown if not catalog.is_broken(outline)]:
+        notes.append(f"Never listed, so not looked at: {_some(cold)}. To ask them: jackfield refresh")
+    if broken := [outline.server_name for outline in unknown if catalog.is_broken(outline)]:
+        again = f"jackfield refresh {broken[0]}" if len(broken) == 1 else "jackfield refresh"
+        notes.append(f"Could not be opened, so not looked at: {_some(broken)}. To see why, and to ask again: {again}")
+    return "\n".join(notes) or None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
 
 
 def where(facts: Mapping[str, Any]) -> str:
