@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
 
 .PHONY: demo serve-demo deploy-check test whole costs lint types layers walks unit branches docs site-check bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
-	conformance gateway-conformance serving-matrix gateway-matrix peers dist \
+	conformance gateway-conformance serving-matrix gateway-matrix gateway-rows peers dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -122,6 +122,12 @@ serving-matrix: $(STAMP)
 gateway-matrix: $(STAMP)
 	bash scripts/services.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.gateway.matrix $(ARGS)
+
+# Kills under each kind of call, rolling restarts, notifications after kills, and 10,000 sessions opened and ended, at two
+# instances of a gateway; a round of it is in `unit`.
+gateway-rows: $(STAMP)
+	bash scripts/services.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.gateway.rows $(ARGS)
 
 peers: $(STAMP)
 	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/peers/install.sh "$(PEERS)"

@@ -21,7 +21,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.cli.conftest import Command
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, needs, quick_python, strays
-from tests.gateway import matrix
+from tests.gateway import matrix, rows
 from tests.gateway.conftest import QUICK, behind, everything, unruly_entry
 from tests.gateway.several import GatewayInstance, Team, running_team
 from tests.gateway.test_http_sessions import RawClient
@@ -408,6 +408,12 @@ async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_le
     """A small one of what `make gateway-matrix` does."""
     needs(missing())
     assert await matrix.run(tmp_path, "redis", users=4, servers=2, calls=8, kills=1) == []
+
+
+async def test_a_kill_under_each_kind_of_call(tmp_path: Path, nothing_left: None) -> None:
+    """One round of what `make gateway-rows` does."""
+    needs(missing())
+    assert await rows.run(tmp_path, "redis", only="kills", each=1, late=1.5) == []
 
 
 async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
