@@ -348,8 +348,7 @@ def test_a_server_that_was_left_out_says_why(project: Path, caplog: pytest.LogCa
         *((name, "${TOKEN} $TOKEN", "${TOKEN} $TOKEN") for name in ("VS Code", "Cursor", "Windsurf", "Roo", "Cline")),
         *((name, "${NONE} ${X%%.*} ${", "${NONE} ${X%%.*} ${") for name in ("Zed", "Claude Desktop", "opencode")),
         ("Amazon Q", "${TOKEN}-${env:TOKEN}", "${TOKEN}-s3cret"),
-        ("VS Code", "${NONE:-${TOKEN}}", "${NONE:-${TOKEN}}"),
-        ("Claude Desktop", "${workspaceFolder} ${NONE:-${TOKEN}}", "${workspaceFolder} ${NONE:-${TOKEN}}"),
+        ("Claude Desktop", "${workspaceFolder}", "${workspaceFolder}"),
         ("Zed", "${workspaceFolder}", "{project}"),
         ("LibreChat", "$TOKEN ${TOKEN}", "$TOKEN s3cret"),
     ],
@@ -383,7 +382,9 @@ def test_references_are_read_as_their_program_reads_them(program: str, text: str
         ("Cursor", "${file:/a/token}", "the notation of Windsurf"),
         ("opencode", "${input:key}", "asks the user"),
         ("VS Code", "${relativeFileDirname}", "is a place in the editor"),
-        ("Roo", "${NONE:-${env:TOKEN}}", "is not understood"),
+        ("Roo", "${NONE:-${env:TOKEN}}", "${NONE:-...} is the notation of Claude Code, "),
+        ("Cursor", "${NONE:-${TOKEN}}", "${NONE:-...} is the notation of Claude Code, "),
+        ("Claude Desktop", "${TOKEN:-d3fault}", "${TOKEN:-...} is the notation of Claude Code, "),
     ],
 )
 def test_references_that_are_not_understood_are_errors(program: str, text: str, says: str, project: Path) -> None:
@@ -401,10 +402,10 @@ def test_references_that_are_not_understood_are_errors(program: str, text: str, 
          ["args[0]: NONE is not set, and so ${env:NONE} is empty, as in VS Code"]),
         ("opencode", {"environment": {"K": "${TOKEN}"}},
          ["environment.K: opencode keeps ${TOKEN} as text. Write it as {env:TOKEN}."]),
-        ("Zed", {"env": {"K": "${A:-b3cret}"}},
+        ("Zed", {"env": {"K": "${A}"}},
          ["env.K: Zed keeps ${A} as text. Zed replaces nothing: give the value, or use Jackfield's own file."]),
         ("Claude Code", {"env": {"K": "$TOKEN $NONE"}}, ["env.K: $TOKEN is text here. Write it as ${TOKEN}."]),
-        ("Zed", {"command": "/bin/sh", "args": ["-c", "x ${A} $TOKEN"]}, []),
+        ("Zed", {"command": "/bin/sh", "args": ["-c", "x ${A} ${B:-${C}} $TOKEN"]}, []),
         ("Cursor", {"args": ["${env:TOKEN}${workspaceFolder}"], "description": "${TOKEN}"}, []),
     ],
 )  # fmt: skip
@@ -636,9 +637,21 @@ def test_what_their_programs_pass_over(entry: dict[str, Any], project: Path) -> 
     assert config["a"].url == "https://a.example/mcp"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "slip", ["agrs", "evn", "urll", "header", "comand", "enviroment", "timeot", "disabeld", "tranport"]
+)
+def test_a_slip_is_an_error(slip: str, project: Path) -> None:
+    config = load_one(project, {"command": "a", slip: ["x"]})
+    assert [problem.server_name for problem in config.problems] == ["a"]
+    assert repr(slip) in config.problems[0].message
+
+
 def test_comments_and_null_in_the_table(project: Path) -> None:
     file = project / ".mcp.json"
-    file.write_text('{"mcpServers": {"_comment": "x", "//": ["y"], "gone": null, "a": {"command": "a"}, "bad": 3}}')
+    file.write_text(
+        '{"mcpServers": {"_comment": "x", "//": ["y"], "_note": {"by": "me"}, "gone": null,'
+        ' "a": {"command": "a"}, "bad": 3}}'
+    )
     config = MCPConfig.load(file)
     assert (config.names, [one.server_name for one in config.problems]) == (["a"], ["bad"])
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from .entry import entry_error, inherited, is_place, kept_keys
 from .foreign import in_our_words
 from .keys import transport_of_entry
-from .notations import rewritten
+from .notations import rewritten, runs_shell
 from .source import Source
 from .templates import ExpansionError
 
@@ -37,9 +37,13 @@ def copied_entry(name: str, entry: Mapping[str, Any], source: Source) -> dict[st
         if source.workspace is None or key in ("extensionPath", "CLAUDE_PLUGIN_ROOT")
     }
 
+    kept = kept_keys(in_our_words(entry, row), source)
+    has_shell = runs_shell(kept)
+
     def text(value: str, key: str) -> str:
         try:
-            value = rewritten(value, row, folder, os.environ.__contains__)
+            in_shell = has_shell and key == "args"
+            value = rewritten(value, row, folder, os.environ.__contains__, in_shell=in_shell)
         except ExpansionError as error:
             raise entry_error(str(source.path), name, key, f"{error}.", error.hint) from None
         return _FOLDER.sub(lambda match: _escaped(folders[match[1]]) if match[1] in folders else match[0], value)
@@ -53,7 +57,7 @@ def copied_entry(name: str, entry: Mapping[str, Any], source: Source) -> dict[st
             return [text(item, key) if isinstance(item, str) else item for item in cast("list[Any]", value)]
         return value
 
-    ours = {key: copied(key, value) for key, value in kept_keys(in_our_words(entry, row), source).items()}
+    ours = {key: copied(key, value) for key, value in kept.items()}
     has_folder = bool({"cwd", "working_dir"} & set(ours))
     if transport_of_entry(ours) == "stdio" and source.default_folder is not None and not has_folder:
         ours["cwd"] = str(source.default_folder)

@@ -12,7 +12,7 @@ from ..masking import MASK
 from ..plain import as_table
 from .foreign import in_our_words
 from .keys import KEYS, SESSION_SETTINGS, UnclearError, is_off, transport_of_entry, unknown_key
-from .notations import rewritten
+from .notations import rewritten, runs_shell
 from .programs.table import OF_THE_SDK
 from .source import Source, is_comment
 from .templates import Expanded, ExpansionError, expand, template_of, variables_in
@@ -56,7 +56,8 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
                     file, name, key, "the secret was not stored.", "Write it as ${VAR} and set that variable."
                 )
             try:
-                return expand(rewritten(value, row, folder, values.__contains__), values, folders)
+                in_shell = has_shell and key.startswith("args")
+                return expand(rewritten(value, row, folder, values.__contains__, in_shell=in_shell), values, folders)
             except ExpansionError as error:
                 if variables is None:
                     return value
@@ -68,6 +69,7 @@ def prepare(name: str, entry: Mapping[str, Any], source: Source, variables: Mapp
         return value
 
     ours = kept_keys(in_our_words(entry, row), source)
+    has_shell = runs_shell(ours)
     data = {key: _anchored(key, expanded(value, key), source.folder) for key, value in ours.items()}
     if FROM_VARIABLES in data:
         _set_headers(data, values)
@@ -161,11 +163,27 @@ def misplaced_key(prepared: Mapping[str, Any], transport: str) -> str | None:
     return unknown_key([unknown], KEYS[transport])
 
 
+_SLIPPED_FROM = [*_ALL_KEYS, "disabled", "enabled"]
+
+
 def _is_slip(key: str) -> bool:
-    known = [*_ALL_KEYS, "disabled", "enabled"]
+    key = key.lower()
+    if any(_is_misspelt(key, known) for known in _SLIPPED_FROM):
+        return True
     import difflib
 
-    return bool(difflib.get_close_matches(key.lower(), known, n=1, cutoff=_TYPO))
+    return bool(difflib.get_close_matches(key, _SLIPPED_FROM, n=1, cutoff=_TYPO))
+
+
+def _is_misspelt(key: str, known: str) -> bool:
+    """Whether two neighbours are swapped, or one letter is missing or too many: `evn`, `agrs`, `urll`."""
+    if len(key) < 3 or abs(len(key) - len(known)) > 1:
+        return False
+    if len(key) == len(known):
+        pairs = [(one, other) for one, other in zip(key, known, strict=True) if one != other]
+        return len(pairs) == 2 and pairs[0] == pairs[1][::-1]
+    longer, shorter = (key, known) if len(key) > len(known) else (known, key)
+    return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
 
 
 _PLACES = (ENV_FILE, "working_dir", "cwd", "verify", "private_key_file", "client_assertion_file", "file")

@@ -74,7 +74,7 @@ def _in_braces(text: str) -> Iterator[tuple[str, str | None]]:
     yield text[position:], None
 
 
-def _of_program(part: str, body: str, program: Program) -> str:
+def _of_program(part: str, body: str, program: Program, *, in_shell: bool = False) -> str:
     """A `${...}` in our notation; escaped if its program does not replace it."""
     name, has_default, _ = body.partition(":-")
     reads, reads_env = "${VAR}" in program.references, "${env:VAR}" in program.references
@@ -93,9 +93,15 @@ def _of_program(part: str, body: str, program: Program) -> str:
         return part
     if reads_env and _OF_THE_EDITOR.fullmatch(name):
         raise ExpansionError(f"${{{name}}} is a place in the editor, which is not known here", "Write the path.")
-    if reads_env and "${env:" in body:
-        raise ExpansionError(f"the default of ${{{name}}} is not understood", _instead(program, "VAR"))
+    if has_default and not in_shell:
+        raise ExpansionError(f"${{{name}:-...}} is the notation of {users_of('${VAR}')}", _instead(program, name))
     return _escaped(part)
+
+
+def runs_shell(entry: Mapping[str, Any]) -> bool:
+    """Whether a shell is started, which replaces `${VAR}` in its arguments itself."""
+    command: object = entry.get("command")
+    return isinstance(command, str) and os.path.basename(command) in _SHELLS
 
 
 def _instead(program: Program, name: str) -> str:
@@ -107,7 +113,9 @@ def _instead(program: Program, name: str) -> str:
     return f"Write it as {way.replace('VAR', name)}."
 
 
-def rewritten(text: str, program: Program, folder: Path, variables: Callable[[str], bool]) -> str:
+def rewritten(
+    text: str, program: Program, folder: Path, variables: Callable[[str], bool], *, in_shell: bool = False
+) -> str:
     """The text with the program's references in our notation.
 
     Args:
@@ -115,6 +123,7 @@ def rewritten(text: str, program: Program, folder: Path, variables: Callable[[st
         program: Whose file it is.
         folder: The file's folder, where the paths of files start.
         variables: Whether a variable is set.
+        in_shell: Whether a shell reads it afterwards.
 
     Raises:
         ExpansionError: There is a reference that only another program understands.
@@ -123,7 +132,9 @@ def rewritten(text: str, program: Program, folder: Path, variables: Callable[[st
         return text
     has = program.references.__contains__
     default = ":-" if program.is_empty_if_unset else ""
-    text = "".join(part if body is None else _of_program(part, body, program) for part, body in _in_braces(text))
+    text = "".join(
+        part if body is None else _of_program(part, body, program, in_shell=in_shell) for part, body in _in_braces(text)
+    )
     if program.placeholder and (match := re.search(program.placeholder, text)):
         raise ExpansionError(
             f"{match[0]} is filled in by {program.name} for each of its users", "Write a variable: ${VAR}."
@@ -183,8 +194,7 @@ def remarks(entry: Mapping[str, Any], program: Program, is_set: Callable[[str], 
         program: Whose file it is.
         is_set: Whether a variable is set.
     """
-    command: object = entry.get("command")
-    has_shell = isinstance(command, str) and os.path.basename(command) in _SHELLS
+    has_shell = runs_shell(entry)
     for key, text in _texts(entry):
         if has_shell and key.startswith("args"):
             continue  # the shell replaces them

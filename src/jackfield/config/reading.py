@@ -123,7 +123,8 @@ def _of_table(content: object, where: str, source: Source) -> Iterator[Listed]:
             yield Listed(name, {}, entry.error)
         elif isinstance(entry, Mapping):
             table = cast("Mapping[Any, Any]", entry)
-            if _is_no_server(table, source.row):
+            is_note = is_comment(name) and not {"command", "url", "type"} & set(table)
+            if is_note or _is_no_server(table, source.row):
                 continue
             key = name if name == twice else double_key(table, is_deep=True)
             problem = None if key is None else _double(source, name, key)
