@@ -1,10 +1,12 @@
-"""Runs the command on a terminal, and draws what a person sees there as docs/images/command.svg, step by step.
+"""Runs the command on a terminal, and draws what a person sees there: docs/images/command.svg, step by step, and
+docs/images/top.svg, `jackfield top` while calls are made, which looks a little different every time.
 
-Run: python -m scripts.docs.terminal
+Run: python -m scripts.docs.terminal [command] [top]
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -13,16 +15,23 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 
+import pyte
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 from scripts.docs.recording import IMAGES, ROOT, without_fonts
 
 PICTURE = IMAGES / "command.svg"
+TOP = IMAGES / "top.svg"
 COLUMNS = 76
+TOP_COLUMNS, TOP_LINES = 92, 11
 STEP_SECONDS = 0.7
 """How long a command stands there alone, and its output. After six seconds all is there, and stays."""
 
@@ -40,6 +49,10 @@ SHOWN = [
     "jackfield close notes",
 ]
 AFTER = ["jackfield close --all"]
+WATCHED = ["jackfield open notes", "jackfield open papers", "jackfield call notes.open_notebook name=reefs"]
+
+_COLOURS = {"default": None, "brown": "yellow", "brightblack": "bright_black", "brightbrown": "bright_yellow"}
+"""Names that pyte gives colours, as Rich has them."""
 
 _SHOWS = """\
 @keyframes appear {{ from {{ visibility: hidden }} to {{ visibility: visible }} }}
@@ -102,6 +115,55 @@ def on_a_terminal(command: str, folder: Path, environment: dict[str, str]) -> st
     return re.sub(r"^.*\x1b\[K", "", written.decode().replace("\r\n", "\n"), flags=re.MULTILINE).rstrip()
 
 
+def watched() -> pyte.Screen:
+    """The screen of `jackfield top` after some calls of two kept sessions, some of which fail."""
+    screen = pyte.Screen(TOP_COLUMNS, TOP_LINES)
+    with folder_of_a_user() as (folder, environment):
+        try:
+            for command in [*BEFORE, *WATCHED]:
+                on_a_terminal(command, folder, environment)
+            ours, theirs = os.openpty()
+            termios.tcsetwinsize(theirs, (TOP_LINES, TOP_COLUMNS))
+            with subprocess.Popen(
+                ["jackfield", "top"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder
+            ):
+                os.close(theirs)
+                reader = threading.Thread(target=_feed, args=[pyte.ByteStream(screen), ours])
+                reader.start()
+                for number in range(12):
+                    on_a_terminal(f"jackfield call notes.add_note text={number}", folder, environment)
+                    if number % 3 == 0:
+                        on_a_terminal("jackfield call papers.get_paper paper_id=none", folder, environment)
+                time.sleep(1.5)  # it looks again every second
+                seen = copy.deepcopy(screen)
+                os.write(ours, b"q")
+            reader.join()
+            os.close(ours)
+        finally:
+            for command in AFTER:
+                on_a_terminal(command, folder, environment)
+    return seen
+
+
+def _feed(stream: pyte.ByteStream, terminal: int) -> None:
+    with suppress(OSError):
+        while data := os.read(terminal, 65536):
+            stream.feed(data)
+
+
+def still(screen: pyte.Screen) -> str:
+    """A screen as an SVG."""
+    console = Console(record=True, width=TOP_COLUMNS, file=io.StringIO(), force_terminal=True)
+    for number in range(screen.lines):
+        line = Text()
+        signs = [screen.buffer[number][column] for column in range(screen.columns)]
+        for (colour, bold, reverse), those in groupby(signs, key=lambda sign: (sign.fg, sign.bold, sign.reverse)):
+            style = Style(color=_COLOURS.get(colour, colour), bold=bold, reverse=reverse)
+            line.append("".join(sign.data for sign in those), style)
+        console.print(line)
+    return without_fonts(console.export_svg(title="jackfield top", unique_id="top"))
+
+
 def picture(steps: list[tuple[str, str]]) -> str:
     """The steps as an SVG in which they appear one after another, and where nobody minds that, at once."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
@@ -122,5 +184,7 @@ def picture(steps: list[tuple[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(picture(recorded()))
-    print(PICTURE.relative_to(ROOT))
+    for name in sys.argv[1:] or ["command", "top"]:
+        path, drawn = (TOP, still(watched())) if name == "top" else (PICTURE, picture(recorded()))
+        path.write_text(drawn)
+        print(path.relative_to(ROOT))

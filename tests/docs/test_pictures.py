@@ -175,5 +175,11 @@ def test_the_recording_of_the_command_is_of_what_it_prints() -> None:
     assert len(set(delays)) >= 2 * len(terminal.SHOWN) - 1
 
 
+def test_the_picture_of_top_shows_sessions_and_keys() -> None:
+    words = words_of(terminal.TOP)
+    for wanted in ["2 sessions", "CALLS/S", "notes default idle", "tool_error", "q quit"]:
+        assert wanted in words, "run: python -m scripts.docs.terminal top"
+
+
 def test_pictures_are_small() -> None:
     assert [path for path in IMAGES.rglob("*.*") if path.stat().st_size > 200_000] == []
