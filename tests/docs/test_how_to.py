@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from tests.docs.blocks import DOCS, PAGES, ROOT, blocks_of, write_files
 from tests.docs.test_commands import commands_of, on_a_terminal
 
@@ -58,3 +59,16 @@ def test_titles_have_the_words_that_people_search_for() -> None:
     titles = "\n".join(page.read_text().partition("\n")[0].lower() for page in PAGES)
     words = ("gateway", "proxy", "connection pool", "tool search", "oauth", "fastapi", "docker", "troubleshooting")
     assert [word for word in words if word not in titles] == []
+
+
+FRAMEWORKS = ("autogen", "langchain", "ag2", "openai-agents", "pydantic-ai", "smolagents", "other-frameworks")
+MODEL_APIS = ("openai-api", "anthropic-api", "gemini-api")
+
+
+@pytest.mark.parametrize("name", [*FRAMEWORKS, *MODEL_APIS])
+def test_a_page_of_a_framework_begins_with_a_file_of_several_servers(name: str) -> None:
+    file, program, *_ = blocks_of(HOW_TO / f"{name}.md")
+    assert file.title == "mcp.json"
+    assert len(json.loads(file.text)["mcpServers"]) > 2
+    assert '"mcp.json"' in program.text
+    assert name == "other-frameworks" or re.search(r"reads `[A-Z]+_API_KEY`", (HOW_TO / f"{name}.md").read_text())
