@@ -134,6 +134,8 @@ class Made:
             await anyio.sleep(0.02)
         self.text = self.text or "the connection broke"
         self.ended_at = time.monotonic()
+        # Or it never will be.
+        self.asked.set()
 
     async def _read(self, response: httpx2.Response, number: int) -> None:
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -197,9 +199,14 @@ async def kills(team: Team, log: Path, each: int, late: float = TIMER_SECONDS) -
                 victim.signal(signal.SIGKILL)
                 await victim.ended()
                 for call in made:
-                    if call.length == "asking" and call.role == "reader":
+                    if call.question is not None and call.role == "reader":
                         answer = {"jsonrpc": "2.0", "id": call.question, "result": {"action": "decline"}}
                         await http.post(other.url, json=answer, headers=call.session.headers)
+            wrong += [
+                f"{call.tag}: its user was not asked: {call.text or '':.300}"
+                for call in made
+                if call.length == "asking" and call.question is None
+            ]
             for call in made:
                 is_owned = call.role in ("owner", "both")
                 seconds = (

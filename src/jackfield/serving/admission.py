@@ -1,6 +1,7 @@
 """`Admission`: how many calls may run, in all and of one user, and how many a user may begin in a minute.
 
-Calls are the requests that have work done for them. It counts those of one instance, in both eras of the protocol.
+Calls are the requests that have work done for them, in both eras of the protocol. It counts those that run on one
+instance, and those of a minute on all instances that share a store.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mcp_types.methods import SPEC_CLIENT_METHODS
 from .errors import ServingLimitError
 from .limits import ServingLimits
 from .records import Principal
+from .stores import CountsCalls
 
 _CALLS = {"tools/call", "prompts/get", "resources/read", "completion/complete"}
 _MINUTE = 60.0
@@ -37,10 +39,12 @@ class Admission:
 
     Args:
         limits: The bounds.
+        shared: Counts the calls of a minute on all instances; this one counts its own if omitted.
     """
 
-    def __init__(self, limits: ServingLimits) -> None:
+    def __init__(self, limits: ServingLimits, shared: CountsCalls | None = None) -> None:
         self._limits = limits
+        self._shared = shared
         self._running = 0
         self._running_of: Counter[Principal | None] = Counter()
         self._begun: dict[Principal | None, deque[float]] = {}
@@ -70,6 +74,7 @@ class Admission:
 
         Raises:
             ServingLimitError: It may not be run.
+            StoreUnavailableError: That cannot be found out; it may not be run.
         """
         for pause in (*_PAUSES, None):
             try:
@@ -79,9 +84,13 @@ class Admission:
                 if pause is None:
                     raise
                 await anyio.sleep(pause)
-        self._check_rate(principal)
         self._running += 1
         self._running_of[principal] += 1
+        try:
+            await self._check_rate(principal)
+        except BaseException:
+            self.leave(principal)
+            raise
 
     def leave(self, principal: Principal | None) -> None:
         """A call has ended."""
@@ -99,9 +108,13 @@ class Admission:
             text = "The call was not made: too many of this user run on this instance"
             raise ServingLimitError(text, bound="calls_per_user", maximum=limits.calls_per_user)
 
-    def _check_rate(self, principal: Principal | None) -> None:
+    async def _check_rate(self, principal: Principal | None) -> None:
         maximum = self._limits.calls_per_minute
         if maximum is None:
+            return
+        if self._shared is not None:
+            if (seconds := await self._shared.begin_call(principal, maximum)) is not None:
+                raise _too_many(maximum, seconds, "")
             return
         now = monotonic()
         if principal not in self._begun:
@@ -110,12 +123,16 @@ class Admission:
         while begun and begun[0] <= now - _MINUTE:
             begun.popleft()
         if len(begun) >= maximum:
-            text = "The call was not made: this user has made too many in the last minute on this instance"
-            wait = max(1, math.ceil(begun[0] + _MINUTE - now))
-            raise ServingLimitError(text, bound="calls_per_minute", maximum=maximum, retry_after=wait)
+            raise _too_many(maximum, begun[0] + _MINUTE - now, " on this instance")
         begun.append(now)
 
     def _forget(self, now: float) -> None:
         """Forget users who have made no call in the last minute."""
         for user in [user for user, begun in self._begun.items() if not begun or begun[-1] <= now - _MINUTE]:
             del self._begun[user]
+
+
+def _too_many(maximum: int, seconds: float, where: str) -> ServingLimitError:
+    text = f"The call was not made: this user has made too many in the last minute{where}"
+    wait = max(1, math.ceil(seconds))
+    return ServingLimitError(text, bound="calls_per_minute", maximum=maximum, retry_after=wait)

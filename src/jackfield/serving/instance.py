@@ -31,7 +31,7 @@ from .memory import InMemoryBackplane
 from .outages import held
 from .readers import LogReader
 from .records import Principal, SessionRecord
-from .stores import SessionStore
+from .stores import CountsCalls, SessionStore
 from .streams import STANDALONE, StreamManager
 from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, Said, decoded, encoded
 from .wire import notification
@@ -82,7 +82,7 @@ class Instance:
         self.streams: StreamManager = streams
         self.background: Background = background
         self.limits: ServingLimits = limits
-        self.admission: Admission = Admission(limits)
+        self.admission: Admission = Admission(limits, sessions if isinstance(sessions, CountsCalls) else None)
         self.session_ttl: float = session_ttl
         self.departures: Departures | None = departures
         self.is_draining: bool = False

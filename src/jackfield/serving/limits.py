@@ -20,8 +20,8 @@ class ServingLimits:
             prompt, a resource or a completion, and those with methods of extensions.
         calls_per_user: Running calls of one principal on this instance (429). Where clients are not checked, all are
             one user.
-        calls_per_minute: Calls that one principal may begin within a minute on this instance (429); `None` for any
-            number.
+        calls_per_minute: Calls that one principal may begin within a minute, on all instances of a store (429); `None`
+            for any number.
         subscriptions_per_session: Topics that one session is subscribed to: resources of its client, and the
             three lists (429).
         body_bytes: Size of a request (413).

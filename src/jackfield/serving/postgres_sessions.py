@@ -125,6 +125,7 @@ class PostgresSessionStore:
             "and sessions.session_id = state.session_id and expires_at > clock_timestamp() returning value"
         )
         self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
+        self._begin_call = sql("select {s}.begin_call($1, $2)")
         self._prune = sql("select {s}.prune_sessions($1, $2)")
         self._claims = PostgresBatches(self._claim_all, 0.0)
         # No client waits for these.
@@ -276,6 +277,10 @@ class PostgresSessionStore:
         else:
             rows = await self._pool.fetch(self._swap_state, session_id, key_of(key), value, expected)
         return value if rows else await self.get_state(session_id, key)
+
+    async def begin_call(self, principal: Principal | None, maximum: int) -> float | None:
+        """See `CountsCalls.begin_call`."""
+        return await self._pool.value(self._begin_call, _owner(principal) or "", maximum)
 
 
 def _owner(principal: Principal | None) -> str | None:

@@ -81,6 +81,14 @@ create table {s}.messages (
     sent_at timestamptz not null default clock_timestamp()
 );
 
+-- When the calls of a user within the last minute began.
+create table {s}.rates (
+    principal text not null,
+    begun_at timestamptz not null
+);
+create index rates_principal on {s}.rates (principal, begun_at);
+create index rates_begun_at on {s}.rates (begun_at);
+
 -- Any role of the database may listen on a channel that it knows, so the name is known to readers of this table only.
 create table {s}.channel (name text not null);
 insert into {s}.channel values ('jackfield_' || replace(gen_random_uuid()::text, '-', ''));
@@ -111,6 +119,27 @@ begin
     end if;
     insert into {s}.sessions (session_id, record, log_level, principal, expires_at)
     values (p_session, p_record, p_log_level, p_principal, {s}.in_seconds(p_ttl));
+    return null;
+end $$;
+
+create function {s}.begin_call(p_principal text, p_calls int) returns float8 language plpgsql as $$
+declare
+    v_now timestamptz;
+    v_oldest timestamptz;
+    v_count int;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    perform pg_advisory_xact_lock(hashtextextended('{s}.rates ' || p_principal, 0));
+    v_now := clock_timestamp();
+    select min(begun_at), count(*) into v_oldest, v_count from {s}.rates
+    where principal = p_principal and begun_at > v_now - interval '1 minute';
+    if v_count >= p_calls then
+        return extract(epoch from v_oldest + interval '1 minute' - v_now)::float8;
+    end if;
+    insert into {s}.rates (principal, begun_at) values (p_principal, v_now);
+    delete from {s}.rates where ctid in (
+        select ctid from {s}.rates where begun_at <= v_now - interval '1 minute' limit 20 for update skip locked
+    );
     return null;
 end $$;
 
@@ -422,7 +451,7 @@ VERSIONS: tuple[str, ...] = (_TABLES + _SESSIONS + _STREAMS + _INSTANCES,)
 """The first one makes version 1 of nothing, each other one the next version of the one before."""
 
 TABLES: tuple[str, ...] = (
-    "sessions", "calls", "topics", "state", "logs", "events", "readers", "instances", "messages",
+    "sessions", "calls", "topics", "state", "logs", "events", "readers", "rates", "instances", "messages",
 )  # fmt: skip
 """What instances write to."""
 
@@ -456,6 +485,6 @@ create policy of_session on {s}.{table} for select using (
 );
 """
 
-INTERNAL: tuple[str, ...] = ("instances", "messages")
+INTERNAL: tuple[str, ...] = ("rates", "instances", "messages")
 
 SERVING_POLICY = "serving"

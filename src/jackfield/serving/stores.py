@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .backplane import Backplane
 from .limits import ServingLimits
@@ -18,6 +18,23 @@ RESOURCES_CHANGED = "resources"
 def resource_topic(uri: str) -> str:
     """The topic of one resource's updates."""
     return f"resource:{uri}"
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """A store in which instances count together what each user calls; without it, each instance counts for itself."""
+
+    async def begin_call(self, principal: Principal | None, maximum: int) -> float | None:
+        """Count a call of a user; `None` if it may be made, else the seconds until another may, and it is not counted.
+
+        Args:
+            principal: The user; all are one where clients are not checked.
+            maximum: Calls within a minute.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
 
 
 class SessionStore(Protocol):

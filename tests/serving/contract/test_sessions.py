@@ -9,6 +9,8 @@ import pytest
 from tests.serving.contract.conftest import LIMITS, TTL, Engine, call, record, until
 
 from jackfield.serving import Backend, Principal, RequestRunsError, RunningCall, ServingLimitError, ServingLimits
+from jackfield.serving.memory import InMemorySessionStore
+from jackfield.serving.stores import CountsCalls
 
 ANN, BOB = Principal("https://issuer", "ann", "client"), Principal("https://issuer", "bob", "client")
 
@@ -408,3 +410,26 @@ async def test_calls_of_many_sessions_end_at_once(engine: Engine) -> None:
                 tasks.start_soon(release, session_id, run)
         assert sorted(were_there) == [False] * len(unknown) + [True] * len(running)
         assert list(await other.sessions.running_on(running[0][1].instance)) == []
+
+
+async def test_the_calls_of_a_minute_are_counted_on_all_instances(engine: Engine) -> None:
+    async with engine.two() as stores:
+        one, other = (two.sessions for two in stores)
+        if not isinstance(one, CountsCalls):
+            # All instances of a store in memory are one process, and each counts for itself.
+            assert isinstance(one, InMemorySessionStore)
+            return
+        assert isinstance(other, CountsCalls)
+        counted: list[float | None] = []
+
+        async def begin(store: CountsCalls) -> None:
+            counted.append(await store.begin_call(ANN, 5))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(begin, one)
+                tasks.start_soon(begin, other)
+        assert counted.count(None) == 5
+        assert all(58 < seconds <= 60 for seconds in counted if seconds is not None)
+        assert await one.begin_call(BOB, 5) is None
+        assert await one.begin_call(None, 5) is None
