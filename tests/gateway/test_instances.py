@@ -20,10 +20,11 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 from tests.cli.conftest import Command
-from tests.conftest import MARK, SERVERS, TOKEN, Listening, eventually, needs, quick_python, strays
+from tests.conftest import MARK, SERVERS, TOKEN, Listening, Scripted, eventually, needs, quick_python, strays
 from tests.gateway import matrix, rows
 from tests.gateway.conftest import QUICK, behind, everything, unruly_entry
 from tests.gateway.several import GatewayInstance, Team, running_team
+from tests.gateway.test_extensions import entry_of, results
 from tests.gateway.test_http_sessions import RawClient
 from tests.gateway.test_parked import retry
 from tests.gateway.test_stdio import call
@@ -402,6 +403,27 @@ async def test_what_has_a_name_of_its_own_is_found_from_every_instance(jackfield
             await team.instances[0].kill()
             await refused(there, waiting, "c")
             assert "no longer exists" in json.dumps(await ask(there, "two.count", kept=handle))
+
+
+async def test_tasks_of_servers_at_each_instance_are_listed_by_any(
+    scripted: Scripted, jackfield: Command, tmp_path: Path
+) -> None:
+    servers = {name: scripted(results("handshake"), line="stdio handshake") for name in ("a", "b")}
+    jackfield.configure_user(**{name: entry_of(config) for name, config in servers.items()})
+    async with team_on("redis", jackfield, tmp_path, "--all-tools") as team:
+        first, second = team.instances
+        async with raw(first) as here, httpx2.AsyncClient(timeout=60) as http:
+            there = RawClient(http, second.url)
+            there.headers, there.asked = here.headers, 1000
+            assert "a_work" in (await here.post("tools/list")).text
+            assert '"result"' in (await here.post("tools/call", name="a_work", arguments={})).text
+            assert '"result"' in (await there.post("tools/call", name="b_work", arguments={})).text
+            for client in (here, there):
+                text = (await client.post("tasks/list")).text
+                listed = json.loads(text[text.index('{"') : text.rindex("}") + 1])["result"]["tasks"]
+                ids = [task["taskId"] for task in listed]
+                assert {"a.8", "b.8"} <= set(ids)
+                assert len(ids) == len(set(ids))
 
 
 async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_left: None) -> None:

@@ -16,6 +16,7 @@ from ..plain import as_list, as_table
 from .calls import RelayedCall, Target, as_mcp_error
 from .client import Client
 from .clients import Clients
+from .elsewhere import ElsewhereError
 from .guard import Guard
 from .messages import Answer, Context
 from .passing import Passing
@@ -120,6 +121,28 @@ class Extensions:
                         break
             except JackfieldError as error:
                 logger.info("[MCP][gateway] The tasks of %s are not listed: %s", config.server_name, error.message)
+        return [*tasks, *await self._tasks_elsewhere(context, client, tasks)]
+
+    async def _tasks_elsewhere(self, context: Context, client: Client, known: Sequence[Any]) -> list[Any]:
+        """The tasks of the client's servers that are with other instances, but for those that are known."""
+        others = self._clients.others
+        if others is None or others.is_forwarded(context):
+            return []
+        ids = {as_table(task).get("taskId") for task in known}
+        tasks: list[Any] = []
+        names = [
+            config.server_name
+            for config in self._views.of(context).configs
+            if "list" in as_table(self._said(config).get("tasks"))
+        ]
+        for instance, server_name in (await others.owners(client, names)).items():
+            try:
+                answer = await others.answer(context, ElsewhereError(instance, server_name))
+            except JackfieldError as error:
+                logger.info("[MCP][gateway] The tasks at another instance are not listed: %s", error.message)
+                continue
+            found = as_list(as_table(answer).get("tasks"))
+            tasks += [task for task in found if as_table(task).get("taskId") not in ids]
         return tasks
 
     async def _first_answer(self, context: Context, client: Client, params: dict[str, Any]) -> Answer:

@@ -90,6 +90,18 @@ class OtherInstances(Marks, Protocol):
         """
         ...
 
+    def is_forwarded(self, context: Context) -> bool:
+        """Whether a request was forwarded by another instance."""
+        ...
+
+    async def owners(self, client: Client, server_names: Sequence[str]) -> Mapping[str, str]:
+        """The other instances that own a client's session with one of these servers, each with one that it owns.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
     def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether the state of a client's session with a server was lost with another instance."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,21 @@ class Cluster:
         if owner != self._host.instance.name:
             raise ElsewhereError(owner, config.server_name)
 
+    def is_forwarded(self, context: Context) -> bool:
+        """Whether a request was forwarded by another instance."""
+        return context.request is not None and FORWARDED_SCOPE in context.request.scope
+
+    async def owners(self, client: Client, server_names: Sequence[str]) -> Mapping[str, str]:
+        """The other instances that own a client's session with one of these servers, each with one that it owns.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        if client.session_id is None:
+            return {}
+        owned = await self.ownership.owners(client.session_id, server_names)
+        return {owner: server_name for server_name, owner in owned.items() if owner != self.name}
+
     async def _look(self) -> None:
         await self.ownership.look()
 
@@ -228,7 +243,7 @@ class Cluster:
             MCPError: The request failed.
         """
         instance, server_name = elsewhere.instance, elsewhere.server_name
-        if context.request is not None and FORWARDED_SCOPE in context.request.scope:
+        if self.is_forwarded(context):
             text = "Two instances of the gateway do not agree whose a request is; nothing was sent. Try again."
             raise MCPError(INTERNAL_ERROR, text)
         try:

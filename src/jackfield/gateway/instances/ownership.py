@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ...serving.stores import SessionStore
 
@@ -63,6 +63,18 @@ class Ownership:
             self._on_lost(session_id, server_name)
         self._note(session_id, server_name, owner, now)
         return owner
+
+    async def owners(self, session_id: str, server_names: Sequence[str]) -> Mapping[str, str]:
+        """The instances that own a client's sessions with these servers, by server; nothing is claimed.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        found: dict[str, str] = {}
+        for server_name in server_names:
+            if (owner := await self._store.get_state(session_id, _key(server_name))) is not None:
+                found[server_name] = owner
+        return found
 
     async def take_over(self, session_id: str, server_name: str, owner: str) -> None:
         """Own what an instance had that has it no more; its state is lost.
