@@ -374,7 +374,9 @@ def test_plain_values_in_a_file_that_others_may_see_are_warned_of(others: Comman
 
 def test_import_from_one_program(others: Command) -> None:
     assert others("config", "import", "--from", "codex", "--json").json["imported"] == ["c", "b"]
-    assert own(others)["b"] == {"command": "b"}
+    # Codex gives its servers these variables in addition to the usual ones.
+    more = ["LANG", "LC_ALL", "TMPDIR", "TZ", "__CF_USER_TEXT_ENCODING"]
+    assert own(others)["b"] == {"command": "b", "inherit_environment": more}
     assert others("config", "import", "b", "--from", "Cursor", "--force").exit_code == 0
     assert own(others)["b"] == {"url": "https://c/b"}
     assert others("config", "import", "--from", "curser").exit_code == 2
