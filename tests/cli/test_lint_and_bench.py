@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -85,6 +86,17 @@ def test_bench_counts_what_was_called(here: Callable[..., Done], jackfield: Comm
     failed = here("bench", "unruly", "add", "--args", '{"a": 1, "b": 2}', "--duration", "0")
     assert (failed.exit_code, "--duration: 0 is not" in failed.stderr) == (2, True)
     assert here("bench", "unruly.add", "a=1", "--duration", "1").exit_code == 2
+    plot = jackfield.project / "plot.svg"
+    drawn = here("bench", "unruly.echo", "text=x", "--duration", "0.2", "--json", "--plot", str(plot)).json
+    svg = ElementTree.parse(plot).getroot()
+    texts = [str(one.text) for one in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0].startswith("unruly.echo: ")
+    assert f"{drawn['calls']} calls in" in texts[1].replace(",", "")
+    bars = [one for one in svg.iter("{http://www.w3.org/2000/svg}rect") if one.get("class") == "bar"]
+    assert len(bars) == len(drawn["histogram"]) > 0
+    assert max(float(bar.get("x", "0")) + float(bar.get("width", "0")) for bar in bars) < 720
+    for wrong in ("plot.png", "no/such/folder/plot.svg"):
+        assert here("bench", "unruly.echo", "text=x", "--plot", wrong).exit_code == 2
     piped = here("bench", "unruly.echo", "text=x", "--duration", "0.1").stdout
     assert len(piped.splitlines()[0].split("\t")) == 8
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .exits import OK, TOOL_ERROR, UsageError
+from ..files import write_private
+from .bench_plot import plot_of, short
+from .exits import OK, TOOL_ERROR, OutputError, UsageError
 from .given import GivenOptions
 from .invocation import Invocation
 from .output import silence_libraries
 from .request_options import ArgsOption
 from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
-from .text import duration
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
@@ -47,6 +49,9 @@ def bench(
         int, typer.Option("--concurrency", metavar="NUMBER", help="How many calls at once, on one session.")
     ] = 1,
     seconds: Annotated[float, typer.Option("--duration", metavar="SECONDS", help="How long to go on.")] = 5.0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Write the histogram there, too, as an SVG.")
+    ] = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -67,6 +72,8 @@ def bench(
         raise UsageError(f"--concurrency: {concurrency} is not a positive number.")
     if not 0 < seconds <= 3600:
         raise UsageError(f"--duration: {seconds:g} is not a number of seconds up to an hour.")
+    if plot is not None and (plot.suffix.lower() != ".svg" or not plot.absolute().parent.is_dir()):
+        raise UsageError(f"--plot: {str(plot)!r} is not a file to write an SVG to.", hint="Give FILE.svg in a folder.")
     invocation = Invocation.of(context)
     options = GivenOptions(stdio, http, sse, header, env, cwd)
     target, rest = called(lambda: invocation.servers, tool, words or [], options)
@@ -76,6 +83,8 @@ def bench(
     silence_libraries(invocation.output)
     facts = run(lambda: _measured(config, target.name, target, given, concurrency, seconds))
     _show(invocation, facts)
+    if plot is not None:
+        _write_plot(plot, facts)
     return TOOL_ERROR if facts["errors"] else OK
 
 
@@ -158,6 +167,13 @@ def _histogram(took: Sequence[float]) -> list[dict[str, float]]:
     ]
 
 
+def _write_plot(file: Path, facts: dict[str, Any]) -> None:
+    try:
+        write_private(file, plot_of(facts), mode=0o644)
+    except OSError as error:
+        raise OutputError.because(error) from None
+
+
 def _show(invocation: Invocation, facts: dict[str, Any]) -> None:
     output = invocation.output
     if output.as_json:
@@ -167,7 +183,7 @@ def _show(invocation: Invocation, facts: dict[str, Any]) -> None:
     failed = sum(facts["errors"].values())
     row = [str(facts["calls"]), str(failed), f"{facts['calls_per_second']:,}"]
     names = ["min", *(f"p{percent}" for percent in _PERCENTILES), "max"]
-    cells = [*row, *(_short(latency[name]) if latency else "-" for name in names)]
+    cells = [*row, *(short(latency[name]) if latency else "-" for name in names)]
     columns = ["CALLS", "ERRORS", "CALLS/S", *(name.upper() for name in names)]
     output.write_table(columns, [cells], squeeze=0, right=range(len(columns)))
     if output.for_people and facts["histogram"]:
@@ -175,11 +191,6 @@ def _show(invocation: Invocation, facts: dict[str, Any]) -> None:
         most = max(bar["calls"] for bar in facts["histogram"])
         for bar in facts["histogram"]:
             blocks = "#" * max(1, round(_BAR_COLUMNS * bar["calls"] / most))
-            output.write(f"{_short(bar['up_to']):>9}  {blocks} {bar['calls']:g}")
+            output.write(f"{short(bar['up_to']):>9}  {blocks} {bar['calls']:g}")
     for code, number in facts["errors"].items():
         output.note(f"{code}: {number} times")
-
-
-def _short(seconds: float) -> str:
-    """A short time: `0.42 ms`."""
-    return f"{seconds * 1000:.2f} ms" if seconds < 0.01 else duration(seconds)

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "lint": ("jackfield lint arxiv", "jackfield lint server.py --strict --json"),
     "bench": (
         "jackfield bench arxiv.search_papers query=coral --concurrency 10",
+        "jackfield bench arxiv.search_papers query=coral --plot coral.svg",
         "jackfield bench --stdio 'python3 server.py' add a=1 b=2 --duration 30 --json",
     ),
     "generate python": (
