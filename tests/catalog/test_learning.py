@@ -37,6 +37,17 @@ def test_a_tool_that_served_similar_words_is_lifted(learned: Learned, tmp_path: 
     assert found("jot", learned) == ["blick"], "what is not there any more is not found"
 
 
+def test_what_served_before_is_no_weak_match(learned: Learned) -> None:
+    learned.learn(["jot a remark down"], "s.blick")
+    for query, is_weak in (
+        ("remark", False),
+        ("remark of winter", False),
+        ("one remark: snow, frost and winter", True),
+    ):
+        (hit,) = TOOLS.find(query, learned=learned)
+        assert (hit.tool.name, hit.is_weak) == ("blick", is_weak), query
+
+
 def test_an_exact_name_is_never_pushed_down(learned: Learned) -> None:
     for _ in range(30):
         learned.learn(["zorp"], "s.blick")
@@ -71,10 +82,11 @@ def test_counts_age_and_are_bounded(learned: Learned, tmp_path: Path, monkeypatc
 
 def test_the_file_is_private_and_has_neither_secrets_nor_paths(learned: Learned, tmp_path: Path) -> None:
     query = "upload /home/ada/salaries.csv, token=ghp_abcdefgh0123 password: hunter for 'Grace Hopper' as ada@x.example"
+    query += " and bob@x.org, https://x.org?user=carol"
     learned.learn([query], "s.blick")
     (file,) = [path for path in (tmp_path / "folder").iterdir() if path.suffix == ".json"]
     assert file.stat().st_mode & 0o777 == 0o600
-    assert json.loads(file.read_text())["tools"]["s.blick"].keys() == {"upload", "file", "csv"}
+    assert json.loads(file.read_text())["tools"]["s.blick"].keys() == {"upload", "file", "csv", "url"}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ _VALUES = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
+# A mail address or an assignment, as a whole: what is within it must not pass for a file's name. URLs stay, and count
+# as "url".
+_ADDRESSES = re.compile(r"(?<!\S)(?!https?://)\S*[=@]\S*")
+
 Counts = dict[str, tuple[float, float]]
 """For each word how often it led to a tool, and when last, in seconds since the epoch."""
 
@@ -63,7 +67,7 @@ class Learned:
 
     def learn(self, queries: Sequence[str], reference: str) -> None:
         """Remember that a tool was called successfully after these queries."""
-        texts = [_VALUES.sub(" ", without_values(mask(query))) for query in queries]
+        texts = [_VALUES.sub(" ", without_values(_ADDRESSES.sub(" ", mask(query)))) for query in queries]
         words = {word for text in texts for word in asked_words(text) if worth(word) == 1.0}
         if not self.is_on or not words:
             return

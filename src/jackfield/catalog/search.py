@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 from typing import Any
@@ -48,6 +48,9 @@ LEARNED_SHARE = 1.5
 
 HINT_SHARE = 0.5
 """How much more the tools of a server count that a hint names. More would let wrong hints cost right tools."""
+
+PROVEN_SHARE = 0.2
+"""A tool that such a share of the query led to before is no weak match: if half of its words did once, it is 0.25."""
 
 _LEAST_LIKENESS = 0.1
 """Below it a tool that has no word of the query does not match."""
@@ -145,9 +148,10 @@ class ToolSearch:
         by_words = self._word_scores(query)
         likeness = self._likeness(query_vector)
         ranks = by_words if likeness is None else self._with_meaning(by_words, likeness)
-        if learned is not None:
+        shares = {} if learned is None else learned.shares(asked_words(query))
+        if shares:
             unit = max(by_words.values(), default=1.0) if likeness is None else 1.0
-            ranks = self._lifted(ranks, learned.shares(asked_words(query)), unit)
+            ranks = self._lifted(ranks, shares, unit)
         # A name that is meant comes before whatever else fits.
         named = dict.fromkeys(self._named(query), math.inf)
         ranked = [
@@ -171,11 +175,11 @@ class ToolSearch:
         least = WEAK_BELOW if likeness is None else WEAK_BELOW_WITH_MEANING
         weak = {number for number, score in scores.items() if score < least}
         if likeness is None:
-            as_found = {number for number in scores if ranks[number] == by_words.get(number)}
-            weak |= self._verbs_only(query, as_found - named.keys())
+            weak |= self._verbs_only(query, scores.keys() - named.keys())
+        weak = {number for number in weak if shares.get(self.tools[number].reference, 0.0) < PROVEN_SHARE}
         return [Hit(self.tools[number], score, is_weak=number in weak) for number, score in scores.items()]
 
-    def _verbs_only(self, query: str, found: set[int]) -> set[int]:
+    def _verbs_only(self, query: str, found: Set[int]) -> Set[int]:
         """Those of some tools that have at most verbs of the query, such as `list` of "list pods"."""
         objects = [word for word in asked_words(query) if worth(word) == 1.0 and word not in verbs()]
         return found - self._index.scores(objects).keys() if objects else set()
@@ -198,7 +202,7 @@ class ToolSearch:
 
     def _lifted(self, ranks: dict[int, float], shares: Mapping[str, float], unit: float) -> dict[int, float]:
         """The ranks with those of tools that served similar queries raised."""
-        lifted = dict(ranks) if shares else ranks
+        lifted = dict(ranks)
         for reference, share in shares.items():
             for number in self._by_name.get(reference, ()):
                 lifted[number] = lifted.get(number, 0.0) + LEARNED_SHARE * unit * share
