@@ -229,12 +229,18 @@ class EventHub:
                 # A listener is a plain function: what it raises is no cancellation of the task that it runs in.
                 log = SessionLog(event.server_name, event.session_id or "")
                 log.exception("The on_event listener raised on %s", type(event).__name__)
+        is_of_call = isinstance(event, CallStarted | CallRetried | CallFinished)
         for stream in list(self._streams):
-            stream.put(event)
+            if stream.has_calls or not is_of_call:
+                stream.put(event)
 
-    def stream(self) -> EventStream:
-        """The events from now on."""
-        stream = EventStream(self._discard)
+    def stream(self, *, calls: bool = True) -> EventStream:
+        """The events from now on.
+
+        Args:
+            calls: Also those of calls.
+        """
+        stream = EventStream(self._discard, has_calls=calls)
         self._streams.add(stream)
         self.is_heard = True
         return stream
@@ -252,7 +258,9 @@ class EventHub:
 class EventStream:
     """Events as an async iterator. One that is not read holds 10,000 events; then the oldest are dropped."""
 
-    def __init__(self, on_close: Callable[[EventStream], None]) -> None:
+    def __init__(self, on_close: Callable[[EventStream], None], *, has_calls: bool = True) -> None:
+        self.has_calls: bool = has_calls
+        """Whether it gets events of calls."""
         self._on_close = on_close
         self._events: deque[Event] = deque()
         self._dropped = 0

@@ -7,7 +7,7 @@ import secrets
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +103,9 @@ class Clients:
         """All of them, also those that keep sessions by a handle, or are there for a single request."""
         return [*self._clients.values(), *self._kept.values(), *self._single]
 
-    @asynccontextmanager
-    async def client(self, context: Context, handle: str | None = None) -> AsyncGenerator[tuple[Client, str | None]]:
+    def client(
+        self, context: Context, handle: str | None = None
+    ) -> AbstractAsyncContextManager[tuple[Client, str | None]]:
         """The client that a message comes from, while it is handled; gives the handle that keeps its state, too.
 
         Args:
@@ -116,10 +117,8 @@ class Clients:
             SessionExpiredError: Nothing is kept by this handle (any more).
         """
         if not is_sessionless(context):
-            yield self.of_session(context), None
-            return
-        async with self._without_session(context, handle) as found:
-            yield found
+            return nullcontext((self.of_session(context), None))
+        return self._without_session(context, handle)
 
     def of_session(self, context: Context) -> Client:
         """The client of a connection, or of a session over HTTP."""

@@ -141,7 +141,9 @@ class Gateway:
                 Extensions(views, self.manager.catalog, clients, passing, self._policy, guard),
                 guard=guard,
             )
-            tasks.start_soon(self._note_events, await stack.enter_async_context(aclosing(self.manager.events())))
+            tasks.start_soon(
+                self._note_events, await stack.enter_async_context(aclosing(self.manager.events(calls=False)))
+            )
             self._stack = stack.pop_all()
         return self
 

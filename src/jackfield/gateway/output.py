@@ -31,7 +31,8 @@ class Output:
         self._waiting_bytes = 0
         self._is_gone = False
         self._wake = anyio.Event()
-        self._drained = anyio.Event()
+        self._drained: anyio.Event | None = None
+        """Set when something was written; made by who waits for that."""
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
 
@@ -54,7 +55,7 @@ class Output:
     async def drained(self) -> None:
         """Wait while too much is not yet written."""
         while self._waiting_bytes > _WAITING_BYTES and not self._is_gone:
-            await self._drained.wait()
+            await self._something_written()
 
     async def run(self) -> None:
         """Write what did not go out at once, for ever."""
@@ -71,7 +72,12 @@ class Output:
     async def finish(self) -> None:
         """Wait until all is written."""
         while self._waiting and not self._is_gone:
-            await self._drained.wait()
+            await self._something_written()
+
+    async def _something_written(self) -> None:
+        if self._drained is None:
+            self._drained = anyio.Event()
+        await self._drained.wait()
 
     def _put(self, data: bytes) -> None:
         if self._is_gone:
@@ -97,5 +103,6 @@ class Output:
                 self._waiting.popleft()
             else:
                 self._waiting[0] = part[written:]
-        self._drained.set()
-        self._drained = anyio.Event()
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None

@@ -18,7 +18,7 @@ from ..events import EventHub, EventListener, EventStream, ServerSkipped
 from ..live import Live
 from ..local.publishing import publish, unpublish
 from ..logs import SessionLog, configure_debug_log
-from ..session.callbacks import SessionCallbacks, merged
+from ..session.callbacks import NO_CALLBACKS, SessionCallbacks, merged
 from ..session.deadlines import Deadline
 from ..session.figures import ManagerStats, SessionInfo
 from ..session.home import wait_uncancelled
@@ -104,7 +104,7 @@ class SessionManager(Live):
         )
         self.max_sessions = max_sessions
         self.acquire_timeout: float | None = _plausible(acquire_timeout)
-        self.callbacks: SessionCallbacks = callbacks or SessionCallbacks()
+        self.callbacks: SessionCallbacks = callbacks or NO_CALLBACKS
         self.bounds: Bounds | None = None
         """Further bounds on sessions, of what is above."""
         self.listener_of: Callable[[SessionOwner], MessageListener] | None = None
@@ -192,7 +192,8 @@ class SessionManager(Live):
             JackfieldError: On entering: why it could not be opened.
         """
         config = self._resolve(server)
-        asked = merged(callbacks, self.callbacks) if callbacks else self.callbacks
+        own = self.callbacks
+        asked = own if callbacks is None else callbacks if own is NO_CALLBACKS else merged(callbacks, own)
         asked_seconds = self.acquire_timeout if acquire_timeout is None else _plausible(acquire_timeout)
         seconds = max(_ACQUIRE_SECONDS, config.session.timeout) if asked_seconds is None else asked_seconds
 
@@ -340,13 +341,16 @@ class SessionManager(Live):
         self._observed = ObservedSessions(self, kind)
         self._events.add_listener(self._observed.recent.note)
 
-    def events(self) -> EventStream:
+    def events(self, *, calls: bool = True) -> EventStream:
         """All events from now on until the manager exits: `async for event in manager.events()`.
+
+        Args:
+            calls: Whether calls are among them, which cost the reader's event loop a turn each.
 
         A slow reader delays nothing: beyond 10,000 unread events, the oldest are dropped, and an
         `EventsDropped` reports how many.
         """
-        return self._events.stream()
+        return self._events.stream(calls=calls)
 
     async def close_idle(self) -> int:
         """Close all named sessions that are not in use; returns their number."""

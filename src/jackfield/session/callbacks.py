@@ -63,6 +63,9 @@ class SessionCallbacks:
             listed("roots", self.roots)
 
 
+NO_CALLBACKS = SessionCallbacks()
+
+
 def merged(callbacks: SessionCallbacks, below: SessionCallbacks) -> SessionCallbacks:
     """These callbacks, completed by those of `below`."""
     given = {field.name: value for field in fields(callbacks) if (value := getattr(callbacks, field.name)) is not None}

@@ -209,7 +209,7 @@ class _Progress:
         self._attempt_timeout = attempt_timeout
         self._tell = tell and hearing(tell, "progress")
         self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MAX_PROGRESS)
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._is_over = False
 
     def noted_for(self, record: CallRecord, *, is_safe: bool) -> Callable[[Mapping[str, Any]], None] | None:
@@ -225,7 +225,7 @@ class _Progress:
                 if attempt_timeout is not None and record.scope is not None:
                     record.scope.deadline = min(self._deadline.at, anyio.current_time() + attempt_timeout)
             self._waiting.append(params)
-            self._changed.set()
+            self._set_changed()
 
         return note
 
@@ -242,11 +242,15 @@ class _Progress:
             except Exception as error:
                 failure = error
             self._is_over = True
-            self._changed.set()
+            self._set_changed()
             tasks.cancel_scope.deadline = anyio.current_time() + _LATE_SECONDS
         if failure is not None:
             raise failure
         return result
+
+    def _set_changed(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
 
     async def _tell_all(self, tell: OnProgress) -> None:
         while True:
