@@ -40,6 +40,7 @@ from jackfield.session import telemetry
 
 async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> None:
     seen: list[Event] = []
+    without_calls: list[Event] = []
     with rig("stdio", tmp_path) as server:
         manager = MCPClientSessionManager()
         async with anyio.create_task_group() as tasks:
@@ -48,8 +49,13 @@ async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> No
                 async for event in manager.events():
                     seen.append(event)  # noqa: PERF401 - looked at while they come
 
+            async def listen_to_the_rest() -> None:
+                async for event in manager.events(calls=False):
+                    without_calls.append(event)  # noqa: PERF401 - as above
+
             async with manager:
                 tasks.start_soon(listen)
+                tasks.start_soon(listen_to_the_rest)
                 await anyio.lowlevel.checkpoint()
                 async with manager.open_session(server.config, key="ada") as session:
                     await session.call_tool("work", {"n": 1})
@@ -60,6 +66,7 @@ async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> No
     assert kinds == [
         SessionOpening, SessionOpened, CallStarted, CallFinished, SessionLost, SessionRecovered, SessionClosed,
     ]  # fmt: skip
+    assert without_calls == [event for event in seen if not isinstance(event, CallStarted | CallFinished)]
     assert {(event.key, event.session_id) for event in seen} == {("ada", session.session_id)}
     assert {event.server_name for event in seen} == {"rig"}
     assert seen[-1].generation == 2  # type: ignore[attr-defined]

@@ -10,8 +10,9 @@ import math
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Generic, TypeVar
 
 import anyio
@@ -242,25 +243,16 @@ class Activity:
         self.on_limit: list[Callable[[str], None]] = []
         """Called with the name of each bound that was reached."""
 
-    @contextmanager
-    def call(self, call: RelayedCall) -> Generator[Call]:
+    def call(self, call: RelayedCall) -> AbstractContextManager[Call]:
         """Note a call from its beginning to its end. Set its `outcome` where there is a result.
 
         Args:
             call: The call.
         """
-        noted, began = self._begin(call), time.perf_counter()
-        try:
-            yield noted
-        except BaseException as error:
-            noted.outcome, noted.error = _failure(error)
-            raise
-        finally:
-            noted.ms = (time.perf_counter() - began) * 1000
-            noted.outcome = noted.outcome or "ok"
-            self._end(noted)
+        return _Noting(self, call)
 
-    def _begin(self, call: RelayedCall) -> Call:
+    def begin(self, call: RelayedCall) -> Call:
+        """Note that a call begins; `call` does."""
         self._number += 1
         noted = Call(
             self._number,
@@ -280,7 +272,8 @@ class Activity:
         self._changed.set()
         return noted
 
-    def _end(self, call: Call) -> None:
+    def end(self, call: Call) -> None:
+        """Note that a call has ended; `call` does."""
         del self._live[call.number]
         self._recent.append(call)
         is_error = call.outcome in ("error", "denied", "limited", "failed")
@@ -385,6 +378,31 @@ class Activity:
             yield self.snapshot()
             await anyio.sleep(interval)
             await changed.wait()
+
+
+class _Noting(AbstractContextManager[Call]):
+    """Notes a call. Not a generator: this is part of every call."""
+
+    __slots__: tuple[str, ...] = ("_activity", "_began", "_call", "_noted")
+
+    def __init__(self, activity: Activity, call: RelayedCall) -> None:
+        self._activity = activity
+        self._call = call
+
+    def __enter__(self) -> Call:
+        self._noted = self._activity.begin(self._call)
+        self._began = time.perf_counter()
+        return self._noted
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        noted = self._noted
+        if exc is not None:
+            noted.outcome, noted.error = _failure(exc)
+        noted.ms = (time.perf_counter() - self._began) * 1000
+        noted.outcome = noted.outcome or "ok"
+        self._activity.end(noted)
 
 
 def _failure(error: BaseException) -> tuple[str, str | None]:

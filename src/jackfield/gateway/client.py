@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from anyio.abc import TaskGroup
@@ -100,8 +101,7 @@ class Client:
             self._said = said
             self.capabilities, self.info = as_table(said.get("capabilities")), as_table(said.get("clientInfo"))
 
-    @contextmanager
-    def requesting(self, server_name: str, context: Context, deadline: Deadline) -> Generator[UnderWay]:
+    def requesting(self, server_name: str, context: Context, deadline: Deadline) -> AbstractContextManager[UnderWay]:
         """A request of it is with a server.
 
         Args:
@@ -109,16 +109,7 @@ class Client:
             context: Of the request.
             deadline: Of the server's answer.
         """
-        under_way = UnderWay(context, deadline, parked_call.get())
-        self.under_way.setdefault(server_name, []).append(under_way)
-        try:
-            yield under_way
-        finally:
-            under_way.is_over = True
-            with_server = self.under_way[server_name]
-            with_server.remove(under_way)
-            if not with_server:
-                del self.under_way[server_name]
+        return _Requesting(self.under_way, server_name, UnderWay(context, deadline, parked_call.get()))
 
     def related(self, server_name: str) -> UnderWay | None:
         """The request of it that a server's message most probably is about."""
@@ -159,6 +150,30 @@ class Client:
         context = related or self.context
         assert context is not None, "nothing came from this client yet"
         return context.session
+
+
+class _Requesting(AbstractContextManager[UnderWay]):
+    """A request that is with a server. Not a generator: this is part of every call."""
+
+    __slots__: tuple[str, ...] = ("_all", "_server_name", "_under_way")
+
+    def __init__(self, all_by_server: dict[str, list[UnderWay]], server_name: str, under_way: UnderWay) -> None:
+        self._all = all_by_server
+        self._server_name = server_name
+        self._under_way = under_way
+
+    def __enter__(self) -> UnderWay:
+        self._all.setdefault(self._server_name, []).append(self._under_way)
+        return self._under_way
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._under_way.is_over = True
+        with_server = self._all[self._server_name]
+        with_server.remove(self._under_way)
+        if not with_server:
+            del self._all[self._server_name]
 
 
 def said_by(context: Context) -> Mapping[str, Any] | None:

@@ -6,9 +6,10 @@ import re
 import secrets
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
@@ -213,46 +214,45 @@ class Clients:
 
     # Its sessions with servers
 
-    @asynccontextmanager
-    async def upstream(self, client: Client, config: BaseServerConfig, deadline: Deadline) -> AsyncGenerator[Session]:
+    def upstream(
+        self, client: Client, config: BaseServerConfig, deadline: Deadline
+    ) -> AbstractAsyncContextManager[Session]:
         """The client's session with a server, opened if necessary, for one request.
 
         Raises:
             SignInNeededError: The client's user has to sign in first; nothing was sent.
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
-        try:
-            async with self._opened(client, config, deadline) as session:
-                yield session
-        except AuthenticationError as error:
-            if error.sent is False and isinstance(config, UserConfig) and config.account.signs_in:
-                raise config.account.sign_in_needed() from None
-            raise
+        return _Upstream(partial(self._open, client, config, deadline), config)
 
     async def _until_restarted(self, config: BaseServerConfig, key: str, deadline: Deadline) -> None:
         if self._memory is not None:
             await self._memory.room(config.server_name, key, deadline)
 
-    @asynccontextmanager
-    async def _opened(self, client: Client, config: BaseServerConfig, deadline: Deadline) -> AsyncGenerator[Session]:
+    async def _open(
+        self, client: Client, config: BaseServerConfig, deadline: Deadline
+    ) -> tuple[AbstractAsyncContextManager[Session], Session]:
+        """A session, and what it is left by."""
         if isinstance(config, UserConfig):
             await self._check_credential(client, config)
         if self._can_share(client, config):
             # Clients without sessions need none of their own where the server has none either.
             await self._until_restarted(config, _shared_key(client), deadline)
             lease = self._manager.open_session(config, key=_shared_key(client), callbacks=_SHARED)
-            async with open_by(lease, deadline, config.server_name) as session:
-                if is_modern(session.protocol_version):
-                    yield session
-                    return
+            opened = open_by(lease, deadline, config.server_name)
+            session = await opened.__aenter__()
+            if is_modern(session.protocol_version):
+                return opened, session
+            await opened.__aexit__(None, None, None)
         await self._until_restarted(config, client.key, deadline)
         callbacks = self._callbacks(client, config)
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
-        async with open_by(lease, deadline, config.server_name) as session:
-            if self.others is not None and self.others.take_loss(client, config):
-                caller_of(session).note_loss()
-            yield session
+        opened = open_by(lease, deadline, config.server_name)
+        session = await opened.__aenter__()
+        if self.others is not None and self.others.take_loss(client, config):
+            caller_of(session).note_loss()
+        return opened, session
 
     def _callbacks(self, client: Client, config: BaseServerConfig) -> SessionCallbacks:
         shared = None if self.others is None else self.others.shared_session(client, config)
@@ -373,6 +373,44 @@ class Clients:
             self._started_with.pop((config.server_name, client.key), None)
             if self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
+
+
+class _Upstream(AbstractAsyncContextManager["Session"]):
+    """A session for one request. Not a generator: this is part of every call.
+
+    Args:
+        opening: Opens it; gives what it is left by, too.
+        config: Its server.
+    """
+
+    def __init__(
+        self,
+        opening: Callable[[], Awaitable[tuple[AbstractAsyncContextManager[Session], Session]]],
+        config: BaseServerConfig,
+    ) -> None:
+        self._opening = opening
+        self._config = config
+        self._opened: AbstractAsyncContextManager[Session]
+
+    async def __aenter__(self) -> Session:
+        try:
+            self._opened, session = await self._opening()
+        except AuthenticationError as error:
+            self._require_no_sign_in(error)
+            raise
+        return session
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(None, None, None)
+        if isinstance(exc, AuthenticationError):
+            self._require_no_sign_in(exc)
+
+    def _require_no_sign_in(self, error: AuthenticationError) -> None:
+        config = self._config
+        if error.sent is False and isinstance(config, UserConfig) and config.account.signs_in:
+            raise config.account.sign_in_needed() from None
 
 
 def is_sessionless(context: Context) -> bool:

@@ -49,6 +49,7 @@ class Lane:
         self._tasks = asyncio.TaskGroup()
         self._running: dict[str, _Running] = {}
         self._accepted: _Accepted | None = None
+        self._is_ending = False
         # The SDK's server makes spans; a program that wants them gets them.
         self._is_traced = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
@@ -59,8 +60,9 @@ class Lane:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_ending = True
         for running in list(self._running.values()):
-            running.scope.cancel()
+            running.cancel()
         await self._tasks.__aexit__(exc_type, exc, traceback)
 
     async def middleware(self, ctx: Context, call_next: CallNext) -> HandlerResult:
@@ -113,13 +115,15 @@ class Lane:
         if running is None:
             return False
         running.is_cancelled = True
-        running.scope.cancel()
+        running.cancel()
         return True
 
     async def _answer(self, context: Context, running: _Running) -> None:
         answer: dict[str, Any] = {"error": {"code": CONNECTION_CLOSED, "message": "Connection closed"}}
         try:
-            with running.scope:
+            with anyio.CancelScope() as running.scope:
+                if running.is_cancelled or self._is_ending:
+                    running.scope.cancel()
                 answer = await self._outcome(context)
         finally:
             if self._running.get(key := str(context.request_id)) is running:
@@ -144,8 +148,13 @@ class _Running:
     """A request under way."""
 
     def __init__(self) -> None:
-        self.scope = anyio.CancelScope()
+        self.scope: anyio.CancelScope | None = None
+        """Of its task, once that has begun."""
         self.is_cancelled = False
+
+    def cancel(self) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class _Accepted:

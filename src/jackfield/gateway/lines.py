@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
@@ -58,11 +59,24 @@ class WatchedLines(DescriptorLines):
 
     Args:
         descriptor: A pipe, a terminal, or a file.
+        takes: Called with a line that comes while the next one is waited for; whether it is taken, and not read.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, takes: Callable[[str], bool]) -> None:
         super().__init__(descriptor)
+        self._takes = takes
         self._pipe: PipeReader | None = PipeReader(descriptor)
+        self._pipe.taking = self._take
+
+    def _take(self, data: bytearray) -> bool:
+        if self._buffer or not data.endswith(b"\n"):
+            return False
+        while data:
+            end = data.index(b"\n") + 1
+            if not self._takes(data[:end].decode("utf-8", "replace")):
+                return False
+            del data[:end]
+        return True
 
     async def _read(self) -> bytes | bytearray:
         if self._pipe is not None:

@@ -31,11 +31,12 @@ async def serve_stdio(gateway: Gateway) -> int | None:
 
     async def serve() -> None:
         with _wire() as (read_fd, write_fd):
-            output, lines, server = Output(write_fd), WatchedLines(read_fd), gateway.server
+            output, server = Output(write_fd), gateway.server
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(output.run)
                 async with Lane(gateway.relay, output) as lane:
                     server.middleware.insert(0, lane.middleware)
+                    lines = WatchedLines(read_fd, lane.takes)
                     # The SDK asks no more of them than iterating over lines, and writing.
                     stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, lane))
                     with closing(lines):

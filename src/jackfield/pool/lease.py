@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -31,8 +30,7 @@ _SessionT = TypeVar("_SessionT")
 _OtherT = TypeVar("_OtherT")
 
 
-@asynccontextmanager
-async def open_by(lease: SessionLease, deadline: Deadline, server_name: str) -> AsyncGenerator[Session]:
+class open_by:  # noqa: N801 - it reads as a function, and a generator's context manager costs each call more
     """Enter a lease for one request, whose deadline opening the session counts for, and leave it.
 
     Args:
@@ -45,22 +43,34 @@ async def open_by(lease: SessionLease, deadline: Deadline, server_name: str) -> 
         SessionTimeoutError: The session was not open in time; nothing was sent.
         JackfieldError: As on entering the lease.
     """
-    lease.deadline = deadline
-    try:
-        session = await lease.__aenter__()
-    except SessionTimeoutError as error:
-        if not deadline.has_passed:
-            raise
-        if isinstance(error, PoolTimeoutError):
-            raise error.told(hint="Close sessions earlier, or raise call_timeout or max_sessions.") from None
-        raise error.told(
-            message=f"Server {server_name!r} was not open within {deadline.seconds:.3g} s; the call was not made.",
-            hint="Raise call_timeout, or open the session before the call.",
-        ) from None
-    try:
-        yield session
-    finally:
-        await lease.__aexit__(None, None, None)
+
+    __slots__: tuple[str, ...] = ("_deadline", "_lease", "_server_name")
+
+    def __init__(self, lease: SessionLease, deadline: Deadline, server_name: str) -> None:
+        lease.deadline = deadline
+        self._lease = lease
+        self._deadline = deadline
+        self._server_name = server_name
+
+    async def __aenter__(self) -> Session:
+        deadline = self._deadline
+        try:
+            return await self._lease.__aenter__()
+        except SessionTimeoutError as error:
+            if not deadline.has_passed:
+                raise
+            if isinstance(error, PoolTimeoutError):
+                raise error.told(hint="Close sessions earlier, or raise call_timeout or max_sessions.") from None
+            raise error.told(
+                message=f"Server {self._server_name!r} was not open within {deadline.seconds:.3g} s; the call was not "
+                "made.",
+                hint="Raise call_timeout, or open the session before the call.",
+            ) from None
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._lease.__aexit__(None, None, None)
 
 
 class SessionLease:

@@ -14,7 +14,7 @@ import codecs
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -112,6 +112,9 @@ class PipeReader:
         self._failure: OSError | None = None
         self._has_ended = False
         self._is_stopped = False
+        self.taking: Callable[[bytearray], bool] | None = None
+        """Called with what has come while a reader waits: takes it from there, and returns whether the reader is to
+        wait on. Waking the reader would be a turn of the event loop."""
 
     async def read(self) -> bytes | bytearray:
         """Read what there is, waiting for it; empty at the end of the stream.
@@ -166,6 +169,15 @@ class PipeReader:
             self._has_ended = not data
             if self._has_ended or len(self._data) > _READ_AHEAD_BYTES:
                 self._unwatch()
+            waiter, taking = self._waiter, self.taking
+            if taking is not None and data and waiter is not None and not waiter.done():
+                is_all_taken = False
+                try:
+                    is_all_taken = taking(self._data)
+                finally:
+                    if not is_all_taken:
+                        self._wake()
+                return
         self._wake()
 
     def _unwatch(self) -> None:
