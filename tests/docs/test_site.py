@@ -14,7 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from mkdocs.config import load_config
 from playwright.async_api import Browser
+from scripts.docs import hook
 from scripts.docs.api import public_modules
 from scripts.docs.reference import reference_pages
 from tests.daily import daily
@@ -127,6 +129,18 @@ def test_no_list_of_the_navigation_is_long() -> None:
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     assert [entries for entries in lists(nav) if len(entries) > 10] == []
+
+
+def test_the_site_names_the_version_and_links_to_the_repository_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    address = "https://example.org/jackfield"
+    (tmp_path / "pyproject.toml").write_text(f'{project}\n[project.urls]\nRepository = "{address}"\n')
+    config = load_config(str(ROOT / "mkdocs.yml"), plugins=[], hooks=[])
+    monkeypatch.setattr(hook, "ROOT", tmp_path)
+    hook.on_config(config)
+    assert (config.site_name, config.repo_url) == (f"Jackfield {jackfield.__version__}", address)
 
 
 def test_every_public_name_is_in_the_reference_once(pages: dict[Path, Reader]) -> None:
