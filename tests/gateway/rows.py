@@ -208,13 +208,12 @@ async def kills(team: Team, log: Path, each: int, late: float = TIMER_SECONDS) -
                 if call.length == "asking" and call.question is None
             ]
             for call in made:
-                is_owned = call.role in ("owner", "both")
-                seconds = (
-                    (call.ended_at or 0) - killed_at - (SECONDS.get(call.length, 0) if call.role == "reader" else 0)
-                )
-                slowest[call.role, call.length] = max(slowest[call.role, call.length], seconds)
-                text = call.text or ""
+                is_owned, text = call.role in ("owner", "both"), call.text or ""
                 is_lost = "ended before it answered" in text or "may have taken effect" in text
+                # One that is made is not answered before it is done.
+                work = 0 if is_lost else SECONDS.get(call.length, 0)
+                seconds = (call.ended_at or 0) - killed_at - work
+                slowest[call.role, call.length] = max(slowest[call.role, call.length], seconds)
                 outcomes["lost" if is_lost else "answered" if '"result"' in text else "broken"] += 1
                 # A call that had not been sent to the owner is made where its server is opened again.
                 if seconds > (OWNED_SECONDS if is_owned and is_lost else ANSWER_SECONDS) + late:
