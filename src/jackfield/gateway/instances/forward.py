@@ -37,6 +37,9 @@ _REACH_SECONDS = DEAD_AFTER_SECONDS + 1.0
 
 _PAUSE_SECONDS = 0.1
 
+_DYING_SECONDS = 0.25
+"""After a connection to an instance broke, nothing is sent to it for so long: it may be about to end."""
+
 GONE = "gone"
 """Why a request was not taken: the instance is not there any more."""
 
@@ -145,6 +148,8 @@ class Forwarding:
         self._peers = peers
         self._keys = keys
         self._connections = PeerConnections()
+        self._broken_at: dict[str, float] = {}
+        """When a connection to an instance broke under a request."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,13 +179,20 @@ class Forwarding:
             # It died without breaking the connection.
             raise _lost(forwarded)
         except BrokenError:
+            now = time.monotonic()
+            recent = {name: at for name, at in self._broken_at.items() if now - at < _DYING_SECONDS}
+            self._broken_at = {**recent, forwarded.instance: now}
             raise _lost(forwarded) from None
         finally:
             self._connections.give_back(connection)
 
     async def _connected(self, instance: str, url: str) -> PeerConnection:
         """A connection; an instance that may have died just now is tried to be reached for a while."""
-        until = time.monotonic() + _REACH_SECONDS
+        now = time.monotonic()
+        if (wait := self._broken_at.get(instance, 0.0) + _DYING_SECONDS - now) > 0:
+            # The system still takes connections for a process that it is ending.
+            await anyio.sleep(wait)
+        until = now + _REACH_SECONDS
         while True:
             try:
                 return await self._connections.take(url)
