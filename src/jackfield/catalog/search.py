@@ -101,6 +101,9 @@ class ToolSearch:
         """What the vectors were last asked of."""
         self._vectors: Any = None
         self.use_vectors(vectors, None)
+        self._servers_by_normal: dict[str, list[int]] = {}
+        for number, server in enumerate(servers):
+            self._servers_by_normal.setdefault(normal(server.name), []).append(number)
         self._by_normal: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, tool in enumerate(self.tools):
@@ -210,7 +213,7 @@ class ToolSearch:
 
     def _hinted(self, ranked: Sequence[tuple[float, int]], hint: str) -> list[tuple[float, int]]:
         """The ranks with those of the hint's servers raised: the one that it names, else those that its words match."""
-        shares = {number: 1.0 for number, server in enumerate(self.servers) if normal(server.name) == normal(hint)}
+        shares = dict.fromkeys(self._servers_by_normal.get(normal(hint), ()), 1.0)
         if not shares:
             matches = self._servers.scores(asked_words(hint))
             most = max(matches.values(), default=1.0)
