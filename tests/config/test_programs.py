@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
 from jackfield.config.exporting import exported_entry
 from jackfield.config.files import parse_file
+from jackfield.config.insertion import with_entry
 from jackfield.config.mcp_config import read_server
 from jackfield.config.programs import PROGRAMS
 from jackfield.config.programs.apps import ANY
@@ -232,6 +234,28 @@ def test_it_is_read_the_same_however_it_is_written(program: Program, project: Pa
                                     lambda text: re.sub(r"(?m)^([^\s\[].*)?$", r"\1  # a note", text)])  # fmt: skip
 def test_toml_and_yaml_are_read_the_same_however_they_are_written(program: Program, project: Path, change: Any) -> None:
     text = change((EXAMPLES / program.example).read_text())
+    assert facts(MCPConfig.load(written(program, project, text), variables=VARIABLES)) == EXPECTED
+
+
+def in_another_order(value: Any) -> Any:
+    """The value with the keys of each table the other way round; in TOML, tables stand behind the rest."""
+    if isinstance(value, dict):
+        tables = [key for key in value if isinstance(value[key], dict)]
+        others = [key for key in value if key not in tables]
+        return {key: in_another_order(value[key]) for key in [*reversed(others), *reversed(tables)]}
+    return [in_another_order(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("program", [one for one in ROWS if not one.example.endswith(".json")], ids=name)
+def test_toml_and_yaml_are_read_the_same_in_another_order(program: Program, project: Path) -> None:
+    data = in_another_order(parse_file(EXAMPLES / program.example))
+    if program.example.endswith(".toml"):
+        (table,) = program.tables[0]
+        text = ""
+        for server, entry in data[table].items():
+            text = with_entry(text, [table], server, entry, ".toml")
+    else:
+        text = yaml.safe_dump(data, sort_keys=False)
     assert facts(MCPConfig.load(written(program, project, text), variables=VARIABLES)) == EXPECTED
 
 
