@@ -19,13 +19,14 @@ from tests.conftest import eventually, strays
 from tests.daemon.conftest import Home, Unruly, fields_of, is_running, text
 
 from jackfield import DaemonError, JackfieldError
-from jackfield.daemon import client, ending, lookup, protocol
+from jackfield.daemon import client, ending, lookup
 from jackfield.daemon.client import HungError, ask
 from jackfield.daemon.configs import DAEMON_MARK
 from jackfield.daemon.ending import end_process
 from jackfield.daemon.kept import KeptSession, close_sessions, processes
 from jackfield.daemon.log import MAX_LOG_BYTES
 from jackfield.daemon.place import Place
+from jackfield.local import protocol
 from jackfield.local.protocol import PROTOCOL
 
 Tweaked = Callable[[str], AbstractContextManager[None]]

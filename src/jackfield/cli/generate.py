@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def only_help(context: typer.Context) -> None:
-    """Write code for the tools of a server: a typed client, or a command."""
+    """Write a typed client or a command for a server."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
