@@ -8,9 +8,10 @@ THIRD_PARTY := .third_party
 # What is compiled once is not compiled again by each worker of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 PEERS := .peers
+COMPARED := .compared
 
 .PHONY: demo serve-demo deploy-check test whole costs lint types layers walks unit branches docs site-check bench routing soak fuzz fuzz-secrets mutants third-party ag2-classic \
-	conformance gateway-conformance serving-matrix gateway-matrix gateway-rows peers dist \
+	conformance gateway-conformance serving-matrix gateway-matrix gateway-rows peers comparison dist \
 	bare lowest extras release-check constraints clean
 
 demo: $(STAMP)
@@ -134,6 +135,11 @@ peers: $(STAMP)
 	$(BIN)/python benchmarks/peers/before.py "$(PEERS)"
 	$(BIN)/python benchmarks/peers/run.py "$(PEERS)" $(ARGS)
 
+# What this command and others do with the same tasks: docs/compare.md. ARGS=--write writes the page; some minutes.
+comparison: $(STAMP)
+	PYTHON="$(CURDIR)/$(BIN)/python" bash benchmarks/comparison/install.sh "$(COMPARED)"
+	$(BIN)/python -m benchmarks.comparison "$(COMPARED)" $(ARGS)
+
 # Wheel and sdist, the same bytes for everyone.
 dist: $(STAMP)
 	bash scripts/release/build.sh "$(CURDIR)/$(BIN)/python" dist
@@ -162,4 +168,4 @@ $(STAMP): pyproject.toml constraints.txt scripts/environment.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) mutants dist site .coverage* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(THIRD_PARTY) $(PEERS) $(COMPARED) mutants dist site .coverage* .pytest_cache .ruff_cache .hypothesis
