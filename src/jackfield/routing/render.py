@@ -24,9 +24,11 @@ _QUERY_TOKENS = 14.0
 """Estimated; see `_weight`. Five hits with their query stay below 200 tokens."""
 
 _NAMED_SERVERS = 10
+_NAMED_REASONS = 3
 _FAILURE_CHARS = 70
 _ABOUT_CHARS = 80
 _REASON_CHARS = 200
+"""Of all reasons together why servers could not be opened: each answer repeats them."""
 
 
 def answer_to(query: str, lines: Sequence[str]) -> str:
@@ -58,7 +60,9 @@ def failing(servers: Sequence[tuple[str, CatalogEntry]], wait: float) -> str:
         servers: Their names, and what the catalog knows of each.
         wait: Seconds until a search asks one of them again.
     """
-    shown = "; ".join(f"{name} ({_failure(entry, _REASON_CHARS)})" for name, entry in servers[:_NAMED_SERVERS])
+    limit = _REASON_CHARS // min(max(1, len(servers)), _NAMED_REASONS)
+    told = [f"{name} ({_failure(entry, limit)})" for name, entry in servers[:_NAMED_REASONS]]
+    shown = "; ".join([*told, *(name for name, _ in servers[_NAMED_REASONS:_NAMED_SERVERS])])
     more = "; ..." if len(servers) > _NAMED_SERVERS else ""
     when = f", not before {max(1, round(wait))} s from now" if wait > 0 else ""
     return (
