@@ -76,10 +76,17 @@ def test_what_is_said_in_our_words_wins() -> None:
 def test_keys_of_another_program_are_left_out_but_slips_are_not() -> None:
     entry = {"command": "x", "somethingOfTheirs": {"a": 1}, "author": "someone"}
     assert read(entry).address == "x"
+    assert read(entry, is_foreign=False).address == "x", "nobody knows whose file it is"
     with pytest.raises(ConfigError, match="somethingOfTheirs"):
-        read(entry, is_foreign=False)
-    with pytest.raises(ConfigError, match="did you mean 'args'"):
-        read({"command": "x", "arg": ["y"]})
+        read(entry, program="Jackfield")
+    for is_foreign in (True, False):
+        with pytest.raises(ConfigError, match="did you mean 'args'"):
+            read({"command": "x", "arg": ["y"]}, is_foreign=is_foreign)
+    for key in ("arguments", "environmentVariables", "workDir", "requestHeaders", "tools_denied"):
+        with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
+            read({"command": "x", key: ["y"]}, is_foreign=False)
+    with pytest.raises(ConfigError, match="'call_timeout' is a setting of its session"):
+        read({"command": "x", "call_timeout": 5}, is_foreign=False)
 
 
 def test_a_file_of_variables_that_cannot_be_read_is_an_error() -> None:

@@ -135,7 +135,7 @@ def test_a_command_from_a_variable_stays_hidden_when_it_is_a_path(secret: str) -
 
 
 WRONG: list[dict[str, Any]] = [
-    {"command": "c", "env": {"T": "SECRET"}, "bogus": 1},
+    {"command": "c", "env": {"T": "SECRET"}, "bogusHeaders": 1},
     {"command": "c", "env": "SECRET"},
     {"command": "c", "env": ["SECRET"]},
     {"command": "c", "env": {"T": ["SECRET"]}},

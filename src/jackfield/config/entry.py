@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, cast
@@ -144,9 +145,19 @@ def kept_keys(ours: Mapping[str, Any], source: Source) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if key in known or key not in _ALL_KEYS | _NOT_OF_MODELS}
 
 
+# In a file of nobody knows which program, what may say how a server is started or used, such as `arguments`.
+_MAY_MATTER = re.compile(
+    r"(?<![a-z])(arg|env)|header|folder|(?<![a-z])(work|dir)|directory|command|cmd|ur[li](?![a-z])|auth(?!or)|token"
+    r"|timeout|allow|deny|denied|disabl|enabl|exclu|inclu|tools",
+    re.IGNORECASE,
+)
+
+
 def _is_kept(key: str, source: Source) -> bool:
     """Whether a key is ours or must be refused as a slip; others are another program's own, or comments."""
     if key in _ALL_KEYS | _NOT_OF_MODELS:
+        return True
+    if not source.row.name and (key in SESSION_SETTINGS or _MAY_MATTER.search(key)):
         return True
     return not is_comment(key) and (not source.is_foreign or _is_slip(key))
 

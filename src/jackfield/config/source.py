@@ -172,8 +172,8 @@ class Source:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the file belongs to another program, which may use its own keys in it."""
-        return self.row.name not in ("", "Jackfield")
+        """Whether other programs may use their own keys in the file: it is not known to be Jackfield's own."""
+        return self.row.name != "Jackfield"
 
     @property
     def default_folder(self) -> Path | None:
