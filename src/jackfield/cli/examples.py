@@ -1,4 +1,4 @@
-"""The examples in the help of each command; `tests/cli/test_help.py` looks that the commands take them."""
+"""The examples in the help of each command; `tests/cli/test_examples.py` runs them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("jackfield doctor", "jackfield doctor server.py"),
     "lint": ("jackfield lint arxiv", "jackfield lint server.py --strict --json"),
     "bench": (
-        "jackfield bench arxiv.search_papers query=coral --concurrency 10",
+        "jackfield bench arxiv.search_papers query=coral --concurrency 10 --duration 2",
         "jackfield bench arxiv.search_papers query=coral --plot coral.svg",
-        "jackfield bench --stdio 'python3 server.py' add a=1 b=2 --duration 30 --json",
+        "jackfield bench --stdio 'python3 server.py' add a=1 b=2 --duration 1 --json",
     ),
     "generate python": (
         "jackfield generate python arxiv -o arxiv_client.py",
