@@ -200,6 +200,10 @@ async def only_instances_forward(client: RawClient, owner: GatewayInstance, keys
         replace(good, record=replace(record, session_id="0" * 32).to_json()),
     ):
         assert await sent(other.to_json(), keys.signed(FORWARD_PATH, other.to_json())) == 409
+    # As long as a client's own request may be, however many bytes its characters have.
+    long = {"tool": "one.echo", "arguments": {"text": "forwarded" + "語" * 1_300_000}}
+    body = replace(good, params={**call, "arguments": long}).to_json()
+    assert await sent(body, keys.signed(FORWARD_PATH, body)) == 200
     assert (await client.http.get(own_url)).status_code == 404
     await in_pieces(owner, keys, good.to_json())
 
@@ -221,15 +225,16 @@ async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> 
     with anyio.fail_after(20):
         async with await anyio.connect_tcp("127.0.0.1", owner.port) as connection:
             text = head(len(body)) + body
-            await connection.send(text[:60])
-            await anyio.sleep(0.05)
-            await connection.send(text[60:])
+            for piece in (text[:60], text[60:-10], text[-10:]):
+                await connection.send(piece)
+                await anyio.sleep(0.05)
             assert await answered(connection) == b"200"
             await connection.send(b"GET /nothing HTTP/1.1\r\nhost: i\r\n\r\n")
             assert await answered(connection) == b"404"
             await connection.send(head(len(body)) + body)
             assert await answered(connection) == b"200"
-        for wrong, status in (("-1", b"400"), ("x", b"400"), (1 << 40, b"413")):
+        twice = f"{len(body)}\r\ncontent-length: {len(body)}"
+        for wrong, status in (("-1", b"400"), ("x", b"400"), (twice, b"400"), (1 << 40, b"413")):
             async with await anyio.connect_tcp("127.0.0.1", owner.port) as connection:
                 await connection.send(head(wrong) + body)
                 assert await answered(connection) == status

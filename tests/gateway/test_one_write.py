@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from jackfield.gateway.one_write import OneWriteProtocol
+from jackfield.gateway.one_write import HttpConnection, OneWriteProtocol
 
 BODY = b"x" * 100
 LARGE = b"y" * 3_000_000
@@ -29,7 +29,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def served(written: list[bytes]) -> AsyncIterator[int]:
+async def served(written: list[bytes], direct: Direct | None = None) -> AsyncIterator[int]:
     """Serve by a protocol whose writes to the socket are noted."""
 
     class Noted(OneWriteProtocol):
@@ -47,7 +47,7 @@ async def served(written: list[bytes]) -> AsyncIterator[int]:
     config = uvicorn.Config(app, http=Noted, log_level="critical", lifespan="off")
     config.load()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Noted(config=config, server_state=uvicorn.Server(config).server_state, app_state={}),  # type: ignore[call-arg]
+        lambda: Noted(config=config, server_state=uvicorn.Server(config).server_state, app_state={}, direct=direct),  # type: ignore[call-arg]
         "127.0.0.1",
         0,
     )
@@ -82,3 +82,57 @@ def test_it_is_one_of_uvicorns() -> None:
         assert issubclass(OneWriteProtocol, H11Protocol)
     else:
         assert issubclass(OneWriteProtocol, HttpToolsProtocol)
+
+
+class Direct:
+    """Answers what begins in a certain way, and says what else came with it."""
+
+    beginning = b"POST /direct "
+
+    def connected(self, http: HttpConnection) -> Direct:
+        self._http = http
+        return self
+
+    is_idle = True
+
+    def feed(self, data: bytes) -> None:
+        self._http.transport.write(b"HTTP/1.1 299 Direct\r\ncontent-length: 0\r\n\r\n")
+        self._http.answered()
+
+    def lost(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        # The application has answered, and not read the body.
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+        # The rest of it goes on with the head.
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: %d",
+    ],
+    ids=["body", "head"],
+)
+async def test_a_piece_of_a_request_is_no_request(before: bytes) -> None:
+    piece = b"POST /direct HTTP/1.1\r\n\r\n"
+    async with served([], Direct()) as port:
+        with anyio.fail_after(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            # A whole one is taken, also after others.
+            for request, status in ((b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200), (piece, 299), (piece, 299)):
+                writer.write(request)
+                assert f" {status} ".encode() in await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(BODY) if status == 200 else 0)
+            answered = b""
+            writer.write(before % len(piece))
+            if b"Content-Length" in before:
+                answered = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(len(BODY))
+            else:
+                await anyio.sleep(0.05)  # so that what follows comes apart from it
+            writer.write(piece)
+            writer.write_eof()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    answered += await reader.read()
+            assert b" 299 " not in answered
+            writer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import h11
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         def shutdown(self) -> None: ...
         def timeout_keep_alive_handler(self) -> None: ...
         def _unset_keepalive_if_required(self) -> None: ...
+        def on_message_begin(self) -> None: ...
+        def on_message_complete(self) -> None: ...
 else:
     _Protocol = AutoHTTPProtocol
 
@@ -96,6 +99,7 @@ class OneWriteProtocol(_Protocol):
         self._direct = direct
         self._connection: DirectConnection | None = None
         self._is_ending = False
+        self._is_within_message = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As asyncio calls it."""
@@ -115,12 +119,31 @@ class OneWriteProtocol(_Protocol):
             return False
         if self._connection is not None and not self._connection.is_idle:
             return True
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if not (is_idle and data.startswith(self._direct.beginning)):
+        if not data.startswith(self._direct.beginning) or not self._is_between_requests():
             return False
         if self._connection is None:
             self._connection = self._direct.connected(self)
         return True
+
+    def _is_between_requests(self) -> bool:
+        """Whether all that came is answered requests. What looks like a request may be a piece of one: where a proxy
+        sends requests of several clients by one connection, its answer would be taken for that of another client."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        connection: h11.Connection | None = getattr(self, "conn", None)
+        if connection is None:
+            return not self._is_within_message
+        return connection.their_state is h11.IDLE and not connection.trailing_data[0]
+
+    def on_message_begin(self) -> None:
+        """As httptools calls it."""
+        self._is_within_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """As httptools calls it."""
+        self._is_within_message = False
+        super().on_message_complete()
 
     async def drain(self) -> None:
         """Wait while too much is not sent yet."""

@@ -119,7 +119,9 @@ class Forwarded:
 
     def to_json(self) -> bytes:
         """For the wire."""
-        return json.dumps(vars(self), separators=(",", ":")).encode()
+        # As it is: escaped, a text may become three times as long as its client sent it.
+        text = json.dumps(vars(self), ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass")
 
     @cached_property
     def session(self) -> SessionRecord:

@@ -73,6 +73,9 @@ class Taking:
         self.host: SessionHost = host
         self._keys = keys
         self._is_owned = is_owned
+        # A request that its client was allowed, written anew, and the record of its session with it.
+        self.most_bytes: int = 2 * host.limits.body_bytes + 4 * host.limits.record_bytes
+        """The longest body that is taken."""
 
     def connected(self, http: HttpConnection) -> TakingConnection:
         """An instance sends requests by this connection."""
@@ -111,7 +114,9 @@ class TakingConnection:
     def __init__(self, taking: Taking, http: HttpConnection) -> None:
         self._taking = taking
         self._http = http
-        self._received = b""
+        self._received = bytearray()
+        self._needed = 0
+        """With fewer bytes no request is whole."""
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._left: Callable[[], None] = lambda: None
@@ -152,26 +157,37 @@ class TakingConnection:
 
     def _request(self) -> tuple[dict[str, str], bytes] | None:
         """The headers and the body of a request, once all of it is there."""
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end:
-            if len(head) > _MAX_HEAD_BYTES:
+        if len(self._received) < self._needed:
+            # Nobody has signed it yet: each piece of it costs no more than its own bytes.
+            return None
+        end = self._received.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
+        if end < 0:
+            if len(self._received) > _MAX_HEAD_BYTES:
                 raise RefusedError(400, REFUSED)
             return None
-        lines = head.decode("latin-1").split("\r\n")[1:]
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        lines = self._received[:end].decode("latin-1").split("\r\n")[1:]
+        pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        headers = dict(pairs)
         length = headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in headers or len(length) > 20:
+        has_one_length = [name for name, _ in pairs].count("content-length") == 1
+        if not (has_one_length and length.isascii() and length.isdigit() and len(length) <= 20):
             raise RefusedError(400, REFUSED)
-        if int(length) > self._taking.host.limits.body_bytes:
+        if "transfer-encoding" in headers:
+            raise RefusedError(400, REFUSED)
+        if int(length) > self._taking.most_bytes:
             raise RefusedError(413, REFUSED)
-        if len(body) < int(length):
+        begin = end + len(b"\r\n\r\n")
+        if len(self._received) < begin + int(length):
+            self._needed = begin + int(length)
             return None
-        self._received = body[int(length) :]
-        return headers, body[: int(length)]
+        body = bytes(self._received[begin : begin + int(length)])
+        del self._received[: begin + int(length)]
+        self._needed = 0
+        return headers, body
 
     def lost(self) -> None:
         """The other instance has closed the connection: nobody wants the answer."""
-        self._received = b""
+        self._received.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._left()
@@ -236,7 +252,7 @@ class TakingConnection:
     def _answer(self, status: int, data: bytes, *, closes: bool = False) -> None:
         self._http.transport.write(_head(status, f"content-length: {len(data)}", closes=closes) + data)
         if closes:
-            self._received = b""
+            self._received.clear()
             self._http.transport.close()
 
 
