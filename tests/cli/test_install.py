@@ -226,6 +226,18 @@ def test_a_gateway_does_not_serve_itself(jackfield: Command) -> None:
     assert "No server is configured" in done.stderr
 
 
+def test_a_gateway_is_not_copied_as_a_server(jackfield: Command) -> None:
+    jackfield.configure_user(files={"command": "npx"}, wrong={"command": 3})
+    assert jackfield("install", "cursor", "--yes").exit_code == 0
+    shown = jackfield("config", "export", "codex", "--json")
+    assert [one["server"] for one in shown.json["servers"]] == ["files", "wrong"]
+    done = jackfield("config", "import", "--from", "cursor")
+    assert done.exit_code == 0
+    assert "jackfield: left out, it is the gateway that `jackfield install` put there." in done.stderr
+    assert "nothing" in done.stderr
+    assert jackfield("config", "import", "jackfield", "--json").json["imported"] == ["jackfield"], "it was named"
+
+
 def test_export(jackfield: Command) -> None:
     jackfield.configure_user(
         files={"command": "npx", "args": ["-y", "p"], "env": {"T": "${T}"}},

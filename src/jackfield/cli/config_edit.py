@@ -46,6 +46,7 @@ def import_servers(
     """Copy servers of other programs' files into your own."""
     from ..config.copying import copied_entry
     from ..config.discover import FoundServer, Source
+    from .upstreams import is_gateway
 
     invocation = Invocation.of(context)
     output = invocation.output
@@ -80,9 +81,13 @@ def import_servers(
         try:
             entry = copied_entry(name, one.entry, one.source)
             one.prepared(None)  # says what is wrong with it
-            FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent)).config(None)
+            copy = FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent))
+            config = copy.config(None)
         except ConfigError as error:
             output.warn(f"{name}: left out. {error.message}")
+            continue
+        if not servers and is_gateway(config):
+            output.note(f"{name}: left out, it is the gateway that `jackfield install` put there.")
             continue
         table[name] = entry
         taken.append(name)

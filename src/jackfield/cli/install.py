@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import did_you_mean, normal
+from ..errors import ConfigError, did_you_mean, normal
 from .exits import UsageError
 from .invocation import Invocation
 from .output import current_folder, shown_path
 
 if TYPE_CHECKING:
+    from ..config.discover import FoundServer
     from ..config.installation import Target
     from ..config.programs.table import Program
     from .output import Output
@@ -119,6 +120,7 @@ def export(
     chosen = [known.found(name) for name in servers or known.names]
     if not servers:
         chosen = [one for one in chosen if one.source.scope != "project" and one.source.path != target.file]
+        chosen = [one for one in chosen if not _is_gateway(one)]
     written: dict[str, dict[str, Any]] = {}
     shown: dict[str, dict[str, Any]] = {}
     for one in chosen:
@@ -127,6 +129,15 @@ def export(
         written[one.name] = exported_entry(one.name, ours, target.program, target.writing)
         shown[one.name] = exported_entry(one.name, without_plain_secrets(ours), target.program, target.writing)
     _write(invocation.output, target, written, shown, is_wanted=yes)
+
+
+def _is_gateway(found: FoundServer) -> bool:
+    from .upstreams import is_gateway
+
+    try:
+        return is_gateway(found.config(None))
+    except ConfigError:
+        return False  # exported as it is
 
 
 def _write(

@@ -96,7 +96,7 @@ def _configured(invocation: Invocation, names: Sequence[str]) -> list[ServerConf
     for name in servers.names:
         try:
             config = servers.config(name)
-            if _is_gateway(config):
+            if is_gateway(config):
                 output.detail(f"Left out: {name!r} is this gateway.")
                 continue
             configs.append(config)
@@ -111,7 +111,7 @@ def _configured(invocation: Invocation, names: Sequence[str]) -> list[ServerConf
     return configs
 
 
-def _is_gateway(config: ServerConfig) -> bool:
+def is_gateway(config: ServerConfig) -> bool:
     """Whether a server is `jackfield serve` itself, which `jackfield install` writes into files that are read here."""
     if config.transport != "stdio" or "serve" not in config.args:
         return False
