@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,8 @@ LIVE = {
 
 PIPED = ("jackfield serve --stdio", "jackfield record arxiv -o trace.jsonl", "jackfield replay trace.jsonl")
 """Examples that serve the program that starts them, until it closes the pipe."""
+
+MAX_SECONDS = 60
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -186,7 +189,7 @@ class Reader:
             env=self.environment,  # type: ignore[arg-type]
             cwd=str(self.project),
             encoding="utf-8",
-            timeout=60,
+            timeout=MAX_SECONDS,
         )
         terminal.delaybeforesend = None
         try:
@@ -222,18 +225,22 @@ class Reader:
         ) as process:
             assert process.stdin
             assert process.stdout
+            timer = threading.Timer(MAX_SECONDS, process.kill)
+            timer.start()
             process.stdin.write(f"{json.dumps(INITIALIZE)}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
             process.stdin.close()
-            process.wait(60)
+            process.wait()
+            timer.cancel()
+            timer.join()
         assert "serverInfo" in json.loads(answer)["result"], line
         return process.returncode
 
     def over_http(self, url: str) -> None:
         headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         request = urllib.request.Request(url, json.dumps(INITIALIZE).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=MAX_SECONDS) as response:
             assert b"serverInfo" in response.read()
 
 
