@@ -153,17 +153,26 @@ def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def no_traces() -> None:
+    """OpenAI's Agents SDK, which looks once in each process, starts no thread that sends what it traces."""
+    os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
 def quick_count() -> None:
     """Each served application asks whether anything is frozen. To count it is to visit it all: 50 ms, and a lot is."""
     gc.get_freeze_count = lambda: 1
 
 
 @pytest.fixture(autouse=True)
-def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_secrets() -> Iterator[None]:
     """What one test keeps secret, such as the word "second", is not masked in what the next one looks at."""
+    # Without `monkeypatch`, which would then be undone after the fixtures of the test that it was made for.
     before, own = masking._known, masking._Known()
     own.forms, own.starts, own.ends = before.forms.copy(), dict(before.starts), dict(before.ends)
-    monkeypatch.setattr(masking, "_known", own)
+    masking._known = own
+    yield
+    masking._known = before
 
 
 @pytest.fixture(autouse=True)

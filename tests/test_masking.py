@@ -80,6 +80,9 @@ def test_what_is_secret_within_a_value(name: str, value: str, inner: str) -> Non
         ("AUTHOR_NAME", "somebody"),
         ("ACCOUNT", '{"message": "no-such-thing-1"}'),
         ("PROMPT", "\n"),
+        ("API_TOKEN", "${OTHER_TOKEN}"),
+        ("API_TOKEN", "${env:OTHER_TOKEN}"),
+        ("API_TOKEN", "{env:OTHER_TOKEN}"),
     ],
 )
 def test_what_is_plain_is_left(name: str, value: str) -> None:

@@ -157,6 +157,8 @@ _ACCOUNTS = frozenset({"anonymous", "elastic", "mongodb", "mariadb", "oracle", "
 _PLAIN = re.compile(
     r"[\d\W_]+|[a-z]{2}(-[a-z]{2,12}){1,2}-\d|[a-z]{2}_[A-Z]{2}(\.[\w-]+)?|[a-z]+/[a-z*.+-]+|https?://[\w.-]+(:\d+)?/?"
 )
+# What a file names and does not hold: `${TOKEN}`, `${env:TOKEN}`, `{env:TOKEN}`.
+_REFERENCE = re.compile(r"\$?\{[\w:.-]+\}")
 # Of variables and headers.
 _PLAIN_NAMES = frozenset(
     {
@@ -222,6 +224,8 @@ def inherited_secrets(environment: Mapping[str, str]) -> Iterator[NamedValue]:
 def _is_plain(name: str, value: str) -> bool:
     """Whether a value is nothing that needs to be masked, or would be found everywhere."""
     if len(value) < SHORTEST_SECRET_CHARS or value.lower() in _WORDS or name.lower() in _PLAIN_NAMES or _is_path(value):
+        return True
+    if _REFERENCE.fullmatch(value):
         return True
     if value.isdigit() and AMOUNT_NAME.search(name):
         return True

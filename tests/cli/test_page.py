@@ -13,7 +13,7 @@ from jackfield.cli import exits
 from jackfield.cli.commands import COMMANDS, hoisted
 from jackfield.cli.root import command_of
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text().replace("\\\n", " ")
 LINES = sorted(
     {
         re.split(r" \||  +#", line)[0]

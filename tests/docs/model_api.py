@@ -209,7 +209,6 @@ def model_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelApi]:
         serving.start()
         for name, value in {
             "OPENAI_BASE_URL": f"{url}/v1",
-            "OPENAI_AGENTS_DISABLE_TRACING": "1",
             "ANTHROPIC_BASE_URL": url,
             "GOOGLE_GEMINI_BASE_URL": url,
             "LANGSMITH_TRACING": "false",
