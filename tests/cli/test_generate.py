@@ -35,7 +35,7 @@ HOSTILE_TEXTS = [
     "'''", '"', "\\", '\\"', '"""', '\\"""', '""""', "\\N{DASH}", "\\x", "{0}", "%(prog)s %", "#", "\n", "\r", "\x00",
     "\ud800", "\u2028", "\u202e", "ﬁ", "²", "日本", "", " ", "class", "None", "l", "session", "_called", "NOT_GIVEN",
     "str", "list", "Any", "__x", "a-b", "a_b", "a.b", "no-a", "help", "json", "more_arguments", "self", "TOOLS",
-    "result", "$ref", "print(1)", "]",
+    "result", "$ref", "print(1)", "]", "coding: utf-7 +AAo-import os", "-*- coding=x -*-",
 ]  # fmt: skip
 LISTS_AND_MORE = {
     "$defs": {
@@ -50,7 +50,12 @@ LISTS_AND_MORE = {
         "Loop": {"anyOf": [{"$ref": "#/$defs/Json"}, {"type": "null"}]},
         "Itself": {"$ref": "#/$defs/Itself"},
         "Level": {"enum": ["low", "high"]},
-        "Named": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+        "Named": {
+            "type": "object",
+            "description": "\ud800",
+            "properties": {"name": {"type": "string"}},
+            "required": ["name"],
+        },
     },
     "type": "object",
     "properties": {
@@ -111,7 +116,7 @@ def loaded(source: str) -> ModuleType:
     module = ModuleType("generated")
     sys.modules["generated"] = module
     try:
-        exec(compile(source, "generated.py", "exec"), vars(module))
+        exec(compile(source.encode(), "generated.py", "exec"), vars(module))  # as Python reads it from a file
         for value in list(vars(module).values()):
             if getattr(value, "__module__", None) == "generated" and isinstance(value, type | FunctionType):
                 typing.get_type_hints(value)
@@ -218,6 +223,9 @@ def test_whatever_a_server_lists_becomes_python_that_holds_it(tools: list[dict[s
 
 def test_names_that_clash_and_texts_that_would_break_out() -> None:
     holds_what_it_says(HOSTILE, '"""\nimport os\n')
+    # In one of the first two lines, that would be how Python decodes all others.
+    for name in ("coding: utf-7", "coding=x"):
+        holds_what_it_says([{"name": "take", "description": "+AAo-import os", "inputSchema": {}}], name)
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(200):
         deep = {"type": "array", "items": {"anyOf": [deep, {"type": "integer"}]}}

@@ -16,6 +16,9 @@ COLUMNS = 88
 
 _AMBIGUOUS = {"l", "O", "I"}
 """Names that linters refuse, since they look like digits."""
+_CODING = re.compile(r"(coding)([:=])")
+"""Source: PEP 263."""
+_HALVES = re.compile("[\ud800-\udfff]")
 _LAST_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)"$')
 """One at the end that is not escaped."""
 
@@ -48,6 +51,8 @@ def docstring(text: str, indent: str = "") -> list[str]:
 def _escaped_lines(text: str, width: int) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\t", "    ").strip()
     text = text.replace("\\", "\\\\").replace('"""', r"\"\"\"")
+    # Half of a pair, which no docstring of a class may hold, is written out.
+    text = _HALVES.sub(lambda match: f"\\\\u{ord(match[0]):x}", text)
     text = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
     lines: list[str] = []
     for line in text.split("\n"):
@@ -60,8 +65,12 @@ def _escaped_lines(text: str, width: int) -> list[str]:
 
 
 def comment(text: str) -> str:
-    """A text as what stands behind `#`, on one line."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    """A text as what stands behind `#`, on one line.
+
+    In the first two lines of a file, `coding: NAME` says how Python decodes all of it, with code in what was text.
+    """
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return _CODING.sub(lambda match: f"{match[1]}\\x{ord(match[2]):02x}", text)
 
 
 def name_of(text: str, fallback: str) -> str:
