@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -91,6 +92,25 @@ def test_warm_calls_get_a_session_that_nobody_has_used(kept: Command) -> None:
     assert broken.exit_code == 4
     assert "Server 'broken' exited with code 3 before it completed the handshake." in broken.stderr
     assert kept("call", "broken.count", env={"JACKFIELD_WARM": "0"}).exit_code == 4
+
+
+def test_a_warm_call_has_the_variables_and_the_folder_that_it_was_made_with(kept: Command) -> None:
+    kept.configure_user(plain={**unruly_entry(), "inherit_environment": ["PROFILE"]})
+    home = kept.project
+    folders = [home / "one", home / "two"]
+    for folder, profile in zip(folders, ("ann", "bob"), strict=True):
+        folder.mkdir()
+        kept.project = folder
+        for _ in range(2):
+            given = {"JACKFIELD_WARM": "1", "PROFILE": profile}
+            assert kept("call", "plain.environment", "name=PROFILE", env=given).stdout == f"{profile}\n"
+
+            def ahead(here: Path = folder) -> bool:
+                sessions = kept("ps", "--json").json["sessions"]
+                return any(one["state"] == "idle" and psutil.Process(one["pid"]).cwd() == str(here) for one in sessions)
+
+            assert eventually(ahead), "one is opened ahead of the next call from here"
+    kept.project = home
 
 
 def test_the_background_process_serves_servers_that_are_not_kept(kept: Command) -> None:

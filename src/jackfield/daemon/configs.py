@@ -192,6 +192,12 @@ def _revived(value: Any) -> Any:
     return value
 
 
+def opens_alike(one: BaseServerConfig, other: BaseServerConfig) -> bool:
+    """Whether two configurations from callers open the same, their surroundings included."""
+    fields = type(one).model_fields
+    return type(one) is type(other) and all(getattr(one, name) == getattr(other, name) for name in fields)
+
+
 def _fingerprint(config: BaseServerConfig) -> str:
     import hashlib
     import json

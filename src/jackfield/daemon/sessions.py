@@ -26,7 +26,7 @@ from ..pool.recent import RecentActivity
 from ..pool.session_manager import SessionManager
 from ..session.deadlines import Deadline
 from ..session.recovery import News
-from .configs import from_wire
+from .configs import from_wire, opens_alike
 
 if TYPE_CHECKING:
     from ..config.servers import BaseServerConfig
@@ -282,7 +282,9 @@ class KeptSessions:
         identity = (wanted.config.server_name, wanted.origin, wanted.fingerprint)
         for kept in self._kept:
             is_free = not (kept.is_lent or kept.is_closing) and kept.key.startswith(_WARM_KEY)
-            if is_free and (kept.server_name, kept.origin, kept.fingerprint) == identity:
+            is_same = (kept.server_name, kept.origin, kept.fingerprint) == identity
+            # Without a kept session, a command's server has the command's own folder, variables and settings.
+            if is_free and is_same and opens_alike(kept.config, wanted.config):
                 owner = self._manager.find(kept.server_name, kept.manager_key)
                 # One that was lost meanwhile would tell of a state that nobody had.
                 if kept.opened_at is None or (owner is not None and owner.state == "open"):
