@@ -138,8 +138,8 @@ class Extensions:
         for instance, server_name in (await others.owners(client, names)).items():
             try:
                 answer = await others.answer(context, ElsewhereError(instance, server_name))
-            except JackfieldError as error:
-                logger.info("[MCP][gateway] The tasks at another instance are not listed: %s", error.message)
+            except (JackfieldError, MCPError) as error:
+                logger.info("[MCP][gateway] The tasks at another instance are not listed: %s", error)
                 continue
             found = as_list(as_table(answer).get("tasks"))
             tasks += [task for task in found if as_table(task).get("taskId") not in ids]

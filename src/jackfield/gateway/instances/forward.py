@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -20,7 +21,7 @@ from starlette.requests import Request
 
 from ...errors import SessionTerminatedError
 from ...plain import as_table
-from ...serving import Principal, SessionRecord
+from ...serving import Principal, SessionRecord, StoreUnavailableError
 from ...serving.backplane import DEAD_AFTER_SECONDS
 from ...serving.context import PUT_SCOPE
 from ...serving.records import RECORD_SCOPE, read_record
@@ -184,6 +185,9 @@ class Forwarding:
             now = time.monotonic()
             recent = {name: at for name, at in self._broken_at.items() if now - at < _DYING_SECONDS}
             self._broken_at = {**recent, forwarded.instance: now}
+            with suppress(StoreUnavailableError):
+                # Behind a proxy that takes every connection, only the store knows that the instance has gone.
+                await self._peers.is_dead(forwarded.instance)
             raise _lost(forwarded) from None
         finally:
             self._connections.give_back(connection)
@@ -207,6 +211,9 @@ class Forwarding:
 
 
 async def _read(context: Context, response: PeerAnswer) -> Answer:
+    if response.status >= 500:
+        # No instance says so, but a proxy in front of one, which may have passed the request on.
+        raise BrokenError(f"HTTP {response.status}")
     if response.status != 200:
         why = (await response.line() or b"").decode("ascii", "replace")
         raise NotTakenError(why if why in (GONE, NOT_OWNED) else REFUSED)

@@ -1,0 +1,75 @@
+"""What an instance makes of what comes back for a request that it forwarded: it is sent once, whatever that is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from jackfield import SessionTerminatedError
+from jackfield.gateway.instances.forward import GONE, NOT_OWNED, REFUSED, Forwarded, Forwarding, NotTakenError
+from jackfield.gateway.instances.keys import InstanceKeys
+from jackfield.serving import SessionRecord
+
+
+class OnePeer:
+    """Another instance, which is reached at a port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.asked_whether_dead = 0
+
+    async def url(self, instance: str) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def is_dead(self, instance: str) -> bool:
+        self.asked_whether_dead += 1
+        return False
+
+    @contextlib.contextmanager
+    def waiting_for(self, instance: str) -> Iterator[None]:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (409, GONE, GONE),
+        (409, NOT_OWNED, NOT_OWNED),
+        (401, "refused", REFUSED),
+        (404, "Not Found", REFUSED),
+        # A proxy in front of the instance, which may have passed the request on.
+        (502, "", None),
+        (503, "upstream reset", None),
+        (504, GONE, None),
+    ],
+)
+async def test_only_an_instance_says_that_it_did_nothing(status: int, body: str, why: str | None) -> None:
+    came: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            [length] = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
+            came.append(await reader.readexactly(length))
+            writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+            await writer.drain()
+
+    record = SessionRecord("0" * 32, {}, "2025-11-25")
+    forwarded = Forwarded("1" * 16, "one", record.to_json(), [], 1, "tools/call", {"name": "echo"})
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        peers = OnePeer(server.sockets[0].getsockname()[1])
+        forwarding = Forwarding(cast("Any", peers), InstanceKeys([b"k" * 32]))
+        with contextlib.closing(forwarding), anyio.fail_after(20):
+            with pytest.raises(NotTakenError if why else SessionTerminatedError) as raised:
+                await forwarding.answer(cast("Any", None), forwarded)
+    assert came == [forwarded.to_json()]
+    if why is None:
+        assert raised.value.sent is None  # type: ignore[attr-defined]
+        assert peers.asked_whether_dead == 1
+    else:
+        assert raised.value.why == why  # type: ignore[attr-defined]
