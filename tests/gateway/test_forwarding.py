@@ -13,7 +13,9 @@ import pytest
 from jackfield import SessionTerminatedError
 from jackfield.gateway.instances.forward import GONE, NOT_OWNED, REFUSED, Forwarded, Forwarding, NotTakenError
 from jackfield.gateway.instances.keys import InstanceKeys
+from jackfield.gateway.instances.peers import Peers
 from jackfield.serving import SessionRecord
+from jackfield.serving.told import Said
 
 
 class OnePeer:
@@ -73,3 +75,34 @@ async def test_only_an_instance_says_that_it_did_nothing(status: int, body: str,
         assert peers.asked_whether_dead == 1
     else:
         assert raised.value.why == why  # type: ignore[attr-defined]
+
+
+async def test_only_an_instance_says_where_it_is() -> None:
+    """Requests of clients go there: who can write to the store must not have them sent elsewhere."""
+    said: list[Said] = []
+
+    class Here:
+        def __init__(self, name: str) -> None:
+            self.name, self.instance, self.background = name, self, self
+
+        def start(self, function: Any, *given: Any) -> None:
+            self.coroutine = function(*given)
+
+        async def say(self, instance: str, message: Said) -> bool:
+            said.append(message)
+            return True
+
+    async def nothing() -> None: ...
+
+    def peers(name: str, key: bytes) -> tuple[Here, Peers]:
+        here = Here(name)
+        return here, Peers(cast("Any", here), f"http://{name}", nothing, InstanceKeys([key * 32]))
+
+    _, asking = peers("asking", b"k")
+    for name, key in (("stranger", b"x"), ("good", b"k")):
+        here, other = peers(name, key)
+        other.heard(Said("asking", "where", ""))
+        await here.coroutine
+    for message in (*said, Said("forged", "here", "http://forged"), Said("other", "here", said[1].text)):
+        asking.heard(message)
+    assert asking.urls == {"asking": "http://asking", "good": "http://good"}

@@ -71,7 +71,7 @@ class Cluster:
         self._host = host
         self._clients = clients
         self._keys = keys
-        self._peers = Peers(host, url, self._look)
+        self._peers = Peers(host, url, self._look, keys)
         self.talk: Talk = Talk(host, keys)
         """With all others."""
         self.checks: list[Callable[[], Awaitable[None]]] = []
@@ -262,7 +262,7 @@ class Cluster:
                 f"The instance of the gateway that has {_of(server_name)} cannot be reached; nothing was sent.",
                 server_name=server_name,
                 sent=False,
-                hint="Check its --instance-url.",
+                hint="Check its --instance-url, and that it has the same --keys-file.",
             )
         raise ServerUnavailableError(
             "Another instance of the gateway refused a request that was forwarded to it; nothing was sent.",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import anyio
+from mcp.server.request_state import InvalidRequestState
 
+from ...plain import as_strings
 from ...serving import StoreUnavailableError
 from ...serving.host import SessionHost
 from ...serving.told import Said
+from .keys import InstanceKeys
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -34,11 +38,16 @@ class Peers:
         host: Serves the sessions of this one.
         url: Where the others reach this one.
         on_stall: Called when this instance stood still, so that others may have taken it for dead.
+        keys: Encrypt what is said of addresses: clients' requests go where an instance says that it is, and nobody else
+            who can write to the store may say so.
     """
 
-    def __init__(self, host: SessionHost, url: str, on_stall: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, host: SessionHost, url: str, on_stall: Callable[[], Awaitable[None]], keys: InstanceKeys
+    ) -> None:
         self._host = host
         self._url = url
+        self._keys = keys
         self._on_stall = on_stall
         self._urls: dict[str, str] = {}
         self._changed = anyio.Event()
@@ -58,10 +67,21 @@ class Peers:
     def heard(self, message: Said) -> None:
         """Another instance asks where this one is, or answers."""
         if message.topic == _ASK and message.instance != self.name:
-            self._host.instance.background.start(self._say, message.instance, _TELL, self._url)
-        elif message.topic == _TELL:
-            self._urls[message.instance] = message.text
+            self._host.instance.background.start(self._say, message.instance, _TELL, self._own_address())
+        elif message.topic == _TELL and (url := self._address_in(message)) is not None:
+            self._urls[message.instance] = url
             self._changed.set()
+
+    def _own_address(self) -> str:
+        return self._keys.codec.seal(json.dumps([self.name, self._url]).encode())
+
+    def _address_in(self, message: Said) -> str | None:
+        try:
+            read = as_strings(json.loads(self._keys.codec.unseal(message.text)))
+        except (InvalidRequestState, ValueError):
+            logger.warning("[MCP][gateway] Where an instance is cannot be read: it has another key")
+            return None
+        return read[1] if read is not None and len(read) == 2 and read[0] == message.instance else None
 
     async def _say(self, instance: str, topic: str, text: str) -> bool:
         try:
