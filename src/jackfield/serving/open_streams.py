@@ -6,6 +6,8 @@ lose a scope. So it is checked again while the stream is open.
 
 from __future__ import annotations
 
+import time
+
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.inbound import MCP_METHOD_HEADER
@@ -64,6 +66,7 @@ class CheckedStreams:
             return False
         now = found[1]
         if not isinstance(now, AuthenticatedUser):
-            # It cannot be checked now; the next check may tell.
-            return True
+            # It cannot be checked now; the next check may tell. When it expires is known.
+            expires_at = user.access_token.expires_at
+            return expires_at is None or expires_at > time.time()
         return principal_of_user(now) == principal_of_user(user) and set(now.scopes) == set(user.scopes)
