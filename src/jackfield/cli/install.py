@@ -96,7 +96,10 @@ def uninstall(
     if output.as_json:
         output.write_json({"file": str(target.file), "program": target.program.name, "removed": name, "written": yes})
         return
-    what = "is removed" if before is None else f"has no {name!r} then" if not yes else f"is without {name!r} again"
+    if yes:
+        what = "is removed" if before is None else f"is without {name!r} again"
+    else:
+        what = "would be removed" if before is None else f"would have no {name!r} any more"
     output.note(f"{shown_path(target.file)} {what}." + ("" if yes else " To do it: give --yes."))
 
 
