@@ -13,7 +13,17 @@ from typing import Any
 
 from ..errors import DaemonError
 from ..local.directory import peer
-from ..local.protocol import HEADER, HELLO, PROTOCOL, SILENCE_SECONDS, check_length, error_from_wire, packed, unpacked
+from ..local.protocol import (
+    HEADER,
+    HELLO,
+    PROTOCOL,
+    SILENCE_SECONDS,
+    check_length,
+    error_from_wire,
+    packed,
+    receive_exactly,
+    unpacked,
+)
 from .place import Place
 
 # How long a process that holds the lock may be busy with starting, or with ending: its servers' close_timeout.
@@ -102,21 +112,11 @@ class Connection:
         return message
 
     def _read(self, limit: int | None = None) -> dict[str, Any]:
-        (length,) = HEADER.unpack(self._exactly(HEADER.size))
+        (length,) = HEADER.unpack(receive_exactly(self._socket, HEADER.size))
         if limit is not None and length > limit:
             raise DaemonError("This is not a hello.")
         check_length(length)
-        return unpacked(self._exactly(length))
-
-    def _exactly(self, count: int) -> bytearray:
-        data = bytearray(count)
-        view, done = memoryview(data), 0
-        while done < count:
-            got = self._socket.recv_into(view[done:])
-            if not got:
-                raise ConnectionResetError("The background process closed the connection.")
-            done += got
-        return data
+        return unpacked(receive_exactly(self._socket, length))
 
 
 class HungError(DaemonError):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._version import __version__
 from ..errors import DaemonError, JackfieldError
-from ..local.protocol import HEADER, PROTOCOL, framed, packed
+from ..local.protocol import HEADER, PROTOCOL, framed, packed, process_facts
 from ..session.deadlines import Deadline
 from ..session.offers import list_for_catalog
 from ..session.requests import as_json, make_request
@@ -82,15 +80,7 @@ class Requests:
 
     def _ps(self) -> dict[str, Any]:
         return {
-            "process": {
-                "pid": os.getpid(),
-                "version": __version__,
-                "protocol": PROTOCOL,
-                "age": round(time.monotonic() - self._started_at, 3),
-                "kind": "background",
-                "program": "jackfield",
-                "last_error": self._sessions.recent.last_error,
-            },
+            "process": process_facts("background", "jackfield", self._started_at, self._sessions.recent.last_error),
             "sessions": self._sessions.infos(),
         }
 

@@ -20,10 +20,17 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from .._version import __version__
 from ..errors import DaemonError, JackfieldError, SessionTerminatedError
 from ..local.directory import peer
-from ..local.protocol import ALIVE_SECONDS, HEADER, HELLO, PROTOCOL, check_length, error_to_wire, packed, unpacked
+from ..local.protocol import (
+    ALIVE_SECONDS,
+    HEADER,
+    check_length,
+    error_to_wire,
+    hello,
+    packed,
+    unpacked,
+)
 from ..loops import Changed
 from .leftovers import end_leftovers
 from .log import log_path
@@ -177,8 +184,7 @@ class DaemonServer:
             self._note_change()
 
     async def _greet(self, stream: anyio.abc.SocketStream) -> None:
-        hello = {"i_am": HELLO, "protocol": PROTOCOL, "version": __version__, "pid": os.getpid()}
-        await stream.send(packed(hello))
+        await stream.send(packed(hello()))
         try:
             with anyio.fail_after(_REQUEST_SECONDS):
                 request = await _read(stream)

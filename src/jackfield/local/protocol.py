@@ -11,11 +11,16 @@ command of any version can see and end a process of any other; everything else n
 from __future__ import annotations
 
 import json
+import os
 import struct
+import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import DaemonError, JackfieldError, error_of
+
+if TYPE_CHECKING:
+    from socket import socket
 
 PROTOCOL = 1
 
@@ -53,6 +58,47 @@ def framed(data: bytes) -> bytes:
     """
     check_length(len(data))
     return HEADER.pack(len(data)) + data
+
+
+def receive_exactly(connection: socket, count: int) -> bytearray:
+    """So many bytes from a connection that waits for them.
+
+    Raises:
+        ConnectionResetError: The other process closed the connection.
+        OSError: The connection broke, or its time is over.
+    """
+    data = bytearray(count)
+    view, done = memoryview(data), 0
+    while done < count:
+        got = connection.recv_into(view[done:])
+        if not got:
+            raise ConnectionResetError("The other process closed the connection.")
+        done += got
+    return data
+
+
+def hello() -> dict[str, Any]:
+    """How this process greets who connects."""
+    return {"i_am": HELLO, **_this_process()}
+
+
+def process_facts(kind: str, program: str, started_at: float, last_error: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What this process says of itself in its answer to `ps`.
+
+    Args:
+        kind: `background`, `gateway` or `program`.
+        program: Its name, without its arguments.
+        started_at: When it began to answer, in seconds of `time.monotonic()`.
+        last_error: What went wrong last.
+    """
+    age = round(time.monotonic() - started_at, 3)
+    return {**_this_process(), "age": age, "kind": kind, "program": program, "last_error": last_error}
+
+
+def _this_process() -> dict[str, Any]:
+    from .._version import __version__
+
+    return {"protocol": PROTOCOL, "version": __version__, "pid": os.getpid()}
 
 
 def unpacked(data: bytes | bytearray) -> dict[str, Any]:

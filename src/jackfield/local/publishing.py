@@ -22,11 +22,19 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from .._version import __version__
 from ..errors import DaemonError, JackfieldError
 from .asking import SOCKETS, remove_stale
 from .directory import PrivateDirectory, peer
-from .protocol import HEADER, HELLO, PROTOCOL, check_length, error_to_wire, packed, unpacked
+from .protocol import (
+    HEADER,
+    check_length,
+    error_to_wire,
+    hello,
+    packed,
+    process_facts,
+    receive_exactly,
+    unpacked,
+)
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -186,11 +194,10 @@ class _Publisher:
                 if peer(connection)[0] not in (None, os.geteuid()):
                     return
                 connection.settimeout(_CLIENT_SECONDS)
-                hello = {"i_am": HELLO, "protocol": PROTOCOL, "version": __version__, "pid": os.getpid()}
-                connection.sendall(packed(hello))
-                (length,) = HEADER.unpack(_exactly(connection, HEADER.size))
+                connection.sendall(packed(hello()))
+                (length,) = HEADER.unpack(receive_exactly(connection, HEADER.size))
                 check_length(length)
-                connection.sendall(packed(self._answer(unpacked(_exactly(connection, length)))))
+                connection.sendall(packed(self._answer(unpacked(receive_exactly(connection, length)))))
         finally:
             self._clients.release()
 
@@ -218,27 +225,14 @@ class _Publisher:
     def _ps(self, sources: Sequence[PublishedSessions]) -> dict[str, Any]:
         errors = [error for source in sources if (error := source.last_error()) is not None]
         return {
-            "process": {
-                "pid": os.getpid(),
-                "version": __version__,
-                "protocol": PROTOCOL,
-                "age": round(time.monotonic() - self._started_at, 3),
-                "kind": "gateway" if any(source.kind == "gateway" for source in sources) else "program",
-                "program": _program(),
-                "last_error": max(errors, key=lambda error: error["at"], default=None),
-            },
+            "process": process_facts(
+                "gateway" if any(source.kind == "gateway" for source in sources) else "program",
+                _program(),
+                self._started_at,
+                max(errors, key=lambda error: error["at"], default=None),
+            ),
             "sessions": [info for source in sources for info in source.infos()],
         }
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        got = connection.recv(count - len(data))
-        if not got:
-            raise ConnectionResetError
-        data += got
-    return data
 
 
 def _program() -> str:
