@@ -27,6 +27,9 @@ _NAMED_SERVERS = 10
 _NAMED_REASONS = 3
 _FAILURE_CHARS = 70
 _ABOUT_CHARS = 80
+_READ_CHARS = 2000
+"""Of what a server says of itself or of a tool, so much is looked at."""
+
 _REASON_CHARS = 200
 """Of all reasons together why servers could not be opened: each answer repeats them."""
 
@@ -41,7 +44,7 @@ def answer_to(query: str, lines: Sequence[str]) -> str:
 
 def server_line(name: str, entry: CatalogEntry | None, count: int) -> str:
     """A server in one line: how many tools it has, and what it says that it is."""
-    about = one_line(entry.about if entry is not None else "", 10 * _REASON_CHARS)
+    about = one_line(entry.about if entry is not None else "", _READ_CHARS)
     about = about if len(about) <= _ABOUT_CHARS else f"{about[: _ABOUT_CHARS - 3].rstrip()}..."
     tools = f"{count} tool" if count == 1 else f"{count} tools"
     return f"{name} ({tools}): {about}" if about else f"{name} ({tools})"
@@ -100,7 +103,7 @@ def tool_line(
     marks = " ".join(f"[{mark}]" for mark in all_marks)
     if detail == "schema":
         schema = json.dumps(tool.input_schema, ensure_ascii=False)
-        return f"{tool.reference} {marks}\n  {one_line(tool.description, 2000)}\n  {schema}".replace(" \n", "\n")
+        return f"{tool.reference} {marks}\n  {one_line(tool.description, _READ_CHARS)}\n  {schema}".replace(" \n", "\n")
     shown = signature(tool.reference, tool.input_schema)
     if _weight(shown) > _SIGNATURE_TOKENS:
         shown = f"{_cut(shown, _SIGNATURE_TOKENS)}...)"
