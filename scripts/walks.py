@@ -29,7 +29,7 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 21,
     "a warm AutoGen call and its result": 20,
-    "a call whose server is killed, to the text for the model": 27,
+    "a call whose server is killed, to the text for the model": 26,
     "an entry of a file to its `StdioConfig`": 14,  # by the table of programs
 }
 

@@ -454,7 +454,7 @@ class DirectSession:
 
     def _late(self, method: str) -> JackfieldError:
         if method in ("initialize", "server/discover"):
-            from ..session.failures import open_timeout
+            from ..transport.open_failures import open_timeout
 
             config = self._target.load_config()
             if self._deadline is not None:
@@ -482,7 +482,7 @@ class DirectSession:
         until = time.monotonic() + _LAST_WORDS_SECONDS
         while (self._program.exit_code is None or self._open_pipes) and time.monotonic() < until:
             self._read(select.select(list(self._open_pipes), [], [], _POLL_SECONDS)[0])
-        from ..session.failures import loss
+        from ..session.task import loss
 
         report = self._report()
         # What it wrote before says nothing of why it has gone.

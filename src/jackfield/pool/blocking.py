@@ -18,8 +18,7 @@ from weakref import WeakSet
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 from ..errors import SessionTerminatedError
-from ..session.failures import forked
-from ..session.home import BlockedLoopError
+from ..session.home import BlockedLoopError, forked
 from .portal import held_there, run_there, run_there_reporting
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ..logs import SessionLog, configure_debug_log
 from ..session.callbacks import NO_CALLBACKS, SessionCallbacks, merged
 from ..session.deadlines import Deadline
 from ..session.figures import ManagerStats, SessionInfo
-from ..session.home import wait_uncancelled
+from ..session.home import forked, wait_uncancelled
 from ..session.hooks import CallHook, require_hooks
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
@@ -499,7 +499,6 @@ class SessionManager(Live):
         Ask this before the time of an event loop: the parent's loop did not come along with the fork.
         """
         from ..loops import is_running
-        from ..session.failures import forked
 
         registry = self._registry
         if registry is not None and registry.is_of_parent:

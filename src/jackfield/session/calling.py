@@ -31,7 +31,7 @@ from ..errors import (
 from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
 from .deadlines import Bound, Deadline
-from .failures import forked, refused
+from .home import forked
 from .lifecycle import Cause
 from .listing import PageT, RawListing, all_pages
 from .owner import SessionOwner
@@ -41,6 +41,7 @@ from .telemetry import NOT_OBSERVED, operation
 if TYPE_CHECKING:
     from mcp import Client
 
+    from ..config.servers import BaseServerConfig
     from ..transport.connection import Connection
 
 _T = TypeVar("_T")
@@ -217,7 +218,7 @@ class Caller:
                     connection = owner.connection or await owner.ready()
                     if refuses and owner.generation > known:
                         await anyio.sleep(_REFUSAL_SECONDS)
-                        raise refused(owner.config, refuses, owner.generation - 1, sent=sent)
+                        raise _refused(owner.config, refuses, owner.generation - 1, sent=sent)
                     return await self._send(owner, connection, method, send, record, attempt_timeout)
                 # Out of time, or a transport knows that no answer will come.
                 last = record.latest
@@ -408,3 +409,25 @@ def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | Non
     else:
         return error
     return error.told(message=f"{error.message.rstrip('.')}; {outcome}.")
+
+
+def _refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: bool | None) -> StateLostError:
+    """The error for a call that is not made because the state that it may rely on was lost.
+
+    Args:
+        config: The server.
+        tool: What was called.
+        lost_generation: The last generation whose state was lost.
+        sent: Whether an earlier attempt of this call may have been executed.
+    """
+    before = "" if sent is False else "once more (it may have taken effect before) "
+    return StateLostError(
+        f"The call of {tool!r} was not made {before}because the session with server {config.server_name!r} was lost "
+        "and reopened.",
+        server_name=config.server_name,
+        sent=sent,
+        state_lost=True,
+        retryable=True,
+        generation=lost_generation,
+        hint="To continue without that state, call again.",
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..catalog.entry import Kind
+from ..errors import AuthenticationError
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -42,6 +43,28 @@ async def ping(client: Client) -> None:
         await client.session.send_discover(client.protocol_version)
     else:
         await client.session.send_ping()
+
+
+async def is_alive(client: Client, seconds: float) -> bool:
+    """Whether the server answers a ping in time."""
+    from mcp import MCPError
+
+    from ..transport.report import CallRecord, current_call
+
+    with anyio.move_on_after(seconds) as scope:
+        record = CallRecord("ping", scope=scope)
+        token = current_call.set(record)
+        try:
+            await ping(client)
+        except MCPError:
+            # Its own error is an answer too: not every server knows this request. So is a status like 405.
+            failure = record.failure
+            refused = failure is not None and not failure.retryable and not isinstance(failure, AuthenticationError)
+            return record.is_answered or refused
+        finally:
+            current_call.reset(token)
+        return True
+    return False
 
 
 async def set_logging_level(client: Client, level: LoggingLevel) -> None:

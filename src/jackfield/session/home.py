@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from ..errors import JackfieldError
+from ..errors import JackfieldError, SessionTerminatedError
 from ..loops import EventLoop
 from .deadlock import is_waited_for_by
 
@@ -235,3 +235,14 @@ class _Call:
     def give_up(self) -> None:
         self.begun.cancel()
         self.done.cancel()
+
+
+def forked(process_id: int, server_name: str | None = None) -> SessionTerminatedError:
+    """This process is a fork of the one that opened a session."""
+    what = "The sessions of this manager were" if server_name is None else f"This session of {server_name!r} was"
+    return SessionTerminatedError(
+        f"{what} opened by process {process_id}, of which this process, {os.getpid()}, is a fork: it cannot use them.",
+        server_name=server_name,
+        sent=False,
+        hint="Make a manager and open sessions in the process that uses them.",
+    )

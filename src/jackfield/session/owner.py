@@ -22,14 +22,13 @@ from ..logs import SessionLog
 from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
 from .deadlines import IdleClock
-from .eras import changed_kind
-from .failures import loss, terminated
+from .eras import changed_kind, is_alive
 from .figures import SessionInfo, shortened
 from .home import Home
 from .lifecycle import Cause, Lifecycle, State
 from .recovery import CircuitBreaker, News
 from .rivals import Rivals
-from .task import ListingChanges, SessionObserver, SessionTask, is_alive
+from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
 from .telemetry import SessionReporter, Totals
 
 if TYPE_CHECKING:
@@ -319,7 +318,7 @@ class SessionOwner:
         if self.state is not State.OPEN or self.connection is None or self.in_flight:
             return
         generation, seconds = self.generation, self.config.session.liveness_timeout
-        if await is_alive(self.connection, seconds):
+        if await is_alive(self.connection.client, seconds):
             self.last_heard_at = time.monotonic()
         else:
             error = self._terminated(f"did not answer a check within {seconds:g} s")

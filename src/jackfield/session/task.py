@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from ..config.servers import HttpConfig
-from ..errors import AuthenticationError, JackfieldError, SessionConflictError, SessionTerminatedError
+from ..config.servers import BaseServerConfig, HttpConfig, StdioConfig
+from ..errors import (
+    JackfieldError,
+    ServerUnavailableError,
+    SessionConflictError,
+    SessionTerminatedError,
+    how_ended,
+    root_cause,
+)
 from ..loops import Changed, spawn
 from .callbacks import client_options, wanted_log_level
-from .eras import ask_for_log, ping, watch_listings
-from .failures import open_timeout, terminated
+from .eras import ask_for_log, watch_listings
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
 from .telemetry import mark_failed, session_ended, span
@@ -194,7 +200,7 @@ class SessionTask:
     async def _open_and_hold(self, attempt: int) -> JackfieldError | None:
         """One connection, from opening to its end; returns why it could not be opened."""
         from ..transport.connection import connect
-        from ..transport.open_failures import open_failure
+        from ..transport.open_failures import open_failure, open_timeout
         from ..transport.report import ConnectionReport
 
         owner, life, config = self._owner, self._life, self._owner.config
@@ -361,23 +367,63 @@ async def watch_liveness(owner: SessionOwner, interval: float) -> None:
         await anyio.sleep(max(interval - silent, 0.001))
 
 
-async def is_alive(connection: Connection, seconds: float) -> bool:
-    """Whether the server answers a ping in time."""
-    from mcp import MCPError
+def loss(
+    config: BaseServerConfig, generation: int, report: ConnectionReport, error: Exception | None = None
+) -> JackfieldError:
+    """Why a connection ended that was not closed here.
 
-    from ..transport.report import CallRecord, current_call
+    Args:
+        config: The server.
+        generation: How often the session had been opened.
+        report: Of the connection.
+        error: What came out of it, if anything did.
+    """
+    # Any other failure is that of one request, such as a 403; but a server that is not reached ends its stream, too.
+    failure = report.failure
+    if failure is not None and (failure.state_lost or isinstance(failure, ServerUnavailableError)):
+        return failure
+    if isinstance(config, StdioConfig):
+        exit_code = report.exit_code_now()
+        how = "ended or closed its output" if exit_code is None else how_ended(exit_code)
+        problem = f"was lost: its process {how}"
+    else:
+        problem = "was lost: its stream ended"
+    if error is not None:
+        problem += f" ({root_cause(error)!r})"
+    quote = report.stderr_quote(report.requests.stderr_bytes)
+    return terminated(config, generation, problem, state_lost=True, server_output=quote)
 
-    with anyio.move_on_after(seconds) as scope:
-        record = CallRecord("ping", scope=scope)
-        token = current_call.set(record)
-        try:
-            await ping(connection.client)
-        except MCPError:
-            # Its own error is an answer too: not every server knows this request. So is a status like 405.
-            failure = record.failure
-            refused = failure is not None and not failure.retryable and not isinstance(failure, AuthenticationError)
-            return record.is_answered or refused
-        finally:
-            current_call.reset(token)
-        return True
-    return False
+
+def terminated(
+    config: BaseServerConfig,
+    generation: int,
+    what: str,
+    *,
+    state_lost: bool = False,
+    server_output: str | None = None,
+) -> SessionTerminatedError:
+    """The error for a session that has ended.
+
+    Args:
+        config: The server.
+        generation: How often the session had been opened.
+        what: What happened to it, as the end of a sentence.
+        state_lost: Whether it had been open.
+        server_output: What the server itself wrote.
+    """
+    return SessionTerminatedError(
+        f"Session of server {config.server_name!r} {what}.",
+        server_name=config.server_name,
+        sent=False,
+        state_lost=state_lost,
+        retryable=True,
+        generation=generation,
+        server_output=server_output,
+        hint=_after_loss(config) if state_lost else None,
+    )
+
+
+def _after_loss(config: BaseServerConfig) -> str:
+    if config.session.retry_attempts:
+        return "Continue: the session is reopened."
+    return "session.refresh() reopens it (retry_attempts is 0)."

@@ -7,7 +7,14 @@ from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
 from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
-from ..errors import JackfieldError, ServerStartError, ServerUnavailableError, how_ended, root_cause
+from ..errors import (
+    JackfieldError,
+    ServerStartError,
+    ServerUnavailableError,
+    SessionTimeoutError,
+    how_ended,
+    root_cause,
+)
 from .report import ConnectionReport
 
 SILENT_HINT = (
@@ -22,6 +29,27 @@ def open_failure(config: BaseServerConfig, report: ConnectionReport, error: Exce
     if report.advice and report.advice not in (failure.hint or ""):
         failure = failure.told(hint=" ".join(filter(None, (failure.hint, report.advice))))
     return failure
+
+
+def open_timeout(config: BaseServerConfig, report: ConnectionReport) -> JackfieldError:
+    """The error for an opening that ran out of time."""
+    if report.failure is not None:
+        return report.failure.told(sent=False)
+    name, seconds = config.server_name, config.session.timeout
+    noise = " | ".join(report.noise)
+    withheld = withheld_text(config.withheld()) if isinstance(config, StdioConfig) else ""
+    return SessionTimeoutError(
+        f"Server {name!r} did not complete the handshake within {seconds:g} s: {config.address}",
+        server_name=name,
+        sent=False,
+        retryable=True,
+        seconds=seconds,
+        server_output=" | ".join(filter(None, (noise, report.stderr_quote()))) or None,
+        hint=(
+            "Check that it is an MCP server for this transport, or raise session.timeout if it is slow to start. "
+            f"{report.advice} {withheld}"
+        ).rstrip(),
+    )
 
 
 def _explained(config: BaseServerConfig, report: ConnectionReport, error: Exception) -> JackfieldError:
