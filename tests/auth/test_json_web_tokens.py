@@ -69,6 +69,21 @@ async def test_what_a_token_says() -> None:
             assert accepted.scopes == scopes
 
 
+async def test_what_no_token_may_say() -> None:
+    async with issuing() as issuer:
+        auth, end = verifier(issuer), int(time.time()) + 100
+        for claims in (
+            {"exp": None},
+            {"exp": str(end)},
+            {"exp": 10**400},
+            *({name: text} for name in ("sub", "client_id") for text in ("a\0b", "a\nb", "\ud800", "a\u202eb")),
+        ):
+            token = jwt.PyJWS().encode(
+                json.dumps({**issuer.claims(), **claims}).encode(), issuer.key.private, "ES256", {"kid": "first"}
+            )
+            assert await auth.verify_token(token) is None, claims
+
+
 async def test_clocks_may_differ_a_little() -> None:
     async with issuing() as issuer:
         auth, now = verifier(issuer, leeway=30), int(time.time())
@@ -296,8 +311,9 @@ def test_the_address_of_the_metadata() -> None:
 _PARTS = st.one_of(
     st.text(max_size=30), st.binary(max_size=30).map(lambda data: jwt.utils.base64url_encode(data).decode())
 )
+_NUMBERS = st.integers() | st.just(10**400)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=10),
+    st.none() | st.booleans() | st.floats() | _NUMBERS | _NUMBERS.map(str) | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jackfield.gateway.instances import keys
-from jackfield.gateway.instances.keys import SIGNED_SECONDS, InstanceKeys
+from jackfield.gateway.instances.keys import SIGNED_SECONDS, InstanceKeys, read_keys
 
 KEY, NEWER = b"k" * 32, b"n" * 32
 PATH, BODY = "/instance", b'{"a": 1}'
@@ -39,3 +41,12 @@ def test_keys_are_exchanged_one_after_the_other() -> None:
     assert both.is_signed(PATH, BODY, new.signed(PATH, BODY))
     assert new.is_signed(PATH, BODY, both.signed(PATH, BODY))
     assert not new.is_signed(PATH, BODY, old.signed(PATH, BODY))
+
+
+def test_comments_in_a_file_are_no_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.touch(0o600)
+    file.write_bytes(b"# the first of these signs, and all of them count\n\n  " + KEY + b" \r\n")
+    assert read_keys(file) == [KEY]
+    file.write_bytes(b"  # indented, this one is no key either\n\t" + KEY + b"\n" + NEWER)
+    assert read_keys(file) == [KEY, NEWER]

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.gateway.conftest import Serving, behind, unruly_entry
 from tests.serving.authorized import Client
 
 from jackfield import MCPClientSessionManager, SessionLost, ToolsChanged
+from jackfield.auth.token_file import add_token
 
 Start = Callable[..., Serving]
 
@@ -42,6 +44,7 @@ async def test_health_metrics_bounds_and_logs(serving: Start, jackfield: Command
     file = tmp_path / "tokens"
     ann = jackfield("serve-token", "add", "ann", "--token-file", str(file)).stdout.strip()
     watcher = jackfield("serve-token", "add", "prometheus", "--metrics", "--token-file", str(file)).stdout.strip()
+    expired = add_token(file, "old", scopes=["metrics"], expires_at=datetime(2020, 1, 1, tzinfo=UTC)).token
     gateway = serving(
         "--all-tools", "--token-file", str(file), "--metrics", "--log-format", "json", "--calls-per-minute", "3"
     )
@@ -52,7 +55,7 @@ async def test_health_metrics_bounds_and_logs(serving: Start, jackfield: Command
             assert (answer.status_code, answer.json()) == (200, {"status": status})
         assert (await http.post(f"{root}/health")).status_code == 405
         # Metrics are for those who have a token for them, which is good for nothing else.
-        for headers in ({}, bearer("guessed"), bearer(ann)):
+        for headers in ({}, bearer("guessed"), bearer(ann), bearer(expired)):
             assert (await http.get(f"{root}/metrics", headers=headers)).status_code == 401
         async with MCPClientSessionManager() as manager:
             async with manager.open_session(gateway.config(headers=bearer(watcher))) as session:

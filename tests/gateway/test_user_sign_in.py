@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ async def test_users_sign_in_for_themselves(
 ) -> None:
     server, file = protected(), tmp_path / "tokens.toml"
     tokens = {user: add_token(file, user, scopes=["servers:*"]).token for user in ("ann", "bob")}
+    expired = add_token(file, "ann", scopes=["servers:*"], expires_at=datetime(2020, 1, 1, tzinfo=UTC)).token
     async with gateway(tmp_path, server, BearerFile(file)) as place:
         url, ann, bob = place.url, place.client(tokens["ann"]), place.client(tokens["bob"])
         for client in (ann, bob):
@@ -118,7 +120,7 @@ async def test_users_sign_in_for_themselves(
             # Nobody else goes on from there, whoever opens the link.
             assert (await of_mallory.post(link, data={"token": tokens["ann"]})).status_code == 403, "no cookie"
             assert (await of_mallory.get(link)).status_code == 200
-            for wrong in (tokens["bob"], "", "ann"):
+            for wrong in (tokens["bob"], "", "ann", expired):
                 refused = await of_mallory.post(link, data={"token": wrong})
                 assert (refused.status_code, "not a token of ann" in refused.text) == (403, True)
             evil = {"origin": "https://evil.example"}

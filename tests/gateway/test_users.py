@@ -234,7 +234,12 @@ async def test_behind_a_proxy_nobody_else_is_let_in() -> None:
         ("fd00::2", "/mcp", 403, "through its proxy only"),
         ("192.168.0.1", "/", 403, "through its proxy only"),
         ("192.168.0.1", "/page/events", 403, "through its proxy only"),
+        ("192.168.0.1", "/connect/ticket", 403, "through its proxy only"),
+        ("192.168.0.1", "/oauth/callback", 403, "through its proxy only"),
+        ("192.168.0.1", "/mcp/", 403, "through its proxy only"),
         ("192.168.0.1", "/health", 200, "direct"),
+        ("192.168.0.1", "/ready", 200, "direct"),
+        ("192.168.0.1", "/metrics", 200, "direct"),
     ]:
         transport = httpx2.ASGITransport(app, client=(peer, 1))
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:

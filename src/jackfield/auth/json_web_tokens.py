@@ -26,6 +26,8 @@ ALGORITHMS: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS5
 """Asymmetric algorithms: a verifier cannot issue tokens."""
 
 _MAX_TOKEN_CHARS = 16 * 1024
+_MAX_TIME = 1 << 53
+"""Seconds; a later one is no time."""
 _CLIENT_CLAIMS = ("client_id", "azp", "cid")
 _REASONS = {
     "ExpiredSignatureError": "it has expired",
@@ -105,6 +107,9 @@ class JWTAuth:
         subject, client = claims.get("sub"), next(filter(None, map(claims.get, _CLIENT_CLAIMS)), None)
         if not isinstance(subject, str | None) or not isinstance(client, str | None) or not (subject or client):
             return self._refused("it names neither a user (`sub`) nor a client (`client_id`, `azp`)")
+        if not f"{subject}{client}".isprintable():
+            # Half a surrogate pair, or NUL, can be written to no store.
+            return self._refused("the name of its user or client has characters that cannot be shown")
         return AccessToken(
             token=token,
             client_id=client or "",
@@ -142,7 +147,9 @@ class JWTAuth:
                     leeway=self._leeway,
                     options={"require": ["exp", "iss", "aud"]},
                 )
-                return cast("Mapping[str, Any]", claims)
+                if isinstance(claims["exp"], int | float) and claims["exp"] <= _MAX_TIME:
+                    return cast("Mapping[str, Any]", claims)
+                return self._refused("it does not say when it expires")
             except PyJWTError as error:
                 failure = error
             except (ValueError, TypeError, OverflowError, RecursionError):

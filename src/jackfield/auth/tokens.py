@@ -6,15 +6,17 @@ import hashlib
 import logging
 import os
 import re
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.provider import AccessToken, TokenVerifier
 
 from ..errors import ConfigError, JackfieldError, did_you_mean, listed
 from ..files import is_open_to_others
@@ -149,6 +151,19 @@ class SharedToken:
         return AccessToken(token=token, client_id="shared token", scopes=self._scopes)
 
 
+async def accepted(verifier: TokenVerifier, token: str) -> AccessToken | None:
+    """What a verifier accepts a token for; `None` if it does not, or if the token has expired.
+
+    A verifier need not look at the time: the SDK does so after it, for the endpoint.
+
+    Raises:
+        TokenCheckError: It cannot be checked now.
+    """
+    found = await verifier.verify_token(token) if token else None
+    has_expired = found is not None and found.expires_at is not None and found.expires_at <= time.time()
+    return None if has_expired else found
+
+
 def digest_of(token: str) -> str:
     """What is kept of a token instead of it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
@@ -253,7 +268,7 @@ def _expiry(value: object, where: str) -> int | None:
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, date):
-        moment = datetime.combine(value, time())
+        moment = datetime.combine(value, time_of_day())
     else:
         raise ConfigError(f"{where}: `expires` must be a date or a time, such as 2027-01-01 or 2027-01-01T12:00:00Z.")
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -22,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..errors import ConfigError, JackfieldError
 from ..serving import serve_sessions
+from ..serving.stopping import READY_PATH
 from ..serving.wire import refusal
 from .gateway import Gateway
 from .http_settings import HttpSettings
@@ -303,8 +304,8 @@ class _WithPages:
         await (self._page if self._page.takes(scope) else self._app)(scope, receive, send)
 
 
-def _takes_tokens(path: str) -> bool:
-    return path in (PATH, "/") or path.startswith("/page/")
+_OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics", READY_PATH})
+"""What asks an instance itself, not through the proxy: checks of its health, and Prometheus."""
 
 
 class OnlyByProxy:
@@ -312,7 +313,7 @@ class OnlyByProxy:
 
     Args:
         by_proxy: Answers what comes through a proxy.
-        direct: Answers what is neither for the endpoint nor for the page, such as a check of its health.
+        direct: Answers those who ask this instance itself how it is.
         settings: Name the proxies.
     """
 
@@ -325,7 +326,7 @@ class OnlyByProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._is_trusted((scope.get("client") or ("",))[0]):
             await self._by_proxy(scope, receive, send)
-        elif self._is_encrypted or not _takes_tokens(scope["path"]):
+        elif self._is_encrypted or scope["path"] in _OPEN_PATHS:
             await self._direct(scope, receive, send)
         else:
             text = "Nothing was run: this server is reached through its proxy only, which encrypts what is sent."

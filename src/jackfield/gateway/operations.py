@@ -12,6 +12,7 @@ import anyio
 from mcp.server.auth.provider import TokenVerifier
 from starlette.responses import Response
 
+from ..auth.tokens import accepted
 from ..errors import JackfieldError
 from ..serving.app import ServedSessions
 from ..serving.limits import ServingLimits
@@ -122,10 +123,10 @@ class WithOperations:
     async def _may_read(self, scope: Scope, auth: TokenVerifier) -> bool:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         kind, _, token = given.decode("latin-1").partition(" ")
-        if kind.lower() != "bearer" or not token:
+        if kind.lower() != "bearer":
             return False
         try:
-            found = await auth.verify_token(token.strip())
+            found = await accepted(auth, token.strip())
         except JackfieldError:
             return False
         return found is not None and not {METRICS, ADMIN}.isdisjoint(found.scopes)

@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..auth.answer import Answer, denial
 from ..auth.credentials import Credentials
 from ..auth.sign_in import SIGN_IN_SECONDS, ShowUrl, WayBack, obtained, sign_in
-from ..auth.tokens import TokenCheckError
+from ..auth.tokens import TokenCheckError, accepted
 from ..config.oauth import OAuthConfig
 from ..config.servers import HttpConfig, RemoteConfig
 from ..errors import JackfieldError
@@ -288,7 +288,7 @@ class SignInPages:
     async def _is_of(self, user: User, token: str) -> bool:
         """Whether a token of the gateway is one of this user."""
         try:
-            access = await self._auth.verify_token(token)
+            access = await accepted(self._auth, token)
         except TokenCheckError:
             return False
         if access is None or access.subject != user.subject:

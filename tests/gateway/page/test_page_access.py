@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from jackfield.gateway.web.access import PageAccess
 __all__ = ["jackfield"]
 
 OWN = {"X-Jackfield-Page": "1"}
+NAMED = ["close", "disable", "enable", "refresh", "restart"]
 Start = Callable[..., PageServing]
 
 
@@ -77,9 +79,12 @@ def test_nothing_is_told_or_done_for_others(start: Start, jackfield: Command) ->
         ("close", {"server": "two"}, 409),
         ("explode", {}, 404),
         ("close", "x" * 100_000, 409),
+        *[(name, dict.fromkeys(("server", "key", "id"), "\ud800"), 409) for name in NAMED],
     ]:
-        answer = httpx2.post(f"{gateway.page}page/actions/{name}", json=body, headers=page)
-        assert (answer.status_code, "error" in answer.json()) == (expected, True)
+        answer = httpx2.post(f"{gateway.page}page/actions/{name}", content=json.dumps(body), headers=page)
+        assert (answer.status_code, "error" in answer.json()) == (expected, True), name
+    for body in ({"code": "\ud800"}, {"token": "\ud800"}, {"code": "x", "nonce": "\ud800"}, ["code"]):
+        assert status("POST", f"{gateway.page}page/sign-in", OWN, content=json.dumps(body)) == 403, body
     # Two links a moment after each other would fill the terminal.
     assert [status("POST", f"{gateway.page}page/link", OWN) for _ in range(2)] == [200, 429]
     shown = httpx2.get(gateway.page)

@@ -39,10 +39,10 @@ def read_keys(file: Path) -> list[bytes]:
     """
     try:
         status = file.stat()
-        lines = file.read_bytes().splitlines()
+        lines = [line.strip() for line in file.read_bytes().splitlines()]
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith(b"#")]
+    keys = [line for line in lines if line and not line.startswith(b"#")]
     if is_open_to_others(status):
         raise ConfigError(
             f"{file}: it can be read or written by others (its mode is {stat.S_IMODE(status.st_mode):o}).",

@@ -7,7 +7,6 @@ the page needs one, too, with the scope `admin`; it is checked for each request.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 from mcp.server.auth.provider import TokenVerifier
 
+from ...auth.tokens import accepted, digest_of
 from ...masking import keep_secret
 from ..reach import ADMIN
 from .browser_sign_in import BrowserSignIn
@@ -86,7 +86,7 @@ class PageAccess:
         """
         code = secrets.token_urlsafe(24)
         keep_secret(self, [("code", code)])
-        self._codes[_hash(code)] = _Code(time.monotonic() + CODE_SECONDS, nonce, token)
+        self._codes[digest_of(code)] = _Code(time.monotonic() + CODE_SECONDS, nonce, token)
         while len(self._codes) > _MOST_CODES:
             self._codes.popitem(last=False)
         return code
@@ -102,16 +102,16 @@ class PageAccess:
 
     def redeem(self, code: str, nonce: str = "") -> str | None:
         """Exchange a code for a token; `None` if it is not valid (any more)."""
-        found = self._codes.pop(_hash(code), None)
+        found = self._codes.pop(digest_of(code), None)
         if found is None or time.monotonic() > found.expires_at:
             return None
-        if not secrets.compare_digest(found.nonce.encode(), nonce.encode() if found.nonce else b""):
+        if not secrets.compare_digest(digest_of(found.nonce), digest_of(nonce if found.nonce else "")):
             return None
         if found.token is not None:
             return found.token
         token = secrets.token_urlsafe(32)
         keep_secret(self, [("token", token)])
-        self._pages[_hash(token)] = time.monotonic()
+        self._pages[digest_of(token)] = time.monotonic()
         while len(self._pages) > _MOST_PAGES:
             self._pages.popitem(last=False)
         return token
@@ -125,10 +125,9 @@ class PageAccess:
             TokenCheckError: That cannot be found out now.
         """
         if self._tokens is not None:
-            found = await self._tokens.verify_token(token) if token else None
-            is_valid = found is not None and (found.expires_at is None or found.expires_at > time.time())
-            return found is not None and is_valid and ADMIN in found.scopes
-        key, now = _hash(token), time.monotonic()
+            found = await accepted(self._tokens, token)
+            return found is not None and ADMIN in found.scopes
+        key, now = digest_of(token), time.monotonic()
         used_at = self._pages.pop(key, None)
         if used_at is None or now - used_at > IDLE_SECONDS:
             return False
@@ -137,8 +136,4 @@ class PageAccess:
 
     def forget(self, token: str) -> None:
         """The page signs out."""
-        self._pages.pop(_hash(token), None)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+        self._pages.pop(digest_of(token), None)
