@@ -39,7 +39,7 @@ from jackfield import Tool as JackfieldTool
 from jackfield.cli.kept import run_kept
 from jackfield.cli.steps import Request
 from jackfield.daemon.sessions import KeptSessions, Wanted
-from jackfield.session.deadlines import Deadline
+from jackfield.loops import Deadline
 from jackfield.session.server_tools import known_tools
 from jackfield.session.session import caller_of
 from jackfield.toolkit.tool import LeasedSource, OrderedSource, server_tool

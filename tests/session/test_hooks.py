@@ -27,7 +27,7 @@ from jackfield import (
     ToolResult,
     create_toolkit,
 )
-from jackfield.session.deadlines import Deadline
+from jackfield.loops import Deadline
 from jackfield.session.hooks import call_with_hooks
 
 

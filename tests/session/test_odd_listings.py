@@ -7,7 +7,7 @@ from mcp.types import PromptReference
 from tests.conftest import Scripted
 
 from jackfield import Event, InvalidArgumentsError, ListingProblem, MCPClientSessionManager, create_toolkit
-from jackfield.session.deadlines import Deadline
+from jackfield.loops import Deadline
 from jackfield.session.server_tools import known_tools
 from jackfield.session.session import caller_of
 

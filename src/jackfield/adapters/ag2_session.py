@@ -22,8 +22,8 @@ from mcp.types import (
 )
 
 from ..errors import InvalidArgumentsError
+from ..loops import Bound
 from ..pool.lease import SessionLease
-from ..session.deadlines import Bound
 from ..session.results import ToolResult
 from ..session.session import Session
 from .camel_case import with_camel_case

@@ -140,8 +140,8 @@ class HeldSession:
         async def make() -> tuple[str, int]:
             from anyio import CancelScope
 
+            from ..loops import Deadline
             from ..pool.lease import open_by
-            from ..session.deadlines import Deadline
             from ..session.requests import as_json, make_request
 
             deadline = Deadline.of(call_timeout, lasting.session.call_timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DaemonError, JackfieldError
 from ..local.protocol import HEADER, PROTOCOL, framed, packed, process_facts
-from ..session.deadlines import Deadline
+from ..loops import Deadline
 from ..session.offers import list_for_catalog
 from ..session.requests import as_json, make_request
 from ..session.server_tools import known_tools

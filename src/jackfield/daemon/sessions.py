@@ -20,11 +20,10 @@ import anyio
 
 from ..errors import DaemonError, JackfieldError
 from ..events import Event, SessionClosed
-from ..loops import Changed
+from ..loops import Changed, Deadline
 from ..pool.lease import open_by
 from ..pool.recent import RecentActivity
 from ..pool.session_manager import SessionManager
-from ..session.deadlines import Deadline
 from ..session.recovery import News
 from .configs import from_wire, opens_alike
 

@@ -18,7 +18,7 @@ from .client import Client
 from .messages import Answer, Context
 
 if TYPE_CHECKING:
-    from ..session.deadlines import Deadline
+    from ..loops import Deadline
 
 
 @dataclass(frozen=True)

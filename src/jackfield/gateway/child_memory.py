@@ -8,8 +8,8 @@ import sys
 import anyio
 
 from ..errors import ConfigError
+from ..loops import Deadline
 from ..pool.session_manager import SessionManager
-from ..session.deadlines import Deadline
 from ..transport.procfs import resident_bytes
 from .activity import Activity
 

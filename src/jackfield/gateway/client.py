@@ -27,9 +27,9 @@ from .under_way import UnderWay
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
+    from ..loops import Deadline
     from ..routing.tool_router import ToolRouter
     from ..serving import Principal, SessionRecord
-    from ..session.deadlines import Deadline
 
 
 class Client:

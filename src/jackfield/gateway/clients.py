@@ -19,13 +19,13 @@ from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..errors import AuthenticationError, SessionExpiredError, UnknownServerError
+from ..loops import Deadline
 from ..plain import as_table
 from ..pool.lease import open_by
 from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
 from ..serving.inbound import SESSION_HEADER
 from ..session.callbacks import SessionCallbacks
-from ..session.deadlines import Deadline
 from ..session.session import caller_of
 from .asking import BackChannel, SharedChannel
 from .client import Client

@@ -14,8 +14,8 @@ from mcp.types import CLIENT_CAPABILITIES_META_KEY, CallToolResult, ToolAnnotati
 from pydantic import ValidationError
 
 from ..errors import HookError
+from ..loops import Deadline
 from ..plain import as_table
-from ..session.deadlines import Deadline
 from ..session.hooks import CallHook, ToolCall, call_with_hooks
 from ..session.results import ToolResult
 from ..session.tool_calls import read_answer

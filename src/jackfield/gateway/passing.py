@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ..config.servers import HttpConfig
+from ..loops import Deadline
 from ..plain import as_list, as_table
-from ..session.deadlines import Deadline
 from ..session.relay import OnProgress, relay
 from ..session.results import state_note
 from ..session.session import Session, caller_of

@@ -11,9 +11,9 @@ from mcp.types import LOG_LEVEL_META_KEY
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
+from ..loops import Deadline
 from ..plain import as_table
 from ..serving.context import LEVELS
-from ..session.deadlines import Deadline
 from ..session.relay import relay
 from ..session.session import caller_of
 from .eras import is_modern

@@ -9,7 +9,7 @@ import anyio
 from .messages import Context
 
 if TYPE_CHECKING:
-    from ..session.deadlines import Deadline
+    from ..loops import Deadline
     from .parked import ParkedCall
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
 
     from ..config.servers import BaseServerConfig
-    from ..session.deadlines import Bound
+    from ..loops import Bound
     from ..session.figures import SessionInfo
     from ..session.results import ToolResult
 

@@ -16,8 +16,8 @@ from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 
 if TYPE_CHECKING:
+    from ..loops import Deadline
     from ..session.calling import Caller
-    from ..session.deadlines import Deadline
     from ..session.hooks import CallHook
     from ..session.session import Session
     from .loop_thread import LoopUse

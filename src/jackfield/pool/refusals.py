@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, PoolTimeoutError, SessionTerminatedError, SessionTimeoutError
-from ..session.deadlines import Deadline
+from ..loops import Deadline
 from ..session.owner import SessionOwner
 from .decisions import Refuse
 

@@ -15,9 +15,8 @@ import anyio
 from ..config.servers import BaseServerConfig
 from ..errors import SessionTimeoutError
 from ..events import EventHub
-from ..loops import Changed, event_loop_token, is_closed
+from ..loops import Changed, Deadline, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
-from ..session.deadlines import Deadline
 from ..session.figures import SessionInfo
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner

@@ -18,8 +18,8 @@ from ..events import EventHub, EventListener, EventStream, ServerSkipped
 from ..live import Live
 from ..local.publishing import publish, unpublish
 from ..logs import SessionLog, configure_debug_log
+from ..loops import Deadline
 from ..session.callbacks import NO_CALLBACKS, SessionCallbacks, merged
-from ..session.deadlines import Deadline
 from ..session.figures import ManagerStats, SessionInfo
 from ..session.home import forked, wait_uncancelled
 from ..session.hooks import CallHook, require_hooks

@@ -11,8 +11,8 @@ from ..config.servers import BaseServerConfig
 from ..errors import UnknownServerError, did_you_mean
 from ..json_schema import signature
 from ..live import without_source
+from ..loops import Deadline
 from ..pool.lease import SessionUser
-from ..session.deadlines import Deadline
 from ..toolkit.tool import LeasedSource
 
 if TYPE_CHECKING:

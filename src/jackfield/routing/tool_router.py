@@ -15,9 +15,9 @@ from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, InvalidArgumentsError, JackfieldError, SessionTimeoutError, UnknownToolError
 from ..live import Live, without_source
+from ..loops import Deadline
 from ..pool.lease import SessionUser
 from ..session.arguments import ArgumentCheck
-from ..session.deadlines import Deadline
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool, text_result
 from ..toolkit.ranking import Origin, origins

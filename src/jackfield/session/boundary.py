@@ -11,8 +11,7 @@ from typing import Any, cast
 import anyio
 
 from ..errors import JackfieldError, one_line
-from ..loops import current_task
-from .deadlines import Deadline
+from ..loops import Deadline, current_task
 
 NOT_SENT = "Nothing was sent."
 _WORDS_CHARS = 250

@@ -28,9 +28,9 @@ from ..errors import (
     StateLostError,
     ToolError,
 )
+from ..loops import Bound, Deadline
 from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
-from .deadlines import Bound, Deadline
 from .home import forked
 from .lifecycle import Cause
 from .listing import PageT, RawListing, all_pages

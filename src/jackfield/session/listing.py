@@ -15,12 +15,12 @@ from pydantic_core import to_json
 from ..config.keys import CheckMode
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError, UnknownToolError, did_you_mean
+from ..loops import Deadline
 from ..plain import as_list
 from ..transport.repairs import take_flaws
 from ..transport.report import CallRecord, limit_error
 from .arguments import ArgumentCheck, OutputCheck
 from .boundary import as_error
-from .deadlines import Deadline
 
 _LISTED = ("tools", "resources", "resource_templates", "prompts")
 """What a page of a listing has one of."""

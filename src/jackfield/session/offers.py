@@ -16,8 +16,8 @@ from .server_tools import has_none, known_tools
 if TYPE_CHECKING:
     from mcp import Client
 
+    from ..loops import Deadline
     from .calling import Caller
-    from .deadlines import Deadline
 
 # Tools that were listed so shortly ago in the same session are not listed again.
 _FRESH_SECONDS = 1.0

@@ -19,9 +19,9 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTerminatedError
 from ..events import EventHub
 from ..logs import SessionLog
+from ..loops import IdleClock
 from ..masking import keep_secret
 from .callbacks import SessionCallbacks, hearing
-from .deadlines import IdleClock
 from .eras import changed_kind, is_alive
 from .figures import SessionInfo, shortened
 from .home import Home

@@ -15,12 +15,12 @@ from mcp.types import HEADER_MISMATCH, PROTOCOL_VERSION_META_KEY, ClientRequest
 from pydantic import TypeAdapter
 
 from ..errors import JackfieldError, ToolError
+from ..loops import Bound, Deadline, ProgressReset
 from ..plain import as_table
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
 from ..transport.report import CallRecord, current_call
 from .arguments import require_json
 from .callbacks import hearing
-from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern
 from .telemetry import operation
 from .tool_calls import CountedCall, is_listed

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
     from pydantic import BaseModel
 
-    from .deadlines import Bound
+    from ..loops import Bound
     from .session import Session
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mcp.types import METHOD_NOT_FOUND, ListToolsResult
 
 from ..errors import JackfieldError, RequestError, ServerLimitError, SessionTimeoutError
+from ..loops import Deadline
 from .calling import Caller
-from .deadlines import Deadline
 from .listing import SharedListing, ToolListing
 
 if TYPE_CHECKING:

@@ -33,11 +33,11 @@ from ..config.servers import BaseServerConfig
 from ..errors import (
     listed,
 )
+from ..loops import Bound, Deadline, ProgressReset
 from ..transport.repairs import take_flaws
 from .arguments import not_by_name, require_json
 from .callbacks import hearing
 from .calling import Caller
-from .deadlines import Bound, Deadline, ProgressReset
 from .eras import is_modern, ping, set_logging_level
 from .figures import SessionInfo
 from .home import BlockedLoopError, Home, home_here

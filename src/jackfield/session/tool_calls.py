@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp.shared.dispatcher import ProgressFnT
 
+    from ..loops import Deadline
     from .calling import Caller
-    from .deadlines import Deadline
     from .listing import ToolListing
     from .owner import SessionOwner
 

@@ -16,8 +16,8 @@ from mcp.types import ListPromptsResult, ListResourcesResult, ListResourceTempla
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, RequestError, listed
 from ..logs import SessionLog
+from ..loops import Deadline
 from ..pool.lease import SessionUser
-from ..session.deadlines import Deadline
 from ..session.server_tools import offered_tools
 from ..session.session import Session, caller_of
 from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool

@@ -24,7 +24,7 @@ from mcp.types import (
 from ..config.servers import BaseServerConfig
 from ..errors import InvalidArgumentsError
 from ..files import safe_name, write_new
-from ..session.deadlines import Deadline
+from ..loops import Deadline
 from ..session.results import ToolResult, decode
 from ..session.session import caller_of
 from .tool import CallOptions, Tool

@@ -15,11 +15,10 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, SessionTimeoutError
 from ..json_schema import signature
 from ..live import Live
-from ..loops import LockHere
+from ..loops import Bound, Deadline, LockHere
 from ..pool.lease import SessionUser, open_by
 from ..session.arguments import not_by_name
 from ..session.boundary import as_error
-from ..session.deadlines import Bound, Deadline
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 
 if TYPE_CHECKING:

@@ -6,18 +6,23 @@ Stopping ends the whole tree, also helpers that the child left behind when it ex
 from __future__ import annotations
 
 import array
+import asyncio
 import contextlib
 import os
 import signal
+import weakref
+from collections.abc import Callable
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ..loops import on_loop_close
 from .program import REAP_SECONDS, StartedProgram
 
 # Where there is no process descriptor to wait on (macOS), exits are noticed this often.
 _POLL_SECONDS = 0.02
+
+# When the timer is due that only the end of its event loop is to drop.
+_NEVER_SECONDS = 1e9
 
 READ_BYTES = 65536
 """How much is read of a pipe at a time."""
@@ -35,7 +40,7 @@ class ChildProcess:
         for descriptor in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         self._stdin_open = True
-        self._keep_past_loop_close = on_loop_close(program.kill_forgotten)
+        self._keep_past_loop_close = _on_loop_close(program.kill_forgotten)
         self.exited: anyio.Event = anyio.Event()
         self.left_behind = 0
         """Number of its child processes that still ran after it had exited. Set by `stop()`."""
@@ -151,3 +156,45 @@ async def read_some(descriptor: int) -> bytes:
             if not waited:
                 await checkpoint()
             return data
+
+
+class _Sentinel:
+    """Lives as long as an event loop keeps the timer it hangs on."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def __call__(self) -> None:
+        """The timer's callback; never due."""
+
+    def __del__(self) -> None:
+        self.action()
+
+
+def _on_loop_close(action: Callable[[], object]) -> Callable[[], None]:
+    """Do something when the running event loop is closed; returns what calls that off.
+
+    Waiting for the garbage collector would not do: anyio keeps a closed loop alive by the futures of
+    the descriptors that were waited for. Closing a loop drops its timers, so a timer that is never due
+    tells. On trio a run ends only after its tasks did.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return lambda: None
+    sentinel = _Sentinel(action)
+    timer = weakref.ref(loop.call_later(_NEVER_SECONDS, sentinel))
+    watched = weakref.ref(sentinel)
+    del sentinel
+
+    def call_off() -> None:
+        if (left := watched()) is not None:
+            left.action = _nothing
+        if (handle := timer()) is not None:
+            handle.cancel()
+
+    return call_off
+
+
+def _nothing() -> None:
+    pass
