@@ -16,7 +16,7 @@ import pytest
 from tests.docs.blocks import DOCS, ROOT
 
 from jackfield import HttpConfig, JackfieldError, MCPClientSessionManager, SessionCallbacks, SseConfig, StdioConfig
-from jackfield.session.arguments import ArgumentCheck
+from jackfield.session.tools import ArgumentCheck
 
 
 def test_the_tests_that_the_threat_table_names_are_there() -> None:

@@ -22,7 +22,7 @@ from jackfield import (
     ToolResult,
     create_toolkit,
 )
-from jackfield.session.arguments import ArgumentCheck
+from jackfield.session.tools import ArgumentCheck
 
 
 def problem(schema: dict[str, Any], arguments: dict[str, Any]) -> str | None:

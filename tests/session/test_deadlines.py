@@ -40,7 +40,7 @@ from jackfield.cli.kept import run_kept
 from jackfield.cli.steps import Request
 from jackfield.daemon.sessions import KeptSessions, Wanted
 from jackfield.loops import Deadline
-from jackfield.session.server_tools import known_tools
+from jackfield.session.offers import known_tools
 from jackfield.session.session import caller_of
 from jackfield.toolkit.tool import LeasedSource, OrderedSource, server_tool
 

@@ -8,7 +8,7 @@ from tests.conftest import Scripted
 
 from jackfield import Event, InvalidArgumentsError, ListingProblem, MCPClientSessionManager, create_toolkit
 from jackfield.loops import Deadline
-from jackfield.session.server_tools import known_tools
+from jackfield.session.offers import known_tools
 from jackfield.session.session import caller_of
 
 LINES = ["stdio handshake", "stdio modern", "http handshake", "http modern"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
 
-from jackfield.session.arguments import quick_check
+from jackfield.session.tools import quick_check
 
 NAMES = st.sampled_from(["a", "b", "c"])
 VALUES = st.recursive(

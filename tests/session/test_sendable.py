@@ -21,7 +21,7 @@ from jackfield import (
     StdioConfig,
     create_toolkit,
 )
-from jackfield.session.arguments import require_json
+from jackfield.session.tools import require_json
 
 HALF = "see \ud83d here"
 

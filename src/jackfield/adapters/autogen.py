@@ -26,7 +26,7 @@ from ..live import Live
 from ..loops import LockHere
 from ..pool.lease import SessionUser
 from ..session.boundary import as_error
-from ..session.server_tools import offered_tools
+from ..session.offers import offered_tools
 from ..session.session import caller_of
 from ..toolkit.create import prompt_tools, tools_of
 from ..toolkit.long_results import LongResults

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, cast
 from mcp.types import ImageContent
 
 from ..errors import InvalidArgumentsError
-from ..session.arguments import not_by_name
+from ..session.sendable import not_by_name
 
 _BEGINNINGS = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,34 @@ CAPABILITIES: Mapping[Kind, str] = {
     "templates": "resources",
 }
 """The capability that a server declares if it has some."""
+_LISTED_ON_THE_WIRE = ("tools", "resources", "resourceTemplates", "prompts")
+
+
+@dataclass(frozen=True)
+class RawListing:
+    """A listing as it came over the wire, all pages of it."""
+
+    entries: Sequence[Mapping[str, Any]] = ()
+    ttl_ms: int | None = None
+    """The shortest time that a page is fresh for; `None` if none says how long."""
+    cache_scope: str | None = None
+    """`public` if all pages say so."""
+
+    @classmethod
+    def of(cls, pages: Sequence[Mapping[str, Any]]) -> RawListing:
+        """The pages as one listing."""
+        entries = [entry for page in pages for key in _LISTED_ON_THE_WIRE for entry in as_list(page.get(key))]
+        times = [int(time) for page in pages if isinstance(time := page.get("ttlMs"), int | float)]
+        scopes = {page.get("cacheScope") for page in pages}
+        scope = "public" if scopes == {"public"} else "private" if scopes - {None} else None
+        return cls(entries, min(times, default=None), scope)
+
+    def named(self, names: Iterable[str]) -> RawListing:
+        """The first entry of each of these names."""
+        first: dict[object, Mapping[str, Any]] = {}
+        for entry in self.entries:
+            first.setdefault(entry.get("name"), entry)
+        return replace(self, entries=[first[name] for name in names if name in first])
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _is_settled(given: Given, schema: Schema) -> bool:
 def _checked_whole(
     tool: ToolEntry, arguments: Mapping[str, Any], listed_at: float | None, mode: CheckMode
 ) -> dict[str, Any]:
-    from ..session.arguments import ArgumentCheck
+    from ..session.tools import ArgumentCheck
 
     try:
         return ArgumentCheck(tool.server_name, tool.reference, tool.input_schema, mode).check(arguments)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SessionTerminatedError
 from ..local.protocol import DEFAULT_KEY
-from ..session.arguments import require_json
+from ..session.tools import require_json
 from .client import ProgressListener, ask
 from .configs import to_wire
 

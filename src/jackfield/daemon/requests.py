@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DaemonError, JackfieldError
 from ..local.protocol import HEADER, PROTOCOL, framed, packed, process_facts
 from ..loops import Deadline
-from ..session.offers import list_for_catalog
+from ..session.offers import known_tools, list_for_catalog
 from ..session.requests import as_json, make_request
-from ..session.server_tools import known_tools
 from ..session.session import caller_of
 from .sessions import KeptEntry, KeptSessions, Wanted
 

@@ -13,8 +13,9 @@ from ..errors import JackfieldError
 from ..events import CatalogChanged, EventHub
 
 if TYPE_CHECKING:
-    from ..session.listing import RawListing, ToolListing
+    from ..catalog.entry import RawListing
     from ..session.owner import SessionOwner
+    from ..session.tools import ToolListing
 
 _FRESH_SECONDS = 60.0
 

@@ -142,7 +142,7 @@ def query_description(servers: list[str], *, with_handler: bool) -> str:
 
 
 async def _tools_of(session: Session, deadline: Deadline) -> str:
-    from ..session.server_tools import offered_tools
+    from ..session.offers import offered_tools
     from ..session.session import caller_of
 
     listing = await offered_tools(caller_of(session), deadline)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ..plain import as_table
-from ..session.arguments import ArgumentCheck
+from ..session.tools import ArgumentCheck
 
 _NUMBERS = {"integer": int, "number": float}
 _TRUTH = {"true": True, "false": False}

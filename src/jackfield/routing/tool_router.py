@@ -17,7 +17,7 @@ from ..errors import ConfigError, InvalidArgumentsError, JackfieldError, Session
 from ..live import Live, without_source
 from ..loops import Deadline
 from ..pool.lease import SessionUser
-from ..session.arguments import ArgumentCheck
+from ..session.tools import ArgumentCheck
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool, text_result
 from ..toolkit.ranking import Origin, origins

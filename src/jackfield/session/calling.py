@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from mcp import MCPError
@@ -33,7 +33,6 @@ from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
 from .home import forked
 from .lifecycle import Cause
-from .listing import PageT, RawListing, all_pages
 from .owner import SessionOwner
 from .recovery import News, may_call_again
 from .telemetry import NOT_OBSERVED, operation
@@ -141,26 +140,6 @@ class Caller:
         """An error that the user is about to be given, and knows then what state it says is gone."""
         self.news.tell_by(error)
         return error
-
-    async def pages(
-        self, method: str, deadline: Deadline, fetch: Callable[[Client, str | None], Awaitable[PageT]]
-    ) -> tuple[list[PageT], list[str], RawListing]:
-        """All pages of a listing, what was wrong with them, and how they came; see `all_pages`."""
-        raw: list[Mapping[str, Any]] = []
-
-        async def fetched(client: Client, cursor: str | None) -> PageT:
-            page = await fetch(client, cursor)
-            record = current_call.get()
-            page_as_it_came = record.page if record is not None else None
-            assert page_as_it_came is not None, "the transport keeps what it hands on"
-            raw.append(page_as_it_came)
-            return page
-
-        pages, problems = await all_pages(
-            self.owner.config,
-            lambda cursor: self.request(method, deadline, lambda client: fetched(client, cursor)),
-        )
-        return pages, problems, RawListing.of(raw)
 
     async def request(
         self,

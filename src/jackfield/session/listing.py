@@ -1,57 +1,26 @@
-"""Listings of a server: all pages of one, and the tools as last seen with their argument checks."""
+"""Listings of a server: all pages of one, and one of its tools that several callers wait for."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import anyio
-from mcp.types import Tool, ToolAnnotations
+from mcp.types import Tool
 from pydantic_core import to_json
 
-from ..config.keys import CheckMode
+from ..catalog.entry import RawListing
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError, UnknownToolError, did_you_mean
+from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError
 from ..loops import Deadline
-from ..plain import as_list
 from ..transport.repairs import take_flaws
 from ..transport.report import CallRecord, limit_error
-from .arguments import ArgumentCheck, OutputCheck
 from .boundary import as_error
+from .tools import ToolListing
 
 _LISTED = ("tools", "resources", "resource_templates", "prompts")
 """What a page of a listing has one of."""
-_LISTED_ON_THE_WIRE = ("tools", "resources", "resourceTemplates", "prompts")
-
-
-@dataclass(frozen=True)
-class RawListing:
-    """A listing as it came over the wire, all pages of it."""
-
-    entries: Sequence[Mapping[str, Any]] = ()
-    ttl_ms: int | None = None
-    """The shortest time that a page is fresh for; `None` if none says how long."""
-    cache_scope: str | None = None
-    """`public` if all pages say so."""
-
-    @classmethod
-    def of(cls, pages: Sequence[Mapping[str, Any]]) -> RawListing:
-        """The pages as one listing."""
-        entries = [entry for page in pages for key in _LISTED_ON_THE_WIRE for entry in as_list(page.get(key))]
-        times = [int(time) for page in pages if isinstance(time := page.get("ttlMs"), int | float)]
-        scopes = {page.get("cacheScope") for page in pages}
-        scope = "public" if scopes == {"public"} else "private" if scopes - {None} else None
-        return cls(entries, min(times, default=None), scope)
-
-    def named(self, names: Iterable[str]) -> RawListing:
-        """The first entry of each of these names."""
-        first: dict[object, Mapping[str, Any]] = {}
-        for entry in self.entries:
-            first.setdefault(entry.get("name"), entry)
-        return replace(self, entries=[first[name] for name in names if name in first])
 
 
 class _Page(Protocol):
@@ -98,8 +67,14 @@ async def all_pages(
         seen.add(cursor)
 
 
-class ToolListing:
-    """The tools of one server at one time, without those whose schema exceeds the limit.
+def tool_listing(
+    config: BaseServerConfig,
+    tools: Sequence[Tool],
+    on_limit: Callable[[ServerLimitError], None],
+    problems: Sequence[str] = (),
+    raw: RawListing | None = None,
+) -> ToolListing:
+    """The tools of a listing, without those whose schema exceeds the limit.
 
     Args:
         config: The server.
@@ -108,84 +83,18 @@ class ToolListing:
         problems: The listing's problems, in words.
         raw: The listing as it came.
     """
-
-    def __init__(
-        self,
-        config: BaseServerConfig,
-        tools: Sequence[Tool],
-        on_limit: Callable[[ServerLimitError], None],
-        problems: Sequence[str] = (),
-        raw: RawListing | None = None,
-    ) -> None:
-        self.server_name: str = config.server_name
-        self._check_mode: CheckMode = config.session.check_arguments
-        self.problems: list[str] = list(problems)
-        """The listing's problems, in words: each names the tool and the field."""
-        first: dict[str, Tool] = {}
-        for tool in tools:
-            known = first.setdefault(tool.name, tool)
-            if known is not tool and known != tool:
-                self.problems.append(f"tool {tool.name!r} is listed again with another definition; the first is taken")
-        tools = list(first.values())
-        self._left_out = {tool.name: error for tool in tools if (error := _schema_error(config, tool)) is not None}
-        for error in self._left_out.values():
-            on_limit(error)
-        self.tools: list[Tool] = [tool for tool in tools if tool.name not in self._left_out]
-        self.raw: RawListing = (raw or RawListing()).named(tool.name for tool in self.tools)
-        """The same tools as they came."""
-        self.fetched_at: float = time.monotonic()
-        self._by_name = {tool.name: tool for tool in self.tools}
-        self._checks: dict[str, ArgumentCheck] = {}
-        self._output_checks: dict[str, OutputCheck | None] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
-
-    def check(self, name: str) -> ArgumentCheck:
-        """The argument check of a tool, compiled at its first use.
-
-        Raises:
-            UnknownToolError: There is no such tool; nothing was sent.
-            ServerLimitError: Its schema is beyond the limit; nothing was sent.
-        """
-        check = self._checks.get(name)
-        if check is None:
-            if name in self._left_out:
-                raise self._left_out[name].told()
-            tool = self._by_name.get(name)
-            if tool is None:
-                raise UnknownToolError(
-                    f"Server {self.server_name!r} has no tool named {name!r}. Nothing was sent.",
-                    server_name=self.server_name,
-                    sent=False,
-                    hint=did_you_mean(name, self._by_name, "tool"),
-                )
-            check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema, self._check_mode)
-        return check
-
-    def output_check(self, name: str) -> OutputCheck | None:
-        """The check of a tool's structured content, compiled at its first use; `None` if it has no output schema."""
-        if name in self._output_checks:
-            return self._output_checks[name]
-        tool = self._by_name.get(name)
-        schema = tool.output_schema if tool else None
-        check = self._output_checks[name] = None if schema is None else OutputCheck(schema)
-        return check
-
-    def annotations(self, name: str) -> ToolAnnotations | None:
-        """What the server says of a tool."""
-        tool = self._by_name.get(name)
-        return tool.annotations if tool else None
-
-    def is_read_only(self, name: str) -> bool:
-        """Whether the server says that the tool changes nothing."""
-        hints = self.annotations(name)
-        return hints is not None and hints.read_only_hint is True
-
-    def is_safe_to_repeat(self, name: str) -> bool:
-        """Whether the server says that calling the tool twice does no more than once."""
-        hints = self.annotations(name)
-        return hints is not None and (hints.read_only_hint is True or hints.idempotent_hint is True)
+    problems = list(problems)
+    first: dict[str, Tool] = {}
+    for tool in tools:
+        known = first.setdefault(tool.name, tool)
+        if known is not tool and known != tool:
+            problems.append(f"tool {tool.name!r} is listed again with another definition; the first is taken")
+    left_out = {name: error for name, tool in first.items() if (error := _schema_error(config, tool)) is not None}
+    for error in left_out.values():
+        on_limit(error)
+    kept = [tool for name, tool in first.items() if name not in left_out]
+    raw = (raw or RawListing()).named(tool.name for tool in kept)
+    return ToolListing(config.server_name, config.session.check_arguments, kept, left_out, problems, raw)
 
 
 class SharedListing:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from ..catalog.entry import Kind
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport, MessageListener
-    from .listing import SharedListing, ToolListing
+    from .listing import SharedListing
+    from .tools import ToolListing
 
 
 class SessionOwner:

@@ -19,11 +19,11 @@ from ..loops import Bound, Deadline, ProgressReset
 from ..plain import as_table
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
 from ..transport.report import CallRecord, current_call
-from .arguments import require_json
 from .callbacks import hearing
 from .eras import is_modern
 from .telemetry import operation
 from .tool_calls import CountedCall, is_listed
+from .tools import require_json
 
 if TYPE_CHECKING:
     from mcp import Client

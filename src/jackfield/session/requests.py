@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import ListToolsResult
 
 from ..errors import RequestError
-from .server_tools import known_tools
+from .offers import known_tools
 from .session import caller_of
 
 if TYPE_CHECKING:

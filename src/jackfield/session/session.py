@@ -35,19 +35,19 @@ from ..errors import (
 )
 from ..loops import Bound, Deadline, ProgressReset
 from ..transport.repairs import take_flaws
-from .arguments import not_by_name, require_json
 from .callbacks import hearing
 from .calling import Caller
 from .eras import is_modern, ping, set_logging_level
 from .figures import SessionInfo
 from .home import BlockedLoopError, Home, home_here
 from .hooks import CallHook
-from .offers import listed_pages
+from .offers import fetch_tools, listed_pages
 from .owner import SessionOwner
 from .results import ToolResult
-from .server_tools import fetch_tools
+from .sendable import not_by_name
 from .subscriptions import notified
 from .tool_calls import Call, call_tool
+from .tools import require_json
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession

@@ -32,11 +32,11 @@ from .recovery import wait_before_next
 from .telemetry import mark_failed, session_ended, span
 
 if TYPE_CHECKING:
-    from ..catalog.entry import Kind
+    from ..catalog.entry import Kind, RawListing
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport
-    from .listing import RawListing, ToolListing
     from .owner import SessionOwner
+    from .tools import ToolListing
 
 # What closing may take beyond `close_timeout` before it is cut off: reaping, last output, task switches.
 _CLOSE_SLACK_SECONDS = 3.0

@@ -35,12 +35,12 @@ from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownTo
 from ..events import CallFinished, CallRetried, CallStarted
 from ..masking import HiddenValues, mask
 from ..transport.report import current_call
-from .arguments import require_json
 from .eras import is_modern
 from .hooks import CallHook, ToolCall, call_with_hooks
+from .offers import known_tools
 from .results import ToolResult
-from .server_tools import known_tools
 from .telemetry import Operation, operation
+from .tools import require_json
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
     from ..loops import Deadline
     from .calling import Caller
-    from .listing import ToolListing
     from .owner import SessionOwner
+    from .tools import ToolListing
 
 # A listing younger than this is not fetched again to see whether a call that does not fit it now does.
 _FRESH_SECONDS = 1.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, cast
 
@@ -199,3 +199,53 @@ def problem_in_words(error: ValidationError, schema: Mapping[str, Any]) -> str:
         return f"unknown {', '.join(map(repr, extra))}{close}"
     message = error.message if len(error.message) < 160 else f"{error.message[:150]}..."
     return f"{where}: {message}" if where else message
+
+
+class SchemaCheck:
+    """One schema, with its validators compiled at their first use. One that is broken judges nothing.
+
+    Args:
+        schema: The schema.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    @cached_property
+    def _validator(self) -> Validator | None:
+        return compiled(self._schema)
+
+    @cached_property
+    def _lax(self) -> Validator | None:
+        return compiled(relaxed(self._schema)) or self._validator
+
+    def fitted(self, given: dict[str, Any], *, is_lenient: bool) -> tuple[dict[str, Any], list[str]]:
+        """The arguments to send, and what is wrong with them; see `ArgumentCheck.check`."""
+        if self._validator is None:
+            return given, []
+        try:
+            if self._validator.is_valid(given):
+                return given, []
+            errors, checked = self._validator.iter_errors, given
+            if is_lenient and self._lax is not None:
+                errors = self._lax.iter_errors
+                checked = without_refused_nulls(given, errors)
+                if self._lax.is_valid(checked):
+                    return checked, []
+            return checked, [problem_in_words(error, self._schema) for error in errors(checked)]
+        except Exception:  # the schema cannot be applied, in one of many ways
+            return given, []
+
+    def output_problem(self, structured: Any, *, is_given: bool) -> str | None:
+        """The problem with structured content, in words; see `OutputCheck.problem`."""
+        if self._validator is None:
+            return "the tool's outputSchema is not a valid JSON Schema, so structuredContent was not checked"
+        if not is_given:
+            return "structuredContent is missing, though the tool has an outputSchema"
+        try:
+            if self._validator.is_valid(structured):
+                return None
+            found = next(self._validator.iter_errors(structured))
+        except Exception:
+            return "the tool's outputSchema cannot be applied, so structuredContent was not checked"
+        return f"structuredContent does not fit the tool's outputSchema: {problem_in_words(found, self._schema)}"

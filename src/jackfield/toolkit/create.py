@@ -18,7 +18,7 @@ from ..errors import ConfigError, JackfieldError, RequestError, listed
 from ..logs import SessionLog
 from ..loops import Deadline
 from ..pool.lease import SessionUser
-from ..session.server_tools import offered_tools
+from ..session.offers import offered_tools
 from ..session.session import Session, caller_of
 from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool
 from .skipped import OnError, missing_tool, require_on_error, skipped_error
@@ -27,7 +27,7 @@ from .toolkit import Toolkit, is_wanted
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
-    from ..session.listing import ToolListing
+    from ..session.tools import ToolListing
 
 _ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 

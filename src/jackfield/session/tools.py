@@ -1,38 +1,29 @@
-"""Checks before anything is sent, and of structured content when a tool has answered: whether values can be sent as
-JSON unchanged, and whether they fit the tool's schema.
-
-Serialisers do not agree on the rest of JSON. Some write `null` for NaN, some turn sets into lists and keys into
-strings, and some find half a surrogate pair only when the message is on its way, where it would cost the whole
-session.
+"""The tools of a server as it listed them, with the checks of what is sent to them and of what they answer.
 
 Most tools take a few texts and numbers, and most calls fit. For these a validator's walk through its keywords is most
 of what checking costs, so that plain schemas have a check of their own. It only ever says that a value surely fits;
-what it does not pass is for a JSON Schema validator to judge.
-
-Source: RFC 8259; JSON-RPC 2.0, section 4.2.
+what it does not pass is for a JSON Schema validator to judge (`validation`). In the same way `require_json` knows what
+surely can be sent, and `sendable` says what cannot.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.keys import CheckMode
-from ..errors import InvalidArgumentsError, in_short
+from ..errors import InvalidArgumentsError, ServerLimitError, UnknownToolError, did_you_mean, in_short
 from ..json_schema import signature
 from ..plain import as_list, as_table
 
 if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+    from mcp.types import Tool, ToolAnnotations
 
-# What common readers take of a message (pydantic: 200 levels), less what stands around the arguments.
-_MAX_DEPTH = 190
-# As a number of digits, about 4,300: Python writes no longer ones, and hardly any server reads them.
-_MAX_INTEGER_BITS = 14_000
-
+    from ..catalog.entry import RawListing
+    from .validation import SchemaCheck
 
 # Less deep, and made of JSON's own types, is nearly all that is ever given.
 _PLAIN_DEPTH = 20
@@ -62,25 +53,86 @@ _KNOWN = frozenset(
 _MAX_LEVELS = 20
 
 
-def not_by_name(tool_name: str, given: object, *, server_name: str | None = None) -> InvalidArgumentsError:
-    """The error for arguments that are not a mapping.
+class ToolListing:
+    """The tools of one server at one time, without those whose schema exceeds the limit; `tool_listing` makes it.
 
     Args:
-        tool_name: The tool's name.
-        given: The arguments, of any kind.
-        server_name: The server, where it is known.
+        server_name: The server.
+        check_mode: How arguments are checked.
+        tools: Each name once.
+        left_out: Why other tools are left out, by name.
+        problems: The listing's problems, in words: each names the tool and the field.
+        raw: The same tools as they came.
     """
-    try:
-        written = json.dumps(given)
-    except (ValueError, TypeError, RecursionError):
-        written = type(given).__name__
-    shown = written if len(written) <= 80 else f"{written[:77]}..."
-    return InvalidArgumentsError(
-        f"The arguments of {tool_name!r} are not a JSON object: they are {shown}. Nothing was sent.",
-        server_name=server_name,
-        sent=False,
-        hint='Give the arguments by name, such as {"name": "value"}.',
-    )
+
+    def __init__(
+        self,
+        server_name: str,
+        check_mode: CheckMode,
+        tools: Sequence[Tool],
+        left_out: Mapping[str, ServerLimitError],
+        problems: Sequence[str],
+        raw: RawListing,
+    ) -> None:
+        self.server_name: str = server_name
+        self._check_mode: CheckMode = check_mode
+        self.tools: list[Tool] = list(tools)
+        self._left_out = left_out
+        self.problems: list[str] = list(problems)
+        self.raw: RawListing = raw
+        self.fetched_at: float = time.monotonic()
+        self._by_name = {tool.name: tool for tool in self.tools}
+        self._checks: dict[str, ArgumentCheck] = {}
+        self._output_checks: dict[str, OutputCheck | None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def check(self, name: str) -> ArgumentCheck:
+        """The argument check of a tool, compiled at its first use.
+
+        Raises:
+            UnknownToolError: There is no such tool; nothing was sent.
+            ServerLimitError: Its schema is beyond the limit; nothing was sent.
+        """
+        check = self._checks.get(name)
+        if check is None:
+            if name in self._left_out:
+                raise self._left_out[name].told()
+            tool = self._by_name.get(name)
+            if tool is None:
+                raise UnknownToolError(
+                    f"Server {self.server_name!r} has no tool named {name!r}. Nothing was sent.",
+                    server_name=self.server_name,
+                    sent=False,
+                    hint=did_you_mean(name, self._by_name, "tool"),
+                )
+            check = self._checks[name] = ArgumentCheck(self.server_name, name, tool.input_schema, self._check_mode)
+        return check
+
+    def output_check(self, name: str) -> OutputCheck | None:
+        """The check of a tool's structured content, compiled at its first use; `None` if it has no output schema."""
+        if name in self._output_checks:
+            return self._output_checks[name]
+        tool = self._by_name.get(name)
+        schema = tool.output_schema if tool else None
+        check = self._output_checks[name] = None if schema is None else OutputCheck(schema)
+        return check
+
+    def annotations(self, name: str) -> ToolAnnotations | None:
+        """What the server says of a tool."""
+        tool = self._by_name.get(name)
+        return tool.annotations if tool else None
+
+    def is_read_only(self, name: str) -> bool:
+        """Whether the server says that the tool changes nothing."""
+        hints = self.annotations(name)
+        return hints is not None and hints.read_only_hint is True
+
+    def is_safe_to_repeat(self, name: str) -> bool:
+        """Whether the server says that calling the tool twice does no more than once."""
+        hints = self.annotations(name)
+        return hints is not None and (hints.read_only_hint is True or hints.idempotent_hint is True)
 
 
 class ArgumentCheck:
@@ -115,23 +167,11 @@ class ArgumentCheck:
             InvalidArgumentsError: They do not match; the hint is the tool's signature.
         """
         given = dict(arguments)
-        if self._mode == "off" or (self._quick is not None and self._quick(given)) or self._validator is None:
+        if self._mode == "off" or (self._quick is not None and self._quick(given)):
             return given
-        from .validation import problem_in_words, without_refused_nulls
-
-        try:
-            if self._validator.is_valid(given):
-                return given
-            errors = self._validator.iter_errors
-            if self._mode == "lenient":
-                errors = self._lax.iter_errors
-                pruned = without_refused_nulls(given, errors)
-                if self._lax.is_valid(pruned):
-                    return pruned
-                given = pruned
-            problems = [problem_in_words(error, self._schema) for error in errors(given)]
-        except Exception:  # the schema cannot be applied, in one of many ways
-            return dict(arguments)
+        fitting, problems = self._whole.fitted(given, is_lenient=self._mode == "lenient")
+        if not problems:
+            return fitting
         raise InvalidArgumentsError(
             f"Arguments of {self._tool_name!r} do not fit: {in_short(problems)}. Nothing was sent.",
             problems=problems,
@@ -141,18 +181,11 @@ class ArgumentCheck:
         )
 
     @cached_property
-    def _validator(self) -> Validator | None:
+    def _whole(self) -> SchemaCheck:
         # Imported here: most schemas are plain, and who needs `require_json` alone shall not pay for the library.
-        from .validation import compiled
+        from .validation import SchemaCheck
 
-        return compiled(self._schema)
-
-    @cached_property
-    def _lax(self) -> Validator:
-        from .validation import compiled, relaxed
-
-        assert self._validator is not None
-        return compiled(relaxed(self._schema)) or self._validator
+        return SchemaCheck(self._schema)
 
 
 class OutputCheck:
@@ -167,10 +200,10 @@ class OutputCheck:
         self._quick = quick_check(schema)
 
     @cached_property
-    def _validator(self) -> Validator | None:
-        from .validation import compiled
+    def _whole(self) -> SchemaCheck:
+        from .validation import SchemaCheck
 
-        return compiled(self._schema)
+        return SchemaCheck(self._schema)
 
     def problem(self, structured: Any, *, is_given: bool) -> str | None:
         """The problem with structured content, in words.
@@ -183,19 +216,7 @@ class OutputCheck:
         """
         if is_given and self._quick is not None and self._quick(structured):
             return None
-        if self._validator is None:
-            return "the tool's outputSchema is not a valid JSON Schema, so structuredContent was not checked"
-        if not is_given:
-            return "structuredContent is missing, though the tool has an outputSchema"
-        from .validation import problem_in_words
-
-        try:
-            if self._validator.is_valid(structured):
-                return None
-            found = next(self._validator.iter_errors(structured))
-        except Exception:
-            return "the tool's outputSchema cannot be applied, so structuredContent was not checked"
-        return f"structuredContent does not fit the tool's outputSchema: {problem_in_words(found, self._schema)}"
+        return self._whole.output_problem(structured, is_given=is_given)
 
 
 def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
@@ -210,8 +231,11 @@ def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
         InvalidArgumentsError: One cannot; it says which, and why.
     """
     values = dict(given)
-    problem = None if _is_plain(values, _PLAIN_DEPTH) else _sending_problem(values)
-    if problem is not None:
+    if _is_plain(values, _PLAIN_DEPTH):
+        return
+    from .sendable import sending_problem
+
+    if (problem := sending_problem(values)) is not None:
         raise InvalidArgumentsError(
             f"What was given for {what} cannot be sent as JSON: {problem}. Nothing was sent.",
             server_name=server_name,
@@ -224,7 +248,7 @@ def _is_plain(value: object, depth: int) -> bool:
     """Whether a value can certainly be sent; faster than finding the problem."""
     kind = type(value)
     if isinstance(value, str) and kind is str:
-        return value.isascii() or _wrong(value) is None
+        return value.isascii() or _is_whole(value)
     if value is None or kind is bool:
         return True
     if kind is int:
@@ -235,7 +259,7 @@ def _is_plain(value: object, depth: int) -> bool:
         return False
     if kind is dict:
         for name, item in cast("dict[object, object]", value).items():
-            if type(name) is not str or not (name.isascii() or _wrong(name) is None):
+            if type(name) is not str or not (name.isascii() or _is_whole(name)):
                 return False
             if not _is_plain(item, depth - 1):
                 return False
@@ -243,66 +267,13 @@ def _is_plain(value: object, depth: int) -> bool:
     return kind is list and all(_is_plain(item, depth - 1) for item in cast("list[object]", value))
 
 
-class _At:
-    """The path of a value; only formatted if it is invalid."""
-
-    def __init__(self, within: _At | None, key: object, depth: int) -> None:
-        self.within, self.key, self.depth = within, key, depth
-
-    def __str__(self) -> str:
-        steps: list[str] = []
-        at = self
-        while at.within is not None:
-            steps.append(f"[{at.key}]" if isinstance(at.key, int) else f".{at.key}")
-            at = at.within
-        path = "".join(reversed(steps)).removeprefix(".")
-        shown = path if len(path) <= 100 else f"{path[:80]}...{path[-17:]}"
-        return ascii(shown)[1:-1]
-
-
-def _sending_problem(given: dict[str, Any]) -> str | None:
-    to_do: list[tuple[object, _At]] = [(given, _At(None, "", 0))]
-    while to_do:
-        value, at = to_do.pop()
-        if isinstance(value, dict):
-            items = cast("dict[object, object]", value).items()
-            for key, _ in items:
-                if not isinstance(key, str):
-                    return f"{at} has the key {key!r:.60}, which is not text"
-                if (wrong := _wrong(key)) is not None:
-                    return f"{at} has a key that is {wrong}"
-            inner = [(item, _At(at, key, at.depth + 1)) for key, item in items]
-        elif isinstance(value, list | tuple):
-            elements = cast("list[object]", value)
-            inner = [(item, _At(at, index, at.depth + 1)) for index, item in enumerate(elements)]
-        elif (wrong := _wrong(value)) is not None:
-            return f"{at} is {wrong}"
-        else:
-            continue
-        if at.depth > _MAX_DEPTH:
-            return f"{at} is nested more than {_MAX_DEPTH} levels deep, or holds itself"
-        to_do.extend(reversed(inner))
-    return None
-
-
-def _wrong(value: object) -> str | None:
-    """The problem with a scalar value."""
-    if isinstance(value, str):
-        if value.isascii():
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            return f"text with half a surrogate pair ({ascii(value[error.start])[1:-1]} at {error.start})"
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            return f"{value}, which JSON does not have"
-    elif isinstance(value, int):
-        if value.bit_length() > _MAX_INTEGER_BITS:
-            return "a number of thousands of digits"
-    elif value is not None:
-        return f"a {type(value).__name__}"
-    return None
+def _is_whole(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _OtherSchemaError(Exception):
