@@ -208,6 +208,10 @@ async def only_instances_forward(client: RawClient, owner: GatewayInstance, keys
     await in_pieces(owner, keys, good.to_json())
 
 
+def memory_of(instance: GatewayInstance) -> int:
+    return psutil.Process(instance.pid).memory_info().rss
+
+
 async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> None:
     """What else may come by a connection, which other requests use, too."""
 
@@ -233,6 +237,17 @@ async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> 
             assert await answered(connection) == b"404"
             await connection.send(head(len(body)) + body)
             assert await answered(connection) == b"200"
+        # Of what nobody signed nothing is kept: it costs no memory, and is answered at its end.
+        before, unsigned = memory_of(owner), head(8_000_000).replace(b"x-jackfield-digest: ", b"x-jackfield-digest: 0")
+        async with AsyncExitStack() as stack:
+            connections = [
+                await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", owner.port)) for _ in range(10)
+            ]
+            for connection in connections:
+                await connection.send(unsigned + bytes(7_999_999))
+            assert memory_of(owner) - before < 40_000_000
+            await connections[0].send(b"0")
+            assert await answered(connections[0]) == b"401"
         twice = f"{len(body)}\r\ncontent-length: {len(body)}"
         for wrong, status in (("-1", b"400"), ("x", b"400"), (twice, b"400"), (1 << 40, b"413")):
             async with await anyio.connect_tcp("127.0.0.1", owner.port) as connection:
@@ -549,6 +564,67 @@ async def test_what_a_client_has_set_holds_at_every_instance(jackfield: Command,
             await there.post("tools/call", name="recall", arguments={})
             assert told.count(updated) == before
     assert not strays()
+
+
+@pytest.mark.usefixtures("real_python")
+@pytest.mark.parametrize("protocol", ["handshake", "2026-07-28"])
+async def test_a_subscription_at_a_server_over_http_outlives_the_instance_that_made_it(
+    protocol: str, jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]
+) -> None:
+    """Whichever instances opened the session and subscribed; and each update is told once."""
+    log = tmp_path / "log"
+    server = listening("chatty.py", "http", "--log", str(log))
+    jackfield.configure_user(one={"type": "http", "url": server.url, "protocol": protocol})
+    one, updated = "notes://one", "notifications/resources/updated"
+    async with (
+        running_store("redis") as store,
+        running_team(jackfield, tmp_path / "team", store, "--all-tools") as team,
+    ):
+        first, second = team.instances
+        async with raw(first) as here, httpx2.AsyncClient(timeout=60) as http:
+            there = RawClient(http, second.url)
+            there.headers, there.asked = here.headers, 1000
+
+            async def touch(client: RawClient) -> None:
+                await client.post("tools/call", name="touch", arguments={"uri": one})
+
+            async def until_told(client: RawClient) -> None:
+                async with told_to(client) as told:
+                    with anyio.fail_after(30):
+                        while updated not in told:
+                            await touch(client)
+                            await anyio.sleep(0.1)
+
+            assert "result" in (await here.post("tools/call", name="recall", arguments={})).text
+            async with told_to(there) as told:
+                # By the instance that the session's stream does not come to.
+                assert "result" in (await there.post("resources/subscribe", uri=one)).text
+                assert "result" in (await here.post("resources/subscribe", uri=one)).text
+                for number in range(1, 4):
+                    await touch((here, there)[number % 2])
+                    with anyio.fail_after(20):
+                        while told.count(updated) < number:
+                            await anyio.sleep(0.02)
+                assert told.count(updated) == 3
+            async with Redis.from_url(store) as redis:
+                stored = [await redis.dump(key) for key in await redis.keys("*") if b":s:" not in key]
+                assert not any(b"notes://one" in (value or b"") for value in stored), "it stands there in plain text"
+            # The one that subscribed ends, by force or not; the other one knows the client already.
+            if protocol == "handshake":
+                await second.kill()
+            else:
+                second.signal(signal.SIGTERM)
+                await second.ended()
+            await until_told(here)
+            # One that comes to know the client only now.
+            await second.start()
+            await first.kill()
+            await until_told(there)
+            async with told_to(there) as told:
+                assert "result" in (await there.post("resources/unsubscribe", uri=one)).text
+                await touch(there)
+                await there.post("tools/call", name="recall", arguments={})
+                assert updated not in told
 
 
 def answer_of(text: str) -> str:

@@ -46,12 +46,20 @@ class BackChannel:
         client: The client.
         config: The server.
         shared_session: Their session, if other instances of the gateway use it, too.
+        unheard: Called with updates of resources that are subscribed to from none of this instance's clients.
     """
 
-    def __init__(self, client: Client, config: BaseServerConfig, shared_session: SharedSession | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        config: BaseServerConfig,
+        shared_session: SharedSession | None = None,
+        unheard: Callable[[Mapping[str, Any]], None] = lambda params: None,
+    ) -> None:
         self._client = client
         self._server_name = config.server_name
         self.shared_session: SharedSession | None = shared_session
+        self._unheard = unheard
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
@@ -78,8 +86,10 @@ class BackChannel:
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
         """Tell the client what it wants to hear."""
         client, related = self._client, self._related(about)
-        if method == "notifications/resources/updated" and params is not None:
-            client.subscriptions.heard(self._server_name, params)
+        if method == "notifications/resources/updated":
+            updated = params or {}
+            if not client.subscriptions.heard(self._server_name, updated):
+                self._unheard(updated)
         version = client.protocol_version
         if is_wanted(method, params, related, protocol_version=version, log_level=client.log_level):
             client.notices.put(method, given_message(self._server_name, method, params), related)

@@ -17,7 +17,7 @@ from mcp import MCPError
 from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
-from ..config.servers import BaseServerConfig, StdioConfig
+from ..config.servers import BaseServerConfig, HttpConfig, StdioConfig
 from ..errors import AuthenticationError, SessionExpiredError, UnknownServerError
 from ..loops import Deadline
 from ..plain import as_table
@@ -94,6 +94,12 @@ class Clients:
         self._single: set[Client] = set()
         """Of requests under way that belong to no session."""
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        self.on_lost_subscriptions: Callable[[Client], Coroutine[Any, Any, None]] | None = None
+        """Subscribes again for a client where the instance is gone that did so."""
+        self.on_unheard: Callable[[Client, BaseServerConfig, Mapping[str, Any]], Coroutine[Any, Any, None]] | None = (
+            None
+        )
+        """Takes an update of a resource that this instance has not subscribed to."""
         self.others: OtherInstances | None = None
         """The other instances, if there are any."""
 
@@ -132,6 +138,8 @@ class Clients:
                 raise MCPError(INVALID_REQUEST, "The session was ended.")
             client = self._clients[session_id] = self._new(context)
             client.session_id = None if request is None else session_id
+            if self.others is not None:
+                self.subscribe_again(client)
         client.seen(context)
         self._leave_out_of_reach(client, reach_of(context))
         return client
@@ -145,6 +153,8 @@ class Clients:
             if not reach.includes(subject.config.server_name):
                 del client.updated[uri]
                 client.subscriptions.remove(subject, updated)
+                if self.others is not None:
+                    self._tasks.start_soon(self.others.across.drop, client, uri)
         for config in self._configs:
             if not reach.includes(config.server_name) and self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
@@ -152,6 +162,21 @@ class Clients:
     def start(self, function: Callable[[Context, str], Coroutine[Any, Any, None]], context: Context, text: str) -> None:
         """Do something for a client that its request does not wait for."""
         self._tasks.start_soon(function, context, text)
+
+    def subscribe_again(self, client: Client) -> None:
+        """Subscribe to what an instance heard of for a client that is gone, if there is such."""
+        if self.on_lost_subscriptions is not None:
+            self._tasks.start_soon(self.on_lost_subscriptions, client)
+
+    def unheard(self, client: Client, config: BaseServerConfig, params: Mapping[str, Any]) -> None:
+        """A server told of a resource that this instance has not subscribed to for the client; another one may have,
+        where all use one session."""
+        if self.on_unheard is not None and self.others is not None and isinstance(config, HttpConfig):
+            self._tasks.start_soon(self.on_unheard, client, config, params)
+
+    def served(self, server_name: str) -> BaseServerConfig | None:
+        """A server, as it is configured for all; `None` if it is not served."""
+        return next((config for config in self._configs if config.server_name == server_name), None)
 
     def known(self, session_id: str) -> Client | None:
         """The client of a session over HTTP, if this instance has heard of it."""
@@ -256,7 +281,8 @@ class Clients:
 
     def _callbacks(self, client: Client, config: BaseServerConfig) -> SessionCallbacks:
         shared = None if self.others is None else self.others.shared_session(client, config)
-        return SessionCallbacks(relayed_client=BackChannel(client, config, shared))
+        unheard = partial(self.unheard, client, config)
+        return SessionCallbacks(relayed_client=BackChannel(client, config, shared, unheard))
 
     async def require_here(self, call: RelayedCall) -> None:
         """Have this instance be the one whose session with the server a call uses.
@@ -341,9 +367,8 @@ class Clients:
         Raises:
             UnknownServerError: It is not served any more.
         """
-        for current in self._configs:
-            if current.server_name == config.server_name:
-                return current
+        if (current := self.served(config.server_name)) is not None:
+            return current
         raise UnknownServerError(
             f"Server {config.server_name!r} is not served any more.", server_name=config.server_name, sent=False
         )

@@ -52,11 +52,19 @@ class AcrossInstances(Protocol):
         ...
 
     async def unsubscribe(self, client: Client, uri: str) -> None:
-        """Hear no more of a resource, if its server is with this instance."""
+        """Hear no more of a resource, if this instance does."""
         ...
 
-    async def note(self, client: Client, server_name: str) -> None:
-        """Keep what a client has subscribed to at a server."""
+    async def claim(self, client: Client, config: BaseServerConfig, uri: str) -> bool:
+        """Be the instance that hears of a resource for a client; `False` if another one does."""
+        ...
+
+    async def drop(self, client: Client, uri: str) -> None:
+        """No instance is to hear of a resource any more."""
+        ...
+
+    async def lost(self, client: Client) -> Sequence[str]:
+        """The URIs of which an instance heard for a client that is gone, at servers over HTTP."""
         ...
 
     async def subscribed(self, client: Client, server_name: str) -> Sequence[str]:

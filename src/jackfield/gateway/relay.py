@@ -7,17 +7,19 @@ is about the client's own connection (the handshake, `ping`, the stream of `subs
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
+import anyio
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
 from ..catalog.entry import Kind
+from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
 from ..serving import StoreUnavailableError
@@ -79,6 +81,8 @@ class Relay:
         self._extensions = extensions
         self.sign_ins: SignIns | None = None
         """Has users sign in to servers, if any of them do."""
+        clients.on_lost_subscriptions = self._subscribe_to_lost
+        clients.on_unheard = self._tell_unheard
         self._methods: dict[str, Callable[[Context, dict[str, Any]], Awaitable[Answer]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
@@ -311,31 +315,53 @@ class Relay:
             given = listings.given_uri(target.config, str(told.get("uri")))
             client.notices.put("notifications/resources/updated", {**told, "uri": given})
 
-        subject = Subject(target.config, target.name)
+        subject, others = Subject(target.config, target.name), self._clients.others
+        if others is not None and not await others.across.claim(client, target.config, uri):
+            return {}
         try:
             await client.subscriptions.add(subject, updated)
-        except JackfieldError as error:
-            raise as_mcp_error(error) from None
+        except BaseException as error:
+            if others is not None:
+                with anyio.CancelScope(shield=True):
+                    await others.across.drop(client, uri)
+            if isinstance(error, JackfieldError):
+                raise as_mcp_error(error) from None
+            raise
         client.updated[uri] = subject, updated
-        if self._clients.others is not None:
-            await self._clients.others.across.note(client, target.config.server_name)
         return {}
 
     async def _subscribe_again(self, context: Context, server_name: str) -> None:
         """Subscribe to what a client had subscribed to at a server that was with an instance that died."""
         client, others = self._clients.of_session(context), self._clients.others
-        if others is None:
-            return
-        for uri in await others.across.subscribed(client, server_name):
+        if others is not None:
+            await self._subscribe_to(context, await others.across.subscribed(client, server_name))
+
+    async def _subscribe_to_lost(self, client: Client) -> None:
+        """Subscribe for a client to what an instance heard of that is gone, at servers over HTTP."""
+        others, context = self._clients.others, client.context
+        if others is not None and context is not None:
+            await self._subscribe_to(context, await others.across.lost(client))
+
+    async def _subscribe_to(self, context: Context, uris: Sequence[str]) -> None:
+        for uri in uris:
             try:
                 await self._subscribe(context, {"uri": uri})
             except (ElsewhereError, MCPError, JackfieldError) as error:
-                logger.warning("[MCP][%s] A subscription was not made again: %s", server_name, error)
+                logger.warning("[MCP][gateway] A subscription was not made again: %s", error)
+
+    async def _tell_unheard(self, client: Client, config: BaseServerConfig, told: Mapping[str, Any]) -> None:
+        """Tell a client of an update in a session with a server that several instances use: it comes to one of them,
+        which need not be the one that subscribed."""
+        others, context = self._clients.others, client.context
+        if others is not None and context is not None and await others.across.subscribed(client, config.server_name):
+            given = self._views.of(context).listings.given_uri(config, str(told.get("uri")))
+            client.notices.put("notifications/resources/updated", {**told, "uri": given})
 
     async def _unsubscribe(self, context: Context, params: dict[str, Any]) -> Answer:
         uri, client = _text(params, "uri"), self._clients.of_session(context)
         if (others := self._clients.others) is not None:
             await others.across.unsubscribe(client, uri)
+            await others.across.drop(client, uri)
             await others.across.tell(client, context.method, {"uri": uri})
         elif (found := client.updated.pop(uri, None)) is not None:
             client.subscriptions.remove(*found)

@@ -135,13 +135,15 @@ class Subscriptions:
         for held in list(self._held.values()):
             self._end(held)
 
-    def heard(self, server_name: str, params: Mapping[str, Any]) -> None:
-        """A server of the older protocol told of an update: of a resource, or of one below it."""
+    def heard(self, server_name: str, params: Mapping[str, Any]) -> bool:
+        """A server of the older protocol told of an update: of a resource, or of one below it. Whether it was asked to
+        from here."""
         exact = self._held.get((server_name, False, str(params.get("uri"))))
         resources = [held for (name, is_task, _), held in self._held.items() if name == server_name and not is_task]
         told = [exact] if exact is not None else resources
         for listener in {listener: None for held in told for listener in held.listeners}:
             listener(params)
+        return bool(told)
 
     def _end(self, held: _Held) -> None:
         key = held.subject.key

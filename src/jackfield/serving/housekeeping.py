@@ -17,6 +17,7 @@ from .errors import StoreUnavailableError, UnknownEventError
 from .instance import Instance
 from .metrics import ServingMetrics
 from .records import RunningCall
+from .told import Buried
 from .wire import LOST_INSTANCE, STORE_LOST, error
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -123,6 +124,7 @@ class Housekeeping:
         for instance in await here.sessions.backplane.dead():
             await self._answer(await here.sessions.running_on(instance), LOST_INSTANCE)
             await here.sessions.backplane.bury(instance)
+            await here.tell_all(Buried(instance))
 
     async def _answer(self, running: Sequence[tuple[str, RunningCall]], words: str) -> None:
         """Answer requests that nobody runs, unless they are answered."""

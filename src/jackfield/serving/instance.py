@@ -33,7 +33,7 @@ from .readers import LogReader
 from .records import Principal, SessionRecord
 from .stores import CountsCalls, SessionStore
 from .streams import STANDALONE, StreamManager
-from .told import Answered, Cancelled, Detached, Ended, Message, Progressed, Published, Said, decoded, encoded
+from .told import Answered, Buried, Cancelled, Detached, Ended, Message, Progressed, Published, Said, decoded, encoded
 from .wire import notification
 
 _MAX_CLIENTS = 256
@@ -99,6 +99,8 @@ class Instance:
         """Hear what servers publish on any instance."""
         self.hearers: list[Callable[[Said], None]] = []
         """Hear what the application says to this instance from others."""
+        self.on_buried: list[Callable[[str], None]] = []
+        """Hear which instances are dead; each may be told of several times."""
         self.late_detaches: dict[str, str] = {}
         """Readers that ended while the store could not be reached, and their sessions."""
         self._lifespan_state = lifespan_state
@@ -356,6 +358,9 @@ class Instance:
             case Published():
                 for listener in self.listeners:
                     listener(message)
+            case Buried():
+                for hear in self.on_buried:
+                    hear(message.instance)
             case Said():
                 for hearer in self.hearers:
                     hearer(message)

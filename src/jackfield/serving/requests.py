@@ -216,12 +216,18 @@ class Requests:
                 await sessions.set_log_level(session_id, level)
                 if isinstance(connection.outbound, SessionOutbound):
                     connection.outbound.set_log_level(level)
-            case "resources/subscribe":
+            case "resources/subscribe" if self._keeps_subscriptions:
                 await sessions.subscribe(session_id, [_topic(params)], self._instance.limits)
-            case "resources/unsubscribe":
+            case "resources/unsubscribe" if self._keeps_subscriptions:
                 await sessions.unsubscribe(session_id, [_topic(params)])
             case _:
                 pass
+
+    @property
+    def _keeps_subscriptions(self) -> bool:
+        """Whether updates of resources are sent to those whose sessions have subscribed. Where only the server's
+        middleware knows the request, it sees to that itself, and URIs need not be stored."""
+        return self._instance.server.get_request_handler("resources/subscribe") is not None
 
     async def _answer(self, request: Request, send: Send, record: SessionRecord, exchange: Exchange) -> Response | None:
         await exchange.begun(self._settings.stream_after)

@@ -68,6 +68,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Buried:
+    """An instance is dead, and what it ran is answered."""
+
+    kind: ClassVar[str] = "buried"
+    instance: str
+
+
+@dataclass(frozen=True)
 class Said:
     """An application told another instance of itself something."""
 
@@ -77,9 +85,9 @@ class Said:
     text: str
 
 
-Message = Answered | Progressed | Cancelled | Detached | Ended | Published | Said
+Message = Answered | Progressed | Cancelled | Detached | Ended | Published | Buried | Said
 _KINDS: dict[str, type[Message]] = {
-    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published, Said)
+    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published, Buried, Said)
 }
 
 

@@ -1,8 +1,9 @@
 """`Across`: what a client has set holds at all instances of the gateway: its log level, its roots, its subscriptions.
 
 A client's request reaches one instance, and its servers may be with others. So the others are told, and do the same
-with what they have of the client. What it subscribed to is kept in the store, under its session: an instance that takes
-over a server from one that died subscribes again.
+with what they have of the client. What it subscribed to is in the store: an instance that takes over a server from one
+that died subscribes again, and so does one that serves the client where a server over HTTP was subscribed to by an
+instance that is gone.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...plain import as_list, as_strings, as_table, parsed_json
+from ...config.servers import BaseServerConfig, HttpConfig
+from ...plain import as_list, as_table, parsed_json
 from ...serving import StoreUnavailableError
 from ..client import Client
 from ..to_servers import set_level, tell
+from .subscribed import Holders, Subscribed
 
 if TYPE_CHECKING:
     from ...serving.stores import SessionStore
     from ..clients import Clients
+    from .keys import InstanceKeys
     from .talk import Talk
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _TOPIC = "client"
-_MAX_CHARS = 256 * 1024
-"""So much of what a client subscribed to at one server is kept."""
+_LEFT_TOPIC = "left"
 
 
 class Across:
@@ -36,13 +39,18 @@ class Across:
         clients: Of this instance.
         talk: Reaches the others.
         store: Has the clients' sessions.
+        keys: Encrypt what clients have subscribed to.
     """
 
-    def __init__(self, clients: Clients, talk: Talk, store: SessionStore) -> None:
+    def __init__(self, clients: Clients, talk: Talk, store: SessionStore, keys: InstanceKeys) -> None:
         self._clients = clients
         self._talk = talk
         self._store = store
+        self._subscribed = Subscribed(store, keys, lambda: talk.name)
+        self._left: set[str] = set()
+        """The instances that have ended in an orderly way, and may seem to live for a moment."""
         talk.hears[_TOPIC] = self._hear
+        talk.hears[_LEFT_TOPIC] = self._hear_of_end
 
     async def tell(
         self, client: Client, method: str, params: Mapping[str, Any] | None, servers: Sequence[str] | None = None
@@ -79,34 +87,88 @@ class Across:
     # Subscriptions
 
     async def unsubscribe(self, client: Client, uri: str) -> None:
-        """Hear no more of a resource, if its server is with this instance."""
+        """Hear no more of a resource, if this instance does."""
         if (found := client.updated.pop(uri, None)) is not None:
-            subject, updated = found
-            client.subscriptions.remove(subject, updated)
-            await self.note(client, subject.config.server_name)
+            client.subscriptions.remove(*found)
 
-    async def note(self, client: Client, server_name: str) -> None:
-        """Keep what a client has subscribed to at a server."""
+    async def claim(self, client: Client, config: BaseServerConfig, uri: str) -> bool:
+        """Be the instance that hears of a resource for a client; `False` if another one does.
+
+        A server that lives in one place must be with this instance.
+        """
+        if client.session_id is None:
+            return True
+        try:
+            holders = await self._subscribed.of(client.session_id)
+            holder = holders.get((config.server_name, uri))
+            if isinstance(config, HttpConfig) and holder not in (None, self._talk.name) and await self._lives(holder):
+                return False
+            return await self._subscribed.claim(client.session_id, config.server_name, uri, holder)
+        except StoreUnavailableError as error:
+            logger.warning("[MCP][gateway] A subscription to %s is not kept: %s", config.server_name, error.message)
+            return True
+
+    async def drop(self, client: Client, uri: str) -> None:
+        """No instance is to hear of a resource any more."""
         if client.session_id is None:
             return
-        uris = [uri for uri, (subject, _) in client.updated.items() if subject.config.server_name == server_name]
-        text = json.dumps(uris)
         try:
-            if len(text) <= _MAX_CHARS:
-                await self._store.set_state(client.session_id, _key(server_name), text if uris else None)
+            await self._subscribed.drop(client.session_id, uri)
         except StoreUnavailableError as error:
-            logger.warning("[MCP][gateway] The subscriptions to %s are not kept: %s", server_name, error.message)
+            logger.warning("[MCP][gateway] The end of a subscription is not kept: %s", error.message)
 
     async def subscribed(self, client: Client, server_name: str) -> Sequence[str]:
         """The URIs that a client has subscribed to at a server, by whichever instance."""
-        if client.session_id is None:
-            return []
+        return [uri for server, uri in await self._holders(client) if server == server_name]
+
+    async def lost(self, client: Client) -> Sequence[str]:
+        """The URIs of which an instance heard for a client that is gone, at servers over HTTP."""
+        lost: list[str] = []
+        for (server_name, uri), holder in (await self._holders(client)).items():
+            config = self._clients.served(server_name)
+            if isinstance(config, HttpConfig) and not await self._lives(holder):
+                lost.append(uri)
+        return lost
+
+    async def look(self) -> None:
+        """Hear no more of what another instance has claimed while this one stood still."""
+        for client in self._clients:
+            if client.updated:
+                holders = await self._holders(client)
+                for uri, (subject, _) in list(client.updated.items()):
+                    if holders.get((subject.config.server_name, uri), self._talk.name) != self._talk.name:
+                        await self.unsubscribe(client, uri)
+
+    async def say_goodbye(self) -> None:
+        """This instance ends: others hear of what its clients subscribed to."""
+        await self._talk.tell_all(_LEFT_TOPIC, "")
+
+    async def _hear_of_end(self, instance: str, text: str) -> None:
+        self._left.add(instance)
+        await self.gone(instance)
+
+    async def gone(self, instance: str) -> None:
+        """An instance has ended: subscribe again for the clients of this one."""
+        if instance == self._talk.name:
+            await self.look()
+            return
+        for client in self._clients:
+            if await self.lost(client):
+                self._clients.subscribe_again(client)
+
+    async def _lives(self, instance: str) -> bool:
+        if instance in self._left:
+            return False
         try:
-            text = await self._store.get_state(client.session_id, _key(server_name))
+            return instance == self._talk.name or await self._store.backplane.is_alive(instance)
         except StoreUnavailableError:
-            return []
-        return as_strings(parsed_json(text or "[]")) or []
+            # Nothing is known of anybody.
+            return True
 
-
-def _key(server_name: str) -> str:
-    return f"jackfield.subscribed:{server_name}"
+    async def _holders(self, client: Client) -> Holders:
+        if client.session_id is None:
+            return {}
+        try:
+            return await self._subscribed.of(client.session_id)
+        except StoreUnavailableError:
+            return {}

@@ -76,7 +76,7 @@ class Cluster:
         """With all others."""
         self.checks: list[Callable[[], Awaitable[None]]] = []
         """Made at the start, with the others: each raises what is wrong."""
-        self.across: Across = Across(clients, self.talk, host.sessions)
+        self.across: Across = Across(clients, self.talk, host.sessions, keys)
         self._members = Members(self.talk, self._itself)
         self._figures = figures
         self._forwarding = Forwarding(self._peers, keys)
@@ -88,15 +88,21 @@ class Cluster:
         here = self._host.instance
         self._ownership = Ownership(here.sessions, here.name, self._clients.lose)
         here.hearers += [self._peers.heard, self.talk.heard]
+        here.on_buried.append(self._buried)
         try:
             for check in self.checks:
                 await check()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
                 tasks.start_soon(self._members.say)
-                yield
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.across.say_goodbye()
                 tasks.cancel_scope.cancel()
         finally:
+            here.on_buried.remove(self._buried)
             here.hearers.remove(self._peers.heard)
             here.hearers.remove(self.talk.heard)
             self._forwarding.close()
@@ -203,6 +209,10 @@ class Cluster:
 
     async def _look(self) -> None:
         await self.ownership.look()
+        await self.across.look()
+
+    def _buried(self, instance: str) -> None:
+        self._host.instance.background.start(self.across.gone, instance)
 
     def take_loss(self, client: Client, config: BaseServerConfig) -> bool:
         """Whether the state of a client's session with a server was lost with another instance."""

@@ -28,7 +28,8 @@ SIGNED_SECONDS = 30.0
 """What was signed longer ago, or is dated so far ahead, is refused: clocks may differ by so much."""
 
 _SHORTEST_BYTES = 32
-_TIME, _ONCE, _SIGNATURE = "x-jackfield-time", "x-jackfield-once", "x-jackfield-signature"
+_TIME, _ONCE, _DIGEST = "x-jackfield-time", "x-jackfield-once", "x-jackfield-digest"
+_SIGNATURE = "x-jackfield-signature"
 
 
 def read_keys(file: Path) -> list[bytes]:
@@ -85,21 +86,30 @@ class InstanceKeys:
             path: Where it goes.
             body: What is sent.
         """
-        at, once = str(time.time()), os.urandom(16).hex()
-        return {_TIME: at, _ONCE: once, _SIGNATURE: _signature(self._signing[0], path, body, at, once)}
+        at, once, digest = str(time.time()), os.urandom(16).hex(), _digest(body)
+        signature = _signature(self._signing[0], path, digest, at, once)
+        return {_TIME: at, _ONCE: once, _DIGEST: digest, _SIGNATURE: signature}
 
-    def is_signed(self, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
-        """Whether a POST comes from an instance, lately, and for the first time."""
-        at, once, given = (headers.get(name, "") for name in (_TIME, _ONCE, _SIGNATURE))
+    def is_signed(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether a POST comes from an instance, lately, and for the first time; its body is to be `is_body`.
+
+        This is known before the body is there, so that none is read of anybody else.
+        """
+        at, once, digest, given = (headers.get(name, "") for name in (_TIME, _ONCE, _DIGEST, _SIGNATURE))
         try:
             age = time.time() - float(at)
         except ValueError:
             return False
         if not (math.isfinite(age) and abs(age) <= SIGNED_SECONDS) or not given.isascii():
             return False
-        if not any(hmac.compare_digest(given, _signature(key, path, body, at, once)) for key in self._signing):
+        if not any(hmac.compare_digest(given, _signature(key, path, digest, at, once)) for key in self._signing):
             return False
         return self._is_first(once)
+
+    @staticmethod
+    def is_body(body: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a body is the one that was signed."""
+        return hmac.compare_digest(_digest(body).encode(), headers.get(_DIGEST, "").encode())
 
     def _is_first(self, once: str) -> bool:
         now = time.monotonic()
@@ -112,6 +122,10 @@ class InstanceKeys:
         return True
 
 
-def _signature(key: bytes, path: str, body: bytes, at: str, once: str) -> str:
-    signed = "\n".join(("POST", path, at, once, hashlib.sha256(body).hexdigest()))
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _signature(key: bytes, path: str, digest: str, at: str, once: str) -> str:
+    signed = "\n".join(("POST", path, at, once, digest))
     return hmac.digest(key, signed.encode(), "sha256").hex()

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -49,12 +50,25 @@ class RefusedError(Exception):
     Args:
         status: Of HTTP.
         why: For the instance that sent it.
+        closes: Whether nothing more is read from the connection.
     """
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, *, closes: bool = False) -> None:
         super().__init__(why)
         self.status = status
         self.why = why
+        self.closes = closes
+
+
+@dataclass
+class _Head:
+    """What a request begins with."""
+
+    headers: Mapping[str, str]
+    length: int
+    """Of the body, or of what is still to come of one that is not taken."""
+    refusal: RefusedError | None
+    """Why it is not taken, if nobody signed it."""
 
 
 class Taking:
@@ -81,15 +95,18 @@ class Taking:
         """An instance sends requests by this connection."""
         return TakingConnection(self, http)
 
+    def refusal(self, headers: Mapping[str, str]) -> RefusedError | None:
+        """Why a request with these headers is not taken; `None` if an instance sends it."""
+        return None if self._keys.is_signed(FORWARD_PATH, headers) else _unsigned()
+
     def checked(self, headers: Mapping[str, str], body: bytes) -> Forwarded:
         """What an instance forwarded.
 
         Raises:
             RefusedError: It is not taken.
         """
-        if not self._keys.is_signed(FORWARD_PATH, body, headers):
-            logger.warning("[MCP][gateway] A forwarded request was refused: it is not signed by another instance")
-            raise RefusedError(401, REFUSED)
+        if not self._keys.is_body(body, headers):
+            raise _unsigned()
         try:
             forwarded = Forwarded.from_json(body)
             # Read once, and kept with it.
@@ -115,8 +132,8 @@ class TakingConnection:
         self._taking = taking
         self._http = http
         self._received = bytearray()
-        self._needed = 0
-        """With fewer bytes no request is whole."""
+        self._head: _Head | None = None
+        """Of the request whose body is still to come."""
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._left: Callable[[], None] = lambda: None
@@ -125,7 +142,7 @@ class TakingConnection:
     @property
     def is_idle(self) -> bool:
         """Whether all requests that came in have been answered."""
-        return self._task is None and not self._received
+        return self._task is None and self._head is None and not self._received
 
     def feed(self, data: bytes) -> None:
         """Take what came in."""
@@ -134,36 +151,59 @@ class TakingConnection:
             return
         try:
             request = self._request()
-        except RefusedError as refused:
-            self._answer(refused.status, refused.why.encode() + b"\n", closes=True)
-            return
-        if request is None:
-            if self._timer is None:
-                self._timer = self._http.loop.call_later(_REQUEST_SECONDS, self._http.transport.close)
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        try:
+            if request is None:
+                if self._timer is None:
+                    self._timer = self._http.loop.call_later(_REQUEST_SECONDS, self._http.transport.close)
+                return
+            self._stop_timer()
             forwarded = self._taking.checked(*request)
         except RefusedError as refused:
-            self._answer(refused.status, refused.why.encode() + b"\n")
-            self._http.answered()
+            self._stop_timer()
+            self._answer(refused.status, refused.why.encode() + b"\n", closes=refused.closes)
+            if not refused.closes:
+                self._http.answered()
             return
         # Until it is answered, as uvicorn's own requests.
         self._task = task = self._http.loop.create_task(self._run(forwarded))
         self._http.tasks.add(task)
         task.add_done_callback(self._http.tasks.discard)
 
-    def _request(self) -> tuple[dict[str, str], bytes] | None:
-        """The headers and the body of a request, once all of it is there."""
-        if len(self._received) < self._needed:
-            # Nobody has signed it yet: each piece of it costs no more than its own bytes.
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _request(self) -> tuple[Mapping[str, str], bytes] | None:
+        """The headers and the body of a request, once all of it is there.
+
+        Raises:
+            RefusedError: It is not taken.
+        """
+        head = self._head = self._head or self._begun()
+        if head is None:
             return None
+        length = min(head.length, len(self._received))
+        if head.refusal is not None:
+            # Read to its end, so that the answer is heard; nothing of it is kept.
+            del self._received[:length]
+            head.length -= length
+            if head.length:
+                return None
+            self._head = None
+            raise head.refusal
+        if length < head.length:
+            return None
+        body = bytes(self._received[:length])
+        del self._received[:length]
+        self._head = None
+        return head.headers, body
+
+    def _begun(self) -> _Head | None:
+        """The head of a request, once that is there."""
         end = self._received.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
         if end < 0:
             if len(self._received) > _MAX_HEAD_BYTES:
-                raise RefusedError(400, REFUSED)
+                raise RefusedError(400, REFUSED, closes=True)
             return None
         lines = self._received[:end].decode("latin-1").split("\r\n")[1:]
         pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
@@ -171,25 +211,18 @@ class TakingConnection:
         length = headers.get("content-length", "")
         has_one_length = [name for name, _ in pairs].count("content-length") == 1
         if not (has_one_length and length.isascii() and length.isdigit() and len(length) <= 20):
-            raise RefusedError(400, REFUSED)
+            raise RefusedError(400, REFUSED, closes=True)
         if "transfer-encoding" in headers:
-            raise RefusedError(400, REFUSED)
+            raise RefusedError(400, REFUSED, closes=True)
         if int(length) > self._taking.most_bytes:
-            raise RefusedError(413, REFUSED)
-        begin = end + len(b"\r\n\r\n")
-        if len(self._received) < begin + int(length):
-            self._needed = begin + int(length)
-            return None
-        body = bytes(self._received[begin : begin + int(length)])
-        del self._received[: begin + int(length)]
-        self._needed = 0
-        return headers, body
+            raise RefusedError(413, REFUSED, closes=True)
+        del self._received[: end + len(b"\r\n\r\n")]
+        return _Head(headers, int(length), self._taking.refusal(headers))
 
     def lost(self) -> None:
         """The other instance has closed the connection: nobody wants the answer."""
         self._received.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         self._left()
 
     async def _run(self, forwarded: Forwarded) -> None:
@@ -254,6 +287,11 @@ class TakingConnection:
         if closes:
             self._received.clear()
             self._http.transport.close()
+
+
+def _unsigned() -> RefusedError:
+    logger.warning("[MCP][gateway] A forwarded request was refused: it is not signed by another instance")
+    return RefusedError(401, REFUSED)
 
 
 def _head(status: int, length: str, *, closes: bool = False) -> bytes:

@@ -79,7 +79,7 @@ class Talk:
         """
         if len(self._asked) >= _MOST_ASKED:
             return None
-        number, asked = f"{self._name}{next(self._numbers)}", _Asked()
+        number, asked = f"{self.name}{next(self._numbers)}", _Asked()
         self._asked[number] = asked
         try:
             await self._say(_ASK, topic, number, text)
@@ -95,22 +95,23 @@ class Talk:
             del self._asked[number]
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Of this instance."""
         return self._host.instance.name
 
     async def _say(self, kind: str, topic: str, number: str, text: str) -> None:
         if len(text) > _MAX_CHARS:
             logger.warning("[MCP][gateway] The other instances were not told of %s: it is too long", topic)
             return
-        sealed = self._keys.codec.seal(json.dumps([self._name, kind, topic, number, text]).encode())
+        sealed = self._keys.codec.seal(json.dumps([self.name, kind, topic, number, text]).encode())
         try:
-            await self._host.instance.tell_all(Said(self._name, _TOPIC, sealed))
+            await self._host.instance.tell_all(Said(self.name, _TOPIC, sealed))
         except StoreUnavailableError as error:
             logger.warning("[MCP][gateway] The other instances were not told of %s: %s", topic, error.message)
 
     def heard(self, message: Said) -> None:
         """Take what an instance says."""
-        if message.topic != _TOPIC or message.instance == self._name:
+        if message.topic != _TOPIC or message.instance == self.name:
             return
         try:
             read = as_list(json.loads(self._keys.codec.unseal(message.text)))
