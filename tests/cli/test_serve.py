@@ -49,6 +49,11 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "--hook", "json:loads"], 2, "--hook: there is no CallHook 'loads' in json"),
         (["--stdio", "--audit", "no/such/folder"], 3, "cannot be written: no such file or directory"),
         (["--http", "0", "--session-idle", "inf"], 2, "takes a number of seconds"),
+        (["--http", "0", "--session-idle", "0"], 2, "--session-idle takes a number of seconds"),
+        (["--http", "0", "--session-idle", "1e300"], 2, "takes a number of seconds"),
+        (["--http", "0", "--stop-delay", "inf"], 2, "takes a number of seconds"),
+        (["--http", "0", "--drain-timeout", "inf"], 2, "takes a number of seconds"),
+        (["--http", "0", "--child-idle", "inf"], 2, "takes a number of seconds"),
         (["--stdio", "--token-file", "x"], 2, "--token-file is for --http"),
         (["--stdio", "--reconnect-timeout", "9"], 2, "--reconnect-timeout is for --http"),
         (["--http", "0", "--reconnect-timeout", "-1"], 2, "takes a number of seconds"),
@@ -59,8 +64,22 @@ from .conftest import Command, golden, unruly_entry
         (["--http"], 2, "requires an argument"),
         (["--http", "0.0.0.0:0"], 2, "not an address of this machine alone"),
         (["--http", "there"], 2, "not an address to serve at"),
-        (["--http", "0", "--token-file", "nowhere"], 3, "nowhere: cannot be read"),
-        (["--http", "0", "--token-file", "empty"], 3, "it contains no token"),
+        (["--http", "127.0.0.1:²"], 2, "not an address to serve at"),
+        (["--http", "203.0.113.9:0", "--token-file", "token", "--plain-http"], 3, "an address that this machine has"),
+        (["--http", "0", "--token-file", "nowhere"], 3, "The token file nowhere cannot be read"),
+        (["--http", "0", "--token-file", "empty"], 3, "The token file empty contains no token"),
+        (["--http", "0", "--token-file", "open"], 3, "The token file open can be read or written by others"),
+        (["--http", "0", "--token-file", "token", "--public-url", "https://u:s3cret@x/mcp"], 3, "no password"),
+        *[
+            (["--http", "0", "--redis", "redis://x", "--keys-file", "token", "--instance-url", url], 2, says)
+            for url, says in [
+                ("10.0.0.7:8000", "is not the address of an instance"),
+                ("http://[::1", "is not the address of an instance"),
+                ("http://10.0.0.7:abc", "is not the address of an instance"),
+                ("http://10.0.0.7:8000?x=y", "only a host and a port"),
+                ("http://u:s3cret@10.0.0.7:8000", "only a host and a port"),
+            ]
+        ],
         (["--stdio", "untrusted"], 7, "is not accepted yet"),
         (["--stdio", "wrong"], 3, "unknown key"),
     ],
@@ -68,15 +87,37 @@ from .conftest import Command, golden, unruly_entry
 def test_bad_input(jackfield: Command, arguments: list[str], code: int, says: str) -> None:
     jackfield.configure_user(notes=unruly_entry(), wrong={"command": "x", "commandd": "y"})
     jackfield.configure(untrusted={"command": "touch", "args": ["started"]})
-    (jackfield.project / "empty").write_text("\n")
+    for name, text in (("empty", "\n"), ("open", "0123456789"), ("token", "0123456789abcdef" * 4)):
+        (jackfield.project / name).write_text(text)
+        (jackfield.project / name).chmod(0o644 if name == "open" else 0o600)
     done = jackfield("serve", *arguments)
     assert (done.exit_code, done.stdout) == (code, ""), done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr
     assert not (jackfield.project / "started").exists()
 
 
+def test_the_url_of_redis_may_be_given_where_nobody_sees_its_password(jackfield: Command) -> None:
+    jackfield.configure_user(notes=unruly_entry())
+    (jackfield.project / "keys").touch(0o600)
+    (jackfield.project / "keys").write_text("k" * 32)
+    variables = {"JACKFIELD_SERVE_REDIS": "foo://u:s3cret@x"}
+    done = jackfield("serve", "--http", "0", "--keys-file", "keys", env=variables)
+    assert (done.exit_code, "s3cret" in done.stderr) == (3, False)
+    assert "not a Redis URL" in done.stderr
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words", "\u00e9"])
+def test_a_token_that_no_client_could_send(jackfield: Command, token: str) -> None:
+    jackfield.configure_user(notes=unruly_entry())
+    done = jackfield("serve", "--http", "0", env={"JACKFIELD_SERVE_TOKEN": token})
+    assert done.exit_code == 3
+    assert "JACKFIELD_SERVE_TOKEN contains no token" in done.stderr
+
+
 def test_a_server_of_users_is_served_only_where_they_are_known(jackfield: Command) -> None:
+    (jackfield.project / "token").touch(0o600)
     (jackfield.project / "token").write_text("s3cret-token")
     entry = {"url": "http://127.0.0.1:1/mcp", "credentials": {"environment": "TOKEN_OF_{user}"}}
     jackfield.configure_user(notes=unruly_entry(), tracker=entry)
@@ -135,6 +176,7 @@ def test_a_pattern_that_matches_nothing_is_told(jackfield: Command) -> None:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_where_it_serves_is_its_data(jackfield: Command, as_json: bool, tmp_path: Path) -> None:
     jackfield.configure_user(notes=unruly_entry(), more=unruly_entry())
+    (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("s3cret")
     options = ["--json"] if as_json else ["--token-file", str(tmp_path / "token")]
     with subprocess.Popen(

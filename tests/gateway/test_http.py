@@ -190,6 +190,7 @@ async def test_a_token_is_asked_for(
     how: str, serving: Start, jackfield: Command, manager: MCPClientSessionManager, tmp_path: Path
 ) -> None:
     jackfield.configure_user(one=unruly_entry())
+    (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("s3cret-token\n")
     if how == "file":
         gateway = serving("--token-file", str(tmp_path / "token"))

@@ -231,6 +231,12 @@ def test_a_delay_that_is_none(stop_delay: float) -> None:
         serve_sessions(Server[Any]("plain"), stop_delay=stop_delay)
 
 
+@pytest.mark.parametrize("session_ttl", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_a_time_to_live_that_no_store_knows(session_ttl: float) -> None:
+    with pytest.raises(ValueError, match="`session_ttl` must be a number of seconds, at most ten years"):
+        serve_sessions(Server[Any]("plain"), session_ttl=session_ttl)
+
+
 async def no(*_: Any) -> Any:
     """Neither sends nor receives."""
 

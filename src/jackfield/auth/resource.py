@@ -52,8 +52,10 @@ def check_address(name: str, text: str) -> None:
         text: The value.
 
     Raises:
-        ValueError: It is not an http(s) address, has a fragment, or uses plain http for another machine.
+        ValueError: It is not an http(s) address, has a fragment or a password, or uses plain http for another machine.
     """
+    if is_address(text) and "@" in urlsplit(text).netloc:
+        raise ValueError(f"`{name}` must hold no user and no password: it is shown to clients and in logs.")
     if not is_address(text) or urlsplit(text).fragment:
         raise ValueError(f"`{name}` must be an address that begins with https://, without a fragment; {text!r} is not.")
     parts = urlsplit(text)

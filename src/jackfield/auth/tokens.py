@@ -181,6 +181,34 @@ def read_bearers(path: Path) -> list[Bearer]:
         raise _unreadable(path, error) from None
 
 
+def read_token(path: Path) -> str:
+    """The one token in a file.
+
+    Raises:
+        ConfigError: The file cannot be read, is readable by others, or holds something else.
+    """
+    try:
+        text = _private_text(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return checked_token(text, f"The token file {path}")
+
+
+def checked_token(text: str, where: str) -> str:
+    """A token, without blanks around it.
+
+    Raises:
+        ConfigError: It is none that a client could send.
+    """
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{where} contains no token.",
+            hint="Put one word of letters and digits there, or users by `jackfield serve-token add`.",
+        )
+    return token
+
+
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(f"The token file {path} cannot be read: {error.strerror or type(error).__name__}.")
 
@@ -192,21 +220,8 @@ def _parsed(path: Path) -> Mapping[str, Bearer]:
         OSError: It cannot be read.
         ConfigError: It is not private, or something in it is wrong.
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        mode = status.st_mode & 0o777
-        if is_open_to_others(status):
-            raise ConfigError(
-                f"The token file {path} can be read or written by others (its mode is {mode:o}).",
-                hint=f"Run `chmod 600 {path}`; if others may have read it, replace its tokens.",
-            )
-        data = file.read(_MAX_FILE_BYTES + 1)
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError(f"The token file {path} has more than {_MAX_FILE_BYTES:,} bytes.")
     try:
-        read = tomllib.loads(data.decode())
-    except UnicodeDecodeError:
-        raise ConfigError(f"The token file {path} is not UTF-8 text.") from None
+        read = tomllib.loads(_private_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         # Its text has the place and what was expected there, nothing of the file.
         raise ConfigError(f"The token file {path} is not TOML: {error}.") from None
@@ -220,6 +235,29 @@ def _parsed(path: Path) -> Mapping[str, Bearer]:
             raise ConfigError(f"Entry {number} of the token file {path} has the same token as an entry before it.")
         entries[digest] = made
     return entries
+
+
+def _private_text(path: Path) -> str:
+    """The text of a file that nobody else can read.
+
+    Raises:
+        OSError: It cannot be read.
+        ConfigError: It is not private, too large, or no text.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if is_open_to_others(status):
+            raise ConfigError(
+                f"The token file {path} can be read or written by others (its mode is {status.st_mode & 0o777:o}).",
+                hint=f"Run `chmod 600 {path}`; if others may have read it, replace its tokens.",
+            )
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"The token file {path} has more than {_MAX_FILE_BYTES:,} bytes.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"The token file {path} is not UTF-8 text.") from None
 
 
 def _entry(entry: object, where: str) -> tuple[str, Bearer]:

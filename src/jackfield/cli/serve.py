@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from . import team_options as team
 from .invocation import Invocation
 from .output import Output
 from .serve_hooks import hooks_of
-from .serve_instances import instance_settings
+from .serve_instances import REDIS_VARIABLE, instance_settings
 from .serve_operations import OperationOptions
 from .serve_page import page_settings
 from .serve_run import GatewaySetup, run_http, run_stdio
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 DESTRUCTIVE = "destructive"
 """Of `--ask`: all tools that are not annotated as safe."""
+
+_MOST_SECONDS = 10 * 365 * 86400.0
+"""Of a time that an option says: the clock of a store ends somewhere."""
 
 
 def register(app: typer.Typer) -> None:
@@ -125,8 +128,16 @@ def serve(
     _require_http(over_http, "--web", web or None, "A browser cannot reach a gateway over stdio.")
     _require_http(over_http, "--redis", redis, one_client)
     _require_http(over_http, "--postgres", postgres, one_client)
-    _require_seconds("--reconnect-timeout", reconnect_timeout)
-    _require_seconds("--session-idle", session_idle)
+    if over_http and redis is None and postgres is None:
+        redis = os.environ.get(REDIS_VARIABLE) or None
+    for option, seconds in (
+        ("--reconnect-timeout", reconnect_timeout),
+        ("--session-idle", session_idle),
+        ("--child-idle", child_idle),
+        ("--stop-delay", stop_delay),
+        ("--drain-timeout", drain_timeout),
+    ):
+        _require_seconds(option, seconds, may_be_0=option != "--session-idle")
     if allow and not read_only:
         raise exits.UsageError("--allow goes with --read-only.", hint="Without it, all tools are offered.")
     if no_ask and DESTRUCTIVE not in (ask or []):
@@ -247,8 +258,8 @@ def _require_http(over_http: bool, option: str, value: object, hint: str) -> Non
         raise exits.UsageError(f"{option} is for --http.", hint=hint)
 
 
-def _require_seconds(option: str, value: float | None) -> None:
-    if value is not None and not 0 <= value < math.inf:
+def _require_seconds(option: str, value: float | None, *, may_be_0: bool) -> None:
+    if value is not None and not (0 <= value <= _MOST_SECONDS and (value or may_be_0)):
         raise exits.UsageError(f"{option} takes a number of seconds.", hint=f"Such as {option} 60.")
 
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from ..serving import Backend
 
 
+REDIS_VARIABLE = "JACKFIELD_SERVE_REDIS"
+"""The URL of a Redis, instead of the option: a command line, and a password in it, is seen by others on the machine.
+PostgreSQL has variables of its own for that."""
+
+
 def instance_settings(
     redis: str | None, postgres: str | None, keys_file: Path | None, instance_url: str | None
 ) -> InstanceSettings | None:
@@ -44,12 +49,26 @@ def instance_settings(
 
     keys = read_keys(keys_file)
     if instance_url is not None:
-        given = urlsplit(instance_url)
-        if given.scheme not in ("http", "https") or not given.hostname or given.path.strip("/"):
-            hint = "Such as http://10.0.0.7:8000."
-            raise exits.UsageError(f"--instance-url: {instance_url!r} is not the address of an instance.", hint=hint)
-        instance_url = f"{given.scheme}://{given.netloc}"
+        instance_url = _address(instance_url)
     return InstanceSettings(_backend(redis, postgres), keys, instance_url)
+
+
+def _address(text: str) -> str:
+    """The address of an instance, without a path.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from ..auth.resource import is_address
+
+    hint = "Such as http://10.0.0.7:8000."
+    if not is_address(text):
+        raise exits.UsageError(f"--instance-url: {text!r} is not the address of an instance.", hint=hint)
+    given = urlsplit(text)
+    if "@" in given.netloc or given.path.strip("/") or given.query or given.fragment:
+        text = "--instance-url: only a host and a port can be given, without user, path and query."
+        raise exits.UsageError(text, hint=hint)
+    return f"{given.scheme}://{given.netloc}"
 
 
 def _backend(redis: str | None, postgres: str | None) -> Backend:

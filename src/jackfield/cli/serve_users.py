@@ -69,12 +69,15 @@ class UserOptions:
                 )
             except ValueError as error:
                 raise ConfigError(f"The users of {self.auth_issuer} cannot be let in: {error}") from None
-        from ..auth.tokens import BearerFile, SharedToken
+        from ..auth.tokens import BearerFile, SharedToken, checked_token, read_token
 
         if self.token_file is not None and _lists_users(self.token_file):
             return BearerFile(self.token_file)
-        token = os.environ.get(TOKEN_VARIABLE) if self.token_file is None else _only_token(self.token_file)
-        return SharedToken(token, [EVERY_SERVER, ADMIN]) if token else None
+        if self.token_file is not None:
+            return SharedToken(read_token(self.token_file), [EVERY_SERVER, ADMIN])
+        given = os.environ.get(TOKEN_VARIABLE)
+        # An empty one is not taken for none: whoever sets it wants clients to be checked.
+        return None if given is None else SharedToken(checked_token(given, TOKEN_VARIABLE), [EVERY_SERVER, ADMIN])
 
     @property
     def tells_users_apart(self) -> bool:
@@ -127,31 +130,17 @@ class UserOptions:
             return f"the users of {self.auth_issuer}"
         if self.tells_users_apart:
             return f"the users in {self.token_file}"
-        has_token = self.token_file is not None or os.environ.get(TOKEN_VARIABLE)
+        has_token = self.token_file is not None or TOKEN_VARIABLE in os.environ
         return "with a token" if has_token else "to every program on this machine"
 
 
 def _lists_users(file: Path) -> bool:
-    """Whether a file lists tokens of users; otherwise it is one token."""
+    """Whether a file lists tokens of users; otherwise it is one token, or what is wrong with it is told later."""
     try:
         text = file.read_text(encoding="utf-8")
-        return bool(text.strip()) and not set(tomllib.loads(text)) - {"tokens"}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return "[[tokens]]" in _text_of(file)
-
-
-def _only_token(file: Path) -> str:
-    token = _text_of(file).strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(
-            f"{file}: it contains no token.",
-            hint="Put one word of letters and digits there, or users by `jackfield serve-token add`.",
-        )
-    return token
-
-
-def _text_of(file: Path) -> str:
+    except (OSError, UnicodeDecodeError):
+        return False
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'}).") from None
+        return bool(text.strip()) and not set(tomllib.loads(text)) - {"tokens"}
+    except tomllib.TOMLDecodeError:
+        return "[[tokens]]" in text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import math
 import signal
@@ -62,7 +63,7 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
     host, separator, port = address.rpartition(":")
     host = host.strip("[]") if separator else "127.0.0.1"
     name = "127.0.0.1" if host == "localhost" else host
-    if not port.isdigit() or int(port) > 65535 or not host:
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535 and host):
         raise ConfigError(
             f"{address!r} is not an address to serve at.",
             key="address",
@@ -89,7 +90,9 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
         listener.close()
         raise ConfigError(
             f"{address} cannot be served at: {error.strerror or error}.",
-            hint="Give another port, or 0 for any that is free.",
+            hint="Give an address that this machine has, or 0.0.0.0."
+            if error.errno == errno.EADDRNOTAVAIL
+            else "Give another port, or 0 for any that is free.",
         ) from None
     return listener, settings.url(host, listener.getsockname()[1], PATH)
 

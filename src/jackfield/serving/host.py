@@ -56,6 +56,9 @@ from .streams import StreamManager
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = SESSION_HEADER.encode()
+_MOST_SECONDS = 10 * 365 * 86400.0
+"""Of a session's time to live: a store cannot add any number to its clock."""
+
 _FLUSH_SECONDS = 5.0
 """Maximum time for which a stopping instance waits until its clients have the answers to stopped requests."""
 
@@ -97,8 +100,8 @@ class SessionHost:
         drain_timeout: float = 10.0,
         sessions_only: bool = False,
     ) -> None:
-        if not (math.isfinite(session_ttl) and session_ttl > 0):
-            raise ValueError(f"`session_ttl` must be a positive, finite number of seconds, not {session_ttl!r}.")
+        if not 0 < session_ttl <= _MOST_SECONDS:
+            raise ValueError(f"`session_ttl` must be a number of seconds, at most ten years, not {session_ttl!r}.")
         if reconnect_timeout is not None and not (math.isfinite(reconnect_timeout) and reconnect_timeout >= 0):
             raise ValueError(f"`reconnect_timeout` must be a finite number of seconds, not {reconnect_timeout!r}.")
         if not (math.isfinite(drain_timeout) and drain_timeout >= 0):
