@@ -27,9 +27,9 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 20,
-    "a warm AutoGen call and its result": 18,
-    "a call whose server is killed, to the text for the model": 24,
+    "`server`, from `open_session` to the start of its program": 19,
+    "a warm AutoGen call and its result": 17,
+    "a call whose server is killed, to the text for the model": 23,
     "an entry of a file to its `StdioConfig`": 14,  # by the table of programs
 }
 

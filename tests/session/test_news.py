@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from jackfield import JackfieldError, SessionTerminatedError
 from jackfield.session import recovery
-from jackfield.session.recovery import News, UnreportedLosses
+from jackfield.session.lifecycle import News
+from jackfield.session.recovery import UnreportedLosses
 
 GENERATIONS = st.integers(1, 20)
 

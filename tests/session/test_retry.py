@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jackfield import AuthenticationError, ServerUnavailableError, SessionConfig, errors
 from jackfield.config.settings import backoff
 from jackfield.errors import JackfieldError
-from jackfield.session.recovery import may_call_again, may_open_again, says_later, wait_before_next
+from jackfield.session.calling import may_call_again
+from jackfield.session.recovery import may_open_again, says_later, wait_before_next
 
 NEVER_CALLED_AGAIN = {
     "AuthenticationError",

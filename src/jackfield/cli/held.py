@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..config.servers import ServerConfig
     from ..pool.session_manager import SessionManager
-    from ..session.recovery import News
+    from ..session.lifecycle import News
 
 _T = TypeVar("_T")
 
@@ -79,7 +79,7 @@ class HeldSessions:
 
     def news(self, name: str) -> News:
         """What the user knows of losses of a server's session."""
-        from ..session.recovery import News
+        from ..session.lifecycle import News
 
         return self._news.setdefault(name, News())
 

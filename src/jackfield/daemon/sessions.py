@@ -24,7 +24,7 @@ from ..loops import Changed, Deadline
 from ..pool.lease import open_by
 from ..pool.recent import RecentActivity
 from ..pool.session_manager import SessionManager
-from ..session.recovery import News
+from ..session.lifecycle import News
 from .configs import from_wire, opens_alike
 
 if TYPE_CHECKING:

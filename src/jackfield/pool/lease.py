@@ -284,10 +284,10 @@ class SessionUser:
 
     def leave(self, caller: Caller) -> None:
         """It gives a session back, which is kept for it, unless that is lost or closed already."""
-        owner, is_due = caller.owner, caller.news.is_due(caller.current_generation)
+        owner = caller.owner
         if caller.knows_of_end:
             self._used.pop(_place(owner), None)
-        elif owner.state == "open" and owner.holds_state and not is_due:
+        elif owner.state == "open" and owner.holds_state and caller.knows_losses:
             self._used[_place(owner)] = _opening(owner)
 
     def forget_state(self, server_name: str, key: str) -> None:

@@ -18,8 +18,10 @@ from mcp.types import METHOD_NOT_FOUND, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
 from ..errors import (
+    AuthenticationError,
     JackfieldError,
     RequestError,
+    ServerLimitError,
     SessionConflictError,
     SessionExpiredError,
     SessionInvalidError,
@@ -32,9 +34,8 @@ from ..loops import Bound, Deadline
 from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
 from .home import forked
-from .lifecycle import Cause
+from .lifecycle import Cause, News
 from .owner import SessionOwner
-from .recovery import News, may_call_again
 from .telemetry import NOT_OBSERVED, operation
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class Caller:
         self._pass_on()
 
     @property
+    def knows_losses(self) -> bool:
+        """Whether no state that the user counts on was lost without the user's having been told."""
+        return self.news.known >= self.current_generation
+
+    @property
     def knows_of_end(self) -> bool:
         """Whether the user has been told that the session ended as it is open now, or was last."""
         return self.news.known > self.owner.generation
@@ -129,7 +135,8 @@ class Caller:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        self.owner.news.tell(self.news.known)
+        if self.news.known != self.owner.news.known:
+            self.owner.news.tell(self.news.known)
 
     def deadline(self, bound: Bound) -> Deadline:
         """The deadline of the current request."""
@@ -371,6 +378,18 @@ class Caller:
 
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         return bad_answer(self.owner.config, method, problem)
+
+
+def may_call_again(error: JackfieldError, is_safe: bool) -> bool:
+    """Whether a call that failed does no harm when it is made again, and may then succeed.
+
+    Args:
+        error: How it failed.
+        is_safe: Whether it may be made again although it may have been executed.
+    """
+    if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
+        return False
+    return error.sent is False or is_safe
 
 
 def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | None) -> JackfieldError:

@@ -1,18 +1,22 @@
-"""`Lifecycle`: the states of a session, and what leads from one to another.
+"""`Lifecycle`: the states of a session, and what leads from one to another; and `News`, what its users know of losses.
 
 `TRANSITIONS` is the whole machine. A session's owner only fires causes; it never sets a state. A cause that the table
 does not have for the present state is a fault in Jackfield, and raises.
+
+A session that is reopened after a loss is of a new generation, and the state that its server kept for the earlier ones
+was lost. Each user of the session is informed once: users of a `Session`, of a kept session, of the shell, and who
+open a named session that was lost while nobody had it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from ..errors import JackfieldError
-from ..loops import Changed
 
 StateName = Literal["opening", "open", "recovering", "lost", "closing", "closed"]
 """The states by name, as `SessionInfo` shows them."""
@@ -141,6 +145,9 @@ class Lifecycle:
         """Whether it has been open, now or earlier."""
         self.is_usable: bool = True
         """True until closing starts."""
+        # Imported here: commands of kept sessions need `News`, and must not wait for anyio.
+        from ..loops import Changed
+
         self._on_change = on_change
         self._changed = Changed()
 
@@ -188,3 +195,30 @@ class Lifecycle:
         """Wait until the session is in none of these states; returns the one it is in."""
         await self._changed.until(lambda: self.state not in states)
         return self.state
+
+
+@dataclass(eq=False)
+class News:
+    """What one user knows of one session."""
+
+    known: int = 1
+    """The generation whose state the user counts on; a newer one is news."""
+
+    def is_due(self, generation: int) -> bool:
+        """Whether a session of this generation has lost state that the user counts on."""
+        return generation > self.known
+
+    def tell(self, generation: int) -> bool:
+        """Report the lost state of earlier generations to the user; returns whether that was new."""
+        is_news = self.is_due(generation)
+        self.known = max(self.known, generation)
+        return is_news
+
+    def tell_by(self, error: JackfieldError) -> None:
+        """The user gets an error, which may report lost state."""
+        if error.state_lost and error.generation is not None:
+            self.tell(error.generation + 1)
+
+    def lose(self, generation: int) -> None:
+        """State that the user counts on is not behind a session of this generation."""
+        self.known = min(self.known, generation - 1)

@@ -25,8 +25,8 @@ from .callbacks import SessionCallbacks, hearing
 from .eras import changed_kind, is_alive
 from .figures import SessionInfo, shortened
 from .home import Home
-from .lifecycle import Cause, Lifecycle, State
-from .recovery import CircuitBreaker, News
+from .lifecycle import Cause, Lifecycle, News, State
+from .recovery import CircuitBreaker
 from .rivals import Rivals
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
 from .telemetry import SessionReporter, Totals

@@ -1,8 +1,6 @@
-"""Recovery from failures: retries, back-off, the cool-down of servers that keep failing, and who knows of lost state.
+"""Recovery of sessions: when one is opened again, the cool-down of servers that keep failing, and unreported losses.
 
-A session that is reopened after a loss is of a new generation, and the state that its server kept for the earlier ones
-was lost. Each user of the session is informed once: users of a `Session`, of a kept session, of the shell, and who
-open a named session that was lost while nobody had it.
+What its users know of losses is `News` in `lifecycle`; which calls are made again, `calling` decides.
 """
 
 from __future__ import annotations
@@ -16,29 +14,14 @@ from ..errors import (
     AuthenticationError,
     ConfigError,
     JackfieldError,
-    RequestError,
-    ServerLimitError,
     ServerUnavailableError,
-    SessionTimeoutError,
-    ToolError,
 )
+from .lifecycle import News
 
 if TYPE_CHECKING:
     from ..config.settings import SessionConfig
 
 _MAX_UNREPORTED = 10_000
-
-
-def may_call_again(error: JackfieldError, is_safe: bool) -> bool:
-    """Whether a call that failed does no harm when it is made again, and may then succeed.
-
-    Args:
-        error: How it failed.
-        is_safe: Whether it may be made again although it may have been executed.
-    """
-    if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
-        return False
-    return error.sent is False or is_safe
 
 
 def may_open_again(error: JackfieldError) -> bool:
@@ -172,37 +155,6 @@ class CircuitBreaker:
     def left(self) -> None:
         """The opening was given up before it came to anything."""
         self._trying = False
-
-
-class News:
-    """What one user knows of one session.
-
-    Args:
-        known: The generation whose state the user counts on.
-    """
-
-    def __init__(self, known: int = 1) -> None:
-        self.known: int = known
-        """The generation whose state the user counts on; a newer one is news."""
-
-    def is_due(self, generation: int) -> bool:
-        """Whether a session of this generation has lost state that the user counts on."""
-        return generation > self.known
-
-    def tell(self, generation: int) -> bool:
-        """Report the lost state of earlier generations to the user; returns whether that was new."""
-        is_news = self.is_due(generation)
-        self.known = max(self.known, generation)
-        return is_news
-
-    def tell_by(self, error: JackfieldError) -> None:
-        """The user gets an error, which may report lost state."""
-        if error.state_lost and error.generation is not None:
-            self.tell(error.generation + 1)
-
-    def lose(self, generation: int) -> None:
-        """State that the user counts on is not behind a session of this generation."""
-        self.known = min(self.known, generation - 1)
 
 
 class UnreportedLosses:

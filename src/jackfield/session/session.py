@@ -153,7 +153,7 @@ class Session:
     @property
     def state_lost(self) -> bool:
         """Whether state behind it was lost and no result or error of this session has said so yet."""
-        return self._caller.news.is_due(self._caller.current_generation)
+        return not self._caller.knows_losses
 
     def acknowledge(self) -> None:
         """Acknowledge the lost state: the next call is made, and its result has no `state_lost`.

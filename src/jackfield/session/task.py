@@ -25,7 +25,7 @@ from ..errors import (
     root_cause,
 )
 from ..loops import Changed, spawn
-from .callbacks import client_options, wanted_log_level
+from .callbacks import NO_CALLBACKS, client_options, wanted_log_level
 from .eras import ask_for_log, watch_listings
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
@@ -253,7 +253,8 @@ class SessionTask:
 
         from .._version import __version__
 
-        options = client_options(self._owner.callbacks)
+        callbacks = self._owner.callbacks
+        options = {} if callbacks is NO_CALLBACKS else client_options(callbacks)
         options["client_info"] = Implementation(name="jackfield", version=__version__)
         options["message_handler"] = self._owner.on_notification
         return options
