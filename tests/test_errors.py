@@ -152,6 +152,13 @@ def test_long_output_keeps_its_end() -> None:
     assert len(one_line("x" * 1000)) == 400
 
 
+def test_a_long_message_keeps_what_it_is_about() -> None:
+    text = str(JackfieldError("Server 'x' answered: " + "x" * 50_000_000 + "; nothing was sent."))
+    assert text.startswith("Server 'x' answered: xxx")
+    assert text.endswith("; nothing was sent.")
+    assert len(text) == 600
+
+
 def test_nearest_names() -> None:
     names = ["search_papers", "get_paper", "list_categories"]
     assert nearest("searchPapers", names) == ["search_papers"]

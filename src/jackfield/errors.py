@@ -6,8 +6,9 @@ such and bounded), and a hint. Programs read `code`, `sent`, `state_lost` and `r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, TypedDict, TypeVar, Unpack, cast
 
 from .masking import mask, masked
 
@@ -18,16 +19,33 @@ _ItemT = TypeVar("_ItemT")
 
 MAX_QUOTE_CHARS = 400
 
+# How much of a long text is looked at, for each character that is shown: it may be white space for the most part.
+_FOLDED_PARTS = 8
+
 STATE_GONE = "Anything the server kept for it (transactions, open files, logins) was lost."
 """Ends the first line of an error whose session was lost."""
 
 
 def one_line(text: str, limit: int = MAX_QUOTE_CHARS) -> str:
     """Fold text to one printable line of at most `limit` characters, keeping its end."""
+    folded = _folded(text[-_FOLDED_PARTS * limit :])
+    return folded if len(folded) <= limit else "..." + folded[-(limit - 3) :]
+
+
+def both_ends(text: str, limit: int) -> str:
+    """As `one_line`, for text that says at its beginning what it is about: the middle is left out."""
+    part = _FOLDED_PARTS * limit
+    folded = _folded(text if len(text) <= 2 * part else f"{text[:part]}{text[-part:]}")
+    if len(folded) <= limit:
+        return folded
+    first = (limit - 5) * 2 // 3
+    return f"{folded[:first]} ... {folded[first + 5 - limit :]}"
+
+
+def _folded(text: str) -> str:
     lines = (line.strip() for line in text.splitlines())
     folded = " | ".join(line for line in lines if line)
-    folded = "".join(char if char.isprintable() else "?" for char in folded)
-    return folded if len(folded) <= limit else "..." + folded[-(limit - 3) :]
+    return "".join(char if char.isprintable() else "?" for char in folded)
 
 
 def normal(name: str) -> str:
@@ -82,6 +100,27 @@ def root_cause(error: BaseException) -> BaseException:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return root_cause(group.exceptions[0])
     return error
+
+
+def seconds_of(given: object, name: str) -> float:
+    """A time that a caller gave, which may have passed already.
+
+    Args:
+        given: The value, of any kind.
+        name: What it was given for, such as `call_timeout`.
+
+    Raises:
+        ConfigError: It is not a number of seconds; nothing was sent.
+    """
+    seconds = float(given) if isinstance(given, SupportsFloat) and not isinstance(given, bool) else math.nan
+    if math.isnan(seconds):
+        shown = repr(given) if isinstance(given, str | int | float) else f"a {type(given).__name__}"
+        raise ConfigError(
+            f"{name} is a number of seconds, not {shown:.50}. Nothing was sent.",
+            sent=False,
+            hint=f"Give a number, such as {name}=30.",
+        )
+    return max(seconds, 0.0)
 
 
 class Details(TypedDict, total=False):
@@ -180,7 +219,7 @@ class JackfieldError(Exception):
     @property
     def headline(self) -> str:
         """What happened, in one line; says so where state was lost."""
-        message = one_line(self.message, 500 if self.state_lost else 600)
+        message = both_ends(self.message, 500 if self.state_lost else 600)
         return f"{message} {STATE_GONE}" if self.state_lost else message
 
     @property

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import anyio
 
+from .errors import seconds_of
+
 # How long a cancelled task may take to end by itself while its `is_entering` holds.
 _CANCEL_AGAIN_SECONDS = 0.1
 
@@ -283,10 +285,14 @@ class Deadline:
 
     @classmethod
     def of(cls, bound: Bound, setting: float | None) -> Deadline:
-        """The deadline for a timeout; the server's setting if omitted."""
+        """The deadline for a timeout; the server's setting if omitted.
+
+        Raises:
+            ConfigError: It is not a number of seconds; nothing was sent.
+        """
         if isinstance(bound, Deadline):
             return bound
-        return cls.after(setting if bound is None else bound)
+        return cls.after(setting if bound is None else seconds_of(bound, "call_timeout"))
 
     def not_before(self, seconds: float) -> Deadline:
         """A new deadline at the same time, or that many seconds from now if that is later."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,16 +38,16 @@ def parsed_json(text: str | bytes) -> object:
 
 
 def readable_json(data: bytes) -> bytes:
-    """JSON text without what strict readers refuse although its meaning is plain: a byte order mark, bytes that are not
-    UTF-8, and halves of surrogate pairs. Each of the latter two becomes U+FFFD."""
+    """JSON text without what strict readers refuse although its meaning is plain: a byte order mark, control characters
+    within texts, bytes that are not UTF-8, and halves of surrogate pairs. Each of the latter two becomes U+FFFD."""
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         data.decode()
     except UnicodeDecodeError:
         data = data.decode("utf-8", "replace").encode()
-    if b"\\ud" in data or b"\\uD" in data:
+    if b"\\ud" in data or b"\\uD" in data or _CONTROL.search(data):
         try:
-            text = json.dumps(json.loads(data), ensure_ascii=False)
+            text = json.dumps(json.loads(data, strict=False), ensure_ascii=False)
         except (ValueError, RecursionError):
             return data
         data = _SURROGATE.sub("\ufffd", text).encode()

@@ -23,6 +23,7 @@ from jackfield import (
     SessionOpened,
     SessionOpening,
     SessionTerminatedError,
+    SessionTimeoutError,
     StdioConfig,
     ToolCall,
     UnknownServerError,
@@ -541,3 +542,18 @@ async def test_several_sessions_take_hooks_and_a_time_to_wait_for_room(unruly: U
             async with manager.open_sessions([unruly(name="c")], acquire_timeout=0.1) as more:
                 assert isinstance(more.errors["c"], PoolTimeoutError)
     assert sorted(called) == ["a.echo", "b.echo"]
+
+
+async def test_a_group_of_sessions_is_entered_once_at_a_time(unruly: Unruly) -> None:
+    async with MCPClientSessionManager() as manager:
+        group = manager.open_sessions([unruly()])
+        async with group as opened:
+            with pytest.raises(RuntimeError, match="in use; call open_sessions"):
+                await group.__aenter__()
+            assert (await opened["unruly"].call_tool("count")).text == "1"
+
+
+async def test_no_time_is_not_told_as_no_room(unruly: Unruly) -> None:
+    with pytest.raises(SessionTimeoutError, match="was not open within 0 s") as caught:
+        await MCPClientSessionManager().open_session(unruly(), acquire_timeout=0).__aenter__()
+    assert caught.value.code == "session_timeout"

@@ -2,10 +2,15 @@
 
 `odd` writes the argument `line` (hexadecimal; ID stands for the request's id) in the place of its answer, `ask` sends a
 request of its own first and gives what came back, `echo` gives its arguments.
+
+    raw_stdio.py [ENCODING [stops]]
+
+With `stops` it reads nothing after its first call.
 """
 
 import json
 import sys
+import time
 
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("odd", "ask", "echo")]
 ABOUT = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "raw", "version": "1"}}
@@ -43,3 +48,5 @@ for read in sys.stdin.buffer:
         send(bytes.fromhex(message["params"]["arguments"]["line"]).replace(b"ID", str(to).encode()))
     elif to is not None:
         text(to, message["params"].get("arguments"))
+        if sys.argv[2:] == ["stops"]:
+            time.sleep(1000)

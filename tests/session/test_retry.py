@@ -14,6 +14,7 @@ from jackfield.session.recovery import may_open_again, says_later, wait_before_n
 
 NEVER_CALLED_AGAIN = {
     "AuthenticationError",
+    "InvalidArgumentsError",
     "PoolTimeoutError",
     "RequestError",
     "ServerLimitError",

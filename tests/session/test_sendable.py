@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from mcp.types import ElicitResult, PromptReference
@@ -12,12 +13,15 @@ from tests.conftest import MARK, SERVERS, TOKEN, everything, quick_python
 from tests.servers.raw_http import RawServer
 
 from jackfield import (
+    ConfigError,
     InvalidArgumentsError,
     JackfieldError,
     MCPClientSessionManager,
     MCPConfig,
     Session,
     SessionCallbacks,
+    SessionConfig,
+    SessionTimeoutError,
     StdioConfig,
     create_toolkit,
 )
@@ -95,6 +99,51 @@ async def test_every_way_in_refuses_it() -> None:
         assert (await session.call_tool("arguments", {"value": 1})).text == "1"
 
 
+async def test_what_does_not_fit_a_request_is_not_told_as_the_answer_of_the_server() -> None:
+    async with MCPClientSessionManager().open_session(raw()) as session:
+        prompt: Any = PromptReference(name="p")
+        no: Any = None
+        ways: dict[str, Callable[[], Any]] = {
+            "arguments.n: Input should be a valid string": lambda: session.get_prompt("p", cast("Any", {"n": 1})),
+            "The name of a prompt is a text": lambda: session.get_prompt(cast("Any", 5)),
+            "The name of a tool is a text": lambda: session.call_tool(no),
+            "The URI of a resource is a text": lambda: session.read_resource(no),
+            "The values of meta are not a JSON object": lambda: session.call_tool("echo", meta=cast("Any", "x")),
+            "value: Field required": lambda: session.complete(prompt, {"name": "a"}),
+            "The parts of `argument` are not": lambda: session.complete(prompt, no),
+            "level: Input should be 'debug'": lambda: session.set_logging_level(cast("Any", "loud")),
+        }
+        for says, way in ways.items():
+            with pytest.raises(InvalidArgumentsError, match=says) as caught:
+                await way()
+            assert (caught.value.sent, caught.value.retryable) == (False, False)
+        assert session.info().calls == 0
+
+
+@pytest.mark.parametrize("given", [math.nan, "3", True, timedelta(seconds=3)], ids=repr)
+async def test_a_time_that_is_none_is_refused(given: Any) -> None:
+    async with MCPClientSessionManager().open_session(raw()) as session:
+        for way in (session.call_tool("echo", call_timeout=given), session.list_tools(call_timeout=given)):
+            with pytest.raises(ConfigError, match="call_timeout is a number of seconds, not") as caught:
+                await way
+            assert caught.value.sent is False
+        total: dict[str, Any] = {"reset_timeout_on_progress": True, "max_total_timeout": given}
+        with pytest.raises(ConfigError, match="max_total_timeout is a number of seconds, not"):
+            await session.call_tool("echo", **total)
+    with pytest.raises(ConfigError, match="acquire_timeout is a number of seconds, not"):
+        MCPClientSessionManager().open_session(raw(), acquire_timeout=given)
+
+
+async def test_a_notification_has_a_deadline_as_well() -> None:
+    config = raw("utf-8", "stops", session=SessionConfig(close_timeout=0.5))
+    async with MCPClientSessionManager().open_session(config) as session:
+        assert (await session.call_tool("echo", {"x": 1})).text == '{"x": 1}'
+        with pytest.raises(SessionTimeoutError):  # it fills the pipe
+            await session.call_tool("echo", {"x": "x" * 1_000_000}, call_timeout=0.1)
+        with pytest.raises(SessionTimeoutError, match="does not read what it is sent"):
+            await session.send_roots_list_changed(call_timeout=0.1)
+
+
 def test_the_blocking_twin_refuses_it() -> None:
     with MCPClientSessionManager().open_session_sync(everything()) as session:
         with pytest.raises(InvalidArgumentsError, match="value is nan"):
@@ -137,6 +186,7 @@ async def test_an_odd_line_costs_its_call_alone() -> None:
         assert await odd(session, WORDS.replace(b"@", b"\\ud800")) == "a\ufffdb"
         assert await odd(session, WORDS.replace(b"@", b"\xff")) == "a\ufffdb"
         assert await odd(session, b"\xef\xbb\xbf" + WORDS) == "a@b"
+        assert await odd(session, WORDS.replace(b"@", b"\t\x00\x1b")) == "a\t\0\x1bb"
         assert await odd(session, WORDS.replace(b'"content"', b'"_meta": {"x": NaN, "y": 1e999}, "content"')) == "a@b"
         assert await odd(session, WORDS.replace(b'"a@b"', b"[" * 3900)) == "tool_error"
         error = b'{"jsonrpc": "2.0", "id": ID, "error": {"code": 7, "message": "half \\udc00"}}'

@@ -269,9 +269,9 @@ class BlockingSession(BlockingCalls):
         """
         return self._call(lambda: self._session.set_logging_level(level, call_timeout=call_timeout))
 
-    def send_roots_list_changed(self) -> None:
+    def send_roots_list_changed(self, *, call_timeout: Bound = None) -> None:
         """Tell the server that the roots changed."""
-        return self._call(self._session.send_roots_list_changed)
+        return self._call(lambda: self._session.send_roots_list_changed(call_timeout=call_timeout))
 
     def listen(
         self,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
 
-from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, did_you_mean
+from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, did_you_mean, root_cause
 from ..loops import current_task
+from ..session.boundary import ends_caller
 from ..session.home import wait_uncancelled
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
@@ -223,6 +224,7 @@ class SessionGroup:
     def __init__(self, leases: Mapping[str, SessionLease], before: Callable[[], None]) -> None:
         self._leases = leases
         self._before = before
+        self._is_entered = False
 
     def used_by(self, user: SessionUser | None) -> SessionGroup:
         """The same, for a recurring user of the sessions."""
@@ -231,7 +233,10 @@ class SessionGroup:
         return self
 
     async def __aenter__(self) -> OpenedSessions[Session]:
+        if self._is_entered:
+            raise RuntimeError("These sessions are in use; call open_sessions() once for each `async with`.")
         self._before()
+        self._is_entered = True
         opened: OpenedSessions[Session] = OpenedSessions()
         holder = current_task()
 
@@ -246,9 +251,9 @@ class SessionGroup:
             async with anyio.create_task_group() as tasks:
                 for server_name, lease in self._leases.items():
                     tasks.start_soon(enter, server_name, lease)
-        except BaseException:
+        except BaseException as error:
             await self._leave()
-            raise
+            raise (error if ends_caller(error) else root_cause(error)) from None
         return opened
 
     async def __aexit__(
@@ -257,6 +262,7 @@ class SessionGroup:
         await self._leave()
 
     async def _leave(self) -> None:
+        self._is_entered = False
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 for lease in self._leases.values():

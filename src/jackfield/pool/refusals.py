@@ -63,6 +63,18 @@ def no_room(
     )
 
 
+def not_open_in_time(server_name: str, deadline: Deadline) -> SessionTimeoutError:
+    """There was room for a session, and it was not open by the deadline."""
+    return SessionTimeoutError(
+        f"Server {server_name!r} was not open within {deadline.seconds:g} s.",
+        server_name=server_name,
+        seconds=deadline.seconds,
+        sent=False,
+        retryable=True,
+        hint="Raise acquire_timeout, which covers waiting for room, opening and recovery.",
+    )
+
+
 def closed_error(server_name: str | None = None) -> SessionTerminatedError:
     """The manager no longer exists."""
     return SessionTerminatedError(

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary, WeakSet
 import anyio
 
 from ..config.servers import BaseServerConfig
-from ..errors import SessionTimeoutError
 from ..events import EventHub
 from ..loops import Changed, Deadline, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
@@ -25,7 +24,7 @@ from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from ..session.telemetry import Totals
 from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, stuck
-from .refusals import closed_error, no_room, refused
+from .refusals import closed_error, no_room, not_open_in_time, refused
 
 
 class Running(Protocol):
@@ -226,14 +225,7 @@ class SessionRegistry:
         if scope.cancelled_caught:
             # Its own task closes it, and the caller's time is over.
             self._give_back(slot, holder, user)
-            raise SessionTimeoutError(
-                f"Server {config.server_name!r} was not open within {deadline.seconds:g} s.",
-                server_name=config.server_name,
-                seconds=deadline.seconds,
-                sent=False,
-                retryable=True,
-                hint="Raise acquire_timeout, which covers waiting for room, opening and recovery.",
-            )
+            raise not_open_in_time(config.server_name, deadline)
         self._end_deadlock()
         return slot
 
@@ -339,6 +331,8 @@ class SessionRegistry:
                 self._waiters.remove(waiter)
                 if waiter.because is not None:
                     self._notify()
+        if waiter.because is None:
+            raise not_open_in_time(config.server_name, deadline)
         held = {slot.server_name for slot in self._held_by(waiter.holder)}
         is_closing = waiter.because == "closing"
         raise no_room(

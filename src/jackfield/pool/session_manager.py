@@ -13,7 +13,7 @@ from ..catalog.store import Catalog
 from ..config.keys import SIX_HOURS, implausible
 from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, JackfieldError, UnknownServerError
+from ..errors import ConfigError, JackfieldError, UnknownServerError, seconds_of
 from ..events import EventHub, EventListener, EventStream, ServerSkipped
 from ..live import Live
 from ..local.publishing import publish, unpublish
@@ -49,9 +49,10 @@ _ACQUIRE_SECONDS = 60.0
 def _plausible(acquire_timeout: float | None) -> float | None:
     if acquire_timeout is None or acquire_timeout == math.inf:
         return acquire_timeout
-    if problem := implausible(acquire_timeout, SIX_HOURS):
+    seconds = seconds_of(acquire_timeout, "acquire_timeout")
+    if problem := implausible(seconds, SIX_HOURS):
         raise ConfigError(f"acquire_timeout is in seconds, and {problem}")
-    return acquire_timeout
+    return seconds
 
 
 class SessionManager(Live):
@@ -91,8 +92,8 @@ class SessionManager(Live):
         observable: bool | None = None,
     ) -> None:
         configure_debug_log()
-        if max_sessions < 1:
-            raise ConfigError(f"max_sessions must be 1 or more, not {max_sessions}.")
+        if type(max_sessions) is not int or max_sessions < 1:
+            raise ConfigError(f"max_sessions must be an integer of 1 or more, not {max_sessions!r}.")
         self.config: MCPConfig = (
             config
             if isinstance(config, MCPConfig)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ..errors import (
     AuthenticationError,
+    InvalidArgumentsError,
     JackfieldError,
     RequestError,
     ServerLimitError,
@@ -48,6 +49,19 @@ _T = TypeVar("_T")
 
 # Calls that a model makes side by side arrive within this time, and are refused together.
 _REFUSAL_SECONDS = 0.05
+
+# Of a server's own error in the text of ours; an error's `rpc_message` has all of it.
+_QUOTED_CHARS = 4000
+
+_FINAL = (
+    AuthenticationError,
+    InvalidArgumentsError,
+    RequestError,
+    ServerLimitError,
+    SessionTimeoutError,
+    ToolError,
+)
+"""Where the same call would end the same way."""
 
 _CARRIED_OUT = {
     False: "the call was not carried out",
@@ -265,9 +279,7 @@ class Caller:
         except MCPError as error:
             raise await self._failure(method, error, record.latest, connection) from None
         except ValidationError as error:
-            raise self._bad_answer(
-                method, f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
-            ) from None
+            raise self._misfit(method, error, record) from None
         except InputRequiredRoundsExceededError:
             rounds = connection.client.input_required_max_rounds
             raise self._bad_answer(method, f"it asked for input for more than {rounds} rounds") from None
@@ -294,7 +306,10 @@ class Caller:
             is_cancelled: Whether it is given up; false where others wait for the same answer.
         """
         record = record.latest
-        if record.sent is False and self.owner.state == "recovering":
+        is_notification = method.startswith("notifications/")
+        if is_notification:
+            happened = "the server does not read what it is sent"
+        elif record.sent is False and self.owner.state == "recovering":
             happened = "the request was not sent, because the session was still being opened again"
         elif record.sent is False:
             happened = "the request was not sent"
@@ -315,12 +330,13 @@ class Caller:
             within = f"within {reset.seconds:g} s after its last progress"
         if attempt > 1:
             within += f" at attempt {attempt}"
+        sent = None if is_notification else record.sent  # there is no record of one
         return SessionTimeoutError(
-            f"Server {self._name!r} did not answer {method} {within}; {happened}.",
+            f"Server {self._name!r} did not {'take' if is_notification else 'answer'} {method} {within}; {happened}.",
             server_name=self._name,
             seconds=deadline.seconds,
-            sent=record.sent,
-            retryable=record.sent is False,
+            sent=sent,
+            retryable=sent is False,
             hint=f"Raise {bound} for slow work; session.refresh() closes a hanging session and opens another.",
         )
 
@@ -343,7 +359,7 @@ class Caller:
             self.owner.last_heard_at = time.monotonic()
         hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
         return RequestError(
-            f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message}",
+            f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message[:_QUOTED_CHARS]}",
             rpc_code=error.code,
             rpc_message=error.error.message,
             rpc_data=error.error.data,
@@ -376,6 +392,18 @@ class Caller:
             error = error.told(server_output=connection.report.stderr_quote(record.stderr_bytes))
         return error
 
+    def _misfit(self, method: str, error: ValidationError, record: CallRecord) -> JackfieldError:
+        """The error where the SDK takes no answer, or no request, of this form."""
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if record.latest.request_id is not None:
+            return self._bad_answer(method, f"{error.error_count()} problems, the first: {first['msg']}")
+        where = ".".join(map(str, first["loc"]))
+        return InvalidArgumentsError(
+            f"What was given for {method} does not fit the protocol: {where}: {first['msg']}. Nothing was sent.",
+            server_name=self._name,
+            sent=False,
+        )
+
     def _bad_answer(self, method: str, problem: str) -> ToolError | RequestError:
         return bad_answer(self.owner.config, method, problem)
 
@@ -387,7 +415,7 @@ def may_call_again(error: JackfieldError, is_safe: bool) -> bool:
         error: How it failed.
         is_safe: Whether it may be made again although it may have been executed.
     """
-    if isinstance(error, SessionTimeoutError | AuthenticationError | ServerLimitError | RequestError | ToolError):
+    if isinstance(error, _FINAL):
         return False
     return error.sent is False or is_safe
 

@@ -30,16 +30,41 @@ def not_by_name(tool_name: str, given: object, *, server_name: str | None = None
         given: The arguments, of any kind.
         server_name: The server, where it is known.
     """
+    return not_an_object(f"The arguments of {tool_name!r}", given, server_name=server_name)
+
+
+def not_an_object(what: str, given: object, *, server_name: str | None = None) -> InvalidArgumentsError:
+    """The error for named values that are not a mapping.
+
+    Args:
+        what: Which they are.
+        given: Of any kind.
+        server_name: The server, where it is known.
+    """
     try:
         written = json.dumps(given)
     except (ValueError, TypeError, RecursionError):
         written = type(given).__name__
     shown = written if len(written) <= 80 else f"{written[:77]}..."
     return InvalidArgumentsError(
-        f"The arguments of {tool_name!r} are not a JSON object: they are {shown}. Nothing was sent.",
+        f"{what} are not a JSON object: they are {shown}. Nothing was sent.",
         server_name=server_name,
         sent=False,
-        hint='Give the arguments by name, such as {"name": "value"}.',
+        hint='Give them by name, such as {"name": "value"}.',
+    )
+
+
+def not_text(what: str, given: object, *, server_name: str) -> InvalidArgumentsError:
+    """The error for a name that is none.
+
+    Args:
+        what: What it should be, such as `The name of a tool`.
+        given: Of any kind.
+        server_name: The server.
+    """
+    shown = "empty" if given == "" else f"of the type {type(given).__name__}"
+    return InvalidArgumentsError(
+        f"{what} is a text, and the given one is {shown}. Nothing was sent.", server_name=server_name, sent=False
     )
 
 

@@ -30,9 +30,7 @@ from mcp.types import (
 )
 
 from ..config.servers import BaseServerConfig
-from ..errors import (
-    listed,
-)
+from ..errors import listed, seconds_of
 from ..loops import Bound, Deadline, ProgressReset
 from ..transport.repairs import take_flaws
 from .callbacks import hearing
@@ -44,7 +42,7 @@ from .hooks import CallHook
 from .offers import fetch_tools, listed_pages
 from .owner import SessionOwner
 from .results import ToolResult
-from .sendable import not_by_name
+from .sendable import not_an_object, not_text
 from .subscriptions import notified
 from .tool_calls import Call, call_tool
 from .tools import require_json
@@ -273,11 +271,14 @@ class Session:
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
         settings = self._caller.usable().config.session
-        self._require_names(name, arguments)
+        self._require_name("The name of a tool", name)
+        self._require_named(f"The arguments of {name!r}", arguments)
+        self._require_named("The values of meta", meta)
         progress = progress_callback and hearing(progress_callback, "progress")
         deadline = Deadline.of(call_timeout, settings.call_timeout)
         if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
-            total = settings.max_total_timeout if max_total_timeout is None else max_total_timeout
+            given_total = max_total_timeout
+            total = settings.max_total_timeout if given_total is None else seconds_of(given_total, "max_total_timeout")
             deadline.on_progress = ProgressReset(deadline, total)
         given, more = dict(arguments) if arguments else {}, dict(meta) if meta else None
         result = await call_tool(self._caller, self._hooks, Call(name, given, deadline, progress, more))
@@ -306,10 +307,11 @@ class Session:
         Raises:
             RequestError: The server does not have it.
         """
-        require_json(self.server_name, "resources/read", {"uri": str(uri)})
+        self._require_name("The URI of a resource", uri := str(uri or ""))
+        require_json(self.server_name, "resources/read", {"uri": uri})
         return self._readable(
             "resources/read",
-            await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(str(uri))),
+            await self._caller.request("resources/read", call_timeout, lambda client: client.read_resource(uri)),
         )
 
     @_on_its_loop
@@ -328,7 +330,8 @@ class Session:
         Raises:
             RequestError: The server does not have it, or an argument is missing.
         """
-        self._require_names(name, arguments)
+        self._require_name("The name of a prompt", name)
+        self._require_named(f"The arguments of {name!r}", arguments)
         given = dict(arguments) if arguments else None
         require_json(self.server_name, f"prompt {name!r}", {"name": name, "arguments": given})
         return self._readable(
@@ -355,6 +358,8 @@ class Session:
             context_arguments: Arguments already known.
             call_timeout: Seconds to wait; the server's setting if omitted.
         """
+        self._require_named("The parts of `argument`", argument, is_optional=False)
+        self._require_named("The values of `context_arguments`", context_arguments)
         context = dict(context_arguments) if context_arguments else None
         require_json(self.server_name, "a completion", {"argument": dict(argument), "context_arguments": context})
         return self._readable(
@@ -399,9 +404,12 @@ class Session:
         await self._caller.request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
 
     @_on_its_loop
-    async def send_roots_list_changed(self) -> None:
+    async def send_roots_list_changed(self, *, call_timeout: Bound = None) -> None:
         """Tell the server that the roots changed."""
-        await self._client().session.send_notification(RootsListChangedNotification())
+        changed = RootsListChangedNotification()
+        await self._caller.request(
+            changed.method, call_timeout, lambda client: client.session.send_notification(changed)
+        )
 
     @asynccontextmanager
     async def listen(
@@ -446,9 +454,13 @@ class Session:
 
     # How requests are made
 
-    def _require_names(self, called: str, arguments: object) -> None:
-        if not isinstance(arguments, Mapping | None):
-            raise not_by_name(called, arguments, server_name=self.server_name)
+    def _require_name(self, what: str, given: object) -> None:
+        if not isinstance(given, str) or not given:
+            raise not_text(what, given, server_name=self.server_name)
+
+    def _require_named(self, what: str, given: object, *, is_optional: bool = True) -> None:
+        if not isinstance(given, Mapping) and not (given is None and is_optional):
+            raise not_an_object(what, given, server_name=self.server_name)
 
     async def _moved_from(self, home: Home) -> bool:
         """Whether the session was moved off this loop, which is blocked by code that waits for a call.

@@ -19,6 +19,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
+from ..errors import JackfieldError
 from .calling import Caller
 
 
@@ -65,7 +66,11 @@ async def notified(
         if owner.state == "open" and not caller.is_released:
             with anyio.move_on_after(owner.config.session.close_timeout, shield=True):
                 for uri in subscribed:
-                    await _ask(caller, UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
+                    try:
+                        await _ask(caller, UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri)))
+                    except JackfieldError as error:
+                        # The iteration is over, and a failure of its block must not give way to this one.
+                        owner.log.debug("Not unsubscribed from %s: %s", uri, error.code)
 
 
 async def _ask(caller: Caller, request: SubscribeRequest | UnsubscribeRequest) -> None:

@@ -124,7 +124,7 @@ class Tool(Live):
         if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a model wrote them
             raise not_by_name(self.name, given, server_name=self.server_name)
         try:
-            bound = None if call_timeout is None else Deadline.after(call_timeout)
+            bound = None if call_timeout is None else Deadline.of(call_timeout, None)
             return (await self.handler(given, CallOptions(bound, progress_callback))).for_model()
         except JackfieldError:
             raise
