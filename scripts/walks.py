@@ -28,8 +28,8 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 19,
-    "a warm AutoGen call and its result": 17,
-    "a call whose server is killed, to the text for the model": 23,
+    "a warm AutoGen call and its result": 16,
+    "a call whose server is killed, to the text for the model": 22,
     "an entry of a file to its `StdioConfig`": 14,  # by the table of programs
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import everything, everything_in_process
 
-from jackfield import Catalog, MCPClientSessionManager, MCPConfig
+from jackfield import Catalog, MCPClientSessionManager, MCPConfig, SessionTerminatedError
 
 Count = Callable[[], Awaitable[str]]
 
@@ -116,4 +116,21 @@ async def test_a_manager_can_be_opened_and_closed_without_a_block() -> None:
             assert await session.ping() > 0
     assert manager.stats().opened == 1
     await manager.close()
+    assert manager.sessions() == []
+
+
+async def test_a_tool_follows_its_manager_when_that_is_left_and_entered_again() -> None:
+    """A warm call leases the session that it had before, and asks the manager only where that is not open any more."""
+    manager = MCPClientSessionManager(MCPConfig(servers=[everything_in_process()]))
+    async with manager:
+        tools = await manager.toolkit(key="k")
+        assert [(await tools.call("count")).text for _ in range(2)] == ["1", "2"]
+        assert await manager.close_session("everything", "k")
+        assert (await tools.call("count")).text
+        assert manager.stats().opened == 2
+    with pytest.raises(SessionTerminatedError, match="manager was closed"):
+        await tools.call("count")
+    async with manager:
+        assert (await tools.call("count")).text
+        assert [info.key for info in manager.sessions()] == ["k"]
     assert manager.sessions() == []

@@ -94,6 +94,8 @@ class SessionLease:
         self._apart: LoopUse | None = None
         self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
+        self._before: tuple[SessionRegistry, tuple[str, str]] | None = None
+        """Where a session was leased last, and its server and key."""
         self.holder: object = None
         """The holder, if it is not the entering task; used for deadlock detection."""
         self.user: SessionUser | None = None
@@ -126,15 +128,31 @@ class SessionLease:
     async def __aenter__(self) -> Session:
         if self._held is not None:
             raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
-        registry, owner = await self._acquire(self)
+        registry, owner = self._leased_again() or await self._acquire(self)
         from ..session.session import Session, caller_of
 
         move = None if self._acquire_apart is None else self._move
         session = (self.session_type or Session)(owner, self._hooks, move)
         if self.user is not None:
             self.user.enter(caller_of(session))
-        self._held = registry, owner, session
+        self._held, self._before = (registry, owner, session), (registry, _place(owner))
         return session
+
+    def again(self) -> SessionLease:
+        """A lease of the same session for the same user, such as for the next call of its tools."""
+        lease = type(self)(self._acquire, self._hooks, self._acquire_apart)
+        lease.user, lease._before = self.user, self._before
+        return lease
+
+    def _leased_again(self) -> tuple[SessionRegistry, SessionOwner] | None:
+        """The session as it was left, if it is still open; `None` if the manager has to be asked for it."""
+        if self._before is None or self.user is None:
+            return None
+        registry, place = self._before
+        if place not in self.user.places:
+            return None  # The user has left since.
+        owner = registry.lease_open(place, self.known_holder(), self.user)
+        return None if owner is None else (registry, owner)
 
     async def _move(self) -> Session:
         """Reopen the session on a separate loop; the one on the lease's loop is closed when that loop is free."""

@@ -213,7 +213,7 @@ class SessionRegistry:
             slot = await self._claim(config, wanted, callbacks, deadline, holder)
         if user is not None:
             slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
-        if slot.state is State.OPEN and not _is_silent(slot):
+        if _is_ready(slot):
             self._end_deadlock()
             return slot
         try:
@@ -226,6 +226,24 @@ class SessionRegistry:
             # Its own task closes it, and the caller's time is over.
             self._give_back(slot, holder, user)
             raise not_open_in_time(config.server_name, deadline)
+        self._end_deadlock()
+        return slot
+
+    def lease_open(self, place: tuple[str, str], holder: object, user: object) -> SessionOwner | None:
+        """Lease a kept session that is open; `None` where there is more to do than that. Release it afterwards.
+
+        Args:
+            place: Its server and key.
+            holder: As for `acquire`.
+            user: As for `acquire`.
+        """
+        if self._closing or not self.keeps_idle or self.is_of_parent or self.loop is not event_loop_token():
+            return None
+        slot = self.find(*place)
+        if slot is None or not _is_ready(slot):
+            return None
+        slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
+        self._lease(slot, holder)
         self._end_deadlock()
         return slot
 
@@ -467,6 +485,11 @@ class SessionRegistry:
 
     def _notify(self) -> None:
         self._changed.set()
+
+
+def _is_ready(slot: SessionSlot) -> bool:
+    """Whether calls can be made on it without waiting for anything."""
+    return slot.state is State.OPEN and not _is_silent(slot)
 
 
 def _is_silent(slot: SessionSlot) -> bool:

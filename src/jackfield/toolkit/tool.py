@@ -16,7 +16,7 @@ from ..errors import JackfieldError, SessionTimeoutError
 from ..json_schema import signature
 from ..live import Live
 from ..loops import Bound, Deadline, LockHere
-from ..pool.lease import SessionUser, open_by
+from ..pool.lease import SessionLease, SessionUser, open_by
 from ..session.boundary import as_error
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 from ..session.sendable import not_by_name
@@ -223,6 +223,8 @@ class LeasedSource:
         self._key = key
         self._user = user
         self._callbacks = callbacks
+        self._lease: SessionLease | None = None
+        """The last one."""
 
     async def call_tool(
         self,
@@ -249,10 +251,13 @@ class LeasedSource:
         Raises:
             SessionTimeoutError: It was not open in time; nothing was sent.
         """
-        callbacks = None if self._callbacks is None else self._callbacks(self._config)
-        lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
-        lease.user = self._user
-        return open_by(lease, deadline, self._config.server_name)
+        if self._lease is not None and self._callbacks is None:
+            self._lease = self._lease.again()
+        else:
+            callbacks = None if self._callbacks is None else self._callbacks(self._config)
+            self._lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
+            self._lease.user = self._user
+        return open_by(self._lease, deadline, self._config.server_name)
 
 
 class OrderedSource:
