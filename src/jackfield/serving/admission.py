@@ -1,7 +1,7 @@
 """`Admission`: how many calls may run, in all and of one user, and how many a user may begin in a minute.
 
-Calls are the requests that have work done for them, in both eras of the protocol. It counts those that run on one
-instance, and those of a minute on all instances that share a store.
+Calls are the requests that have work done for them, in both eras of the protocol. Those of a user are counted on all
+instances that share a store, those that run in all on this one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mcp_types.methods import SPEC_CLIENT_METHODS
 from .errors import ServingLimitError
 from .limits import ServingLimits
 from .records import Principal
+from .shares import Sharing
 from .stores import CountsCalls
 
 _CALLS = {"tools/call", "prompts/get", "resources/read", "completion/complete"}
@@ -40,13 +41,19 @@ class Admission:
     Args:
         limits: The bounds.
         shared: Counts the calls of a minute on all instances; this one counts its own if omitted.
+        sharing: The same for those that run.
     """
 
-    def __init__(self, limits: ServingLimits, shared: CountsCalls | None = None) -> None:
+    def __init__(
+        self, limits: ServingLimits, shared: CountsCalls | None = None, sharing: Sharing | None = None
+    ) -> None:
         self._limits = limits
         self._shared = shared
         self._running = 0
-        self._running_of: Counter[Principal | None] = Counter()
+        self._running_of: Counter[str] = Counter()
+        self._bound = None
+        if sharing is not None:
+            self._bound = sharing.bound("calls", limits.calls_per_user, self._running_of.__getitem__)
         self._begun: dict[Principal | None, deque[float]] = {}
 
     @asynccontextmanager
@@ -76,16 +83,17 @@ class Admission:
             ServingLimitError: It may not be run.
             StoreUnavailableError: That cannot be found out; it may not be run.
         """
+        user = _name_of(principal)
         for pause in (*_PAUSES, None):
             try:
-                self._check_running(principal)
+                await self._check_running(user)
                 break
             except ServingLimitError:
                 if pause is None:
                     raise
                 await anyio.sleep(pause)
         self._running += 1
-        self._running_of[principal] += 1
+        self._running_of[user] += 1
         try:
             await self._check_rate(principal)
         except BaseException:
@@ -94,19 +102,23 @@ class Admission:
 
     def leave(self, principal: Principal | None) -> None:
         """A call has ended."""
+        user = _name_of(principal)
         self._running -= 1
-        self._running_of[principal] -= 1
-        if not self._running_of[principal]:
-            del self._running_of[principal]
+        self._running_of[user] -= 1
+        if not self._running_of[user]:
+            del self._running_of[user]
 
-    def _check_running(self, principal: Principal | None) -> None:
-        limits = self._limits
-        if self._running >= limits.calls:
+    async def _check_running(self, user: str) -> None:
+        """See that one more may run; nothing else begins between that and the return."""
+        maximum, bound = self._limits.calls_per_user, self._bound
+        if bound is not None and self._running_of[user] >= bound.size(user):
+            await bound.room(user)
+        if self._running >= self._limits.calls:
             text = "The call was not made: too many run on this instance"
-            raise ServingLimitError(text, bound="calls", maximum=limits.calls)
-        if self._running_of[principal] >= limits.calls_per_user:
-            text = "The call was not made: too many of this user run on this instance"
-            raise ServingLimitError(text, bound="calls_per_user", maximum=limits.calls_per_user)
+            raise ServingLimitError(text, bound="calls", maximum=self._limits.calls)
+        if self._running_of[user] >= (maximum if bound is None else bound.size(user)):
+            text = "The call was not made: too many of this user run" + (" on this instance" if bound is None else "")
+            raise ServingLimitError(text, bound="calls_per_user", maximum=maximum)
 
     async def _check_rate(self, principal: Principal | None) -> None:
         maximum = self._limits.calls_per_minute
@@ -130,6 +142,10 @@ class Admission:
         """Forget users who have made no call in the last minute."""
         for user in [user for user, begun in self._begun.items() if not begun or begun[-1] <= now - _MINUTE]:
             del self._begun[user]
+
+
+def _name_of(principal: Principal | None) -> str:
+    return "" if principal is None else principal.digest()
 
 
 def _too_many(maximum: int, seconds: float, where: str) -> ServingLimitError:

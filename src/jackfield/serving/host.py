@@ -161,6 +161,7 @@ class SessionHost:
             async with (
                 modern.run(),
                 self.sessions.backplane.join(instance.name, instance.told, running.housekeeping.reconnected),
+                contextlib.nullcontext() if instance.sharing is None else instance.sharing.kept(),
                 anyio.create_task_group() as standing,
             ):
                 standing.start_soon(running.housekeeping.keep_sessions)

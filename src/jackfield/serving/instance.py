@@ -31,9 +31,23 @@ from .memory import InMemoryBackplane
 from .outages import held
 from .readers import LogReader
 from .records import Principal, SessionRecord
-from .stores import CountsCalls, SessionStore
+from .shares import Sharing
+from .stores import CountsCalls, SessionStore, SharesBounds
 from .streams import STANDALONE, StreamManager
-from .told import Answered, Buried, Cancelled, Detached, Ended, Message, Progressed, Published, Said, decoded, encoded
+from .told import (
+    Answered,
+    Buried,
+    Cancelled,
+    Detached,
+    Ended,
+    Message,
+    Progressed,
+    Published,
+    Said,
+    ShareWanted,
+    decoded,
+    encoded,
+)
 from .wire import notification
 
 _MAX_CLIENTS = 256
@@ -82,7 +96,12 @@ class Instance:
         self.streams: StreamManager = streams
         self.background: Background = background
         self.limits: ServingLimits = limits
-        self.admission: Admission = Admission(limits, sessions if isinstance(sessions, CountsCalls) else None)
+        self.sharing: Sharing | None = None
+        """Bounds that hold over all instances, where they have a store that does that."""
+        if isinstance(sessions, SharesBounds):
+            self.sharing = Sharing(sessions, self.name, background, self.tell_all)
+        counts_calls = sessions if isinstance(sessions, CountsCalls) else None
+        self.admission: Admission = Admission(limits, counts_calls, self.sharing)
         self.session_ttl: float = session_ttl
         self.departures: Departures | None = departures
         self.is_draining: bool = False
@@ -361,6 +380,9 @@ class Instance:
             case Buried():
                 for hear in self.on_buried:
                     hear(message.instance)
+            case ShareWanted():
+                if self.sharing is not None:
+                    self.sharing.heard(message)
             case Said():
                 for hearer in self.hearers:
                     hearer(message)

@@ -18,8 +18,8 @@ class ServingLimits:
         requests_per_session: Running requests of one session, and as many notifications whose handlers run (429).
         calls: Running calls on this instance (503). Calls are requests that reach what the server offers: of a tool, a
             prompt, a resource or a completion, and those with methods of extensions.
-        calls_per_user: Running calls of one principal on this instance (429). Where clients are not checked, all are
-            one user.
+        calls_per_user: Running calls of one principal, on all instances of a Redis or PostgreSQL (429). Where clients
+            are not checked, all are one user.
         calls_per_minute: Calls that one principal may begin within a minute, on all instances of a store (429); `None`
             for any number.
         subscriptions_per_session: Topics that one session is subscribed to: resources of its client, and the

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 
 from .errors import StoredDataError
@@ -17,6 +17,7 @@ from .postgres_batches import PostgresBatches
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
 from .postgres_pool import OPERATION_SECONDS, Row, key_of
+from .postgres_shared import PostgresShared, owner_of
 from .records import Principal, RunningCall, SessionRecord, read_record
 
 _RELEASE_SECONDS = 0.005
@@ -26,7 +27,7 @@ _CLAIMING = 4
 """Batches of claims on their way at the most: more would be smaller, and cost more in all."""
 
 
-class PostgresSessionStore:
+class PostgresSessionStore(PostgresShared):
     """A `SessionStore` in PostgreSQL 13 or newer; see `PostgresBackend`.
 
     Args:
@@ -55,7 +56,7 @@ class PostgresSessionStore:
                 connections, schema=schema, pool_size=pool_size, operation_timeout=operation_timeout
             )
         self._connections = connections
-        self._pool = connections.pool
+        super().__init__(connections.pool)
         self._backplane = PostgresBackplane(connections.pool, connections.listener)
         self._prune_seconds = prune_seconds
         self._ttl = 0.0
@@ -125,7 +126,6 @@ class PostgresSessionStore:
             "and sessions.session_id = state.session_id and expires_at > clock_timestamp() returning value"
         )
         self._remove_state = sql("delete from {s}.state where session_id = $1 and key = $2")
-        self._begin_call = sql("select {s}.begin_call($1, $2)")
         self._prune = sql("select {s}.prune_sessions($1, $2)")
         self._claims = PostgresBatches(self._claim_all, 0.0)
         # No client waits for these.
@@ -153,7 +153,7 @@ class PostgresSessionStore:
             record.session_id,
             record.to_json(),
             record.log_level,
-            _owner(record.principal),
+            owner_of(record.principal),
             self._ttl,
             limits.sessions,
             limits.sessions_per_user,
@@ -163,7 +163,7 @@ class PostgresSessionStore:
 
     async def find(self, session_id: str, principal: Principal | None) -> SessionRecord | None:
         """See `SessionStore.find`."""
-        rows = await self._pool.fetch(self._find, session_id, _owner(principal), self._ttl)
+        rows = await self._pool.fetch(self._find, session_id, owner_of(principal), self._ttl)
         return _record(rows[0]["record"], rows[0]["log_level"]) if rows else None
 
     async def claim(
@@ -174,7 +174,7 @@ class PostgresSessionStore:
         try:
             async with asyncio.timeout(self._pool.operation_timeout):
                 row = await self._claims.ask(
-                    session_id, _owner(principal), key, call.request_id, call.instance, call.stream, most
+                    session_id, owner_of(principal), key, call.request_id, call.instance, call.stream, most
                 )
         except TimeoutError as error:
             raise self._pool.unavailable(error) from error
@@ -237,7 +237,7 @@ class PostgresSessionStore:
 
     async def live(self, principal: Principal | None = None) -> Sequence[str]:
         """See `SessionStore.live`."""
-        rows = await self._pool.fetch(self._live, _owner(principal))
+        rows = await self._pool.fetch(self._live, owner_of(principal))
         return [row["session_id"] for row in rows]
 
     async def count(self) -> int:
@@ -277,15 +277,6 @@ class PostgresSessionStore:
         else:
             rows = await self._pool.fetch(self._swap_state, session_id, key_of(key), value, expected)
         return value if rows else await self.get_state(session_id, key)
-
-    async def begin_call(self, principal: Principal | None, maximum: int) -> float | None:
-        """See `CountsCalls.begin_call`."""
-        return await self._pool.value(self._begin_call, _owner(principal) or "", maximum)
-
-
-def _owner(principal: Principal | None) -> str | None:
-    """A principal as the column `principal` has it."""
-    return None if principal is None else key_of(json.dumps(astuple(principal), separators=(",", ":")))
 
 
 def _record(text: str, log_level: str | None) -> SessionRecord:

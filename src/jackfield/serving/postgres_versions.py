@@ -89,6 +89,24 @@ create table {s}.rates (
 create index rates_principal on {s}.rates (principal, begun_at);
 create index rates_begun_at on {s}.rates (begun_at);
 
+-- What each instance may use of a bound that all keep together.
+create table {s}.shares (
+    name text not null,
+    instance text not null,
+    share int not null,
+    primary key (name, instance)
+);
+
+-- Texts that belong to no session.
+create table {s}.kept_values (
+    for_what text not null,
+    key text not null,
+    value text not null,
+    expires_at timestamptz not null,
+    primary key (for_what, key)
+);
+create index kept_values_expires_at on {s}.kept_values (expires_at);
+
 -- Any role of the database may listen on a channel that it knows, so the name is known to readers of this table only.
 create table {s}.channel (name text not null);
 insert into {s}.channel values ('jackfield_' || replace(gen_random_uuid()::text, '-', ''));
@@ -141,6 +159,47 @@ begin
         select ctid from {s}.rates where begun_at <= v_now - interval '1 minute' limit 20 for update skip locked
     );
     return null;
+end $$;
+
+create function {s}.take_share(
+    p_name text, p_instance text, p_in_use int, p_wanted int, p_maximum int, p_dead_after float8
+) returns int language plpgsql as $$
+declare
+    v_share int;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    perform pg_advisory_xact_lock(hashtextextended('{s}.shares ' || p_name, 0));
+    select greatest(p_in_use, least(p_wanted, p_maximum - coalesce(sum(share), 0)::int)) into v_share
+    from {s}.shares join {s}.instances using (instance)
+    where name = p_name and instance <> p_instance and beat_at > {s}.in_seconds(-p_dead_after);
+    if v_share > 0 then
+        insert into {s}.shares (name, instance, share) values (p_name, p_instance, v_share)
+        on conflict (name, instance) do update set share = excluded.share;
+    else
+        delete from {s}.shares where name = p_name and instance = p_instance;
+    end if;
+    return v_share;
+end $$;
+
+create function {s}.swap_value(p_for text, p_key text, p_expected text, p_value text, p_seconds float8)
+returns boolean language plpgsql as $$
+declare
+    v_present text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('{s}.kept_values ' || p_for || ' ' || p_key, 0));
+    select value into v_present from {s}.kept_values
+    where for_what = p_for and key = p_key and expires_at > clock_timestamp();
+    if v_present is distinct from p_expected then
+        return false;
+    end if;
+    if p_value is null then
+        delete from {s}.kept_values where for_what = p_for and key = p_key;
+    else
+        insert into {s}.kept_values (for_what, key, value, expires_at)
+        values (p_for, p_key, p_value, {s}.in_seconds(p_seconds))
+        on conflict (for_what, key) do update set value = excluded.value, expires_at = excluded.expires_at;
+    end if;
+    return true;
 end $$;
 
 create function {s}.claim(
@@ -233,6 +292,8 @@ begin
     end if;
     perform set_config('synchronous_commit', 'off', true);
     delete from {s}.messages where sent_at < {s}.in_seconds(-p_message_seconds);
+    delete from {s}.shares s where not exists (select from {s}.instances i where i.instance = s.instance);
+    delete from {s}.kept_values where expires_at <= now();
     delete from {s}.sessions where session_id in (
         select session_id from {s}.sessions where expires_at <= now() limit p_rows for update skip locked
     );
@@ -451,7 +512,8 @@ VERSIONS: tuple[str, ...] = (_TABLES + _SESSIONS + _STREAMS + _INSTANCES,)
 """The first one makes version 1 of nothing, each other one the next version of the one before."""
 
 TABLES: tuple[str, ...] = (
-    "sessions", "calls", "topics", "state", "logs", "events", "readers", "rates", "instances", "messages",
+    "sessions", "calls", "topics", "state", "logs", "events", "readers", "rates", "shares", "kept_values", "instances",
+    "messages",
 )  # fmt: skip
 """What instances write to."""
 
@@ -485,6 +547,6 @@ create policy of_session on {s}.{table} for select using (
 );
 """
 
-INTERNAL: tuple[str, ...] = ("rates", "instances", "messages")
+INTERNAL: tuple[str, ...] = ("rates", "shares", "kept_values", "instances", "messages")
 
 SERVING_POLICY = "serving"

@@ -13,6 +13,9 @@ from .errors import StoreUnavailableError
 from .redis_client import RedisClient, Script
 from .redis_wire import text_of
 
+BEATS = "beats"
+"""The key of when each instance beat last."""
+
 _SUSPECT_SECONDS = 1.0
 """An instance is dead if it was found so twice, at least so far apart."""
 
@@ -126,7 +129,7 @@ class RedisBackplane:
         self._beat_at = now
 
     def _beats(self) -> str:
-        return self._client.key("beats")
+        return self._client.key(BEATS)
 
     def _ledger(self, instance: str) -> str:
         return self._client.key("run", instance)

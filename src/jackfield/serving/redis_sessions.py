@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
-from uuid import uuid4
 
 from .errors import StoredDataError
 from .limits import ServingLimits
@@ -15,6 +14,7 @@ from .memory import request_runs, too_many_requests, too_many_sessions, too_many
 from .records import Principal, RunningCall, SessionRecord, read_record
 from .redis_backplane import RedisBackplane
 from .redis_client import RedisClient, Script, WrongTypeError
+from .redis_shared import RedisShared
 from .wire import compact
 
 # Keys of a session, all with one life: `m` its record, `r` what runs in it (request id -> call), `t` its topics, `v`
@@ -232,24 +232,7 @@ return ARGV[4]
 )
 
 
-_BEGIN_CALL = Script(
-    """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - 60000)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then
-  return tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]) + 60000 - now
-end
-redis.call('ZADD', KEYS[1], now, ARGV[2])
-redis.call('PEXPIRE', KEYS[1], 60000)
-return -1
-""",
-    keys=1,
-)
-"""When the calls of a user within the last minute began."""
-
-
-class RedisSessionStore:
+class RedisSessionStore(RedisShared):
     """A `SessionStore` in a Redis (6.2 or newer) or a Valkey. A Redis Cluster is not supported.
 
     Args:
@@ -257,7 +240,7 @@ class RedisSessionStore:
     """
 
     def __init__(self, redis: str | RedisClient) -> None:
-        self._client = redis if isinstance(redis, RedisClient) else RedisClient(redis)
+        super().__init__(redis if isinstance(redis, RedisClient) else RedisClient(redis))
         self._backplane = RedisBackplane(self._client)
         self._all_sessions = self._client.key("sessions")
         self._ttl_ms = 0
@@ -403,12 +386,6 @@ class RedisSessionStore:
         names = (self._client.session_key(session_id, "m"), self._client.session_key(session_id, "v"))
         given = (key, "0" if expected is None else "1", expected or "", value)
         return cast("str | None", await self._client.run(_SWAP_IN_SESSION, *names, *given))
-
-    async def begin_call(self, principal: Principal | None, maximum: int) -> float | None:
-        """See `CountsCalls.begin_call`."""
-        name = self._client.key("rate", _user(principal))
-        waits = cast("int", await self._client.run(_BEGIN_CALL, name, maximum, uuid4().hex))
-        return None if waits < 0 else waits / 1000
 
 
 def _slack_ms(ttl_ms: int) -> int:

@@ -10,6 +10,8 @@ from .backplane import Backplane
 from .limits import ServingLimits
 from .records import Principal, RunningCall, SessionRecord
 
+SHARE_SECONDS = 60.0
+
 TOOLS_CHANGED = "tools"
 PROMPTS_CHANGED = "prompts"
 RESOURCES_CHANGED = "resources"
@@ -30,6 +32,67 @@ class CountsCalls(Protocol):
         Args:
             principal: The user; all are one where clients are not checked.
             maximum: Calls within a minute.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesBounds(Protocol):
+    """A store by which instances keep a bound together, such as that on the calls of a user that run at the same time.
+
+    Each has a share of it, and counts against that by itself. Shares of instances that are dead do not count.
+    """
+
+    async def take_share(self, name: str, instance: str, in_use: int, wanted: int, maximum: int) -> int:
+        """Change an instance's share, as far as those of others leave room for it; returns what it has then.
+
+        A share is kept for `SHARE_SECONDS`; take it again before that.
+
+        Args:
+            name: Of what is bounded.
+            instance: Which has joined the backplane.
+            in_use: What it uses of the bound now; its share is never smaller.
+            wanted: What it would like to have; with 0, and nothing in use, its share ends.
+            maximum: Of all shares together.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsValues(Protocol):
+    """A store of texts that belong to no session, in groups."""
+
+    async def get_value(self, group: str, key: str) -> str | None:
+        """A text, if it is there and has not expired.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+    async def swap_value(self, group: str, key: str, expected: str | None, value: str | None, seconds: float) -> bool:
+        """Replace a text, if it is as expected; whether it was.
+
+        Args:
+            group: What it is for.
+            key: Its name there.
+            expected: What is there now; `None` for nothing.
+            value: The new text; `None` for none.
+            seconds: How long it is kept.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached.
+        """
+        ...
+
+    async def values(self, group: str, most: int) -> Sequence[tuple[str, str]]:
+        """Names and texts of a group, those first that expire first.
 
         Raises:
             StoreUnavailableError: The store cannot be reached.

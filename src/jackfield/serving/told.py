@@ -76,6 +76,16 @@ class Buried:
 
 
 @dataclass(frozen=True)
+class ShareWanted:
+    """An instance has no room under a user's bound: others are to give back what they do not use of it."""
+
+    kind: ClassVar[str] = "share_wanted"
+    instance: str
+    bound: str
+    user: str
+
+
+@dataclass(frozen=True)
 class Said:
     """An application told another instance of itself something."""
 
@@ -85,9 +95,9 @@ class Said:
     text: str
 
 
-Message = Answered | Progressed | Cancelled | Detached | Ended | Published | Buried | Said
+Message = Answered | Progressed | Cancelled | Detached | Ended | Published | Buried | ShareWanted | Said
 _KINDS: dict[str, type[Message]] = {
-    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published, Buried, Said)
+    one.kind: one for one in (Answered, Progressed, Cancelled, Detached, Ended, Published, Buried, ShareWanted, Said)
 }
 
 
