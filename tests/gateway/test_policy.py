@@ -66,6 +66,24 @@ def test_names_that_are_offered(kind: Kind, rules: dict[str, Any], offered: list
         "file:////secret//a",
         "file:///docs\\..\\secret\\a",
         "file:///./secret/a",
+        "file:/secret/a",
+        "file:secret/a",
+        "file://localhost/secret/a",
+        "file://LocalHost/secret/a",
+        "file:///sec\tret/a",
+        "file:///docs/.\n./secret/a",
+        "\x00 file:///secret/a",
+        "file:///SECRET/a",
+        "file:///docs/..;v=1/secret/a",
+        # Who looks at no query first resolves what comes before it.
+        "file:///docs/%2e%2e/secret/a?/../../../docs/x",
+        "file:///docs/%2e%2e/secret%2fa%3f/../../../docs/x",
+        "file:///docs/../secret/a#/../../docs/x",
+        # Who looks at the path alone, or takes all for a path.
+        "file://docs/secret/a",
+        "file://docs/../secret/a",
+        "/secret/a",
+        "file:///secret;v=1/a",
     ],
 )
 def test_a_uri_that_is_left_out_is_so_in_each_spelling(uri: str) -> None:
@@ -74,6 +92,18 @@ def test_a_uri_that_is_left_out_is_so_in_each_spelling(uri: str) -> None:
     for policy in (excluded, included):
         assert not policy.offers(NOTES, {"uri": uri}, "resources")
         assert policy.offers(NOTES, {"uri": "file:///docs/a"}, "resources")
+
+
+def test_a_host_taken_for_a_folder_leads_nowhere_else() -> None:
+    included = Policy(Rules(include=["file://docs/*"]), SERVERS)
+    assert included.offers(NOTES, {"uri": "file://docs/a"}, "resources")
+    assert not included.offers(NOTES, {"uri": "file://docs/../../secret/a"}, "resources")
+
+
+def test_a_pattern_matches_what_is_written_as_it_is() -> None:
+    included = Policy(Rules(include=["Notes://Today/A;b"]), SERVERS)
+    assert included.offers(NOTES, {"uri": "Notes://Today/A;b"}, "resources")
+    assert not included.offers(NOTES, {"uri": "Notes://Today/a;b"}, "resources")
 
 
 @pytest.mark.parametrize("uri", ["file:///a", "file:///a?x=1", "file:///a#b", "file:///b/../a?x"])

@@ -69,7 +69,7 @@ def passed_result(
     if is_modern(protocol_version):
         if passed.setdefault("resultType", "complete") == "complete" and method in CACHEABLE_METHODS:
             passed = {"ttlMs": 0, "cacheScope": "private", **passed}
-        passed["_meta"] = {**passed.get("_meta", {}), SERVER_INFO_META_KEY: stamp}
+        passed["_meta"] = {**as_table(passed.get("_meta")), SERVER_INFO_META_KEY: stamp}
     else:
         for key in _MODERN_RESULT_KEYS:
             passed.pop(key, None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from posixpath import normpath
 from typing import Any, Literal, cast
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from ..catalog.entry import KINDS, NAMED_BY, CatalogEntry, Kind
@@ -26,6 +27,15 @@ DESTRUCTIVE = "destructive"
 
 # A server may decode what was escaped more than once.
 _MOST_ESCAPED = 3
+
+# What parsers of URLs leave out, wherever it stands, and at both ends.
+_IGNORED = re.compile("[\t\r\n]")
+_STRIPPED = "".join(map(chr, range(33)))
+
+_QUERY = re.compile("[?#]")
+_FILE = re.compile("(?:file://[^/]*)?(/.*)", re.IGNORECASE | re.DOTALL)
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+"""As the host of a file: the same as none."""
 
 Need = Literal["none", "named", "destructive", "unknown"]
 """Why a call needs approval: its tool was named, says that it is destructive, or does not say that it is safe."""
@@ -163,12 +173,15 @@ class Policy:
     def offers_name(self, config: Outlined, name: str, kind: Kind) -> bool:
         """Whether the name, or the URI, is one that is offered; of a tool, that alone does not say that it is.
 
-        A URI counts by all that a server may take it for: as it is, and with its escapes and `..` resolved.
+        A URI counts by all that a server may take it for; see `_forms_of`.
         """
         server, forms = config.server_name, _forms_of(name) if kind == "resources" else [name]
         if self._include and not all(_matches(self._include, server, form) for form in forms):
             return False
-        return not any(_matches(self._exclude, server, form) for form in forms)
+        # Schemes and hosts are the same in any case, and so are files on some machines.
+        in_any_case = kind in ("resources", "templates")
+        doubtful = [*forms, *map(_as_file, forms)] if in_any_case else forms
+        return not any(pattern.matches(server, form, in_any_case) for pattern in self._exclude for form in doubtful)
 
     def need_of_approval(self, config: Outlined, tool: Mapping[str, Any]) -> Need:
         """Whether a call of this tool needs approval, and why."""
@@ -210,11 +223,14 @@ class Pattern:
     def __repr__(self) -> str:
         return f"<Pattern {self.text!r}>"
 
-    def matches(self, server: str, name: str) -> bool:
-        """Whether it is for this name of this server."""
+    def matches(self, server: str, name: str, in_any_case: bool = False) -> bool:
+        """Whether it is for this name of this server, or for one that differs only in its case."""
+        fold = _folded if in_any_case else str
         if self._pairs:
-            return any(fnmatchcase(server, left) and fnmatchcase(name, right) for left, right in self._pairs)
-        return fnmatchcase(name, self.text)
+            return any(
+                fnmatchcase(server, left) and fnmatchcase(fold(name), fold(right)) for left, right in self._pairs
+            )
+        return fnmatchcase(fold(name), fold(self.text))
 
 
 def _wrong(rule: str, problem: str, hint: str | None = None) -> ConfigError:
@@ -232,28 +248,52 @@ def _is_uri(text: str) -> bool:
     return "://" in text.partition(".")[0]
 
 
+def _folded(text: str) -> str:
+    return normalize("NFC", text).casefold()
+
+
 def _matches(patterns: Sequence[Pattern], server: str, name: str) -> bool:
     return any(pattern.matches(server, name) for pattern in patterns)
 
 
 def _forms_of(uri: str) -> list[str]:
-    """A URI as it is, and in one form for all spellings of it, with and without query and fragment."""
-    plain = uri
-    for _ in range(_MOST_ESCAPED):
+    """A URI as it is, and all that a server may take it for: its escapes resolved up to some depth, with and without
+    query and fragment, its host taken for a folder, and as parsers of URLs read it."""
+    plain = _IGNORED.sub("", uri).strip(_STRIPPED)
+    forms = [uri]
+    for _ in range(_MOST_ESCAPED + 1):
+        for read in (plain, _QUERY.split(plain, maxsplit=1)[0]):
+            forms += _spellings(read)
         plain = unquote(plain)
-    plain = plain.replace("\\", "/")
-    scheme, separator, rest = plain.partition("://")
-    if separator:
-        authority, slash, path = rest.partition("/")
-        plain = f"{scheme.lower()}://{authority.lower()}{_resolved(slash + path)}"
-    else:
-        plain = _resolved(plain)
-    return list(dict.fromkeys([uri, plain, re.split("[?#]", plain, maxsplit=1)[0]]))
+    return list(dict.fromkeys(forms))
+
+
+def _spellings(uri: str) -> list[str]:
+    scheme, separator, rest = uri.replace("\\", "/").partition(":")
+    if not separator:
+        return [_resolved(uri)]
+    is_file = scheme.lower() == "file"
+    if not rest.startswith("//"):
+        # `file:/x` is the same as `file:///x`.
+        return [f"{scheme}:///{_resolved(rest).lstrip('/')}" if is_file else f"{scheme}:{_resolved(rest)}"]
+    host, slash, path = rest[2:].partition("/")
+    if is_file and host.lower() in _THIS_MACHINE:
+        host = ""
+    spellings = [f"{scheme}://{host}{_resolved(slash + path)}"]
+    return [*spellings, f"{scheme}://{_resolved(rest[2:])}"] if host else spellings
+
+
+def _as_file(uri: str) -> str:
+    """The file that a server means by a URI if it looks at nothing but the path, without parameters of its parts."""
+    found = _FILE.fullmatch(uri)
+    return uri if found is None else f"file://{_resolved(re.sub(';[^/]*', '', found[1]))}"
 
 
 def _resolved(path: str) -> str:
     if not path:
         return path
+    # Some servers take what follows a `;` for no part of the name.
+    path = re.sub(r"(?<![^/])(\.\.?);[^/]*", r"\1", path)
     slash = "/" if path.endswith("/") else ""
     return re.sub("/+", "/", normpath(path) + slash)
 
