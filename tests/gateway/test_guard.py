@@ -230,7 +230,7 @@ class ByHand:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    async def call(self, name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    async def call(self, name: str, arguments: Any, **more: Any) -> dict[str, Any]:
         """Call a tool; returns the result, or the error."""
         return await self.request("tools/call", {"name": name, "arguments": arguments, **more}, **{"mcp-name": name})
 
@@ -299,6 +299,19 @@ async def test_what_is_no_clear_answer_is_a_no(response: Any, serving: Start, be
     await by_hand.call("remove", {}, inputResponses=responses, requestState=asked["requestState"])
     await by_hand.call("remove", {}, requestState=asked["requestState"])
     assert "tools/call" not in behind_it.asked
+
+
+@pytest.mark.parametrize("arguments", [[{"id": 1}], "id", 1, True, []])
+async def test_what_a_person_cannot_be_shown_is_not_sent(
+    arguments: Any, serving: Start, behind_it: Scripted, tmp_path: Path
+) -> None:
+    audit = tmp_path / "audit.jsonl"
+    by_hand = ByHand(serving("--all-tools", "--ask", "destructive", "--audit", str(audit)).url)
+    refused = await by_hand.call("remove", arguments)
+    assert refused["isError"]
+    assert "its arguments are not an object. Nothing was sent." in refused["content"][0]["text"]
+    assert "tools/call" not in behind_it.asked
+    assert [line["arguments"] for line in lines(audit)] == [{"arguments": arguments}]
 
 
 async def test_a_server_asks_as_well_after_the_approval(serving: Start, scripted: Scripted, jackfield: Command) -> None:

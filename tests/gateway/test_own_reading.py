@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import anyio
 import pytest
-from tests.gateway.test_listings import Behind, client, raw
+from tests.gateway.test_listings import Behind, client, raw, until
 from tests.gateway.test_listings import behind as behind
 
-from jackfield import MCPClientSessionManager
+from jackfield import MCPClientSessionManager, RequestError
+from jackfield.catalog.entry import Kind
 from jackfield.gateway.gateway import Gateway
 from jackfield.gateway.own_reading import GET_PROMPT, PASSED_ON, READ_RESOURCE
+from jackfield.session.session import caller_of
 
 PAGES = [
     {"uri": f"notes://page/{number}", "name": f"page {number}", "description": f"About {topic}"}
@@ -97,6 +101,91 @@ async def test_a_call_that_succeeds_teaches_the_search(behind: Behind) -> None:
             assert "notes.echo" not in await found()
             await raw(session, "tools/call", name="call_tool", arguments={"tool": "notes.echo"})
             assert "notes.echo" in await found()
+
+
+async def test_servers_that_nobody_knows_are_asked_what_can_be_read(behind: Behind) -> None:
+    configs = [behind.server("notes", {**RESULTS})]
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs, resources=False) as gateway, client(gateway) as session:
+            listed = (await raw(session, "tools/list"))["tools"]
+            assert [tool["name"] for tool in listed] == ["find_tools", "call_tool", "read_resource", "get_prompt"]
+            found = await raw(session, "tools/call", name="find_tools", arguments={"queries": ["echo"]})
+            assert "notes.echo" in found["content"][0]["text"]
+            assert not manager.sessions(), "they were closed again"
+
+
+async def test_a_client_is_told_of_its_own_listing(behind: Behind) -> None:
+    """What is only found is not listed; what is read by tools changes the tools."""
+    tools: list[dict[str, list[Any]]] = [{"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}] * 2 + [
+        {"tools": []}
+    ]
+    pages: list[dict[str, list[Any]]] = [{"resources": []}] * 2 + [{"resources": PAGES[:1]}]
+    prompts: list[dict[str, list[Any]]] = [{"prompts": []}] * 2 + [{"prompts": [PROMPT]}]
+    lists: dict[str, Any] = {"tools/list": tools, "resources/list": pages, "prompts/list": prompts}
+    configs = [behind.server("notes", {**lists, "resources/templates/list": {"resourceTemplates": []}})]
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs, resources=False) as gateway, client(gateway) as session:
+            told: list[str] = []
+            caller_of(session).owner.listeners.append(lambda message: told.append(getattr(message, "method", "")))
+            assert len((await raw(session, "tools/list"))["tools"]) == 2
+            await raw(session, "tools/call", name="call_tool", arguments={"tool": "notes.echo"})
+            owner = manager.find("notes", next(iter(gateway.clients)).key)
+            assert owner is not None
+            [view] = gateway.views.all()
+
+            async def listed_again(kind: Kind, count: int) -> None:
+                with anyio.fail_after(20):
+                    while view.listings.count(kind) != count:
+                        owner.listing_changed(kind)
+                        await anyio.sleep(0.05)
+
+            await listed_again("tools", 0)
+            await listed_again("resources", 1)
+            await until(lambda: bool(told))
+            assert [tool["name"] for tool in (await raw(session, "tools/list"))["tools"]][2:] == ["read_resource"]
+            await listed_again("prompts", 1)
+            await until(lambda: len(told) > 1)
+            assert told == ["notifications/tools/list_changed"] * 2
+            assert len((await raw(session, "tools/list"))["tools"]) == 4
+
+
+async def test_results_that_are_nearly_right_reach_the_model(behind: Behind) -> None:
+    said = {
+        "tools/list": {"tools": [{"name": "work", "inputSchema": {"properties": {"n": {"type": "integer"}}}}]},
+        "tools/call": {"content": None, "_meta": None},
+        "prompts/get": {"messages": [{"role": "me", "content": [{"type": "text", "text": "a"}]}, {"content": "b"}, 1]},
+        "resources/read": {"contents": [{"uri": "notes://page/0", "text": "Corals"}, "odd", None]},
+    }
+    configs = await learnt(behind, said)
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs, resources=False) as gateway:
+            for protocol in ("handshake", "auto"):
+                async with client(gateway, protocol) as session:
+
+                    async def called(tool: str, arguments: Any) -> list[str]:
+                        answer = await raw(session, "tools/call", name=tool, arguments=arguments)
+                        return [block["text"] for block in answer["content"]]
+
+                    [note] = await called("call_tool", {"tool": "notes.work", "arguments": {"n": "1"}})
+                    assert "n was given as text" in note
+                    assert await called("get_prompt", {"name": "review"}) == ["me: a", "user: b"]
+                    assert await called("read_resource", {"uri": "notes://page/0"}) == ["Corals"]
+                    for tool in ("read_resource", "get_prompt"):
+                        with pytest.raises(RequestError, match="is missing"):
+                            await called(tool, {"uri": 5})
+
+
+async def test_arguments_of_a_prompt_are_text(behind: Behind) -> None:
+    configs = await learnt(behind)
+    async with MCPClientSessionManager(catalog=behind.catalog) as manager:
+        async with Gateway(manager, configs) as gateway, client(gateway) as session:
+            await raw(session, "tools/list")
+            [view] = gateway.views.all()
+            given = {"a": 1, "b": True, "c": {"d": None}, "e": "é", "f": None}
+            for arguments in (given, json.dumps(given)):
+                made = await view.reading.request("get_prompt", {"name": "review", "arguments": arguments})
+                assert made is not None
+                assert made[2]["arguments"] == {"a": "1", "b": "true", "c": '{"d": null}', "e": "é"}
 
 
 def test_they_cost_models_little() -> None:

@@ -70,6 +70,9 @@ class Approvals:
         need = self._policy.need_of_approval(call.target.config, {**call.target.raw, "name": call.target.name})
         if need == "none":
             return False
+        if not isinstance(call.params.get("arguments", {}), Mapping | None):
+            # The user would have to be shown something else than what is sent.
+            raise denied(call, "its arguments are not an object")
         if self._is_continued(call):
             return True
         _require_askable(call)

@@ -221,7 +221,9 @@ class Gateway:
         with ExitStack() as stack:
             listings = stack.enter_context(Listings(self.manager, configs, self._names, tasks, self._policy.offers))
             reading = OwnReading(listings, self._resources)
-            own_tools = None if self.all_tools else OwnTools(self.manager, configs, self.clients, reading)
+            own_tools = None if self.all_tools else OwnTools(self.manager, configs, self.clients, listings, reading)
+            if own_tools is not None:
+                listings.watch.digest, listings.watch.is_incomplete = own_tools.digest, own_tools.is_incomplete
             telling = anyio.CancelScope()
             stack.callback(telling.cancel)
             tasks.start_soon(self._tell_changes, listings, name_of(configs), telling)
@@ -267,7 +269,7 @@ class Gateway:
         sees = partial(self._sees, listings, view_name)
         # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
         of, by = changed_listings.set(listings), audience.set(None if listings is None else sees)
-        now = about.set(None if listings is None else f"{view_name} {listings.digest(kind)}")
+        now = about.set(None if listings is None else f"{view_name} {listings.watch.digest(kind)}")
         try:
             await self._changes.publish(_EVENTS[kind]())
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mcp import MCPError
 
@@ -126,7 +126,8 @@ def _record_of(call: RelayedCall) -> dict[str, Any]:
 
 def _arguments_of(call: RelayedCall) -> Mapping[str, Any]:
     if call.method in ("tools/call", "prompts/get"):
-        return as_table(call.params.get("arguments"))
+        given: object = call.params.get("arguments")
+        return {"arguments": given} if not isinstance(given, dict | None) else as_table(cast("object", given))
     if call.method == "resources/read":
         return {}
     return {name: value for name, value in call.params.items() if name != "_meta"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -127,6 +127,11 @@ class Listings:
             result["nextCursor"] = _cursor(kind, offered.names[end - 1])
         self.watch.given(kind)
         return {**result, **self._cache_hints(kind, offered)}
+
+    async def complete(self, *kinds: Kind) -> None:
+        """Wait a while for servers that were never asked for these kinds."""
+        for kind in kinds:
+            await self._learning.wait_for(kind)
 
     def ask_again(self, server_name: str) -> None:
         """Ask a server what it offers that could not be asked before."""
@@ -328,6 +333,10 @@ class ListingWatch:
     def __init__(self, listings: Listings, changed: Changed) -> None:
         self._listings = listings
         self._changed = changed
+        self.digest: Callable[[Kind], str] = listings.digest
+        """The same for the same listing, as clients see it."""
+        self.is_incomplete: Callable[[Kind], bool] = listings.is_incomplete
+        """Whether a listing waits for servers that are yet to be asked."""
         self._given: dict[Kind, str] = {}
         self._elsewhere: dict[Kind, str] = {}
         """What clients were told of by another instance of the gateway."""
@@ -344,7 +353,7 @@ class ListingWatch:
     def given(self, kind: Kind) -> None:
         """A client has the present listing of a kind; that of templates counts to resources."""
         kind = "resources" if kind == "templates" else kind
-        digest = self._listings.digest(kind)
+        digest = self.digest(kind)
         if self._given.setdefault(kind, digest) != digest:
             # Another client has the one before.
             self._given[kind] = digest
@@ -365,7 +374,7 @@ class ListingWatch:
     def _differ(self) -> bool:
         for kind in _TOLD if self._is_begun else list(self._given):
             # What is about to be known is no change, and gets its names all at once.
-            if not self._listings.is_incomplete(kind):
+            if not self.is_incomplete(kind):
                 self.given(kind)
         return bool(self._due)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
+from mcp import MCPError
 from mcp.server import ServerRequestContext
-from mcp.types import ServerNotification, ServerRequest
+from mcp.types import INVALID_PARAMS, ServerNotification, ServerRequest
 
 Context = ServerRequestContext[Any, Any]
 Answer = dict[str, Any]
@@ -47,3 +48,20 @@ def server_request(method: str, params: Mapping[str, Any] | None) -> ServerReque
 def server_notification(method: str, params: Mapping[str, Any] | None) -> ServerNotification:
     """A notification to a client."""
     return cast("ServerNotification", RawMessage(method, params))
+
+
+def text_of(params: Mapping[str, Any], name: str, called: str | None = None) -> str:
+    """A parameter that has to be text.
+
+    Args:
+        params: The parameters.
+        name: Its name.
+        called: What an error calls it; its name if omitted.
+
+    Raises:
+        MCPError: It is missing, or no text.
+    """
+    value = params.get(name)
+    if not isinstance(value, str):
+        raise MCPError(INVALID_PARAMS, f"`{called or name}` is missing, or is not text.")
+    return value

@@ -7,6 +7,7 @@ by two more tools.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,11 @@ from ..catalog.search import ToolSearch
 from ..catalog.tools import ServerEntry, ToolEntry
 from ..errors import one_line
 from ..json_schema import signature
-from ..plain import as_list, as_table
+from ..plain import as_list, as_table, parsed_json
 from ..routing.own_tools import FIND_SCHEMA, MAX_QUERIES
 from .calls import Target
 from .listing import Listings
-from .messages import Answer
+from .messages import Answer, text_of
 
 PASSED_ON = 50
 """With this many resources, templates and prompts or fewer, they are passed on."""
@@ -43,6 +44,7 @@ GET_PROMPT: Mapping[str, Any] = {
     },
     "annotations": {"readOnlyHint": True},
 }
+_READ: Sequence[Kind] = ("resources", "prompts")
 _METHODS = {"read_resource": "resources/read", "get_prompt": "prompts/get"}
 
 
@@ -65,6 +67,15 @@ class OwnReading:
         if self._passes_on is None:
             self._passes_on = self._listings.count("resources", "templates", "prompts") <= PASSED_ON
         return self._passes_on
+
+    async def complete(self) -> None:
+        """Wait a while for servers that were never asked, if it depends on them what models can read."""
+        if not self.passes_on:
+            await self._listings.complete("resources", "templates", "prompts")
+
+    def is_incomplete(self) -> bool:
+        """Whether there are such servers."""
+        return not self.passes_on and any(map(self._listings.is_incomplete, _READ))
 
     @property
     def kinds(self) -> list[str]:
@@ -94,6 +105,9 @@ class OwnReading:
         """Answer `find_tools` for resources or prompts."""
         queries = arguments.get("queries")
         asked = [queries] if isinstance(queries, str) else [str(query) for query in as_list(queries)][:MAX_QUERIES]
+        if not asked:
+            words = "`queries` is missing: give a few words for each search."
+            return {"content": [{"type": "text", "text": words}], "isError": True}
         server, limit = arguments.get("server"), arguments.get("limit", FIND_SCHEMA["properties"]["limit"]["default"])
         most = max(1, min(limit, _MOST)) if isinstance(limit, int) else 1
         kind = str(arguments["kind"])
@@ -114,11 +128,10 @@ class OwnReading:
         if name not in [tool["name"] for tool in self.tools()]:
             return None
         if name == "read_resource":
-            target = await self._listings.resource(str(arguments.get("uri", "")))
+            target = await self._listings.resource(text_of(arguments, "uri"))
             return _METHODS[name], target, {"uri": target.name}
-        target = await self._listings.prompt(str(arguments.get("name", "")))
-        given = {str(key): str(value) for key, value in as_table(arguments.get("arguments")).items()}
-        return _METHODS[name], target, {"name": target.name, "arguments": given}
+        target = await self._listings.prompt(text_of(arguments, "name"))
+        return _METHODS[name], target, {"name": target.name, "arguments": _texts(arguments.get("arguments"))}
 
     def _index(self, kind: Kind) -> ToolSearch:
         digest = self._listings.digest(kind)
@@ -137,14 +150,28 @@ class OwnReading:
 
 def content_of(result: Mapping[str, Any]) -> Answer:
     """What was read, or the messages of a prompt, as the result of a tool."""
-    blocks = [_block(as_table(one)) for one in as_list(result.get("contents"))]
+    contents = [as_table(one) for one in as_list(result.get("contents"))]
+    blocks = [_block(one) for one in contents if one]
     messages = [as_table(one) for one in as_list(result.get("messages"))]
     for message in messages:
-        block = dict(as_table(message.get("content")))
-        if len(messages) > 1 and block.get("type") == "text":
-            block["text"] = f"{message.get('role')}: {block.get('text')}"
-        blocks.append(block)
+        said = message.get("content")
+        for one in [{"type": "text", "text": said}] if isinstance(said, str) else as_list(said) or [said]:
+            block = dict(as_table(one))
+            if len(messages) > 1 and block.get("type") == "text":
+                block["text"] = f"{message.get('role', 'user')}: {block.get('text')}"
+            if block:
+                blocks.append(block)
     return {"content": blocks}
+
+
+def _texts(arguments: object) -> dict[str, str]:
+    """A prompt's arguments, which are all text; models give them as JSON now and then."""
+    given = as_table(parsed_json(arguments) if isinstance(arguments, str) else arguments)
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _block(contents: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
+from ..catalog.entry import Kind, hash_of
 from ..config.servers import BaseServerConfig
 from ..errors import did_you_mean
 from ..pool.session_manager import SessionManager
@@ -16,6 +17,7 @@ from ..toolkit.tool import Tool
 from .calls import Target
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
+from .listing import Listings
 from .messages import Context
 from .own_reading import OwnReading
 
@@ -32,23 +34,45 @@ class OwnTools:
         manager: Its catalog is searched.
         configs: The servers.
         clients: Whose sessions calls use.
+        listings: What the servers offer.
         reading: Finds and reads resources and prompts.
     """
 
     instructions: str = "find_tools searches the tools of many servers; call_tool calls one of them."
 
     def __init__(
-        self, manager: SessionManager, configs: Sequence[BaseServerConfig], clients: Clients, reading: OwnReading
+        self,
+        manager: SessionManager,
+        configs: Sequence[BaseServerConfig],
+        clients: Clients,
+        listings: Listings,
+        reading: OwnReading,
     ) -> None:
         self._manager = manager
+        self._listings = listings
         self._configs = configs
         self._clients = clients
         self._reading = reading
 
-    def listed(self, context: Context) -> list[dict[str, Any]]:
+    async def listing(self, context: Context) -> list[dict[str, Any]]:
         """As a client sees them."""
+        await self._reading.complete()
+        self._listings.watch.given("tools")
+        return self._listed(takes_handle=is_sessionless(context))
+
+    def digest(self, kind: Kind) -> str:
+        """The same for the same listing of a kind, as clients see it: tools that are found are not listed."""
+        if kind == "tools":
+            return hash_of(self._listed(takes_handle=False))
+        return self._listings.digest(kind) if self._reading.passes_on else ""
+
+    def is_incomplete(self, kind: Kind) -> bool:
+        """Whether a listing of a kind waits for servers that are yet to be asked."""
+        return self._reading.is_incomplete() if kind == "tools" else self._listings.is_incomplete(kind)
+
+    def _listed(self, *, takes_handle: bool) -> list[dict[str, Any]]:
         own = ToolRouter(self._manager, self._configs, mode="search").toolkit()
-        listed = [_listed(tool, takes_handle=is_sessionless(context)) for tool in own]
+        listed = [_listed(tool, takes_handle=takes_handle) for tool in own]
         for tool in listed:
             if tool["name"] == "find_tools":
                 tool["inputSchema"] = self._reading.find_schema(tool["inputSchema"])

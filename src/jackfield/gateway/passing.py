@@ -122,7 +122,8 @@ def _progress_token(context: Context) -> str | int | None:
 def _with_state_note(result: Answer, server_name: str) -> Answer:
     """The first result after a loss, which says so to the model."""
     note = {"type": "text", "text": state_note(server_name)}
-    words = as_list(result.get("content"))
+    content = result.get("content")
+    words = [{"type": "text", "text": content}] if isinstance(content, str) else as_list(content)
     if not words and "structuredContent" in result:
         # A model that is shown the content would otherwise see no more than the note.
         words = [{"type": "text", "text": json.dumps(result["structuredContent"], ensure_ascii=False)}]

@@ -32,7 +32,7 @@ from .elsewhere import ElsewhereError
 from .eras import is_modern, passed_result
 from .extensions import Extensions
 from .guard import Guard
-from .messages import Answer, Context
+from .messages import Answer, Context, text_of
 from .own_reading import content_of
 from .parked import ParkedCalls
 from .sign_ins import SIGN_IN_TOOL, SignIns
@@ -194,19 +194,19 @@ class Relay:
         return await self._views.of(context).listings.page(kind, params.get("cursor"))
 
     async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._views.of(context).listings.prompt(_text(params, "name"))
+        target = await self._views.of(context).listings.prompt(text_of(params, "name"))
         return await self._pass_on(context, target, {**params, "name": target.name})
 
     async def _read_resource(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._views.of(context).listings.resource(_text(params, "uri"))
+        target = await self._views.of(context).listings.resource(text_of(params, "uri"))
         return await self._pass_on(context, target, {**params, "uri": target.name})
 
     async def _complete(self, context: Context, params: dict[str, Any]) -> Answer:
         reference, listings = as_table(params.get("ref")), self._views.of(context).listings
         if reference.get("type") == "ref/prompt":
-            target, key = await listings.prompt(_text(reference, "name")), "name"
+            target, key = await listings.prompt(text_of(reference, "name", "ref.name")), "name"
         else:
-            target, key = await listings.template(_text(reference, "uri")), "uri"
+            target, key = await listings.template(text_of(reference, "uri", "ref.uri")), "uri"
         return await self._pass_on(context, target, {**params, "ref": {**reference, key: target.name}})
 
     async def _pass_on(self, context: Context, target: Target, params: dict[str, Any]) -> Answer:
@@ -240,10 +240,10 @@ class Relay:
             page = await self._list("tools", context, params)
             return {**page, "tools": [*page["tools"], *more]} if more else page
         await self._seen(context)
-        return {"tools": [*own_tools.listed(context), *more]}
+        return {"tools": [*await own_tools.listing(context), *more]}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:
-        name = _text(params, "name")
+        name = text_of(params, "name")
         arguments = params.get("arguments")
         arguments = dict(cast("Mapping[str, Any]", arguments)) if isinstance(arguments, Mapping) else {}
         view = self._views.of(context)
@@ -294,7 +294,7 @@ class Relay:
     # What servers tell
 
     async def _set_level(self, context: Context, params: dict[str, Any]) -> Answer:
-        level = _text(params, "level")
+        level = text_of(params, "level")
         if level not in LEVELS:
             raise MCPError(INVALID_PARAMS, f"There is no log level {level!r}. Levels: {', '.join(LEVELS)}.")
         client = self._clients.of_session(context)
@@ -304,7 +304,7 @@ class Relay:
         return {}
 
     async def _subscribe(self, context: Context, params: dict[str, Any]) -> Answer:
-        uri, client = _text(params, "uri"), self._clients.of_session(context)
+        uri, client = text_of(params, "uri"), self._clients.of_session(context)
         if uri in client.updated:
             return {}
         listings = self._views.of(context).listings
@@ -358,7 +358,7 @@ class Relay:
             client.notices.put("notifications/resources/updated", {**told, "uri": given})
 
     async def _unsubscribe(self, context: Context, params: dict[str, Any]) -> Answer:
-        uri, client = _text(params, "uri"), self._clients.of_session(context)
+        uri, client = text_of(params, "uri"), self._clients.of_session(context)
         if (others := self._clients.others) is not None:
             await others.across.unsubscribe(client, uri)
             await others.across.drop(client, uri)
@@ -368,16 +368,9 @@ class Relay:
         return {}
 
 
-def _text(params: Mapping[str, Any], name: str) -> str:
-    value = params.get(name)
-    if not isinstance(value, str):
-        raise MCPError(INVALID_PARAMS, f"`{name}` is missing, or is not text.")
-    return value
-
-
 def noted(result: Answer, *notes: str) -> Answer:
     """The result of a call, with words of the gateway's own after the server's."""
-    if not notes:
+    content: object = result.get("content") or []
+    if not notes or not isinstance(content, list):
         return result
-    content = [*result.get("content", []), *({"type": "text", "text": note} for note in notes)]
-    return {**result, "content": content}
+    return {**result, "content": [*cast("list[Any]", content), *({"type": "text", "text": note} for note in notes)]}
