@@ -25,7 +25,7 @@ from ..config.servers import BaseServerConfig
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from ..serving.bus import about, audience
-from ..session.telemetry import SessionInfo
+from ..session.figures import SessionInfo
 from .activity import Activity
 from .audit import Audit
 from .child_memory import ChildMemory

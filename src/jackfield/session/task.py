@@ -29,7 +29,8 @@ from .callbacks import NO_CALLBACKS, client_options, wanted_log_level
 from .eras import ask_for_log, watch_listings
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
-from .telemetry import mark_failed, session_ended, span
+from .spans import mark_failed
+from .telemetry import session_ended, span
 
 if TYPE_CHECKING:
     from ..catalog.entry import Kind, RawListing

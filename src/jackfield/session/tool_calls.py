@@ -39,7 +39,8 @@ from .eras import is_modern
 from .hooks import CallHook, ToolCall, call_with_hooks
 from .offers import known_tools
 from .results import ToolResult
-from .telemetry import Operation, operation
+from .spans import Operation
+from .telemetry import operation
 from .tools import require_json
 
 if TYPE_CHECKING:
