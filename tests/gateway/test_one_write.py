@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,12 +30,16 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def served(written: list[bytes], direct: Direct | None = None) -> AsyncIterator[int]:
-    """Serve by a protocol whose writes to the socket are noted."""
+async def served(
+    written: list[bytes], direct: Direct | None = None, *, buffer_bytes: int | None = None
+) -> AsyncIterator[int]:
+    """Serve by a protocol whose writes to the socket are noted; the system keeps so much of them."""
 
     class Noted(OneWriteProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
+            if buffer_bytes is not None:
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
             write = transport.write
 
             def note(data: Any) -> None:

@@ -1,4 +1,4 @@
-"""`OneWriteProtocol`: connections of uvicorn whose answers leave in one piece.
+"""`OneWriteProtocol`: connections of uvicorn whose answers leave in one piece, and that end if their clients are slow.
 
 uvicorn writes the head of an answer and its body one after the other. Each is a system call, and wakes the client.
 Requests of one path may be answered without uvicorn and ASGI, which cost more than such a request does.
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import h11
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from .slow_clients import Patience
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.flow_control import FlowControl
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         timeout_keep_alive_task: asyncio.TimerHandle | None
 
         def __init__(self, **given: Any) -> None: ...
+        def pause_writing(self) -> None: ...
+        def resume_writing(self) -> None: ...
         def shutdown(self) -> None: ...
         def timeout_keep_alive_handler(self) -> None: ...
         def _unset_keepalive_if_required(self) -> None: ...
@@ -103,16 +107,23 @@ class OneWriteProtocol(_Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As asyncio calls it."""
-        super().connection_made(cast("asyncio.Transport", _OneWrite(cast("asyncio.Transport", transport))))
+        whole = cast("asyncio.Transport", _OneWrite(cast("asyncio.Transport", transport)))
+        super().connection_made(whole)
+        self._patience = Patience(self.loop, whole)
 
     def data_received(self, data: bytes) -> None:
         """As asyncio calls it."""
         if self._is_direct(data):
             self._unset_keepalive_if_required()
             assert self._connection is not None
+            # It has its own patience with them.
+            self._patience.received(is_whole=True)
             self._connection.feed(data)
         else:
+            # Until httptools says that it is complete: it says nothing of blank lines before a request.
+            self._is_within_message = True
             super().data_received(data)
+            self._patience.received(is_whole=self._has_whole_request())
 
     def _is_direct(self, data: bytes) -> bool:
         if self._direct is None:
@@ -134,6 +145,12 @@ class OneWriteProtocol(_Protocol):
         if connection is None:
             return not self._is_within_message
         return connection.their_state is h11.IDLE and not connection.trailing_data[0]
+
+    def _has_whole_request(self) -> bool:
+        connection: h11.Connection | None = getattr(self, "conn", None)
+        if connection is None:
+            return not self._is_within_message
+        return connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     def on_message_begin(self) -> None:
         """As httptools calls it."""
@@ -160,9 +177,20 @@ class OneWriteProtocol(_Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As asyncio calls it."""
+        self._patience.end()
         if self._connection is not None:
             self._connection.lost()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """As asyncio calls it."""
+        super().pause_writing()
+        self._patience.paused()
+
+    def resume_writing(self) -> None:
+        """As asyncio calls it."""
+        super().resume_writing()
+        self._patience.resumed()
 
     def shutdown(self) -> None:
         """As uvicorn calls it when it ends: what is under way is answered."""
