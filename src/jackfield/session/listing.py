@@ -14,7 +14,7 @@ from ..catalog.entry import RawListing
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError
 from ..loops import Deadline
-from ..transport.repairs import take_flaws
+from ..transport.flaws import take_flaws
 from ..transport.report import CallRecord, limit_error
 from .boundary import as_error
 from .tools import ToolListing

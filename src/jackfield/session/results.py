@@ -21,7 +21,7 @@ from mcp.types import (
 from pydantic import ConfigDict, Field
 
 from ..errors import ToolError
-from ..transport.repairs import take_flaws
+from ..transport.flaws import take_flaws
 
 _PLAIN_NAMES = {
     "content": "content",

@@ -32,7 +32,7 @@ from mcp.types import (
 from ..config.servers import BaseServerConfig
 from ..errors import listed, seconds_of
 from ..loops import Bound, Deadline, ProgressReset
-from ..transport.repairs import take_flaws
+from ..transport.flaws import take_flaws
 from .callbacks import hearing
 from .calling import Caller
 from .eras import is_modern, ping, set_logging_level

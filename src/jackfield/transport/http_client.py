@@ -13,6 +13,9 @@ from typing import Any, cast
 
 import httpx2
 
+from ..config.proxied import http_connections
+from ..config.servers import HttpConfig, SseConfig
+
 _MAX_PATTERNS = 64
 # As httpx2 writes the body of a request.
 _encode = json_module.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -117,3 +120,31 @@ class WholeResponse(httpx2.Response):
     async def aread(self) -> bytes:
         """The body."""
         return self._body
+
+
+def connections(config: HttpConfig | SseConfig) -> httpx2.AsyncBaseTransport:
+    """The connections to a server, with its tokens."""
+    # A session's calls are bounded by `max_concurrency`, not by how many connections happen to be pooled.
+    pool = http_connections(config, httpx2.Limits(max_connections=None, max_keepalive_connections=20))
+    if (authorized := config.authorize(pool)) is not None:
+        return authorized
+    if config.oauth is None:
+        return pool
+    # Sessions over stdio need none of it.
+    from ..auth.bearer import BearerTransport
+
+    return BearerTransport(config, pool)
+
+
+def no_answer(request: httpx2.Request) -> httpx2.Response:
+    """The SDK's substitute if there was no answer; the client's log names it."""
+    words = {"http_version": b"no answer, taken as", "reason_phrase": b"(not from the server)"}
+    return httpx2.Response(503, request=request, extensions=words)
+
+
+def sent_again(request: httpx2.Request) -> httpx2.Request:
+    """The same request, to be sent once more."""
+    timeout = {"timeout": request.extensions["timeout"]} if "timeout" in request.extensions else {}
+    return httpx2.Request(
+        request.method, request.url, headers=request.headers.raw, content=request.content, extensions=timeout
+    )

@@ -16,12 +16,8 @@ from pydantic import ValidationError
 
 from ..masking import mask
 from ..plain import as_list, as_table
+from .flaws import FLAWS_KEY, Flaws, as_text, kind_of, quoted, short, why
 
-_FLAWS_KEY = "jackfield/flaws"
-BLOCK_KEY = "jackfield/block"
-"""Where the `_meta` of a text keeps the content block that could not be read, as the server sent it."""
-
-_QUOTED_CHARS = 2000
 _SHOWN_FLAWS = 50
 
 # What an entry of a listing must have, by the listing's method.
@@ -48,30 +44,6 @@ _KNOWN_KEYS = frozenset(
 )
 LISTING_METHODS = frozenset(_LISTED)
 REPAIRED_METHODS = frozenset({*_LISTED, "tools/call", "resources/read", "prompts/get", "completion/complete"})
-
-
-class Flaws(dict[str, Any]):
-    """Travels in the `_meta` of a repaired result. A server cannot send one: what it sends is a plain dict."""
-
-    @property
-    def problems(self) -> list[str]:
-        """The problems, in words."""
-        return self["problems"]
-
-    @property
-    def structured(self) -> tuple[()] | tuple[Any]:
-        """Structured content that the version does not allow, if there is any."""
-        return (self["structured"],) if "structured" in self else ()
-
-
-def take_flaws(result: Any) -> Flaws:
-    """The problems of an SDK result; restores the `_meta` that the server sent."""
-    meta = cast("dict[str, Any] | None", result.meta)
-    found = (meta or {}).get(_FLAWS_KEY)
-    if not isinstance(found, Flaws):
-        return Flaws(problems=[])
-    result.meta = {key: value for key, value in meta.items() if key != _FLAWS_KEY} if meta and len(meta) > 1 else None
-    return found
 
 
 def repaired(method: str, version: str, result: dict[str, Any], *, uri: str = "") -> dict[str, Any]:
@@ -129,7 +101,7 @@ class _Repair:
         found = self._in_envelope(result, found)
         if self.misfit(found) is not None:
             return result
-        found["_meta"] = {**as_table(found.get("_meta")), _FLAWS_KEY: self._flaws}
+        found["_meta"] = {**as_table(found.get("_meta")), FLAWS_KEY: self._flaws}
         return found
 
     def _flaw(self, text: str) -> None:
@@ -151,7 +123,7 @@ class _Repair:
             )
             found[key] = value if right else default
             if not right and not isinstance(value, int | float):
-                self._flaw(f"{key} is {_kind(value) if key in result else 'missing'}")
+                self._flaw(f"{key} is {kind_of(value) if key in result else 'missing'}")
         if not self._envelope and isinstance(result.get("resultType"), str):
             found["resultType"] = result["resultType"]
         if "_meta" in result and result["_meta"] is not None:
@@ -169,7 +141,7 @@ class _Repair:
                 if (error := self.misfit({**self._envelope, **tried})) is None:
                     found = tried
                 else:
-                    self._flaw(f"{key} is omitted ({_why(error)})")
+                    self._flaw(f"{key} is omitted ({why(error)})")
         return found
 
     def _items(
@@ -178,7 +150,7 @@ class _Repair:
         """The valid entries of a list."""
         value = result.get(key)
         if not isinstance(value, list):
-            self._flaw(f"{key} is {_kind(value) if key in result else 'missing'}")
+            self._flaw(f"{key} is {kind_of(value) if key in result else 'missing'}")
         given = cast("Any", value)
         entries: list[Any] = given if isinstance(value, list) else [given] if isinstance(value, dict | str) else []
         return [good for number, item in enumerate(entries) for good in repair(item, f"{key}[{number}]")]
@@ -196,7 +168,7 @@ class _Repair:
             return dict(item)
         kept = {key: item[key] for key in required if key in item}
         if (error := self.misfit(around(kept))) is not None:
-            self._flaw(f"{name} cannot be read ({_why(error, union)})")
+            self._flaw(f"{name} cannot be read ({why(error, union)})")
             return None
         for key, value in item.items():
             if key in kept:
@@ -205,7 +177,7 @@ class _Repair:
             if (error := self.misfit(around(tried))) is None:
                 kept = tried
             else:
-                self._flaw(f"{name}: {key} is omitted ({_why(error, union)})")
+                self._flaw(f"{name}: {key} is omitted ({why(error, union)})")
         return kept
 
     # Listings
@@ -215,13 +187,14 @@ class _Repair:
 
         def entry(item: Any, where: str) -> list[dict[str, Any]]:
             if not isinstance(item, dict):
-                self._flaw(f"{where} is {_kind(item)} and is omitted")
+                self._flaw(f"{where} is {kind_of(item)} and is omitted")
                 return []
             table = dict(cast("dict[str, Any]", item))
             label = next((value for one in ("name", *required) if isinstance(value := table.get(one), str)), None)
             name = f"{kind} {label!r}" if label else where
             if not isinstance(table.get("name"), str) and (key in ("tools", "prompts") or label is None):
-                self._flaw(f"{where} is omitted: its name is {_kind(table['name']) if 'name' in table else 'missing'}")
+                its_name = kind_of(table["name"]) if "name" in table else "missing"
+                self._flaw(f"{where} is omitted: its name is {its_name}")
                 return []
             if key == "tools":
                 self._with_schemas(table, name)
@@ -262,7 +235,7 @@ class _Repair:
             found["isError"] = (
                 is_error.lower() not in ("false", "0", "no", "") if isinstance(is_error, str) else bool(is_error)
             )
-            self._flaw(f"isError is {_kind(is_error)}, taken as {str(found['isError']).lower()}")
+            self._flaw(f"isError is {kind_of(is_error)}, taken as {str(found['isError']).lower()}")
         elif "isError" in result:
             found["isError"] = bool(is_error)
             if is_error is None:
@@ -273,7 +246,7 @@ class _Repair:
                 found["structuredContent"] = structured
             elif structured is not None:
                 self._flaws["structured"] = structured
-                self._flaw(f"structuredContent is {_kind(structured)}, not an object")
+                self._flaw(f"structuredContent is {kind_of(structured)}, not an object")
         return found
 
     def _block(self, block: Any, where: str) -> list[dict[str, Any]]:
@@ -284,8 +257,8 @@ class _Repair:
             self._flaw(f"{where} is a string, taken as text")
             return [{"type": "text", "text": block}]
         if not isinstance(block, dict):
-            self._flaw(f"{where} is {_kind(block)}, given as text")
-            return [_as_text(block)]
+            self._flaw(f"{where} is {kind_of(block)}, given as text")
+            return [as_text(block)]
         table = dict(cast("dict[str, Any]", block))
         if "type" not in table and isinstance(table.get("text"), str):
             table["type"] = "text"
@@ -293,11 +266,11 @@ class _Repair:
         kind = table.get("type")
         known = _BLOCKS.get(kind) if isinstance(kind, str) else None
         if known is None:
-            self._flaw(f"{where} is of an unknown type {_short(kind)}, given as text")
-            return [_as_text(cast("object", block))]
+            self._flaw(f"{where} is of an unknown type {short(kind)}, given as text")
+            return [as_text(cast("object", block))]
         self._fill_in(table, where)
         good = self._salvaged(table, known[1], self._around_block, where, known[0])
-        return [_as_text(cast("object", block)) if good is None else good]
+        return [as_text(cast("object", block)) if good is None else good]
 
     def _around_block(self, block: Mapping[str, Any]) -> dict[str, Any]:
         if self._method == "prompts/get":
@@ -307,8 +280,8 @@ class _Repair:
     def _fill_in(self, block: dict[str, Any], where: str) -> None:
         """Correct required fields if the correction is unambiguous."""
         if block["type"] == "text" and isinstance(text := block.get("text"), int | float | bool | list | dict):
-            block["text"] = _quoted(cast("object", text))
-            self._flaw(f"{where}: text is {_kind(cast('object', text))}, given as JSON")
+            block["text"] = quoted(cast("object", text))
+            self._flaw(f"{where}: text is {kind_of(cast('object', text))}, given as JSON")
         if block["type"] == "resource_link" and not isinstance(block.get("name"), str) and "uri" in block:
             block["name"] = block["uri"]
             self._flaw(f"{where}: name is missing, its URI stands for it")
@@ -320,24 +293,24 @@ class _Repair:
             self._flaw(f"{where} is null and is omitted")
             return []
         if not isinstance(item, dict):
-            self._flaw(f"{where} is {_kind(item)}, given as text")
-            return [{"uri": self._uri, "text": item if isinstance(item, str) else _quoted(item)}]
+            self._flaw(f"{where} is {kind_of(item)}, given as text")
+            return [{"uri": self._uri, "text": item if isinstance(item, str) else quoted(item)}]
         table = self._filled_contents(dict(cast("dict[str, Any]", item)), where)
         required = ("uri", "text" if "text" in table else "blob")
         good = self._salvaged(table, required, lambda one: {**self._envelope, "contents": [one]}, where)
-        return [{"uri": self._uri, "text": _quoted(cast("object", item))} if good is None else good]
+        return [{"uri": self._uri, "text": quoted(cast("object", item))} if good is None else good]
 
     def _filled_contents(self, table: dict[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(table.get("uri"), str):
-            self._flaw(f"{where}: uri is {_kind(table['uri']) if 'uri' in table else 'missing'}")
+            self._flaw(f"{where}: uri is {kind_of(table['uri']) if 'uri' in table else 'missing'}")
             table["uri"] = self._uri
         text = table.get("text")
         if text is None and not isinstance(table.get("blob"), str):
             self._flaw(f"{where} has neither text nor blob")
-            table["text"] = _quoted({key: value for key, value in table.items() if key != "uri"})
+            table["text"] = quoted({key: value for key, value in table.items() if key != "uri"})
         elif text is not None and not isinstance(text, str):
-            self._flaw(f"{where}: text is {_kind(text)}, given as JSON")
-            table["text"] = _quoted(text)
+            self._flaw(f"{where}: text is {kind_of(text)}, given as JSON")
+            table["text"] = quoted(text)
         elif text is None:
             table.pop("text", None)
         return table
@@ -348,7 +321,7 @@ class _Repair:
             content = table.get("content", item if isinstance(item, str) else None)
             role = table.get("role")
             if role not in ("user", "assistant"):
-                self._flaw(f"{where}: role is {_short(role)}, taken as user")
+                self._flaw(f"{where}: role is {short(role)}, taken as user")
                 role = "user"
             blocks = as_list(content) or [content]
             if blocks is content:
@@ -362,7 +335,7 @@ class _Repair:
         values = as_list(given) or as_list(table.get("values"))
         self._flaw("completion is not as the protocol has it")
         found: dict[str, Any] = {
-            "values": [value if isinstance(value, str) else _quoted(value) for value in values if value is not None][
+            "values": [value if isinstance(value, str) else quoted(value) for value in values if value is not None][
                 :100
             ]
         }
@@ -385,32 +358,32 @@ def _object_schema(
         except ValueError:
             pass
     if not isinstance(given, dict):
-        what = "missing" if is_missing else _kind(given)
+        what = "missing" if is_missing else kind_of(given)
         return {"type": "object"}, [*problems, f"is {what}, taken as any object"]
     schema = dict(cast("dict[str, Any]", given))
     if schema.get("type") != "object" and needs_type:
-        kind = f"is of type {_short(schema['type'])}" if "type" in schema else "has no type"
+        kind = f"is of type {short(schema['type'])}" if "type" in schema else "has no type"
         problems.append(f"{kind} at its top, taken as object")
         schema["type"] = "object"
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):
-        problems.append(f"has properties that are {_kind(properties)}")
+        problems.append(f"has properties that are {kind_of(properties)}")
         del schema["properties"]
     else:
         table = cast("dict[str, Any]", properties)
         for name in [name for name, inner in table.items() if not isinstance(inner, dict | bool)]:
-            problems.append(f"has a property {_short(name)} that is {_kind(table[name])}")
+            problems.append(f"has a property {short(name)} that is {kind_of(table[name])}")
             table = {key: value for key, value in table.items() if key != name}
             schema["properties"] = table
     required = schema.get("required", [])
     if not isinstance(required, list):
-        problems.append(f"has required that is {_kind(required)}")
+        problems.append(f"has required that is {kind_of(required)}")
         del schema["required"]
     elif not all(isinstance(name, str) for name in cast("list[Any]", required)):
         problems.append("requires something that is not a name")
         schema["required"] = [name for name in cast("list[Any]", required) if isinstance(name, str)]
     if not isinstance(schema.get("$schema", ""), str):
-        problems.append(f"has $schema that is {_kind(schema['$schema'])}")
+        problems.append(f"has $schema that is {kind_of(schema['$schema'])}")
         del schema["$schema"]
     return schema, problems
 
@@ -423,45 +396,3 @@ def _has_odd_schema(result: Mapping[str, Any]) -> bool:
         or (tool.get("outputSchema") is not None and _object_schema(tool["outputSchema"], needs_type=False)[1])
         for tool in tools
     )
-
-
-def _why(error: ValidationError, union: str = "") -> str:
-    """The first thing that is wrong within an entry, and where."""
-    errors = error.errors(include_url=False, include_input=False)
-    first = next((one for one in errors if union in one["loc"]), errors[0])
-    steps = list(first["loc"])
-    number = next((place for place, step in enumerate(steps) if isinstance(step, int)), -1)
-    shown = ".".join(str(step) for step in steps[number + 1 :] if step != union)
-    return f"{shown}: {first['msg']}" if shown else first["msg"]
-
-
-def _kind(value: object) -> str:
-    """The JSON type of a value."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
-
-
-def _short(value: object) -> str:
-    text = mask(json.dumps(value, ensure_ascii=False, default=str))
-    return text if len(text) <= 60 else f"{text[:50]}..."
-
-
-def _quoted(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}... ({len(text):,} characters)"
-
-
-def _as_text(block: object) -> dict[str, Any]:
-    """A block that cannot be read, as text for models; what came is kept in its `_meta`."""
-    return {"type": "text", "text": _quoted(block), "_meta": {BLOCK_KEY: block}}
