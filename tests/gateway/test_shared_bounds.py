@@ -9,10 +9,11 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from anyio.abc import TaskStatus
 from tests.cli.conftest import Command
 from tests.conftest import strays
 from tests.gateway.conftest import unruly_entry
-from tests.gateway.test_instances import STORES, team_on
+from tests.gateway.test_instances import STORES, child_of, team_on
 from tests.serving.authorized import Client, answer_of
 
 from jackfield.auth.token_file import add_token
@@ -82,4 +83,54 @@ async def test_calls_of_a_user_are_counted_at_all_instances(kind: str, jackfield
         # The calls that were refused did not reach the server.
         assert answer_of(answer.text)["result"]["content"][0]["text"] == "3"
         tasks.cancel_scope.cancel()
+    assert not strays()
+
+
+@pytest.mark.usefixtures("real_python")
+async def test_children_of_a_user_are_counted_at_all_instances(jackfield: Command, tmp_path: Path) -> None:
+    log, file = tmp_path / "log", tmp_path / "tokens"
+    jackfield.configure_user(one=unruly_entry("--log", str(log)))
+    tokens = {user: add_token(file, user, scopes=["servers:*"]).token for user in ("ann", "bob")}
+    options = ("--all-tools", "--token-file", str(file), "--max-children-per-user", "1")
+    async with (
+        team_on("redis", jackfield, tmp_path, *options) as team,
+        httpx2.AsyncClient(timeout=60) as http,
+        anyio.create_task_group() as tasks,
+    ):
+        first, second = team.instances
+        here, there, bob = (Client(http, tokens[user]) for user in ("ann", "ann", "bob"))
+
+        async def call(client: Client, url: str, tool: str = "count", **arguments: Any) -> str:
+            answer = await client.request(url, "tools/call", {"name": tool, "arguments": arguments})
+            assert answer.status_code == 200, answer.text
+            result = answer_of(answer.text)["result"]
+            return "\n".join(block["text"] for block in result["content"])
+
+        async def sleep(*, task_status: TaskStatus[anyio.CancelScope]) -> None:
+            with anyio.CancelScope() as scope:
+                task_status.started(scope)
+                await call(here, first.url, "sleep", seconds=60)
+
+        for client, instance in ((here, first), (there, second), (bob, second)):
+            await client.initialize(instance.url)
+        assert await call(here, first.url) == "1"
+        # The child that is not in use makes room for one at another instance; who had it is told.
+        assert await call(there, second.url) == "1"
+        assert (len(child_of(first)), len(child_of(second))) == (0, 1)
+        again = await call(here, first.url)
+        assert "was lost" in again
+        assert (len(child_of(first)), len(child_of(second))) == (1, 0)
+        running = await tasks.start(sleep)
+        with anyio.fail_after(30):
+            while "run sleep" not in log.read_text():
+                await anyio.sleep(0.01)
+        assert "`children_per_user` is 1" in await call(there, second.url)
+        assert await call(bob, second.url) == "1"
+        # Nothing is in the way of others when an instance is killed.
+        running.cancel()
+        await first.kill()
+        with anyio.fail_after(10):
+            while "`children_per_user` is 1" in (answer := await call(there, second.url)):
+                await anyio.sleep(0.05)
+        assert "1" in answer
     assert not strays()

@@ -103,6 +103,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
         self._clients: Clients | None = None
+        self._child_bounds: ChildBounds | None = None
         self._views: Views | None = None
         self._relay: Relay | None = None
         self.server: Server[Any] = Server(
@@ -129,7 +130,8 @@ class Gateway:
                 lambda reach: self.views.within(reach).configs,
                 memory=memory,
             )
-            self.manager.bounds = ChildBounds(self._limits, clients.user_of, self.activity.limit_reached)
+            bounds = ChildBounds(self.manager, self._limits, clients.user_of, self.activity.limit_reached)
+            self.manager.bounds = self._child_bounds = bounds
             self._views = views = stack.enter_context(Views(self.configs, self.credentials, partial(self._view, tasks)))
             passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity, self.manager.hooks)
@@ -194,6 +196,12 @@ class Gateway:
         """Who uses it."""
         assert self._clients is not None, "enter the gateway first"
         return self._clients
+
+    @property
+    def child_bounds(self) -> ChildBounds:
+        """How many processes it may have."""
+        assert self._child_bounds is not None, "enter the gateway first"
+        return self._child_bounds
 
     @property
     def views(self) -> Views:

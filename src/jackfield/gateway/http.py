@@ -153,7 +153,7 @@ async def serve_http(
     if shared is not None:
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(
-            served.host, gateway.clients, InstanceKeys(shared.keys), url, gateway.figures
+            served.host, gateway.clients, InstanceKeys(shared.keys), url, gateway.figures, gateway.child_bounds
         )
         app, taking = cluster.serving(served, app), cluster.taking
         if sign_in is not None:

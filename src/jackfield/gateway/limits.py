@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
+import anyio
+
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..pool.decisions import Crowd
 from ..pool.registry import SessionSlot
+from ..pool.session_manager import SessionManager
+from ..serving.shares import SharedBound, Sharing
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class GatewayLimits:
     Args:
         upstreams: Sessions with servers of all kinds; beyond, calls wait for room.
         children: Servers over stdio, each of which is a process.
-        children_per_user: Those of one user. Only where tokens say who that is.
+        children_per_user: Those of one user, at all instances of the gateway. Only where tokens say who that is.
         child_memory_bytes: What a server over stdio and its own children may use of memory. Beyond, it is restarted
             between two calls.
     """
@@ -37,21 +41,37 @@ class GatewayLimits:
                 raise ValueError(f"`{field.name}` must be a whole number of at least 1, not {value!r}.")
 
 
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""How long it is waited for another instance to close a child that is not in use."""
+
+
 class ChildBounds:
     """Which sessions count against which bound.
 
     Args:
+        manager: Has the sessions.
         limits: The bounds.
         user_of: Whose sessions have a key; `None` if no token says so.
         on_refused: Called with the name of a bound for which a session was refused.
     """
 
     def __init__(
-        self, limits: GatewayLimits, user_of: Callable[[str | None], str | None], on_refused: Callable[[str], None]
+        self,
+        manager: SessionManager,
+        limits: GatewayLimits,
+        user_of: Callable[[str | None], str | None],
+        on_refused: Callable[[str], None],
     ) -> None:
+        self._manager = manager
         self._limits = limits
         self._user_of = user_of
         self._on_refused = on_refused
+        self._shared: SharedBound | None = None
+
+    def share(self, sharing: Sharing | None) -> None:
+        """Keep the bound on the children of a user together with other instances."""
+        most = self._limits.children_per_user
+        self._shared = sharing and sharing.bound("children", most, self._count, self._give_up)
 
     def on_refused(self, bound: str) -> None:
         """A session was refused for a bound."""
@@ -71,5 +91,30 @@ class ChildBounds:
         crowds = [Crowd(children, self._limits.children, "children")]
         if (user := self._user_of(key)) is not None:
             own = [place for place in children if self._user_of(slots[place].key) == user]
-            crowds.insert(0, Crowd(own, self._limits.children_per_user, "children_per_user"))
+            most = self._limits.children_per_user
+            elsewhere = 0 if self._shared is None else most - self._shared.size(user)
+            crowds.insert(0, Crowd(own, most, "children_per_user", elsewhere))
         return crowds
+
+    async def make_room(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> None:
+        """Have a larger share of the bound on the children of a user, if a new one needs that. Where the other
+        instances leave none, and no child here can give way, they are asked to close one that is not in use."""
+        user = self._user_of(key)
+        if self._shared is None or user is None or not isinstance(config, StdioConfig):
+            return
+        for pause in (*_PAUSES, None):
+            own = self._of(user, slots)
+            if self._shared.size(user) > len(own) or await self._shared.room(user):
+                return
+            if pause is None or any(slot.is_idle for slot in own):
+                return
+            await anyio.sleep(pause)
+
+    def _of(self, user: str, slots: Sequence[SessionSlot]) -> list[SessionSlot]:
+        return [slot for slot in slots if isinstance(slot.config, StdioConfig) and self._user_of(slot.key) == user]
+
+    def _count(self, user: str) -> int:
+        return len(self._of(user, self._manager.slots()))
+
+    async def _give_up(self, user: str) -> bool:
+        return await self._manager.evict(self._of(user, self._manager.slots()))

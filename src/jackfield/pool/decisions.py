@@ -80,11 +80,13 @@ class Crowd:
         members: Their indexes among all sessions.
         maximum: How many there may be.
         bound: What the bound is called.
+        elsewhere: So many are somewhere else, or may be.
     """
 
     members: Sequence[int]
     maximum: int
     bound: str
+    elsewhere: int = 0
 
 
 def decide(
@@ -116,11 +118,11 @@ def decide(
     if closing:
         return Wait("closing")
     for one in crowds:
-        if len(one.members) >= one.maximum:
+        if len(one.members) + one.elsewhere >= one.maximum:
             if any(not slots[index].is_usable for index in one.members):
                 return Wait("crowd")
             idle = [index for index in one.members if slots[index].is_idle]
-            return Evict(_longest_unused(slots, idle)) if idle else Refuse(one.bound, one.maximum)
+            return Evict(longest_unused(slots, idle)) if idle else Refuse(one.bound, one.maximum)
     of_server = [index for index, slot in enumerate(slots) if slot.server_name == server_name]
     if max_of_server is not None and len(of_server) >= max_of_server:
         crowd, why = of_server, "server"
@@ -132,11 +134,12 @@ def decide(
     # One that is closing already will make room; to evict another for it would close one too many.
     on_the_way_out = sum(not slots[index].is_usable for index in crowd)
     if idle and not on_the_way_out:
-        return Evict(_longest_unused(slots, idle))
+        return Evict(longest_unused(slots, idle))
     return Wait(why)
 
 
-def _longest_unused(slots: Sequence[Slot], idle: Sequence[int]) -> int:
+def longest_unused(slots: Sequence[Slot], idle: Sequence[int]) -> int:
+    """Which of some idle sessions is closed first, by its index."""
     return min(idle, key=lambda index: (slots[index].is_expected, slots[index].last_used_at))
 
 

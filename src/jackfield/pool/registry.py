@@ -23,7 +23,7 @@ from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from ..session.telemetry import Totals
-from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, stuck
+from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, longest_unused, stuck
 from .refusals import closed_error, no_room, not_open_in_time, refused
 
 
@@ -90,6 +90,10 @@ class Bounds(Protocol):
 
     def crowds(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> Sequence[Crowd]:
         """Those that a new session has to find room in."""
+        ...
+
+    async def make_room(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> None:
+        """Do what has to be done elsewhere, before it is decided whether there is room for a new session."""
         ...
 
     def on_refused(self, bound: str) -> None:
@@ -330,6 +334,8 @@ class SessionRegistry:
     ) -> SessionSlot:
         waiter = Waiter(holder, config.server_name)
         with deadline.scope() as waiter.scope:
+            if (bounds := self._bounds()) is not None:
+                await bounds.make_room(config, wanted and wanted[1], self._slots)
             self._waiters.append(waiter)
             try:
                 while True:
@@ -469,6 +475,19 @@ class SessionRegistry:
     def _remember(self, slot: SessionSlot) -> None:
         if slot.slot_key is not None and (slot.leaves_news or (self.keeps_idle and slot.was_cut_off)):
             self._unreported.keep(slot.slot_key, slot.generation, slot.news)
+
+    async def evict(self, among: Sequence[SessionSlot]) -> bool:
+        """Close the one of some sessions that is unused for the longest time, as if room were needed; whether one is.
+
+        What it knew is lost, which its next user is told.
+        """
+        idle = [slot for slot in among if slot.is_idle]
+        if not idle:
+            return False
+        slot = idle[longest_unused(idle, range(len(idle)))]
+        slot.reporter.evicted(slot.server_name, slot.key, slot.leaves_news)
+        await close_all([slot], Cause.EVICTED)
+        return True
 
     async def close_idle(self) -> int:
         """Close unused sessions; returns their number."""

@@ -314,6 +314,15 @@ class SessionManager(Live):
         """One entry for each session that is not wholly closed."""
         return [info for registry in self._registries() for info in registry.infos()]
 
+    def slots(self) -> list[SessionSlot]:
+        """The same as the pool has them, for bounds on them."""
+        return [slot for registry in self._registries() for slot in registry.slots()]
+
+    async def evict(self, among: Sequence[SessionSlot]) -> bool:
+        """Close the one of some sessions that is unused for the longest time; whether one of them is unused. What it
+        knew is lost, which its next user is told."""
+        return self._live_registry is not None and await self._live_registry.evict(among)
+
     def _registries(self) -> list[SessionRegistry]:
         registries = [*([] if self._registry is None else [self._registry]), *list(self._apart.values())]
         return [registry for registry in registries if not registry.is_over]

@@ -37,6 +37,9 @@ _REFUSED_SECONDS = 0.005
 _WITHOUT_STORE_SECONDS = 1.0
 """For so long the store is not asked again that could not be reached: each instance counts for itself meanwhile."""
 
+_GIVE_UP_SECONDS = 2.0
+"""No more than one thing is given up for others in this time: they ask again until they have it."""
+
 _END_SECONDS = 1.0
 """How long the end of an instance waits for its shares to be given back; they do not count after its last beat."""
 
@@ -49,6 +52,7 @@ class _Share:
     taken_at: float = 0.0
     used_at: float = 0.0
     refused_at: float = 0.0
+    gave_up_at: float = 0.0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     """One question at a time."""
 
@@ -120,11 +124,18 @@ class SharedBound:
         if (share := self._shares.get(user)) is None:
             return
         async with share.lock:
-            if share.size <= self._in_use(user) and not (self._give_up is not None and await self._give_up(user)):
+            if share.size <= self._in_use(user) and not await self._gives_up(user, share):
                 return
             # Nothing more begins here until the store knows it.
             share.size = self._in_use(user)
             await self._take(user, share, share.size)
+
+    async def _gives_up(self, user: str, share: _Share) -> bool:
+        if self._give_up is None or time.monotonic() - share.gave_up_at < _GIVE_UP_SECONDS:
+            return False
+        if is_given_up := await self._give_up(user):
+            share.gave_up_at = time.monotonic()
+        return is_given_up
 
     async def keep(self) -> None:
         """Take again what is used, before the store forgets it, and give back what is not."""

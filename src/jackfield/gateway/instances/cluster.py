@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from ...serving import ServedSessions
     from ..clients import Clients
+    from ..limits import ChildBounds
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -58,6 +59,7 @@ class Cluster:
         keys: What the instances share.
         url: Where the others reach this one.
         figures: What it has and did.
+        child_bounds: Are kept together with the others.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Cluster:
         keys: InstanceKeys,
         url: str,
         figures: Callable[[], InstanceFigures],
+        child_bounds: ChildBounds,
     ) -> None:
         self._host = host
         self._clients = clients
@@ -79,6 +82,7 @@ class Cluster:
         self.across: Across = Across(clients, self.talk, host.sessions, keys)
         self._members = Members(self.talk, self._itself)
         self._figures = figures
+        self._child_bounds = child_bounds
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
 
@@ -89,6 +93,7 @@ class Cluster:
         self._ownership = Ownership(here.sessions, here.name, self._clients.lose)
         here.hearers += [self._peers.heard, self.talk.heard]
         here.on_buried.append(self._buried)
+        self._child_bounds.share(here.sharing)
         try:
             for check in self.checks:
                 await check()
@@ -102,6 +107,7 @@ class Cluster:
                         await self.across.say_goodbye()
                 tasks.cancel_scope.cancel()
         finally:
+            self._child_bounds.share(None)
             here.on_buried.remove(self._buried)
             here.hearers.remove(self._peers.heard)
             here.hearers.remove(self.talk.heard)
