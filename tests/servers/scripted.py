@@ -113,10 +113,9 @@ def serve_http(script: Script) -> None:
                 return
             body = (answer or "").encode()
             self.send_response(script.status if body else 202)
-            for pair in script.headers.items():
+            for pair in {"content-type": "application/json", **script.headers}.items():
                 self.send_header(*pair)
             script.status, script.headers = 200, {}
-            self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

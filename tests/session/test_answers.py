@@ -16,6 +16,7 @@ from jackfield import (
     JackfieldError,
     MCPClientSessionManager,
     RequestError,
+    ServerStartError,
     Session,
     SessionConfig,
     SessionTimeoutError,
@@ -140,6 +141,47 @@ async def test_over_http_a_request_that_is_only_acknowledged_has_failed(scripted
         with pytest.raises(ToolError, match="HTTP 202 without a message"):
             await session.call_tool("work")
         assert (await session.call_tool("work")).text == "worked"
+
+
+@pytest.mark.parametrize("line", ["stdio handshake", "http handshake", "events"])
+async def test_a_batch_is_read(scripted: Scripted, line: str) -> None:
+    told = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "\n"}}
+    batch = json.dumps([told, {"jsonrpc": "2.0", "id": "@ID", "result": WORKED}]).replace('"@ID"', "@ID")
+    answer: dict[str, Any] = {"raw": batch}
+    if line == "events":
+        answer = {"raw": f"id: 1\ndata: {batch}\n\n", "headers": {"content-type": "text/event-stream"}}
+    config = scripted({"tools/call": answer}, line="http handshake" if line == "events" else line)
+    async with MCPClientSessionManager().open_session(config) as session:
+        for _ in range(2):
+            assert (await session.call_tool("work", call_timeout=10)).text == "worked"
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_one_flaw_in_what_a_server_says_of_itself_does_not_cost_the_server(
+    scripted: Scripted, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    capabilities = {"tools": True, "prompts": None, "logging": [], "resources": {"subscribe": {}, "listChanged": True}}
+    says = {
+        "protocolVersion": "2025-11-25",
+        "supportedVersions": ["2026-07-28", 5],
+        "capabilities": {**capabilities, "experimental": {"x": True, "y": {"z": 1}}},
+        "serverInfo": {"name": "odd", "icons": [{}]},
+        "instructions": ["use it"],
+    }
+    config = scripted({"server/discover" if "modern" in line else "initialize": says}, line=line)
+    async with MCPClientSessionManager().open_session(config) as session:
+        known = session.server_capabilities
+        assert (known.tools is not None, known.logging, session.instructions) == (True, None, None)
+        assert (known.resources and known.resources.list_changed, known.experimental) == (True, {"y": {"z": 1}})
+        assert (await session.call_tool("work")).text == "worked"
+    assert "not as the protocol has it: " in caplog.text
+    assert "serverInfo.version: Field required" in caplog.text or "modern" in line
+
+
+async def test_what_a_server_says_of_itself_and_nobody_can_read_is_told_in_short(scripted: Scripted) -> None:
+    config = scripted({"initialize": {"protocolVersion": 5, "capabilities": {}}})
+    with pytest.raises(ServerStartError, match=r"in its answer protocolVersion is wrong: Input should be [^|]*\.\n"):
+        await MCPClientSessionManager().open_session(config).__aenter__()
 
 
 async def test_what_a_server_prints_is_nobodys_answer(scripted: Scripted) -> None:

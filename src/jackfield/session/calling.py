@@ -434,6 +434,8 @@ def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | Non
         outcome = _CARRIED_OUT[error.sent]
     else:
         return error
+    if error.message.rstrip(".").endswith(outcome):
+        return error
     return error.told(message=f"{error.message.rstrip('.')}; {outcome}.")
 
 

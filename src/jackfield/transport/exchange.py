@@ -26,14 +26,13 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from ..masking import mask, masked
 from ..plain import as_table
 from .direct import DirectRequests
+from .introductions import INTRODUCTIONS, introduced
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
 from .report import CallRecord, ConnectionReport, current_call
 from .sdk import MessageReader, MessageWriter, cancelled_id
 from .server_requests import ServerRequests
-
-_INTRODUCTIONS = ("initialize", "server/discover")
 
 _TOOL_KEYS = frozenset(("name", "title", "description", "inputSchema", "outputSchema", "annotations"))
 _ENVELOPE = frozenset(("resultType", "ttlMs", "cacheScope"))
@@ -78,7 +77,7 @@ class Answers:
             if record is not None and record.relayed is not None and record.method == message.method:
                 record.relayed.leaves(message)
                 self._relayed[str(message.id)] = message.method, record.relayed
-            elif message.method in REPAIRED_METHODS or message.method in _INTRODUCTIONS:
+            elif message.method in REPAIRED_METHODS or message.method in INTRODUCTIONS:
                 uri = (message.params or {}).get("uri")
                 self._asked[str(message.id)] = (message.method, uri if isinstance(uri, str) else "", record)
         elif (cancelled := cancelled_id(message)) is not None:
@@ -116,12 +115,20 @@ class Answers:
                 message.error.data = masked(message.error.data)
         elif relayed is not None:
             relayed.arrives(relayed_method, message)
-        elif method in _INTRODUCTIONS:
+        elif method in INTRODUCTIONS:
+            self._introduce(method, message)
             self._report.capabilities = as_table(message.result.get("capabilities"))
         elif method and (version := self._opening.version) is not None:
             self._repair(method, version, message, uri)
             if record is not None and record.method == method and method in LISTING_METHODS:
                 record.page = message.result
+
+    def _introduce(self, method: str, message: JSONRPCResponse) -> None:
+        message.result, problems = introduced(method, message.result)
+        if problems:
+            self._report.log.warning(
+                "What the server says of itself is not as the protocol has it: %s", mask("; ".join(problems))
+            )
 
     def _repair(self, method: str, version: str, message: JSONRPCResponse, uri: str) -> None:
         if is_plain(method, version, message.result):

@@ -25,7 +25,7 @@ from ..plain import as_table, parsed_json
 from .bad_answers import limit_exceeded, too_long, unreadable, unreadable_answer
 from .framing import EventFramer, OversizeEventError, event_data, event_id
 from .report import CallRecord, ConnectionReport, EventIds
-from .sdk import is_result_of, read_message
+from .sdk import batched, is_result_of, read_message
 
 _BOM = b"\xef\xbb\xbf"
 _RETRY_FIELD = re.compile(rb"(^|[\r\n])retry(?::[ ]?([^\r\n]*))?(?=[\r\n])")
@@ -225,6 +225,11 @@ class EventStream(httpx2.AsyncByteStream):
             return [event]
         self._has_brought = True
         if (message := read_message(data)) is None:
+            if messages := batched(data):
+                name = event_id(event)
+                before = b"" if name is None else f"id: {name}\n".encode()
+                events = [b"%bdata: %b\n\n" % (before, one) for one in messages]
+                return [readable for one in events for readable in self._readable(one)]
             return _as_events(unreadable(self._report, data, self._record))
         if self._record is not None and isinstance(message.message, JSONRPCResponse | JSONRPCError):
             self._has_answer = True
@@ -317,6 +322,7 @@ def _answer(body: bytes, report: ConnectionReport, record: CallRecord) -> bytes:
     assert record.request_id is not None
     if is_result_of(record.request_id, body):
         return body
+    body = next((one for one in batched(body) if is_result_of(record.request_id, one)), body)
     read = read_message(body)
     if read is None or not isinstance(read.message, JSONRPCResponse | JSONRPCError):
         body = _with_id(body, record)

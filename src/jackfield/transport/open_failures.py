@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcp import MCPError
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from pydantic import ValidationError
 
 from ..config.launch import withheld_text
 from ..config.servers import BaseServerConfig, StdioConfig
@@ -70,6 +71,9 @@ def _explained(config: BaseServerConfig, report: ConnectionReport, error: Except
 
 
 def _words(cause: BaseException) -> str:
+    if isinstance(cause, ValidationError):
+        first = cause.errors(include_url=False, include_input=False, include_context=False)[0]
+        return f"in its answer {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}"
     text = cause.error.message if isinstance(cause, MCPError) else str(cause)
     return text.rstrip(".") or type(cause).__name__
 

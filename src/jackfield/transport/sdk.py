@@ -26,9 +26,11 @@ from mcp.types import (
 from pydantic_core import from_json
 
 from ..errors import RequestError
-from ..plain import readable_json
+from ..plain import as_list, parsed_json, readable_json
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+_BEFORE = b" \t\r\n\xef\xbb\xbf"
 
 SSE_EVENT_BYTES = 1024 * 1024 - 4096
 """The longest event over the older HTTP transport. `sse_client` fails at one beyond httpx2's default of 1 MiB, which
@@ -122,6 +124,17 @@ def read_message(text: bytes | bytearray) -> ReadMessage | None:
         return ReadMessage(message, is_as_written=False)
     except ValueError:
         return None
+
+
+def batched(text: bytes | bytearray) -> list[bytes]:
+    """The messages of a batch, each as JSON on one line; empty if the text is none.
+
+    Source: JSON-RPC 2.0, section 6; MCP 2025-03-26, which alone has batches: they must be received.
+    """
+    if not text.lstrip(_BEFORE).startswith(b"["):
+        return []
+    messages = as_list(parsed_json(readable_json(bytes(text))))
+    return [json.dumps(one).encode() for one in messages] if all(isinstance(one, dict) for one in messages) else []
 
 
 def is_result_of(request_id: RequestId, text: bytes) -> bool:

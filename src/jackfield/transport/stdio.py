@@ -31,7 +31,7 @@ from .child import READ_BYTES, ChildProcess, read_some
 from .program import start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk import MessageReader, MessageWriter, is_cancellation, message_text, read_message
+from .sdk import MessageReader, MessageWriter, batched, is_cancellation, message_text, read_message
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5
@@ -250,6 +250,9 @@ class _LineReader(MessageReader):
             return too_long(self._report, beyond, total)
         if (read := read_message(line)) is not None:
             return SessionMessage(read.message)
+        if messages := batched(line):
+            self._buffer[:0] = b"\n".join([*messages, b""])
+            return None
         # Banners and stray prints are the commonest fault of stdio servers; the messages
         # around them are fine, so they are kept for an error and passed over.
         self._report.add_noise(bytes(line[:1000]))
