@@ -11,7 +11,17 @@ import anyio
 import pytest
 
 from jackfield import SessionTerminatedError
-from jackfield.gateway.instances.forward import GONE, NOT_OWNED, REFUSED, Forwarded, Forwarding, NotTakenError
+from jackfield.gateway.instances import forward
+from jackfield.gateway.instances.forward import (
+    ANOTHER,
+    GONE,
+    NOT_OWNED,
+    REFUSED,
+    UNREACHABLE,
+    Forwarded,
+    Forwarding,
+    NotTakenError,
+)
 from jackfield.gateway.instances.keys import InstanceKeys
 from jackfield.gateway.instances.peers import Peers
 from jackfield.serving import SessionRecord
@@ -21,8 +31,9 @@ from jackfield.serving.told import Said
 class OnePeer:
     """Another instance, which is reached at a port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, is_dead: bool = False) -> None:
         self.port = port
+        self._is_dead = is_dead
         self.asked_whether_dead = 0
 
     async def url(self, instance: str) -> str:
@@ -30,7 +41,7 @@ class OnePeer:
 
     async def is_dead(self, instance: str) -> bool:
         self.asked_whether_dead += 1
-        return False
+        return self._is_dead
 
     @contextlib.contextmanager
     def waiting_for(self, instance: str) -> Iterator[None]:
@@ -75,6 +86,31 @@ async def test_only_an_instance_says_that_it_did_nothing(status: int, body: str,
         assert peers.asked_whether_dead == 1
     else:
         assert raised.value.why == why  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("is_dead", "why"), [(False, UNREACHABLE), (True, GONE)])
+async def test_where_another_instance_answers_the_owner_is_not_taken_for_dead(
+    is_dead: bool, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two instances with one address would each go on with a session of their own."""
+    monkeypatch.setattr(forward, "_REACH_SECONDS", 0.2)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 409 x\r\ncontent-length: {len(ANOTHER)}\r\n\r\n{ANOTHER}".encode())
+            await writer.drain()
+
+    record = SessionRecord("0" * 32, {}, "2025-11-25")
+    forwarded = Forwarded("1" * 16, "one", record.to_json(), [], 1, "tools/call", {"name": "echo"})
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        peers = OnePeer(server.sockets[0].getsockname()[1], is_dead=is_dead)
+        forwarding = Forwarding(cast("Any", peers), InstanceKeys([b"k" * 32]))
+        with contextlib.closing(forwarding), anyio.fail_after(20):
+            with pytest.raises(NotTakenError) as raised:
+                await forwarding.answer(cast("Any", None), forwarded)
+    assert raised.value.why == why
+    assert (peers.asked_whether_dead == 1) is is_dead
 
 
 async def test_only_an_instance_says_where_it_is() -> None:

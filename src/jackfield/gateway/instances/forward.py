@@ -8,6 +8,7 @@ with a key that only instances have, names the instance that it is for, and is t
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +32,8 @@ from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnect
 from .keys import InstanceKeys
 from .peers import Peers
 
+logger: logging.Logger = logging.getLogger("jackfield")
+
 FORWARD_PATH = "/jackfield/forward"
 
 _REACH_SECONDS = DEAD_AFTER_SECONDS + 1.0
@@ -47,6 +50,9 @@ GONE = "gone"
 NOT_OWNED = "not owned"
 """It has not, or not any more, what the request needs."""
 
+ANOTHER = "another"
+"""Another instance is where it was said to be: it has ended, or was never there."""
+
 UNREACHABLE = "unreachable"
 """It lives, but cannot be reached."""
 
@@ -58,7 +64,7 @@ class NotTakenError(Exception):
     """Another instance did not take a request; it did nothing of it.
 
     Args:
-        why: `GONE`, `NOT_OWNED`, `UNREACHABLE` or `REFUSED`.
+        why: `GONE`, `NOT_OWNED`, `ANOTHER`, `UNREACHABLE` or `REFUSED`.
     """
 
     def __init__(self, why: str) -> None:
@@ -170,9 +176,29 @@ class Forwarding:
             SessionTerminatedError: It ended before it answered.
             MCPError: The request failed.
         """
-        url = await self._peers.url(forwarded.instance)
-        if url is None:
-            raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE)
+        until = time.monotonic() + _REACH_SECONDS
+        while True:
+            url = await self._peers.url(forwarded.instance)
+            if url is None:
+                raise NotTakenError(GONE if await self._peers.is_dead(forwarded.instance) else UNREACHABLE)
+            try:
+                return await self._answer_at(url, context, forwarded)
+            except NotTakenError as refusal:
+                if refusal.why != ANOTHER:
+                    raise
+            if await self._peers.is_dead(forwarded.instance):
+                raise NotTakenError(GONE)
+            if time.monotonic() > until:
+                logger.warning(
+                    "[MCP][gateway] Another instance answers at %s, where instance %s says that it is reached: is that "
+                    "the --instance-url of two, or of a load balancer?",
+                    url,
+                    forwarded.instance[:8],
+                )
+                raise NotTakenError(UNREACHABLE)
+            await anyio.sleep(_PAUSE_SECONDS)
+
+    async def _answer_at(self, url: str, context: Context, forwarded: Forwarded) -> Answer:
         body = forwarded.to_json()
         connection = await self._connected(forwarded.instance, url)
         try:
@@ -216,7 +242,7 @@ async def _read(context: Context, response: PeerAnswer) -> Answer:
         raise BrokenError(f"HTTP {response.status}")
     if response.status != 200:
         why = (await response.line() or b"").decode("ascii", "replace")
-        raise NotTakenError(why if why in (GONE, NOT_OWNED) else REFUSED)
+        raise NotTakenError(why if why in (GONE, NOT_OWNED, ANOTHER) else REFUSED)
     while (line := await response.line()) is not None:
         message: dict[str, Any] = json.loads(line)
         if "result" in message and "id" not in message:

@@ -26,7 +26,7 @@ from ...serving.errors import StoredDataError
 from ...serving.handed_over import Outlet, run_handed_over
 from ...serving.host import SessionHost
 from ...serving.inbound import SESSION_HEADER
-from .forward import FORWARD_PATH, GONE, NOT_OWNED, REFUSED, Forwarded
+from .forward import ANOTHER, FORWARD_PATH, GONE, NOT_OWNED, REFUSED, Forwarded
 from .keys import InstanceKeys
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class Taking:
             forwarded.session  # noqa: B018
         except (ValueError, StoredDataError):
             raise RefusedError(400, REFUSED) from None
-        if forwarded.instance != self.host.instance.name or self.host.is_draining:
+        if forwarded.instance != self.host.instance.name:
+            raise RefusedError(409, ANOTHER)
+        if self.host.is_draining:
             raise RefusedError(409, GONE)
         if not self._is_owned(forwarded):
             raise RefusedError(409, NOT_OWNED)
