@@ -15,11 +15,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError, SessionTerminatedError
 from ..loops import EventLoop
 from .deadlock import is_waited_for_by
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import ProgressFnT
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -235,6 +238,16 @@ class _Call:
     def give_up(self) -> None:
         self.begun.cancel()
         self.done.cancel()
+
+
+def reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
+    """A listener of progress that is called on the loop that runs here, wherever the progress is reported."""
+    here = home_here()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        await here.run(lambda: report(progress, total, message))
+
+    return on_progress
 
 
 def forked(process_id: int, server_name: str | None = None) -> SessionTerminatedError:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcp.types import METHOD_NOT_FOUND, ListToolsResult
+from mcp.types import (
+    METHOD_NOT_FOUND,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+)
 
 from ..catalog.entry import CAPABILITIES, KINDS, Kind, RawListing
 from ..errors import JackfieldError, RequestError, ServerLimitError, SessionTimeoutError
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 
     from .owner import SessionOwner
     from .tools import ToolListing
+
+_ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
 # Tools that were listed so shortly ago in the same session are not listed again.
 _FRESH_SECONDS = 1.0
@@ -154,6 +162,33 @@ async def listed_pages(caller: Caller, kind: Kind, deadline: Deadline) -> list[A
     owner.note_listing_problems(method, problems)
     owner.observer.offers(owner, kind, raw)
     return pages
+
+
+async def fetch_resources(caller: Caller, deadline: Deadline) -> ListResourcesResult:
+    """Ask the server for its resources, over all pages; none if it does not support the request."""
+    pages = await listed_pages(caller, "resources", deadline)
+    return _joined(pages, ListResourcesResult(resources=[resource for page in pages for resource in page.resources]))
+
+
+async def fetch_templates(caller: Caller, deadline: Deadline) -> ListResourceTemplatesResult:
+    """Ask the server for its resource templates, over all pages; none if it does not support the request."""
+    pages = await listed_pages(caller, "templates", deadline)
+    templates = [template for page in pages for template in page.resource_templates]
+    return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
+
+
+async def fetch_prompts(caller: Caller, deadline: Deadline) -> ListPromptsResult:
+    """Ask the server for its prompts, over all pages; none if it does not support the request."""
+    pages = await listed_pages(caller, "prompts", deadline)
+    return _joined(pages, ListPromptsResult(prompts=[prompt for page in pages for prompt in page.prompts]))
+
+
+def _joined(pages: Sequence[Any], listing: _ListingT) -> _ListingT:
+    """One listing of all pages, with what else the first of them says."""
+    if not pages:
+        return listing
+    entries = {name: getattr(listing, name) for name in listing.model_fields_set}
+    return pages[0].model_copy(update={**entries, "next_cursor": None})
 
 
 async def list_for_catalog(caller: Caller, deadline: Deadline, kinds: Collection[Kind] = KINDS) -> None:

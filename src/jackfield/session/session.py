@@ -35,15 +35,15 @@ from ..loops import Bound, Deadline, ProgressReset
 from ..transport.flaws import take_flaws
 from .callbacks import hearing
 from .calling import Caller
-from .eras import is_modern, ping, set_logging_level
+from .eras import ping, set_logging_level
 from .figures import SessionInfo
-from .home import BlockedLoopError, Home, home_here
+from .home import BlockedLoopError, Home, reporting_here
 from .hooks import CallHook
-from .offers import fetch_tools, listed_pages
+from .offers import fetch_prompts, fetch_resources, fetch_templates, fetch_tools
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import not_an_object, not_text
-from .subscriptions import notified
+from .subscriptions import changes
 from .tool_calls import Call, call_tool
 from .tools import require_json
 
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _ResultT = TypeVar("_ResultT", ReadResourceResult, GetPromptResult, CompleteResult)
-_ListingT = TypeVar("_ListingT", ListResourcesResult, ListResourceTemplatesResult, ListPromptsResult)
 
 
 def _on_its_loop(
@@ -72,7 +71,7 @@ def _on_its_loop(
             return await method(self, *args, **options)
         report: Any = options.get("progress_callback")
         if report is not None:
-            options["progress_callback"] = _reporting_here(report)
+            options["progress_callback"] = reporting_here(report)
         try:
             return await home.run(lambda: method(self, *args, **options))
         except BlockedLoopError:
@@ -86,15 +85,6 @@ def _on_its_loop(
 def caller_of(session: Session) -> Caller:
     """What the rest of the package may do with a session, and its user need not."""
     return session._caller  # pyright: ignore[reportPrivateUsage] - the one way in
-
-
-def _reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
-    here = home_here()
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        await here.run(lambda: report(progress, total, message))
-
-    return on_progress
 
 
 class Session:
@@ -289,16 +279,12 @@ class Session:
     @_on_its_loop
     async def list_resources(self, *, call_timeout: Bound = None) -> ListResourcesResult:
         """List all resources, from all pages; empty if the server does not support the request."""
-        pages = await listed_pages(self._caller, "resources", self._caller.deadline(call_timeout))
-        resources = [resource for page in pages for resource in page.resources]
-        return _joined(pages, ListResourcesResult(resources=resources))
+        return await fetch_resources(self._caller, self._caller.deadline(call_timeout))
 
     @_on_its_loop
     async def list_resource_templates(self, *, call_timeout: Bound = None) -> ListResourceTemplatesResult:
         """List all resource templates, from all pages; empty if the server does not support the request."""
-        pages = await listed_pages(self._caller, "templates", self._caller.deadline(call_timeout))
-        templates = [template for page in pages for template in page.resource_templates]
-        return _joined(pages, ListResourceTemplatesResult(resource_templates=templates))
+        return await fetch_templates(self._caller, self._caller.deadline(call_timeout))
 
     @_on_its_loop
     async def read_resource(self, uri: str, *, call_timeout: Bound = None) -> ReadResourceResult:
@@ -317,9 +303,7 @@ class Session:
     @_on_its_loop
     async def list_prompts(self, *, call_timeout: Bound = None) -> ListPromptsResult:
         """List all prompts, from all pages; empty if the server does not support the request."""
-        pages = await listed_pages(self._caller, "prompts", self._caller.deadline(call_timeout))
-        prompts = [prompt for page in pages for prompt in page.prompts]
-        return _joined(pages, ListPromptsResult(prompts=prompts))
+        return await fetch_prompts(self._caller, self._caller.deadline(call_timeout))
 
     @_on_its_loop
     async def get_prompt(
@@ -431,26 +415,15 @@ class Session:
 
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.
         """
-        client = self._client()
-        resource_subscriptions = listed("resource_subscriptions", resource_subscriptions)
-        if is_modern(client):
-            async with client.listen(
-                tools_list_changed=tools_list_changed,
-                prompts_list_changed=prompts_list_changed,
-                resources_list_changed=resources_list_changed,
-                resource_subscriptions=resource_subscriptions,
-            ) as subscription:
-                yield subscription
-            return
-        wanted = {
-            "notifications/tools/list_changed": tools_list_changed,
-            "notifications/prompts/list_changed": prompts_list_changed,
-            "notifications/resources/list_changed": resources_list_changed,
-            "notifications/resources/updated": bool(resource_subscriptions),
-        }
-        methods = {method for method, is_wanted in wanted.items() if is_wanted}
-        async with notified(self._caller, methods, resource_subscriptions) as changes:
-            yield changes
+        async with changes(
+            self._caller,
+            self._client(),
+            tools_list_changed=tools_list_changed,
+            prompts_list_changed=prompts_list_changed,
+            resources_list_changed=resources_list_changed,
+            resource_subscriptions=listed("resource_subscriptions", resource_subscriptions),
+        ) as changed:
+            yield changed
 
     # How requests are made
 
@@ -491,11 +464,3 @@ class Session:
             text = "; ".join(problems)
             self._owner.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
         return result
-
-
-def _joined(pages: Sequence[Any], listing: _ListingT) -> _ListingT:
-    """One listing of all pages, with what else the first of them says."""
-    if not pages:
-        return listing
-    entries = {name: getattr(listing, name) for name in listing.model_fields_set}
-    return pages[0].model_copy(update={**entries, "next_cursor": None})

@@ -1,11 +1,11 @@
-"""Changes on a server that speaks the older protocol: its notifications, as an iteration."""
+"""Changes on a server, as an iteration: a stream of the newer protocol, or notifications of the older one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.client.subscriptions import ServerEvent, SubscriptionLost
@@ -21,10 +21,45 @@ from mcp.types import (
 
 from ..errors import JackfieldError
 from .calling import Caller
+from .eras import is_modern
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 
 @asynccontextmanager
-async def notified(
+async def changes(
+    caller: Caller,
+    client: Client,
+    *,
+    tools_list_changed: bool,
+    prompts_list_changed: bool,
+    resources_list_changed: bool,
+    resource_subscriptions: Sequence[str],
+) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
+    """Iterate over changes on a server, in either protocol era; see `Session.listen`."""
+    if is_modern(client):
+        async with client.listen(
+            tools_list_changed=tools_list_changed,
+            prompts_list_changed=prompts_list_changed,
+            resources_list_changed=resources_list_changed,
+            resource_subscriptions=resource_subscriptions,
+        ) as subscription:
+            yield subscription
+        return
+    wanted = {
+        "notifications/tools/list_changed": tools_list_changed,
+        "notifications/prompts/list_changed": prompts_list_changed,
+        "notifications/resources/list_changed": resources_list_changed,
+        "notifications/resources/updated": bool(resource_subscriptions),
+    }
+    methods = {method for method, is_wanted in wanted.items() if is_wanted}
+    async with _notified(caller, methods, resource_subscriptions) as changed:
+        yield changed
+
+
+@asynccontextmanager
+async def _notified(
     caller: Caller, methods: Collection[str], resources: Sequence[str]
 ) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
     """Iterate over what the server tells, from now on.
@@ -47,7 +82,7 @@ async def notified(
             if (event := event_from_wire(message.method, params)) is not None:
                 send.send_nowait(event)
 
-    async def changes() -> AsyncGenerator[ServerEvent]:
+    async def told() -> AsyncGenerator[ServerEvent]:
         async for event in receive:
             yield event
         raise SubscriptionLost("The session ended; open it again, listen again and fetch what changed.")
@@ -58,7 +93,7 @@ async def notified(
         for uri in resources:
             await _ask(caller, SubscribeRequest(params=SubscribeRequestParams(uri=uri)))
             subscribed.append(uri)
-        yield changes()
+        yield told()
     finally:
         owner.listeners.remove(deliver)
         send.close()
