@@ -30,7 +30,7 @@ LIMITS = {
     "`server`, from `open_session` to the start of its program": 19,
     "a warm AutoGen call and its result": 16,
     "a call whose server is killed, to the text for the model": 22,
-    "an entry of a file to its `StdioConfig`": 14,  # by the table of programs
+    "an entry of a file to its `StdioConfig`": 8,
 }
 
 _PACKAGE = str(Path(jackfield.__file__).parent) + "/"

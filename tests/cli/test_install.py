@@ -12,11 +12,10 @@ import pytest
 from jackfield import ConfigError, MCPConfig
 from jackfield.config.discover import folders_of
 from jackfield.config.exporting import exported_entry
-from jackfield.config.files import parse_file
+from jackfield.config.files import parse_file, program_named
 from jackfield.config.insertion import with_entry
 from jackfield.config.installation import Target, planned, target_of, undo, undone, write
 from jackfield.config.programs import PROGRAMS
-from jackfield.config.source import program_named
 
 from .conftest import Command
 

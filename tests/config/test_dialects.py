@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jackfield import ConfigError, HttpConfig, SseConfig, StdioConfig
+from jackfield.config.files import Source
 from jackfield.config.mcp_config import read_server
-from jackfield.config.source import Source
 
 
 def read(entry: dict[str, Any], *, program: str = "", is_foreign: bool = True, **variables: str) -> Any:

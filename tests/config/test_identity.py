@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import quick_python
 
 from jackfield import Catalog, StdioConfig
+from jackfield.config.files import Source
 from jackfield.config.mcp_config import read_server
-from jackfield.config.source import Source
 
 VARIABLES = {"TOKEN": "s3cret", "OTHER": "0ther", "DIR": "/data"}
 
@@ -111,7 +111,7 @@ CODE = """
 import json, sys
 from pathlib import Path
 from jackfield.config.mcp_config import read_server
-from jackfield.config.source import Source
+from jackfield.config.files import Source
 sys.stdin.read()
 entry, variables = map(json.loads, sys.argv[1:])
 print(read_server("s", entry, Source(Path("f"), "", "given", Path("/project")), variables).catalog_key)

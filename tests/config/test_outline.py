@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield import HttpConfig, SessionConfig, SseConfig, StdioConfig
-from jackfield.config.entry import prepare
+from jackfield.config.entries import prepare
+from jackfield.config.files import Source
 from jackfield.config.keys import KEYS, SESSION_SETTINGS
 from jackfield.config.mcp_config import read_server
 from jackfield.config.outline import ServerOutline, outlined
 from jackfield.config.servers import outline_of_config
 from jackfield.config.settings import known_keys
-from jackfield.config.source import Source
 from jackfield.errors import ConfigError
 
 FOLDER = Path("/project")

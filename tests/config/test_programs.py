@@ -13,16 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jackfield import ConfigError, MCPConfig, UnknownServerError
-from jackfield.config.copying import copied_entry
 from jackfield.config.discover import discover, sources
-from jackfield.config.exporting import exported_entry
-from jackfield.config.files import parse_file
+from jackfield.config.exporting import copied_entry, exported_entry
+from jackfield.config.files import Source, owner_of, parse_file, recognised
 from jackfield.config.insertion import with_entry
 from jackfield.config.mcp_config import read_server
 from jackfield.config.programs import PROGRAMS
 from jackfield.config.programs.apps import ANY
 from jackfield.config.programs.table import Program
-from jackfield.config.source import Source, owner_of, recognised
 
 EXAMPLES = Path(__file__).parent / "programs"
 VARIABLES = {"TOKEN": "s3cret"}

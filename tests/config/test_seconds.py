@@ -19,8 +19,8 @@ from jackfield import (
     SseConfig,
     StdioConfig,
 )
+from jackfield.config.files import Source
 from jackfield.config.mcp_config import read_server
-from jackfield.config.source import Source
 
 
 def source_of(program: str) -> Source:

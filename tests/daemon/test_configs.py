@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jackfield import Catalog, ConfigError, MCPConfig, SessionConfig, StdioConfig
-from jackfield.config.templates import Expanded
+from jackfield.config.references import Expanded
 from jackfield.daemon.configs import DAEMON_MARK, from_wire, to_wire
 
 SECRET = "s3cr3t-value"

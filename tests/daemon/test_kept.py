@@ -27,7 +27,7 @@ from jackfield import (
     StdioConfig,
     UnknownToolError,
 )
-from jackfield.config.templates import Expanded
+from jackfield.config.references import Expanded
 from jackfield.daemon import lookup
 from jackfield.daemon.ending import end_process
 from jackfield.daemon.kept import KeptSession, close_sessions, processes

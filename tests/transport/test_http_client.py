@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from jackfield import HttpConfig
+from jackfield.config.http_connections import http_connections
 from jackfield.config.network_streams import use_quick_streams
-from jackfield.config.proxied import http_connections
 from jackfield.transport.http_client import SessionClient, WholeResponse
 
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
@@ -248,6 +248,6 @@ async def in_parts() -> AsyncIterator[bytes]:
 
 
 def test_connections_of_sessions_join_their_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jackfield.config.proxied.proxy_chooser", lambda: None)
+    monkeypatch.setattr("jackfield.config.http_connections.proxy_chooser", lambda: None)
     connections: Any = http_connections(HttpConfig(server_name="one", url="http://127.0.0.1/"), httpx2.Limits())
     assert type(connections._pool._network_backend).__name__ == "_QuickBackend"

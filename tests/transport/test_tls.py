@@ -24,7 +24,7 @@ from jackfield import (
     ServerUnavailableError,
     SseConfig,
 )
-from jackfield.config.tls import tls_context
+from jackfield.config.http_connections import tls_context
 
 AUTHORITY = trustme.CA()
 

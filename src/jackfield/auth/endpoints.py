@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 import anyio
 import httpx2
 
+from ..config.http_connections import http_connections
 from ..config.outline import redact_url
-from ..config.proxied import http_connections
 from ..config.proxies import proxy_for
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, JackfieldError, ServerUnavailableError, one_line

@@ -44,8 +44,8 @@ def import_servers(
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Copy servers of other programs' files into your own."""
-    from ..config.copying import copied_entry
     from ..config.discover import FoundServer, Source
+    from ..config.exporting import copied_entry
     from .upstreams import is_gateway
 
     invocation = Invocation.of(context)
@@ -145,7 +145,7 @@ def _program(name: str, programs: Iterable[str]) -> str:
 
 
 def _absolute_path(key: str, text: str, folder: Path) -> str:
-    from ..config.entry import is_place
+    from ..config.entries import is_place
 
     return str(folder / text) if is_place(key, text) and not text.startswith(("/", "~", "${")) else text
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..config.discover import FoundServer
-from ..config.foreign import in_our_words
-from ..config.notations import rewritten_entry
+from ..config.keys import in_our_words
 from ..config.outline import redact_url
+from ..config.references import rewritten_entry
 from ..masking import MASK, SECRET_NAME, secrets_within, without_secrets
 from ..plain import as_list
 from .output import Output, shown_path

@@ -20,8 +20,8 @@ from ..catalog.store import Catalog
 from ..config.identity import VARIABLE
 from ..config.launch import withheld_text
 from ..config.mcp_config import MCPConfig
+from ..config.references import Expanded
 from ..config.servers import HttpConfig, RemoteConfig, ServerConfig, SseConfig, StdioConfig
-from ..config.templates import Expanded
 from ..errors import JackfieldError, ServerStartError, ServerUnavailableError, one_line
 from ..events import ListingProblem
 from ..pool.session_manager import SessionManager

@@ -113,8 +113,7 @@ def export(
     yes: YesOption = False,
 ) -> None:
     """Write servers for another program, in its words. Shows what would be written; --yes writes it."""
-    from ..config.copying import copied_entry
-    from ..config.exporting import exported_entry
+    from ..config.exporting import copied_entry, exported_entry
     from .describe import without_plain_secrets
 
     invocation = Invocation.of(context)

@@ -13,22 +13,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .entry import entry_error, misplaced_key, prepare
-from .files import parse_file
-from .foreign import notes
-from .keys import KEYS, UnclearError, is_off, transport_of_entry
+from .entries import entry_error, listed, misplaced_key, prepare
+from .files import Scope, Source, parse_file, project_of
+from .keys import APPROVAL, IGNORED, KEYS, NOT_USED, UnclearError, is_off, transport_of_entry
 from .launch import Launch, launch_of
 from .outline import ServerOutline, outlined
 from .programs import PROGRAMS
-from .programs.table import Place
-from .reading import listed
-from .source import Scope, Source, project_of
+from .programs.table import Place, Program
+from .references import remarks
 
 if TYPE_CHECKING:
     from .servers import ServerConfig
@@ -54,7 +52,7 @@ class FoundServer:
     def notes(self) -> list[str]:
         """Keys of the entry that mean something and have no effect here, or another one than a reader may expect, each
         with what follows."""
-        found = notes(self.entry, self.source.row, os.environ.__contains__)
+        found = _notes(self.entry, self.source.row, os.environ.__contains__)
         return list(dict.fromkeys(f"{key}: {follows}" for key, follows in found))
 
     def outline(self, variables: Mapping[str, str] | None) -> ServerOutline:
@@ -104,6 +102,18 @@ class FoundServer:
         from .mcp_config import checked_server
 
         return checked_server(self.name, self.prepared(variables), str(self.source.path))
+
+
+def _notes(entry: Mapping[str, Any], program: Program, is_set: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    used = {key: value for key, value in entry.items() if key not in IGNORED and key not in program.own_keys}
+    yield from remarks(used, program, is_set)
+    for key, value in entry.items():
+        if not value or (key in program.own_keys):
+            continue
+        if key in NOT_USED:
+            yield key, NOT_USED[key]
+        elif key in APPROVAL or (key == "tools" and isinstance(value, Mapping)):
+            yield key, "no call is asked for here unless a hook does"
 
 
 @dataclass(frozen=True)

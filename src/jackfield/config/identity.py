@@ -16,7 +16,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ..files import user_state_folder, write_private
-from .templates import Expanded, ExpandedPath
+from .references import Expanded, ExpandedPath
 
 TEMPORARY = "temporary-"
 """Begins a name that no other process can find again, because the key could not be kept."""

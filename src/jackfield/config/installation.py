@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..files import user_state_folder, write_private
 from ..plain import as_table
 from .discover import folders_of, place_of
-from .files import parse_file
+from .files import parse_file, part_of
 from .insertion import with_entry
 from .programs.table import Program, Writing
 
@@ -218,10 +218,7 @@ def _data(file: Path, content: bytes | None) -> Mapping[str, Any]:
 
 
 def _table(data: Mapping[str, Any], target: Target) -> Mapping[str, Any]:
-    part: object = data
-    for key in target.writing.table:
-        part = as_table(part).get(key)
-    return as_table(part)
+    return as_table(part_of(data, target.writing.table))
 
 
 def _bytes(file: Path) -> bytes | None:

@@ -1,16 +1,18 @@
-"""The keys of an entry, times with their units, and what turns a server off. Other programs' keys are in `foreign`.
+"""The keys of an entry: ours, times with their units, what turns a server off, and other programs' keys in our words.
 
-Knows no models.
+Uses no models. Other programs' names for the settings of a session are in `session_keys`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, cast
 
 from ..errors import nearest
-from ..plain import as_table
+from ..plain import as_list, as_table
+from .files import OWN_KEYS, sign_of
+from .programs.table import ALWAYS, Program, Times
+from .references import Ours
 
 _COMMON = {
     *("server_name", "protocol", "session", "sessionConfig", "session_options", "include", "exclude", "transport"),
@@ -50,9 +52,6 @@ SIX_HOURS = 6 * HOUR
 WEEK = 7 * 24 * HOUR
 
 _IN_WORDS = {FIVE_MINUTES: "five minutes", HOUR: "an hour", SIX_HOURS: "six hours", WEEK: "a week"}
-
-_LIBRECHATS_SESSION = {"timeout": "idle_timeout", "retryAttempts": "retry_attempts", "retryDelay": "retry_delay"}
-_AG2S_OPTIONS = {"read_timeout_seconds": "call_timeout"}
 
 
 def unknown_key(keys: Iterable[str], known: Collection[str]) -> str | None:
@@ -115,67 +114,6 @@ def from_milliseconds(value: object) -> object:
         return value
 
 
-def session_in_our_words(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The entry with `session` in place of LibreChat's `sessionConfig` and AG2's `session_options`.
-
-    Raises:
-        ValueError: A time of LibreChat's can only be seconds.
-    """
-    if not {"sessionConfig", "session_options"} & set(entry):
-        return entry
-    ours = dict(entry)
-    theirs: object = ours.pop("sessionConfig", None)
-    table = as_table(theirs)
-    if theirs is not None and not isinstance(theirs, Mapping):
-        ours.setdefault("session", theirs)  # The settings themselves, under LibreChat's name.
-    elif table:
-        _set(ours, "session", {_LIBRECHATS_SESSION.get(key, key): _seconds(key, table[key]) for key in table})
-    options = as_table(ours.pop("session_options", None))
-    if options:
-        _set(ours, "session", _session_options(options))
-    return ours
-
-
-def session_key_as_written(key: str, entry: Mapping[str, Any]) -> str:
-    """A key of `session` as it stands in an entry that has `sessionConfig` or `session_options`; another as it is.
-
-    Args:
-        key: With dots, such as `session.idle_timeout`.
-        entry: As `session_in_our_words()` took it.
-    """
-    parent, _, name = key.partition(".")
-    if parent != "session" or name in as_table(entry.get("session")):
-        return key
-    for theirs, names in (("sessionConfig", _LIBRECHATS_SESSION), ("session_options", _AG2S_OPTIONS)):
-        table = as_table(entry.get(theirs))
-        written = next((one for one, ours in names.items() if ours == name and one in table), name)
-        if theirs in entry and (not name or written in table):
-            return f"{theirs}.{written}" if name else theirs
-    return key
-
-
-def _seconds(key: str, value: object) -> object:
-    if key not in ("timeout", "retryDelay"):
-        return value
-    seconds = from_milliseconds(value)
-    if key == "timeout" and isinstance(seconds, float) and 0 < seconds < 1:
-        raise ValueError(f"sessionConfig.timeout is in milliseconds, and {value} are under a second: is it seconds?")
-    return seconds
-
-
-def _session_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """AG2's session options: those of the SDK's session, of which only `read_timeout_seconds` can be in a file."""
-    ours = dict(options)
-    seconds = ours.pop("read_timeout_seconds", None)
-    if seconds is not None:
-        ours.setdefault("call_timeout", seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
-    return ours
-
-
-def _set(ours: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
-    ours[key] = {**values, **as_table(ours.get(key))}
-
-
 # Off
 
 _MEANS_OFF = {
@@ -227,3 +165,272 @@ def _truth(value: object) -> bool | None:
     if isinstance(value, bool) or value in (0, 1):
         return bool(value)
     return None
+
+
+# Other programs' keys
+
+_RENAMED = {
+    **dict.fromkeys(("type", "transportType"), "transport"),
+    **dict.fromkeys(("serverUrl", "baseUrl", "base_url", "uri"), "url"),  # Windsurf, mcporter, Goose
+    "cmd": "command",  # Goose
+    "envs": "env",
+    "http_headers": "headers",  # Codex
+    "workingDirectory": "cwd",
+    "envFile": "env_file",  # VS Code, Cursor
+}
+_ALLOWING = ("enabled_tools", "enabledTools", "includeTools", "allowedTools", "allowed_tools", "available_tools")
+_DENYING = ("disabled_tools", "excludeTools", "disabledTools", "blockedTools", "blocked_tools")
+_TIMES = {
+    "startup_timeout_sec": Times(("timeout",)),  # Codex
+    "startup_timeout_ms": Times(("timeout",), ALWAYS),
+    "tool_timeout_sec": Times(("call_timeout",)),
+    "initTimeout": Times(("timeout",), ALWAYS),  # LibreChat
+    "connectionTimeout": Times(("timeout",), ALWAYS),  # Continue
+    **dict.fromkeys(("timeoutMs", "timeout_ms", "toolTimeoutMs"), Times(("call_timeout",), ALWAYS)),  # Factory, Kimi
+    "startupTimeoutMs": Times(("timeout",), ALWAYS),
+    **dict.fromkeys(("timeout_seconds", "timeoutSeconds"), Times(("call_timeout",))),  # Antigravity's SDK
+}
+_PHASES = {"startup": "timeout", "request": "call_timeout", "execution": "call_timeout"}
+
+APPROVAL = frozenset(
+    {
+        *("alwaysAllow", "alwaysAllowTools", "autoApprove", "autoApproveAll", "auto_approve", "approval_mode"),
+        *("default_tools_approval_mode", "trust"),
+    }
+)
+"""Keys that say which calls are made without asking. Jackfield asks for none unless a hook does."""
+
+NOT_USED: dict[str, str] = {
+    "headersHelper": "the command that computes headers is not run; give headers",
+    "sandboxEnabled": "the server is not confined",
+    "sandbox": "the server is not confined",
+    "authProviderType": "it does not sign in that way; give headers or `auth`",
+    "targetAudience": "it does not sign in that way; give headers or `auth`",
+    "targetServiceAccount": "it does not sign in that way; give headers or `auth`",
+    "oauth_resource": "the resource is the server's url",
+    "clientCertificate": "no client certificate is sent",
+    "tcp": "WebSocket is not a transport of MCP",
+    "registry": "the command is taken as it stands",
+}
+"""Keys that change what a server is or gets, and that have no effect here."""
+
+IGNORED = frozenset(
+    {
+        *("author", "chatMenu", "description", "icon", "inputs", "name", "source", "startup", "version"),
+        *APPROVAL,
+        *NOT_USED,
+    }
+)
+"""Keys that have no meaning here."""
+
+_OAUTH = {
+    **dict.fromkeys(("clientId", "client_id", "CLIENT_ID"), "client_id"),
+    **dict.fromkeys(("clientSecret", "client_secret", "CLIENT_SECRET"), "client_secret"),
+    **dict.fromkeys(("scopes", "scope"), "scopes"),
+    **dict.fromkeys(("redirectUri", "redirect_uri"), "redirect_uri"),
+}
+
+
+def in_our_words(entry: Mapping[str, Any], program: Program) -> dict[str, Any]:
+    """The entry with Jackfield's names, without keys that only its own program uses and without empty ones.
+
+    Args:
+        entry: As written in the file.
+        program: Whose file it is.
+    """
+    if not program.name:
+        program = sign_of(entry)
+    left_out = IGNORED | SWITCHES | (program.own_keys if program.name else OWN_KEYS)
+    ours = {key: value for key, value in entry.items() if value is not None and key not in left_out}
+    for theirs, name in _RENAMED.items():
+        if theirs in ours:
+            value = ours.pop(theirs)
+            ours.setdefault(name, value)  # what is said in our words wins
+    if "httpUrl" in ours:  # Gemini
+        ours["url"] = ours.pop("httpUrl")
+        ours.setdefault("transport", "http")
+    _command(ours)
+    _choose_transport(ours)
+    _connection(ours)
+    _tools(ours, program)
+    _times(ours, program)
+    _client(ours)
+    _forward_variables(ours)
+    if isinstance(ours.get("args"), list):
+        ours["args"] = [_as_text(item) for item in cast("list[object]", ours["args"])]
+    for key in ("env", "environment", "headers"):
+        if isinstance(table := ours.get(key), Mapping):
+            values = cast("Mapping[str, object]", table)
+            ours[key] = {name: value for name, value in values.items() if value is not None}
+    return ours
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _command(ours: dict[str, Any]) -> None:
+    command: object = ours.get("command")
+    if isinstance(command, Mapping):  # Zed, of old
+        nested = as_table(cast("object", command))
+        ours |= {"command" if key == "path" else key: value for key, value in nested.items()}
+    elif isinstance(command, list) and command:  # opencode, mcporter
+        first, *rest = cast("list[Any]", command)
+        ours["command"] = first
+        ours["args"] = [*rest, *as_list(ours.get("args"))]
+    for key in ("command", "url"):
+        if isinstance(ours.get(key), str):
+            ours[key] = ours[key].strip()
+
+
+def _choose_transport(ours: dict[str, Any]) -> None:
+    """Take the word for a transport, and the one of command and url that it means if there are both."""
+    named = one_spelling(ours.get("transport"))
+    if named is None:
+        ours.pop("transport", None)
+    else:
+        ours["transport"] = named
+    if "command" in ours and "url" in ours:
+        if ours["command"] == "" or named in ("sse", "streamable-http"):
+            del ours["command"]
+        elif ours["url"] == "" or named == "stdio":
+            del ours["url"]
+
+
+def _connection(ours: dict[str, Any]) -> None:
+    for key in ("requestOptions", "requestInit"):  # Continue; the TypeScript SDK
+        if key not in ours:
+            continue
+        options = as_table(ours.pop(key))
+        if isinstance(options.get("headers"), Mapping):
+            add_to_table(ours, "headers", as_table(options["headers"]))
+        if options.get("verifySsl") is False:
+            ours.setdefault("verify", False)
+        elif isinstance(options.get("caBundlePath"), str):
+            ours.setdefault("verify", options["caBundlePath"])
+
+
+def _tools(ours: dict[str, Any], program: Program) -> None:
+    tools: object = ours.pop("tools", None)
+    if isinstance(tools, Mapping):
+        off = [
+            name
+            for name, value in as_table(cast("object", tools)).items()
+            if value is False or as_table(value).get("enabled") is False
+        ]
+        if off:
+            ours.setdefault("exclude", off)
+    elif isinstance(tools, list) and all(isinstance(name, str) for name in cast("list[object]", tools)):
+        if tools or program.name == "Copilot CLI":
+            ours.setdefault("allowedTools", tools)
+    elif isinstance(tools, str):
+        ours.setdefault("allowedTools", [tools] if tools == "*" else tools)
+    for key in _DENYING:
+        if key in ours:
+            value = ours.pop(key)
+            ours.setdefault("exclude", _tool_names(value))
+    for key in _ALLOWING:
+        if key not in ours:
+            continue
+        value = ours.pop(key)
+        if value == [] and not program.is_empty_list_all:
+            ours["exclude"] = ["*"]
+        elif value not in ([], ["*"]):
+            ours.setdefault("include", _tool_names(value))
+
+
+def _tool_names(value: object) -> object:
+    """Names of tools without the arguments that Gemini lets follow them: `run(git)`."""
+    if not isinstance(value, list):
+        return value
+    names = cast("list[object]", value)
+    return [name.partition("(")[0] if isinstance(name, str) else name for name in names]
+
+
+def _times(ours: dict[str, Any], program: Program) -> None:
+    is_plain = not program.name and "url" in ours  # there, `timeout` is Jackfield's own
+    if "sseReadTimeout" in ours:  # LibreChat
+        ours.setdefault("sse_read_timeout", from_milliseconds(ours.pop("sseReadTimeout")))
+    for key, times in {**_TIMES, **program.times}.items():
+        if key not in ours or (key == "timeout" and is_plain):
+            continue
+        value: object = ours.pop(key)
+        if isinstance(value, Mapping):  # opencode
+            table = as_table(cast("object", value))
+            seconds_of = {setting: _seconds(table[name], times) for name, setting in _PHASES.items() if name in table}
+            add_to_table(ours, "session", seconds_of)
+            continue
+        seconds = _seconds(value, times)
+        if isinstance(seconds, float) and seconds <= 0:
+            continue  # no limit, or the default
+        settings = dict.fromkeys(times.settings, seconds)
+        if len(settings) > 1 and isinstance(seconds, float):
+            settings["call_timeout"] = 2 * seconds  # opening and the call each have this long
+        add_to_table(ours, "session", settings)
+
+
+def _seconds(value: object, times: Times) -> object:
+    milliseconds = from_milliseconds(value)
+    if not isinstance(milliseconds, float):
+        return value
+    seconds = milliseconds * 1000
+    return milliseconds if seconds >= times.milliseconds_from else seconds
+
+
+def _client(ours: dict[str, Any]) -> None:
+    """The OAuth client that the user registered; that one is to sign in is found out here."""
+    theirs: object = ours.pop("oauth", None)
+    table: Mapping[str, Any] = {} if theirs is None else as_table(theirs)
+    client = {name: table[key] for key, name in _OAUTH.items() if table.get(key) is not None}
+    for key, name in (
+        ("oauthScopes", "scopes"),
+        ("scopes", "scopes"),
+        ("oauthRedirectUrl", "redirect_uri"),
+        ("oauthScope", "scopes"),
+    ):
+        if key in ours:
+            client.setdefault(name, ours.pop(key))
+    port: object = table.get("callbackPort", table.get("callback_port"))
+    if isinstance(port, int):
+        client.setdefault("redirect_uri", f"http://localhost:{port}/callback")
+    if client:
+        ours.setdefault("auth", client)
+    elif theirs is False:
+        ours.setdefault("auth", "none")
+    elif theirs is True or ours.get("requiresOAuth") is True:
+        ours.setdefault("auth", "oauth")
+    ours.pop("requiresOAuth", None)
+
+
+_BEARER = ("bearerToken", "bearer_token", "authorization_token", "apiKey")
+_BEARER_VARIABLE = ("bearer_token_env_var", "bearerTokenEnv", "bearer_token_env", "bearerTokenEnvVar")
+
+
+def _forward_variables(ours: dict[str, Any]) -> None:
+    """Codex and others name the variables that a value comes from, instead of writing `${VAR}`."""
+    for key in _BEARER:
+        if isinstance(ours.get(key), str):
+            add_to_table(ours, "headers", {"Authorization": f"Bearer {ours.pop(key)}"})
+    for key in _BEARER_VARIABLE:
+        if isinstance(variable := ours.get(key), str):
+            del ours[key]
+            add_to_table(ours, "headers", {"Authorization": Ours(f"Bearer ${{{variable}}}")})
+    if isinstance(names := ours.get("env_keys"), list):  # Goose
+        del ours["env_keys"]
+        add_to_table(ours, "env", {str(name): Ours(f"${{{name}}}") for name in cast("list[Any]", names)})
+    if isinstance(given := ours.get("env_vars"), list):
+        del ours["env_vars"]
+        # What is not set here is not set there either.
+        add_to_table(ours, "env", dict(_forwarded(cast("list[object]", given))))
+
+
+def _forwarded(given: list[object]) -> Iterator[tuple[str, object]]:
+    for number, item in enumerate(given):
+        name: object = as_table(item).get("name", item)
+        # A list is the value of no variable: the models refuse it, and name the item.
+        yield (name, Ours(f"${{{name}:-}}")) if isinstance(name, str) else (f"env_vars[{number}]", [])
+
+
+def add_to_table(ours: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
+    """Add values to the table under a key of an entry; values that it already has take precedence."""
+    ours[key] = {**values, **as_table(ours.get(key))}

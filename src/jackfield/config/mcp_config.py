@@ -13,13 +13,12 @@ from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
 from ..errors import ConfigError, UnknownServerError, did_you_mean
 from ..masking import MASK
-from .entry import entry_error, misplaced_key, prepare
-from .files import parse_file
-from .keys import UnclearError, is_off, session_key_as_written, transport_of_entry
-from .notations import remarks
+from .entries import entry_error, listed, misplaced_key, prepare
+from .files import Source, parse_file
+from .keys import UnclearError, is_off, transport_of_entry
 from .oauth import AUTH_KINDS, OAuthConfig
 from .outline import redact_url, shown_arguments
-from .reading import listed
+from .references import Expanded, remarks, template_of
 from .servers import (
     WHAT_TO_GIVE,
     BaseServerConfig,
@@ -29,9 +28,8 @@ from .servers import (
     StdioConfig,
     transport_of,
 )
+from .session_keys import session_key_as_written
 from .settings import SecretText, StrictModel
-from .source import Source
-from .templates import Expanded, template_of
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

@@ -25,10 +25,10 @@ from .keys import (
     SESSION_SETTINGS,
     WEEK,
     CheckMode,
-    session_in_our_words,
     transport_of_entry,
 )
-from .templates import Expanded, ExpandedPath, shown, text_of
+from .references import Expanded, ExpandedPath, shown, text_of
+from .session_keys import SESSION_ALIASES, session_in_our_words
 
 _NO_NUMBERS = {"reset_timeout_on_progress", "retry_on_503", "on_state_lost", "check_arguments", "strict_output"}
 _PLAIN_SECONDS = {"call_timeout": 6 * HOUR, "idle_timeout": WEEK}
@@ -113,9 +113,10 @@ def outlined(prepared: Mapping[str, Any]) -> ServerOutline | None:
 def _plain_session(prepared: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The session's settings if they are right beyond doubt; the models know of all others."""
     try:
-        given: object = session_in_our_words(prepared).get("session", {})
+        entry = prepared if SESSION_ALIASES.isdisjoint(prepared) else session_in_our_words(prepared)
     except ValueError:
         return None
+    given: object = entry.get("session", {})
     settings = as_table(given)
     if not isinstance(given, Mapping):
         return None

@@ -33,7 +33,7 @@ from pydantic import (
 from ..masking import NamedValue, argument_secrets, keep_secret, secrets_within
 from .credentials import CredentialsConfig
 from .identity import catalog_key, object_key
-from .keys import WEEK, implausible, one_spelling, session_in_our_words, transport_of_entry
+from .keys import WEEK, implausible, one_spelling, transport_of_entry
 from .launch import Launch, withheld_variables
 from .oauth import AuthSetting, OAuthConfig
 from .outline import (
@@ -44,9 +44,10 @@ from .outline import (
     shown_arguments,
     stdio_address,
 )
+from .references import Expanded, ExpandedPath
 from .server_objects import described, kind_of
+from .session_keys import SESSION_ALIASES, session_in_our_words
 from .settings import FilePath, KeepsExpanded, Secrets, SessionConfig, StrictModel, Text, UpToAnHour, UpToSixHours
-from .templates import Expanded, ExpandedPath
 
 if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
@@ -132,7 +133,9 @@ class BaseServerConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _session_in_our_words(cls, data: object) -> object:
-        return session_in_our_words(cast("Mapping[str, object]", data)) if isinstance(data, Mapping) else data
+        if not isinstance(data, Mapping) or SESSION_ALIASES.isdisjoint(cast("Mapping[str, object]", data)):
+            return data  # pyright: ignore[reportUnknownVariableType]
+        return session_in_our_words(cast("Mapping[str, object]", data))
 
     def lets_in(self, tool_name: str) -> bool:
         """Whether `include` and `exclude` offer a tool of that name."""

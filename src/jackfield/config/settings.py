@@ -31,7 +31,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..errors import ConfigError
 from .keys import CHECK_MODES, FIVE_MINUTES, HOUR, SIX_HOURS, WEEK, CheckMode, implausible, unknown_key
-from .templates import Expanded, ExpandedPath, shown, text_of
+from .references import Expanded, ExpandedPath, shown, text_of
 
 MiB = 1024 * 1024
 

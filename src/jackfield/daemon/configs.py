@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.launch import inherited_environment, withheld_variables
-from ..config.templates import Expanded, ExpandedPath
+from ..config.references import Expanded, ExpandedPath
 from ..errors import ConfigError
 from ..plain import as_list, as_table
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httpx2
 
-from ..config.proxied import http_connections
+from ..config.http_connections import http_connections
 from ..config.servers import HttpConfig, SseConfig
 
 _MAX_PATTERNS = 64

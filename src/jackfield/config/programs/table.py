@@ -1,4 +1,4 @@
-"""What a row of the table of programs holds. Pure data: reading it is in `keys`, `notations` and `reading`."""
+"""What a row of the table of programs holds. Data only: `files`, `entries`, `keys` and `references` use it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ ABOVE_AN_HOUR = 3600.5
 NEVER = float("inf")
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """Where a program keeps a file."""
 
     path: str
@@ -54,16 +55,18 @@ class Place(NamedTuple):
     is_found: bool = True
     """Whether discovery looks for it; a file that is not looked for is still recognised when it is named."""
 
-    @property
-    def is_of_user(self) -> bool:
-        """Whether it is the user's own file rather than a project's."""
-        return self.path[0] in "~{/"
+    # Computed once: each file that is read is compared with all places.
 
-    @property
-    def tail(self) -> tuple[str, ...]:
-        """The names at the end of the path that tell whose file it is."""
+    is_of_user: bool = field(init=False)
+    """Whether it is the user's own file rather than a project's."""
+
+    tail: tuple[str, ...] = field(init=False)
+    """The names at the end of the path that tell whose file it is."""
+
+    def __post_init__(self) -> None:
         path = self.path.replace("{codex}", ".codex").replace("{name}", "*")
-        return tuple(part for part in path.split("/") if part and part[0] not in "~{")
+        object.__setattr__(self, "is_of_user", self.path[0] in "~{/")
+        object.__setattr__(self, "tail", tuple(part for part in path.split("/") if part and part[0] not in "~{"))
 
 
 class Times(NamedTuple):

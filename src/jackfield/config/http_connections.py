@@ -1,16 +1,20 @@
 """Connections over HTTP, to servers and to their authorization servers alike: TLS as configured, proxies as the
-environment names them. Imports the HTTP client: import it only when needed."""
+environment names them. Imports the HTTP client: import it only when needed.
+"""
 
 from __future__ import annotations
 
+import functools
+import os
+import ssl
 from collections.abc import Callable
 
 import httpx2
 
+from ..errors import ConfigError
 from .network_streams import use_quick_streams
 from .proxies import proxy_chooser, unusable_proxy
 from .servers import RemoteConfig
-from .tls import tls_context
 
 
 def http_connections(config: RemoteConfig, limits: httpx2.Limits) -> httpx2.AsyncBaseTransport:
@@ -71,3 +75,30 @@ class ProxiedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         for transport in self._transports.values():
             await transport.aclose()
+
+
+def tls_context(config: RemoteConfig) -> ssl.SSLContext:
+    """The context of a server's connections.
+
+    Loading the system's authorities takes some 20 ms, in which the event loop stands still, so they are loaded once.
+
+    Raises:
+        ConfigError: The file that `verify` names cannot be used.
+    """
+    if isinstance(config.verify, bool):
+        return _systems(config.verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    try:
+        return ssl.create_default_context(cafile=config.verify)
+    except OSError as error:
+        problem = (
+            "has no certificate in it" if isinstance(error, ssl.SSLError) else f"cannot be read ({error.strerror})"
+        )
+        raise ConfigError(
+            f"{config.verify}, which `verify` of server {config.server_name!r} names, {problem}.",
+            hint="Name the file of the certificate authorities to trust, in PEM.",
+        ) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _systems(is_checked: bool, *_chosen_by_environment: str | None) -> ssl.SSLContext:
+    return httpx2.create_ssl_context(is_checked)
