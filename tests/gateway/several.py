@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class GatewayInstance:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.log = folder / f"{name}.log"
+        self.environment: Mapping[str, str] = command.environment
         self._command = command
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,7 +52,7 @@ class GatewayInstance:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=self._command.environment,
+                env=self.environment,
                 cwd=self._command.project,
             )
         await until_listens(self.port, self._process, self.log)
@@ -108,7 +109,13 @@ class Team:
 
 @asynccontextmanager
 async def running_team(
-    command: Command, folder: Path, store: str, *options: str, instances: int = 2, is_public: bool = False
+    command: Command,
+    folder: Path,
+    store: str,
+    *options: str,
+    instances: int = 2,
+    is_public: bool = False,
+    apart: bool = False,
 ) -> AsyncGenerator[Team]:
     """Run instances of a gateway behind HAProxy, which sends them requests in turn.
 
@@ -119,6 +126,7 @@ async def running_team(
         options: Of `jackfield serve`.
         instances: How many.
         is_public: Whether they know the address of HAProxy.
+        apart: Whether each keeps its state in a folder of its own, as on a machine of its own.
     """
     port = free_port()
     if is_public:
@@ -129,6 +137,9 @@ async def running_team(
     keys.write_text(secrets.token_hex(32) + "\n")
     given = ("--redis" if store.startswith("redis") else "--postgres", store, "--keys-file", str(keys), *options)
     members = [GatewayInstance(f"i{number}", command, given, folder) for number in range(1, instances + 1)]
+    if apart:
+        for member in members:
+            member.environment = {**command.environment, "JACKFIELD_STATE_DIR": str(folder / f"state-{member.name}")}
     program = haproxy()
     assert program is not None, missing()
     try:

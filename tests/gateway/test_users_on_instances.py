@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import httpx2
+from redis.asyncio import Redis
 from tests.auth.conftest import Protected, protected, workshop
 from tests.cli.conftest import Command
 from tests.conftest import needs
@@ -88,6 +89,7 @@ async def test_users_call_and_sign_in_by_any_instance(
     tokens = {user: add_token(file, user, scopes=["servers:*"]).token for user in USERS}
     secrets = "".join(f'[{user}]\nweb = "web of {user}"\n' for user in USERS)
     credentials = private(tmp_path / "credentials.toml", secrets)
+    server = protected()
     async with AsyncExitStack() as stack:
         web, store = (
             await stack.enter_async_context(recording()),
@@ -95,22 +97,16 @@ async def test_users_call_and_sign_in_by_any_instance(
         )
         jackfield.configure_user(
             web={"type": "http", "url": web.url, "credentials": {"file": str(credentials)}},
-            notes={"type": "http", "url": protected().url, "credentials": {"oauth": True}},
+            notes={"type": "http", "url": server.url, "credentials": {"oauth": True}},
         )
         options = ("--all-tools", "--token-file", str(file))
         team = await stack.enter_async_context(
-            running_team(jackfield, tmp_path / "team", store, *options, is_public=True)
+            running_team(jackfield, tmp_path / "team", store, *options, is_public=True, apart=True)
         )
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
         ann, bob = clients = [Client(http, tokens[user]) for user in USERS]
         for client in clients:
             await session(client, team.url)
-        # One that keeps tokens elsewhere would ask users again and again.
-        keys = str(tmp_path / "team" / "keys")
-        line = jackfield.line("serve", "--http", "0", "--redis", store, "--keys-file", keys, *options)
-        other = {**jackfield.environment, "JACKFIELD_STATE_DIR": str(tmp_path / "elsewhere")}
-        code, text = await refused(jackfield, line, other)
-        assert (code, "in another folder" in text, "JACKFIELD_STATE_DIR" in text) == (3, True, True), text
         await sign_in(team, ann, tokens["ann"])
         for _ in range(4):
             # At each instance it is Ann who has signed in, and nobody else.
@@ -119,7 +115,25 @@ async def test_users_call_and_sign_in_by_any_instance(
                     await anyio.sleep(0.05)
             assert answer["result"]["content"][0]["text"] == "ada's, by Bearer access"
             assert (await said(bob, team.url, "jackfield_sign_in", server="notes"))["error"]["code"] == -32042
+        # Tokens are renewed once, whichever instances want that at the same time.
+        server.forget("access")
+
+        async def whose(number: int) -> None:
+            url = team.instances[number % 2].url
+            answer = await said(ann, url, "whose", 100 + number)
+            assert answer["result"]["content"][0]["text"] == "ada's, by Bearer access"
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(whose, number)
+        assert server.log()["refreshes"] == 1
         await sign_in(team, bob, tokens["bob"])
+        # They are nowhere but in the store, where nobody can read them.
+        assert list(tmp_path.rglob("tokens/**/*.json")) == []
+        async with Redis.from_url(store) as redis:
+            kept = [await redis.dump(key) for key in await redis.keys("*") if b":s:" not in key]
+            assert not any(word in (value or b"") for value in kept for word in (b"access-", b"refresh-"))
+            assert await redis.hlen("jf:values:tokens") == 2
 
         wrong: list[str] = []
         chosen, limit = random.Random(19), anyio.CapacityLimiter(8)

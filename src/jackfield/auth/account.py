@@ -41,6 +41,7 @@ async def sign_in_status(config: RemoteConfig) -> SignInStatus:
         AuthenticationError: The stored data cannot be read.
     """
     store = CredentialStore(config)
+    await store.refresh()
     credentials = await store.read()
     if credentials is None:
         return SignInStatus(config.server_name, config.address, is_signed_in=False)
@@ -77,6 +78,7 @@ async def sign_out(config: RemoteConfig) -> SignOut:
         AuthenticationError: It could not be removed.
     """
     store = CredentialStore(config)
+    await store.refresh()
     if store.stamp() is None:
         return SignOut(was_signed_in=False, is_revoked=False)
     async with store.locked():

@@ -227,6 +227,7 @@ class StoredTokens:
             )
 
     async def _read(self) -> Credentials | None:
+        await self._store.refresh()
         stamp = self._store.stamp()
         if stamp != self._held[0]:
             self._held = stamp, (await self._store.read() if stamp is not None else None)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from shlex import quote
@@ -21,8 +21,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 
+from ..config.oauth import TokenRecords
 from ..config.servers import RemoteConfig
-from ..errors import AuthenticationError, SessionTimeoutError
+from ..errors import AuthenticationError, ServerUnavailableError, SessionTimeoutError
 from ..files import user_state_folder, write_private
 from . import keyrings
 from .credentials import Credentials
@@ -37,7 +38,7 @@ LOCK_SECONDS = 60.0
 
 _POLL_SECONDS = 0.02
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int] | str
 
 
 class CredentialStore:
@@ -51,6 +52,7 @@ class CredentialStore:
     def __init__(self, config: RemoteConfig, folder: Path | None = None) -> None:
         self.config = config
         self._place = config.oauth.place if config.oauth is not None else None
+        self._records = None if self._place is None else self._place.records
         kept_at = user_state_folder() / "auth" if self._place is None else self._place.folder
         self.folder: Path = folder or kept_at
         client = config.oauth.client_key if config.oauth is not None else ""
@@ -60,8 +62,22 @@ class CredentialStore:
     def __repr__(self) -> str:
         return f"<CredentialStore {self.config.server_name!r} {str(self.path)!r}>"
 
+    async def refresh(self) -> None:
+        """See what is kept now, where that costs more than to look at a file; `stamp` and `read` are about it.
+
+        Raises:
+            ServerUnavailableError: It cannot be found out.
+        """
+        if self._records is not None:
+            try:
+                await self._records.refresh(self.name)
+            except OSError as error:
+                raise self._unreachable(error) from None
+
     def stamp(self) -> Stamp | None:
         """Changes whenever the credentials do; `None` if there are none."""
+        if self._records is not None:
+            return self._records.stamp(self.name)
         try:
             status = self.path.stat()
         except OSError:
@@ -101,6 +117,8 @@ class CredentialStore:
     def kept_in(self) -> str | None:
         """The location of the tokens, for people: the system's keyring, or a path."""
         data = self._parsed()
+        if self._records is not None:
+            return None if data is None else self._records.where
         return None if data is None else "the system's keyring" if data.get("kept_in") == "keyring" else str(self.path)
 
     async def write(self, credentials: Credentials) -> None:
@@ -118,6 +136,9 @@ class CredentialStore:
         else:
             where, data = "file", data | secrets
         text = json.dumps({"version": SCHEMA_VERSION, "kept_in": where, **data})
+        if self._records is not None:
+            await self._records.write(self.name, text)
+            return
         # A refresh token that is lost cannot be had again.
         write_private(self.path, text, is_durable=True)
 
@@ -148,6 +169,8 @@ class CredentialStore:
         try:
             if data.get("kept_in") == "keyring":
                 await keyrings.delete(self.name)
+            if self._records is not None:
+                await self._records.write(self.name, None)
             self.path.unlink(missing_ok=True)
         except (KeyringError, OSError) as error:
             raise AuthenticationError(
@@ -165,9 +188,12 @@ class CredentialStore:
             SessionTimeoutError: Another holder keeps it for too long.
             AuthenticationError: The folder cannot be written.
         """
+        if self._records is not None:
+            async with self._locked_record(self._records):
+                yield
+            return
         from filelock import FileLock, Timeout
 
-        name = self.config.server_name
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False)
@@ -181,18 +207,34 @@ class CredentialStore:
         except OSError as error:
             raise self._unwritable(error) from None
         if waiting.cancelled_caught:
-            raise SessionTimeoutError(
-                f"The tokens of server {name!r} are being renewed by another process for more than {LOCK_SECONDS:g} s.",
-                server_name=name,
-                seconds=LOCK_SECONDS,
-                sent=False,
-                retryable=True,
-                hint="See what that process does; the tokens are free again when it ends.",
-            )
+            raise self._locked_for_long()
         try:
             yield
         finally:
             lock.release()
+
+    @asynccontextmanager
+    async def _locked_record(self, records: TokenRecords) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                with anyio.move_on_after(LOCK_SECONDS) as waiting:
+                    await stack.enter_async_context(records.locked(self.name))
+            except OSError as error:
+                raise self._unreachable(error) from None
+            if waiting.cancelled_caught:
+                raise self._locked_for_long()
+            yield
+
+    def _locked_for_long(self) -> SessionTimeoutError:
+        name = self.config.server_name
+        return SessionTimeoutError(
+            f"The tokens of server {name!r} are being renewed by another process for more than {LOCK_SECONDS:g} s.",
+            server_name=name,
+            seconds=LOCK_SECONDS,
+            sent=False,
+            retryable=True,
+            hint="See what that process does; the tokens are free again when it ends.",
+        )
 
     def check_writable(self) -> None:
         """See that there is room for credentials before the ones that are kept are used up.
@@ -200,12 +242,24 @@ class CredentialStore:
         Raises:
             AuthenticationError: There is not, or not the right to write.
         """
+        if self._records is not None:
+            return
         try:
             size = self.path.stat().st_size if self.path.exists() else 0
             write_private(self.path.with_suffix(".room"), "x" * (2 * size + 16384), is_durable=True)
             self.path.with_suffix(".room").unlink()
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def _unreachable(self, error: OSError) -> ServerUnavailableError:
+        name = self.config.server_name
+        return ServerUnavailableError(
+            f"The sign-in to server {name!r} cannot be looked up: {_reason(error)}. Nothing was sent.",
+            server_name=name,
+            sent=False,
+            retryable=True,
+            hint="Try again later; the sign-in is kept.",
+        )
 
     def _unwritable(self, error: OSError) -> AuthenticationError:
         name = self.config.server_name
@@ -227,11 +281,13 @@ class CredentialStore:
 
     def _parsed(self) -> dict[str, Any] | None:
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8") if self._records is None else self._records.text(self.name)
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise self._unusable(f"{self.path} cannot be read ({_reason(error)})") from None
+        if text is None:
+            return None
         data = self._object(text, str(self.path))
         if data.pop("version", None) != SCHEMA_VERSION:
             raise self._unusable(f"{self.path} is of another version of jackfield")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,6 +35,35 @@ def _secret(value: object) -> object:
     return None if value is None else SecretText.wrap(value)
 
 
+class TokenRecords(Protocol):
+    """Tokens that are kept elsewhere than in files. Where they cannot be reached, methods raise `OSError`."""
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        ...
+
+    async def refresh(self, name: str) -> None:
+        """See what is there now; the next two say it."""
+        ...
+
+    def text(self, name: str) -> str | None:
+        """What was written by this name, as far as it is known."""
+        ...
+
+    def stamp(self, name: str) -> str | None:
+        """Another one whenever that changes."""
+        ...
+
+    async def write(self, name: str, text: str | None) -> None:
+        """Replace it, or remove it. Hold the lock."""
+        ...
+
+    def locked(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of a name, and know what is there."""
+        ...
+
+
 @dataclass(frozen=True)
 class TokenPlace:
     """Where tokens are kept that are not those of the user of this machine.
@@ -42,11 +72,13 @@ class TokenPlace:
         folder: For their files.
         seal: Encrypts them.
         unseal: Decrypts them; `None` if that cannot be done.
+        records: Keeps them in place of files.
     """
 
     folder: Path
     seal: Callable[[str], str] = field(repr=False)
     unseal: Callable[[str], str | None] = field(repr=False)
+    records: TokenRecords | None = field(default=None, repr=False)
 
 
 class OAuthConfig(StrictModel):

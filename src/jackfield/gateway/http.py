@@ -156,9 +156,10 @@ async def serve_http(
             served.host, gateway.clients, InstanceKeys(shared.keys), url, gateway.figures, gateway.child_bounds
         )
         app, taking = cluster.serving(served, app), cluster.taking
+        if gateway.credentials.tokens is not None and (kept := cluster.kept_tokens(shared.keys)) is not None:
+            gateway.credentials.tokens.keep_in(kept)
         if sign_in is not None:
             sign_in.share(cluster.talk)
-            cluster.checks.append(sign_in.check_folder)
     beginning = _Beginning(app)
     config = uvicorn.Config(
         beginning,

@@ -248,14 +248,6 @@ class SignInPages:
         talk.answers[_TOPIC] = self._asked
         self._sign_ins.share(talk)
 
-    async def check_folder(self) -> None:
-        """See that all instances keep the users' tokens in one folder.
-
-        Raises:
-            ConfigError: Another one has another folder, or this one cannot be used.
-        """
-        await self._sign_ins.check_folder()
-
     def _asked(self, text: str) -> Awaitable[str] | None:
         """Another instance asks whether a browser that came back there began here."""
         parameters, browser = json.loads(text)

@@ -23,7 +23,7 @@ import anyio
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import did_you_mean
 from ..plain import as_table
 from .client import said_by
 from .credentials import SignInNeededError
@@ -47,10 +47,6 @@ TICKET_SECONDS = 900.0
 
 SIGN_IN_TOOL = "jackfield_sign_in"
 _TOPIC = "signed-in"
-_FOLDER_TOPIC = "token-folder"
-
-_FOLDER_SECONDS = 0.5
-"""How soon an instance with another folder says so."""
 
 _ANSWER_SECONDS = 20.0
 """How long the answer to a client is held back that said that its user was sent to the URL."""
@@ -118,13 +114,13 @@ class SignIns:
         if call is None:
             raise MCPError(INTERNAL_ERROR, f"{needed.message} Open {url}.")
         account = self._account(context, str(needed.server_name))
-        before = account.stamp
+        before = await account.stamp()
         reply = await call.ask("elicitation/create", {"mode": "url", "message": message, "url": url}, SIGN_IN_TOOL)
         if reply.get("action") != "accept":
             raise MCPError(INTERNAL_ERROR, f"{needed.message} The user did not agree to open {url}.")
         with anyio.move_on_after(_ANSWER_SECONDS):
             # Another instance of the gateway may be the one that signs in.
-            while account.stamp == before:  # noqa: ASYNC110
+            while await account.stamp() == before:  # noqa: ASYNC110
                 await anyio.sleep(_LOOK_SECONDS)
 
     def _url_required(self, context: Context, needed: SignInNeededError, message: str, url: str) -> MCPError:
@@ -148,29 +144,6 @@ class SignIns:
         self._talk = talk
         talk.hears[_TOPIC] = self._hear
 
-    async def check_folder(self) -> None:
-        """See that all instances keep the users' tokens in one folder.
-
-        Raises:
-            ConfigError: Another one has another folder, or this one cannot be used.
-        """
-        if self._talk is None:
-            return
-        try:
-            here = self._tokens.folder_id()
-        except OSError as error:
-            raise ConfigError(f"The tokens of users cannot be kept: {error.strerror or error}.") from None
-
-        async def say_so() -> str:
-            return "another folder"
-
-        self._talk.answers[_FOLDER_TOPIC] = lambda there: None if there == here else say_so()
-        if await self._talk.ask_all(_FOLDER_TOPIC, here, 1.0, taken_within=_FOLDER_SECONDS) is not None:
-            raise ConfigError(
-                "Another instance keeps the tokens of users who sign in to servers in another folder.",
-                hint="Give all instances one folder: the same JACKFIELD_STATE_DIR, on a disk that they share.",
-            )
-
     async def _hear(self, instance: str, text: str) -> None:
         subject, issuer, server_name = json.loads(text)
         self._done_here(User(subject, issuer), server_name)
@@ -182,6 +155,7 @@ class SignIns:
             await self._talk.tell_all(_TOPIC, json.dumps([user.subject, user.issuer, server_name]))
 
     def _done_here(self, user: User, server_name: str) -> None:
+        self._tokens.look_again(user)
         self._views.signed_in(user, server_name)
         for elicitation, (asked, server, key) in list(self._asked.items()):
             if (asked, server) != (user, server_name):

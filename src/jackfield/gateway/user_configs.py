@@ -63,6 +63,7 @@ class Account:
         """
         if self.store is None:
             return (await self.credential()).values
+        await self.store.refresh()
         stamp = self.store.stamp()
         if stamp is None or stamp != self._seen:
             kept = None if stamp is None else await earlier_credentials(self.store)
@@ -71,10 +72,16 @@ class Account:
             self._seen = stamp
         return {}
 
-    @property
-    def stamp(self) -> Stamp | None:
-        """Changes whenever the tokens of a sign-in do."""
-        return None if self.store is None else self.store.stamp()
+    async def stamp(self) -> Stamp | None:
+        """Changes whenever the tokens of a sign-in do.
+
+        Raises:
+            ServerUnavailableError: It cannot be found out.
+        """
+        if self.store is None:
+            return None
+        await self.store.refresh()
+        return self.store.stamp()
 
     def sign_in_needed(self) -> SignInNeededError:
         """The error that has the user sign in."""

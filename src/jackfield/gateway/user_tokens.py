@@ -1,4 +1,5 @@
-"""`UserTokens`: the OAuth tokens of a gateway's users, a file for each user and server, encrypted.
+"""`UserTokens`: the OAuth tokens of a gateway's users, encrypted: a file for each user and server, or, where several
+instances share a store, there.
 
 A user signs in to a server by the gateway, which alone holds what it is given.
 
@@ -10,12 +11,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import secrets
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
 
@@ -55,45 +53,50 @@ class Sealer:
         return text if owner == whose and isinstance(text, str) else None
 
 
+class SharedTokens(Protocol):
+    """Keeps tokens where all instances find them."""
+
+    def place(self, user: str, place: TokenPlace) -> TokenPlace:
+        """Where those of one user are, instead of another place."""
+        ...
+
+    def look_again(self, user: str) -> None:
+        """A user has signed in, by whichever instance."""
+        ...
+
+
 class UserTokens:
     """Where the tokens of users are.
 
     Args:
         keys: Encrypt them; each of at least 32 bytes.
-        folder: For their files; in the user's state directory if omitted. Instances of a gateway share it.
+        folder: For their files; in the user's state directory if omitted.
     """
 
     def __init__(self, keys: Sequence[bytes], folder: Path | None = None) -> None:
         self._folder = folder or user_state_folder() / "gateway" / "tokens"
         self._sealer = Sealer(keys, "jackfield tokens of users")
         self._tickets = Sealer(keys, "jackfield sign-ins of users")
+        self._shared: SharedTokens | None = None
 
-    def folder_id(self) -> str:
-        """The same on each instance that has the same folder.
+    def keep_in(self, shared: SharedTokens) -> None:
+        """Keep them in the store of several instances, and take from the folder what is there."""
+        self._shared = shared
 
-        Raises:
-            OSError: The folder cannot be written to.
-        """
-        file = self._folder / ".id"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            # Whole or not at all, whichever instance is first.
-            with tempfile.NamedTemporaryFile(dir=self._folder) as written:
-                written.write(secrets.token_hex(16).encode())
-                written.flush()
-                os.link(written.name, file)
-        except FileExistsError:
-            pass
-        return file.read_text()
+    def look_again(self, user: User) -> None:
+        """A user has signed in, by whichever instance."""
+        if self._shared is not None:
+            self._shared.look_again(user.digest)
 
     def place(self, user: User) -> TokenPlace:
         """Where those of one user are."""
         digest = user.digest
-        return TokenPlace(
+        place = TokenPlace(
             self._folder / digest,
             lambda text: self._sealer.seal(digest, text),
             lambda sealed: self._sealer.unseal(digest, sealed),
         )
+        return place if self._shared is None else self._shared.place(digest, place)
 
     def ticket(self, user: User, server_name: str, good_until: float) -> str:
         """What a link names a sign-in by. Only a holder of the keys can make one."""

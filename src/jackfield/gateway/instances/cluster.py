@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from ...config.servers import BaseServerConfig, HttpConfig
 from ...errors import ServerUnavailableError
 from ...serving.host import SessionHost
+from ...serving.stores import KeepsValues
 from ...transport.taken_up import SharedSession
 from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
@@ -27,6 +28,7 @@ from ..messages import Answer, Context
 from ..others import InstanceFigures, Member
 from .across import Across
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
+from .kept_tokens import KeptTokens
 from .keys import InstanceKeys
 from .members import Members
 from .ownership import Ownership
@@ -77,8 +79,6 @@ class Cluster:
         self._peers = Peers(host, url, self._look, keys)
         self.talk: Talk = Talk(host, keys)
         """With all others."""
-        self.checks: list[Callable[[], Awaitable[None]]] = []
-        """Made at the start, with the others: each raises what is wrong."""
         self.across: Across = Across(clients, self.talk, host.sessions, keys)
         self._members = Members(self.talk, self._itself)
         self._figures = figures
@@ -95,8 +95,6 @@ class Cluster:
         here.on_buried.append(self._buried)
         self._child_bounds.share(here.sharing)
         try:
-            for check in self.checks:
-                await check()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
                 tasks.start_soon(self._members.say)
@@ -230,6 +228,17 @@ class Cluster:
             return None
         here, place = self._host.instance, (client.session_id, config.server_name)
         return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone)
+
+    def kept_tokens(self, keys: Sequence[bytes]) -> KeptTokens | None:
+        """The tokens of users, in the store; `None` if it keeps none.
+
+        Args:
+            keys: Encrypt them.
+        """
+        store = self._host.sessions
+        if not isinstance(store, KeepsValues):
+            return None
+        return KeptTokens(store, store.backplane, keys, lambda: self.name)
 
     async def note_view(self, session_id: str, view_name: str) -> None:
         """A session's client was given a listing of this view.

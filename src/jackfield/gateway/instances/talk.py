@@ -27,7 +27,7 @@ _TOPIC = "talk"
 _TELL, _ASK, _TAKEN, _ANSWER = "tell", "ask", "taken", "answer"
 
 _TAKEN_SECONDS = 1.5
-"""By default, an instance that can answer says so within this time."""
+"""An instance that can answer says so within this time."""
 
 _MAX_CHARS = 64 * 1024
 _MOST_ASKED = 200
@@ -68,14 +68,13 @@ class Talk:
         """Tell all others something; it is not said how many hear it."""
         await self._say(_TELL, topic, "", text)
 
-    async def ask_all(self, topic: str, text: str, seconds: float, taken_within: float = _TAKEN_SECONDS) -> str | None:
+    async def ask_all(self, topic: str, text: str, seconds: float) -> str | None:
         """The answer of the instance that has one; `None` if none has, or not in time.
 
         Args:
             topic: Which of them answer.
             text: The question.
             seconds: How long the answer may take.
-            taken_within: How soon the instance that can answer says so.
         """
         if len(self._asked) >= _MOST_ASKED:
             return None
@@ -83,7 +82,7 @@ class Talk:
         self._asked[number] = asked
         try:
             await self._say(_ASK, topic, number, text)
-            with anyio.move_on_after(taken_within):
+            with anyio.move_on_after(_TAKEN_SECONDS):
                 await asked.taken.wait()
             if not asked.taken.is_set():
                 return None
