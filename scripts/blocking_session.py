@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import indent
 
 PACKAGE = Path(__file__).parents[1] / "src" / "jackfield"
-SOURCE = PACKAGE / "session" / "session.py"
+SOURCES = [PACKAGE / "session" / name for name in ("facts.py", "session.py")]
 TARGET = PACKAGE / "pool" / "blocking_session.py"
 
 HEAD = '''"""`BlockingSession`: a session whose methods block. Written from `Session` by `scripts/blocking_session.py`.
@@ -35,11 +35,12 @@ WORDS = {"async with": "with", "async for": "for", "Awaited with": "Called with"
 
 def generated() -> str:
     """The text of the module, not yet formatted."""
-    source = ast.parse(SOURCE.read_text())
-    session = next(node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "Session")
-    methods = [method for method in map(_method, _public(session)) if method]
+    sources = [ast.parse(source.read_text()) for source in SOURCES]
+    classes = [node for source in sources for node in source.body if isinstance(node, ast.ClassDef)]
+    parts = [node for node in classes if node.name in ("SessionFacts", "Session")]
+    methods = [_method(method) for part in parts for method in _public(part)]
     names = {node.id for method in methods for node in ast.walk(ast.parse(method)) if isinstance(node, ast.Name)}
-    imports = "\n".join(sorted(_imports(source, names)))
+    imports = "\n".join(sorted({line for source in sources for line in _imports(source, names)}))
     own = "from .blocking import BlockingCalls, ProgressListener"
     typing = "from contextlib import AbstractContextManager\nfrom collections.abc import Iterator"
     body = "\n".join(indent(method, "    ") for method in methods)

@@ -22,6 +22,12 @@ _TITLES = {
 """In the order of the navigation; parts that are not named here come behind."""
 
 
+_OPTIONS = dict.fromkeys(
+    ("jackfield.Session", "jackfield.SessionManager"), "\n    options:\n      inherited_members: true"
+)
+"""Of classes whose bases have no page of their own."""
+
+
 def api_pages() -> dict[str, str]:
     """Their names, without ending, and their texts."""
     parts: dict[str, list[tuple[bool, str]]] = {part: [] for part in _TITLES}
@@ -73,4 +79,4 @@ def _about(part: str) -> str:
 def _page(title: str, about: str, names: list[str]) -> str:
     # The root of the errors is told of on the page with their table.
     shown = [name for name in names if name != "jackfield.JackfieldError"]
-    return "\n\n".join([f"# {title}", about, *(f"::: {name}" for name in shown)]) + "\n"
+    return "\n\n".join([f"# {title}", about, *(f"::: {name}{_OPTIONS.get(name, '')}" for name in shown)]) + "\n"

@@ -15,7 +15,6 @@ from ..config.mcp_config import MCPConfig
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, UnknownServerError, seconds_of
 from ..events import EventHub, EventListener, EventStream, ServerSkipped
-from ..live import Live
 from ..local.publishing import publish, unpublish
 from ..logs import SessionLog, configure_debug_log
 from ..loops import Deadline
@@ -27,18 +26,16 @@ from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.recovery import CoolDown
 from ..session.telemetry import Totals
-from .blocking import BlockingContext, BlockingWays
+from .blocking_manager import BlockingManager
 from .catalog_observer import CatalogObserver
-from .lease import OpenedSessions, SessionGroup, SessionLease, SessionUser
+from .lease import SessionGroup, SessionLease, SessionUser
 from .loop_thread import LoopThread, LoopUse
 from .observed import ObservedSessions, is_observable
 from .refusals import closed_error, other_loop_error
 from .registry import Bounds, SessionRegistry, SessionSlot, close_all
 
 if TYPE_CHECKING:
-    from ..session.session import Session
     from ..transport.report import MessageListener
-    from .blocking_session import BlockingSession
 
 DEFAULT_MAX_SESSIONS = 100
 
@@ -55,7 +52,7 @@ def _plausible(acquire_timeout: float | None) -> float | None:
     return seconds
 
 
-class SessionManager(Live):
+class SessionManager(BlockingManager):
     """Opens sessions on demand, shares the named ones, and closes them completely.
 
     `MCPClientSessionManager` adds toolkits, workbenches and routers for agents.
@@ -91,6 +88,7 @@ class SessionManager(Live):
         catalog: Catalog | None = None,
         observable: bool | None = None,
     ) -> None:
+        super().__init__()
         configure_debug_log()
         if type(max_sessions) is not int or max_sessions < 1:
             raise ConfigError(f"max_sessions must be an integer of 1 or more, not {max_sessions!r}.")
@@ -121,8 +119,6 @@ class SessionManager(Live):
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._users: WeakSet[SessionUser] = WeakSet()
         self._keepers: WeakSet[SessionUser] = WeakSet()
-        self._blocking = BlockingWays()
-        self._entered_blocking: BlockingContext[Self, None] | None = None
         self.loop_thread: LoopThread = LoopThread()
         """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
         self._apart: dict[LoopUse, SessionRegistry] = {}
@@ -248,65 +244,6 @@ class SessionManager(Live):
             for config in configs
         ]
         return SessionGroup(dict(zip(names, leases, strict=True)), self._refuse_fork)
-
-    # The same for code without an event loop
-
-    def __enter__(self) -> Self:
-        entered = self._blocking.context(self, lambda _, __: None)
-        entered.__enter__()
-        self._entered_blocking = entered
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._entered_blocking is not None:
-            entered, self._entered_blocking = self._entered_blocking, None
-            entered.__exit__(exc_type, exc, traceback)
-
-    def open_session_sync(
-        self,
-        server: str | BaseServerConfig,
-        *,
-        key: str | None = None,
-        callbacks: SessionCallbacks | None = None,
-        hooks: Sequence[CallHook] = (),
-        acquire_timeout: float | None = None,
-    ) -> BlockingContext[Session, BlockingSession]:
-        """As `open_session`, for `with` instead of `async with`: the methods of the session wait for their results.
-
-        The session lives on an event loop in another thread, which all blocks of this manager share and which ends with
-        the last of them. It can be used where an event loop runs, too, such as in a notebook; the call blocks it.
-        """
-        from .blocking_session import BlockingSession
-
-        lease = self.open_session(server, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
-        return self._blocking.context(lease, BlockingSession)
-
-    def open_sessions_sync(
-        self,
-        servers: Sequence[str | BaseServerConfig] | None = None,
-        *,
-        key: str | None = None,
-        callbacks: SessionCallbacks | None = None,
-        hooks: Sequence[CallHook] = (),
-        acquire_timeout: float | None = None,
-    ) -> BlockingContext[OpenedSessions[Session], OpenedSessions[BlockingSession]]:
-        """As `open_sessions`, for `with` instead of `async with`."""
-        from .blocking_session import BlockingSession
-
-        group = self.open_sessions(servers, key=key, callbacks=callbacks, hooks=hooks, acquire_timeout=acquire_timeout)
-        return self._blocking.context(
-            group, lambda opened, loop: opened.mapped(lambda session: BlockingSession(session, loop))
-        )
-
-    def close_idle_sync(self) -> int:
-        """As `close_idle`; waits for it."""
-        return self._blocking.run(self.close_idle)
-
-    def close_session_sync(self, server_name: str, key: str) -> bool:
-        """As `close_session`; waits for it."""
-        return self._blocking.run(lambda: self.close_session(server_name, key))
 
     # Knowing
 

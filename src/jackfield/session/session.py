@@ -15,8 +15,6 @@ from mcp.client.subscriptions import ServerEvent
 from mcp.types import (
     CompleteResult,
     GetPromptResult,
-    Implementation,
-    InitializeResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
@@ -26,17 +24,15 @@ from mcp.types import (
     ReadResourceResult,
     ResourceTemplateReference,
     RootsListChangedNotification,
-    ServerCapabilities,
 )
 
-from ..config.servers import BaseServerConfig
 from ..errors import listed, seconds_of
 from ..loops import Bound, Deadline, ProgressReset
 from ..transport.flaws import take_flaws
 from .callbacks import hearing
 from .calling import Caller
 from .eras import ping, set_logging_level
-from .figures import SessionInfo
+from .facts import SessionFacts
 from .home import BlockedLoopError, Home, reporting_here
 from .hooks import CallHook
 from .offers import fetch_prompts, fetch_resources, fetch_templates, fetch_tools
@@ -48,7 +44,6 @@ from .tool_calls import Call, call_tool
 from .tools import require_json
 
 if TYPE_CHECKING:
-    from mcp import Client, ClientSession
     from mcp.shared.dispatcher import ProgressFnT
 
 _P = ParamSpec("_P")
@@ -87,7 +82,7 @@ def caller_of(session: Session) -> Caller:
     return session._caller  # pyright: ignore[reportPrivateUsage] - the one way in
 
 
-class Session:
+class Session(SessionFacts):
     """An open session with one server, valid until its `async with` block exits.
 
     Many tasks may call concurrently, also from event loops in other threads. Every request is limited by `call_timeout`
@@ -109,94 +104,6 @@ class Session:
     def __repr__(self) -> str:
         state = "released" if self._caller.is_released else self._owner.state
         return f"<Session {self.server_name!r} {state}>"
-
-    # What it is
-
-    @property
-    def server_name(self) -> str:
-        """The name in the configuration."""
-        return self._owner.config.server_name
-
-    @property
-    def config(self) -> BaseServerConfig:
-        """The server's configuration."""
-        return self._owner.config
-
-    @property
-    def key(self) -> str | None:
-        """Whose session it is; `None` for a private one."""
-        return self._owner.key
-
-    @property
-    def session_id(self) -> str:
-        """The session's id, which all its events and log lines have; the same after a recovery."""
-        return self._owner.session_id
-
-    @property
-    def generation(self) -> int:
-        """How often the session was opened: 1, and one more for each recovery. State kept behind it in an
-        earlier generation is lost."""
-        return self._owner.generation
-
-    @property
-    def state_lost(self) -> bool:
-        """Whether state behind it was lost and no result or error of this session has said so yet."""
-        return not self._caller.knows_losses
-
-    def acknowledge(self) -> None:
-        """Acknowledge the lost state: the next call is made, and its result has no `state_lost`.
-
-        For use with `on_state_lost="refuse"`, after a `SessionLost` event or after you have restored the state.
-        It applies to all users of the session.
-        """
-        self._caller.acknowledge()
-
-    @property
-    def protocol_version(self) -> str:
-        """The version negotiated with the server, such as `2026-07-28` or `2025-11-25`."""
-        return self._client().protocol_version
-
-    @property
-    def server_info(self) -> Implementation | None:
-        """Name and version as the server gives them; `None` if it does not."""
-        return self._client().server_info
-
-    @property
-    def server_capabilities(self) -> ServerCapabilities:
-        """What the server says it can do."""
-        return self._client().server_capabilities
-
-    @property
-    def instructions(self) -> str | None:
-        """The server's advice for models on how to use it."""
-        return self._client().instructions
-
-    @property
-    def process_id(self) -> int | None:
-        """The child's process id; `None` without a child."""
-        return self._owner.info().process_id
-
-    def info(self) -> SessionInfo:
-        """How the session stands now."""
-        return self._owner.info()
-
-    @property
-    def sdk_session(self) -> ClientSession:
-        """The SDK's own session, for features that are missing here. Its calls do not have our timeouts."""
-        return self._client().session
-
-    async def initialize(self) -> InitializeResult:
-        """What the server said of itself when the session was opened. Sends nothing: an open session is initialized.
-
-        For code that was written for the SDK's session, or for AG2's.
-        """
-        client = self._client()
-        return InitializeResult(
-            protocol_version=client.protocol_version,
-            capabilities=client.server_capabilities,
-            server_info=client.server_info or Implementation(name=self.server_name, version=""),
-            instructions=client.instructions,
-        )
 
     # Tools
 
@@ -451,12 +358,6 @@ class Session:
             return True
         finally:
             self._moving.release()
-
-    def _client(self) -> Client:
-        connection = self._caller.usable().connection
-        if connection is None:
-            raise self._owner.ended(sent=False)
-        return connection.client
 
     def _readable(self, method: str, result: _ResultT) -> _ResultT:
         """A result, after its problems were logged."""
