@@ -105,7 +105,20 @@ def test_what_is_not_well_formed_gets_an_error_and_disturbs_nothing(wire: Wire) 
         assert answer["id"] == 5, odd
         assert answer["error"]["code"] in (-32602, -32601, -32600), answer
     assert wire.process.stdin
-    wire.process.stdin.write(b'{"jsonrpc": "2.0", "id": 6, "method": "tools/call", "params": [1]}\nnot json\n[]\n5\n')
+    for line, ids in (
+        (b'{"jsonrpc": "2.0", "id": 6, "method": "tools/call", "params": [1]}', [6]),
+        (b'{"jsonrpc": "2.0", "id": "a", "method": 5}', ["a"]),
+        (b'{"id": 7, "method": "ping"}', [7]),
+        (b'[{"jsonrpc": "2.0", "id": 8, "method": "ping"}, 5, {"jsonrpc": "2.0", "id": 9, "method": "ping"}]', [8, 9]),
+    ):
+        wire.process.stdin.write(line + b"\n")
+        wire.process.stdin.flush()
+        assert [(one["id"], one["error"]["code"]) for one in (wire.receive() for _ in ids)] == [
+            (request_id, -32600) for request_id in ids
+        ]
+    wire.process.stdin.write(
+        b'not json\n[]\n5\n{"jsonrpc": "2.0", "id": 1, "result": 5}\n{"id": null, "method": "ping"}\n'
+    )
     assert text_of(wire.call("echo", text="last")) == "last"
 
 

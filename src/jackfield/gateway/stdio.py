@@ -11,11 +11,14 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from mcp.server.stdio import stdio_server
+from mcp.types import INVALID_REQUEST, jsonrpc_message_adapter
+from pydantic import ValidationError
 
+from ..plain import as_list, as_table, parsed_json
 from .gateway import Gateway
 from .lane import Lane
 from .lines import WatchedLines
@@ -38,7 +41,7 @@ async def serve_stdio(gateway: Gateway) -> int | None:
                     server.middleware.insert(0, lane.middleware)
                     lines = WatchedLines(read_fd, lane.takes)
                     # The SDK asks no more of them than iterating over lines, and writing.
-                    stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, lane))
+                    stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, lane, output))
                     with closing(lines):
                         async with stdio_server(stdin, cast("AsyncFile[str]", output)) as (reader, writer):
                             await server.run(reader, writer, server.create_initialization_options())
@@ -76,16 +79,18 @@ def _never_blocking(descriptor: int) -> int:
 
 
 class _LinesForTheSdk:
-    """The lines that the lane does not take.
+    """The lines that the lane does not take, but for requests that the SDK would leave without an answer.
 
     Args:
         lines: All.
         lane: Takes some.
+        output: Takes refusals.
     """
 
-    def __init__(self, lines: WatchedLines, lane: Lane) -> None:
+    def __init__(self, lines: WatchedLines, lane: Lane, output: Output) -> None:
         self._lines = lines
         self._lane = lane
+        self._output = output
 
     def __aiter__(self) -> _LinesForTheSdk:
         return self
@@ -93,5 +98,22 @@ class _LinesForTheSdk:
     async def __anext__(self) -> str:
         while True:
             line = await anext(self._lines)
-            if not self._lane.takes(line):
+            if self._lane.takes(line):
+                continue
+            if not (refusals := _refusals(line)):
                 return line
+            for refusal in refusals:
+                self._output.put(refusal)
+
+
+def _refusals(line: str) -> list[dict[str, Any]]:
+    """The answers to requests in a line that is no message: a client waits for them."""
+    try:
+        jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        error = {"code": INVALID_REQUEST, "message": "Not a message of the protocol, which has no batches."}
+        found = parsed_json(line)
+        requests = [as_table(one) for one in (as_list(found) or [found])]
+        ids = [one["id"] for one in requests if "method" in one and isinstance(one.get("id"), str | int)]
+        return [{"jsonrpc": "2.0", "id": request_id, "error": error} for request_id in ids]
+    return []
