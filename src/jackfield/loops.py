@@ -16,11 +16,16 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 
 from .errors import seconds_of
+
+_T = TypeVar("_T")
+
+# What users' own code may take to end after it was cancelled, before it is left alone.
+_ABANDON_SECONDS = 0.5
 
 # How long a cancelled task may take to end by itself while its `is_entering` holds.
 _CANCEL_AGAIN_SECONDS = 0.1
@@ -227,6 +232,45 @@ class Changed:
         """Return once a condition holds; it is checked now and at every signal."""
         while not condition():
             await self.wait()
+
+
+async def in_own_task(function: Callable[[], Coroutine[Any, Any, _T]], on_abandoned: Callable[[], None]) -> _T:
+    """Await users' own code, without waiting for it for long once that is cancelled.
+
+    What waits in a thread, such as for a person at a terminal, cannot be cancelled, and a session that closes must not
+    wait for it. In trio, whose tasks cannot outlive their parents, it does.
+
+    Args:
+        function: Runs in a task of its own.
+        on_abandoned: Called where it goes on all the same; how it ends is nobody's business then.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return await function()
+    task = asyncio.ensure_future(function())
+    try:
+        await asyncio.wait([task])
+    except BaseException:
+        task.cancel()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_ABANDON_SECONDS):
+            await asyncio.wait([task])
+        if not task.done():
+            on_abandoned()
+        task.add_done_callback(_forget)
+        _abandoned.add(task)
+        raise
+    return task.result()
+
+
+_abandoned: set[asyncio.Future[Any]] = set()
+"""The loop does not keep them alive."""
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # or asyncio would report it
 
 
 class DeadlineScope:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +26,8 @@ from jackfield import (
     SessionCallbacks,
     SessionConfig,
     SessionLost,
+    SessionTerminatedError,
+    SessionTimeoutError,
 )
 
 Transport = Literal["stdio", "http"]
@@ -181,3 +186,53 @@ async def test_input_that_cannot_be_had_is_an_error_of_the_request(
         assert await session.ping() > 0
         assert session.generation == 1
     assert ("The elicitation callback failed" in caplog.text) is log
+
+
+ASKED = {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}
+ELICITS = {"raw": json.dumps({"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": ASKED})}
+
+
+@pytest.mark.parametrize("line", ["stdio handshake", "stdio modern"])
+@pytest.mark.parametrize("how", ["in a thread", "stubbornly"])
+async def test_a_callback_that_cannot_be_cancelled_is_not_waited_for(
+    scripted: Scripted, line: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answered = threading.Event()
+    declined = ElicitResult(action="decline")
+
+    async def ask(*_: Any) -> ElicitResult:
+        if how == "in a thread":
+            await anyio.to_thread.run_sync(answered.wait)  # for a person at a terminal
+        while not answered.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return declined
+
+    config = scripted({"tools/call": ASKS if "modern" in line else ELICITS}, line=line)
+    manager = MCPClientSessionManager(callbacks=SessionCallbacks(elicitation=ask))
+    try:
+        with anyio.fail_after(20):
+            async with manager.open_session(config) as session:
+                with pytest.raises(SessionTimeoutError):
+                    await session.call_tool("work", call_timeout=0.3)
+        assert not answered.is_set()
+        assert ("The elicitation callback goes on" in caplog.text) is (how == "stubbornly")
+    finally:
+        answered.set()
+        await asyncio.sleep(0.02)
+
+
+async def test_a_callback_may_close_the_session_that_asked_it(scripted: Scripted) -> None:
+    async with MCPClientSessionManager() as manager:
+
+        async def close(*_: Any) -> ElicitResult:
+            await manager.close_session("scripted", "k")
+            return ElicitResult(action="decline")
+
+        config = scripted({"tools/call": ELICITS})
+        callbacks = SessionCallbacks(elicitation=close)
+        with anyio.fail_after(20):
+            async with manager.open_session(config, key="k", callbacks=callbacks) as session:
+                with pytest.raises(SessionTerminatedError, match="was closed"):
+                    await session.call_tool("work")
+    assert manager.sessions() == []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 import anyio
 
 from ..errors import listed
+from ..loops import in_own_task
 from .boundary import in_words
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def answering(callback: Callable[_P, Awaitable[_T]], name: str) -> Callable[_P, 
 
         failure = _Failure(name)
         try:
-            return await callback(*args, **kwargs)
+            return await _awaited(lambda: callback(*args, **kwargs), name)
         except MCPError as refusal:
             return refusal.error
         except BaseException as error:
@@ -121,12 +122,22 @@ def hearing(callback: Callable[_P, Awaitable[None]], name: str) -> Callable[_P, 
     async def hear(*args: _P.args, **kwargs: _P.kwargs) -> None:
         failure = _Failure(name)
         try:
-            await callback(*args, **kwargs)
+            await _awaited(lambda: callback(*args, **kwargs), name)
         except BaseException as error:
             if not failure.is_contained(error):
                 raise
 
     return hear
+
+
+async def _awaited(call: Callable[[], Awaitable[_T]], name: str) -> _T:
+    async def run() -> _T:
+        return await call()
+
+    def abandoned() -> None:
+        logger.warning("[MCP] The %s callback goes on although it was cancelled; it is not waited for", name)
+
+    return await in_own_task(run, abandoned)
 
 
 class _Failure:
