@@ -1,9 +1,9 @@
 """`jackfield call` next to mcporter's, whole processes in turns: cold, with a server opened ahead, on a kept session.
 
-    python -m benchmarks.command --mcporter node_modules/.bin/mcporter [--rounds 15] [--server sdk|light]
+    python -m benchmarks.command --mcporter node_modules/.bin/mcporter [--rounds 15] [--server sdk|light|http]
 
 Time depends on what else the machine does, so the ratio of the medians of alternating runs counts; CPU time is that of
-the command and of the server that it starts, but not of the background process.
+the command and of the server that it starts, but not of the background process, or of one over HTTP.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ SERVERS: Mapping[str, Sequence[str]] = {
     "sdk": [str(ROOT / "tests" / "servers" / "everything.py"), "stdio"],
     "light": ["-S", str(ROOT / "tests" / "servers" / "unruly.py")],
 }
+HTTP = [str(ROOT / "tests" / "servers" / "everything.py"), "streamable-http"]
 BARS = {"cold": 1.0, "warm": 0.35, "kept": 0.2}
 _SETTLE_SECONDS = 8.0
 """For a server that is opened ahead; a session that is not ready yet is not what is measured."""
@@ -58,18 +60,31 @@ def ready(jackfield: Sequence[str], variables: Mapping[str, str], folder: Path) 
         time.sleep(0.1)
 
 
+@contextmanager
+def entry_of(server: str) -> Generator[Mapping[str, object]]:
+    """The configuration of a server, which is started if it is one over HTTP."""
+    if server != "http":
+        yield {"command": sys.executable, "args": SERVERS[server]}
+        return
+    with subprocess.Popen([sys.executable, *HTTP], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as one:
+        try:
+            assert one.stdout
+            yield {"url": one.stdout.readline().split()[1]}
+        finally:
+            one.kill()
+
+
 def main() -> int:
     """Measure, and print a table; returns 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mcporter", required=True, help="its program")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--server", choices=SERVERS, default="sdk")
+    parser.add_argument("--server", choices=[*SERVERS, "http"], default="sdk")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, entry_of(given.server) as entry:
         folder = Path(name)
         (folder / "run").mkdir(mode=0o700)
         config = folder / "servers.json"
-        entry = {"command": sys.executable, "args": SERVERS[given.server]}
         config.write_text(json.dumps({"mcpServers": {"server": entry}}))
         variables = {
             **os.environ,

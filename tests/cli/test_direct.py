@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from jackfield import SessionConfig
-from jackfield.cli import direct
+from jackfield.cli import direct, targets
+from jackfield.cli.direct import wire
 
 from ..conftest import eventually, strays
 from .conftest import PYTHON, Command, Done, everything, unruly_entry
@@ -145,14 +146,14 @@ def test_its_settings_are_the_defaults_of_the_models() -> None:
         settings.timeout,
         settings.call_timeout,
         settings.close_timeout,
-    ) == (direct.OPEN_SECONDS, direct.CALL_SECONDS, direct.CLOSE_SECONDS)
+    ) == (wire.OPEN_SECONDS, wire.CALL_SECONDS, wire.CLOSE_SECONDS)
     assert (
         settings.max_message_bytes,
         settings.max_pages,
         settings.max_stderr_bytes,
-    ) == (direct.MAX_MESSAGE_BYTES, direct.MAX_PAGES, direct.MAX_STDERR_BYTES)
+    ) == (wire.MAX_MESSAGE_BYTES, wire.MAX_PAGES, wire.MAX_STDERR_BYTES)
     from mcp.types import version
 
-    assert set(direct.HANDSHAKE_VERSIONS) == set(version.HANDSHAKE_PROTOCOL_VERSIONS)
-    assert set(direct.MODERN_VERSIONS) == set(version.MODERN_PROTOCOL_VERSIONS)
-    assert direct.HANDSHAKE_VERSIONS[0] == version.LATEST_HANDSHAKE_VERSION
+    assert set(targets.HANDSHAKE_VERSIONS) == set(version.HANDSHAKE_PROTOCOL_VERSIONS)
+    assert set(targets.MODERN_VERSIONS) == set(version.MODERN_PROTOCOL_VERSIONS)
+    assert targets.HANDSHAKE_VERSIONS[0] == version.LATEST_HANDSHAKE_VERSION

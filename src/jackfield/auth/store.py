@@ -8,7 +8,6 @@ that rotates refresh tokens accepts each only once, and ends the sign-in if an o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
@@ -17,10 +16,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 
+from ..config.endpoint import sign_in_name
 from ..config.oauth import TokenRecords
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError, ServerUnavailableError, SessionTimeoutError
@@ -56,7 +55,7 @@ class CredentialStore:
         kept_at = user_state_folder() / "auth" if self._place is None else self._place.folder
         self.folder: Path = folder or kept_at
         client = config.oauth.client_key if config.oauth is not None else ""
-        self.name: str = _place(config.url, client)
+        self.name: str = sign_in_name(config.url, client)
         self.path: Path = self.folder / f"{self.name}.json"
 
     def __repr__(self) -> str:
@@ -307,12 +306,6 @@ class CredentialStore:
 def sign_in_hint(server_name: str, why: str) -> str:
     """What to run."""
     return f"Run `jackfield auth {quote(server_name)}` {why}."
-
-
-def _place(url: str, client: str) -> str:
-    parts = urlsplit(url)
-    same = urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path, parts.query, ""))
-    return hashlib.sha256(json.dumps([same, client]).encode()).hexdigest()[:32]
 
 
 def _reason(error: Exception) -> str:

@@ -49,7 +49,7 @@ class GivenServer(FoundServer):
         try:
             if "command" in self.entry:
                 self.prepared(os.environ)
-            else:
+            elif self.endpoint(os.environ) is None:
                 self.config(os.environ)
         except ConfigError as error:
             at = "" if error.key in ("", "url") else f"key {error.key!r}: "

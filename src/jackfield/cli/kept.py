@@ -94,9 +94,7 @@ def warm_session(target: Target, output: Output, timeout: float | None) -> Gener
 
 def _is_direct(target: Target) -> bool:
     """Whether the command needs no SDK anyway."""
-    if target.load_launch() is None:
-        return False
-    return bool(known_version(target))
+    return bool(known_version(target)) and (target.load_launch() or target.load_endpoint()) is not None
 
 
 @contextlib.contextmanager

@@ -52,8 +52,8 @@ def run_live(
         SystemExit: By SIGTERM and SIGHUP, likewise.
     """
     # On a terminal this asks whether an untrusted server is accepted, so it comes before the clock and the signals.
-    launch, config = target.load_launch(), None
-    if launch is None:
+    launch, endpoint, config = target.load_launch(), None, None
+    if launch is None and (endpoint := target.load_endpoint()) is None:
         config = target.load_config()
         if config.transport == "stdio":
             from ..config.servers import launch_of_config
@@ -61,13 +61,16 @@ def run_live(
             launch = launch_of_config(config)
     deadline = None if timeout is None else time.monotonic() + timeout
     first = next(steps)
-    if launch is not None and config is None and not output.verbose:
-        from .direct import NotDirectError, run_direct
+    place = launch or endpoint
+    if place is not None and config is None and not output.verbose:
+        from .direct import LeftError, run_direct
         from .targets import known_version
 
         if known_version(target):
-            with contextlib.suppress(NotDirectError):
-                return run_direct(target, launch, first, steps, deadline=deadline, on_progress=on_progress)
+            try:
+                return run_direct(target, place, first, steps, deadline=deadline, on_progress=on_progress)
+            except LeftError as left:
+                first = left.request
     with _interrupts_held(), started_ahead(launch) if launch is not None else contextlib.nullcontext():
         with _uncollected():
             config = config or target.load_config()

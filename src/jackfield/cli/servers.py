@@ -18,6 +18,7 @@ from .trust import NotTrustedError, Trust, TrustStore
 
 if TYPE_CHECKING:
     from ..catalog.store import Catalog
+    from ..config.endpoint import Endpoint
     from ..config.launch import Launch
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
@@ -110,6 +111,11 @@ class Servers:
         The program is started unchecked: call `config()` immediately, and end the program if that fails.
         """
         return self._admitted(name).launch(os.environ)
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """Where a server is, if it is reached over HTTP and this is known before its whole configuration is read; as
+        `config()`."""
+        return self._admitted(name).endpoint(os.environ)
 
     def fields(self, name: str) -> tuple[dict[str, Any], str]:
         """A server's entry for the daemon, which checks it, and its source; as `config()`."""

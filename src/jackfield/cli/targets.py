@@ -16,6 +16,7 @@ from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missi
 if TYPE_CHECKING:
     from ..catalog.store import Catalog
     from ..catalog.tools import ToolEntry
+    from ..config.endpoint import Endpoint
     from ..config.launch import Launch
     from ..config.outline import ServerOutline
     from ..config.servers import ServerConfig
@@ -40,6 +41,8 @@ class Target:
     """Of a tool, a resource or a prompt, as it was given."""
     load_launch: Callable[[], Launch | None]
     """Returns how its program is started, if known before its whole configuration is read. Checks trust."""
+    load_endpoint: Callable[[], Endpoint | None]
+    """Returns where it is, if it is reached over HTTP, and likewise."""
     load_config: Callable[[], ServerConfig]
     """Gives what to start or reach it by. Checks trust."""
     tools: Sequence[ToolEntry] | None = None
@@ -75,6 +78,7 @@ def given_target(given: GivenServer, name: str) -> Target:
         given.outline(os.environ),
         name,
         lambda: given.launch(os.environ),
+        lambda: given.endpoint(os.environ),
         lambda: given.config(os.environ),
         catalog=Catalog(),
         is_configured=given.name != AD_HOC_NAME,
@@ -206,6 +210,7 @@ def _configured(servers: Servers, server: str, name: str) -> Target:
         servers.outline(server),
         name,
         lambda: servers.launch(server),
+        lambda: servers.endpoint(server),
         lambda: servers.config(server),
         catalog=servers.catalog,
         load_fields=lambda: servers.fields(server),

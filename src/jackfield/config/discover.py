@@ -29,6 +29,7 @@ from .programs.table import Place, Program
 from .references import remarks
 
 if TYPE_CHECKING:
+    from .endpoint import Endpoint
     from .servers import ServerConfig
 
 __all__ = ["Discovery", "FoundServer", "Scope", "Source", "discover", "sources", "user_file"]
@@ -75,6 +76,16 @@ class FoundServer:
             ConfigError: The entry is wrong; names file, server and key.
         """
         return launch_of(self.prepared(variables))
+
+    def endpoint(self, variables: Mapping[str, str] | None) -> Endpoint | None:
+        """Where it is, if it is reached over Streamable HTTP, and this is known without the models.
+
+        Raises:
+            ConfigError: The entry is wrong; names file, server and key.
+        """
+        from .endpoint import endpoint_of
+
+        return endpoint_of(self.prepared(variables))
 
     def prepared(self, variables: Mapping[str, str] | None) -> dict[str, Any]:
         """Its entry as the models take it, but not checked by them. Variables are as for `config()`.
