@@ -14,12 +14,21 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ..._version import __version__
-from ...plain import as_table, parsed_json, readable_json
+from ...plain import as_table, readable_json
 from ..targets import MODERN_VERSIONS
 from .connection import BrokenError, Connection, Head, Header, UnreachedError
 from .event_stream import TooLongError, events
 from .interrupts import OutOfTimeError
-from .wire import CLOSE_SECONDS, MAX_MESSAGE_BYTES, Message, NotDirectError, bad_message, cancellation, too_long
+from .wire import (
+    CLOSE_SECONDS,
+    MAX_MESSAGE_BYTES,
+    Message,
+    NotDirectError,
+    bad_message,
+    cancellation,
+    read_messages,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from ...config.endpoint import Endpoint
@@ -77,12 +86,12 @@ class HttpWire:
             return
         if head.status == 200 and head.media_type == JSON:
             body = self._body(connection, until)
-            answer = as_table(parsed_json(body))
+            found = read_messages(body)
         else:
             body = b""
-            answer = self._judged(message, connection, head)
-        if _is_answer(answer):
-            yield {**answer, "id": message["id"]}
+            found = [self._judged(message, connection, head)]
+        for one in found:
+            yield {**one, "id": message["id"]} if _is_answer(one) else one
         raise self._unusual(message, "the answer is not a valid message", body)
 
     def send(self, message: Message, until: float) -> None:
@@ -184,14 +193,13 @@ class HttpWire:
                     if not event.data:
                         continue
                     fruitless = 0
-                    one = as_table(parsed_json(data := readable_json(event.data)))
-                    if _is_answer(one):
-                        self._end(connection)
-                        yield {**one, "id": message["id"]}
-                    elif "method" in one:
-                        yield one
-                    else:
+                    found = read_messages(data := readable_json(event.data))
+                    if not all("method" in one or _is_answer(one) for one in found) or not found:
                         raise self._unusual(message, "the answer is not a valid message", data)
+                    if any(map(_is_answer, found)):
+                        self._end(connection)
+                    for one in found:
+                        yield {**one, "id": message["id"]} if _is_answer(one) else one
             except TooLongError:
                 raise (NotDirectError() if self.may_leave else too_long(self._target)) from None
             except BrokenError as error:

@@ -15,10 +15,18 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from ...errors import JackfieldError
-from ...plain import as_table
 from ...transport.program import REAP_SECONDS, StartedProgram, start_program
 from .interrupts import Interrupts, OutOfTimeError
-from .wire import CLOSE_SECONDS, MAX_MESSAGE_BYTES, MAX_STDERR_BYTES, Message, NotDirectError, cancellation, too_long
+from .wire import (
+    CLOSE_SECONDS,
+    MAX_MESSAGE_BYTES,
+    MAX_STDERR_BYTES,
+    Message,
+    NotDirectError,
+    cancellation,
+    read_messages,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from ...config.launch import Launch
@@ -65,7 +73,7 @@ class ProgramWire:
         self._stderr_before = self._stderr_bytes
         self._write(message, until)
         while True:
-            yield self._next_message(until)
+            yield from self._next_messages(until)
 
     def send(self, message: Message, until: float) -> None:
         """As `Wire.send`."""
@@ -82,15 +90,15 @@ class ProgramWire:
                 self._stderr_before = self._stderr_bytes
                 raise self._lost() from None
 
-    def _next_message(self, until: float) -> Message:
+    def _next_messages(self, until: float) -> list[Message]:
         while True:
             end = self._buffer.find(b"\n", self._searched)
             if end >= 0:
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 1]
                 self._searched = 0
-                if message := _message(line):
-                    return message
+                if messages := read_messages(line):
+                    return messages
                 if line.strip():
                     self._noise = [*self._noise[-19:], line]
                 continue
@@ -207,11 +215,3 @@ class ProgramWire:
             exited = [] if self._program.descriptor is None else [self._program.descriptor]
             watched = [*self._open_pipes, *(exited if self._program.exit_code is None else [])]
             self._read(select.select(watched, [], [], _POLL_SECONDS)[0])
-
-
-def _message(line: bytes) -> Message:
-    """The message of a line; empty if it has none."""
-    try:
-        return as_table(json.loads(line))
-    except (ValueError, RecursionError):
-        return {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...plain import as_list, as_table, parsed_json
+
 if TYPE_CHECKING:
     from ...errors import JackfieldError
     from ...transport.report import ConnectionReport
@@ -70,6 +72,15 @@ def cancellation(request_id: int) -> Message:
     """The notification that a request is given up."""
     params = {"requestId": request_id, "reason": "caller cancelled"}
     return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+
+
+def read_messages(data: bytes) -> list[Message]:
+    """The messages that stand in a line or a body: one, several in a batch, or none.
+
+    Source: MCP 2025-03-26, basic "Batching".
+    """
+    value = parsed_json(data)
+    return [table for one in (as_list(value) or [value]) if (table := as_table(one))]
 
 
 def bad_message(target: Target, method: str, problem: str, *, server_output: str | None = None) -> JackfieldError:
