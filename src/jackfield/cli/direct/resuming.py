@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx2
 
@@ -15,15 +16,24 @@ from ...config.servers import HttpConfig
 from ...transport.http_bodies import cut_off
 from ...transport.http_failures import connection_failure, status_failure
 from ...transport.http_streams import EVENTS, RESUME_SECONDS, is_temporary, not_resumed, pause_before
-from .connection import BrokenError, Connection, UnreachedError
+from .connection import BrokenError, Connection, Head, Header, UnreachedError
 from .failures import with_outcome
 
 if TYPE_CHECKING:
-    from .http import HttpWire
+    from ...transport.report import ConnectionReport
+
+
+class Asking(Protocol):
+    """Asks for the rest; see `HttpWire`."""
+
+    def ask_again(self, last_id: str, until: float) -> tuple[Connection, Head]: ...
+    def pause(self, seconds: float, until: float) -> None: ...
+    def headers(self, method: str) -> Sequence[Header]: ...
+    def report(self) -> ConnectionReport: ...
 
 
 def resumed(
-    wire: HttpWire, last_id: str, retry_seconds: float | None, fruitless: int, until: float, broken: BrokenError | None
+    wire: Asking, last_id: str, retry_seconds: float | None, fruitless: int, until: float, broken: BrokenError | None
 ) -> Connection:
     """The connection that brings the rest of the stream.
 
@@ -58,7 +68,7 @@ def resumed(
             body = b""
             with contextlib.suppress(BrokenError):
                 body = next(connection.body(until), b"")
-            request = httpx2.Request("GET", config.url, headers=wire.headers("GET"))
+            request = httpx2.Request("GET", config.url, headers=list(wire.headers("GET")))
             response = httpx2.Response(head.status, headers=list(head.headers), request=request)
             failure = status_failure(config, request, response, body.decode("utf-8", "replace"))
         attempt += 1
