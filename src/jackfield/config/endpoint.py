@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..files import user_state_folder
 from .keys import transport_of_entry
-from .templates import text_of
+from .references import text_of
 
 _UNDERSTOOD = frozenset({"server_name", "transport", "protocol", "url", "headers", "auth"})
 """With anything else in it, an entry may be wrong in ways that only the models know, or want something special."""
