@@ -34,6 +34,7 @@ from ..errors import (
 from ..loops import Bound, Deadline
 from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
+from .call_errors import left, loop_ended, refused, timed_out
 from .home import forked
 from .lifecycle import Cause, News
 from .owner import SessionOwner
@@ -42,7 +43,6 @@ from .telemetry import NOT_OBSERVED, operation
 if TYPE_CHECKING:
     from mcp import Client
 
-    from ..config.servers import BaseServerConfig
     from ..transport.connection import Connection
 
 _T = TypeVar("_T")
@@ -96,21 +96,9 @@ class Caller:
         if os.getpid() != self.owner.opener_process_id:
             raise forked(self.owner.opener_process_id, self._name)
         if self.is_released:
-            raise SessionTerminatedError(
-                f"This session of server {self._name!r} was left: its `async with` block is over.",
-                server_name=self._name,
-                sent=False,
-                hint="Make calls inside the block, or open the session again.",
-            )
+            raise left(self._name)
         if self.owner.home is not None and self.owner.home.has_ended:
-            raise SessionTerminatedError(
-                f"The event loop that this session of server {self._name!r} was opened on has ended, and with it the "
-                "session.",
-                server_name=self._name,
-                sent=False,
-                state_lost=True,
-                hint="Open the session again, on the event loop that runs now.",
-            )
+            raise loop_ended(self._name)
         if not self.owner.is_usable:
             raise self.owner.ended(sent=False)
         return self.owner
@@ -218,7 +206,7 @@ class Caller:
                     connection = owner.connection or await owner.ready()
                     if refuses and owner.generation > known:
                         await anyio.sleep(_REFUSAL_SECONDS)
-                        raise _refused(owner.config, refuses, owner.generation - 1, sent=sent)
+                        raise refused(owner.config, refuses, owner.generation - 1, sent=sent)
                     return await self._send(owner, connection, method, send, record, attempt_timeout)
                 # Out of time, or a transport knows that no answer will come.
                 last = record.latest
@@ -305,39 +293,15 @@ class Caller:
             attempt: How often it was made.
             is_cancelled: Whether it is given up; false where others wait for the same answer.
         """
-        record = record.latest
-        is_notification = method.startswith("notifications/")
-        if is_notification:
-            happened = "the server does not read what it is sent"
-        elif record.sent is False and self.owner.state == "recovering":
-            happened = "the request was not sent, because the session was still being opened again"
-        elif record.sent is False:
-            happened = "the request was not sent"
-        elif not is_cancelled:
-            happened = "others still wait for its answer"
-        elif method.endswith("/list"):
-            happened = "the server was told to cancel it"
-        else:
-            happened = "the server was told to cancel it, but it may have taken effect"
-        if record.unclaimed is not None:
-            happened += f". Meanwhile it sent {record.unclaimed}"
-        settings = self.owner.config.session
-        bound = "attempt_timeout or call_timeout" if settings.attempt_timeout is not None else "call_timeout"
-        within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
-        if (reset := deadline.on_progress) is not None and reset.is_at_total:
-            within, bound = f"within {reset.total_seconds:g} s in all, though it reported progress", "max_total_timeout"
-        elif reset is not None and reset.has_reset:
-            within = f"within {reset.seconds:g} s after its last progress"
-        if attempt > 1:
-            within += f" at attempt {attempt}"
-        sent = None if is_notification else record.sent  # there is no record of one
-        return SessionTimeoutError(
-            f"Server {self._name!r} did not {'take' if is_notification else 'answer'} {method} {within}; {happened}.",
-            server_name=self._name,
-            seconds=deadline.seconds,
-            sent=sent,
-            retryable=sent is False,
-            hint=f"Raise {bound} for slow work; session.refresh() closes a hanging session and opens another.",
+        is_recovering = self.owner.state == "recovering"
+        return timed_out(
+            self.owner.config,
+            method,
+            deadline,
+            record.latest,
+            attempt,
+            is_cancelled=is_cancelled,
+            is_recovering=is_recovering,
         )
 
     async def _failure(
@@ -437,25 +401,3 @@ def _with_outcome(error: JackfieldError, record: CallRecord, earlier: bool | Non
     if error.message.rstrip(".").endswith(outcome):
         return error
     return error.told(message=f"{error.message.rstrip('.')}; {outcome}.")
-
-
-def _refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: bool | None) -> StateLostError:
-    """The error for a call that is not made because the state that it may rely on was lost.
-
-    Args:
-        config: The server.
-        tool: What was called.
-        lost_generation: The last generation whose state was lost.
-        sent: Whether an earlier attempt of this call may have been executed.
-    """
-    before = "" if sent is False else "once more (it may have taken effect before) "
-    return StateLostError(
-        f"The call of {tool!r} was not made {before}because the session with server {config.server_name!r} was lost "
-        "and reopened.",
-        server_name=config.server_name,
-        sent=sent,
-        state_lost=True,
-        retryable=True,
-        generation=lost_generation,
-        hint="To continue without that state, call again.",
-    )
