@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import mcp
@@ -15,7 +15,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from tests.serving.authorized import Client, instances
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager
-from jackfield.serving import serve_sessions, state
+from jackfield.serving import InMemorySessionStore, RedisBackend, serve_sessions, state
 
 
 def counting(gate: object) -> MCPServer[Any]:
@@ -67,3 +67,50 @@ def test_what_is_no_server_of_the_sdk() -> None:
         serve_sessions(Framework())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"low-level Server of the SDK, not str.$"):
         serve_sessions("server")  # type: ignore[arg-type]
+
+
+async def awaited(session_id: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"backend": "redis://u:s3cret@h"}, TypeError, "`backend` must be a RedisBackend.* not str"),
+        ({"backend": RedisBackend}, TypeError, "`backend` must be .* not the class RedisBackend"),
+        ({"sessions": InMemorySessionStore}, TypeError, "`sessions` must be .* not the class InMemorySessionStore"),
+        ({"streams": InMemorySessionStore()}, TypeError, "`streams` must be .* not InMemorySessionStore"),
+        ({"keys": "s3cret" * 8}, TypeError, "`keys` must be a list of keys, not one key"),
+        ({"limits": {"sessions": 5}}, TypeError, "`limits` must be ServingLimits, not dict"),
+        ({"on_session_end": "x"}, TypeError, "`on_session_end` must be a function, not str"),
+        ({"on_session_end": awaited}, TypeError, "`on_session_end` must be a plain function"),
+        ({"session_ttl": "60"}, ValueError, "`session_ttl` must be a number of seconds"),
+        ({"reconnect_timeout": "5"}, ValueError, "`reconnect_timeout` must be a number of seconds"),
+        ({"path": "mcp"}, ValueError, "`path` must begin with a slash"),
+        ({"path": "/ready"}, ValueError, "`path` cannot be '/ready'"),
+        ({"path": "/metrics", "metrics": True}, ValueError, "`path` cannot be '/metrics'"),
+        ({"allowed_hosts": ["https://mcp.example.com/mcp"]}, ValueError, "no host name. Write it as 'mcp.example.com'"),
+        ({"allowed_hosts": ["mcp.example.com:x"]}, ValueError, "no host name"),
+        ({"allowed_hosts": [""]}, ValueError, "no host name"),
+        ({"allowed_origins": ["app.example.com"]}, ValueError, "Write it as 'https://app.example.com'"),
+        ({"allowed_origins": ["https://app.example.com/"]}, ValueError, "Write it as 'https://app.example.com'"),
+    ],
+)
+def test_what_would_fail_request_by_request_is_refused(given: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says) as raised:
+        serve_sessions(MCPServer("plain"), **cast("Any", {"auth": "none", **given}))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_names_of_hosts_and_origins() -> None:
+    hosts = ["*", "mcp.example.com", "mcp.example.com:*", "mcp.example.com:8443", "10.0.0.7", "[::1]", "[::1]:*"]
+    origins = ["*", "null", *(f"https://{host}" for host in hosts)]
+    serve_sessions(MCPServer("plain"), auth="none", allowed_hosts=hosts, allowed_origins=origins)
+    serve_sessions(MCPServer("plain"), allowed_hosts=[], allowed_origins=[])
+
+
+@pytest.mark.parametrize(
+    "given", [{"prefix": ""}, {"prefix": "a{b}"}, {"prefix": "a *"}, {"connections": 0}, {"operation_timeout": 0}]
+)
+def test_what_no_redis_can_be_used_with(given: Any) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(given))}` must be "):
+        RedisBackend("redis://127.0.0.1", **given)

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 DESTRUCTIVE = "destructive"
 """Of `--ask`: all tools that are not annotated as safe."""
 
-_MOST_SECONDS = 10 * 365 * 86400.0
-"""Of a time that an option says: the clock of a store ends somewhere."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -259,8 +256,14 @@ def _require_http(over_http: bool, option: str, value: object, hint: str) -> Non
 
 
 def _require_seconds(option: str, value: float | None, *, may_be_0: bool) -> None:
-    if value is not None and not (0 <= value <= _MOST_SECONDS and (value or may_be_0)):
-        raise exits.UsageError(f"{option} takes a number of seconds.", hint=f"Such as {option} 60.")
+    if value is None:
+        return
+    from ..serving.given import check_seconds
+
+    try:
+        check_seconds(option, value, may_be_0=may_be_0)
+    except ValueError:
+        raise exits.UsageError(f"{option} takes a number of seconds.", hint=f"Such as {option} 60.") from None
 
 
 def _kept_alive(configs: Sequence[ServerConfig], names: Sequence[str], *, every: bool) -> list[ServerConfig]:

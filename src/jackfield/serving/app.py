@@ -20,9 +20,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import listed
 from .access import Access, access_by, access_of
 from .backends import Backend
+from .given import METRICS_PATH, check_callback, check_names, check_path, check_seconds, check_stores
 from .host import SessionHost
 from .limits import ServingLimits
 from .metrics import Counted, ServingMetrics, note_outcomes, timed
@@ -218,17 +218,19 @@ def serve_sessions(
             elsewhere; a request that runs longer is answered with an error that says that it may have taken effect.
 
     Raises:
-        TypeError: The server is neither of the two, or `auth` cannot check tokens.
+        TypeError: The server is neither of the two, `auth` cannot check tokens, or a setting is of another kind.
         ValueError: A setting is out of range, or clients from other machines would be accepted without `auth`.
 
     Source: MCP 2025-11-25, basic/transports "Session Management", "Resumability and Redelivery"; MCP 2026-07-28.
     """
     if stateless and sessions_only:
         raise ValueError("`stateless` and `sessions_only` exclude each other.")
+    check_stores(backend, sessions, streams, limits)
+    check_callback("on_session_end", on_session_end)
+    check_seconds("stop_delay", stop_delay)
+    check_path(path, metrics=metrics)
+    check_names(allowed_hosts, allowed_origins)
     low_level, routes, access = _low_level(server, path)
-    for what, given in (("allowed_hosts", allowed_hosts), ("allowed_origins", allowed_origins)):
-        if given is not None:
-            listed(what, given)
     access = _access(access, auth, allowed_hosts)
     if keys is not None:
         _share_keys(low_level, keys)
@@ -257,7 +259,7 @@ def serve_sessions(
         endpoint = access.required(endpoint)
         routes += access.routes
     if metrics:
-        routes.append(Route("/metrics", _metrics_page(host, counted)))
+        routes.append(Route(METRICS_PATH, _metrics_page(host, counted)))
     endpoint = Counted(HostCheck(endpoint, allowed_hosts, allowed_origins), counted)
     return ServedSessions(
         host, Route(path, endpoint), routes, access, counted, counts_sessions=metrics, stop_delay=stop_delay
@@ -323,6 +325,8 @@ def _access(
 
 
 def _share_keys(server: Server[Any], keys: Sequence[bytes | str]) -> None:
+    if isinstance(keys, str | bytes):
+        raise TypeError("`keys` must be a list of keys, not one key.")
     boundary = RequestStateBoundary(RequestStateSecurity(keys=keys), default_audience=server.name)
     places = [place for place, one in enumerate(server.middleware) if isinstance(one, RequestStateBoundary)]
     if places:

@@ -27,6 +27,7 @@ from .bus import BusBridge
 from .departures import Departures
 from .errors import ServingLimitError
 from .event_streams import EventStreams
+from .given import check_seconds
 from .housekeeping import Housekeeping
 from .inbound import (
     SESSION_HEADER,
@@ -56,9 +57,6 @@ from .streams import StreamManager
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _SESSION_HEADER = SESSION_HEADER.encode()
-_MOST_SECONDS = 10 * 365 * 86400.0
-"""Of a session's time to live: a store cannot add any number to its clock."""
-
 _FLUSH_SECONDS = 5.0
 """Maximum time for which a stopping instance waits until its clients have the answers to stopped requests."""
 
@@ -100,12 +98,10 @@ class SessionHost:
         drain_timeout: float = 10.0,
         sessions_only: bool = False,
     ) -> None:
-        if not 0 < session_ttl <= _MOST_SECONDS:
-            raise ValueError(f"`session_ttl` must be a number of seconds, at most ten years, not {session_ttl!r}.")
-        if reconnect_timeout is not None and not (math.isfinite(reconnect_timeout) and reconnect_timeout >= 0):
-            raise ValueError(f"`reconnect_timeout` must be a finite number of seconds, not {reconnect_timeout!r}.")
-        if not (math.isfinite(drain_timeout) and drain_timeout >= 0):
-            raise ValueError(f"`drain_timeout` must be a finite number of seconds, not {drain_timeout!r}.")
+        check_seconds("session_ttl", session_ttl, may_be_0=False)
+        check_seconds("drain_timeout", drain_timeout)
+        if reconnect_timeout is not None:
+            check_seconds("reconnect_timeout", reconnect_timeout)
         self.sessions: SessionStore = sessions
         self.streams: StreamManager = streams
         self.limits: ServingLimits = limits or ServingLimits()

@@ -52,5 +52,14 @@ class ServingLimits:
             value: object = getattr(self, field.name)
             if value is None and field.default is None:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{field.name}` must be a whole number of at least 1, not {value!r}.")
+            check_count(field.name, value)
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse what is no number of things.
+
+    Raises:
+        ValueError: It names the setting.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number of at least 1, not {value!r}.")

@@ -25,6 +25,7 @@ class RedisBackend(Backend):
 
     Raises:
         ConfigError: The URL is not a Redis URL.
+        ValueError: Another argument is out of its range.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from redis.exceptions import (
 
 from ..errors import ConfigError, one_line
 from .errors import StoreUnavailableError
+from .given import check_seconds
+from .limits import check_count
 from .redis_channels import RedisChannels
 from .redis_wire import RedisLine, RedisWire, RefusedError
 
@@ -38,6 +41,9 @@ _LATER_SECONDS = 0.005
 
 _NOT_THERE = ("LOADING", "NOAUTH", "WRONGPASS")
 """Error codes of a Redis that is not ready yet or does not know this connection: a retry may succeed."""
+
+_PREFIX = re.compile(r"[^\s{}*?\[\]\\]+")
+"""Braces say which part of a key places it; wildcards, what is listed."""
 
 _OLDEST = (6, 2)
 _CODES: dict[type[RedisError], str] = {
@@ -87,6 +93,7 @@ class RedisClient:
 
     Raises:
         ConfigError: The URL is not one of Redis.
+        ValueError: Another argument is out of its range.
     """
 
     def __init__(
@@ -98,6 +105,10 @@ class RedisClient:
         connections: int = 4,
         allow_eviction: bool = False,
     ) -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(f"`prefix` must be a text without blanks, braces and wildcards, not {prefix!r}.")
+        check_seconds("operation_timeout", operation_timeout, may_be_0=False)
+        check_count("connections", connections)
         self.prefix: str = prefix
         self.operation_timeout: float = operation_timeout
         self._connections = connections

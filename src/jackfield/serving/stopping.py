@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import signal
 import threading
 import time
@@ -31,8 +30,6 @@ class Stopping:
     """
 
     def __init__(self, drain: Callable[[], None], delay: float) -> None:
-        if not (math.isfinite(delay) and delay >= 0):
-            raise ValueError(f"`stop_delay` must be a finite number of seconds, not {delay!r}.")
         self.drain: Callable[[], None] = drain
         self._delay = delay
         self._drain_at: float | None = None
