@@ -138,9 +138,9 @@ async def test_users_in_a_file_over_tls(
     assert not any(token in written for token in (ann, bob["token"]))
     assert Path(file).stat().st_mode & 0o777 == 0o600
 
-    gateway = serving(
-        "--token-file", file, "--certfile", str(certificate), "--keyfile", str(key), "--all-tools", address="0.0.0.0:0"
-    )
+    tls = ("--certfile", str(certificate), "--keyfile", str(key))
+    logs = ("--log-format", "json", "--audit", str(tmp_path / "audit"))
+    gateway = serving("--token-file", file, *tls, *logs, "--all-tools", address="0.0.0.0:0")
     assert gateway.url.startswith("https://0.0.0.0:")
     gateway.url = gateway.url.replace("0.0.0.0", "127.0.0.1")
 
@@ -149,6 +149,8 @@ async def test_users_in_a_file_over_tls(
 
     async with manager.open_session(config(ann)) as session:
         assert (await call_tool(session, "one_echo", text="a")) == "a"
+        # A client may say its token itself, and a server says it again: that is kept nowhere.
+        assert (await call_tool(session, "one_echo", text=ann)) == ann
         assert {tool.name.partition("_")[0] for tool in (await session.list_tools()).tools} == {"one", "two"}
         async with manager.open_session(config(bob["token"])) as other:
             assert {tool.name.partition("_")[0] for tool in (await other.list_tools()).tools} == {"two"}
@@ -161,7 +163,9 @@ async def test_users_in_a_file_over_tls(
             await session.call_tool("one_echo", {"text": "b"})
     gateway.process.terminate()
     output, errors = gateway.process.communicate(timeout=30)
-    assert not any(token in output + errors for token in (ann, bob["token"]))
+    kept = output + errors + (tmp_path / "audit").read_text()
+    assert '"name":"echo"' in kept
+    assert not any(token in kept for token in (ann, bob["token"]))
 
 
 async def call_tool(session: Any, name: str, **arguments: Any) -> str:

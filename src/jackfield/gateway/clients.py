@@ -32,7 +32,7 @@ from .client import Client
 from .elsewhere import ElsewhereError
 from .eras import is_modern
 from .messages import Context
-from .reach import Reach, reach_of
+from .reach import Reach, TokensInUse, reach_of
 from .subscriptions import Hold
 from .user_configs import UserConfig
 
@@ -91,6 +91,7 @@ class Clients:
         """The users of clients, by the keys of their sessions."""
         self._clients: dict[str, Client] = {}
         self._kept: dict[str, Client] = {}
+        self._tokens = TokensInUse()
         self._single: set[Client] = set()
         """Of requests under way that belong to no session."""
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
@@ -140,9 +141,13 @@ class Clients:
             client.session_id = None if request is None else session_id
             if self.others is not None:
                 self.subscribe_again(client)
-        client.seen(context)
+        self._seen(client, context)
         self._leave_out_of_reach(client, reach_of(context))
         return client
+
+    def _seen(self, client: Client, context: Context) -> None:
+        self._tokens.note(context)
+        client.seen(context)
 
     def _leave_out_of_reach(self, client: Client, reach: Reach) -> None:
         """End what a client has with servers that its token does not let it use any more."""
@@ -187,7 +192,7 @@ class Clients:
         if handle is None:
             client = self._new(context)
             client.has_session = False
-            client.seen(context)
+            self._seen(client, context)
             self._single.add(client)
             try:
                 yield client, None
@@ -201,7 +206,7 @@ class Clients:
             client = self._kept[handle] = self._new(context)
         else:
             client = self._kept_by(handle, context)
-        client.seen(context)
+        self._seen(client, context)
         client.in_use += 1
         try:
             yield client, handle

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 
+from ..masking import keep_secret
 from ..serving.inbound import principal_of_user
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ADMIN = "admin"
 METRICS = "metrics"
 _SERVERS = "servers:"
+_MOST_TOKENS = 1000
 EVERY_SERVER = f"{_SERVERS}*"
 _OF_SCOPES = "!#$&'()*+,/:;<=>?@[]^`{|}"
 
@@ -62,6 +64,28 @@ class Reach:
 
 
 EVERYTHING = Reach()
+
+
+class TokensInUse:
+    """The tokens that clients send, each of which is masked in what is logged or shown: a client may pass it as an
+    argument, and a server may quote it."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, TokensInUse._Owner] = {}
+
+    class _Owner:
+        """As long as it lives, a token is masked."""
+
+    def note(self, context: Context) -> None:
+        """A request came with its token."""
+        user = None if context.request is None else context.request.scope.get("user")
+        token = user.access_token.token if isinstance(user, AuthenticatedUser) else ""
+        if not token or token in self._owners:
+            return
+        while len(self._owners) >= _MOST_TOKENS:
+            del self._owners[next(iter(self._owners))]
+        self._owners[token] = owner = TokensInUse._Owner()
+        keep_secret(owner, [("token", token)])
 
 
 def reach_of(context: Context) -> Reach:
