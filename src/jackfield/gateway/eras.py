@@ -18,7 +18,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from ..plain import as_table
 
 _ENVELOPE_KEYS = (PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY)
-_MODERN_RESULT_KEYS = ("resultType", "ttlMs", "cacheScope")
+_CACHE_KEYS = ("ttlMs", "cacheScope")
 
 
 def is_modern(protocol_version: str) -> bool:
@@ -71,6 +71,9 @@ def passed_result(
             passed = {"ttlMs": 0, "cacheScope": "private", **passed}
         passed["_meta"] = {**as_table(passed.get("_meta")), SERVER_INFO_META_KEY: stamp}
     else:
-        for key in _MODERN_RESULT_KEYS:
-            passed.pop(key, None)
+        if passed.get("resultType") == "complete":  # Another one says what this is.
+            del passed["resultType"]
+        if method in CACHEABLE_METHODS:
+            for key in _CACHE_KEYS:
+                passed.pop(key, None)
     return passed
