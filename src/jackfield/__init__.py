@@ -12,7 +12,8 @@ from ._version import __version__ as __version__
 
 _HOMES = {
     "catalog.tools": ("ToolEntry",),
-    "catalog.entry": ("CatalogDiff", "CatalogEntry"),
+    "catalog.changes": ("CatalogDiff",),
+    "catalog.entry": ("CatalogEntry",),
     "catalog.store": ("Catalog",),
     "catalog.embedders": ("offline_embedder", "sentence_embedder"),
     "config.mcp_config": ("MCPConfig",),
@@ -82,8 +83,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from .catalog.changes import CatalogDiff
     from .catalog.embedders import offline_embedder, sentence_embedder
-    from .catalog.entry import CatalogDiff, CatalogEntry
+    from .catalog.entry import CatalogEntry
     from .catalog.store import Catalog
     from .catalog.tools import ToolEntry
     from .config.mcp_config import MCPConfig

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from .catalog.entry import CatalogDiff, CatalogEntry, difference
+from .catalog.changes import CatalogDiff, difference
+from .catalog.entry import CatalogEntry
 from .config.servers import BaseServerConfig
 from .errors import JackfieldError
 from .extras import extra_needed

@@ -24,11 +24,9 @@ from ..masking import mask, masked
 from .entry import (
     NAMED_BY,
     STALE_AFTER_SECONDS,
-    CatalogDiff,
     CatalogEntry,
     Kind,
     Listing,
-    difference,
     hash_of,
     read_entry,
     tool_hash,
@@ -36,6 +34,7 @@ from .entry import (
 from .tools import ServerEntry, ToolEntry
 
 if TYPE_CHECKING:
+    from .changes import CatalogDiff
     from .learning import Learned
     from .search import Embedder, ToolSearch
     from .vectors import VectorStore
@@ -255,6 +254,8 @@ class Catalog:
                 accepted={**listed, **accepted},
                 listings={**(entry.listings if entry is not None else {}), "tools": listing},
             )
+
+        from .changes import difference
 
         return difference(config.server_name, before, self._change(config, renewed))
 

@@ -18,7 +18,7 @@ from .output import Output, silence_libraries
 from .text import printable
 
 if TYPE_CHECKING:
-    from ..catalog.entry import CatalogDiff
+    from ..catalog.changes import CatalogDiff
     from ..config.outline import Outlined
     from ..config.servers import ServerConfig
     from ..daemon.kept import KeptSession
@@ -179,7 +179,7 @@ class _Asking(threading.Thread):
                 self._session.give_back(replace=False)
 
     def _ask(self) -> None:
-        from ..catalog.entry import difference
+        from ..catalog.changes import difference
         from .kept import lent
 
         servers, name = self._invocation.servers, self._server

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.discover import Discovery, FoundServer, Source
 from ..errors import ConfigError
@@ -61,8 +61,7 @@ class GivenServer(FoundServer):
         return Discovery([self.source], {self.name: self}, [], [], {})
 
 
-@dataclass(frozen=True)
-class GivenOptions:
+class GivenOptions(NamedTuple):
     """The options that give a server."""
 
     stdio: str | None = None

@@ -11,9 +11,14 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from weakref import WeakKeyDictionary
+
+try:
+    # `hashlib` loads OpenSSL, for which a call on a kept session would wait.
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 from ..files import user_state_folder, write_private
 from .references import Expanded, ExpandedPath

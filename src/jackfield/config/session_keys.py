@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from ..plain import as_table
@@ -67,5 +66,8 @@ def _session_options(options: Mapping[str, Any]) -> dict[str, Any]:
     ours = dict(options)
     seconds = ours.pop("read_timeout_seconds", None)
     if seconds is not None:
+        # Imported here: it takes as long as the rest of this module.
+        from datetime import timedelta
+
         ours.setdefault("call_timeout", seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
     return ours

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...config.endpoint import Endpoint
+from ...config.launch import Launch
 from ...errors import JackfieldError
 from ..kept import run_kept
 from ..targets import Target, known_version
@@ -19,7 +19,7 @@ from .session import DirectSession
 from .wire import NotDirectError, Wire
 
 if TYPE_CHECKING:
-    from ...config.launch import Launch
+    from ...config.endpoint import Endpoint
     from ..steps import ProgressListener, Request, Result, Steps
 
 
@@ -75,13 +75,13 @@ def run_direct(
 
 
 def _wire(target: Target, place: Launch | Endpoint, interrupts: Interrupts) -> Wire:
-    if isinstance(place, Endpoint):
-        from .http import HttpWire
+    if isinstance(place, Launch):
+        from .program import ProgramWire
 
-        return HttpWire(target, place, interrupts)
-    from .program import ProgramWire
+        return ProgramWire(target, place, interrupts)
+    from .http import HttpWire
 
-    return ProgramWire(target, place, interrupts)
+    return HttpWire(target, place, interrupts)
 
 
 class _Asked:

@@ -97,8 +97,7 @@ class Writing(NamedTuple):
     """How the program is told to take a variable from its environment; empty if it cannot."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """A program that knows MCP servers."""
 
     name: str
@@ -111,7 +110,7 @@ class Program:
     """Whether neither its documentation nor its source says what it expands."""
     is_empty_if_unset: bool = False
     """Whether a variable that is not set becomes empty text; otherwise it is an error."""
-    times: Mapping[str, Times] = field(default_factory=lambda: MappingProxyType({}))
+    times: Mapping[str, Times] = MappingProxyType({})
     own_keys: frozenset[str] = frozenset()
     """Keys that mean something to it and nothing to a client of the server, such as an icon."""
     is_empty_list_all: bool = False
