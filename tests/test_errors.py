@@ -26,7 +26,8 @@ from jackfield import (
     ToolError,
     errors,
 )
-from jackfield.errors import did_you_mean, nearest, one_line
+from jackfield.errors import one_line
+from jackfield.names import did_you_mean, nearest
 
 CODES = {
     "ConfigError": "config_invalid",

@@ -48,36 +48,6 @@ def _folded(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in folded)
 
 
-def normal(name: str) -> str:
-    """A name without case and separators."""
-    return "".join(char for char in name.lower() if char.isalnum())
-
-
-def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The names most like `name`, best first; case and separators do not count."""
-    by_normal: dict[str, list[str]] = {}
-    for candidate in names:
-        by_normal.setdefault(normal(candidate), []).append(candidate)
-    if same := by_normal.get(normal(name)):
-        return same[:count]
-    import difflib
-
-    matches = difflib.get_close_matches(normal(name), by_normal, n=count, cutoff=0.5)
-    return [candidate for match in matches for candidate in by_normal[match]][:count]
-
-
-def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
-    """A hint that names the nearest of `names`, or else all of them."""
-    known = list(names)
-    if not known:
-        return f"There is no {what} to choose from."
-    close = nearest(name, known)
-    if close:
-        return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
-    shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
-    return f"Known {what}s: {shown}."
-
-
 def in_short(problems: Sequence[str], count: int = 3) -> str:
     """The first of several problems, in one line."""
     more = f" (and {len(problems) - count} more)" if len(problems) > count else ""

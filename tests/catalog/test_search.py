@@ -13,7 +13,7 @@ from jackfield.catalog.ranking import SERVER_FIELDS, SERVER_SHARE, TOOL_FIELDS, 
 from jackfield.catalog.search import MEANING_SHARE, WEAK_BELOW, ToolSearch, embedded_texts
 from jackfield.catalog.tools import ServerEntry
 from jackfield.catalog.words import words
-from jackfield.errors import normal
+from jackfield.names import normal
 
 SERVERS = [
     ServerEntry(

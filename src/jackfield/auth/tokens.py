@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 
-from ..errors import ConfigError, JackfieldError, did_you_mean, listed
+from ..errors import ConfigError, JackfieldError, listed
 from ..files import is_open_to_others
+from ..names import did_you_mean
 from ..plain import as_list, as_strings, as_table
 from .resource import ProtectedResource
 

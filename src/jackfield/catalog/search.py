@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 from typing import Any
 
-from ..errors import normal
+from ..names import normal
 from .learning import Learned
 from .ranking import (
     NAME_SHARE,

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgumentsError, in_short, nearest
+from ..errors import InvalidArgumentsError, in_short
+from ..names import nearest
 from ..plain import as_list, as_table
 from .conversion import MisfitError, Schema, alternatives, converted
 from .text import ago

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import normal
 from ..json_schema import target
+from ..names import normal
 from ..plain import as_list, as_table
 from .output import Output
 from .text import one_cell

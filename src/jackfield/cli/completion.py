@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import did_you_mean
+from ..names import did_you_mean
 from .exits import UsageError
 from .invocation import Invocation
 

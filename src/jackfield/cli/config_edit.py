@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, UnknownServerError, did_you_mean, normal
+from ..errors import ConfigError, UnknownServerError
+from ..names import did_you_mean, normal
 from .exits import UsageError
 from .install import export
 from .invocation import Invocation

@@ -126,7 +126,7 @@ def _read_choice(text: str, part: Schema, root: Schema, is_text: bool, reasons: 
         # In Python 1 == True, in JSON not.
         if value is not _MISSING and choice == value and isinstance(choice, bool) == isinstance(value, bool):
             return choice
-    from ..errors import nearest
+    from ..names import nearest
 
     close = nearest(text, [choice for choice in choices if isinstance(choice, str)], 1)
     meant = f"; did you mean {close[0]!r}?" if close else ""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, did_you_mean, normal
+from ..errors import ConfigError
+from ..names import did_you_mean, normal
 from .exits import UsageError
 from .invocation import Invocation
 from .output import current_folder, shown_path

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, UnknownToolError, did_you_mean, nearest
+from ..errors import ConfigError, UnknownToolError
+from ..names import did_you_mean, nearest
 from .output import shown_path
 from .text import count
 

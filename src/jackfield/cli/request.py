@@ -45,7 +45,7 @@ class Wishes:
         """
         chosen = style or ("json" if output.as_json else "text")
         if chosen not in STYLES:
-            from ..errors import did_you_mean
+            from ..names import did_you_mean
 
             raise UsageError(f"--output: there is no style {style!r}.", hint=did_you_mean(chosen, STYLES, "style"))
         if timeout is not None and not 0 < timeout < float("inf"):

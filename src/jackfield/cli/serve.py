@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
+from ..names import did_you_mean
 from . import exits
 from . import serve_options as options
 from . import team_options as team

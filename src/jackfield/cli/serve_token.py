@@ -69,7 +69,7 @@ def remove(context: typer.Context, name: NameArgument, token_file: FileOption = 
     """Remove all tokens of a user. A gateway that runs refuses them from then on."""
     from ..auth.token_file import remove_tokens
     from ..auth.tokens import read_bearers
-    from ..errors import did_you_mean
+    from ..names import did_you_mean
     from .text import count
 
     output, file = Invocation.of(context).output, _given(token_file)

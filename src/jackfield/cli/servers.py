@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
-from ..errors import ConfigError, UnknownServerError, did_you_mean
+from ..errors import ConfigError, UnknownServerError
+from ..names import did_you_mean
 from .given import missing_file
 from .output import Output, current_folder, is_terminal, shown_path
 from .trust import NotTrustedError, Trust, TrustStore

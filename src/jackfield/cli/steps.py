@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog.tools import ToolEntry
-from ..errors import InvalidArgumentsError, RequestError, SessionTimeoutError, did_you_mean, nearest
+from ..errors import InvalidArgumentsError, RequestError, SessionTimeoutError
+from ..names import did_you_mean, nearest
 from .arguments import arguments_for
 from .exits import UsageError
 from .targets import Target, find_tool

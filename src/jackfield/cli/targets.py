@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
+from ..errors import ConfigError, UnknownServerError, UnknownToolError
+from ..names import did_you_mean, nearest, normal
 from .arguments import listing_age
 from .exits import UsageError
 from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missing_file

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from ..errors import ConfigError, did_you_mean, nearest
+from ..errors import ConfigError
 from ..masking import MASK
+from ..names import did_you_mean, nearest
 from ..plain import as_list, as_table
 from .files import Source, double_key, is_comment, parse_file, part_of, recognised, writer_of
 from .keys import KEYS, SESSION_SETTINGS, UnclearError, in_our_words, is_off, transport_of_entry, unknown_key

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
-from ..errors import nearest
+from ..names import nearest
 from ..plain import as_list, as_table
 from .files import OWN_KEYS, sign_of
 from .programs.table import ALWAYS, Program, Times

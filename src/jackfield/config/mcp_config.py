@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
-from ..errors import ConfigError, UnknownServerError, did_you_mean
+from ..errors import ConfigError, UnknownServerError
 from ..masking import MASK
+from ..names import did_you_mean
 from .entries import entry_error, listed, misplaced_key, prepare
 from .files import Source, parse_file
 from .keys import UnclearError, is_off, transport_of_entry

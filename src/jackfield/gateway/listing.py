@@ -20,8 +20,8 @@ from mcp.types import INVALID_PARAMS
 
 from ..catalog.entry import CatalogEntry, Kind
 from ..config.servers import BaseServerConfig
-from ..errors import did_you_mean
 from ..loops import Changed
+from ..names import did_you_mean
 from ..plain import as_list, as_table
 from ..pool.session_manager import SessionManager
 from .calls import Target

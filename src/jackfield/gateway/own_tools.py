@@ -10,7 +10,7 @@ from mcp.types import INVALID_PARAMS
 
 from ..catalog.entry import Kind, hash_of
 from ..config.servers import BaseServerConfig
-from ..errors import did_you_mean
+from ..names import did_you_mean
 from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
 from ..toolkit.tool import Tool

@@ -20,7 +20,8 @@ from urllib.parse import unquote
 
 from ..catalog.entry import KINDS, NAMED_BY, CatalogEntry, Kind
 from ..config.outline import Outlined
-from ..errors import ConfigError, did_you_mean, listed
+from ..errors import ConfigError, listed
+from ..names import did_you_mean
 
 DESTRUCTIVE = "destructive"
 """As an `ask` rule: all tools that are not annotated as safe."""

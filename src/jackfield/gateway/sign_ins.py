@@ -23,7 +23,7 @@ import anyio
 from mcp import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
-from ..errors import did_you_mean
+from ..names import did_you_mean
 from ..plain import as_table
 from .client import said_by
 from .credentials import SignInNeededError

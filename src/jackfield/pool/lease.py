@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
 
-from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, did_you_mean, root_cause
+from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, root_cause
 from ..loops import current_task
+from ..names import did_you_mean
 from ..session.boundary import ends_caller
 from ..session.home import wait_uncancelled
 from ..session.lifecycle import Cause

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..config.servers import BaseServerConfig
-from ..errors import UnknownServerError, did_you_mean
+from ..errors import UnknownServerError
 from ..json_schema import signature
 from ..live import without_source
 from ..loops import Deadline
+from ..names import did_you_mean
 from ..pool.lease import SessionUser
 from ..toolkit.tool import LeasedSource
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..catalog.tools import ToolEntry
-from ..errors import UnknownServerError, UnknownToolError, did_you_mean, nearest, normal
+from ..errors import UnknownServerError, UnknownToolError
+from ..names import did_you_mean, nearest, normal
 
 
 class References:

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config.keys import CheckMode
-from ..errors import InvalidArgumentsError, ServerLimitError, UnknownToolError, did_you_mean, in_short
+from ..errors import InvalidArgumentsError, ServerLimitError, UnknownToolError, in_short
 from ..json_schema import signature
+from ..names import did_you_mean
 from ..plain import as_list, as_table
 
 if TYPE_CHECKING:

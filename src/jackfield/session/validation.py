@@ -21,8 +21,8 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 
-from ..errors import nearest
 from ..json_schema import target
+from ..names import nearest
 from ..plain import as_list, as_table
 
 Schema = Mapping[str, Any]

@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from ..errors import ConfigError, JackfieldError, UnknownToolError, did_you_mean, listed
+from ..errors import ConfigError, JackfieldError, UnknownToolError, listed
 from ..extras import extra_needed
 from ..live import Live
+from ..names import did_you_mean
 from ..session.hooks import CallHook
 from .long_results import LongResults
 from .naming import VALID_NAME, assign_names

@@ -24,8 +24,8 @@ from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND
 from pydantic import Field, model_validator
 
 from ...config.servers import InProcessConfig
-from ...errors import did_you_mean
 from ...masking import MASK
+from ...names import did_you_mean
 from ...plain import as_list, as_table
 from ..messages import Context, RawResult, server_notification, server_request
 from .trace import Recorded, Trace

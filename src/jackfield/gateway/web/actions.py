@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 
 from ...config.servers import BaseServerConfig
-from ...errors import JackfieldError, UnknownServerError, did_you_mean
+from ...errors import JackfieldError, UnknownServerError
+from ...names import did_you_mean
 from ...session.offers import list_for_catalog
 from ...session.session import caller_of
 from ..gateway import Gateway
