@@ -9,8 +9,8 @@ import anyio
 
 from ..config.servers import BaseServerConfig, StdioConfig
 from ..pool.decisions import Crowd
-from ..pool.registry import SessionSlot
 from ..pool.session_manager import SessionManager
+from ..pool.waiting_line import SessionSlot
 from ..serving.shares import SharedBound, Sharing
 
 

@@ -14,7 +14,8 @@ from ..session.figures import SessionInfo
 from ..session.lifecycle import Cause
 from .lease import SessionLease
 from .recent import RecentActivity
-from .registry import SessionRegistry, SessionSlot, close_all
+from .registry import SessionRegistry, close_all
+from .waiting_line import SessionSlot
 
 if TYPE_CHECKING:
     from trio.lowlevel import TrioToken

@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
-from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 
@@ -23,82 +19,9 @@ from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from ..session.telemetry import Totals
-from .decisions import Crowd, Evict, Open, Refuse, Reuse, Wait, decide, longest_unused, stuck
-from .refusals import closed_error, no_room, not_open_in_time, refused
-
-
-class Running(Protocol):
-    """What an agent runs in, such as an `asyncio.Task`."""
-
-    def done(self) -> bool: ...
-
-
-class SessionSlot(SessionOwner):
-    """An owner as the pool sees it."""
-
-    @property
-    def server_name(self) -> str:
-        return self.config.server_name
-
-    @property
-    def slot_key(self) -> tuple[str, str] | None:
-        return None if self.key is None else (self.config.server_name, self.key)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.state in (State.OPEN, State.RECOVERING, State.LOST)
-
-    @cached_property
-    def _holders(self) -> list[object]:
-        return []
-
-    @property
-    def holders(self) -> list[object]:
-        return self._holders
-
-    @cached_property
-    def _agents(self) -> WeakSet[Running]:
-        return WeakSet()
-
-    def expect_more(self, agent: Running) -> None:
-        """A run that also uses the session between its leases: other sessions are closed first while it continues."""
-        self._agents.add(agent)
-
-    @property
-    def is_expected(self) -> bool:
-        return any(not agent.done() for agent in self._agents)
-
-    @cached_property
-    def leases_of(self) -> WeakKeyDictionary[object, int]:
-        """How many leases users who come back to it have open."""
-        return WeakKeyDictionary()
-
-
-@dataclass(eq=False)
-class Waiter:
-    """A request for a session."""
-
-    holder: object
-    server_name: str
-    scope: anyio.CancelScope | None = None
-    because: str | None = None
-    is_stuck: bool = False
-
-
-class Bounds(Protocol):
-    """Bounds on sessions that are set above the pool."""
-
-    def crowds(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> Sequence[Crowd]:
-        """Those that a new session has to find room in."""
-        ...
-
-    async def make_room(self, config: BaseServerConfig, key: str | None, slots: Sequence[SessionSlot]) -> None:
-        """Do what has to be done elsewhere, before it is decided whether there is room for a new session."""
-        ...
-
-    def on_refused(self, bound: str) -> None:
-        """A session was refused for the bound of this name."""
-        ...
+from .decisions import longest_unused
+from .refusals import closed_error, not_open_in_time
+from .waiting_line import Bounds, SessionSlot, WaitingLine
 
 
 class SessionRegistry:
@@ -128,24 +51,17 @@ class SessionRegistry:
         self.loop: object = event_loop_token()
         self.process_id: int = os.getpid()
         self.keeps_idle = keeps_idle
-        self._max_sessions = max_sessions
         self._events = events
         self._totals = totals
         self._observer = observer
-        self._bounds = bounds
         self._on_made = on_made
         self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
         self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
         self._of_key: dict[tuple[str, str], SessionSlot] = {}
         """The newest session of each server and key."""
-        # First come, first served: only who holds the turn may open, or wait for room.
-        self._turn = anyio.Lock()
-        # But who holds a session already goes first: it gives two back the sooner.
-        self._holders_turn = anyio.Lock()
-        self._waiters: list[Waiter] = []
         self._changed = Changed()
-        self._closing = False
+        self._line = WaitingLine(self._slots, max_sessions, bounds, self._open, self._changed)
         self._rivals = Rivals(self._close_idle_rivals)
 
     @property
@@ -214,7 +130,8 @@ class SessionRegistry:
         if slot is not None:
             self._lease(slot, holder)
         else:
-            slot = await self._claim(config, wanted, callbacks, deadline, holder)
+            slot = await self._line.claim(config, wanted, callbacks, deadline, holder)
+            self._lease(slot, holder)
         if user is not None:
             slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
         if _is_ready(slot):
@@ -241,7 +158,7 @@ class SessionRegistry:
             holder: As for `acquire`.
             user: As for `acquire`.
         """
-        if self._closing or not self.keeps_idle or self.is_of_parent or self.loop is not event_loop_token():
+        if self._line.is_closing or not self.keeps_idle or self.is_of_parent or self.loop is not event_loop_token():
             return None
         slot = self.find(*place)
         if slot is None or not _is_ready(slot):
@@ -301,7 +218,7 @@ class SessionRegistry:
         """Close everything and accept no further requests."""
         if self.is_of_parent or self.is_over:
             return
-        self._closing = True
+        self._line.is_closing = True
         self._notify()
         await close_all(list(self._slots), Cause.MANAGER)
 
@@ -320,112 +237,9 @@ class SessionRegistry:
 
     def _shared(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> SessionSlot | None:
         """The session that the lease shares, if there is one: for that, nobody has to wait."""
-        if self._closing:
+        if self._line.is_closing:
             raise closed_error(config.server_name)
         return None if wanted is None else self.find(*wanted)
-
-    async def _claim(
-        self,
-        config: BaseServerConfig,
-        wanted: tuple[str, str] | None,
-        callbacks: SessionCallbacks,
-        deadline: Deadline,
-        holder: object,
-    ) -> SessionSlot:
-        waiter = Waiter(holder, config.server_name)
-        with deadline.scope() as waiter.scope:
-            if (bounds := self._bounds()) is not None:
-                await bounds.make_room(config, wanted and wanted[1], self._slots)
-            self._waiters.append(waiter)
-            try:
-                while True:
-                    # Sharing needs no room, and one that is closing frees its key in its own time:
-                    # for neither does one stand in line.
-                    match self._decide(config, wanted):
-                        case Reuse(index):
-                            return self._lease(self._slots[index], holder)
-                        case Wait("closing" | "server" as because):
-                            await self._wait(waiter, because)
-                        case decision:
-                            if isinstance(decision, Wait):
-                                self._begin_waiting(waiter, decision.because)
-                            if slot := await self._claim_in_turn(waiter, config, wanted, callbacks):
-                                return self._lease(slot, holder)
-            finally:
-                self._waiters.remove(waiter)
-                if waiter.because is not None:
-                    self._notify()
-        if waiter.because is None:
-            raise not_open_in_time(config.server_name, deadline)
-        held = {slot.server_name for slot in self._held_by(waiter.holder)}
-        is_closing = waiter.because == "closing"
-        raise no_room(
-            config, deadline, self._slots, self._max_sessions, held, is_closing=is_closing, is_stuck=waiter.is_stuck
-        )
-
-    async def _claim_in_turn(
-        self,
-        waiter: Waiter,
-        config: BaseServerConfig,
-        wanted: tuple[str, str] | None,
-        callbacks: SessionCallbacks,
-    ) -> SessionSlot | None:
-        """Wait for a slot, first come, first served; `None` if the key's last session is still closing."""
-        async with self._holders_turn if self._held_by(waiter.holder) else self._turn:
-            while True:
-                match self._decide(config, wanted):
-                    case Reuse(index):
-                        return self._slots[index]
-                    case Open() | Evict() if self._gives_way(waiter):
-                        await self._wait(waiter, "turn")
-                    case Open():
-                        return self._open(config, wanted, callbacks)
-                    case Evict(index):
-                        slot = self._slots[index]
-                        slot.request_close(Cause.EVICTED)
-                        slot.reporter.evicted(config.server_name, wanted[1] if wanted else None, slot.leaves_news)
-                    case Wait("closing" | "server"):
-                        # Others need not wait for room at this server.
-                        return None
-                    case Wait(because):
-                        await self._wait(waiter, because)
-
-    def _held_by(self, holder: object) -> list[SessionSlot]:
-        return [slot for slot in self._slots if holder in slot.holders]
-
-    def _gives_way(self, waiter: Waiter) -> bool:
-        """Whether a free slot should go to a waiter that already holds a session."""
-        return not self._held_by(waiter.holder) and any(
-            other.because == "full" and self._held_by(other.holder) for other in self._waiters
-        )
-
-    async def _wait(self, waiter: Waiter, because: str) -> None:
-        self._begin_waiting(waiter, because)
-        await self._changed.wait()
-
-    def _begin_waiting(self, waiter: Waiter, because: str) -> None:
-        waiter.because = because
-        self._end_deadlock()
-
-    def _end_deadlock(self) -> None:
-        """If all waiters wait for each other, make one fail; its sessions free slots for the others."""
-        if self._waiters and (waiter := stuck(self._slots, self._waiters)) is not None:
-            assert waiter.scope
-            waiter.is_stuck, waiter.because = True, "given up"
-            waiter.scope.cancel()
-
-    def _decide(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> Reuse | Open | Evict | Wait:
-        if self._closing:
-            raise closed_error(config.server_name)
-        of_server = config.session.max_sessions
-        bounds = self._bounds()
-        crowds = () if bounds is None else bounds.crowds(config, wanted and wanted[1], self._slots)
-        decision = decide(self._slots, config.server_name, wanted, self._max_sessions, of_server, crowds)
-        if isinstance(decision, Refuse):
-            assert bounds is not None
-            bounds.on_refused(decision.bound)
-            raise refused(config, decision)
-        return decision
 
     def _open(
         self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
@@ -501,6 +315,10 @@ class SessionRegistry:
         ended = [slot for slot in same if slot.is_idle or not slot.is_usable]
         await close_all(ended, Cause.EVICTED)
         return len(ended)
+
+    def _end_deadlock(self) -> None:
+        if self._line.waiters:
+            self._line.end_deadlock()
 
     def _notify(self) -> None:
         self._changed.set()

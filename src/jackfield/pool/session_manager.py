@@ -32,7 +32,8 @@ from .lease import SessionGroup, SessionLease, SessionUser
 from .loop_thread import LoopThread, LoopUse
 from .observed import ObservedSessions, is_observable
 from .refusals import closed_error, other_loop_error
-from .registry import Bounds, SessionRegistry, SessionSlot, close_all
+from .registry import SessionRegistry, close_all
+from .waiting_line import Bounds, SessionSlot
 
 if TYPE_CHECKING:
     from ..transport.report import MessageListener
