@@ -19,6 +19,10 @@ import httpx2
 import psutil
 import pytest
 from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from tests.cli.conftest import Command
 from tests.conftest import MARK, SERVERS, TOKEN, Listening, Scripted, eventually, needs, quick_python, strays
 from tests.gateway import matrix, rows
@@ -29,6 +33,7 @@ from tests.gateway.test_http_sessions import RawClient
 from tests.gateway.test_parked import retry
 from tests.gateway.test_stdio import call
 from tests.relayed import Client, opened
+from tests.serving.authorized import listening as serving
 from tests.serving.cluster.cluster import missing, running_store
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager, RequestError, Session, SessionCallbacks
@@ -364,6 +369,93 @@ async def test_a_session_with_a_server_over_http_is_used_by_every_instance(
             assert (await client.call("recall")).status_code == 404
             async with Redis.from_url(store) as redis:
                 assert [key async for key in redis.scan_iter("*:v")] == []
+
+
+@pytest.mark.usefixtures("real_python")
+async def test_sessions_at_servers_over_http_are_ended_there(
+    jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]
+) -> None:
+    """Also where the instance that opened them was killed, and no other one has used them."""
+    requests: list[tuple[str, str | None, str | None]] = []
+    open_sessions: set[str] = set()
+    chatty = httpx2.URL(listening("chatty.py", "http").url)
+
+    async def pass_on(request: Request) -> Response:
+        async with httpx2.AsyncClient(timeout=None) as http:
+            headers = {name: value for name, value in request.headers.items() if name != "host"}
+            sent = http.build_request(request.method, chatty, headers=headers, content=await request.body())
+            answer = await http.send(sent, stream=request.method == "GET")
+            session_id = request.headers.get("mcp-session-id")
+            requests.append((request.method, session_id, request.headers.get("authorization")))
+            if request.method == "DELETE":
+                open_sessions.discard(session_id or "")
+            elif session_id is None and "mcp-session-id" in answer.headers:
+                open_sessions.add(answer.headers["mcp-session-id"])
+            if request.method == "GET":
+                await answer.aclose()
+                return Response(status_code=405)
+            return Response(answer.content, answer.status_code, {**answer.headers})
+
+    app = Starlette(routes=[Route("/mcp", pass_on, methods=["GET", "POST", "DELETE"])])
+    file = tmp_path / "tokens"
+    tokens = {user: add_token(file, user, scopes=["servers:*"]).token for user in ("ann", "bob")}
+    secrets = tmp_path / "credentials.toml"
+    secrets.touch(0o600)
+    secrets.write_text('ann = {one = "of ann"}\nbob = {one = "of bob"}\n')
+    async with serving(app) as url, running_store("redis") as store:
+        entry = {"type": "http", "url": f"{url}/mcp", "protocol": "handshake", "credentials": {"file": str(secrets)}}
+        jackfield.configure_user(one=entry)
+        options = ("--all-tools", "--token-file", str(file), "--metrics", "--session-idle", "3")
+        async with (
+            running_team(jackfield, tmp_path / "team", store, *options) as team,
+            httpx2.AsyncClient(timeout=60) as http,
+        ):
+            first, second = team.instances
+
+            async def opened(user: str, instance: GatewayInstance) -> RawClient:
+                client = RawClient(http, instance.url)
+                client.headers["Authorization"] = f"Bearer {tokens[user]}"
+                await client.begin()
+                assert '"result"' in (await client.post("tools/call", name="recall", arguments={})).text
+                return client
+
+            async def delete(client: RawClient) -> None:
+                assert (await http.delete(client.url, headers=client.headers)).status_code == 200
+
+            # In the usual way, it is ended at once, and once.
+            await delete(await opened("ann", first))
+            with anyio.fail_after(10):
+                while open_sessions:
+                    await anyio.sleep(0.02)
+            ann, _ = await opened("ann", second), await opened("bob", second)
+            left = await opened("bob", first)
+            assert len(open_sessions) == 3
+            async with Redis.from_url(store) as redis:
+                kept = [await redis.dump(key) for key in await redis.keys("*")]
+                assert not any(one.encode() in (value or b"") for one in open_sessions for value in kept)
+            before = len(requests)
+            await second.kill()
+            # One is ended by its client, one expires; that of an instance that lives goes on.
+            ann.url = first.url
+            await delete(ann)
+            with anyio.fail_after(30):
+                while len(open_sessions) > 1:
+                    assert (await left.post("ping")).status_code == 200
+                    await anyio.sleep(0.2)
+            assert '"result"' in (await left.post("tools/call", name="recall", arguments={})).text
+            deleted = [(session_id, by) for method, session_id, by in requests[before:] if method == "DELETE"]
+            assert sorted(str(by) for _, by in deleted) == ["Bearer of ann", "Bearer of bob"]
+            assert len(dict(deleted)) == 2
+            watcher = add_token(file, "prometheus", scopes=["metrics"]).token
+            root = first.url.removesuffix("/mcp")
+            text = (await http.get(f"{root}/metrics", headers={"Authorization": f"Bearer {watcher}"})).text
+            assert 'jackfield_upstream_left_total{server="one",outcome="ended"} 2' in text
+            await delete(left)
+            with anyio.fail_after(10):
+                while open_sessions:
+                    await anyio.sleep(0.02)
+            async with Redis.from_url(store) as redis:
+                assert await redis.keys("jf:values:*") == []
 
 
 @pytest.mark.usefixtures("real_python")

@@ -231,11 +231,12 @@ class Clients:
     def end(self, session_id: str) -> None:
         """A client is gone: close its sessions."""
         self._ended.append(session_id)
-        client = self._clients.pop(session_id, None)
+        client, ended = self._clients.pop(session_id, None), list[str]()
         if client is not None:
+            ended = [one.server_name for one in self._configs if self._has_session(client, one)]
             self._close(client)
         if self.others is not None:
-            self.others.ended(session_id)
+            self.others.ended(session_id, ended)
 
     def lose(self, session_id: str, server_name: str) -> None:
         """Another instance owns a client's session with a server now: close the one that is here."""

@@ -24,6 +24,7 @@ from ..catalog.entry import Kind
 from ..config.servers import BaseServerConfig
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
+from ..serving import Principal
 from ..serving.bus import about, audience
 from ..session.figures import SessionInfo
 from .activity import Activity
@@ -48,7 +49,8 @@ from .policy import Policy
 from .reach import reach_now, reach_of
 from .relay import Relay
 from .reloading import Changes, compared, end_sessions
-from .user_configs import UserConfig
+from .user_configs import UserConfig, config_of
+from .users import user_of
 from .views import View, Views, name_of
 
 _TELL_SECONDS = 5.0
@@ -196,6 +198,11 @@ class Gateway:
         """Who uses it."""
         assert self._clients is not None, "enter the gateway first"
         return self._clients
+
+    def config_for(self, server_name: str, principal: Principal | None) -> BaseServerConfig | None:
+        """A server, with the credentials of a user if users have their own there; `None` if it is not served."""
+        config, user = self.clients.served(server_name), user_of(principal)
+        return config if config is None or user is None else config_of(user, config, self.credentials)
 
     @property
     def child_bounds(self) -> ChildBounds:

@@ -136,7 +136,7 @@ async def serve_http(
         stop_delay=run.stop_delay,
         drain_timeout=run.drain_timeout,
     )
-    GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
+    counted = GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
     page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
     app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
     sign_in: SignInPages | None = None
@@ -153,7 +153,14 @@ async def serve_http(
     if shared is not None:
         url = shared.url or _url_of_instance(listener, settings)
         gateway.clients.others = cluster = Cluster(
-            served.host, gateway.clients, InstanceKeys(shared.keys), url, gateway.figures, gateway.child_bounds
+            served.host,
+            gateway.clients,
+            InstanceKeys(shared.keys),
+            url,
+            gateway.figures,
+            gateway.child_bounds,
+            gateway.config_for,
+            counted.left_ended,
         )
         app, taking = cluster.serving(served, app), cluster.taking
         if gateway.credentials.tokens is not None and (kept := cluster.kept_tokens(shared.keys)) is not None:

@@ -47,6 +47,11 @@ class GatewayMetrics:
         self._calls = Counter("upstream_calls", "Calls that ended, by server.", ("server", "outcome"))
         self._seconds = Histogram("upstream", "Calls, from the gateway to the server and back.", ("server",), _BOUNDS)
         self._incidents = Counter("upstream_incidents", "What happened to sessions with servers.", ("server", "kind"))
+        self._left = Counter(
+            "upstream_left",
+            "Sessions whose client has gone, and that were ended at their server.",
+            ("server", "outcome"),
+        )
         activity.on_ended.append(self._ended)
         activity.on_incident.append(self._happened)
         activity.on_limit.append(served.limits.add)
@@ -55,10 +60,15 @@ class GatewayMetrics:
             self._calls,
             self._seconds,
             self._incidents,
+            self._left,
             Readings("upstream_calls_running", "Calls under way, by server.", self._running),
             Readings("upstream_sessions", "Sessions with servers, by state.", self._by_state),
             Readings("upstream_children", "Child processes that are servers.", self._children),
         ]
+
+    def left_ended(self, server_name: str, is_ended: bool) -> None:
+        """A session that was left at a server was ended there, or was not."""
+        self._left.add(server_name, "ended" if is_ended else "failed")
 
     def _ended(self, call: Call) -> None:
         self._calls.add(call.server, str(call.outcome))

@@ -134,8 +134,8 @@ class OtherInstances(Marks, Protocol):
         """
         ...
 
-    def ended(self, session_id: str) -> None:
-        """A client's session has ended."""
+    def ended(self, session_id: str, server_names: Sequence[str]) -> None:
+        """A client's session has ended, and with it those with some servers, which are ended from here."""
         ...
 
     async def answer(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:

@@ -30,6 +30,7 @@ from .across import Across
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
 from .kept_tokens import KeptTokens
 from .keys import InstanceKeys
+from .left_sessions import ConfigFor, LeftSessions
 from .members import Members
 from .ownership import Ownership
 from .peers import Peers
@@ -62,6 +63,8 @@ class Cluster:
         url: Where the others reach this one.
         figures: What it has and did.
         child_bounds: Are kept together with the others.
+        config_for: Finds a server with the credentials of a user.
+        on_left_ended: Called for each session that was left at a server, and was ended there or not.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class Cluster:
         url: str,
         figures: Callable[[], InstanceFigures],
         child_bounds: ChildBounds,
+        config_for: ConfigFor,
+        on_left_ended: Callable[[str, bool], None],
     ) -> None:
         self._host = host
         self._clients = clients
@@ -83,6 +88,7 @@ class Cluster:
         self._members = Members(self.talk, self._itself)
         self._figures = figures
         self._child_bounds = child_bounds
+        self._left = LeftSessions(host.sessions, keys, config_for, on_left_ended)
         self._forwarding = Forwarding(self._peers, keys)
         self._ownership: Ownership | None = None
 
@@ -98,6 +104,7 @@ class Cluster:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._peers.watch)
                 tasks.start_soon(self._members.say)
+                tasks.start_soon(self._left.look)
                 try:
                     yield
                 finally:
@@ -227,7 +234,11 @@ class Cluster:
         if client.session_id is None or not isinstance(config, HttpConfig):
             return None
         here, place = self._host.instance, (client.session_id, config.server_name)
-        return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone)
+
+        async def opened(known_id: str) -> None:
+            await self._left.opened(place[0], config, client.principal, known_id)
+
+        return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone, opened)
 
     def kept_tokens(self, keys: Sequence[bytes]) -> KeptTokens | None:
         """The tokens of users, in the store; `None` if it keeps none.
@@ -256,9 +267,11 @@ class Cluster:
         """
         return await self._host.instance.sessions.get_state(session_id, _VIEW)
 
-    def ended(self, session_id: str) -> None:
-        """A client's session has ended."""
+    def ended(self, session_id: str, server_names: Sequence[str]) -> None:
+        """A client's session has ended, and with it those with some servers, which are ended from here."""
         self.ownership.forget(session_id)
+        if server_names:
+            self._host.instance.background.start(self._left.ended, session_id, server_names)
 
     async def answer(self, context: Context, elsewhere: ElsewhereError) -> Answer | None:
         """The answer of the instance that has what a request needs; `None` if this one has it now.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -38,6 +38,7 @@ class StoredSession:
         place: The client's session, and the server.
         instance: The name of this one.
         is_gone: Whether the client's session has ended.
+        on_opened: Called with the id that the server gave a new session.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class StoredSession:
         place: tuple[str, str],
         instance: str,
         is_gone: Callable[[], bool],
+        on_opened: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._keys = keys
         self._session_id, self._server_name = place
         self._instance = instance
         self._is_gone = is_gone
+        self._on_opened = on_opened
         self._key = f"jackfield.session:{self._server_name}"
         self._given: set[str] = set()
         """Texts in the store that are of no use any more."""
@@ -111,6 +114,8 @@ class StoredSession:
         try:
             # Others wait for it, also where this opening is broken off.
             with anyio.CancelScope(shield=True):
+                if session is not None and session.session_id:
+                    await self._on_opened(session.session_id)
                 if text is None:
                     await self._store.set_state(self._session_id, self._key, None)
                 else:
