@@ -12,8 +12,9 @@ import pytest
 from tests.gateway.in_process import gateway_of
 
 from jackfield import MCPClientSessionManager, StdioConfig
-from jackfield.gateway import activity
-from jackfield.gateway.activity import MINUTES, ActivitySnapshot
+from jackfield.gateway import activity, figures
+from jackfield.gateway.activity import ActivitySnapshot
+from jackfield.gateway.figures import MINUTES
 
 SERVER = '''
 import asyncio
@@ -87,10 +88,10 @@ async def test_calls_are_told_while_they_run_and_when_they_have_ended(tmp_path: 
     assert told.users["ann"].calls == 4
     add = next(tool for tool in told.tools if tool.name == "add")
     assert add.figures.calls == 2
-    for figures in (add.figures, told.servers["notes"]):
-        assert figures.p50_ms is not None
-        assert figures.p95_ms is not None
-        assert 0 < figures.p50_ms <= figures.p95_ms
+    for each in (add.figures, told.servers["notes"]):
+        assert each.p50_ms is not None
+        assert each.p95_ms is not None
+        assert 0 < each.p50_ms <= each.p95_ms
     assert sum(minute.calls for minute in here.gateway.activity.hour("notes", "add")) == 2
     assert [call.name for snapshot in seen for call in snapshot.live if call.name == "wait"]
 
@@ -111,23 +112,23 @@ async def test_a_lost_session_and_its_return_are_told(tmp_path: Path, notes: Std
 
 
 def test_percentiles_are_within_five_percent() -> None:
-    durations = Counter(activity._class_of(ms) for ms in range(1, 1001))
-    assert activity._percentile(durations, 0.5) == pytest.approx(500, rel=0.06)
-    assert activity._percentile(durations, 0.95) == pytest.approx(950, rel=0.06)
-    assert activity._percentile(Counter(), 0.5) is None
+    durations = Counter(figures._class_of(ms) for ms in range(1, 1001))
+    assert figures.percentile(durations, 0.5) == pytest.approx(500, rel=0.06)
+    assert figures.percentile(durations, 0.95) == pytest.approx(950, rel=0.06)
+    assert figures.percentile(Counter(), 0.5) is None
 
 
 def test_figures_forget_what_is_older_than_an_hour_and_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000_000_020.0
-    monkeypatch.setattr(activity.time, "time", lambda: now)
-    tool = activity._Hourly()
+    monkeypatch.setattr(figures.time, "time", lambda: now)
+    tool = figures.HourlyTotals()
     for minute in range(2 * MINUTES):
         tool.add(now + 60 * minute, 5.0, is_error=False)
     now += 60 * (2 * MINUTES - 1)
     assert len(tool.hour()) == MINUTES
     now += 60 * (MINUTES - 1)
     assert len(tool.hour()) == 1
-    named = activity._Newest(activity._Hourly)
+    named = activity._Newest(figures.HourlyTotals)
     monkeypatch.setattr(activity, "MOST_NAMED", 10)
     first = named.get("0")
     for number in range(1, 10):

@@ -6,12 +6,11 @@ All of it runs on the gateway's event loop. No text that it holds has a secret, 
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -31,6 +30,7 @@ from ..events import (
 )
 from ..masking import mask
 from .calls import RelayedCall
+from .figures import Figures, HourlyTotals, Minute, Totals, percentile
 
 MOST_CALLS = 500
 """How many calls that ended are kept, the newest."""
@@ -38,14 +38,7 @@ MOST_ERRORS = 200
 MOST_INCIDENTS = 200
 MOST_NAMED = 2_000
 """How many tools, and how many users, have figures; those not used for the longest time are dropped first."""
-MINUTES = 60
-"""How far back the figures of a tool reach."""
-
 _TEXT_CHARS = 300
-_SMALLEST_MS = 0.1
-_GROWTH = 1.1
-"""From one class of durations to the next: a percentile is told to within 5 %."""
-
 _T = TypeVar("_T")
 
 
@@ -77,40 +70,12 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of a server, a tool or a user, since the gateway was started; percentiles are over the last hour."""
-
-    calls: int
-    errors: int
-    """Calls that ended without a result, or with a tool's own error."""
-    live: int
-    """Calls under way."""
-    last_at: float
-    """When the last call began, in seconds since the epoch."""
-    p50_ms: float | None = None
-    """`None` if no call ended in the last hour, and of users."""
-    p95_ms: float | None = None
-
-
-@dataclass(frozen=True)
 class ToolFigures:
     """Of one tool."""
 
     server: str
     name: str
     figures: Figures
-
-
-@dataclass(frozen=True)
-class Minute:
-    """The calls of one minute."""
-
-    at: float
-    """When it began, in seconds since the epoch."""
-    calls: int
-    errors: int
-    p50_ms: float | None
-    p95_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -142,59 +107,6 @@ class ActivitySnapshot:
     incidents: list[SessionIncident]
     limits: Mapping[str, int]
     """How often each bound was reached."""
-
-
-@dataclass(slots=True)
-class _Totals:
-    calls: int = 0
-    errors: int = 0
-    live: int = 0
-    last_at: float = 0.0
-
-    def figures(self) -> Figures:
-        return Figures(self.calls, self.errors, self.live, self.last_at)
-
-
-@dataclass(slots=True)
-class _Minute:
-    number: int
-    calls: int = 0
-    errors: int = 0
-    durations: Counter[int] = field(default_factory=Counter[int])
-
-
-class _Hourly:
-    """The totals of a tool or a server, and its last hour."""
-
-    def __init__(self) -> None:
-        self.totals = _Totals()
-        self._minutes: deque[_Minute] = deque(maxlen=MINUTES)
-        self._percentiles: tuple[int, float | None, float | None] | None = None
-        """In which minute they were found out, and they: pages look at all of them twice a second."""
-
-    def add(self, began_at: float, ms: float, is_error: bool) -> None:
-        number = int(began_at + ms / 1000) // 60
-        if not self._minutes or self._minutes[-1].number < number:
-            self._minutes.append(_Minute(number))
-        minute = self._minutes[-1]
-        minute.calls += 1
-        minute.errors += is_error
-        minute.durations[_class_of(ms)] += 1
-        self._percentiles = None
-
-    def hour(self) -> list[_Minute]:
-        oldest = _minute_now() - MINUTES
-        return [minute for minute in self._minutes if minute.number > oldest]
-
-    def figures(self) -> Figures:
-        now = _minute_now()
-        if self._percentiles is None or self._percentiles[0] != now:
-            durations: Counter[int] = Counter()
-            for minute in self.hour():
-                durations.update(minute.durations)
-            self._percentiles = now, _percentile(durations, 0.5), _percentile(durations, 0.95)
-        _, p50_ms, p95_ms = self._percentiles
-        return replace(self.totals.figures(), p50_ms=p50_ms, p95_ms=p95_ms)
 
 
 class _Newest(Generic[_T]):
@@ -230,9 +142,9 @@ class Activity:
         self._recent: deque[Call] = deque(maxlen=MOST_CALLS)
         self._errors: deque[Call] = deque(maxlen=MOST_ERRORS)
         self._incidents: deque[SessionIncident] = deque(maxlen=MOST_INCIDENTS)
-        self._servers = _Newest(_Hourly)
-        self._users = _Newest(_Totals)
-        self._tools = _Newest(_Hourly)
+        self._servers = _Newest(HourlyTotals)
+        self._users = _Newest(Totals)
+        self._tools = _Newest(HourlyTotals)
         self._lost: dict[tuple[str, str | None], float] = {}
         self._limits: Counter[str] = Counter()
         self._changed = anyio.Event()
@@ -290,7 +202,7 @@ class Activity:
             told(call)
         self._changed.set()
 
-    def _totals_of(self, call: Call) -> Generator[_Totals]:
+    def _totals_of(self, call: Call) -> Generator[Totals]:
         yield self._servers.get(call.server).totals
         if call.method == "tools/call":
             yield self._tools.get(call.server, call.name).totals
@@ -359,8 +271,8 @@ class Activity:
                 minute.number * 60.0,
                 minute.calls,
                 minute.errors,
-                _percentile(minute.durations, 0.5),
-                _percentile(minute.durations, 0.95),
+                percentile(minute.durations, 0.5),
+                percentile(minute.durations, 0.95),
             )
             for minute in (() if found is None else found.hour())
         ]
@@ -445,21 +357,3 @@ def _incident(event: Event) -> tuple[str, str] | None:
 
 def _by_key(item: tuple[tuple[str, ...], object]) -> tuple[str, ...]:
     return item[0]
-
-
-def _minute_now() -> int:
-    return int(time.time()) // 60
-
-
-def _class_of(ms: float) -> int:
-    return max(0, math.ceil(math.log(max(ms, _SMALLEST_MS) / _SMALLEST_MS, _GROWTH)))
-
-
-def _percentile(durations: Counter[int], part: float) -> float | None:
-    """The duration that this part of the calls stays within, in milliseconds."""
-    needed, passed = math.ceil(durations.total() * part), 0
-    for number, count in sorted(durations.items()):
-        passed += count
-        if passed >= needed:
-            return _SMALLEST_MS * _GROWTH ** (number - 0.5)
-    return None

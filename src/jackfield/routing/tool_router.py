@@ -5,25 +5,27 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ..catalog.search import Hit, ToolSearch
+from ..catalog.search import Hit
 from ..catalog.store import Offers
 from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
-from ..errors import ConfigError, InvalidArgumentsError, JackfieldError, SessionTimeoutError, UnknownToolError
+from ..errors import ConfigError, InvalidArgumentsError
 from ..live import Live, without_source
 from ..loops import Deadline
 from ..pool.lease import SessionUser
 from ..session.tools import ArgumentCheck
 from ..toolkit.long_results import LongResults
-from ..toolkit.own_tool import Answer, own_tool, text_result
+from ..toolkit.own_tool import Answer, own_tool
 from ..toolkit.ranking import Origin, origins
 from ..toolkit.skipped import missing_tool
 from ..toolkit.tool import CallOptions, LeasedSource, Tool
 from ..toolkit.toolkit import Toolkit, with_read_on
+from .agent_tools import direct_tool, router_tool, text_answer
+from .lookup import Lookup
 from .own_tools import (
     BY_CALL_TOOL,
     CALL_DESCRIPTION,
@@ -38,12 +40,10 @@ from .own_tools import (
 )
 from .policy import Ask, Policy, require_allowed
 from .query import make_query_tool, query_description
-from .references import References
 from .render import Detail, answer_to, server_line, tool_line
-from .repair import converted, fitted, repaired_call
+from .repair import converted, repaired_call
 from .searches import RecentSearches
 from .steps import steps_of
-from .unlisted import Unlisted
 
 if TYPE_CHECKING:
     from ..pool.session_manager import SessionManager
@@ -123,12 +123,11 @@ class ToolRouter(Live):
         self._user = SessionUser()
         self._callbacks = callbacks
         self._offers = offers
-        self._unlisted = Unlisted(manager, self._configs, self.key, self._user, callbacks)
+        self._lookup = Lookup(manager, self._configs, self.key, self._user, callbacks, offers)
         self._policy = policy
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars, BY_CALL_TOOL)
         self._describe = describe
-        self._known: tuple[ToolSearch, References] | None = None
         self._searches = RecentSearches()
 
     def __repr__(self) -> str:
@@ -150,7 +149,7 @@ class ToolRouter(Live):
         router = copy(self)
         router.key, router._user = key, user
         router._searches = RecentSearches()
-        router._unlisted = Unlisted(self._manager, self._configs, key, user, self._callbacks)
+        router._lookup = Lookup(self._manager, self._configs, key, user, self._callbacks, self._offers)
         return router
 
     async def aclose(self) -> None:
@@ -174,9 +173,9 @@ class ToolRouter(Live):
         """The effective mode: never `auto`."""
         if self._mode != "auto":
             return self._mode
-        if self._unlisted.names:
+        if self._lookup.unlisted.names:
             return "search"
-        return "tools" if len(self._tools()) <= DIRECT_TOOLS else "search"
+        return "tools" if len(self._lookup.tools()) <= DIRECT_TOOLS else "search"
 
     # What agents call
 
@@ -218,18 +217,18 @@ class ToolRouter(Live):
         if len(asked) == 1:
             asked = steps_of(asked[0], MAX_QUERIES)
             limit = min(limit, _HITS_A_STEP) if len(asked) > 1 else limit
-        only = None if not server else self._references().server(server)
+        only = None if not server else self._lookup.references().server(server)
         most = max(1, min(int(limit), 50))
         if only is not None:
-            await self._unlisted.list(only, CallOptions())
+            await self._lookup.unlisted.list(only, CallOptions())
         found = self.search(asked, only, most, server_hint=server_hint)
-        if only is None and not all(found.values()) and await self._unlisted.ask_failed(CallOptions()):
+        if only is None and not all(found.values()) and await self._lookup.unlisted.ask_failed(CallOptions()):
             found = self.search(asked, only, most, server_hint=server_hint)
         self._searches.add(found)
         if all(found.values()) and only is None and any(hits[0].is_weak for hits in found.values()):
-            self._unlisted.ask_in_background()
-        note = self._unlisted.note() if only is None else None
-        if note and not self._tools():
+            self._lookup.unlisted.ask_in_background()
+        note = self._lookup.unlisted.note() if only is None else None
+        if note and not self._lookup.tools():
             return note  # That nothing matches would be no news.
         parts = [
             answer_to(query, [self._line(hit.tool, detail, is_weak=hit.is_weak) for hit in hits])
@@ -238,14 +237,14 @@ class ToolRouter(Live):
         return "\n\n".join([*parts, *filter(None, [note, self._manager.catalog.meaning_note()])])
 
     def _overview(self, only: Sequence[str]) -> str:
-        names = [self._references().server(name) for name in only] or list(self._configs)
+        names = [self._lookup.references().server(name) for name in only] or list(self._configs)
         catalog = self._manager.catalog
         lines = [
             server_line(name, catalog.entry(config), len(catalog.tools(config, self._offers)))
             for name in names
             if catalog.is_listed(config := self._configs[name])
         ]
-        return "\n".join([*lines, *filter(None, [self._unlisted.note()])]) or "There are no servers."
+        return "\n".join([*lines, *filter(None, [self._lookup.unlisted.note()])]) or "There are no servers."
 
     def search(
         self,
@@ -281,7 +280,7 @@ class ToolRouter(Live):
             JackfieldError: Its server could not be asked.
         """
         named = [tools] if isinstance(tools, str) else list(tools)
-        return "\n\n".join([self._line(await self._entry(name, CallOptions()), "schema") for name in named])
+        return "\n\n".join([self._line(await self._lookup.tool(name, CallOptions()), "schema") for name in named])
 
     async def call_tool(self, tool: str, arguments: Any = None, **beside: Any) -> ToolResult:
         """Call a tool by its reference, opening its server if necessary.
@@ -325,7 +324,7 @@ class ToolRouter(Live):
         """
         options = options or CallOptions()
         tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
-        entry = await self._entry(tool, options)
+        entry = await self._lookup.tool(tool, options)
         own = frozenset(entry.input_schema.get("properties") or ())
         if own & {"tool", "name", "arguments", "args"}:
             # What looks like a nested call may be what this tool takes.
@@ -345,8 +344,8 @@ class ToolRouter(Live):
         match self.mode:
             case "tools":
                 # There is no `call_tool` that would read on.
-                tools = [self._direct_tool(entry) for entry in self._tools()]
-                skipped = self._unlisted.errors()
+                tools = [self._direct_tool(entry) for entry in self._lookup.tools()]
+                skipped = self._lookup.unlisted.errors()
                 if skipped:
                     tools.append(missing_tool(skipped, len(self._configs)))
                 return with_read_on(tools, self._long_results, [self.aclose], skipped, self._ranking)
@@ -380,46 +379,10 @@ class ToolRouter(Live):
 
     # Inside
 
-    def _tools(self) -> list[ToolEntry]:
-        return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config, self._offers)]
-
     def _ranking(self, queries: Sequence[str], limit: int) -> Sequence[Origin]:
         found = self.search(queries, limit=limit)
         self._searches.add(found)
         return origins(found)
-
-    def _references(self) -> References:
-        index = self._manager.catalog.search(list(self._configs.values()), self._offers)
-        if self._known is None or self._known[0] is not index:
-            self._known = index, References(index.tools, list(self._configs))
-        return self._known[1]
-
-    async def _entry(self, reference: str, options: CallOptions) -> ToolEntry:
-        """The tool of that name. A server that was never listed is asked.
-
-        Raises:
-            UnknownToolError: There is none.
-            JackfieldError: Its server could not be asked; the tool was not called.
-        """
-        server = self._references().server_of(reference)
-        if server is not None:
-            try:
-                await self._unlisted.list(server, options)
-            except JackfieldError as error:
-                from ..session.tool_calls import not_made
-
-                raise error if error.sent is False else not_made(reference, error) from None
-        try:
-            return self._references().tool(reference)
-        except UnknownToolError as error:
-            if server is not None or error.candidates:
-                raise
-            if await self._unlisted.ask_failed(options):
-                return self._references().tool(reference)
-            if not (names := self._unlisted.names):
-                raise
-            more = ", ..." if len(names) > 5 else ""
-            raise error.told(hint=f"{error.hint} Not listed yet: {', '.join(names[:5])}{more}.") from None
 
     def _line(self, tool: ToolEntry, detail: Detail, *, is_weak: bool = False) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])
@@ -430,80 +393,45 @@ class ToolRouter(Live):
         given = dict(arguments)
         return await self._routed(str(given.pop("tool", "")), given.pop("arguments", None), given, options)
 
+    def _direct_tool(self, entry: ToolEntry) -> Tool:
+        async def call(reference: str, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
+            return await self._routed(reference, arguments, {}, options)
+
+        return direct_tool(entry, self._configs[entry.server_name].session.call_timeout, call)
+
+    def _own_tool(
+        self, name: str, description: str, schema: Mapping[str, Any], answer: Answer, *, is_read_only: bool | None
+    ) -> Tool:
+        configs = self._configs.values()
+        return router_tool(name, description, schema, answer, is_read_only=is_read_only, configs=configs)
+
     def _search_tools(self) -> list[Tool]:
-        find = _in_words(self.find_tools, "find_tools", FIND_SCHEMA)
+        find = text_answer(self.find_tools, "find_tools", FIND_SCHEMA)
         tools = [
             self._own_tool("find_tools", find_description(list(self._configs)), FIND_SCHEMA, find, is_read_only=True),
             self._own_tool("call_tool", CALL_DESCRIPTION, CALL_SCHEMA, self._call, is_read_only=False),
         ]
         if self._describe:
-            describe = _in_words(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
+            describe = text_answer(self.describe_tools, "describe_tools", DESCRIBE_SCHEMA)
             tools.append(
                 self._own_tool("describe_tools", DESCRIBE_DESCRIPTION, DESCRIBE_SCHEMA, describe, is_read_only=True)
             )
         return tools
-
-    def _own_tool(
-        self, name: str, description: str, schema: Mapping[str, Any], answer: Answer, *, is_read_only: bool | None
-    ) -> Tool:
-        bounds = [config.session.call_timeout for config in self._configs.values()]
-        known = [bound for bound in bounds if bound is not None]
-        longest = max(known, default=None) if len(known) == len(bounds) else None
-        tool = own_tool(name, description, schema, answer, is_read_only=is_read_only)
-        return replace(tool, call_timeout=longest)
 
     def _query_tool(self) -> Tool:
         permit = self._permit if self._policy is not None else None
         servers = list(self._configs.values())
         function = make_query_tool(self._manager, servers, key=self.key, permit=permit, user=self._user)
         name, schema = function.__name__, query_schema(list(self._configs))
-        answer = _in_words(function, name, schema)
+        answer = text_answer(function, name, schema)
         description = query_description(list(self._configs), with_handler=False)
         return self._own_tool(name, description, schema, answer, is_read_only=None)
 
     async def _permit(self, server: str, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> str:
-        config = self._configs[server]
-        await self._unlisted.list(server, CallOptions(deadline))
-        entry = References(
-            self._manager.catalog.tools(config, self._offers), [server], advice="Ask without tool_name."
-        ).tool(tool)
+        entry = await self._lookup.tool_of(server, tool, CallOptions(deadline))
         await self._require_allowed(entry, arguments, deadline)
         return entry.name
 
     async def _require_allowed(self, tool: ToolEntry, arguments: Mapping[str, Any], deadline: Deadline) -> None:
         if self._policy is not None:
             await require_allowed(tool, arguments, deadline, self._policy, self._on_ask)
-
-    def _direct_tool(self, entry: ToolEntry) -> Tool:
-        from mcp.types import ToolAnnotations
-
-        async def handler(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-            return await self._routed(entry.reference, dict(arguments), {}, options)
-
-        return Tool(
-            name=entry.name,
-            original_name=entry.name,
-            server_name=entry.server_name,
-            description=entry.description or entry.title or entry.name,
-            input_schema=entry.input_schema,
-            output_schema=entry.output_schema,
-            annotations=ToolAnnotations.model_validate(entry.annotations) if entry.annotations else None,
-            call_timeout=self._configs[entry.server_name].session.call_timeout,
-            handler=handler,
-        )
-
-
-def _in_words(function: Callable[..., Awaitable[str]], name: str, schema: Mapping[str, Any]) -> Answer:
-    """Answers with a function's result if the arguments are valid."""
-
-    async def answer(arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:
-        given = fitted(name, arguments, schema)
-        if options.given is None:
-            return text_result(await function(**given))
-        with options.given.scope():
-            return text_result(await function(**given))
-        raise SessionTimeoutError(
-            f"{name} did not end within {options.given.seconds:g} s. Its requests to servers may have been sent."
-        )
-
-    return answer

@@ -25,7 +25,8 @@ from .errors import (
 )
 from .host import SessionHost
 from .limits import ServingLimits
-from .memory import InMemoryBackplane, InMemorySessionStore, InMemoryStreamManager
+from .memory import InMemoryBackplane, InMemorySessionStore
+from .memory_streams import InMemoryStreamManager
 from .metrics import ServingMetrics
 from .records import Principal, RunningCall, SessionRecord, StreamEvent
 from .state import SessionState, StateError, state

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .memory import InMemorySessionStore, InMemoryStreamManager
+from .memory import InMemorySessionStore
+from .memory_streams import InMemoryStreamManager
 from .stores import SessionStore
 from .streams import StreamManager
 

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from .errors import StoreUnavailableError
-from .memory import not_in_log
+from .memory_streams import not_in_log
 from .postgres_connections import PostgresConnections
 from .postgres_jobs import alongside, prune_forever, prune_interval
 from .postgres_pool import OPERATION_SECONDS, key_of

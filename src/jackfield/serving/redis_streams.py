@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
-from .memory import not_in_log
+from .memory_streams import not_in_log
 from .records import StreamEvent
 from .redis_client import RedisClient, Script
 from .redis_wire import text_of
