@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitResult
 from tests.servers.raw_http import EVENTS, RawServer, head, result, text, whole
 
 from jackfield import (
@@ -32,6 +33,7 @@ from jackfield import (
     SessionLost,
     StreamRenewed,
 )
+from jackfield.transport import http_streams
 from jackfield.transport.http_streams import next_step, pause_before
 
 Writer = asyncio.StreamWriter
@@ -192,6 +194,69 @@ async def test_a_stream_that_another_connection_holds_is_told_of_once_and_asked_
     told = [record for record in caplog.records if "HTTP 409" in record.getMessage()]
     assert [record.levelno for record in told] == [logging.DEBUG]
     assert all(later - earlier >= 0.14 for earlier, later in zip(standing.at, standing.at[1:], strict=False))
+
+
+QUESTION = {
+    "jsonrpc": "2.0",
+    "id": "question",
+    "method": "elicitation/create",
+    "params": {"message": "Continue?", "requestedSchema": {"type": "object", "properties": {}}},
+}
+
+
+async def test_a_call_waits_for_the_stream_on_which_it_may_be_asked() -> None:
+    """A server whose client reads no stream yet drops its question, and the call would wait for its timeout."""
+    streams: list[Writer] = []
+
+    async def play(standing: Standing, writer: Writer) -> bool:
+        await asyncio.sleep(0.05)  # the time that a second connection takes
+        writer.write(head(200, EVENTS) + b"\r\n\r\n")
+        streams.append(writer)
+        return True
+
+    calls: list[tuple[dict[str, Any], Writer]] = []
+
+    async def server(server: RawServer, message: dict[str, Any], writer: Writer) -> bool | None:
+        if message.get("id") == "question":
+            writer.write(whole(b"", 202))
+            call, caller = calls[0]
+            caller.write(whole(text(call, message["result"]["action"])))
+            return True
+        if message.get("method") != "tools/call":
+            return await standing(server, message, writer)
+        calls.append((message, writer))
+        if streams:
+            streams[0].write(events(f"data: {json.dumps(QUESTION)}"))
+        else:
+            writer.write(whole(text(message, "nobody heard the question")))
+        return True
+
+    async def accept(context: Any, params: Any) -> ElicitResult:
+        return ElicitResult(action="accept", content={})
+
+    standing = Standing(play)
+    async with RawServer(server) as raw:
+        async with MCPClientSessionManager(callbacks=SessionCallbacks(elicitation=accept)) as manager:
+            async with manager.open_session(raw.config()) as session:
+                assert (await session.call_tool("work")).text == "accept"
+
+
+@pytest.mark.parametrize("answers_questions", [False, True])
+async def test_a_stream_that_does_not_open_holds_no_call_up_for_long(
+    answers_questions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none at all of a client that cannot be asked."""
+    monkeypatch.setattr(http_streams, "OPENING_SECONDS", 0.05 if answers_questions else 100)
+
+    async def play(standing: Standing, writer: Writer) -> bool:
+        await asyncio.sleep(100)
+        return False
+
+    callbacks = SessionCallbacks(roots=["file:///tmp"]) if answers_questions else None
+    async with RawServer(Standing(play)) as raw:
+        async with MCPClientSessionManager() as manager:
+            async with manager.open_session(raw.config(), callbacks=callbacks) as session:
+                assert (await session.call_tool("work")).text == "done"
 
 
 async def test_events_that_are_no_longer_kept_cost_these_events_alone() -> None:

@@ -107,6 +107,8 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
             self._report.note_failure(failure)
             return response if failure is not None else await self._bounded(response, None, self._standing.post)
         await request.aread()  # One that follows a redirect carries its body as a stream only.
+        if record is not None and record.method == "initialize":
+            self._standing.introduced(request)
         if (taken_up := self._report.taken_up) is not None and (answer := taken_up.answer(request)) is not None:
             return self._taken_up(answer)
         message = MessageScanner.of(request.content)
@@ -127,6 +129,7 @@ class ReportingTransport(httpx2.AsyncBaseTransport):
             _bound_reading(request, self._config.timeout)
             return await self._acknowledged(request, record, post)
         with post.waiting():
+            await self._standing.ready_for(record.method)
             response, failure = await self._attempt(request)
             self._report.note_failure(failure)
             if failure is None and response.status_code < 300 and not _may_have_answer(response):

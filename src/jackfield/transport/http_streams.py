@@ -21,6 +21,7 @@ from ..config.servers import HttpConfig, SseConfig
 from ..config.settings import backoff
 from ..errors import JackfieldError, ServerUnavailableError, SessionConflictError
 from ..http_content import beginning
+from ..plain import as_table, parsed_json
 from .http_bodies import Post, cut_off
 from .http_failures import media_type, names_session
 from .report import CallRecord, ConnectionReport, EventIds
@@ -30,6 +31,8 @@ LAST_EVENT_HEADER = "last-event-id"
 RESUME_SECONDS = 10.0
 """For so long the rest of a call's answer is asked for, and an answer to the server sent again: an instance that is
 started again takes some seconds."""
+OPENING_SECONDS = 0.5
+"""A call waits at most this long for the standing stream: some servers answer the GET with their first message."""
 
 # Before a stream is opened again, where the server does not say how long, and however long it says.
 _RETRY_SECONDS = 1.0
@@ -39,6 +42,9 @@ _MAX_RETRY_SECONDS = 300.0
 _FRUITLESS_SECONDS = 0.05
 # How often a server is asked for a stream that it refuses for now: seldom.
 _SLOW_SECONDS = 5.0
+# While a server works on one of these, it may ask the client something.
+_ASKING_METHODS = ("tools/call", "prompts/get", "resources/read")
+_ASKED_FOR = ("elicitation", "roots", "sampling")
 
 Ask = Callable[[httpx2.Request], Awaitable[tuple[httpx2.Response, JackfieldError | None]]]
 """Sends a request; returns the answer and its problem, if any."""
@@ -105,8 +111,24 @@ class StandingStream:
         """The server offers none, or the session is lost."""
         self._has_stood = False
         self._is_told = False
+        self._can_be_asked = False
+        self._opening: anyio.Event | None = None
+        """Set when the server has answered the first GET."""
         self._ask: Ask | None = None
         self._request: httpx2.Request | None = None
+
+    def introduced(self, handshake: httpx2.Request) -> None:
+        """Note whether the client tells the server at the handshake that it answers requests."""
+        params = as_table(as_table(parsed_json(handshake.content)).get("params"))
+        self._can_be_asked = not as_table(params.get("capabilities")).keys().isdisjoint(_ASKED_FOR)
+
+    async def ready_for(self, method: str) -> None:
+        """Wait while the stream is being opened if the server may ask something during a request, for it may do so on
+        this stream only: a question before the stream is open would be lost, and the request wait for its timeout."""
+        if self._can_be_asked and self._opening is not None and method in _ASKING_METHODS:
+            with anyio.move_on_after(OPENING_SECONDS):
+                await self._opening.wait()
+            self._can_be_asked = False  # what a call waited for, no further one waits for
 
     async def open(self, request: httpx2.Request, first_ask: Ask, ask: Ask) -> httpx2.Response:
         """Open it for the first time; returns the server's answer.
@@ -116,7 +138,7 @@ class StandingStream:
             first_ask: For this request.
             ask: For those that follow.
         """
-        self._ask = ask
+        self._ask, self._opening = ask, self._opening or anyio.Event()
         response = await self._opened(request, first_ask, None)
         self._request = response.request
         return response
@@ -142,6 +164,8 @@ class StandingStream:
             response, failure = await ask(request)
             if failure is None and response.has_redirect_location:
                 return response
+            if self._opening is not None:
+                self._opening.set()
             if failure is None and response.status_code == 200 and media_type(response) == EVENTS:
                 if self._has_stood:
                     self._report.on_renewed(last_event_id is not None)
