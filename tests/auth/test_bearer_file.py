@@ -75,6 +75,10 @@ async def test_the_file_is_read_again_when_it_changes(tmp_path: Path, caplog: py
         with pytest.raises(TokenCheckError, match="is not TOML"):
             await verifier.verify_token(CI)
     assert caplog.text.count("No token is accepted") == 1
+    # As it is for a moment where it is written in place.
+    written(tmp_path, "\n")
+    with pytest.raises(TokenCheckError, match="is empty"):
+        await verifier.verify_token(CI)
     file.unlink()
     with pytest.raises(TokenCheckError, match=r"cannot be read: No such file or directory\."):
         await verifier.verify_token(CI)

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jackfield.gateway.one_write import HttpConnection, OneWriteProtocol
+from jackfield.gateway.slow_clients import WaitingClients
 
 BODY = b"x" * 100
 LARGE = b"y" * 3_000_000
@@ -31,7 +32,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @contextlib.asynccontextmanager
 async def served(
-    written: list[bytes], direct: Direct | None = None, *, buffer_bytes: int | None = None
+    written: list[bytes],
+    direct: Direct | None = None,
+    *,
+    buffer_bytes: int | None = None,
+    waiting: WaitingClients | None = None,
 ) -> AsyncIterator[int]:
     """Serve by a protocol whose writes to the socket are noted; the system keeps so much of them."""
 
@@ -52,7 +57,13 @@ async def served(
     config = uvicorn.Config(app, http=Noted, log_level="critical", lifespan="off")
     config.load()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Noted(config=config, server_state=uvicorn.Server(config).server_state, app_state={}, direct=direct),  # type: ignore[call-arg]
+        lambda: Noted(
+            config=config,
+            server_state=uvicorn.Server(config).server_state,
+            app_state={},
+            direct=direct,  # type: ignore[call-arg]
+            waiting=waiting,
+        ),
         "127.0.0.1",
         0,
     )

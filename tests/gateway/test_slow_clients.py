@@ -13,6 +13,7 @@ from tests.gateway.test_one_write import LARGE, Direct, served
 
 from jackfield.gateway import slow_clients
 from jackfield.gateway.one_write import HttpConnection
+from jackfield.gateway.slow_clients import WaitingClients
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 Ended = Callable[[], None]
@@ -120,3 +121,22 @@ async def test_an_answer_that_is_not_taken(reads: bool) -> None:
             except ConnectionError:
                 pass
             assert (taken > len(LARGE)) is reads
+
+
+async def test_the_oldest_that_sent_nothing_make_room() -> None:
+    async with served([], waiting=WaitingClients(3)) as port:
+        with anyio.fail_after(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            flood = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            # It was the first, and has sent nothing yet.
+            assert await reader.read() == b""
+            writer.close()
+            # Who sends a request is answered, whatever others do, and stays.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(100)
+                flood += [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+            for _, other in (*flood, (reader, writer)):
+                other.close()

@@ -221,8 +221,12 @@ def _parsed(path: Path) -> Mapping[str, Bearer]:
         OSError: It cannot be read.
         ConfigError: It is not private, or something in it is wrong.
     """
+    text = _private_text(path)
+    if not text.strip():
+        # As it is for a moment while it is written: nobody's token is refused for that.
+        raise ConfigError(f"The token file {path} is empty.", hint="`jackfield serve-token add NAME` adds a token.")
     try:
-        read = tomllib.loads(_private_text(path))
+        read = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         # Its text has the place and what was expected there, nothing of the file.
         raise ConfigError(f"The token file {path} is not TOML: {error}.") from None

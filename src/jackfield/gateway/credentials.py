@@ -230,6 +230,9 @@ def _read(path: Path) -> Mapping[tuple[str, str], Credential]:
         data = file.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError(f"it has more than {_MAX_FILE_BYTES:,} bytes")
+    if not data.strip():
+        # As it is for a moment while it is written.
+        raise ConfigError("it is empty")
     try:
         users = tomllib.loads(data.decode())
     except UnicodeDecodeError:

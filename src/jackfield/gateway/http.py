@@ -33,6 +33,7 @@ from .metrics import GatewayMetrics
 from .one_write import OneWriteProtocol
 from .operations import WithOperations
 from .signals import until_signalled
+from .slow_clients import WaitingClients
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .web.site import WebPage
 
 PATH = "/mcp"
+_MOST_AT_ONCE = 256
 _GRACE_SECONDS = 1
 """How long an open stream may hold up the end."""
 
@@ -170,7 +172,7 @@ async def serve_http(
     beginning = _Beginning(app)
     config = uvicorn.Config(
         beginning,
-        http=cast("type[asyncio.Protocol]", partial(OneWriteProtocol, direct=taking)),
+        http=cast("type[asyncio.Protocol]", partial(OneWriteProtocol, direct=taking, waiting=WaitingClients())),
         log_config=None,
         # It would tell of streams that it cuts off when it ends.
         log_level="critical",
@@ -180,6 +182,8 @@ async def serve_http(
         # What a proxy says is believed of those alone that are named.
         proxy_headers=False,
         server_header=False,
+        # So many connections are taken at once, before any of them can be ended.
+        backlog=_MOST_AT_ONCE,
         ssl_certfile=settings.certfile,
         ssl_keyfile=settings.keyfile,
         timeout_graceful_shutdown=math.ceil(run.drain_timeout) + _GRACE_SECONDS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import h11
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from .slow_clients import Patience
+from .slow_clients import Patience, WaitingClients
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.flow_control import FlowControl
@@ -96,11 +96,13 @@ class OneWriteProtocol(_Protocol):
     Args:
         given: As uvicorn gives it.
         direct: Takes some requests itself.
+        waiting: All connections of which a request is awaited.
     """
 
-    def __init__(self, *, direct: Direct | None = None, **given: Any) -> None:
+    def __init__(self, *, direct: Direct | None = None, waiting: WaitingClients | None = None, **given: Any) -> None:
         super().__init__(**given)
         self._direct = direct
+        self._waiting = waiting
         self._connection: DirectConnection | None = None
         self._is_ending = False
         self._is_within_message = False
@@ -109,7 +111,7 @@ class OneWriteProtocol(_Protocol):
         """As asyncio calls it."""
         whole = cast("asyncio.Transport", _OneWrite(cast("asyncio.Transport", transport)))
         super().connection_made(whole)
-        self._patience = Patience(self.loop, whole)
+        self._patience = Patience(self.loop, whole, self._waiting)
 
     def data_received(self, data: bytes) -> None:
         """As asyncio calls it."""

@@ -18,17 +18,60 @@ STALLED_SECONDS = 300.0
 megabytes that a slow one has taken something."""
 
 
+MOST_WAITING = 1000
+_SHARE_OF_DESCRIPTORS = 4
+"""One in so many may be a connection whose request has not come."""
+
+
+class WaitingClients:
+    """The connections of a gateway whose requests have not come yet. The oldest of them make room for new ones: most
+    requests come at once.
+
+    Args:
+        most: How many there may be; as many as the system's bound on descriptors suggests, if omitted.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = _most() if most is None else most
+        self._waiting: dict[Patience, None] = {}
+
+    def add(self, patience: Patience) -> None:
+        """A request is awaited."""
+        self._waiting[patience] = None
+        if len(self._waiting) > self._most:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.give_up()
+
+    def remove(self, patience: Patience) -> None:
+        """It has come, or its connection has ended."""
+        self._waiting.pop(patience, None)
+
+
+def _most() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return MOST_WAITING
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_WAITING if soft == resource.RLIM_INFINITY else max(1, min(MOST_WAITING, soft // _SHARE_OF_DESCRIPTORS))
+
+
 class Patience:
     """Has it with one connection.
 
     Args:
         loop: Runs the connection.
         transport: Of the connection, which has just begun.
+        waiting: All those of which a request is awaited.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, waiting: WaitingClients | None = None
+    ) -> None:
         self._loop = loop
         self._transport = transport
+        self._waiting = waiting or WaitingClients(MOST_WAITING)
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
         self.received(is_whole=False)
@@ -40,9 +83,19 @@ class Patience:
             is_whole: No part of the request that it belongs to is missing.
         """
         if is_whole:
-            self._receiving = _cancelled(self._receiving)
+            self._no_more_awaited()
         elif self._receiving is None:
-            self._receiving = self._loop.call_later(REQUEST_SECONDS, self._transport.abort)
+            self._receiving = self._loop.call_later(REQUEST_SECONDS, self.give_up)
+            self._waiting.add(self)
+
+    def _no_more_awaited(self) -> None:
+        if self._receiving is not None:
+            self._receiving = _cancelled(self._receiving)
+            self._waiting.remove(self)
+
+    def give_up(self) -> None:
+        """End the connection, whatever is missing."""
+        self._transport.abort()
 
     def paused(self) -> None:
         """The client has not taken what was sent, and too much waits for it."""
@@ -65,7 +118,8 @@ class Patience:
 
     def end(self) -> None:
         """The connection has ended."""
-        self._receiving, self._sending = _cancelled(self._receiving), _cancelled(self._sending)
+        self._no_more_awaited()
+        self._sending = _cancelled(self._sending)
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> None:
