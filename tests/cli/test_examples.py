@@ -1,6 +1,7 @@
 """The examples in the help of every command are run as they are written, by somebody who has the servers in them.
 
-Each begins in the same home and project. Only the port 8000 is replaced, by one that is free.
+Each begins in the same home and project. Only the port 8000 is replaced, by one that is free, and the address of the
+database.
 """
 
 from __future__ import annotations
@@ -11,25 +12,30 @@ import shutil
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
+from examples.stateful_servers import postgres
+from tests.auth.conftest import protected, workshop
+from tests.postgres import running_postgres
 
 from jackfield.cli.examples import EXAMPLES
 
-from ..conftest import MARK, TOKEN
+from ..conftest import MARK, TOKEN, needs
 from ..forked import launchers
 from .conftest import Command, write_servers
+from .test_auth import Start, browser
 from .test_registry import Registry, running
 
-NOT_RUN = {
-    "jackfield auth crm": "asks a person to sign in; test_auth.py signs in to a server of its own",
-    "jackfield serving migrate --postgres postgresql://app@localhost/app": "needs this very database; "
-    "test_serving.py has one of its own",
-}
-"""Examples that are not run, and why."""
+__all__ = ["browser", "protected", "workshop"]
+
+SIGNS_IN = "jackfield auth crm"
+"""An example whose server is a protected one, and whose person consents to everything in a browser."""
+
+MIGRATES = "jackfield serving migrate --postgres postgresql://app@localhost/app"
+"""An example with a database, which is at another place here."""
 
 BEFORE = {
     "jackfield config trust": "rm ~/.state/jackfield/trust.json",
@@ -156,6 +162,7 @@ class Reader:
         self.project = self.command.project
         self.kept = folder / "kept"
         self.environment = self.command.environment
+        self.database = ""
         self.environment |= {
             "PATH": f"{launchers()}:{self.environment['PATH']}",
             "JACKFIELD_REGISTRY": registry,
@@ -181,10 +188,11 @@ class Reader:
         if line in PIPED:
             return self.in_pipe(line)
         served = line.replace(" --http 8000", " --http 0")
+        moved = served.replace("postgresql://app@localhost/app", self.database)
         shell = "fish" if "fish" in line else "bash"
         terminal: pexpect.spawn[str] = pexpect.spawn(
             shell,
-            ["-c", f"{served}\n{AFTER[line]}" if line in AFTER else served],
+            ["-c", f"{moved}\n{AFTER[line]}" if line in AFTER else moved],
             dimensions=(40, 100),
             env=self.environment,  # type: ignore[arg-type]
             cwd=str(self.project),
@@ -250,14 +258,31 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         yield Reader(tmp_path_factory.mktemp("reader"), registry.url)
 
 
+@pytest.fixture
+def crm(reader: Reader, protected: Start, browser: dict[str, str]) -> Callable[[], None]:
+    """Configures the server that the example of a sign-in is about."""
+    reader.environment |= browser
+
+    def configure() -> None:
+        assert reader.run(f"jackfield config add crm --http {protected().url}") == 0
+
+    return configure
+
+
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_examples(command: str, reader: Reader) -> None:
+def test_examples(command: str, reader: Reader, crm: Callable[[], None]) -> None:
     for line in EXAMPLES[command]:
-        if line in NOT_RUN:
+        if line == MIGRATES:
+            needs(postgres.missing())
+            with running_postgres() as running:
+                reader.database = running.url
+                assert reader.run(line) == 0
             continue
         if "fish" in line and not shutil.which("fish"):
             pytest.skip("fish is not installed; the example for bash was run")
         reader.begin_again()
+        if line == SIGNS_IN:
+            crm()
         if line in BEFORE:
             assert reader.run(BEFORE[line]) == 0
         interrupted = line in LIVE.keys() - {"jackfield shell"} or " --http 8000" in line
@@ -272,4 +297,4 @@ def test_examples(command: str, reader: Reader) -> None:
 
 def test_every_exception_is_about_an_example() -> None:
     lines = {line for group in EXAMPLES.values() for line in group}
-    assert {*NOT_RUN, *BEFORE, *AFTER, *ASKED, *LIVE, *PIPED} <= lines
+    assert {SIGNS_IN, MIGRATES, *BEFORE, *AFTER, *ASKED, *LIVE, *PIPED} <= lines
