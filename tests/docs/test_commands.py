@@ -16,15 +16,16 @@ import termios
 import textwrap
 import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from examples.stateful_servers import browser
+from examples.stateful_servers import browser, postgres
 from tests.conftest import needs
 from tests.docs.blocks import BLOCKS, COLUMNS, PAGES, ROOT, Block, write_files
+from tests.postgres import running_postgres
 
 from jackfield.cli.commands import COMMANDS as COMMANDS_OF_JACKFIELD
 
@@ -34,10 +35,9 @@ NOT_RUN = {
     "python3 -m venv ": "builds an environment",
     "uvicorn ": "runs until it is stopped; test_serving.py starts the same applications",
     "jackfield serve --http ": "runs until it is stopped; tests/gateway/test_bridge.py starts the same",
-    "jackfield search ": "asks the network, and then adds; tests/cli/test_registry.py has a registry of its own",
+    "jackfield search ": "asks the network, and then adds; tests/cli/test_examples.py has a registry of its own",
     "jackfield record ": "runs until it is stopped; tests/gateway/test_recording.py records another server",
     "jackfield --config servers.json serve ": "runs until it is stopped; tests/examples/test_deploy.py starts the same",
-    "jackfield serving migrate ": "needs a database; test_serving.py has one",
     "npm install ": "takes a package from the network; `make third-party` installs the same",
 }
 """Beginnings of commands that are not run, and why."""
@@ -92,7 +92,9 @@ COMMANDS = [command for block in SHOWN for command in commands_of(block)]
 
 
 @pytest.mark.parametrize("block", [block for block in SHOWN if any(c.is_run for c in commands_of(block))], ids=str)
-def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_block(
+    block: Block, reader: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     write_files(block.page, reader)
     commands = [command for command in commands_of(block) if command.is_run]
     for command in commands:
@@ -102,6 +104,9 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
             monkeypatch.setenv("PATH", f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
     if third_party := browser._program():
         monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(third_party).parent}")
+    if any("$DATABASE_URL" in command.text for command in commands):
+        needs(postgres.missing())
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database"))
     script = "".join(f"{command.text}\nprintf '{_END}%d{_END}' $?\n" for command in commands)
     pieces = on_a_terminal(script).split(_END)
     for command, output, code in zip(commands, pieces[::2], pieces[1::2], strict=False):
@@ -112,6 +117,13 @@ def test_command_block(block: Block, reader: Path, monkeypatch: pytest.MonkeyPat
             printed = ["\n".join(lines), "\n".join(map(folded, lines))]
             assert any(re.fullmatch(pattern, one, re.DOTALL) for one in printed), f"{command.text}\n{output}"
     assert len(pieces) == 2 * len(commands) + 1, pieces
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The address of an empty PostgreSQL."""
+    with running_postgres() as running:
+        yield running.url
 
 
 def folded(line: str) -> str:
