@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -294,6 +295,29 @@ async def test_a_failure_that_is_no_exception_is_answered(
         answer = await session.request(both.a, "test/panic", {"_meta": {"progressToken": "t"}})
     assert answer["error"]["message"] == "It panicked."
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [Panic]
+    assert await session.call(both.a, "where") == "a"
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["at once", "after a message"])
+async def test_a_task_that_a_handler_waits_for_is_cancelled(
+    both: Two, sends: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is no end of the server."""
+
+    async def give_up(ctx: Any, params: Any) -> types.EmptyResult:
+        if sends:
+            await ctx.session.send_progress_notification("t", 1.0, related_request_id=ctx.request_id)
+        waited_for = asyncio.create_task(anyio.sleep_forever())
+        asyncio.get_running_loop().call_soon(waited_for.cancel)
+        await waited_for
+        return types.EmptyResult()
+
+    both.served[0].host.instance.server.add_request_handler("test/giveUp", types.PaginatedRequestParams, give_up)
+    session = await both.session()
+    with anyio.fail_after(10):
+        answer = await session.request(both.a, "test/giveUp", {"_meta": {"progressToken": "t"}})
+    assert "Something that the server's handler waited for was cancelled" in answer["error"]["message"]
+    assert "cancelled by what it waited for" in caplog.text
     assert await session.call(both.a, "where") == "a"
 
 

@@ -103,6 +103,8 @@ HEADERS: list[tuple[dict[str, str | None], int]] = [
     ({"content_type": None}, 415),
     ({"content_type": "application/json; charset=utf-8"}, 200),
     ({"content_type": "Application/JSON"}, 200),
+    ({"content_encoding": "gzip"}, 415),
+    ({"content_encoding": "Identity"}, 200),
     ({"accept": None}, 406),
     ({"accept": "application/json"}, 406),
     ({"accept": "text/event-stream"}, 406),

@@ -18,7 +18,7 @@ from .outages import HOLD_SECONDS, held
 from .readers import MAX_WAITING, WRITE_SECONDS, LogReader
 from .records import RunningCall, StreamEvent
 from .streams import StreamManager
-from .wire import LOST_INSTANCE, SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result
+from .wire import INNER_CANCELLED, LOST_INSTANCE, SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -115,8 +115,12 @@ class Exchange:
             return error(self._request_id, INTERNAL_ERROR, STORE_LOST)
         except ServingLimitError as reached:
             return error(self._request_id, INTERNAL_ERROR, reached.message)
-        except ENDS:
-            raise
+        except ENDS as failure:
+            if not isinstance(failure, asyncio.CancelledError) or self._was_cancelled or _is_cancelled():
+                raise
+            # A task that the handler waited for was cancelled, and nobody means the handler.
+            logger.error("[MCP] A request handler was cancelled by what it waited for", exc_info=failure)
+            return error(self._request_id, INTERNAL_ERROR, INNER_CANCELLED)
         except BaseException as failure:
             details = handler_exception_to_error_data(failure) if isinstance(failure, Exception) else None
             if details is not None:
@@ -320,6 +324,12 @@ class Exchange:
         if number is not None and self._next_number is not None:
             self._next_number = number + len(messages)
         return number
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task is being cancelled from outside."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:

@@ -33,6 +33,7 @@ from .inbound import (
     SESSION_HEADER,
     Refused,
     check_accepts_stream,
+    check_encoding,
     checked_id,
     header_of,
     is_sessionless,
@@ -242,6 +243,7 @@ class SessionHost:
         """Answer one HTTP request."""
         running = self._run_or_raise()
         try:
+            check_encoding(scope)
             if is_sessionless(scope):
                 if not self._sessions_only:
                     await running.modern(scope, receive, send)

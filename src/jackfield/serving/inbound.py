@@ -148,6 +148,16 @@ def principal_of_user(user: AuthenticatedUser) -> Principal:
     return Principal(parts["issuer"], parts["subject"], parts["client_id"])
 
 
+def check_encoding(scope: Scope) -> None:
+    """Refuse a body that is compressed: how large it is would be known too late.
+
+    Source: RFC 9110, section 8.4.
+    """
+    if headers_of(scope).get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        text = "Unsupported Media Type: the body must not be compressed. Send it without Content-Encoding."
+        raise Refused(415, INVALID_REQUEST, text, {"accept-encoding": "identity"})
+
+
 def check_accepts_stream(request: Request) -> None:
     """Refuse a GET of a client that takes no stream."""
     if not _accepted(headers_of(request.scope).get(b"accept", b""))[1]:

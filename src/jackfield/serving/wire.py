@@ -17,6 +17,9 @@ from .records import StreamEvent
 
 LOST_INSTANCE = "The instance that ran this request was lost. The request may have taken effect; its result is lost."
 SHUT_DOWN = "The server was stopped while this request ran. It may have taken effect; its result is lost."
+INNER_CANCELLED = (
+    "Something that the server's handler waited for was cancelled. The request may have taken effect; it has no result."
+)
 SESSION_ENDED = "The session was ended while this request ran. It may have taken effect; its result is lost."
 STORE_LOST = (
     "The session store could not be reached while this request ran. It may have taken effect; its result is lost."
