@@ -193,7 +193,7 @@ class MCPClientSessionManager(SessionManager):
             UnknownServerError: A name is not in the config; nothing was opened.
         """
         self._refuse_fork()
-        configs = self.resolve_all(servers)
+        configs = self.inside.resolve_all(servers)
         refresh = CatalogRefresh()
         limit = anyio.CapacityLimiter(at_once)
         # Imported here so that a manager can be made without the SDK.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import jackfield
-from jackfield import Event, JackfieldError, SessionConfig
+from jackfield import Event, JackfieldError, MCPClientSessionManager, SessionConfig
 from jackfield.catalog import ranking, search, words
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,6 +36,13 @@ def test_every_event_is_documented() -> None:
         event = getattr(jackfield, name)
         if isinstance(event, type) and issubclass(event, Event) and event is not Event:
             assert f"`{name}`" in page
+
+
+def test_every_public_name_of_a_manager_is_documented() -> None:
+    """What only the layers above use is in `inside`, which the reference leaves out."""
+    pages = "".join(page.read_text() for page in DOCS.rglob("*.md"))
+    names = {name for name in dir(MCPClientSessionManager) if not name.startswith("_")} - {"inside"}
+    assert {name for name in names if not re.search(rf"[.`]{name}\b", pages)} == set()
 
 
 def test_the_weights_of_ranking_are_those_in_use() -> None:

@@ -322,7 +322,7 @@ async def test_clients_are_told_only_of_what_really_changed(behind: Behind) -> N
         for method in ("tools/list", "prompts/list", "resources/list"):
             await raw(session, method)
         await raw(session, "tools/call", name="echo", arguments={})
-        owner = gateway.manager.find("one", next(iter(gateway.clients)).key)
+        owner = gateway.manager.inside.find("one", next(iter(gateway.clients)).key)
         assert owner is not None
         for times in (2, 3):
             for kind in ("tools", "resources", "prompts"):

@@ -129,7 +129,7 @@ async def test_a_client_is_told_of_its_own_listing(behind: Behind) -> None:
             caller_of(session).owner.listeners.append(lambda message: told.append(getattr(message, "method", "")))
             assert len((await raw(session, "tools/list"))["tools"]) == 2
             await raw(session, "tools/call", name="call_tool", arguments={"tool": "notes.echo"})
-            owner = manager.find("notes", next(iter(gateway.clients)).key)
+            owner = manager.inside.find("notes", next(iter(gateway.clients)).key)
             assert owner is not None
             [view] = gateway.views.all()
 

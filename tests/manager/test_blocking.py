@@ -79,8 +79,8 @@ def test_a_blocking_session_has_all_that_a_session_has() -> None:
         assert not inspect.iscoroutinefunction(other)
 
 
-# Toolkits, workbenches and the like are for frameworks, which are async themselves; slots are for gateways.
-NOT_BLOCKING = {"toolkit", "leave", "end_user", "aclose", "open", "close", "evict"}
+# Toolkits, workbenches and the like are for frameworks, which are async themselves.
+NOT_BLOCKING = {"toolkit", "aclose", "open", "close"}
 
 
 def test_a_manager_can_be_used_without_a_loop_throughout() -> None:

@@ -119,10 +119,10 @@ class AgentSessions(Generic[_ToolT]):
     async def _open(self, holder: object) -> _Opened[_ToolT]:
         if not self._lives_apart:
             return await asyncio.create_task(self._open_here(None, holder), context=Context())
-        return await self._manager.loop_thread.begin(self._open_here)
+        return await self._manager.inside.loop_thread.begin(self._open_here)
 
     def _open_blocking(self) -> _Opened[_ToolT]:
-        use = self._manager.loop_thread.enter()
+        use = self._manager.inside.loop_thread.enter()
         try:
             return Context().run(use.home.run_blocking, lambda: self._open_here(use))
         except BaseException:
@@ -130,7 +130,7 @@ class AgentSessions(Generic[_ToolT]):
             raise
 
     async def _open_here(self, use: LoopUse | None, holder: object = None) -> _Opened[_ToolT]:
-        configs = self._manager.resolve_all(self._server_names)
+        configs = self._manager.inside.resolve_all(self._server_names)
         async with AsyncExitStack() as stack:
             toolkit, sessions = Toolkit(), dict[str, Session]()
             for config in configs:

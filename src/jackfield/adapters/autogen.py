@@ -112,11 +112,11 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
     ) -> JackfieldWorkbench:
         """A workbench over a manager; see `MCPClientSessionManager.workbench`."""
         own_key = key or f"workbench-{uuid.uuid4().hex[:8]}"
-        return cls(manager, manager.resolve_all(servers), own_key, options=WorkbenchOptions(**options))
+        return cls(manager, manager.inside.resolve_all(servers), own_key, options=WorkbenchOptions(**options))
 
     async def start(self) -> None:
         """Prepare the workbench; opens no server. Happens automatically on first use on an event loop."""
-        self._manager.keep_for(self._user)
+        self._manager.inside.keep_for(self._user)
         self._expect_sessions()
 
     async def stop(self) -> None:
@@ -124,12 +124,12 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
 
         If the manager is not entered, the last workbench to stop closes all unused sessions.
         """
-        await self._manager.end_user(self._user)
+        await self._manager.inside.end_user(self._user)
         self._forget(self.key)
 
     async def reset(self) -> None:
         """Start over: the servers' state for this workbench is lost, except in sessions that others use as well."""
-        await self._manager.leave(self._user)
+        await self._manager.inside.leave(self._user)
         self._forget(self.key)
 
     async def save_state(self) -> Mapping[str, Any]:
@@ -144,7 +144,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         """
         key = key_of(state)
         if key != self.key:
-            await self._manager.leave(self._user)
+            await self._manager.inside.leave(self._user)
             self._forget(key)
             self._expect_sessions()
 
@@ -254,7 +254,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             return False
         if name not in self._listings:
             return True
-        owner = self._manager.find(name, self.key)
+        owner = self._manager.inside.find(name, self.key)
         # A closed session is not opened to look: its listing holds until the server is used again.
         return owner is not None and owner.listing is not self._listings[name][0]
 
@@ -276,7 +276,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
                 if name in self._listings:
                     logger.warning("[MCP][%s] Its tools may be out of date: %s", name, error.message)
                 else:
-                    self._manager.server_skipped(name, self.key, error)
+                    self._manager.inside.server_skipped(name, self.key, error)
 
     async def _listed(self, session: Session, config: BaseServerConfig) -> tuple[object, list[Tool]]:
         caller = caller_of(session)
@@ -294,12 +294,12 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         """What runs now is the turn of an agent, which lists tools before each step of the model: see the pool."""
         agent = asyncio.current_task()
         for config in self._servers:
-            slot = self._manager.find(config.server_name, self.key)
+            slot = self._manager.inside.find(config.server_name, self.key)
             if slot is not None and agent is not None:
                 slot.expect_more(agent)
 
     def _expect_sessions(self) -> None:
-        self._manager.expect(self._user, self._servers, self.key)
+        self._manager.inside.expect(self._user, self._servers, self.key)
 
     def _to_config(self) -> WorkbenchConfig:
         return to_config(self._manager, self._servers, self.key, self._router, self._options)
@@ -311,4 +311,4 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
             from ..routing.tool_router import ToolRouter
 
             router = ToolRouter(manager, key=config.key, **config.router.model_dump())
-        return cls(manager, manager.resolve_all(None), config.key, router, options_of(config))
+        return cls(manager, manager.inside.resolve_all(None), config.key, router, options_of(config))

@@ -63,7 +63,7 @@ class MultiServerMCPClient:
         config = MCPConfig.load(file) if is_of_file else config_of(connections or {})
         self.connections: dict[str, Any] = dict(connections or {})
         self.manager: SessionManager = SessionManager(config, callbacks=callbacks, hooks=hooks)
-        """Opens its sessions, each private and on `manager.loop_thread`."""
+        """Opens its sessions, each private and on `manager.inside.loop_thread`."""
 
     def session(self, server_name: str) -> AbstractAsyncContextManager[Session]:
         """Open a session when the returned context manager is entered, and close it when it exits.
@@ -72,7 +72,7 @@ class MultiServerMCPClient:
             UnknownServerError: No server has this name.
             JackfieldError: On entering: why it could not be opened.
         """
-        return self.manager.loop_thread.opened(self.manager.open_session(server_name))
+        return self.manager.inside.loop_thread.opened(self.manager.open_session(server_name))
 
     async def get_tools(self, server_name: str | None = None) -> list[BaseTool]:
         """The tools of one server or of all. Each call opens a session and closes it; `session()` keeps state.
@@ -81,7 +81,7 @@ class MultiServerMCPClient:
             JackfieldError: A server could not be opened.
         """
         names = None if server_name is None else [server_name]
-        loop = self.manager.loop_thread
+        loop = self.manager.inside.loop_thread
         toolkit = await loop.run(lambda: manager_toolkit(self.manager, names, on_error="raise", keeps_sessions=False))
         return langchain_tools(toolkit, loop)
 

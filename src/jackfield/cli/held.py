@@ -152,7 +152,7 @@ class HeldSession:
                     )
                     return as_json(answer), session.generation
             finally:
-                owner = manager.find(config.server_name, _KEY)
+                owner = manager.inside.find(config.server_name, _KEY)
                 if owner is not None and not owner.was_open:
                     # Nobody waits any more for it to open.
                     with CancelScope(shield=True):
@@ -164,7 +164,7 @@ class HeldSession:
             held.news(config.server_name).tell_by(error)
             raise
         finally:
-            if manager.find(config.server_name, _KEY) is None:
+            if manager.inside.find(config.server_name, _KEY) is None:
                 held.forget(config.server_name)
         if held.news(config.server_name).tell(generation):
             self._output.warn(state_lost(config.server_name))

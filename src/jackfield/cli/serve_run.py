@@ -62,10 +62,10 @@ async def _running(setup: GatewaySetup) -> AsyncGenerator[Gateway]:
     most = setup.limits.upstreams
     manager = SessionManager(catalog=catalog, hooks=setup.hooks, max_sessions=most, observable=False)
     if is_observable(True):
-        manager.observe("gateway")
+        manager.inside.observe("gateway")
     async with manager:
         if setup.recording is not None:
-            manager.listener_of = setup.recording.of_session
+            manager.inside.listen_by(setup.recording.of_session)
         if setup.is_bridge:
             await _meet(manager, setup.configs[0])
         async with Gateway(

@@ -284,7 +284,7 @@ class KeptSessions:
             is_same = (kept.server_name, kept.origin, kept.fingerprint) == identity
             # Without a kept session, a command's server has the command's own folder, variables and settings.
             if is_free and is_same and opens_alike(kept.config, wanted.config):
-                owner = self._manager.find(kept.server_name, kept.manager_key)
+                owner = self._manager.inside.find(kept.server_name, kept.manager_key)
                 # One that was lost meanwhile would tell of a state that nobody had.
                 if kept.opened_at is None or (owner is not None and owner.state == "open"):
                     return kept
@@ -323,7 +323,7 @@ class KeptSessions:
         kept = self._of_id(session_id)
         if kept is None:
             return False
-        owner = self._manager.find(kept.server_name, kept.manager_key)
+        owner = self._manager.inside.find(kept.server_name, kept.manager_key)
         is_open = owner is not None and owner.state == "open"
         async with self.use(kept, Deadline.after(None)) as session:
             if is_open:
@@ -363,7 +363,7 @@ class KeptSessions:
 
     def info(self, kept: KeptEntry) -> dict[str, Any]:
         """How one of them stands."""
-        owner = self._manager.find(kept.server_name, kept.manager_key)
+        owner = self._manager.inside.find(kept.server_name, kept.manager_key)
         live = owner.info() if owner is not None else None
         now = time.monotonic()
         did = self.recent.of(live.session_id) if live else {}

@@ -75,7 +75,7 @@ class ChildMemory:
             f"was restarted by the gateway: its process used {size // _MEBIBYTE} MiB of memory, "
             f"and may use {self._most_bytes // _MEBIBYTE} (`child_memory`)"
         )
-        if not self._manager.restart_if_quiet(*session, because):
+        if not self._manager.inside.restart_if_quiet(*session, because):
             self._due.setdefault(session, anyio.Event())
             return
         server_name, key = session

@@ -314,11 +314,11 @@ class Clients:
             return
         for key in (client.key, _shared_key(client)):
             place = server_name, key
-            is_open = self._manager.find(server_name, key) is not None
+            is_open = self._manager.inside.find(server_name, key) is not None
             if not is_open or server_name not in client.under_way:
                 if is_open and self._started_with.get(place, values) != values:
                     because = "was restarted by the gateway: its user has another credential now"
-                    if not self._manager.restart_if_quiet(server_name, key, because):
+                    if not self._manager.inside.restart_if_quiet(server_name, key, because):
                         continue
                 self._started_with[place] = values
 
@@ -384,7 +384,7 @@ class Clients:
         return [config for config in self._within(client.reach) if self._has_session(client, config)]
 
     def _has_session(self, client: Client, config: BaseServerConfig) -> bool:
-        return self._manager.find(config.server_name, client.key) is not None
+        return self._manager.inside.find(config.server_name, client.key) is not None
 
     def _has_sessions(self, client: Client) -> bool:
         return client.in_use > 0 or any(self._has_session(client, config) for config in self._configs)

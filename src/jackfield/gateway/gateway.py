@@ -88,7 +88,7 @@ class Gateway:
         limits: GatewayLimits | None = None,
     ) -> None:
         self.manager: SessionManager = manager
-        self.configs: list[BaseServerConfig] = [_unchecked(config) for config in manager.resolve_all(servers)]
+        self.configs: list[BaseServerConfig] = [_unchecked(config) for config in manager.inside.resolve_all(servers)]
         self._names = GivenNames(manager.catalog.folder, [config.server_name for config in self.configs])
         self.all_tools: bool = all_tools
         self._resources = True if resources is None and all_tools else resources
@@ -132,8 +132,10 @@ class Gateway:
                 lambda reach: self.views.within(reach).configs,
                 memory=memory,
             )
-            bounds = ChildBounds(self.manager, self._limits, clients.user_of, self.activity.limit_reached)
-            self.manager.bounds = self._child_bounds = bounds
+            self._child_bounds = bounds = ChildBounds(
+                self.manager, self._limits, clients.user_of, self.activity.limit_reached
+            )
+            self.manager.inside.bound(bounds)
             self._views = views = stack.enter_context(Views(self.configs, self.credentials, partial(self._view, tasks)))
             passing = Passing(clients, views)
             guard = Guard(passing.request, self._policy, self._audit, self.activity, self.manager.hooks)

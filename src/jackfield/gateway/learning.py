@@ -86,11 +86,11 @@ class Learning:
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
     def __enter__(self) -> Learning:
-        self._manager.observer.watchers.append(self)
+        self._manager.inside.observer.watchers.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.observer.watchers.remove(self)
+        self._manager.inside.observer.watchers.remove(self)
 
     def unknown(self, kind: Kind) -> list[str]:
         """The servers that were never asked for this kind."""

@@ -114,7 +114,7 @@ class ChildBounds:
         return [slot for slot in slots if isinstance(slot.config, StdioConfig) and self._user_of(slot.key) == user]
 
     def _count(self, user: str) -> int:
-        return len(self._of(user, self._manager.slots()))
+        return len(self._of(user, self._manager.inside.slots()))
 
     async def _give_up(self, user: str) -> bool:
-        return await self._manager.evict(self._of(user, self._manager.slots()))
+        return await self._manager.inside.evict(self._of(user, self._manager.inside.slots()))

@@ -43,15 +43,24 @@ def is_observable(asked: bool | None) -> bool:
     return bool(text) if asked is None else asked
 
 
-class Observed(Protocol):
-    """A manager, as far as it is observed."""
-
-    def sessions(self) -> list[SessionInfo]:
-        """How its sessions stand."""
-        ...
+class HasSlots(Protocol):
+    """The inside of a manager, as far as it is observed."""
 
     def slot(self, session_id: str) -> tuple[SessionRegistry, SessionSlot] | None:
         """A session by its id, and where it is."""
+        ...
+
+
+class Observed(Protocol):
+    """A manager, as far as it is observed."""
+
+    @property
+    def inside(self) -> HasSlots:
+        """Its sessions as the pool has them."""
+        ...
+
+    def sessions(self) -> list[SessionInfo]:
+        """How its sessions stand."""
         ...
 
     def open_session(self, server: BaseServerConfig, *, key: str) -> SessionLease:
@@ -108,7 +117,7 @@ class ObservedSessions:
 
     def _with(self, session_id: str, act: Callable[[Observed, SessionSlot], Awaitable[None]]) -> bool:
         manager = self._manager()
-        found = None if manager is None else manager.slot(session_id)
+        found = None if manager is None else manager.inside.slot(session_id)
         if manager is None or found is None:
             return False
         registry, slot = found

@@ -1,5 +1,8 @@
 """`SessionManager`: sessions with many servers, each opened when it is needed."""
 
+# `ManagerInside` is a part of the manager.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import math
@@ -105,27 +108,28 @@ class SessionManager(BlockingManager):
         self.max_sessions = max_sessions
         self.acquire_timeout: float | None = _plausible(acquire_timeout)
         self.callbacks: SessionCallbacks = callbacks or NO_CALLBACKS
-        self.bounds: Bounds | None = None
-        """Further bounds on sessions, of what is above."""
-        self.listener_of: Callable[[SessionOwner], MessageListener] | None = None
-        """Makes what is called with each message of a session, for a recording."""
+        self._bounds: Bounds | None = None
+        self._listener_of: Callable[[SessionOwner], MessageListener] | None = None
         self.hooks: tuple[CallHook, ...] = require_hooks(hooks)
         self.on_event: EventListener | None = on_event
         self._events = EventHub(on_event)
         self._totals = Totals()
         self.catalog: Catalog = catalog or Catalog()
-        self.observer: CatalogObserver = CatalogObserver(self.catalog, self._events)
-        """Keeps the catalog up to date."""
+        self._observer: CatalogObserver = CatalogObserver(self.catalog, self._events)
         self._registry: SessionRegistry | None = None
         self._state: Literal["fresh", "entered", "left"] = "fresh"
         self._users: WeakSet[SessionUser] = WeakSet()
         self._keepers: WeakSet[SessionUser] = WeakSet()
-        self.loop_thread: LoopThread = LoopThread()
-        """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
+        self._loop_thread: LoopThread = LoopThread()
         self._apart: dict[LoopUse, SessionRegistry] = {}
         self._observed: ObservedSessions | None = None
         if is_observable(observable):
-            self.observe("program")
+            self._observe("program")
+
+    @property
+    def inside(self) -> ManagerInside:
+        """For Jackfield's own layers, not for programs: it may change with any release."""
+        return ManagerInside(self)
 
     def __repr__(self) -> str:
         count = f"{len(self.sessions())} of max_sessions={self.max_sessions}"
@@ -201,9 +205,9 @@ class SessionManager(BlockingManager):
             if lease.deadline is not None and lease.deadline.at < deadline.at:
                 deadline = lease.deadline
             if lease.user is not None and key is not None:
-                self.expect(lease.user, [config], key)
+                self._expect(lease.user, [config], key)
                 if self._state == "fresh":
-                    self.keep_for(lease.user)
+                    self._keep_for(lease.user)
             return registry, await registry.acquire(config, key, asked, deadline, lease.known_holder(), lease.user)
 
         async def acquire_apart() -> tuple[LoopUse, SessionRegistry, SessionOwner]:
@@ -234,7 +238,7 @@ class SessionManager(BlockingManager):
             hooks: As for `open_session`.
             acquire_timeout: As for `open_session`, for each of them.
         """
-        configs = self.resolve_all(servers)
+        configs = self._resolve_all(servers)
         names = [config.server_name for config in configs]
         if len(set(names)) < len(names):
             raise ConfigError(
@@ -251,15 +255,6 @@ class SessionManager(BlockingManager):
     def sessions(self) -> list[SessionInfo]:
         """One entry for each session that is not wholly closed."""
         return [info for registry in self._registries() for info in registry.infos()]
-
-    def slots(self) -> list[SessionSlot]:
-        """The same as the pool has them, for bounds on them."""
-        return [slot for registry in self._registries() for slot in registry.slots()]
-
-    async def evict(self, among: Sequence[SessionSlot]) -> bool:
-        """Close the one of some sessions that is unused for the longest time; whether one of them is unused. What it
-        knew is lost, which its next user is told."""
-        return self._live_registry is not None and await self._live_registry.evict(among)
 
     def _registries(self) -> list[SessionRegistry]:
         registries = [*([] if self._registry is None else [self._registry]), *list(self._apart.values())]
@@ -284,11 +279,6 @@ class SessionManager(BlockingManager):
         """Its current state, and its activity since it was created."""
         return self._totals.stats(self.sessions(), self.max_sessions)
 
-    def observe(self, kind: str) -> None:
-        """Let `jackfield top` see the sessions from the first one on, as those of a `program` or a `gateway`."""
-        self._observed = ObservedSessions(self, kind)
-        self._events.add_listener(self._observed.recent.note)
-
     def events(self, *, calls: bool = True) -> EventStream:
         """All events from now on until the manager exits: `async for event in manager.events()`.
 
@@ -309,93 +299,21 @@ class SessionManager(BlockingManager):
     async def close_session(self, server_name: str, key: str) -> bool:
         """Close a named session now, even if it is in use; returns whether there was one."""
         self._refuse_fork()
-        owner = self.find(server_name, key)
+        owner = self._find(server_name, key)
         for user in self._users:
             user.forget_state(server_name, key)
         if owner is not None:
             await close_all([owner], Cause.RELEASED)
         return owner is not None
 
-    def restart_if_quiet(self, server_name: str, key: str, because: str) -> bool:
-        """Open a named session anew if no request of it runs; whether that is so, or there is no such session.
-
-        Args:
-            server_name: The server.
-            key: The session's key.
-            because: Why, for the error that its next user gets to see: "was restarted, since ...".
-        """
-        owner = self.find(server_name, key)
-        if owner is None:
-            return True
-        if owner.in_flight:
-            return False
-        owner.renew(because)
-        return True
-
-    # For workbenches and others that come back to their sessions
-
-    def expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
-        """`user` will return to these sessions; others do not close them until it leaves."""
-        user.places.update((config.server_name, key) for config in servers)
-        self._users.add(user)
-
-    def server_skipped(self, server_name: str, key: str, error: JackfieldError) -> None:
-        """A toolkit or a workbench of this key goes without a server's tools: say so in the log and as an event."""
-        SessionLog(server_name).warning("Its tools are omitted: %s", error.message)
-        self._events.emit(ServerSkipped(server_name=server_name, key=key, error=error))
-
-    def keep_for(self, user: SessionUser) -> None:
-        """Keep named sessions between uses for `user`, even if the manager is not entered, until it leaves.
-
-        Raises:
-            JackfieldError: The manager is in use on another event loop.
-        """
-        if self._state == "left":
-            self._state = "fresh"
-            self._registry = self._next_registry()
-        if self._state == "fresh":
-            self._keepers.add(user)
-            self._registry_here().keeps_idle = True
-
-    async def leave(self, user: SessionUser) -> None:
-        """`user` will not return to its sessions: close those that no one else uses.
-
-        Raises:
-            JackfieldError: The manager is in use on another event loop.
-        """
-        places = user.places.difference(*(other.places for other in self._users if other is not user))
-        user.forget()
-        registry = self._registry
-        if registry is not None and not registry.is_abandoned and not registry.is_of_parent:
-            await self._registry_here().close_unneeded(user, places)
-
-    async def end_user(self, user: SessionUser) -> None:
-        """`user` is done: as `leave`; sessions kept for the last user are closed, unless the manager is entered.
-
-        Raises:
-            JackfieldError: The manager is in use on another event loop.
-        """
-        await self.leave(user)
-        is_last = set(self._keepers) == {user} and self._state == "fresh"
-        self._keepers.discard(user)
-        if is_last and self._registry is not None and not self._registry.is_of_parent:
-            self._registry.keeps_idle = False
-            await self.close_idle()
-            self._events.close()
-
     # Inside
 
-    def find(self, server_name: str, key: str) -> SessionSlot | None:
+    def _find(self, server_name: str, key: str) -> SessionSlot | None:
         """The owner of a named session that is open or opening."""
         registry = self._live_registry
         return registry.find(server_name, key) if registry is not None else None
 
-    def slot(self, session_id: str) -> tuple[SessionRegistry, SessionSlot] | None:
-        """A session by its id, and where it is; named or private."""
-        found = ((registry, slot) for registry in self._registries() for slot in registry.slots())
-        return next((one for one in found if one[1].session_id == session_id), None)
-
-    def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
+    def _resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
         """The configurations meant by names or configurations; all of the config for `None`.
 
         One name or configuration stands for a sequence of it: a name is never taken letter by letter.
@@ -403,6 +321,22 @@ class SessionManager(BlockingManager):
         if isinstance(servers, str | BaseServerConfig):
             servers = [servers]
         return [self._resolve(server) for server in (self.config.names if servers is None else servers)]
+
+    def _expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
+        user.places.update((config.server_name, key) for config in servers)
+        self._users.add(user)
+
+    def _keep_for(self, user: SessionUser) -> None:
+        if self._state == "left":
+            self._state = "fresh"
+            self._registry = self._next_registry()
+        if self._state == "fresh":
+            self._keepers.add(user)
+            self._registry_here().keeps_idle = True
+
+    def _observe(self, kind: str) -> None:
+        self._observed = ObservedSessions(self, kind)
+        self._events.add_listener(self._observed.recent.note)
 
     def _resolve(self, server: str | BaseServerConfig) -> BaseServerConfig:
         if isinstance(server, BaseServerConfig):
@@ -469,7 +403,7 @@ class SessionManager(BlockingManager):
             deadline, registry = Deadline.after(acquire_timeout), self._new_registry(keeps_idle=False)
             return use, registry, await registry.acquire(config, None, callbacks, deadline, object())
 
-        use, registry, owner = await self.loop_thread.begin(acquire)
+        use, registry, owner = await self._loop_thread.begin(acquire)
 
         async def close() -> None:
             self._apart.pop(use, None)
@@ -486,11 +420,131 @@ class SessionManager(BlockingManager):
             keeps_idle=keeps_idle,
             events=self._events,
             totals=self._totals,
-            observer=self.observer,
-            bounds=lambda: self.bounds,
+            observer=self._observer,
+            bounds=lambda: self._bounds,
             on_made=self._listen_to,
         )
 
     def _listen_to(self, owner: SessionOwner) -> None:
-        if self.listener_of is not None:
-            owner.listen_to_messages(self.listener_of(owner))
+        if self._listener_of is not None:
+            owner.listen_to_messages(self._listener_of(owner))
+
+
+class ManagerInside:
+    """What Jackfield's own layers need of a manager: its sessions as the pool has them, and who will return to them.
+
+    Args:
+        manager: The manager.
+    """
+
+    __slots__ = ("_manager",)
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
+
+    @property
+    def observer(self) -> CatalogObserver:
+        """Keeps the catalog up to date."""
+        return self._manager._observer
+
+    @property
+    def loop_thread(self) -> LoopThread:
+        """For sessions that must not live on the caller's event loop, such as those of LangChain's agents."""
+        return self._manager._loop_thread
+
+    def bound(self, bounds: Bounds) -> None:
+        """Set further bounds on sessions."""
+        self._manager._bounds = bounds
+
+    def listen_by(self, listener_of: Callable[[SessionOwner], MessageListener]) -> None:
+        """Set what makes the listener to each message of a session, for a recording."""
+        self._manager._listener_of = listener_of
+
+    def observe(self, kind: str) -> None:
+        """Let `jackfield top` see the sessions from the first one on, as those of a `program` or a `gateway`."""
+        self._manager._observe(kind)
+
+    def resolve_all(self, servers: Sequence[str | BaseServerConfig] | None) -> list[BaseServerConfig]:
+        """The configurations meant by names or configurations; all of the config for `None`."""
+        return self._manager._resolve_all(servers)
+
+    # Its sessions
+
+    def find(self, server_name: str, key: str) -> SessionSlot | None:
+        """The owner of a named session that is open or opening."""
+        return self._manager._find(server_name, key)
+
+    def slots(self) -> list[SessionSlot]:
+        """All sessions that are not wholly closed, as the pool has them."""
+        return [slot for registry in self._manager._registries() for slot in registry.slots()]
+
+    def slot(self, session_id: str) -> tuple[SessionRegistry, SessionSlot] | None:
+        """A session by its id, and where it is; named or private."""
+        found = ((registry, slot) for registry in self._manager._registries() for slot in registry.slots())
+        return next((one for one in found if one[1].session_id == session_id), None)
+
+    async def evict(self, among: Sequence[SessionSlot]) -> bool:
+        """Close the one of some sessions that is unused for the longest time; whether one of them is unused. What it
+        knew is lost, which its next user is told."""
+        return self._manager._live_registry is not None and await self._manager._live_registry.evict(among)
+
+    def restart_if_quiet(self, server_name: str, key: str, because: str) -> bool:
+        """Reopen a named session if no request of it runs; returns whether it did, or there is no such session.
+
+        Args:
+            server_name: The server.
+            key: The session's key.
+            because: Why, for the error that its next user gets to see: "was restarted, since ...".
+        """
+        owner = self._manager._find(server_name, key)
+        if owner is None:
+            return True
+        if owner.in_flight:
+            return False
+        owner.renew(because)
+        return True
+
+    def server_skipped(self, server_name: str, key: str, error: JackfieldError) -> None:
+        """A toolkit or a workbench of this key goes without a server's tools: say so in the log and as an event."""
+        SessionLog(server_name).warning("Its tools are omitted: %s", error.message)
+        self._manager._events.emit(ServerSkipped(server_name=server_name, key=key, error=error))
+
+    # Workbenches and others that return to their sessions
+
+    def expect(self, user: SessionUser, servers: Sequence[BaseServerConfig], key: str) -> None:
+        """`user` will return to these sessions; others do not close them until it leaves."""
+        self._manager._expect(user, servers, key)
+
+    def keep_for(self, user: SessionUser) -> None:
+        """Keep named sessions between uses for `user`, even if the manager is not entered, until it leaves.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        self._manager._keep_for(user)
+
+    async def leave(self, user: SessionUser) -> None:
+        """`user` will not return to its sessions: close those that no one else uses.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        places = user.places.difference(*(other.places for other in self._manager._users if other is not user))
+        user.forget()
+        registry = self._manager._registry
+        if registry is not None and not registry.is_abandoned and not registry.is_of_parent:
+            await self._manager._registry_here().close_unneeded(user, places)
+
+    async def end_user(self, user: SessionUser) -> None:
+        """`user` is done: as `leave`; sessions kept for the last user are closed, unless the manager is entered.
+
+        Raises:
+            JackfieldError: The manager is in use on another event loop.
+        """
+        await self.leave(user)
+        is_last = set(self._manager._keepers) == {user} and self._manager._state == "fresh"
+        self._manager._keepers.discard(user)
+        if is_last and self._manager._registry is not None and not self._manager._registry.is_of_parent:
+            self._manager._registry.keeps_idle = False
+            await self._manager.close_idle()
+            self._manager._events.close()

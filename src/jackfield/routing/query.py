@@ -71,7 +71,7 @@ def make_query_tool(
         user: The sessions' recurring user; the function itself if omitted.
     """
     comes_back = user or SessionUser()
-    configs = {config.server_name: config for config in manager.resolve_all(servers)}
+    configs = {config.server_name: config for config in manager.inside.resolve_all(servers)}
     own_key = key or f"query-{uuid.uuid4().hex[:8]}"
 
     def named(server_name: str) -> BaseServerConfig:
@@ -109,7 +109,7 @@ def make_query_tool(
             return answer
 
     function: Any = query_mcp_server if handler is None else ask_mcp_server
-    function.aclose = partial(manager.end_user, comes_back)
+    function.aclose = partial(manager.inside.end_user, comes_back)
     function.__name__ = function.__qualname__ = "query_mcp_server"
     function.__doc__ = "\n".join(
         [

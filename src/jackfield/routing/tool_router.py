@@ -107,7 +107,7 @@ class ToolRouter(Live):
         offers: Offers | None = None,
     ) -> None:
         self._manager = manager
-        self._configs = {config.server_name: config for config in manager.resolve_all(servers)}
+        self._configs = {config.server_name: config for config in manager.inside.resolve_all(servers)}
         if mode not in ("auto", "tools", "search", "server"):
             raise ConfigError(f"A router has no mode {mode!r}.", hint="Use auto, tools, search or server.")
         if mode == "server" and offers is not None:
@@ -158,7 +158,7 @@ class ToolRouter(Live):
         Raises:
             JackfieldError: The manager is in use on another event loop.
         """
-        await self._manager.end_user(self._user)
+        await self._manager.inside.end_user(self._user)
 
     async def __aenter__(self) -> Self:
         return self
@@ -386,7 +386,7 @@ class ToolRouter(Live):
 
     def _line(self, tool: ToolEntry, detail: Detail, *, is_weak: bool = False) -> str:
         entry = self._manager.catalog.entry(self._configs[tool.server_name])
-        is_open = self._manager.find(tool.server_name, self.key) is not None
+        is_open = self._manager.inside.find(tool.server_name, self.key) is not None
         return tool_line(tool, entry, is_open=is_open, is_weak=is_weak, detail=detail)
 
     async def _call(self, arguments: Mapping[str, Any], options: CallOptions) -> ToolResult:

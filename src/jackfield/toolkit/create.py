@@ -136,7 +136,7 @@ async def manager_toolkit(
     """
     require_on_error(on_error)
     own_key = key or f"toolkit-{uuid.uuid4().hex[:8]}"
-    configs = manager.resolve_all(servers)
+    configs = manager.inside.resolve_all(servers)
     tools: list[Tool] = []
     skipped: dict[str, JackfieldError] = {}
     user = SessionUser() if keeps_sessions else None
@@ -156,13 +156,13 @@ async def manager_toolkit(
     except BaseException:
         if user is not None:
             with anyio.CancelScope(shield=True):
-                await manager.end_user(user)
+                await manager.inside.end_user(user)
         raise
     for name, error in skipped.items():
-        manager.server_skipped(name, own_key, error)
+        manager.inside.server_skipped(name, own_key, error)
     if skipped:
         tools.append(missing_tool(skipped, len(configs)))
-    return Toolkit(tools, close=() if user is None else partial(manager.end_user, user), skipped=skipped)
+    return Toolkit(tools, close=() if user is None else partial(manager.inside.end_user, user), skipped=skipped)
 
 
 async def leased_tools(session: Session, source: ToolSource) -> list[Tool]:

@@ -94,7 +94,7 @@ class Actions:
 
         async def restart(key: str) -> None:
             nonlocal restarted
-            if self._gateway.manager.find(config.server_name, key) is None:
+            if self._gateway.manager.inside.find(config.server_name, key) is None:
                 return
             try:
                 # The lease keeps it from being closed for being lost while nobody uses it.

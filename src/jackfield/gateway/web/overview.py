@@ -164,7 +164,7 @@ class Overview:
     def _stderr(self, infos: Sequence[SessionInfo]) -> str | None:
         """What the newest process of a server wrote last."""
         for info in reversed(infos):
-            owner = None if info.key is None else self._gateway.manager.find(info.server_name, info.key)
+            owner = None if info.key is None else self._gateway.manager.inside.find(info.server_name, info.key)
             if owner is not None and owner.connection is not None:
                 return owner.connection.report.stderr.text()[-4000:] or None
         return None

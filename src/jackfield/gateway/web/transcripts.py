@@ -96,7 +96,7 @@ class Transcripts:
     def start(self, session_id: str) -> bool:
         """Keep messages of a session from now on; whether there is such a session."""
         info = next((one for one in self._manager.sessions() if one.session_id == session_id), None)
-        owner = None if info is None or info.key is None else self._manager.find(info.server_name, info.key)
+        owner = None if info is None or info.key is None else self._manager.inside.find(info.server_name, info.key)
         if owner is None or owner.key is None:
             return False
         if session_id not in self._of_session:
@@ -109,7 +109,7 @@ class Transcripts:
     def stop(self, session_id: str) -> None:
         """Keep no more messages of a session, and forget those there are."""
         found = self._of_session.pop(session_id, None)
-        if found is not None and (owner := self._manager.find(found.server_name, found.key)) is not None:
+        if found is not None and (owner := self._manager.inside.find(found.server_name, found.key)) is not None:
             owner.listen_to_messages(None)
 
     def stop_all(self) -> None:
