@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import json
 import resource
@@ -188,14 +189,12 @@ async def test_over_sse_an_address_of_another_origin_is_named_at_once(endpoint: 
     assert caught.value.hint == "Behind a proxy, tell the server its public address, or use its own."
 
 
-def twice(megabytes: int) -> bytes:
-    """Some hundred bytes that stand for megabytes."""
+@functools.cache
+def bomb() -> bytes:
+    """Some hundred bytes that stand for 300 megabytes."""
     layer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b"".join(layer.compress(b"x" * 1024 * 1024) for _ in range(megabytes)) + layer.flush()
+    packed = b"".join(layer.compress(b"x" * 1024 * 1024) for _ in range(300)) + layer.flush()
     return gzip.compress(packed)
-
-
-BOMB = twice(300)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", EVENTS])
@@ -204,7 +203,7 @@ async def test_a_body_costs_what_is_read_of_it(status: int, kind: str) -> None:
     lines = (b"Content-Encoding: gzip, gzip",)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with (
-        RawServer(at_tool("odd", lambda _: whole(BOMB, status, kind, *lines))) as server,
+        RawServer(at_tool("odd", lambda _: whole(bomb(), status, kind, *lines))) as server,
         MCPClientSessionManager().open_session(server.config(max_message_bytes=100_000)) as session,
     ):
         with pytest.raises(JackfieldError) as caught:
@@ -298,7 +297,7 @@ def test_json_is_read_as_far_as_its_meaning_is_plain() -> None:
 
 async def test_an_authorization_server_is_read_within_bounds_too() -> None:
     answers = iter(
-        [whole(BOMB, 200, "application/json", b"Content-Encoding: gzip, gzip"), whole(b"{}", 200, EVENTS, GZIP)]
+        [whole(bomb(), 200, "application/json", b"Content-Encoding: gzip, gzip"), whole(b"{}", 200, EVENTS, GZIP)]
     )
 
     async def odd(server: RawServer, message: dict[str, Any], writer: asyncio.StreamWriter) -> bool | None:
