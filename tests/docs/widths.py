@@ -44,14 +44,17 @@ async def cut_off(browser: Browser, pages: Iterable[Path], *, is_folded_code_wro
     found: dict[str, list[str]] = {}
     context = await browser.new_context()
     tab = await context.new_page()
+    widths = [LAPTOP, PHONE]
     for page in pages:
+        await tab.set_viewport_size({"width": widths[0], "height": 800})
         await tab.goto(page.as_uri(), wait_until="domcontentloaded")
-        for width in (LAPTOP, PHONE):
+        for width in widths:
             await tab.set_viewport_size({"width": width, "height": 800})
             wrong = await tab.evaluate(_CUT_OFF)
             if is_folded_code_wrong and width == LAPTOP:
                 wrong += await tab.evaluate(_FOLDED)
             if wrong:
                 found[f"{page.name} at {width} pixels"] = wrong
+        widths.reverse()  # the next page is laid out first for the width that the window has
     await context.close()
     return found
