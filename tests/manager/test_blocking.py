@@ -230,6 +230,20 @@ def test_ctrl_c_ends_whatever_waits(waiting: str) -> None:
     assert strays() == []
 
 
+def test_a_program_that_leaves_no_block_ends_all_the_same() -> None:
+    run = textwrap.dedent("""
+    manager = MCPClientSessionManager()
+    manager.__enter__()
+    block = manager.open_session_sync(config, key="k")
+    session = block.__enter__()
+    session.call_tool("count")
+    """)
+    with script("pass", run=run) as process:
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert strays() == []
+
+
 def test_entering_that_fails_leaves_nothing(unruly: Unruly) -> None:
     before = threading.active_count()
     manager = MCPClientSessionManager()

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from functools import cache
@@ -31,6 +33,9 @@ _Progress = tuple[float, float | None, str | None]
 _TwinT = TypeVar("_TwinT")
 
 logger: logging.Logger = logging.getLogger("jackfield")
+
+# For closing what is open as the interpreter exits. Servers have `close_timeout` (5 s) for it, and are killed then.
+_EXIT_SECONDS = 15.0
 
 ProgressListener = Callable[[float, float | None, str | None], Awaitable[None] | None]
 """Called with `(progress, total, message)` in the thread that waits for the call, so that it may block."""
@@ -182,6 +187,7 @@ class BlockingContext(Generic[_T, _TwinT]):
         self._portals = portals
         self._twin = twin
         self._stack = ExitStack()
+        self._portal: BlockingPortal | None = None
         self._process_id = 0
         self._is_entered = False
 
@@ -195,7 +201,9 @@ class BlockingContext(Generic[_T, _TwinT]):
             stack.callback(setattr, loop, "is_left", True)
             self._process_id = os.getpid()
             self._stack = stack.pop_all()
+        self._portal = portal
         _keep_in_forks()
+        _leave_at_exit()
         _entered.add(self)
         return self._twin(value, loop)
 
@@ -203,6 +211,18 @@ class BlockingContext(Generic[_T, _TwinT]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if os.getpid() == self._process_id:  # otherwise the thread and the session are the parent's
+            self._stack.close()
+
+    def leave_at_exit(self) -> None:
+        """Leave it as the interpreter exits, if it was not left before."""
+        if os.getpid() != self._process_id or self._portal is None:
+            return
+        try:
+            self._portal.start_task_soon(self._leave).result(_EXIT_SECONDS)
+        except Exception:
+            # Its end would wait for the loop, without end.
+            _keep_for_ever(self)
+        else:
             self._stack.close()
 
     async def _enter(self) -> tuple[_T, int]:
@@ -249,10 +269,30 @@ def _keep_in_forks() -> None:
     """Let no fork drop a context, not even at its end: anyio's portal would wait for its thread, which it lacks."""
     if not hasattr(os, "register_at_fork"):
         return  # Windows has no forks.
-    import ctypes
 
     def keep() -> None:
         for context in _entered:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))
+            _keep_for_ever(context)
 
     os.register_at_fork(after_in_child=keep)
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Leave at the interpreter's exit what nobody has left: later, anyio's portal would wait for a thread that stands
+    still by then, for ever."""
+
+    def leave() -> None:
+        for context in list(_entered):
+            context.leave_at_exit()
+
+    # What is registered last is run first: before the finalizers that kill forgotten processes, which weakref registers
+    # with the first of all finalizers. Otherwise the sessions would take them for lost and start them again.
+    weakref.finalize(BlockingContext, lambda: None)
+    atexit.register(leave)
+
+
+def _keep_for_ever(context: BlockingContext[Any, Any]) -> None:
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(context))
