@@ -158,5 +158,5 @@ def manager_of(servers: Sequence[ServerEntry]) -> MCPClientSessionManager:
             {"name": tool.name, "description": tool.description, "inputSchema": dict(tool.input_schema)}
             for tool in server.tools
         ]
-        catalog.record(config, tools, instructions=server.about, open_seconds=1.2)
+        catalog.inside.record(config, tools, instructions=server.about, open_seconds=1.2)
     return MCPClientSessionManager(MCPConfig(servers=configs), catalog=catalog)  # type: ignore[arg-type]

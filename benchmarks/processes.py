@@ -149,5 +149,5 @@ def prepared(home: Path, tools: int) -> dict[str, str]:
     file.write_text(json.dumps({"mcpServers": {f"server{n}": {"command": f"server-{n}"} for n in range(20)}}))
     catalog = Catalog(home / "cache" / "catalog")
     for number, found in enumerate(discover(sources(home, variables)).servers.values()):
-        catalog.record(found.outline(None), [tool(n) for n in range(number, tools, 20)], open_seconds=1.0)
+        catalog.inside.record(found.outline(None), [tool(n) for n in range(number, tools, 20)], open_seconds=1.0)
     return variables

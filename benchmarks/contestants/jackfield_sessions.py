@@ -72,7 +72,9 @@ async def routed(servers: Sequence[Server]) -> AsyncGenerator[Subject]:
     """With the router, which opens a server when a tool of it is called; what they offer is in the catalog."""
     async with manager_of(servers) as manager:
         for config in manager.config:
-            manager.catalog.record(config, [{"name": "work", "inputSchema": {"type": "object"}}], open_seconds=0.1)
+            manager.catalog.inside.record(
+                config, [{"name": "work", "inputSchema": {"type": "object"}}], open_seconds=0.1
+            )
         yield RoutedSubject(manager)
 
 

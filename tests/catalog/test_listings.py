@@ -31,8 +31,10 @@ def listing(catalog: Catalog, kind: Kind) -> Listing | None:
 def test_each_kind_is_kept_as_it_came(catalog: Catalog) -> None:
     assert [listing(catalog, kind) for kind in KINDS] == [None] * 4
     for kind, entry in (("prompts", PROMPT), ("resources", RESOURCE), ("templates", TEMPLATE)):
-        assert catalog.record_listing(CONFIG, kind, [entry], capabilities=CAPABILITIES, ttl_ms=7, cache_scope="public")
-        assert not catalog.record_listing(CONFIG, kind, [entry], capabilities=CAPABILITIES)
+        assert catalog.inside.record_listing(
+            CONFIG, kind, [entry], capabilities=CAPABILITIES, ttl_ms=7, cache_scope="public"
+        )
+        assert not catalog.inside.record_listing(CONFIG, kind, [entry], capabilities=CAPABILITIES)
         known = listing(catalog, kind)
         assert known is not None
         assert (known.entries, known.ttl_ms, known.cache_scope) == ([entry], None, None)
@@ -45,9 +47,9 @@ def test_each_kind_is_kept_as_it_came(catalog: Catalog) -> None:
 
 def test_a_listing_of_tools_leaves_the_others(catalog: Catalog) -> None:
     odd = {**tool("a"), "fromTheFuture": {"x": None}}
-    catalog.record_listing(CONFIG, "prompts", [PROMPT], capabilities=CAPABILITIES)
-    catalog.record(CONFIG, [odd], capabilities=CAPABILITIES, ttl_ms=5, cache_scope="private")
-    catalog.record_listing(CONFIG, "resources", [], capabilities=CAPABILITIES)
+    catalog.inside.record_listing(CONFIG, "prompts", [PROMPT], capabilities=CAPABILITIES)
+    catalog.inside.record(CONFIG, [odd], capabilities=CAPABILITIES, ttl_ms=5, cache_scope="private")
+    catalog.inside.record_listing(CONFIG, "resources", [], capabilities=CAPABILITIES)
     tools, prompts, resources = (listing(catalog, kind) for kind in ("tools", "prompts", "resources"))
     assert tools
     assert prompts
@@ -60,25 +62,25 @@ def test_a_listing_of_tools_leaves_the_others(catalog: Catalog) -> None:
 
 def test_the_order_of_entries_is_no_change(catalog: Catalog) -> None:
     other = {"uri": "notes://b", "name": "b"}
-    catalog.record_listing(CONFIG, "resources", [RESOURCE, other], capabilities={})
-    assert not catalog.record_listing(CONFIG, "resources", [other, RESOURCE], capabilities={})
-    assert catalog.record_listing(CONFIG, "resources", [other], capabilities={})
+    catalog.inside.record_listing(CONFIG, "resources", [RESOURCE, other], capabilities={})
+    assert not catalog.inside.record_listing(CONFIG, "resources", [other, RESOURCE], capabilities={})
+    assert catalog.inside.record_listing(CONFIG, "resources", [other], capabilities={})
 
 
 def test_a_kind_is_outdated_until_it_is_listed_again(catalog: Catalog) -> None:
-    catalog.mark_outdated(CONFIG, "prompts")
+    catalog.inside.mark_outdated(CONFIG, "prompts")
     assert catalog.entry(CONFIG) is None
-    catalog.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
-    catalog.record_listing(CONFIG, "resources", [RESOURCE], capabilities={})
-    catalog.mark_outdated(CONFIG, "prompts")
+    catalog.inside.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
+    catalog.inside.record_listing(CONFIG, "resources", [RESOURCE], capabilities={})
+    catalog.inside.mark_outdated(CONFIG, "prompts")
     assert [one.is_outdated for kind in KINDS if (one := listing(catalog, kind))] == [True, False]
-    catalog.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
+    catalog.inside.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
     assert not any(one.is_outdated for kind in KINDS if (one := listing(catalog, kind)))
 
 
 def test_secrets_that_a_server_quotes_are_not_kept(catalog: Catalog) -> None:
     said = {"uri": "https://a/?token=s3cret-in-uri", "name": "r", "description": "Authorization: Bearer s3cret-quoted"}
-    catalog.record_listing(CONFIG, "resources", [said], capabilities={})
+    catalog.inside.record_listing(CONFIG, "resources", [said], capabilities={})
     assert "s3cret-quoted" not in the_file(catalog).read_text()
     resources = listing(catalog, "resources")
     assert resources
@@ -86,7 +88,7 @@ def test_secrets_that_a_server_quotes_are_not_kept(catalog: Catalog) -> None:
 
 
 def test_a_file_of_an_older_version_is_read(catalog: Catalog) -> None:
-    catalog.record(CONFIG, [tool("a")])
+    catalog.inside.record(CONFIG, [tool("a")])
     before = json.loads(the_file(catalog).read_text())
     del before["listings"]
     the_file(catalog).write_text(json.dumps(before))
@@ -98,8 +100,8 @@ def test_a_file_of_an_older_version_is_read(catalog: Catalog) -> None:
 
 
 def test_a_file_of_a_newer_version_is_read_for_what_is_known_of_it(catalog: Catalog) -> None:
-    catalog.record(CONFIG, [tool("a")])
-    catalog.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
+    catalog.inside.record(CONFIG, [tool("a")])
+    catalog.inside.record_listing(CONFIG, "prompts", [PROMPT], capabilities={})
     data = json.loads(the_file(catalog).read_text())
     data["new"] = 1
     data["listings"]["prompts"]["new"] = 1
@@ -127,8 +129,8 @@ def test_a_file_of_a_newer_version_is_read_for_what_is_known_of_it(catalog: Cata
     ],
 )
 def test_a_listing_that_cannot_be_read_costs_the_others_nothing(catalog: Catalog, broken: Any) -> None:
-    catalog.record(CONFIG, [tool("a")])
-    catalog.record_listing(CONFIG, "resources", [RESOURCE], capabilities={})
+    catalog.inside.record(CONFIG, [tool("a")])
+    catalog.inside.record_listing(CONFIG, "resources", [RESOURCE], capabilities={})
     data = json.loads(the_file(catalog).read_text())
     data["listings"]["prompts"] = broken
     the_file(catalog).write_text(json.dumps(data))

@@ -117,7 +117,7 @@ TOOLS = [("get_precipitation", "Rain by the hour."), ("bake", "Bakes bread."), (
 def router_of(folder: Path, embedder: Embedder) -> tuple[Router, Catalog]:
     config = StdioConfig(server_name="s", command="run")
     catalog = Catalog(folder, embedder=embedder)
-    catalog.record(config, [{"name": name, "description": about, "inputSchema": {}} for name, about in TOOLS])
+    catalog.inside.record(config, [{"name": name, "description": about, "inputSchema": {}} for name, about in TOOLS])
     return MCPClientSessionManager(MCPConfig(servers=[config]), catalog=catalog).router(mode="search"), catalog
 
 

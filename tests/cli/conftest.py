@@ -119,7 +119,7 @@ class Command:
             facts: As for `Catalog.record`.
         """
         outline = self.outline(name)
-        self.catalog.record(outline, tools, **facts)
+        self.catalog.inside.record(outline, tools, **facts)
         file = self.remembered(name)
         data = json.loads(file.read_text())
         data["fetched_at"] = 0.0 if listed_ago is None else time.time() - listed_ago

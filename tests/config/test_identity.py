@@ -155,7 +155,7 @@ def test_without_a_key_that_can_be_used_a_run_remembers_for_itself(
     catalog = Catalog(tmp_path / "catalog")
     config = StdioConfig(server_name="s", command="run")
     with caplog.at_level(logging.WARNING):
-        catalog.record(config, [{"name": "a", "inputSchema": {}}])
+        catalog.inside.record(config, [{"name": "a", "inputSchema": {}}])
     assert [tool.name for tool in catalog.tools(config)] == ["a"]
     (record,) = caplog.records
     assert str(state / "catalog.key") in record.message

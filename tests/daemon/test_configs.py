@@ -193,7 +193,7 @@ def test_the_catalog_knows_it_as_it_was_configured(tmp_path: Path) -> None:
     given = load(command="run", env={"A": "${TOKEN}"})
     config, _ = sent(given)
     assert config.environment.keys() != given.environment.keys()
-    Catalog(tmp_path).record(config, [{"name": "t", "inputSchema": {}}])
+    Catalog(tmp_path).inside.record(config, [{"name": "t", "inputSchema": {}}])
     assert [tool.name for tool in Catalog(tmp_path).tools(given)] == ["t"]
 
 

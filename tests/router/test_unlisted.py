@@ -136,7 +136,7 @@ async def test_asking_has_a_deadline(tmp_path: Path, pushy: Pushy, monkeypatch: 
     monkeypatch.setattr("jackfield.routing.unlisted.ASK_SECONDS", 0.2)
     silent = pushy(silent=True)
     catalog = Catalog(tmp_path / "catalog")
-    catalog.record_failure(silent, ServerStartError("It was not there."))
+    catalog.inside.record_failure(silent, ServerStartError("It was not there."))
     async with MCPClientSessionManager(MCPConfig(servers=[silent]), catalog=catalog) as manager:
         router = manager.router()
         assert "It did not list its tools within 0.2 s." in await router.find_tools(["work"])

@@ -68,7 +68,7 @@ async def test_a_refused_handshake_waits_for_the_answer_to_the_question(scripted
 async def test_a_server_that_was_renewed_is_asked_again(scripted: Scripted, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     config = scripted({}, line="stdio modern", session=QUICK)
-    catalog.record_version(config, "2025-11-25")
+    catalog.inside.record_version(config, "2025-11-25")
     assert await opened(config, catalog) == "2026-07-28"
     assert scripted.asked[:2] == ["initialize", "server/discover"]
     entry = catalog.entry(config)
@@ -79,14 +79,14 @@ async def test_a_server_that_was_renewed_is_asked_again(scripted: Scripted, tmp_
 async def test_what_is_known_is_forgotten(scripted: Scripted, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     config = scripted({"initialize": "exit"}, session=QUICK)
-    catalog.record_version(config, "2025-11-25")
+    catalog.inside.record_version(config, "2025-11-25")
     [file] = tmp_path.glob("*.json")
     entry = json.loads(file.read_text())
     for change in ({"version_learnt_at": time.time() - 8 * 24 * 3600}, {"protocol_version": ["2025-11-25"]}):
         file.write_text(json.dumps(entry | change))
         found = catalog.entry(config)
         assert found is None or found.known_version == ""
-    catalog.record_version(config, "2025-11-25")
+    catalog.inside.record_version(config, "2025-11-25")
     with pytest.raises(JackfieldError):
         await opened(config, catalog)
     found = catalog.entry(config)

@@ -187,7 +187,7 @@ class Learning:
         entry = self._entry(config)
         if error is not None and (entry is None or not (entry.fetched_at or entry.failure)):
             # It was opened, and did not list.
-            self._manager.catalog.record_failure(config, error)
+            self._manager.catalog.inside.record_failure(config, error)
         ask.failures += 1
         ask.retry_at = anyio.current_time() + min(_FIRST_PAUSE * 2 ** (ask.failures - 1), _LONGEST_PAUSE)
 

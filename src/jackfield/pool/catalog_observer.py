@@ -64,7 +64,7 @@ class CatalogObserver:
         entry = self._catalog.entry(owner.config)
         was_known = entry is not None and entry.protocol_version
         if (owner.connection.is_era_learnt or was_known) and self.known_version(owner) != version:
-            self._catalog.record_version(owner.config, version)
+            self._catalog.inside.record_version(owner.config, version)
 
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """Record a listing of tools, unless the same was recorded a moment ago."""
@@ -72,7 +72,7 @@ class CatalogObserver:
         if connection is None or self._is_recorded(config, "tools", listing.tools):
             return
         client = connection.client
-        diff = self._catalog.record(
+        diff = self._catalog.inside.record(
             config,
             listing.raw.entries,
             server_info=_plain(client.server_info),
@@ -101,7 +101,7 @@ class CatalogObserver:
         config, connection = owner.config, owner.connection
         if connection is None or self._is_recorded(config, kind, listing.entries):
             return
-        self._catalog.record_listing(
+        self._catalog.inside.record_listing(
             config,
             kind,
             listing.entries,
@@ -132,8 +132,8 @@ class CatalogObserver:
         for kind in KINDS:
             self._recorded.pop((owner.config.server_name, kind), None)
         if self.known_version(owner):
-            self._catalog.record_version(owner.config, "")
-        self._catalog.record_failure(owner.config, error)
+            self._catalog.inside.record_version(owner.config, "")
+        self._catalog.inside.record_failure(owner.config, error)
 
     async def listings_changed(self, owner: SessionOwner, kinds: Collection[Kind]) -> None:
         """List again what changed while the session is open: tools, and what was listed before."""
@@ -147,7 +147,7 @@ class CatalogObserver:
             if is_listed and ("resources" if kind == "templates" else kind) in kinds:
                 due.append(kind)
         for kind in due:
-            self._catalog.mark_outdated(owner.config, kind)
+            self._catalog.inside.mark_outdated(owner.config, kind)
         try:
             caller = Caller(owner)
             await list_for_catalog(caller, caller.deadline(None), due)

@@ -134,7 +134,7 @@ class Unlisted:
                         tasks.start_soon(ask, name)
         for name in pending:
             slow = SessionTimeoutError(f"It did not list its tools within {ASK_SECONDS:g} s.")
-            catalog.record_failure(self._configs[name], slow)
+            catalog.inside.record_failure(self._configs[name], slow)
         return any(catalog.is_listed(self._configs[name]) for name in asked)
 
     def ask_in_background(self) -> None:

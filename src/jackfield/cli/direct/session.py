@@ -155,7 +155,7 @@ class DirectSession:
         is_same = entry is not None and list(entry.tools) == tools and not entry.is_outdated
         if entry is not None and is_same and time.time() - entry.fetched_at < _REFRESH_SECONDS:
             return
-        catalog.record(
+        catalog.inside.record(
             self._target.server,
             tools,
             server_info=as_table(self._server.get("serverInfo")),
@@ -260,7 +260,7 @@ class DirectSession:
                 config = config.model_copy(update={"session": session})
             error = open_timeout(config, self._wire.report())
             if self._target.catalog is not None:
-                self._target.catalog.record_failure(self._target.server, error)
+                self._target.catalog.inside.record_failure(self._target.server, error)
             return error
         seconds = CALL_SECONDS if self._deadline is None else round(time.monotonic() - self._began, 4)
         happened = "the server was told to cancel it" + ("" if method in _LISTED else ", but it may have taken effect")
