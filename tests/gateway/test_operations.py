@@ -90,6 +90,27 @@ async def test_health_metrics_bounds_and_logs(serving: Start, jackfield: Command
     assert ann not in json.dumps(lines)
 
 
+async def test_where_no_call_can_be_made_none_is_to_be_sent(serving: Start, jackfield: Command, tmp_path: Path) -> None:
+    """A load balancer takes another instance, until the audit can be written."""
+    jackfield.configure_user(one=unruly_entry())
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    gateway = serving("--all-tools", "--audit", str(folder / "calls"))
+    root = gateway.url.removesuffix("/mcp")
+    async with httpx2.AsyncClient(timeout=30) as http:
+        client = Client(http, None)
+        await client.initialize(gateway.url)
+        assert (await http.get(f"{root}/health")).status_code == 200
+        folder.rename(tmp_path / "moved")
+        answer = await http.get(f"{root}/health")
+        assert (answer.status_code, answer.json()) == (503, {"status": "the audit file cannot be written"})
+        assert (await http.get(f"{root}/health/live")).status_code == 200
+        assert "was not made" in await client.call(gateway.url, "echo", text="a")
+        folder.mkdir()
+        assert (await http.get(f"{root}/health")).status_code == 200
+        assert await client.call(gateway.url, "echo", number=3, text="a") == "a"
+
+
 async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: Command) -> None:
     kept, gone = unruly_entry(), unruly_entry()
     jackfield.configure_user(kept=kept, gone=gone, other=unruly_entry())

@@ -54,6 +54,15 @@ class Audit:
         """Close the file."""
         self._file.close()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether calls can be made. Lines that could not be written are, once that is so again."""
+        try:
+            self._write()
+        except OSError:
+            return False
+        return True
+
     def require_writable(self, name: str, server: str) -> None:
         """Return if a call may be made: its line can be written, as far as one can know.
 

@@ -190,6 +190,12 @@ class Gateway:
         """The sessions with servers."""
         return self.manager.sessions()
 
+    def fault(self) -> str | None:
+        """Why no call can be made now, if that is so."""
+        if self._audit is not None and not self._audit.is_writable:
+            return "the audit file cannot be written"
+        return None
+
     def figures(self) -> InstanceFigures:
         """What it has and did, in a few numbers."""
         calls, errors, live = self.activity.totals()

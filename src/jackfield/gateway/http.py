@@ -140,7 +140,7 @@ async def serve_http(
     )
     counted = GatewayMetrics(gateway.activity, gateway.sessions, served.metrics)
     page = None if settings.web is None else _page(gateway, listener, settings, settings.web)
-    app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics)
+    app: ASGIApp = WithOperations(served, served, settings.auth, metrics=run.metrics, fault=gateway.fault)
     sign_in: SignInPages | None = None
     if gateway.credentials.tokens is not None:
         from .sign_in_pages import sign_in_pages

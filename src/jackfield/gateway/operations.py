@@ -59,9 +59,19 @@ class WithOperations:
         served: The gateway's sessions.
         auth: Checks the tokens of who reads the metrics.
         metrics: Whether there are any to be read.
+        fault: Says why no call can be made now, if that is so.
     """
 
-    def __init__(self, app: ASGIApp, served: ServedSessions, auth: TokenVerifier | None, *, metrics: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        served: ServedSessions,
+        auth: TokenVerifier | None,
+        *,
+        metrics: bool,
+        fault: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._fault = fault
         self._app = app
         self._served = served
         self._auth = auth
@@ -96,6 +106,8 @@ class WithOperations:
             return _status(503, "stopping")
         if not await self._has_store():
             return _status(503, "the session store cannot be reached")
+        if (fault := self._fault()) is not None:
+            return _status(503, fault)
         return _status(200, "ready")
 
     async def _has_store(self) -> bool:
