@@ -33,6 +33,9 @@ from tests.serving.cluster.cluster import free_port, get, running, running_store
 ANSWER_SECONDS = 3.5
 """A call whose instance died ends in an error within so long. How long others take is for this machine to say."""
 
+LEFT_SECONDS = 30.0
+"""By then, the instances have ended what killed ones had at servers over HTTP."""
+
 DOWN_SECONDS = 1.0
 CALL_SECONDS = 0.02
 AT_ONCE = 20
@@ -195,7 +198,7 @@ async def run(folder: Path, kind: str, *, users: int, servers: int, calls: int, 
                         await anyio.sleep(DOWN_SECONDS)
                         await victim.start()
                 wrong += _judged(matrix.seen, log, kills)
-                wrong += await _left(team, ports, store, warm, matrix.seen.unheard)
+                wrong += await _left(team, ports, store, warm, matrix.seen.unheard, kills)
     return wrong
 
 
@@ -224,7 +227,9 @@ def _judged(seen: Seen, log: Path, kills: int) -> list[str]:
     return wrong
 
 
-async def _left(team: Team, ports: Sequence[int], store: str, warm: Sequence[int], unheard: int) -> list[str]:
+async def _left(
+    team: Team, ports: Sequence[int], store: str, warm: Sequence[int], unheard: int, kills: int
+) -> list[str]:
     """What is left although all sessions were ended, but for those whose clients did not get to know of them.
 
     Those expire by themselves, as all keys do.
@@ -235,8 +240,14 @@ async def _left(team: Team, ports: Sequence[int], store: str, warm: Sequence[int
             await anyio.sleep(0.2)
     if children := behind():
         wrong.append(f"{len(children)} processes of servers are left")
-    sessions = sum([int((await get(port, "/sessions"))[1]) for port in ports])
+    sessions = 0
+    with anyio.move_on_after(LEFT_SECONDS):
+        while sessions := sum([int((await get(port, "/sessions"))[1]) for port in ports]):
+            await anyio.sleep(0.2)
     print(f"left: {len(children)} processes, {sessions} sessions at servers over HTTP")
+    # One that was being opened when its instance was killed is known to nobody else.
+    if sessions > kills * AT_ONCE:
+        wrong.append(f"{sessions} sessions are left at servers over HTTP")
     if store.startswith("redis"):
         from redis.asyncio import Redis
 

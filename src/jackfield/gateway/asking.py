@@ -111,7 +111,7 @@ class SharedChannel:
         return {}
 
     @property
-    def shared_session(self) -> SharedSession | None:
+    def shared_session(self) -> None:
         """None: the protocol has no sessions."""
         return None
 

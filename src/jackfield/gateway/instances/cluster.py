@@ -21,7 +21,7 @@ from ...config.servers import BaseServerConfig, HttpConfig
 from ...errors import ServerUnavailableError
 from ...serving.host import SessionHost
 from ...serving.stores import KeepsValues
-from ...transport.taken_up import SharedSession
+from ...transport.taken_up import KnownSession, SharedSession
 from ..client import Client, record_of
 from ..elsewhere import ElsewhereError
 from ..messages import Answer, Context
@@ -235,8 +235,8 @@ class Cluster:
             return None
         here, place = self._host.instance, (client.session_id, config.server_name)
 
-        async def opened(known_id: str) -> None:
-            await self._left.opened(place[0], config, client.principal, known_id)
+        async def opened(known: KnownSession) -> None:
+            await self._left.opened(place[0], config, client.principal, known)
 
         return StoredSession(here.sessions, self._keys, place, here.name, lambda: client.is_gone, opened)
 

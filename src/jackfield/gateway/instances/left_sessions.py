@@ -17,18 +17,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import anyio
 from mcp.server.request_state import InvalidRequestState
-from mcp.types.version import LATEST_HANDSHAKE_VERSION
 
 from ...config.servers import BaseServerConfig, HttpConfig
 from ...errors import JackfieldError
+from ...logs import SessionLog
 from ...serving import Principal, StoreUnavailableError
 from ...serving.stores import KeepsValues, SessionStore
 from ...transport.taken_up import KnownSession
-from ..asking import SharedChannel
 from .keys import InstanceKeys
 
 logger: logging.Logger = logging.getLogger("jackfield")
@@ -36,11 +34,9 @@ logger: logging.Logger = logging.getLogger("jackfield")
 _GROUP = "upstream-sessions"
 
 _LOOK_SECONDS = 5.0
-_AT_ONCE = 10
-_END_SECONDS = 10.0
-"""How long a server may take to end a session."""
+_AT_ONCE = 3
 
-_MOST = 500
+_MOST = 200
 """So many are looked at each time; the others next time."""
 
 _KEPT_SECONDS = 24 * 3600.0
@@ -62,6 +58,9 @@ class _Left:
     """Of the server's configuration: another server of the same name is not told."""
     principal: Principal | None
     known_id: str
+    """Of the session at the server."""
+    version: str
+    """The protocol's."""
     at: float
 
 
@@ -84,10 +83,12 @@ class LeftSessions:
         self._on_ended = on_ended
 
     async def opened(
-        self, session_id: str, config: BaseServerConfig, principal: Principal | None, known_id: str
+        self, session_id: str, config: BaseServerConfig, principal: Principal | None, known: KnownSession
     ) -> None:
         """A client has a session at a server; one that it had there before is lost."""
-        left = _Left(session_id, config.server_name, config.catalog_key, principal, known_id, time.time())
+        version = str(known.initialized.get("protocolVersion", ""))
+        place = session_id, config.server_name, config.catalog_key
+        left = _Left(*place, principal, known.session_id, version, time.time())
         await self._put(left)
 
     async def _put(self, left: _Left, expected: str | None = None) -> None:
@@ -147,87 +148,41 @@ class LeftSessions:
         found = await store.values(_GROUP, _MOST)
         # Asked for afterwards: each of those was there before it had a session at a server.
         live = set(await store.live()) if found else set[str]()
-        limit = anyio.CapacityLimiter(_AT_ONCE)
-        async with anyio.create_task_group() as tasks:
-            for key, sealed in found:
-                tasks.start_soon(self._look_at, store, key, sealed, live, len(found) == _MOST, limit)
+        looked_at = iter(found)
 
-    async def _look_at(
-        self, store: KeepsValues, key: str, sealed: str, live: set[str], is_full: bool, limit: anyio.CapacityLimiter
-    ) -> None:
-        left = self._read(key, sealed)
-        if left is not None and left.session_id in live:
-            now = time.time()
-            if is_full or now - left.at > _OLD_SECONDS:
-                async with limit:
-                    await self._put(replace(left, at=now), sealed)
-            return
-        async with limit:
+        async def look_at_some() -> None:
             try:
-                is_taken = await store.swap_value(_GROUP, key, sealed, None, 0)
-            except StoreUnavailableError:
-                return
-            if is_taken and left is not None:
+                for key, sealed in looked_at:
+                    await self._look_at(store, key, sealed, live, is_full=len(found) == _MOST)
+            except StoreUnavailableError as error:
+                logger.info("[MCP][gateway] Sessions at servers are looked at later: %s", error.message)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.start_soon(look_at_some)
+
+    async def _look_at(self, store: KeepsValues, key: str, sealed: str, live: set[str], *, is_full: bool) -> None:
+        left = self._read(key, sealed)
+        if left is None or left.session_id not in live:
+            if await store.swap_value(_GROUP, key, sealed, None, 0) and left is not None:
                 self._on_ended(left.server_name, await self._end(left))
+        elif is_full or time.time() - left.at > _OLD_SECONDS:
+            await self._put(replace(left, at=time.time()), sealed)
 
     async def _end(self, left: _Left) -> bool:
         """End one; whether the server was told."""
-        from ...transport.connection import connect
-        from ...transport.report import ConnectionReport
+        from ...transport.http import end_session
 
         try:
             config = self._config_for(left.server_name, left.principal)
             if not isinstance(config, HttpConfig) or config.catalog_key != left.catalog_key:
                 return False
-            report = ConnectionReport(config)
-            with anyio.move_on_after(_END_SECONDS):
-                # Its end is all that is said by this connection.
-                async with connect(config, report, {}, LATEST_HANDSHAKE_VERSION, _Ending(left)):
-                    pass
-            if not report.is_ended_at_server:
-                logger.info("[MCP][%s] A session that was left at the server may still be there", left.server_name)
-            return report.is_ended_at_server
+            if await end_session(config, SessionLog(left.server_name), left.known_id, left.version):
+                return True
+            logger.info("[MCP][%s] A session that was left at the server may still be there", left.server_name)
         except (JackfieldError, OSError) as error:
             logger.info("[MCP][%s] A session that was left at the server was not ended: %s", left.server_name, error)
-            return False
-
-
-class _Ending(SharedChannel):
-    """Takes up a session, to end it.
-
-    Args:
-        left: The session.
-    """
-
-    def __init__(self, left: _Left) -> None:
-        self._known_id = left.known_id
-
-    @property
-    def shared_session(self) -> _Ending:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The session."""
-        return self
-
-    @property
-    def protocol_version(self) -> str:
-        """One that has sessions."""
-        return LATEST_HANDSHAKE_VERSION
-
-    @property
-    def is_kept(self) -> bool:
-        """No: see `SharedSession.is_kept`."""
         return False
-
-    async def known(self) -> KnownSession:
-        """See `SharedSession.known`."""
-        initialized: dict[str, Any] = {
-            "protocolVersion": LATEST_HANDSHAKE_VERSION,
-            "capabilities": {},
-            "serverInfo": {"name": "server", "version": ""},
-        }
-        return KnownSession(self._known_id, initialized)
-
-    async def opened(self, session: KnownSession | None) -> None:
-        """See `SharedSession.opened`."""
 
 
 def _key(session_id: str, server_name: str) -> str:

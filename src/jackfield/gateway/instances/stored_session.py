@@ -38,7 +38,7 @@ class StoredSession:
         place: The client's session, and the server.
         instance: The name of this one.
         is_gone: Whether the client's session has ended.
-        on_opened: Called with the id that the server gave a new session.
+        on_opened: Called with each session that is opened.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StoredSession:
         place: tuple[str, str],
         instance: str,
         is_gone: Callable[[], bool],
-        on_opened: Callable[[str], Awaitable[None]],
+        on_opened: Callable[[KnownSession], Awaitable[None]],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -115,7 +115,7 @@ class StoredSession:
             # Others wait for it, also where this opening is broken off.
             with anyio.CancelScope(shield=True):
                 if session is not None and session.session_id:
-                    await self._on_opened(session.session_id)
+                    await self._on_opened(session)
                 if text is None:
                     await self._store.set_state(self._session_id, self._key, None)
                 else:
