@@ -176,6 +176,9 @@ def test_add_and_remove(jackfield: Command) -> None:
             "cwd": str(jackfield.project),
         }
     }
+    assert jackfield("config", "add", "web", "https://web.example/mcp", "--header", "K: ${K}").exit_code == 0
+    assert own(jackfield)["web"] == {"type": "http", "url": "https://web.example/mcp", "headers": {"K": "${K}"}}
+    assert jackfield("config", "remove", "web").exit_code == 0
     file = jackfield.home / ".config" / "jackfield" / "jackfield.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert jackfield("config", "add", "remote", "--http", "https://h/mcp", "--header", "X-Key: ${K}").exit_code == 0

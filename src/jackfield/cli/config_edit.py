@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +157,10 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it.", metavar="NAME")],
     command: Annotated[
         list[str] | None,
-        typer.Argument(help="Start this, after --: NAME -- npx -y some-server.", metavar="[-- COMMAND [ARG]...]"),
+        typer.Argument(
+            help="A URL to reach it at over HTTP; or start this, after --: NAME -- npx -y some-server.",
+            metavar="[URL | -- COMMAND [ARG]...]",
+        ),
     ] = None,
     stdio: Annotated[
         str | None, typer.Option("--stdio", help="Start this, in one word.", metavar="'COMMAND ARG'")
@@ -179,6 +183,8 @@ def add(
     invocation = Invocation.of(context)
     output = invocation.output
     words = shlex_split(stdio) if stdio is not None else list(command or [])
+    if len(words) == 1 and re.match(r"https?://", words[0]) and http is None and sse is None:
+        http, words = words[0], []
     given = [what for what, value in (("a command", words), ("--http", http), ("--sse", sse)) if value]
     if len(given) != 1:
         raise UsageError(

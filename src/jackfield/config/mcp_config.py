@@ -118,6 +118,11 @@ class MCPConfig(StrictModel):
         Raises:
             ConfigError: An entry is wrong; names source, server and key.
         """
+        if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"{source}: expected a mapping in the shape of a file, not {type(data).__name__}.",
+                hint="For configurations that are made in Python: MCPConfig(servers=[StdioConfig(...), ...]).",
+            )
         return cls._of(data, Source(Path(source), "", "given", folder or Path.cwd()), variables, strict=True)
 
     @classmethod

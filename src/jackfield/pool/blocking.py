@@ -191,6 +191,17 @@ class BlockingContext(Generic[_T, _TwinT]):
         self._process_id = 0
         self._is_entered = False
 
+    if not TYPE_CHECKING:  # a type checker says itself that this is not what the block gets
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raise AttributeError(
+                f"There is no {name!r} before it is entered: `with manager.open_session_sync(...) as session:`.",
+                name=name,
+                obj=self,
+            )
+
     def __enter__(self) -> _TwinT:
         with ExitStack() as stack:
             portal = stack.enter_context(self._portals)
