@@ -165,7 +165,7 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
             raise
         what = "tool" if "." in reference else "server or tool"
         if server is not None and (own := [tool.reference for tool in tools if tool.server_name == server]):
-            names = own if nearest(reference, own, 1) else names
+            names, is_near = own, True
         hint = did_you_mean(reference, names, "name") if is_near else "Look for it: jackfield find WORDS"
         raise UnknownToolError(
             f"There is no {what} {reference!r}.", server_name=server, sent=False, hint=hint
