@@ -48,7 +48,8 @@ def unsigned(claims: dict[str, Any]) -> str:
 async def test_tokens_of_an_authorization_server_and_attacks(serving: Start, jackfield: Command) -> None:
     jackfield.configure_user(one=unruly_entry(), two=unruly_entry())
     async with issuing() as issuer, httpx2.AsyncClient(timeout=30) as http:
-        gateway = serving("--auth-issuer", issuer.url, "--public-url", PUBLIC, "--all-tools")
+        audit = jackfield.home / "audit"
+        gateway = serving("--auth-issuer", issuer.url, "--public-url", PUBLIC, "--all-tools", "--audit", str(audit))
         assert gateway.url == PUBLIC
         assert gateway.process.stderr
         note = gateway.process.stderr.readline()
@@ -88,6 +89,8 @@ async def test_tokens_of_an_authorization_server_and_attacks(serving: Start, jac
         # A session belongs to its user: its id is of no use to others, with whatever they do.
         session = await ann.initialize(url)
         assert "one" in await ann.call(url, "one_echo", text="one")
+        assert await ann.call(url, "one_echo", number=8, text=ann.token) == ann.token
+        assert str(ann.token).rpartition(".")[2] not in audit.read_text()
         for thief in (Client(http, issuer.token("bob", **good), session), Client(http, wrong["alg none"], session)):
             status = 401 if thief.token == wrong["alg none"] else 404
             assert (await thief.request(url, "tools/list")).status_code == status
