@@ -226,7 +226,7 @@ class EventHub:
             try:
                 listener(event)
             except (Exception, asyncio.CancelledError):
-                # A listener is a plain function: what it raises is no cancellation of the task that it runs in.
+                # A listener is a plain function: what it raises is not a cancellation of the task that it runs in.
                 log = SessionLog(event.server_name, event.session_id or "")
                 log.exception("The on_event listener raised on %s", type(event).__name__)
         is_of_call = isinstance(event, CallStarted | CallRetried | CallFinished)

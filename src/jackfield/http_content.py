@@ -77,7 +77,7 @@ async def beginning(response: httpx2.Response, limit_bytes: int, seconds: float)
         seconds: Wait no longer for it.
     """
     body = bytearray()
-    # What cannot be read is no reason to lose what its status says.
+    # What cannot be read is not a reason to lose what its status says.
     with contextlib.suppress(Exception), anyio.move_on_after(seconds):
         async with aclosing(decoded(response)) as pieces:
             async for piece in pieces:

@@ -24,7 +24,7 @@ from .errors import seconds_of
 
 _T = TypeVar("_T")
 
-# What users' own code may take to end after it was cancelled, before it is left alone.
+# What users' own code may take to end after it was cancelled, before it is abandoned.
 _ABANDON_SECONDS = 0.5
 
 # How long a cancelled task may take to end by itself while its `is_entering` holds.

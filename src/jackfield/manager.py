@@ -159,7 +159,7 @@ class MCPClientSessionManager(SessionManager):
             describe: Offer `describe_tools` (whole schemas), too.
 
         Raises:
-            ConfigError: There is no such mode, or `policy` or `on_ask` is no function.
+            ConfigError: There is no such mode, or `policy` or `on_ask` is not a function.
         """
         from .router import Router
 

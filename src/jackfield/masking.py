@@ -141,7 +141,7 @@ SECRET_NAME: re.Pattern[str] = re.compile(
 """Names of variables, headers, options and parameters whose values are secrets."""
 
 AMOUNT_NAME = re.compile(r"max|min|limit|count|budget|timeout|ttl|age|size|length|port", re.IGNORECASE)
-"""Of `MAX_TOKENS=100000`, whose value is no secret."""
+"""Of `MAX_TOKENS=100000`, whose value is not a secret."""
 
 _SHORTEST_VALUE_CHARS = 8
 _LONGEST_WORD_CHARS = 16
@@ -346,7 +346,7 @@ def _forms(value: str) -> set[str]:
 
 
 def _escaped(text: str) -> set[str]:
-    """A text as it stands in a JSON string, and in the repr of a longer string."""
+    """A text as it appears in a JSON string, and in the repr of a longer string."""
     return {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], *_either_quotes(repr(f'"{text}')[2:-1])}
 
 

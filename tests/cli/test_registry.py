@@ -233,7 +233,7 @@ def test_what_is_not_safe_is_not_added(name: str, says: str, jackfield: Command,
 def test_it_is_shown_before_it_is_written(jackfield: Command, registry: Registry) -> None:
     done = jackfield("add", "io.github.ada/weather")
     assert done.exit_code == 2
-    assert "nobody can be asked" in done.stderr
+    assert "there is no terminal to ask" in done.stderr
     [program, *arguments] = jackfield.line("add", "io.github.ada/weather")
     terminal = pexpect.spawn(
         program, arguments, env=jackfield.environment, cwd=str(jackfield.project), encoding="utf-8"

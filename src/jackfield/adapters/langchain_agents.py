@@ -129,7 +129,7 @@ class StatefulMCPAgentExecutor:
     def _prepare(self) -> None:
         if self._sessions.is_open:
             raise RuntimeError("This executor is entered already.")
-        # A model that cannot be found, or an option that does not exist, is no reason to start a server.
+        # A model that cannot be found, or an option that does not exist, is not a reason to start a server.
         self._make_agent([])
         self._forget()
 

@@ -13,7 +13,7 @@ import anyio
 from ..config.oauth import OAuthConfig
 from ..config.servers import RemoteConfig
 from ..errors import AuthenticationError
-from .loopback import Page, redirect_listener
+from .redirect import Page, redirect_listener
 
 Paste = Callable[[], Awaitable[str | None]]
 """Returns the address that the browser was redirected to, pasted by the user; `None` if no one will paste it."""

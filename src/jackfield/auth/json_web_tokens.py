@@ -27,7 +27,7 @@ ALGORITHMS: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS5
 
 _MAX_TOKEN_CHARS = 16 * 1024
 _MAX_TIME = 1 << 53
-"""Seconds; a later one is no time."""
+"""Seconds; a later one is not a time."""
 _CLIENT_CLAIMS = ("client_id", "azp", "cid")
 _REASONS = {
     "ExpiredSignatureError": "it has expired",

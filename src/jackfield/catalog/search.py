@@ -50,7 +50,7 @@ HINT_SHARE = 0.5
 """How much more the tools of a server count that a hint names. More would let wrong hints cost right tools."""
 
 PROVEN_SHARE = 0.2
-"""A tool that such a share of the query led to before is no weak match: if half of its words did once, it is 0.25."""
+"""A tool that this share of the query led to before is not a weak match: half of its words, once, are 0.25."""
 
 _LEAST_LIKENESS = 0.1
 """Below it a tool that has no word of the query does not match."""

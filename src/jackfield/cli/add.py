@@ -73,7 +73,9 @@ def add(
         output.note(f"  needs the variable {needed.variable}, {state}{f': {about}' if about else ''}")
     if not yes:
         if not is_terminal(sys.stdin):
-            raise UsageError("Nothing was added: nobody can be asked here.", hint="Give --yes to add it.")
+            raise UsageError(
+                "Nothing was added: there is no terminal to ask for confirmation.", hint="Give --yes to add it."
+            )
         if not typer.confirm(f"Add it to {shown_path(target)}?", err=True):
             output.note("Nothing was added.")
             return OK

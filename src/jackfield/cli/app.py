@@ -126,7 +126,7 @@ def _run(shared: list[str], others: list[str]) -> int:
         if stream is None:  # the shell closed it: `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif reconfigure := getattr(stream, "reconfigure", None):
-            # A terminal that cannot show a character is no reason to fail.
+            # A terminal that cannot show a character is not a reason to fail.
             reconfigure(errors="backslashreplace")
     if others[:1] == ["__complete"]:
         from .completing import run

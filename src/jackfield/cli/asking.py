@@ -135,7 +135,7 @@ class _Asking(threading.Thread):
         asked: Gets the result.
         name: Its name.
         progress: Shows how it stands.
-        limit: Lets so many ask at once.
+        limit: How many may ask concurrently.
         start: Whether to start the background process.
     """
 
@@ -186,7 +186,7 @@ class _Asking(threading.Thread):
         try:
             outline = servers.found(name).outline(os.environ)
         except JackfieldError:
-            return  # Whoever reads all of its entry says what is wrong.
+            return  # The code that reads the whole entry reports what is wrong.
         catalog, began = servers.catalog, time.monotonic()
         before = catalog.entry(outline)
         self._progress.show(name, "opening")

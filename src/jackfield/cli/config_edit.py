@@ -263,7 +263,7 @@ def remove(
         if elsewhere:
             own = elsewhere[0].source.program == "Jackfield"
             file = shown_path(elsewhere[0].source.path)
-            hint = f"It stands in {file}: " + ("give --project." if own else "remove it there.")
+            hint = f"It is in {file}: " + ("give --project." if own else "remove it there.")
         raise UnknownServerError(f"{shown_path(target)} has no server {name!r}.", server_name=name, hint=hint)
     del table[name]
     write_table(target, data, key, table)

@@ -119,7 +119,7 @@ class GivenOptions(NamedTuple):
 
 
 def missing_file(word: str) -> UsageError | None:
-    """The error if a word that is no server's name can only be a Python file, which there is not."""
+    """The error if a word that is not a server's name can only be a Python file, which there is not."""
     if not word.endswith(".py") or Path(word).exists():
         return None
     return UsageError(f"There is no file {word!r}, and no server of that name.", hint="Check the path.")
@@ -142,7 +142,7 @@ def command_server(
         source: Where the line was given, for errors.
 
     Raises:
-        UsageError: It is no command line.
+        UsageError: It is not a command line.
     """
     import shlex
 

@@ -1,7 +1,7 @@
 """How a server of the registry becomes an entry of a configuration: the command that starts it, or its URL.
 
 Published text is not trusted: only known programs are started, and no value may name a variable of this machine, which
-would be sent to whoever published the server.
+would be sent to the server's publisher.
 """
 
 from __future__ import annotations

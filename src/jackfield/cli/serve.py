@@ -277,7 +277,7 @@ def _kept_alive(configs: Sequence[ServerConfig], names: Sequence[str], *, every:
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known, "server")
-            raise exits.UsageError(f"--keep-alive: {name!r} is no server that is served here.", hint=hint)
+            raise exits.UsageError(f"--keep-alive: {name!r} is not a server that is served here.", hint=hint)
     return [_unused_for(config, for_ever=every or config.server_name in names) for config in configs]
 
 

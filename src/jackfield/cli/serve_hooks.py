@@ -22,7 +22,7 @@ def hooks_of(references: Sequence[str]) -> list[CallHook]:
     """The hooks that were named, in their order.
 
     Raises:
-        UsageError: One cannot be loaded, or is no hook.
+        UsageError: One cannot be loaded, or is not a hook.
     """
     return [_hook(reference) for reference in references]
 

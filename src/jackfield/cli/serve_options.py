@@ -96,7 +96,7 @@ AuditSizeOption = Annotated[
 ]
 AuditFilesOption = Annotated[
     int | None,
-    typer.Option("--audit-files", help="Keep so many renamed files; 5 by default.", metavar="NUMBER", min=0),
+    typer.Option("--audit-files", help="Number of renamed files to keep; 5 by default.", metavar="NUMBER", min=0),
 ]
 
 # Clients and their sessions

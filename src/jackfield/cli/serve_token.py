@@ -41,7 +41,8 @@ def add(
         bool, typer.Option("--metrics", help="Let the token read the metrics, and nothing else.")
     ] = False,
     days: Annotated[
-        int | None, typer.Option("--days", help="Let the token expire after so many.", metavar="NUMBER", min=1)
+        int | None,
+        typer.Option("--days", help="Let the token expire after this number of days.", metavar="NUMBER", min=1),
     ] = None,
 ) -> None:
     """Make a token for a user, and print it: it is shown this once."""

@@ -76,7 +76,7 @@ class UserOptions:
         if self.token_file is not None:
             return SharedToken(read_token(self.token_file), [EVERY_SERVER, ADMIN])
         given = os.environ.get(TOKEN_VARIABLE)
-        # An empty one is not taken for none: whoever sets it wants clients to be checked.
+        # An empty one is not taken for none: setting it means that clients are to be checked.
         return None if given is None else SharedToken(checked_token(given, TOKEN_VARIABLE), [EVERY_SERVER, ADMIN])
 
     @property

@@ -1,6 +1,6 @@
 """`ServerRegistry`: the official MCP registry, which lists servers, or another one with the same API.
 
-What it lists is written by whoever published a server, and nothing of it is run or stored without being shown first.
+What it lists is written by a server's publisher, and nothing of it is run or stored without being shown first.
 
 Source: MCP registry API v0.1; `server.json` schema of 2025-12-11.
 """
@@ -81,7 +81,7 @@ class ServerRegistry:
         url: Where it is; `JACKFIELD_REGISTRY`, else the official one, if omitted.
 
     Raises:
-        ConfigError: It is no URL of a registry.
+        ConfigError: It is not a URL of a registry.
     """
 
     def __init__(self, url: str | None = None) -> None:

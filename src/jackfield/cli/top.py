@@ -25,7 +25,7 @@ def top(
     """Watch sessions of gateways, programs and those kept open.
 
     Shows calls a second, errors, the memory of the server, and the last minute. Keys: arrows choose a session, c closes
-    it, r opens it anew, q quits. In a pipe, or with --json, it prints what is there once.
+    it, r reopens it, q quits. In a pipe, or with --json, it prints what is there once.
     """
     output, processes = Invocation.of(context).output, Processes()
     if once or not output.for_people or not is_terminal(sys.stdin) or os.environ.get("TERM") == "dumb":

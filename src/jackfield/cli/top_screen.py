@@ -169,7 +169,7 @@ class TopScreen:
         holder = self._view.process_of(session).title
         consequence = {
             "close": "What its server keeps is lost.",
-            "refresh": "It is opened anew, and what its server keeps is lost.",
+            "refresh": "It is reopened, and what its server keeps is lost.",
         }
         self._asked = what, session
         self._view.question = f"{what.capitalize()} {name} of {holder}? {consequence[what]}"

@@ -152,7 +152,7 @@ class TopView:
 
 
 def sparkline(values: Sequence[int], width: int, bars: str = _BARS) -> str:
-    """Numbers as bars, each of equally many, in so many columns at most; the highest is full, and nothing is blank."""
+    """Numbers as bars of equal width, in a limited number of columns; the highest is full, and nothing is blank."""
     if not values or width < 1:
         return ""
     size = -(-len(values) // width)

@@ -251,7 +251,7 @@ def _variables_by_name(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_goose(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Goose takes the variables that it is told of by name, and what headers refer to from among them."""
+    """Goose takes the variables that are named to it, and what headers refer to from among them."""
     if "cwd" in entry:
         raise ConfigError(
             f"Goose cannot be told of the folder that {name!r} is started in.",

@@ -383,8 +383,8 @@ def project_of(cwd: Path) -> Path:
 
 def _project_of_file(file: Path, owned: Owned | None) -> Path | None:
     """The project that a file belongs to: by the place at which a program keeps its own, else by the rule that a folder
-    whose name starts with a dot is a program's; `None` if it is no project's file. What is in such a folder in the home
-    folder is the user's own."""
+    whose name starts with a dot is a program's; `None` if it is not a project's file. Such a folder in the home folder
+    is the user's own."""
     path = file.absolute()
     home = Path(os.path.expanduser("~"))
     is_owned = owned is not None and bool(owned.program.name or not path.parent.name.startswith("."))

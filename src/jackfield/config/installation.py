@@ -45,7 +45,7 @@ class Written(NamedTuple):
     before: bytes | None
     after: bytes
     added: str
-    """What stands in it then in addition."""
+    """The text that is added to it."""
 
 
 def target_of(
@@ -239,7 +239,7 @@ def _empty(target: Target) -> str:
 
 
 def _added(before: str, after: str) -> str:
-    """What stands in the new text and not in the old one."""
+    """The text that is in the new version and not in the old one."""
     start = _alike(before, after)
     end = _alike(before[start:][::-1], after[start:][::-1])
     return after[start : len(after) - end]

@@ -82,7 +82,7 @@ class MCPConfig(StrictModel):
         the file's folder, or to the project's if that folder belongs to a program, such as `.vscode`. A project's
         servers are started in the project's folder.
 
-        An entry that is wrong is left out, stands in `problems`, and is logged as a warning.
+        An entry that is wrong is left out, listed in `problems`, and logged as a warning.
 
         Args:
             path: The file; its extension selects the format.

@@ -244,7 +244,7 @@ def _escaped(text: str) -> str:
 
 
 def _in_braces(text: str) -> Iterator[tuple[str, str | None]]:
-    """The parts of a text: each with what stands in its braces if it is a `${...}`, else with `None`."""
+    """The parts of a text: each with what is in its braces if it is a `${...}`, else with `None`."""
     position = 0
     for begin in _BEGINS.finditer(text):
         start = begin.start()

@@ -35,7 +35,7 @@ def session_in_our_words(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def session_key_as_written(key: str, entry: Mapping[str, Any]) -> str:
-    """A key of `session` as it stands in an entry that has `sessionConfig` or `session_options`; another as it is.
+    """A key of `session` as written in an entry that has `sessionConfig` or `session_options`; another as it is.
 
     Args:
         key: With dots, such as `session.idle_timeout`.

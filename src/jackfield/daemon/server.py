@@ -176,7 +176,7 @@ class DaemonServer:
                     await self._greet(stream)
         except Exception as error:
             if _is_gone(error):
-                logger.debug("A client went away: %r", error)
+                logger.debug("A client disconnected: %r", error)
             else:
                 logger.exception("A connection failed")
         finally:

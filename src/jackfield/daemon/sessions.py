@@ -315,7 +315,7 @@ class KeptSessions:
         return kept is not None
 
     async def refresh_one(self, session_id: str) -> bool:
-        """Open a session anew, by its `id`; whether it is here.
+        """Reopen a session by its `id`; returns whether it is here.
 
         Raises:
             JackfieldError: It could not be opened.

@@ -83,7 +83,7 @@ class Approvals:
             except (MCPError, JackfieldError) as error:
                 raise denied(call, f"the client could not be asked for approval: {in_words(error)}") from error
         if scope.cancelled_caught:
-            raise denied(call, f"nobody approved it within {self._answer_timeout:g} s")
+            raise denied(call, f"it was not approved within {self._answer_timeout:g} s")
         action = as_table(answer).get("action")
         if action != "accept":
             raise denied(call, _REFUSALS.get(str(action), "the client's answer does not say that the user approved it"))
@@ -121,7 +121,7 @@ def _require_askable(call: RelayedCall) -> None:
         raise denied(
             call,
             "it must be approved by the user, and the client cannot ask: it does not support elicitation (form)",
-            f"Use a host program that does, or have whoever runs the gateway start it with --no-ask "
+            f"Use a host program that does, or ask the gateway's operator to start it with --no-ask "
             f"'{_reference(call)}', if it may run unasked.",
         )
 

@@ -82,7 +82,7 @@ class Audit:
                 server_name=server,
                 sent=False,
                 retryable=True,
-                hint=f"Whoever runs the gateway must make {self._file.path} writable, or free some space there.",
+                hint=f"The gateway's operator must make {self._file.path} writable, or free some space there.",
             ) from None
 
     def note(self, record: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

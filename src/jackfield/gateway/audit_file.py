@@ -38,7 +38,7 @@ class AppendedFile:
         """Make sure that the file is there and can be appended to.
 
         Raises:
-            OSError: It cannot; or it is no regular file.
+            OSError: It cannot; or it is not a regular file.
         """
         if not self._is_current():
             self.close()
@@ -75,7 +75,7 @@ class AppendedFile:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise OSError("it is no regular file")
+                raise OSError("it is not a regular file")
             if hasattr(os, "fchmod") and stat.S_IMODE(status.st_mode) & 0o077:
                 os.fchmod(descriptor, 0o600)
         except BaseException:

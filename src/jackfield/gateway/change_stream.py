@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _MOST_WAITING = 1024
-"""A client that does not read loses its stream when so many changes wait; it listens again."""
+"""A client that does not read loses its stream when this many changes are waiting; it listens again."""
 
 _LISTINGS = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")
 
@@ -38,7 +38,7 @@ class ChangeStream:
         wanted: The kinds of changes that the client asked for.
 
     Raises:
-        MCPError: The message is no request.
+        MCPError: The message is not a request.
     """
 
     def __init__(self, context: Context, wanted: SubscriptionFilter) -> None:

@@ -252,7 +252,7 @@ def _read(path: Path) -> Mapping[tuple[str, str], Credential]:
 
 
 def _values(value: object) -> dict[str, str] | None:
-    """A credential, in its parts; `None` for what is no credential, or could not be sent."""
+    """A credential, in its parts; `None` for what is not a credential, or could not be sent."""
     table = {CREDENTIAL: value} if isinstance(value, str) else as_table(value)
     if not table or not all(isinstance(one, str) and one.isprintable() for one in table.values()):
         return None
@@ -309,7 +309,7 @@ async def _run(command: list[str], variables: Mapping[str, str]) -> tuple[int, b
         assert process.stdout is not None
         output = b""
         while chunk := await process.stdout.read(_MAX_OUTPUT_BYTES):
-            # More than that is no credential.
+            # More than that is not a credential.
             output = (output + chunk)[: _MAX_OUTPUT_BYTES + 1]
         return await process.wait(), output
     finally:

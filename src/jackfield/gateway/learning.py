@@ -161,7 +161,7 @@ class Learning:
             failed = entry is not None and entry.failure and time.time() - entry.failed_at < _FAILED_RECENTLY
             ask = _Ask(now + (_WAIT_AFTER_FAILURE if failed else LISTING_SECONDS))
         else:
-            # Whoever waited for it did so the first time.
+            # Callers that waited for it did so the first time.
             ask = _Ask(now, failures=before.failures)
         self._asks[config.server_name] = ask
         self._tasks.start_soon(self._ask, config, ask)

@@ -176,7 +176,7 @@ class Listings:
     # Looking up
 
     async def tool(self, name: str) -> Target:
-        """The tool of that name. Whoever knows it need not have asked for the listing.
+        """The tool of that name. A caller that knows it need not have asked for the listing.
 
         Raises:
             MCPError: There is none.
@@ -373,7 +373,7 @@ class ListingWatch:
 
     def _differ(self) -> bool:
         for kind in _TOLD if self._is_begun else list(self._given):
-            # What is about to be known is no change, and gets its names all at once.
+            # What is about to be known is not a change, and gets its names all at once.
             if not self.is_incomplete(kind):
                 self.given(kind)
         return bool(self._due)

@@ -101,7 +101,7 @@ class Offered:
 
 
 def _plain_chars(template: str) -> int:
-    """How much of a template is no variable."""
+    """How much of a template is not a variable."""
     depth = plain = 0
     for char in template:
         depth += (char == "{") - (char == "}")

@@ -45,7 +45,7 @@ logger: logging.Logger = logging.getLogger("jackfield")
 _OF_THE_SDK = {"initialize", "server/discover", "ping", "subscriptions/listen"}
 
 _MOST_INSTANCES = 5
-"""A request goes to so many instances at the most, of which each but the last has ended or lost what it had."""
+"""A request goes to at most this many instances, of which each but the last has ended or lost what it had."""
 
 _READ = {"prompts", "resources", "completions"}
 """Capabilities that a host does not get where models read by tools."""
@@ -210,7 +210,7 @@ class Relay:
         return await self._pass_on(context, target, {**params, "ref": {**reference, key: target.name}})
 
     async def _pass_on(self, context: Context, target: Target, params: dict[str, Any]) -> Answer:
-        """Pass on a request that is no call of a tool."""
+        """Pass on a request that is not a call of a tool."""
         try:
             async with self._clients.client(context) as (client, _):
                 return await self._guarded(RelayedCall(context, client, context.method, target, params))
@@ -228,7 +228,7 @@ class Relay:
             view_name = self._views.of(context).name
             if client.view_name != view_name:
                 client.view_name = view_name
-                with suppress(StoreUnavailableError):  # Then it is told of too much.
+                with suppress(StoreUnavailableError):  # Then it receives more than it asked for.
                     await others.note_view(client.session_id, view_name)
 
     # Tools
@@ -350,7 +350,7 @@ class Relay:
                 logger.warning("[MCP][gateway] A subscription was not made again: %s", error)
 
     async def _tell_unheard(self, client: Client, config: BaseServerConfig, told: Mapping[str, Any]) -> None:
-        """Tell a client of an update in a session with a server that several instances use: it comes to one of them,
+        """Tell a client of an update in a session with a server that several instances use: it reaches one of them,
         which need not be the one that subscribed."""
         others, context = self._clients.others, client.context
         if others is not None and context is not None and await others.across.subscribed(client, config.server_name):

@@ -88,7 +88,7 @@ def _masked(name: str, value: object, limit: int, depth: int = 0) -> Any:
 
 
 def _text(text: str, limit: int) -> str:
-    """At most so many characters of a text, without its secrets, also where one is cut off."""
+    """At most this many characters of a text, without its secrets, also where one is cut off."""
     is_cut = len(text) > limit
     text = mask(text[:limit], is_cut=is_cut)
     text = _PAIR.sub(lambda found: _hidden(found, found[2].lower() not in ("bearer", "basic")), text)

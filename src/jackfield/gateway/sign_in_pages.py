@@ -191,7 +191,7 @@ class SignInPages:
             f"Sign in to {server}",
             f"<p>A program of <b>{name}</b> wants to use <b>{server}</b> by this gateway, which will keep your sign-in "
             f"to {server} for {name}'s programs.</p><p>Go on only if you are {name} and have just been asked by a "
-            f'program of yours.</p><form method="post">{field}<p><button>Go on to {server}</button></p></form>',
+            f'program that you use.</p><form method="post">{field}<p><button>Go on to {server}</button></p></form>',
         )
         response.set_cookie(
             COOKIE, browser, max_age=3600, path="/", secure=self._is_https, httponly=True, samesite="lax"
@@ -211,7 +211,7 @@ class SignInPages:
         if self._signs_in_here:
             return await self._sent_on(_Visit(user, server_name, _digest(browser), is_proof=True))
         if int(request.headers.get("content-length") or _MAX_FORM_BYTES + 1) > _MAX_FORM_BYTES:
-            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is no token.")
+            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is not a token.")
         form = dict(parse_qsl((await request.body()).decode("latin-1")))
         if not await self._is_of(user, form.get("token", "").strip()):
             return _problem(HTTPStatus.FORBIDDEN, f"This is not a token of {user.subject} for this gateway.")
@@ -293,7 +293,7 @@ class SignInPages:
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people sign in at this moment. Try again soon.")
         flow = self._proof if visit.is_proof else self._flow_of(visit)
         if flow is None:
-            return _problem(HTTPStatus.NOT_FOUND, f"Nobody signs in to {visit.server_name} here any more.")
+            return _problem(HTTPStatus.NOT_FOUND, f"Sign-in to {visit.server_name} is no longer offered here.")
         self._visits.add(visit)
         self._tasks.start_soon(self._run, visit, flow)
         with anyio.move_on_after(_BEGIN_SECONDS):

@@ -136,7 +136,7 @@ class SignIns:
         accounts = {account.server_name: account for account in self._views.of(context).accounts}
         if server_name not in accounts:
             hint = did_you_mean(server_name, accounts, "server")
-            raise MCPError(INVALID_PARAMS, f"Nobody signs in to a server {server_name!r} here. {hint}")
+            raise MCPError(INVALID_PARAMS, f"Sign-in to a server {server_name!r} is not offered here. {hint}")
         return accounts[server_name]
 
     def share(self, talk: Talk) -> None:
@@ -203,7 +203,7 @@ def _in_words(context: Context, needed: SignInNeededError, url: str) -> Answer:
     """What a client is told that cannot be asked.
 
     Raises:
-        MCPError: It is no call of a tool.
+        MCPError: It is not a call of a tool.
     """
     text = f"{needed.message} The user opens {url} and makes the call again. {needed.hint or ''}".rstrip()
     if context.method != "tools/call":

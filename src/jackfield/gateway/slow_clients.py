@@ -20,7 +20,7 @@ megabytes that a slow one has taken something."""
 
 MOST_WAITING = 1000
 _SHARE_OF_DESCRIPTORS = 4
-"""One in so many may be a connection whose request has not come."""
+"""One in this many may be a connection whose request has not come."""
 
 
 class WaitingClients:

@@ -107,7 +107,7 @@ class _LinesForTheSdk:
 
 
 def _refusals(line: str) -> list[dict[str, Any]]:
-    """The answers to requests in a line that is no message: a client waits for them."""
+    """The answers to requests in a line that is not a message: a client waits for them."""
     try:
         jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:

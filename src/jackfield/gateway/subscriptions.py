@@ -56,7 +56,7 @@ class Subject:
 
     @property
     def key(self) -> tuple[str, bool, str]:
-        """The same for the same one, also after its server was configured anew."""
+        """The same for the same one, also after its server was reconfigured."""
         return self.config.server_name, self.is_task, self.name
 
 

@@ -104,7 +104,7 @@ class UserTokens:
         return self._tickets.seal("ticket", json.dumps(about))
 
     def read_ticket(self, ticket: str, now: float) -> tuple[User, str] | None:
-        """Whose sign-in to which server it is; `None` if it is no ticket, or over."""
+        """Whose sign-in to which server it is; `None` if it is not a ticket, or over."""
         text = self._tickets.unseal("ticket", ticket)
         about: dict[str, Any] = json.loads(text) if text is not None else {}
         if not about or now > about["until"]:

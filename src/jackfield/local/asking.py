@@ -140,7 +140,7 @@ class _Exchange:
         while len(self._data) >= HEADER.size:
             (length,) = HEADER.unpack(self._data[: HEADER.size])
             if length > MAX_FRAME_BYTES:
-                raise DaemonError("This is no frame.")
+                raise DaemonError("This is not a frame.")
             end = HEADER.size + length
             if len(self._data) < end:
                 return None
@@ -148,7 +148,7 @@ class _Exchange:
             del self._data[:end]
             if not self._is_greeted:
                 if message.get("i_am") != HELLO:
-                    raise DaemonError("This is no hello.")
+                    raise DaemonError("This is not a hello.")
                 self._is_greeted = True
             elif "result" in message or "error" in message:
                 return message

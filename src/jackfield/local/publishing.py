@@ -39,7 +39,7 @@ from .protocol import (
 logger: logging.Logger = logging.getLogger("jackfield")
 
 _MOST_CLIENTS = 8
-"""Who connects while so many are answered is turned away."""
+"""A client that connects while this many are answered is refused."""
 
 _CLIENT_SECONDS = 5.0
 """A client sends its request at once, and reads its answer at once."""
@@ -64,7 +64,7 @@ class PublishedSessions(Protocol):
         ...
 
     def refresh_session(self, session_id: str) -> bool:
-        """Open one of them anew; whether it is here.
+        """Reopen one of them; returns whether it is here.
 
         Raises:
             JackfieldError: It could not be opened.

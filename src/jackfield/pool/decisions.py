@@ -74,7 +74,7 @@ Decision = Reuse | Open | Evict | Wait | Refuse
 
 @dataclass(frozen=True)
 class Crowd:
-    """Sessions of which there may be a number, whoever has them; nobody waits for room among them.
+    """Sessions of which there may be a number, whatever their owner; nobody waits for room among them.
 
     Args:
         members: Their indexes among all sessions.

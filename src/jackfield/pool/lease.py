@@ -104,7 +104,7 @@ class SessionLease:
         self.deadline: Deadline | None = None
         """Of the request that it is entered for, where that comes before the end of `acquire_timeout`."""
 
-    if not TYPE_CHECKING:  # a type checker says itself that a lease is no session
+    if not TYPE_CHECKING:  # a type checker says itself that a lease is not a session
 
         def __getattr__(self, name: str) -> object:
             from ..session.session import Session

@@ -99,7 +99,7 @@ class ObservedSessions:
         return self._with(session_id, close)
 
     def refresh_session(self, session_id: str) -> bool:
-        """Open one of them anew; whether there is one.
+        """Reopen one of them; returns whether there is one.
 
         Raises:
             JackfieldError: It could not be opened.

@@ -1,4 +1,4 @@
-"""`WaitingLine`: who gets a session when, while there may be only so many. What is done is decided in `decisions`."""
+"""`WaitingLine`: who gets a session when, while their number is limited. What is done is decided in `decisions`."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class ToolRouter(Live):
             if function is not None and not callable(function):
                 raise ConfigError(
                     f"A router's {what} is a function of the tool and the arguments, not {function!r}.",
-                    hint="Such as policy=lambda tool, arguments: 'ask'.",
+                    hint="For example policy=lambda tool, arguments: 'ask'.",
                 )
         self._mode: Mode = mode
         self.key: str = key or f"router-{uuid.uuid4().hex[:8]}"

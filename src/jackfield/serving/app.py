@@ -100,7 +100,7 @@ class ServedSessions:
     def is_ready(self) -> bool:
         """Whether new requests should be sent to this instance: its lifespan runs, and it is not stopping.
 
-        `GET /ready` answers with it, 200 or 503. Where this application is mounted, it is for a health check of yours.
+        `GET /ready` answers with it, 200 or 503. Where this application is mounted, it is for your own health check.
         """
         is_draining = isinstance(self._host, SessionHost) and self._host.is_draining
         return self._is_running and not (self._stopping.has_begun or is_draining)

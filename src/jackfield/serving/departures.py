@@ -94,7 +94,7 @@ class Departures:
                 self._changed.set()
 
     def over(self, session_id: str) -> None:
-        """A session has ended, whoever ended it."""
+        """A session has ended, for any reason."""
         if self._used.pop(session_id, None) is not None:
             self._unused.pop(session_id, None)
             self._streamless.pop(session_id, None)

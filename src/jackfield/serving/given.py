@@ -24,7 +24,7 @@ _HOST = re.compile(r"(\*|\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]*]+)(:(\*|[0-9]{1,5}))?")
 
 
 def check_seconds(name: str, value: float, *, may_be_0: bool = True) -> None:
-    """Refuse what is no time.
+    """Refuse what is not a time.
 
     Raises:
         ValueError: It names the setting.
@@ -78,13 +78,13 @@ def check_names(hosts: Sequence[str] | None, origins: Sequence[str] | None) -> N
     """Refuse names that no `Host` or `Origin` header has: all requests would be refused for them.
 
     Raises:
-        ConfigError: It is no list of texts.
-        ValueError: One of them is no name.
+        ConfigError: It is not a list of texts.
+        ValueError: One of them is not a name.
     """
     for host in () if hosts is None else listed("allowed_hosts", hosts):
         if not _HOST.fullmatch(host):
             hint = _host_in(host) or "mcp.example.com"
-            raise ValueError(f"`allowed_hosts` has {host!r}, which is no host name. Write it as {hint!r}.")
+            raise ValueError(f"`allowed_hosts` has {host!r}, which is not a host name. Write it as {hint!r}.")
     for origin in () if origins is None else listed("allowed_origins", origins):
         scheme, separator, host = origin.partition("://")
         if origin not in ("*", "null") and not (scheme and separator and _HOST.fullmatch(host)):

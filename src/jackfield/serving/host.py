@@ -189,7 +189,7 @@ class SessionHost:
         requests are answered as long as they arrive. Does nothing if it is not running or already draining.
         """
         if self._running is not None:
-            # May be called from a callback of the event loop, which is no task.
+            # May be called from a callback of the event loop, which is not a task.
             self._running.is_to_drain.set()
 
     def stop_requests(self) -> None:

@@ -52,7 +52,7 @@ from .wire import notification
 
 _MAX_CLIENTS = 256
 _LONGEST_KEPT = 4096
-"""So many clients, and so many characters of what one said, are kept ready."""
+"""The number of clients, and of characters of what one said, that are kept ready."""
 
 
 @dataclass(frozen=True)

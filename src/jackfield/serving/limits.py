@@ -56,7 +56,7 @@ class ServingLimits:
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse what is no number of things.
+    """Refuse what is not a number of things.
 
     Raises:
         ValueError: It names the setting.

@@ -28,7 +28,7 @@ class CheckedStreams:
 
     Args:
         app: Takes requests that were let in.
-        backend: Checks tokens; what it gives for one that cannot be checked now is no authenticated user.
+        backend: Checks tokens; what it gives for one that cannot be checked now is not an authenticated user.
     """
 
     def __init__(self, app: ASGIApp, backend: AuthenticationBackend) -> None:

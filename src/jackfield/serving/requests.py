@@ -304,7 +304,7 @@ class Requests:
 
 
 class _Admitted:
-    """A call of which there may be so many; it ends once."""
+    """A call whose number is limited; it ends once."""
 
     def __init__(self, admission: Admission, principal: Principal | None) -> None:
         self._admission = admission

@@ -69,7 +69,7 @@ def mark_failed(current: Span | None, error: JackfieldError) -> None:
 
 
 class Observed(Protocol):
-    """A session, as far as it is told of its requests."""
+    """A session, as far as spans report its requests."""
 
     config: BaseServerConfig
     connection: Connection | None

@@ -112,7 +112,7 @@ class SessionTask:
         # Imported here so that a manager can be made, and a config read, without the SDK.
         from ..transport.report import current_call
 
-        # Opened from within a call, it is no part of that call.
+        # Opened from within a call, it is not part of that call.
         current_call.set(None)
         owner = self._owner
         owner.reporter.opening()

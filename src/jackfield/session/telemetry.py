@@ -1,4 +1,4 @@
-"""What is told of a session: events, logs and counters (`SessionReporter`), and spans and metrics of OpenTelemetry.
+"""Reports about a session: events, logs and counters (`SessionReporter`), and spans and metrics of OpenTelemetry.
 
 Spans for opening and for requests are children of the caller's span. The SDK makes a client span of its own for every
 request and tells the server its trace context; ours is around it, and covers waiting, recovery and repetition as well.

@@ -227,7 +227,7 @@ class Toolkit(Live):
 
         return self._of_named(map(model_tool, self))
 
-    # `Any`: to a type checker a list of our tools is no list of `BaseTool | Callable`, which `AssistantAgent` takes.
+    # `Any`: to a type checker a list of our tools is not a list of `BaseTool | Callable`, which `AssistantAgent` takes.
     def autogen(self) -> list[Any]:
         """The tools as AutoGen `BaseTool`s: `AssistantAgent(tools=toolkit.autogen())`.
 

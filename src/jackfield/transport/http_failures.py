@@ -111,8 +111,8 @@ def _is_opening(request: httpx2.Request) -> bool:
 def answers_request(config: HttpConfig | SseConfig, request: httpx2.Request, status: int, body: str) -> bool:
     """Whether a failed request was answered in the protocol's own terms, which then say more than the status.
 
-    An error with another id, or none, is of whoever wrote it, perhaps of a gateway. Statuses that have a meaning of
-    their own in MCP keep it: 401, 403, and those that end a session.
+    An error with another id, or none, comes from another sender, perhaps from a gateway. Statuses that have a meaning
+    of their own in MCP keep it: 401, 403, and those that end a session.
 
     Source: MCP 2026-07-28, basic/transports "Streamable HTTP": errors have an HTTP status as well.
     """

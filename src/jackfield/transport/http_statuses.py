@@ -111,7 +111,7 @@ def status_rule(status: int, circumstances: Set[Circumstance] = frozenset()) -> 
     """What a status proves.
 
     Args:
-        status: Of an answer that is no answer in the protocol's own terms to this very request.
+        status: Of an answer that is not an answer in the protocol's own terms to this very request.
         circumstances: Further facts.
     """
     applying = (rule for rule in STATUS_RULES if status in rule.statuses and rule.given <= circumstances)

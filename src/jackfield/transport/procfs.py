@@ -91,7 +91,7 @@ class Tree:
         """None of its processes runs, and none will be started: no further search is necessary."""
         self._wanted = mark.encode()
         try:
-            # What is older is no descendant, and its environment need not be read.
+            # What is older is not a descendant, and its environment need not be read.
             self._since = status_of(leader).started
         except OSError:
             self._since = 0

@@ -395,7 +395,7 @@ class Guard:
             self._process = None
             assert process.stdin
             process.stdin.close()
-            process.returncode = 0  # it is no child of this process
+            process.returncode = 0  # it is not a child of this process
 
 
 def _abandon_all() -> None:

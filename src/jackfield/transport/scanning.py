@@ -88,7 +88,7 @@ class MessageScanner:
         if (byte := data[position]) == 0x7B:
             self._depth, self.is_object = 1, True
         elif byte not in _BEFORE:
-            self._is_over = True  # It is no object.
+            self._is_over = True  # It is not an object.
         return position + 1
 
     def _in_message(self, data: bytes | bytearray, position: int) -> int:
@@ -168,7 +168,7 @@ class MessageScanner:
 
 def _value(text: bytearray) -> object:
     """A string, a number or a word; `None` if it is none of these or too long."""
-    # Between the lines of an event there is `data:`, which is no part of the message.
+    # Between the lines of an event there is `data:`, which is not part of the message.
     inner = bytes(text).strip()
     if len(text) > _LONGEST_VALUE:
         return None

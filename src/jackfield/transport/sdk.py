@@ -200,7 +200,8 @@ def message_text(item: SessionMessage) -> str:
 class _AfterClose(logging.Filter):
     """Drops the SDK's report, with a traceback, of a message that arrived after its reader was closed.
 
-    Closing a session during an answer is no failure, such as on Ctrl-C; the SDK logs it as "Error parsing SSE message".
+    Closing a session during an answer, such as on Ctrl-C, is not a failure; the SDK logs it as "Error parsing SSE
+    message".
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

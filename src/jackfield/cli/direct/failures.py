@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def judged(config: ServerConfig, message: Message, headers: Sequence[Header], head: Head, body: bytes) -> Message:
-    """The answer that stands in a response with another status or of another kind than expected.
+    """The answer in a response with another status or of another kind than expected.
 
     Args:
         config: The server.

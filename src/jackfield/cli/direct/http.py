@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 JSON, EVENTS = "application/json", "text/event-stream"
 _NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""What of a request stands in a header, too. Source: MCP 2026-07-28, basic/transports."""
+"""What of a request is in a header as well. Source: MCP 2026-07-28, basic/transports."""
 _HEADER_SAFE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _ENCODED = re.compile(r"=\?base64\?.*\?=")
 _SESSION_ID = re.compile(r"[!-~]*")
@@ -256,7 +256,7 @@ class HttpWire:
         return report
 
     def _judged(self, message: Message, connection: Connection, head: Head) -> Message:
-        """The answer that stands in a response which is not as usual.
+        """The answer in an unusual response.
 
         Raises:
             NotDirectError: It says that the request has not been executed.

@@ -126,7 +126,7 @@ class DirectSession:
             page = self._ask(method, params, until, None)
             found, cursor = page.get(key), page.get("nextCursor")
             if not isinstance(found, list) or not isinstance(cursor, str | None):
-                raise self._unusual(method, "a page is no page")
+                raise self._unusual(method, "a page is not an object")
             entries += as_list(cast("object", found))
             if cursor is None:
                 break

@@ -58,7 +58,7 @@ class KeptTokens:
         self.sealer: Sealer = Sealer(keys, "jackfield kept tokens of users")
         self.instance: Callable[[], str] = instance
         self.known: dict[str, tuple[str, str, float]] = {}
-        """By key: what stands in the store, the text that it is, and when it was read."""
+        """By key: what is in the store, its text, and when it was read."""
         self.unsaved: dict[str, str] = {}
         """By key, what was renewed while the store could not be reached: what stands there is used up."""
         self.locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()

@@ -87,7 +87,7 @@ class Taking:
         self.host: SessionHost = host
         self._keys = keys
         self._is_owned = is_owned
-        # A request that its client was allowed, written anew, and the record of its session with it.
+        # A request that its client was allowed, rewritten, and the record of its session with it.
         self.most_bytes: int = 2 * host.limits.body_bytes + 4 * host.limits.record_bytes
         """The longest body that is taken."""
 

@@ -46,7 +46,7 @@ class ReplayConfig(InProcessConfig):
     ```
 
     Raises:
-        pydantic.ValidationError: The file cannot be read, or is no trace.
+        pydantic.ValidationError: The file cannot be read, or is not a trace.
     """
 
     trace: Path
@@ -227,7 +227,7 @@ async def _said(context: Context, message: Mapping[str, Any]) -> None:
 
 
 def _is_same(recorded: object, given: object, *, is_top: bool = True) -> bool:
-    """Whether a request is the recorded one, but for what goes with it and is no part of it, and for masked secrets."""
+    """Whether a request is the recorded one, except for what only accompanies it, and for masked secrets."""
     if recorded == MASK:
         return True
     if isinstance(recorded, Mapping) and isinstance(given, Mapping):

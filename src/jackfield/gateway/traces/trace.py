@@ -60,7 +60,7 @@ class Trace:
         """Read a trace.
 
         Raises:
-            ConfigError: It cannot be read, or is no trace; the message has the line.
+            ConfigError: It cannot be read, or is not a trace; the message has the line.
         """
         try:
             if path.stat().st_size > MOST_BYTES:
@@ -123,5 +123,6 @@ def _json(path: Path, number: int, line: str) -> object:
 
 def _no_trace(path: Path, number: int, why: str) -> ConfigError:
     return ConfigError(
-        f"Line {number} of {path} is no line of a trace: {why}.", hint="`jackfield record SERVER -o FILE` writes one."
+        f"Line {number} of {path} is not a line of a trace: {why}.",
+        hint="`jackfield record SERVER -o FILE` writes one.",
     )

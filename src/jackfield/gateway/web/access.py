@@ -74,7 +74,7 @@ class PageAccess:
     # Links
 
     def link(self) -> str:
-        """A new link, which lets in whoever opens it first."""
+        """A new link, which lets in the first person who opens it."""
         return f"{self.url}#code={self.code()}"
 
     def code(self, *, nonce: str = "", token: str | None = None) -> str:

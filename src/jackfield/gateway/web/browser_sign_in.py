@@ -1,7 +1,7 @@
 """`BrowserSignIn`: people sign in to the page at the authorization server that issues the tokens of clients.
 
 The browser goes there and comes back with a code, which is exchanged here: the page itself may speak to nobody else.
-Whoever did not begin it in the same tab cannot end it.
+It can only be completed in the tab in which it began.
 
 Source: RFC 6749, section 4.1; RFC 7636 (PKCE); RFC 8414; RFC 8707 (`resource`); RFC 9207 (`iss`).
 """

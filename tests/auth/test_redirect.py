@@ -9,7 +9,7 @@ from http import HTTPStatus
 import anyio
 import pytest
 
-from jackfield.auth.loopback import Page, redirect_listener
+from jackfield.auth.redirect import Page, redirect_listener
 
 SEEN: list[Mapping[str, str]] = []
 
