@@ -6,10 +6,9 @@ import re
 import secrets
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
@@ -18,7 +17,7 @@ from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, HttpConfig, StdioConfig
-from ..errors import AuthenticationError, SessionExpiredError, UnknownServerError
+from ..errors import SessionExpiredError, UnknownServerError
 from ..loops import Deadline
 from ..plain import as_table
 from ..pool.lease import open_by
@@ -34,6 +33,7 @@ from .eras import is_modern
 from .messages import Context
 from .reach import Reach, TokensInUse, reach_of
 from .subscriptions import Hold
+from .upstream import Upstream
 from .user_configs import UserConfig
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Clients:
             SignInNeededError: The client's user has to sign in first; nothing was sent.
             JackfieldError: It was not open in time, or cannot be opened; nothing was sent.
         """
-        return _Upstream(partial(self._open, client, config, deadline), config)
+        return Upstream(partial(self._open, client, config, deadline), config)
 
     async def _until_restarted(self, config: BaseServerConfig, key: str, deadline: Deadline) -> None:
         if self._memory is not None:
@@ -404,44 +404,6 @@ class Clients:
             self._started_with.pop((config.server_name, client.key), None)
             if self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
-
-
-class _Upstream(AbstractAsyncContextManager["Session"]):
-    """A session for one request. Not a generator: this is part of every call.
-
-    Args:
-        opening: Opens it; gives what it is left by, too.
-        config: Its server.
-    """
-
-    def __init__(
-        self,
-        opening: Callable[[], Awaitable[tuple[AbstractAsyncContextManager[Session], Session]]],
-        config: BaseServerConfig,
-    ) -> None:
-        self._opening = opening
-        self._config = config
-        self._opened: AbstractAsyncContextManager[Session]
-
-    async def __aenter__(self) -> Session:
-        try:
-            self._opened, session = await self._opening()
-        except AuthenticationError as error:
-            self._require_no_sign_in(error)
-            raise
-        return session
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._opened.__aexit__(None, None, None)
-        if isinstance(exc, AuthenticationError):
-            self._require_no_sign_in(exc)
-
-    def _require_no_sign_in(self, error: AuthenticationError) -> None:
-        config = self._config
-        if error.sent is False and isinstance(config, UserConfig) and config.account.signs_in:
-            raise config.account.sign_in_needed() from None
 
 
 def is_sessionless(context: Context) -> bool:
