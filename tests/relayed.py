@@ -37,6 +37,9 @@ class Client:
         self.asked.append((method, params, about))
         return {"action": "accept", "own": None} if self._answer is None else await self._answer(report)
 
+    def takes_resources(self, resources: Any, known: Any, generation: int) -> bool:
+        return False
+
     def tell(self, method: str, params: Any, about: object) -> None:
         self.told.append((method, params, about))
 

@@ -15,7 +15,9 @@ import anyio
 import pytest
 from tests.daily import daily
 from tests.gateway.in_process import gateway_of
+from tests.gateway.test_listings import Behind
 from tests.relayed import Chatty, Client, opened
+from tests.reliability.scenario import settled
 
 from jackfield import Session
 from jackfield.session.relay import relay
@@ -141,3 +143,40 @@ async def test_clients_see_nothing_of_each_other(seed: int, chatty: Chatty, tmp_
                     tasks.start_soon(live, host)
         for host in hosts:
             host.check()
+
+
+async def test_what_a_server_lists_in_one_session_is_listed_for_its_client_alone(tmp_path: Path) -> None:
+    """Such as files that it made for this client."""
+    common, made = ({"uri": f"notes://{name}", "name": name} for name in ("common", "made"))
+    lists = [{"resources": [common]}, {"resources": [common, made]}, {"resources": [common]}]
+    server = Behind(tmp_path).server("notes", {"resources/list": lists})
+    told = "notifications/resources/list_changed"
+    ann, bob = Client(), Client()
+    async with gateway_of(tmp_path, [server]) as here, AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(opened(here.config("handshake"), host)) for host in (ann, bob)]
+
+        async def listed(number: int) -> list[str]:
+            result = (await relay(caller_of(sessions[number]), "resources/list", {})).result
+            return [resource["name"] for resource in result["resources"]]
+
+        assert await listed(0) == await listed(1) == ["common"]
+        for session in sessions:
+            await session.call_tool("echo", {})
+        key = here.gateway.clients.all()[0].key
+        owner = here.gateway.manager.inside.find("notes", key)
+        assert owner is not None
+
+        async def change(expected: list[str]) -> None:
+            with anyio.fail_after(20):
+                while await listed(0) != expected:
+                    owner.listing_changed("resources")
+                    await anyio.sleep(0.1)
+
+        await change(["common", "made"])
+        assert await settled(lambda: len(ann.of_kind(told)) == 1)
+        assert await listed(1) == ["common"]
+        read = (await relay(caller_of(sessions[0]), "resources/read", {"uri": "notes://made"})).result
+        assert read["params"]["uri"] == "notes://made"
+        await change(["common"])
+        assert await settled(lambda: len(ann.of_kind(told)) == 2)
+        assert not bob.of_kind(told)

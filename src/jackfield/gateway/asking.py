@@ -17,7 +17,7 @@ from mcp.types.version import LATEST_MODERN_VERSION
 
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
-from ..transport.relayed import ReportProgress
+from ..transport.relayed import Entries, ReportProgress
 from ..transport.taken_up import SharedSession
 from .client import Client
 from .eras import is_modern
@@ -83,6 +83,10 @@ class BackChannel:
         given = given_message(self._server_name, method, params)
         return own_answer(await ask(self._client, method, given, self._related(about), report))
 
+    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
+        """Over HTTP there are other clients, whose sessions may not have these resources."""
+        return self._client.takes_resources(self._server_name, resources, known, generation)
+
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
         """Tell the client what it wants to hear."""
         client, related = self._client, self._related(about)
@@ -130,6 +134,10 @@ class SharedChannel:
     ) -> dict[str, Any]:
         """Refuse: it is not known who is asked."""
         raise MCPError(METHOD_NOT_FOUND, f"{method} was not passed on: MCP 2026-07-28 has no such request.")
+
+    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
+        """They are those of all: the protocol has no sessions."""
+        return False
 
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
         """Tell nobody: it is not known for whom it is."""

@@ -11,11 +11,12 @@ from anyio.abc import TaskGroup
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY
 
+from ..catalog.entry import Listing
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..pool.lease import SessionUser
 from ..serving.records import RECORD_SCOPE
-from ..transport.relayed import ReportProgress
+from ..transport.relayed import Entries, ReportProgress
 from .eras import envelope_of, is_modern
 from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices
@@ -65,6 +66,8 @@ class Client:
         self.subscriptions: Subscriptions = Subscriptions(hold(self), tasks)
         self.updated: dict[str, tuple[Subject, Updated]] = {}
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
+        self.own_resources: dict[str, tuple[int, Listing]] = {}
+        """What servers listed in its sessions with them, of these generations, after a change."""
         self.router: tuple[Sequence[BaseServerConfig], ToolRouter] | None = None
         """Finds tools of some servers for it, once it asked for some."""
         self.session_id: str | None = None
@@ -100,6 +103,20 @@ class Client:
             # As it came: the SDK's models keep only what they know.
             self._said = said
             self.capabilities, self.info = as_table(said.get("capabilities")), as_table(said.get("clientInfo"))
+
+    def takes_resources(self, server_name: str, resources: Entries, known: Entries | None, generation: int) -> bool:
+        """Whether the resources that a server lists after a change are listed for it alone; it is told of a change."""
+        if self.context is None or self.context.request is None:
+            return False  # There is no other client.
+        _, own = self.own_resources.pop(server_name, (0, None))
+        listing, common = Listing.of(resources), None if known is None else Listing.of(known)
+        before = own or common
+        if before is None or before.digest != listing.digest:
+            self.notices.put("notifications/resources/list_changed", None)
+        if common is not None and common.digest == listing.digest:
+            return False
+        self.own_resources[server_name] = generation, listing
+        return True
 
     def requesting(self, server_name: str, context: Context, deadline: Deadline) -> AbstractContextManager[UnderWay]:
         """A request of it is with a server.

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
+from ..catalog.entry import Listing
 from ..catalog.store import Offers
 from ..config.servers import BaseServerConfig, HttpConfig, StdioConfig
 from ..errors import SessionExpiredError, UnknownServerError
@@ -382,6 +383,14 @@ class Clients:
     def open_to(self, client: Client) -> list[BaseServerConfig]:
         """The servers that it has sessions with."""
         return [config for config in self._within(client.reach) if self._has_session(client, config)]
+
+    def own_resources(self, client: Client) -> Mapping[str, Listing]:
+        """What servers list in the sessions that a client has with them now, where that is not the same for all."""
+        for server_name, (generation, _) in list(client.own_resources.items()):
+            owner = self._manager.inside.find(server_name, client.key)
+            if owner is None or owner.generation != generation:
+                del client.own_resources[server_name]
+        return {server_name: listing for server_name, (_, listing) in client.own_resources.items()}
 
     def _has_session(self, client: Client, config: BaseServerConfig) -> bool:
         return self._manager.inside.find(config.server_name, client.key) is not None

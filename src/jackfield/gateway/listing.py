@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
-from ..catalog.entry import CatalogEntry, Kind
+from ..catalog.entry import CatalogEntry, Kind, Listing
 from ..config.servers import BaseServerConfig
 from ..loops import Changed
 from ..names import did_you_mean
@@ -29,6 +30,9 @@ from .learning import Learning
 from .names import GivenNames, prefixed_uri, read_uri
 from .offered import Offered, Offers, everything, union
 from .uris import with_given_interface
+
+Own = Mapping[str, Listing]
+"""Listings by server."""
 
 LONGEST_TTL_MS = 300_000
 """Listings are said to be fresh for so long at most."""
@@ -101,18 +105,19 @@ class Listings:
 
     # Listing
 
-    async def page(self, kind: Kind, cursor: object = None) -> dict[str, Any]:
+    async def page(self, kind: Kind, cursor: object = None, own: Own | None = None) -> dict[str, Any]:
         """A page of a listing, as the result of a request; waits a while for servers that were never asked.
 
         Args:
             kind: Of what.
             cursor: As it came from the client; the first page if it is `None`.
+            own: What servers list for this client alone, if it is resources.
 
         Raises:
             MCPError: The cursor is not one of this listing.
         """
         await self._learning.wait_for(kind)
-        offered = self._now(kind)
+        offered = self._seen_by(own) if own and kind == "resources" else self._now(kind)
         start = 0 if cursor is None else self._start(kind, offered, cursor)
         end = start + PAGE_ENTRIES
         entries = offered.listed[start:end]
@@ -195,12 +200,18 @@ class Listings:
             found = self._now("templates").targets.get(uri_template)
         return found or await self.resource(uri_template)
 
-    async def resource(self, uri: str) -> Target:
+    async def resource(self, uri: str, own: Own | None = None) -> Target:
         """The resource of that URI, which need not be listed.
+
+        Args:
+            uri: As the client has it.
+            own: What servers list for this client alone.
 
         Raises:
             MCPError: It is not known whose it is.
         """
+        if own and (its_own := self._seen_by(own).targets.get(uri)) is not None:
+            return its_own
         found = self._listed_resource(uri) or self._templated_resource(uri)
         if found is None:
             await self._learning.wait_for("resources")
@@ -286,6 +297,16 @@ class Listings:
         return "\n\n".join(parts) or None
 
     # Inside
+
+    def _seen_by(self, own: Own) -> Offered:
+        """The resources of all servers, of some as they list them for one client alone."""
+        entries = [
+            (config, replace(entry, listings={**entry.listings, "resources": own[config.server_name]}))
+            if config.server_name in own
+            else (config, entry)
+            for config, entry in self._entries()
+        ]
+        return Offered.of("resources", entries, self._names, self._offers)
 
     def _entries(self) -> list[tuple[BaseServerConfig, CatalogEntry]]:
         catalog = self._manager.catalog

@@ -18,7 +18,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
-from ..catalog.entry import Kind
+from ..catalog.entry import Kind, Listing
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
@@ -191,14 +191,20 @@ class Relay:
 
     async def _list(self, kind: Kind, context: Context, params: dict[str, Any]) -> Answer:
         await self._seen(context)
-        return await self._views.of(context).listings.page(kind, params.get("cursor"))
+        return await self._views.of(context).listings.page(kind, params.get("cursor"), self._own_resources(context))
+
+    def _own_resources(self, context: Context) -> Mapping[str, Listing] | None:
+        if is_sessionless(context):
+            return None
+        return self._clients.own_resources(self._clients.of_session(context))
 
     async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
         target = await self._views.of(context).listings.prompt(text_of(params, "name"))
         return await self._pass_on(context, target, {**params, "name": target.name})
 
     async def _read_resource(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._views.of(context).listings.resource(text_of(params, "uri"))
+        listings = self._views.of(context).listings
+        target = await listings.resource(text_of(params, "uri"), self._own_resources(context))
         return await self._pass_on(context, target, {**params, "uri": target.name})
 
     async def _complete(self, context: Context, params: dict[str, Any]) -> Answer:
@@ -308,7 +314,7 @@ class Relay:
         if uri in client.updated:
             return {}
         listings = self._views.of(context).listings
-        target = await listings.resource(uri)
+        target = await listings.resource(uri, self._own_resources(context))
         await self._clients.require_here(RelayedCall(context, client, context.method, target, params))
 
         def updated(told: Mapping[str, Any]) -> None:

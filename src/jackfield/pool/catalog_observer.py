@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.entry import KINDS, Kind
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ..session.tools import ToolListing
 
 _FRESH_SECONDS = 60.0
+
+_has_changed: ContextVar[bool] = ContextVar("jackfield_has_changed", default=False)
+"""Whether something is listed because the server announced a change of it in that very session."""
 
 
 class CatalogWatcher(Protocol):
@@ -98,7 +102,12 @@ class CatalogObserver:
 
     def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
         """Record a listing of prompts, resources or templates, unless the same was recorded a moment ago."""
-        config, connection = owner.config, owner.connection
+        config, connection, client = owner.config, owner.connection, owner.callbacks.relayed_client
+        if kind == "resources" and _has_changed.get() and client is not None:
+            entry = self._catalog.entry(config)
+            known = None if entry is None else entry.listing(kind)
+            if client.takes_resources(listing.entries, known and known.entries, owner.generation):
+                return
         if connection is None or self._is_recorded(config, kind, listing.entries):
             return
         self._catalog.inside.record_listing(
@@ -148,11 +157,14 @@ class CatalogObserver:
                 due.append(kind)
         for kind in due:
             self._catalog.inside.mark_outdated(owner.config, kind)
+        token = _has_changed.set(True)
         try:
             caller = Caller(owner)
             await list_for_catalog(caller, caller.deadline(None), due)
         except JackfieldError as error:
             owner.log.debug("What changed could not be listed again: %s", error.message)
+        finally:
+            _has_changed.reset(token)
 
 
 def _plain(model: Any) -> Mapping[str, Any]:

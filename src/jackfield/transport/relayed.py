@@ -6,7 +6,7 @@ taken past that, between the SDK and the transport: the SDK gets an empty answer
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -36,6 +36,9 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
     "completion/complete": {"completion": {"values": []}},
 }
 
+
+Entries = Sequence[Mapping[str, Any]]
+"""Of a listing."""
 
 ReportProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Takes the parameters of a progress notification, without its token."""
@@ -78,6 +81,16 @@ class RelayedClient(Protocol):
 
         Raises:
             MCPError: The answer is an error.
+        """
+        ...
+
+    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
+        """Whether the resources that the server lists after a change count for this client alone.
+
+        Args:
+            resources: As it lists them now, on the wire.
+            known: As it listed them before, for everybody.
+            generation: Of the session.
         """
         ...
 
