@@ -116,13 +116,25 @@ def answering(callback: Callable[_P, Awaitable[_T]], name: str) -> Callable[_P, 
     return answer
 
 
-def hearing(callback: Callable[_P, Awaitable[None]], name: str) -> Callable[_P, CoroutineType[Any, Any, None]]:
-    """The same callback, whose failure goes no further than the log."""
+def hearing(
+    callback: Callable[_P, Awaitable[None]], name: str, *, in_place: bool = False
+) -> Callable[_P, CoroutineType[Any, Any, None]]:
+    """The same callback, whose failure goes no further than the log.
+
+    Args:
+        callback: The user's.
+        name: What it hears, for the log.
+        in_place: Whether it runs in the task that calls it: what a server tells before its answer, such as progress,
+            is then heard before that.
+    """
 
     async def hear(*args: _P.args, **kwargs: _P.kwargs) -> None:
         failure = _Failure(name)
         try:
-            await _awaited(lambda: callback(*args, **kwargs), name)
+            if in_place:
+                await callback(*args, **kwargs)
+            else:
+                await _awaited(lambda: callback(*args, **kwargs), name)
         except BaseException as error:
             if not failure.is_contained(error):
                 raise

@@ -207,7 +207,7 @@ class _Progress:
     def __init__(self, deadline: Deadline, tell: OnProgress | None, attempt_timeout: float | None) -> None:
         self._deadline = deadline
         self._attempt_timeout = attempt_timeout
-        self._tell = tell and hearing(tell, "progress")
+        self._tell = tell and hearing(tell, "progress", in_place=True)
         self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MAX_PROGRESS)
         self._changed: anyio.Event | None = None
         self._is_over = False

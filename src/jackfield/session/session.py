@@ -171,7 +171,7 @@ class Session(SessionFacts):
         self._require_name("The name of a tool", name)
         self._require_named(f"The arguments of {name!r}", arguments)
         self._require_named("The values of meta", meta)
-        progress = progress_callback and hearing(progress_callback, "progress")
+        progress = progress_callback and hearing(progress_callback, "progress", in_place=True)
         deadline = Deadline.of(call_timeout, settings.call_timeout)
         if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
             given_total = max_total_timeout

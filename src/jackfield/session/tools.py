@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from ..config.keys import CheckMode
 from ..errors import InvalidArgumentsError, ServerLimitError, UnknownToolError, in_short
 from ..json_schema import signature
 from ..names import did_you_mean
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from mcp.types import Tool, ToolAnnotations
 
     from ..catalog.entry import RawListing
+    from ..config.keys import CheckMode
     from .validation import SchemaCheck
 
 # Less deep, and made of JSON's own types, is nearly all that is ever given.
