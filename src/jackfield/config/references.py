@@ -12,11 +12,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..masking import MASK
-from .programs import PROGRAMS
-from .programs.table import Program, Reference
+
+if TYPE_CHECKING:
+    from .programs.table import Program, Reference
 
 _VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 _MAX_FILE_BYTES = 64 * 1024
@@ -234,6 +235,9 @@ class Ours(str):
 
 def users_of(reference: Reference) -> str:
     """The programs that have such references, for people."""
+    # Imported here: commands of kept sessions need `Expanded`, and must not wait for dataclasses.
+    from .programs import PROGRAMS
+
     known = (program for program in PROGRAMS if program.name not in ("", "Jackfield") and not program.is_assumed)
     *names, last = (program.name for program in known if reference in program.references)
     return f"{', '.join(names)} and {last}" if names else last
