@@ -184,6 +184,20 @@ async def test_what_a_server_says_of_itself_and_nobody_can_read_is_told_in_short
         await MCPClientSessionManager().open_session(config).__aenter__()
 
 
+@pytest.mark.parametrize("line", ["stdio modern", "http modern"])
+async def test_a_stream_of_changes_that_does_not_begin_is_an_error_of_ours(scripted: Scripted, line: str) -> None:
+    silent = None if "stdio" in line else "hang"
+    answers = {"subscriptions/listen": [error(-32000), silent]}
+    config = scripted(answers, line=line, session=SessionConfig(call_timeout=0.5))
+    async with MCPClientSessionManager().open_session(config) as session:
+        with pytest.raises(RequestError, match="subscriptions/listen with error -32000"):
+            await session.listen(resource_subscriptions=["notes://today"]).__aenter__()
+        with pytest.raises(SessionTimeoutError, match=r"did not answer subscriptions/listen within 0\.5 s"):
+            async with session.listen(resource_subscriptions=["notes://today"]):
+                pytest.fail("it began")
+        assert (await session.call_tool("work", call_timeout=10)).text == "worked"
+
+
 async def test_what_a_server_prints_is_nobodys_answer(scripted: Scripted) -> None:
     prints = 'DEBUG {"id": @ID, "result": 1}\n{"id": @ID, "state": "busy"}\n[{"id": @ID}]\n'
     answer = json.dumps({"jsonrpc": "2.0", "id": "@ID", "result": WORKED}).replace('"@ID"', "@ID")

@@ -265,7 +265,7 @@ class Caller:
             owner.last_heard_at = time.monotonic()
             return answer
         except MCPError as error:
-            raise await self._failure(method, error, record.latest, connection) from None
+            raise await self.failure(method, error, record.latest, connection) from None
         except ValidationError as error:
             raise self._misfit(method, error, record) from None
         except InputRequiredRoundsExceededError:
@@ -304,9 +304,7 @@ class Caller:
             is_recovering=is_recovering,
         )
 
-    async def _failure(
-        self, method: str, error: MCPError, record: CallRecord, connection: Connection
-    ) -> JackfieldError:
+    async def failure(self, method: str, error: MCPError, record: CallRecord, connection: Connection) -> JackfieldError:
         """What an error of the SDK's means: the server's own answer, or that there is none."""
         if failure := self._wire_failure(record):
             return failure

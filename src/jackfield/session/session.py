@@ -320,6 +320,10 @@ class Session(SessionFacts):
 
         The iteration raises `mcp.client.subscriptions.SubscriptionLost` when the session ends.
 
+        Raises:
+            SessionTimeoutError: The server did not begin it within `call_timeout`.
+            RequestError: The server refused it.
+
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.
         """
         async with changes(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from mcp import MCPError
 from mcp.client.subscriptions import ServerEvent, SubscriptionLost
 from mcp.shared.subscriptions import event_from_wire
 from mcp.types import (
@@ -20,11 +21,14 @@ from mcp.types import (
 )
 
 from ..errors import JackfieldError
+from ..transport.report import CallRecord, current_call
 from .calling import Caller
 from .eras import is_modern
 
 if TYPE_CHECKING:
     from mcp import Client
+
+_LISTEN = "subscriptions/listen"
 
 
 @asynccontextmanager
@@ -39,12 +43,13 @@ async def changes(
 ) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
     """Iterate over changes on a server, in either protocol era; see `Session.listen`."""
     if is_modern(client):
-        async with client.listen(
+        stream = client.listen(
             tools_list_changed=tools_list_changed,
             prompts_list_changed=prompts_list_changed,
             resources_list_changed=resources_list_changed,
             resource_subscriptions=resource_subscriptions,
-        ) as subscription:
+        )
+        async with _streamed(caller, client, stream) as subscription:
             yield subscription
         return
     wanted = {
@@ -56,6 +61,36 @@ async def changes(
     methods = {method for method, is_wanted in wanted.items() if is_wanted}
     async with _notified(caller, methods, resource_subscriptions) as changed:
         yield changed
+
+
+@asynccontextmanager
+async def _streamed(
+    caller: Caller, client: Client, stream: AbstractAsyncContextManager[AsyncIterator[ServerEvent]]
+) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
+    """The SDK's stream, which must begin within the server's `call_timeout`, with errors of ours until it has."""
+    owner, deadline, is_open = caller.usable(), caller.deadline(None), False
+    connection = owner.connection
+    if connection is None or connection.client is not client:
+        raise owner.ended(sent=False)
+    record = CallRecord(_LISTEN, owner.generation)
+    # One scope around all, whose deadline goes once the stream is open: the SDK's scopes are entered within it.
+    with anyio.CancelScope(deadline=deadline.at) as scope:
+        record.scope = scope
+        token = current_call.set(record)
+        try:
+            async with stream as changed:
+                current_call.reset(token)
+                is_open, scope.deadline = True, math.inf
+                yield changed
+        except (MCPError, TimeoutError) as error:
+            if is_open:
+                raise
+            current_call.reset(token)
+            if isinstance(error, MCPError):
+                raise await caller.failure(_LISTEN, error, record.latest, connection) from None
+            raise caller.timed_out(_LISTEN, deadline, record) from None
+    if not is_open and scope.cancelled_caught:
+        raise record.latest.failure or caller.timed_out(_LISTEN, deadline, record)
 
 
 @asynccontextmanager
