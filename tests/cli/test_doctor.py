@@ -169,9 +169,9 @@ def test_wrong_addresses(jackfield: Command, listening: Any) -> None:
 def test_what_is_no_mcp_server(jackfield: Command, listening: Any) -> None:
     faulty = listening("faulty_http.py")
     jackfield.configure_user(
-        page={"url": f"{faulty.url}/html", "session": {"timeout": 1}},
+        page={"url": f"{faulty.url}/html"},
         locked={"url": f"{faulty.url}/401"},
-        down={"url": f"{faulty.url}/503", "session": {"timeout": 1}},
+        down={"url": f"{faulty.url}/503", "session": {"retry_attempts": 0}},
     )
     done = jackfield("doctor", "locked", "--json")
     assert done.exit_code == 5

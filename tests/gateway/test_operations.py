@@ -111,9 +111,16 @@ async def test_where_no_call_can_be_made_none_is_to_be_sent(serving: Start, jack
         assert await client.call(gateway.url, "echo", number=3, text="a") == "a"
 
 
-async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: Command) -> None:
-    kept, gone = unruly_entry(), unruly_entry()
-    jackfield.configure_user(kept=kept, gone=gone, other=unruly_entry())
+async def begun(log: Path) -> None:
+    """Wait until a server has begun to run `sleep`."""
+    with anyio.fail_after(30):
+        while not log.exists() or "run sleep" not in log.read_text():
+            await anyio.sleep(0.01)
+
+
+async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: Command, tmp_path: Path) -> None:
+    kept, gone, log = unruly_entry(), unruly_entry(), tmp_path / "log"
+    jackfield.configure_user(kept=kept, gone=gone, other=unruly_entry("--log", str(log)))
     gateway = serving("--all-tools", "--exclude", "kept.crash")
     events: list[object] = []
     async with MCPClientSessionManager(on_event=events.append) as manager:
@@ -145,8 +152,8 @@ async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: C
                     slow.append((await session.call_tool("other_sleep", {"seconds": 1})).text)
 
                 tasks.start_soon(call)
-                await anyio.sleep(0.3)
-                jackfield.configure_user(kept=kept, other=unruly_entry("--log", "log"), new=unruly_entry())
+                await begun(log)
+                jackfield.configure_user(kept=kept, other=unruly_entry(), new=unruly_entry())
                 await reloaded("added: new; removed: gone; changed: other")
                 # What runs is not interrupted; sessions that are not concerned go on.
                 assert (await session.call_tool("kept_pid")).text == before["kept"]
@@ -168,8 +175,11 @@ async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: C
                     await anyio.sleep(0.05)
 
 
-async def test_sigterm_waits_for_calls_and_sends_new_ones_elsewhere(serving: Start, jackfield: Command) -> None:
-    jackfield.configure_user(one=unruly_entry())
+async def test_sigterm_waits_for_calls_and_sends_new_ones_elsewhere(
+    serving: Start, jackfield: Command, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    jackfield.configure_user(one=unruly_entry("--log", str(log)))
     gateway = serving("--all-tools", "--stop-delay", "1")
     ready = gateway.url.replace("/mcp", "/health/ready")
     async with MCPClientSessionManager() as manager, httpx2.AsyncClient(timeout=30) as http:
@@ -182,7 +192,7 @@ async def test_sigterm_waits_for_calls_and_sends_new_ones_elsewhere(serving: Sta
                     slow.append((await session.call_tool("sleep", {"seconds": 2})).is_error)
 
                 tasks.start_soon(call)
-                await anyio.sleep(0.3)
+                await begun(log)
                 gateway.process.send_signal(signal.SIGTERM)
                 with anyio.fail_after(10):
                     while (await http.get(ready)).status_code != 503:
@@ -193,8 +203,9 @@ async def test_sigterm_waits_for_calls_and_sends_new_ones_elsewhere(serving: Sta
     assert await anyio.to_thread.run_sync(gateway.process.wait, 30) == 143
 
 
-async def test_a_second_signal_ends_it_at_once(serving: Start, jackfield: Command) -> None:
-    jackfield.configure_user(one=unruly_entry())
+async def test_a_second_signal_ends_it_at_once(serving: Start, jackfield: Command, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jackfield.configure_user(one=unruly_entry("--log", str(log)))
     gateway = serving("--all-tools", "--drain-timeout", "60")
     async with MCPClientSessionManager() as manager:
         async with manager.open_session(gateway.config()) as session:
@@ -208,7 +219,7 @@ async def test_a_second_signal_ends_it_at_once(serving: Start, jackfield: Comman
                         failed.append(str(error))
 
                 tasks.start_soon(call)
-                await anyio.sleep(0.5)
+                await begun(log)
                 gateway.process.send_signal(signal.SIGINT)
                 await anyio.sleep(0.3)
                 assert gateway.process.poll() is None

@@ -34,11 +34,13 @@ from jackfield import MCPClientSessionManager
 
 async def main():
     async with MCPClientSessionManager():
-        if "fork" in sys.argv and not (child := os.fork()):
-            sys.stdin.read()
-            os._exit(0)
-        print("ready", flush=True)
+        forks = "fork" in sys.argv
+        is_child = forks and not os.fork()
+        if is_child or not forks:  # a child is ready once it has closed what was its parent's
+            print("ready", flush=True)
         sys.stdin.read()
+        if is_child:
+            os._exit(0)
 
 asyncio.run(main())
 """
