@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -20,7 +24,9 @@ from hypothesis import strategies as st
 from tests.servers.raw_http import EVENTS, RawServer, head, result, text, whole
 
 from jackfield.cli.direct import http
+from jackfield.cli.direct.connection import Connection
 from jackfield.cli.direct.event_stream import events
+from jackfield.cli.direct.interrupts import Interrupts, NotConnectedError
 from jackfield.config.endpoint import Endpoint, endpoint_of, sign_in_file
 from jackfield.transport.framing import EventFramer, event_data, event_id
 
@@ -286,6 +292,20 @@ def test_ctrl_c_and_too_little_time_cancel_the_call(jackfield: Command, odd: Odd
     assert "the server was told to cancel it, but it may have taken effect" in late.stderr
     assert [one.get("method") for one in odd.answered] == ["notifications/cancelled"] * 2
     assert (odd.calls["hang"], odd.deleted) == (2, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full backlog refuses elsewhere")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_without_a_connection_in_time_nothing_was_sent(scheme: str) -> None:
+    """The server takes no connection, or nothing of its TLS."""
+    with socket.socket() as server, socket.socket() as first, contextlib.closing(Interrupts()) as interrupts:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1 if scheme == "https" else 0)
+        if scheme == "http":
+            first.connect(server.getsockname())
+        with pytest.raises(NotConnectedError):
+            url = urlsplit(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")
+            Connection(url, interrupts, time.monotonic() + 0.1)
 
 
 @pytest.mark.parametrize(

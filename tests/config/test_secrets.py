@@ -249,7 +249,9 @@ def test_a_secret_given_in_full_is_not_stored_and_its_absence_is_an_error(server
         MCPConfig.from_dict(stored)
 
 
-plain = st.lists(st.sampled_from(["$", "{", "}", "${", "$${", "${HOME}", "HOME", "a b", "'", '"', "\\"])).map("".join)
+plain = st.lists(
+    st.sampled_from(["$", "{", "}", "${", "$${", "${HOME}", "${{ secrets.A }}", "${{}}", "HOME", "a b", "'", '"', "\\"])
+).map("".join)
 
 
 @given(plain)

@@ -211,11 +211,11 @@ _DOLLAR = re.compile(rf"(?<!\$)\$(?:(?P<name>{_NAME})|\{{(?P<braced>{_NAME})\}})
 _COMMAND = re.compile(r"(?<!\\)\$\((?!\()")
 _COLON = re.compile(rf"\$env:(?P<name>{_NAME})", re.IGNORECASE)
 _PERCENT = re.compile(rf"%(?P<name>{_NAME})%")
-_SECRETS = re.compile(r"\$\{\{(?P<body>[^{}]*)\}\}")
+_SECRETS = re.compile(r"(?<!\$)\$\{\{(?P<body>[^{}]*)\}\}")
 _SECRET = re.compile(rf"\s*(?:secrets|inputs|env)\.(?P<name>{_NAME})\s*")
 _BRACED = re.compile(rf"(?<!\$)\{{env:(?P<name>{_NAME})\}}")
 _BRACED_FILE = re.compile(r"(?<!\$)\{file:(?P<path>[^{}]+)\}")
-_OURS_FILE = re.compile(r"\$\{file:(?P<path>[^{}]+)\}")
+_OURS_FILE = re.compile(r"(?<!\$)\$\{file:(?P<path>[^{}]+)\}")
 _COMMANDS_RUN_BY = ("Crush",)
 _FOLDERS = re.compile(
     r"workspaceFolder(:.*)?|workspaceRoot|cwd|workspacePath|workspaceFolderBasename|CLAUDE_PROJECT_DIR|CLAUDE_PLUGIN_ROOT"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 
-from .interrupts import OutOfTimeError
+from .interrupts import NotConnectedError, OutOfTimeError
 
 if TYPE_CHECKING:
     import ssl
@@ -66,20 +66,19 @@ class Connection:
 
     Raises:
         UnreachedError: It cannot be had.
-        OutOfTimeError: It is too late.
+        NotConnectedError: It is too late.
     """
 
     def __init__(self, parts: SplitResult, interrupts: Interrupts, until: float) -> None:
         self._interrupts = interrupts
         self._protocol = h11.Connection(h11.CLIENT)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        self._socket: socket.socket | ssl.SSLSocket = self._connected(host, port, until)
         try:
+            self._socket: socket.socket | ssl.SSLSocket = self._connected(host, port, until)
             if parts.scheme == "https":
                 self._socket = self._secured(self._socket, host, until)
-        except BaseException:
-            self._socket.close()
-            raise
+        except OutOfTimeError:
+            raise NotConnectedError from None
 
     def _connected(self, host: str, port: int, until: float) -> socket.socket:
         for family, kind, protocol, _, address in self._addresses(host, port, until):
@@ -133,19 +132,23 @@ class Connection:
                 plain, server_hostname=host, do_handshake_on_connect=False
             )
         except (OSError, ValueError):
+            plain.close()
             raise UnreachedError from None
-        while True:
-            try:
-                secured.do_handshake()
-            except ssl.SSLWantReadError:
-                self._interrupts.wait([secured.fileno()], [], until)
-            except ssl.SSLWantWriteError:
-                self._interrupts.wait([], [secured.fileno()], until)
-            except OSError:
-                secured.close()
-                raise UnreachedError from None
-            else:
-                return secured
+        try:
+            while True:
+                try:
+                    secured.do_handshake()
+                except ssl.SSLWantReadError:
+                    self._interrupts.wait([secured.fileno()], [], until)
+                except ssl.SSLWantWriteError:
+                    self._interrupts.wait([], [secured.fileno()], until)
+                except OSError:
+                    raise UnreachedError from None
+                else:
+                    return secured
+        except BaseException:
+            secured.close()
+            raise
 
     @property
     def is_free(self) -> bool:

@@ -19,6 +19,10 @@ class OutOfTimeError(Exception):
     """What is waited for did not happen in time."""
 
 
+class NotConnectedError(OutOfTimeError):
+    """There was no connection in time; nothing was sent."""
+
+
 class Interrupts:
     """The signals that came, and a pipe that has something to read once one has."""
 

@@ -15,7 +15,7 @@ from ..._version import __version__
 from ...errors import JackfieldError, RequestError, SessionTimeoutError
 from ...plain import as_list, as_table
 from ..targets import HANDSHAKE_VERSIONS, MODERN_VERSIONS, Target
-from .interrupts import OutOfTimeError
+from .interrupts import NotConnectedError, OutOfTimeError
 from .results import in_order, is_usual
 from .wire import CALL_SECONDS, MAX_PAGES, OPEN_SECONDS, Message, NotDirectError, Wire, bad_message
 
@@ -194,8 +194,8 @@ class DirectSession:
                     self._answer_server(answer, on_progress, until)
                 else:
                     raise NotDirectError  # not reached: a wire raises what is wrong with it
-        except OutOfTimeError:
-            raise self._late(method) from None
+        except OutOfTimeError as late:
+            raise self._late(method, late) from None
         except (JackfieldError, NotDirectError):
             self._asked = None  # it is over: nothing is there to be cancelled
             raise
@@ -227,8 +227,8 @@ class DirectSession:
     def _send(self, message: Message, until: float, method: str) -> None:
         try:
             self._wire.send(message, until)
-        except OutOfTimeError:
-            raise self._late(method) from None
+        except OutOfTimeError as late:
+            raise self._late(method, late) from None
 
     def _until(self, seconds: float) -> float:
         until = time.monotonic() + seconds
@@ -250,7 +250,7 @@ class DirectSession:
             hint="The server does not offer this." if number == -32601 else None,
         )
 
-    def _late(self, method: str) -> JackfieldError:
+    def _late(self, method: str, late: OutOfTimeError) -> JackfieldError:
         if method in _HANDSHAKE:
             from ...transport.open_failures import open_timeout
 
@@ -263,6 +263,15 @@ class DirectSession:
                 self._target.catalog.inside.record_failure(self._target.server, error)
             return error
         seconds = CALL_SECONDS if self._deadline is None else round(time.monotonic() - self._began, 4)
+        if isinstance(late, NotConnectedError):
+            return SessionTimeoutError(
+                f"Server {self._name!r} was not connected within {seconds:g} s, and {method} was not sent.",
+                server_name=self._name,
+                seconds=seconds,
+                sent=False,
+                retryable=True,
+                hint="Check that the server can be reached, or raise the timeout.",
+            )
         happened = "the server was told to cancel it" + ("" if method in _LISTED else ", but it may have taken effect")
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} within {seconds:g} s; {happened}.",
