@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from .errors import JackfieldError
+from .errors import ConfigError, JackfieldError
 from .logs import SessionLog
 from .loops import setter_from_anywhere
 
@@ -210,6 +210,13 @@ class EventHub:
     """Where a manager's events come from: to its listeners, and to who iterates over them."""
 
     def __init__(self, listener: EventListener | None = None) -> None:
+        import inspect  # here: a command on a kept session has no listener, and must not wait for it
+
+        if inspect.iscoroutinefunction(listener):
+            raise ConfigError(
+                "on_event is a coroutine function, which would not be awaited.",
+                hint="Give a plain function, or read `manager.events()` in a task of your own.",
+            )
         self._listeners = [] if listener is None else [listener]
         self._streams: set[EventStream] = set()
         self.is_heard: bool = listener is not None

@@ -303,8 +303,8 @@ def test_without_a_connection_in_time_nothing_was_sent(scheme: str) -> None:
         server.listen(1 if scheme == "https" else 0)
         if scheme == "http":
             first.connect(server.getsockname())
+        url = urlsplit(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")
         with pytest.raises(NotConnectedError):
-            url = urlsplit(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")
             Connection(url, interrupts, time.monotonic() + 0.1)
 
 

@@ -487,6 +487,12 @@ def test_misuse_is_told() -> None:
     with pytest.raises(ConfigError, match="name or configuration"):
         MCPClientSessionManager().open_session(3)  # type: ignore[arg-type]
 
+    async def listen(event: object) -> None:
+        raise AssertionError(event)
+
+    with pytest.raises(ConfigError, match="on_event is a coroutine function"):
+        MCPClientSessionManager(on_event=listen)  # type: ignore[arg-type]
+
 
 async def test_a_lease_cannot_be_entered_twice(unruly: Unruly) -> None:
     lease = MCPClientSessionManager().open_session(unruly())
