@@ -127,7 +127,7 @@ def test_the_same_steps_on_a_kept_session(listening: Callable[..., Listening]) -
         kept = SessionAsKept(session)
 
         def of_server(name: str) -> Target:
-            return Target(outline_of_config(config), name, lambda: None, lambda: config)
+            return Target(outline_of_config(config), name, lambda: None, lambda: None, lambda: config)
 
         def run(steps: Any) -> Result:
             return run_kept(kept, steps, timeout=5, on_progress=None)

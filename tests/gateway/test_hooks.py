@@ -60,10 +60,14 @@ class Noted(CallHook):
         )
 
 
+ADDED = ("_meta", "resultType", "ttlMs", "cacheScope")
+"""What a server of the newer protocol adds."""
+
+
 async def made(session: Session, tool: str, do: str, **more: Any) -> dict[str, Any]:
     params = {"name": tool, "arguments": {"do": do}, **more}
     result = (await relay(caller_of(session), "tools/call", params)).result
-    return {key: value for key, value in result.items() if key not in ("_meta", "resultType")}
+    return {key: value for key, value in result.items() if key not in ADDED}
 
 
 def words(result: Mapping[str, Any]) -> str:

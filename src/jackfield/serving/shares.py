@@ -37,6 +37,9 @@ _REFUSED_SECONDS = 0.005
 _WITHOUT_STORE_SECONDS = 1.0
 """For so long the store is not asked again that could not be reached: each instance counts for itself meanwhile."""
 
+_TAKE_SECONDS = 0.5
+"""How long a call waits for a larger share: what it asks the store next may wait as long again as operations take."""
+
 _GIVE_UP_SECONDS = 2.0
 """No more than one thing is given up for others in this time: they ask again until they have it."""
 
@@ -103,7 +106,10 @@ class SharedBound:
             now = time.monotonic()
             if now - share.refused_at < _REFUSED_SECONDS:
                 return False
-            await self._take(user, share, min(self._maximum, in_use + 1 + self._maximum // 10))
+            with anyio.move_on_after(_TAKE_SECONDS) as taking:
+                await self._take(user, share, min(self._maximum, in_use + 1 + self._maximum // 10))
+            if taking.cancelled_caught:
+                self._sharing.is_unreachable(f"the store did not answer within {_TAKE_SECONDS:g} seconds")
             if self.size(user) > self._in_use(user):
                 return True
             share.refused_at = time.monotonic()
@@ -117,7 +123,7 @@ class SharedBound:
             share.size = await self._sharing.store.take_share(*given)
             share.taken_at = time.monotonic()
         except StoreUnavailableError as error:
-            self._sharing.is_unreachable(error)
+            self._sharing.is_unreachable(error.message)
 
     async def give_back(self, user: str) -> None:
         """Another instance needs what this one does not use."""
@@ -199,10 +205,10 @@ class Sharing:
         """Whether the store could not be reached a moment ago."""
         return time.monotonic() < self._without_store_until
 
-    def is_unreachable(self, error: StoreUnavailableError) -> None:
+    def is_unreachable(self, why: str) -> None:
         """The store could not be reached."""
         if not self.is_without_store:
-            logger.warning("[MCP] Bounds of users are kept by each instance for itself: %s", error.message)
+            logger.warning("[MCP] Bounds of users are kept by each instance for itself: %s", why)
         self._without_store_until = time.monotonic() + _WITHOUT_STORE_SECONDS
 
     async def tell(self, message: ShareWanted) -> None:
@@ -210,7 +216,7 @@ class Sharing:
         try:
             await self._tell(message)
         except StoreUnavailableError as error:
-            self.is_unreachable(error)
+            self.is_unreachable(error.message)
 
     def heard(self, message: ShareWanted) -> None:
         """Another instance asks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -68,29 +68,26 @@ async def _streamed(
     caller: Caller, client: Client, stream: AbstractAsyncContextManager[AsyncIterator[ServerEvent]]
 ) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
     """The SDK's stream, which must begin within the server's `call_timeout`, with errors of ours until it has."""
-    owner, deadline, is_open = caller.usable(), caller.deadline(None), False
+    owner, deadline, changed = caller.usable(), caller.deadline(None), None
     connection = owner.connection
     if connection is None or connection.client is not client:
         raise owner.ended(sent=False)
     record = CallRecord(_LISTEN, owner.generation)
-    # One scope around all, whose deadline goes once the stream is open: the SDK's scopes are entered within it.
-    with anyio.CancelScope(deadline=deadline.at) as scope:
-        record.scope = scope
-        token = current_call.set(record)
-        try:
-            async with stream as changed:
-                current_call.reset(token)
-                is_open, scope.deadline = True, math.inf
-                yield changed
-        except (MCPError, TimeoutError) as error:
-            if is_open:
-                raise
-            current_call.reset(token)
-            if isinstance(error, MCPError):
+    async with AsyncExitStack() as stack:
+        # No scope is open while the caller iterates: streams need not be left in the order in which they were begun.
+        with anyio.CancelScope(deadline=deadline.at) as record.scope:
+            token = current_call.set(record)
+            try:
+                changed = await stack.enter_async_context(stream)
+            except MCPError as error:
                 raise await caller.failure(_LISTEN, error, record.latest, connection) from None
-            raise caller.timed_out(_LISTEN, deadline, record) from None
-    if not is_open and scope.cancelled_caught:
-        raise record.latest.failure or caller.timed_out(_LISTEN, deadline, record)
+            except TimeoutError:
+                raise caller.timed_out(_LISTEN, deadline, record) from None
+            finally:
+                current_call.reset(token)
+        if changed is None:
+            raise record.latest.failure or caller.timed_out(_LISTEN, deadline, record)
+        yield changed
 
 
 @asynccontextmanager
