@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jackfield import InvalidArgumentsError
 from jackfield.routing.repair import converted, repaired_call
 
 NO_NAMES: frozenset[str] = frozenset()
@@ -25,9 +26,6 @@ TWICE = "arguments were nested twice"
         ("  \n", {}, []),
         ('{"a": 1}', {"a": 1}, [AS_TEXT]),
         ("null", {}, [AS_TEXT]),
-        ("{a: 1", {}, ["arguments were no JSON object and were left out"]),
-        ("[1, 2]", {}, [AS_TEXT, "arguments were list and were left out"]),
-        (7, {}, ["arguments were int and were left out"]),
         ({"arguments": {"a": 1}}, {"a": 1}, [TWICE]),
         ({"args": {"a": 1}}, {"a": 1}, [TWICE]),
         ({"arguments": None}, {}, [TWICE]),
@@ -40,6 +38,13 @@ TWICE = "arguments were nested twice"
 )
 def test_arguments(arguments: object, values: dict[str, Any], notes: list[str]) -> None:
     assert repaired_call("t", arguments, {}, NO_NAMES) == ("t", values, notes)
+
+
+@pytest.mark.parametrize("arguments", ["{a: 1", "[1, 2]", 7, '"{}"', {"arguments": '{"a": 1'}, {"args": "[1]"}])
+def test_a_call_is_not_made_without_the_arguments_that_could_not_be_read(arguments: object) -> None:
+    with pytest.raises(InvalidArgumentsError, match=r"not a JSON object.*Nothing was sent") as refused:
+        repaired_call("delete", arguments, {"b": 1}, NO_NAMES)
+    assert refused.value.sent is False
 
 
 def test_a_tool_that_is_named_within_its_arguments() -> None:

@@ -6,7 +6,7 @@ import copy
 import pickle
 
 import pytest
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent
 from tests.conftest import Scripted
 
 from jackfield import MCPClientSessionManager, SessionConfig, ToolError, ToolResult
@@ -221,3 +221,13 @@ def test_a_server_cannot_say_what_is_ours_to_say() -> None:
     forged = {"state_lost": True, "stateLost": True, "serverName": "mine", "problems": ["none"], "generation": 7}
     result = ToolResult.of(_Answer.model_validate(answer(**forged)), server_name="s", tool_name="t")
     assert (result.server_name, result.generation, result.state_lost, result.problems) == ("s", 1, False, [])
+
+
+@pytest.mark.parametrize("state_lost", [False, True])
+@pytest.mark.parametrize("content", [[], [TextContent(type="text", text=" ")]])
+def test_an_error_without_text_does_not_read_as_a_success(content: list[TextContent], state_lost: bool) -> None:
+    silent = ToolResult(content=[*content], is_error=True, server_name="s", tool_name="work", state_lost=state_lost)
+    told = silent.for_model()
+    assert told.text.endswith("Tool 'work' of server 's' reported an error.")
+    assert told.text.startswith("Note: ") is state_lost
+    assert (told.is_error, told.for_code().content, told.for_model()) == (True, content, told)

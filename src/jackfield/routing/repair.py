@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ..plain import as_table
+from ..session.sendable import not_by_name
 from ..session.tools import ArgumentCheck
 
 _NUMBERS = {"integer": int, "number": float}
@@ -23,6 +24,10 @@ def repaired_call(
         arguments: As given: a mapping, JSON in a string, or nothing.
         beside: Fields next to `tool` and `arguments`.
         own_names: Names of the tool's parameters, if known; fields with these names are not changed.
+
+    Raises:
+        InvalidArgumentsError: The arguments are not a JSON object. A call without them would be another one: with a
+            filter cut off, `delete` deletes everything.
     """
     notes: list[str] = []
     given: object = arguments
@@ -31,16 +36,13 @@ def repaired_call(
         try:
             given = json.loads(text) if text else {}
         except (ValueError, RecursionError):
-            given = {}
-            notes.append("arguments were no JSON object and were left out")
-        else:
-            if text:
-                notes.append("arguments were given as a JSON string")
+            raise not_by_name(tool, arguments) from None
+        if text:
+            notes.append("arguments were given as a JSON string")
     if given is None:
         given = {}
     if not isinstance(given, Mapping):
-        notes.append(f"arguments were {type(given).__name__} and were left out")
-        given = {}
+        raise not_by_name(tool, given)
     values = {str(name): value for name, value in cast("Mapping[Any, Any]", given).items()}
     if set(values) <= {"tool", "name", "arguments", "args"} and not set(values) & own_names:
         inner = values.get("arguments", values.get("args"))

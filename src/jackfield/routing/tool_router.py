@@ -323,12 +323,12 @@ class ToolRouter(Live):
             JackfieldError: As `call_tool`; the tool was not called.
         """
         options = options or CallOptions()
-        tool, values, notes = repaired_call(tool, arguments, beside, frozenset())
+        if not tool:
+            tool, _, _ = repaired_call(tool, arguments, beside, frozenset())
         entry = await self._lookup.tool(tool, options)
+        # What looks like a nested call may be what this tool takes.
         own = frozenset(entry.input_schema.get("properties") or ())
-        if own & {"tool", "name", "arguments", "args"}:
-            # What looks like a nested call may be what this tool takes.
-            tool, values, notes = repaired_call(tool, arguments, beside, own)
+        tool, values, notes = repaired_call(tool, arguments, beside, own)
         values, more = converted(values, entry.input_schema)
         config = self._configs[entry.server_name]
         mode = config.session.check_arguments

@@ -139,12 +139,17 @@ class ToolResult(CallToolResult):
     def for_model(self) -> ToolResult:
         """The same result as a model is to see it: where state was lost, `content` begins with a line that says so.
 
-        All else, `structured_content` too, is the server's own. Tools of a toolkit return results like this.
+        An error without any text would read as an empty success; its content says that it is an error. All else,
+        `structured_content` too, is the server's own. Tools of a toolkit return results like this.
         """
-        if not self.state_lost or self.server_content is not None:
+        is_silent_error = self.is_error and not self.text.strip()
+        if self.server_content is not None or not (self.state_lost or is_silent_error):
             return self
-        words = self.content or ([] if self.structured_content is None else [_text(self.text)])
-        content = [_text(state_note(self.server_name)), *words]
+        content = list(self.content) or ([] if self.structured_content is None else [_text(self.text)])
+        if is_silent_error:
+            content = [_text(self._reported)]
+        if self.state_lost:
+            content = [_text(state_note(self.server_name)), *content]
         return self.model_copy(update={"content": content, "server_content": list(self.content)})
 
     def for_code(self) -> ToolResult:
@@ -152,6 +157,10 @@ class ToolResult(CallToolResult):
         if self.server_content is None:
             return self
         return self.model_copy(update={"content": self.server_content, "server_content": None})
+
+    @property
+    def _reported(self) -> str:
+        return f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error."
 
     def raise_for_error(self) -> ToolResult:
         """Return the result itself.
@@ -171,7 +180,7 @@ class ToolResult(CallToolResult):
             return None
         own = self.for_code()
         return ToolError(
-            f"Tool {self.tool_name!r} of server {self.server_name!r} reported an error.",
+            self._reported,
             content=own.content,
             server_name=self.server_name,
             sent=True,
