@@ -111,7 +111,7 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
             await ann.call_tool("grow", {"mebibytes": 350})
             # What runs is not interrupted; what comes waits for it to end.
             after = await ann.call_tool("grow", {"mebibytes": 1})
-        assert slow == [2]
+        assert slow in ([2], [3])  # it began before or after the one that grows
         assert after.data == 1
         assert "was lost and reopened" in after.text
         assert children() != {child}
