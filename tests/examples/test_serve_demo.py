@@ -42,7 +42,12 @@ def test_the_demo(runner: Runner, balancer: list[str]) -> None:
 def test_ctrl_c_in_the_middle(runner: Runner, seen: str) -> None:
     with runner.start(DEMO) as process:
         assert process.stdout
-        assert any(seen in line for line in process.stdout)
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if seen in line:
+                break
+        assert seen in lines[-1], "".join(lines) + "".join(process.stderr or ())
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, ""), output
