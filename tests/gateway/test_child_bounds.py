@@ -13,6 +13,7 @@ from tests.gateway.in_process import Here, gateway_of
 
 from jackfield import MCPClientSessionManager, Session, StdioConfig
 from jackfield.gateway import child_memory
+from jackfield.gateway.child_memory import ChildMemory
 from jackfield.gateway.limits import GatewayLimits
 from jackfield.transport.procfs import resident_bytes
 
@@ -95,6 +96,15 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
     tmp_path: Path, notes: StdioConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child_memory, "_LOOK_SECONDS", 0.05)
+    looked = 0
+    look = ChildMemory.look
+
+    async def counted(memory: ChildMemory) -> None:
+        nonlocal looked
+        await look(memory)
+        looked += 1
+
+    monkeypatch.setattr(ChildMemory, "look", counted)
     limits = GatewayLimits(child_memory_bytes=300 * 1024 * 1024)
     async with gateway_of(tmp_path, [notes], limits=limits) as here, AsyncExitStack() as stack:
         ann = await user(here, stack, "ann")
@@ -109,6 +119,11 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
 
             tasks.start_soon(call_slow)
             await ann.call_tool("grow", {"mebibytes": 350})
+            # The second look from here began after the child had grown.
+            before = looked
+            with anyio.fail_after(30):
+                while looked < before + 2:
+                    await anyio.sleep(0.01)
             # What runs is not interrupted; what comes waits for it to end.
             after = await ann.call_tool("grow", {"mebibytes": 1})
         assert slow in ([2], [3])  # it began before or after the one that grows
