@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -210,8 +211,6 @@ class EventHub:
     """Where a manager's events come from: to its listeners, and to who iterates over them."""
 
     def __init__(self, listener: EventListener | None = None) -> None:
-        import inspect  # here: a command on a kept session has no listener, and must not wait for it
-
         if inspect.iscoroutinefunction(listener):
             raise ConfigError(
                 "on_event is a coroutine function, which would not be awaited.",

@@ -336,11 +336,6 @@ class Source:
         return program_named(self.owner or self.program)
 
     @property
-    def dialect(self) -> str:
-        """The program by whose rules it is read; empty if that is not known."""
-        return self.row.name
-
-    @property
     def is_foreign(self) -> bool:
         """Whether other programs may use their own keys in the file: it is not known to be Jackfield's own."""
         return self.row.name != "Jackfield"

@@ -546,7 +546,3 @@ create policy of_session on {s}.{table} for select using (
     exists (select from {s}.sessions s where s.session_id = {table}.session_id)
 );
 """
-
-INTERNAL: tuple[str, ...] = ("rates", "shares", "kept_values", "instances", "messages")
-
-SERVING_POLICY = "serving"
