@@ -188,7 +188,8 @@ async def demo(screen: Screen, folder: Path, *, own_balancer: bool) -> bool:
         instances = {name: programs.instance(name, redis_url, ledger, folder) for name in screen.states}
         balancer = programs.balancer(instances, folder, own=own_balancer)
         started += [*instances.values(), balancer]
-        await asyncio.gather(*(program.start() for program in started[1:]))
+        await asyncio.gather(*(one.start() for one in instances.values()))
+        await balancer.start()  # after them: HAProxy takes none for up that its first check did not find
         screen.states = dict.fromkeys(instances, UP)
         url = f"http://127.0.0.1:{balancer.port}/mcp"
         screen.title("HAProxy" if balancer.is_haproxy else "of this demo", redis_url, url)

@@ -38,6 +38,8 @@ backend instances
     # An instance that is told to stop serves on until this notices.
     option httpchk GET /ready
     default-server check inter 200ms fall 1 rise 1
+    # What answers late is busy, and not gone: without this line it has as long as lies between two checks.
+    timeout check 5s
 {servers}
 """
 
