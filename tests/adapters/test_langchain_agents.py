@@ -220,7 +220,7 @@ async def test_an_agent_is_opened_by_code_that_blocks_while_other_code_opens_it(
     opening = asyncio.create_task(agent.ainvoke(ASK))
     while not agent_sessions(agent)._opening:
         await asyncio.sleep(0)
-    with pytest.raises(BlockedLoopError, match="waits for the event loop that it blocks"):
+    with pytest.raises(BlockedLoopError, match="wait for the event loop that it blocks"):
         agent.invoke(ASK)
     assert said(await opening) == "1"
     await agent.aclose()

@@ -68,7 +68,7 @@ async def test_a_scope_that_is_not_named_or_not_granted(protected: Start) -> Non
     server.change(step_up=f'403 {LACKING}, scope="notes:read"')
     error = await refused()
     assert error.required_scopes == ["notes:read"]
-    assert "The token has the scope that it wants (notes:read)" in str(error)
+    assert "The token already has the required scope (notes:read)" in str(error)
     assert "jackfield auth" not in str(error)
 
     server.change(grants="notes:read notes:write")

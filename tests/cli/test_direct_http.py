@@ -289,7 +289,7 @@ def test_ctrl_c_and_too_little_time_cancel_the_call(jackfield: Command, odd: Odd
     assert terminal.exitstatus == 130
     late = jackfield("call", "odd.hang", "--timeout", "1")
     assert late.exit_code == 6
-    assert "the server was told to cancel it, but it may have taken effect" in late.stderr
+    assert "the server was asked to cancel it, but it may have taken effect" in late.stderr
     assert [one.get("method") for one in odd.answered] == ["notifications/cancelled"] * 2
     assert (odd.calls["hang"], odd.deleted) == (2, 2)
 

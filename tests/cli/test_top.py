@@ -144,7 +144,7 @@ def test_all_that_hold_sessions_are_seen_and_act(jackfield: Command, program: su
     program.stdin.write("\n")
     program.stdin.flush()
     assert program.stdout.readline() == "2\n"
-    screen.wait_for(lambda text: "Last error" in text or "renewed by hand" in text)
+    screen.wait_for(lambda text: "Last error" in text or "reopened by refresh" in text)
 
     screen.choose("client-")
     screen.confirm("c", f"of gateway {gateway}", "Closed plain (client-")

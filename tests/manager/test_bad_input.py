@@ -75,7 +75,7 @@ async def test_a_command_that_may_not_be_executed(tmp_path: Path) -> None:
     file = tmp_path / "server"
     file.write_text("#!/bin/sh\n")
     error = await opening(StdioConfig(server_name="x", command=str(file)))
-    assert "may not be executed" in str(error)
+    assert "is not executable" in str(error)
 
 
 async def test_a_working_dir_that_does_not_exist(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ async def test_all_pages_of_a_listing(unruly: Unruly) -> None:
 
 async def test_what_a_server_does_not_offer(unruly: Unruly) -> None:
     async with MCPClientSessionManager().open_session(unruly()) as session:
-        with pytest.raises(RequestError, match="does not offer") as caught:
+        with pytest.raises(RequestError, match="does not support") as caught:
             await session.get_prompt("greeting")
         assert (await session.list_prompts()).prompts == []
     assert caught.value.rpc_code == -32601
@@ -296,7 +296,7 @@ async def test_a_command_line_that_was_given_as_a_command(tmp_path: Path) -> Non
 
 async def test_a_lease_is_not_a_session() -> None:
     lease: Any = MCPClientSessionManager().open_session(StdioConfig(server_name="x", command="x"))
-    entered = "it is a session once it is entered: `async with manager.open_session"
+    entered = "enter it to get the session: `async with manager.open_session"
     with pytest.raises(AttributeError, match=f"A lease has no 'call_tool': {entered}"):
         lease.call_tool("x")
     with pytest.raises(TypeError, match=f"A lease cannot be awaited: {entered}"):
@@ -305,7 +305,7 @@ async def test_a_lease_is_not_a_session() -> None:
         pass
     assert not hasattr(lease, "nothing")
     blocking: Any = MCPClientSessionManager().open_session_sync(StdioConfig(server_name="x", command="x"))
-    with pytest.raises(AttributeError, match=r"no 'call_tool' before it is entered: `with manager\.open_session_sync"):
+    with pytest.raises(AttributeError, match=r"no 'call_tool'; enter it to get the session: `with"):
         blocking.call_tool("x")
     assert not hasattr(blocking, "_nothing")
 

@@ -121,7 +121,7 @@ def test_a_manager_keeps_named_sessions_within_its_block(unruly: Unruly) -> None
     with pytest.raises(SessionTerminatedError, match="manager was closed"), manager.open_session_sync("unruly"):
         pytest.fail("it is open")
     with manager:  # once more
-        with pytest.raises(RuntimeError, match="entered already"):
+        with pytest.raises(RuntimeError, match="already entered"):
             manager.__enter__()
         assert manager.sessions() == []
 
@@ -172,7 +172,7 @@ def test_all_that_a_session_can_do(protocol: Any) -> None:
         assert session.generation == 2
         assert repr(session) == "<BlockingSession 'everything' open>"
     assert session.session.server_name == "everything"
-    with pytest.raises(SessionTerminatedError, match="block of this session was left") as caught:
+    with pytest.raises(SessionTerminatedError, match="block of this session has exited") as caught:
         session.ping()
     assert caught.value.sent is False
 

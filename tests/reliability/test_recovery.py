@@ -237,7 +237,7 @@ async def test_a_kept_session_is_checked_after_long_silence(line: Line, tmp_path
                 async with manager.open_session(server.config, key="ada") as session:
                     result = await session.call_tool("work", {"n": 2})
             assert result.state_lost
-            assert "did not answer a check" in of_kind(seen, SessionLost)[0].error.message  # type: ignore[attr-defined]
+            assert "did not answer a liveness check" in of_kind(seen, SessionLost)[0].error.message  # type: ignore[attr-defined]
 
 
 # Streams

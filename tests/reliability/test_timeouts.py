@@ -69,7 +69,7 @@ async def test_the_error_says_which_attempt_it_was_and_what_to_set(tmp_path: Pat
             with pytest.raises(SessionTimeoutError) as caught:
                 await tool(n=1, slow=9)
     assert server.runs(1) == 3
-    assert "did not answer tools/call within 0.4 s at attempt 3; the server was told to cancel it" in str(caught.value)
+    assert "did not answer tools/call within 0.4 s at attempt 3; the server was asked to cancel it" in str(caught.value)
     assert "Raise attempt_timeout or call_timeout" in str(caught.value)
     assert (caught.value.sent is not False, caught.value.state_lost) == (True, False)
 

@@ -174,7 +174,7 @@ async def test_one_flaw_in_what_a_server_says_of_itself_does_not_cost_the_server
         assert (known.tools is not None, known.logging, session.instructions) == (True, None, None)
         assert (known.resources and known.resources.list_changed, known.experimental) == (True, {"y": {"z": 1}})
         assert (await session.call_tool("work")).text == "worked"
-    assert "not as the protocol has it: " in caplog.text
+    assert "does not conform to the protocol: " in caplog.text
     assert "serverInfo.version: Field required" in caplog.text or "modern" in line
 
 
@@ -237,9 +237,9 @@ async def test_answers_that_nobody_claims_are_told_when_time_is_out(scripted: Sc
         await session.list_tools()
         texts = [await out_of_time(session) for _ in answers]
         assert session.generation == 1
-    assert "Meanwhile it sent error -32700 (Parse error), that names no request." in texts[0]
-    assert "Meanwhile it sent a result, for request '92a9', which was not made." in texts[1]
-    assert "Meanwhile it sent an answer that cannot be read, that names no request." in texts[2]
+    assert "Meanwhile it sent error -32700 (Parse error), without a request id." in texts[0]
+    assert "Meanwhile it sent a result, for request '92a9', which was never sent." in texts[1]
+    assert "Meanwhile it sent an answer that cannot be read, without a request id." in texts[2]
 
 
 class Tenant(CallHook):

@@ -62,7 +62,7 @@ def test_at_the_threshold_callers_fail_at_once_and_are_told_why(clock: Clock) ->
     error = refusal(failing(2))
     assert error.message == (
         "Server 'rig' could not be opened 2 times in a row and is in cool-down; next attempt in 4.0 s. "
-        "The last reason: It exited."
+        "The last failure: It exited."
     )
     assert error.server_name == "rig"
     assert error.sent is False
@@ -107,7 +107,7 @@ def test_a_trial_that_fails_begins_a_longer_pause(clock: Clock) -> None:
     error = refusal(breaker)
     assert error.retry_after == 8.0
     assert "3 times" in error.message
-    assert error.message.endswith("The last reason: No token.")
+    assert error.message.endswith("The last failure: No token.")
     clock.now += 8.0
     breaker.enter()
 

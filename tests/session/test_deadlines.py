@@ -75,7 +75,7 @@ async def test_a_caller_waits_for_no_other_callers_listing_that_has_no_bound(pus
         endless = asyncio.create_task(session.call_tool("work"))
         while not pushy.log("tools/list"):
             await asyncio.sleep(0.01)
-        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s; others still wait for its answer"):
+        with pytest.raises(SessionTimeoutError, match=r"within 0\.2 s; other callers still wait for its answer"):
             await known_tools(caller_of(session), Deadline.after(0.2))
         assert not endless.done()
         endless.cancel()

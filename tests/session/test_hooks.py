@@ -205,7 +205,7 @@ NOES: list[tuple[CallHook, str]] = [
     (Guard(lambda call: replace(call, tool="look")), "a call of another tool"),
     (Guard(lambda call: replace(call, arguments=["n", 9])), "arguments are not a mapping"),
     (Guard(lambda call: replace(call, arguments={1: 9})), "arguments are not a mapping"),
-    (Guard(lambda call: replace(call, headers={"x": 1})), "headers are not texts"),
+    (Guard(lambda call: replace(call, headers={"x": 1})), "headers do not map text"),
     (Guard(raises(PermissionError("not you"))), "failed: PermissionError: not you; nothing"),
     (Guard(raises(CallDeniedError("not you"))), "failed: CallDeniedError: not you; nothing"),
     (

@@ -68,10 +68,10 @@ async def test_one_odd_tool_costs_itself_only(scripted: Scripted, line: str, cap
     said = [event for event in seen if isinstance(event, ListingProblem)]
     assert len(said) == 1
     assert said[0].method == "tools/list"
-    assert caplog.text.count("tools/list is not as the protocol has it") == 1
+    assert caplog.text.count("tools/list does not conform to the protocol") == 1
     for _, _, problem in ODD:
         assert any(told.startswith(problem) for told in said[0].problems), problem
-    assert said[0].problems[-1] == "tool 'work' is listed again with another definition; the first is taken"
+    assert said[0].problems[-1] == "tool 'work' is listed twice with different definitions; the first is used"
 
 
 async def test_what_passes_at_2025_11_25_is_checked_for_arguments(scripted: Scripted) -> None:

@@ -85,7 +85,7 @@ async def test_a_server_without_tools_lists_none() -> None:
         ("tools/call", "The request tools/call needs 'name'."),
         ("resources/read", "The request resources/read needs 'uri'."),
         ("prompts/get", "The request prompts/get needs 'name'."),
-        ("tools/drop", "There is no request 'tools/drop' here."),
+        ("tools/drop", "The request 'tools/drop' is not supported here."),
     ],
 )
 async def test_what_is_no_request_is_told_and_nothing_is_asked(method: str, text: str) -> None:

@@ -49,7 +49,7 @@ NO_JSON = [
     (HALF, r"x is text with half a surrogate pair \(\\ud83d at 4\)"),
     ({HALF: 1}, "x has a key that is text with half a surrogate pair"),
     ({"a": {7: 1}}, "x.a has the key 7, which is not text"),
-    (CIRCLE, r"x\[0\]\[0\].* is nested more than 190 levels deep, or holds itself"),
+    (CIRCLE, r"x\[0\]\[0\].* is nested more than 190 levels deep, or contains itself"),
     (nested(1000), "more than 190 levels deep"),
     (10**5000, "x is a number of thousands of digits"),
 ]
@@ -140,7 +140,7 @@ async def test_a_notification_has_a_deadline_as_well() -> None:
         assert (await session.call_tool("echo", {"x": 1})).text == '{"x": 1}'
         with pytest.raises(SessionTimeoutError):  # it fills the pipe
             await session.call_tool("echo", {"x": "x" * 1_000_000}, call_timeout=0.1)
-        with pytest.raises(SessionTimeoutError, match="does not read what it is sent"):
+        with pytest.raises(SessionTimeoutError, match="is not reading its input"):
             await session.send_roots_list_changed(call_timeout=0.1)
 
 

@@ -176,7 +176,7 @@ async def test_changes_are_told_to_who_listens(session: Session) -> None:
             await session.call_tool("add_tool", {"name": "another"})
             assert await anext(changes) == ToolsListChanged()
     if not modern:
-        with pytest.raises(RequestError, match="does not offer"):
+        with pytest.raises(RequestError, match="does not support"):
             async with session.listen(resource_subscriptions=["notes://today"]):
                 pytest.fail("it has no subscriptions")
 

@@ -44,8 +44,8 @@ SSE = SseConfig(server_name="rig", url="https://rig.example/sse")
     [
         (httpx2.ConnectTimeout("slow"), "no connection within 7 s", "raise the config's timeout"),
         (httpx2.ReadTimeout("slow"), "the connection fell silent", "Raise sse_read_timeout"),
-        (httpx2.ConnectError("certificate verify failed"), "TLS failed", "the file of your own authority"),
-        (httpx2.ConnectError("Name or service not known"), "its host name is unknown", "typing mistake"),
+        (httpx2.ConnectError("certificate verify failed"), "TLS failed", "the file of your certificate authority"),
+        (httpx2.ConnectError("Name or service not known"), "its host name is unknown", "typo"),
         (httpx2.ConnectError("refused"), "connection failed (refused)", "Check that the server runs"),
         (httpx2.ReadError(""), "the connection broke (ReadError)", "look at the server's log"),
     ],

@@ -183,10 +183,10 @@ async def test_over_sse_a_post_that_fails_costs_its_call_alone(answer: bytes) ->
 async def test_over_sse_an_address_of_another_origin_is_named_at_once(endpoint: str) -> None:
     async with RawServer(sse=True) as server:
         server.endpoint = endpoint
-        with pytest.raises(ServerUnavailableError, match="an address to post to") as caught:
+        with pytest.raises(ServerUnavailableError, match="a POST address") as caught:
             async with MCPClientSessionManager().open_session(server.config(timeout=60)):
                 pass
-    assert caught.value.hint == "Behind a proxy, tell the server its public address, or use its own."
+    assert caught.value.hint == "Behind a proxy, configure the server's public address, or connect to it directly."
 
 
 @functools.cache

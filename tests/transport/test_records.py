@@ -125,4 +125,4 @@ def test_what_came_too_late_is_no_news() -> None:
     requests.arrived(result(1))
     assert waiting.unclaimed is None
     requests.arrived(refusal(None))
-    assert waiting.unclaimed == "error -32000 (no), that names no request"
+    assert waiting.unclaimed == "error -32000 (no), without a request id"

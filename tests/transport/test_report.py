@@ -34,7 +34,7 @@ def test_a_quote_says_of_how_much_it_is_the_end() -> None:
     report.stderr.add(b"gone")
     assert report.stderr_quote() == "gone"
     report.stderr.add(b"x" * 2000)
-    assert report.stderr_quote() == f"{'x' * 1024} | (the end of 2,004 bytes; max_stderr_bytes=1,024)"
+    assert report.stderr_quote() == f"{'x' * 1024} | (the last part of 2,004 bytes; max_stderr_bytes=1,024)"
 
 
 def test_what_was_written_before_is_left_out() -> None:
@@ -45,7 +45,7 @@ def test_what_was_written_before_is_left_out() -> None:
     report.stderr.add(b"at the end")
     assert report.stderr_quote(before) == "at the end"
     report.stderr.add(b"x" * 2000)
-    assert report.stderr_quote(before) == f"{'x' * 1024} | (the end of 2,010 bytes; max_stderr_bytes=1,024)"
+    assert report.stderr_quote(before) == f"{'x' * 1024} | (the last part of 2,010 bytes; max_stderr_bytes=1,024)"
     assert report.stderr_quote(report.stderr.total_bytes) is None
 
 
@@ -86,8 +86,8 @@ def test_who_waits_for_a_message_that_is_too_long_gets_an_error() -> None:
 @pytest.mark.parametrize(
     ("message", "told"),
     [
-        (b'{"jsonrpc": "2.0", "result": {"id": 7, "text": "l', "an answer of 4,000 bytes, that names no request"),
-        (b'{"result": 1, "id": "x"}', "an answer of 4,000 bytes, for request 'x', which was not made"),
+        (b'{"jsonrpc": "2.0", "result": {"id": 7, "text": "l', "an answer of 4,000 bytes, without a request id"),
+        (b'{"result": 1, "id": "x"}', "an answer of 4,000 bytes, for request 'x', which was never sent"),
         (b'{"method": "notifications/message", "params": {"data": "x', None),
         (b'{"jsonrpc": "2.0", "id": 7, "method": "ping"', None),
         (b"DEBUG " * 9, None),

@@ -113,7 +113,7 @@ async def test_the_systems_authorities_do_not_know_it(
 ) -> None:
     with pytest.raises(ServerUnavailableError, match=r"TLS failed .*certificate verify failed") as caught:
         await server.echo()
-    assert "give `verify` the file of your own authority" in str(caught.value)
+    assert "set `verify` to the file of your certificate authority" in str(caught.value)
     assert caught.value.sent is False
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
     assert await server.echo() == "hi"

@@ -58,5 +58,5 @@ def test_http_works_without_what_windows_lacks() -> None:
             process.terminate()
     assert done.returncode == 0, done.stderr
     name, refusal, hint = done.stdout.splitlines()
-    assert (name, refusal) == ("mine", "stdio servers cannot be started on Windows yet.")
+    assert (name, refusal) == ("mine", "stdio servers are not supported on Windows yet.")
     assert "HttpConfig" in hint

@@ -33,7 +33,7 @@ ANSWER_SECONDS = 300.0
 _MOST_CONTINUED = 10_000
 _SHOWN_CHARS = 4_000
 _SHOWN_VALUE_CHARS = 1_000
-_ADVICE = "Ask the user, or go on without it."
+_ADVICE = "Ask the user, or continue without it."
 _BECAUSE: Mapping[Need, str] = {
     "named": "Calls of this tool have to be approved.",
     "destructive": "The server marks this tool as destructive: it may change or delete what cannot be restored.",

@@ -113,12 +113,12 @@ class BlockingLoop:
             raise forked(self._process_id, server_name)
         if threading.get_ident() == self._thread_id:
             raise BlockedLoopError(
-                "A blocking session was called on the event loop that serves it, which would wait for ever. Nothing "
+                "A blocking session was called on the event loop that serves it, which would wait forever. Nothing "
                 "was sent. In an async callback, await the methods of `session.session` instead."
             )
         if self.is_left:
             raise SessionTerminatedError(
-                "The block of this session was left.",
+                "The `with` block of this session has exited; nothing was sent.",
                 server_name=server_name,
                 sent=False,
                 hint="Use a session inside its `with` block.",
@@ -197,7 +197,8 @@ class BlockingContext(Generic[_T, _TwinT]):
             if name.startswith("_"):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             raise AttributeError(
-                f"There is no {name!r} before it is entered: `with manager.open_session_sync(...) as session:`.",
+                f"A blocking lease has no {name!r}; enter it to get the session: `with manager.open_session_sync(...) "
+                "as session:`.",
                 name=name,
                 obj=self,
             )

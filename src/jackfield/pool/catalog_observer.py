@@ -89,7 +89,7 @@ class CatalogObserver:
         )
         if diff:
             if diff.changed:
-                owner.log.warning("Tools are not as they were accepted: %s", ", ".join(diff.changed))
+                owner.log.warning("Tools differ from their accepted definitions: %s", ", ".join(diff.changed))
             self._events.emit(
                 CatalogChanged(
                     **owner.reporter.about,
@@ -162,7 +162,7 @@ class CatalogObserver:
             caller = Caller(owner)
             await list_for_catalog(caller, caller.deadline(None), due)
         except JackfieldError as error:
-            owner.log.debug("What changed could not be listed again: %s", error.message)
+            owner.log.debug("Tools changed, but could not be listed again: %s", error.message)
         finally:
             _has_changed.reset(token)
 

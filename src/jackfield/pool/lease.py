@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .registry import SessionRegistry
 
 
-_ENTER_IT = "it is a session once it is entered: `async with manager.open_session(...) as session:`."
+_ENTER_IT = "enter it to get the session: `async with manager.open_session(...) as session:`."
 
 _SessionT = TypeVar("_SessionT")
 _OtherT = TypeVar("_OtherT")
@@ -205,7 +205,7 @@ class OpenedSessions(Mapping[str, _SessionT]):
         except KeyError:
             hint = did_you_mean(server_name, self._sessions, "server")
             raise UnknownServerError(
-                f"{server_name!r} was not opened here.", server_name=server_name, hint=hint
+                f"{server_name!r} is not one of the servers opened here.", server_name=server_name, hint=hint
             ) from None
 
     def __contains__(self, server_name: object) -> bool:

@@ -35,7 +35,7 @@ def no_room(
     name, of_server = config.server_name, config.session.max_sessions
     if is_closing:
         return SessionTimeoutError(
-            f"The last session of server {name!r} with this key is still closing after {deadline.seconds:g} s.",
+            f"The previous session of server {name!r} with this key is still closing after {deadline.seconds:g} s.",
             server_name=name,
             seconds=deadline.seconds,
             sent=False,
@@ -56,7 +56,7 @@ def no_room(
         count += f". The caller itself holds a session of {', '.join(sorted(map(repr, held)))} while it waits"
         hint = f"Close that session before you open another, or raise max_sessions of {whose}."
     if is_stuck:
-        what = f"No session of server {name!r} can ever be free"
+        what = f"No session of server {name!r} can ever become free"
         count += ", as does every other caller that waits"
     return PoolTimeoutError(
         f"{what}: {count}.", server_name=name, seconds=deadline.seconds, sent=False, retryable=True, hint=hint
@@ -101,10 +101,10 @@ def other_loop_error() -> OtherLoopError:
 def refused(config: BaseServerConfig, decision: Refuse) -> PoolTimeoutError:
     """There is no room for a session, and none is waited for."""
     return PoolTimeoutError(
-        f"No session of server {config.server_name!r} was opened: as many as may be are in use "
+        f"No session of server {config.server_name!r} was opened: the limit is reached, and all are in use "
         f"(`{decision.bound}` is {decision.maximum}).",
         server_name=config.server_name,
         sent=False,
         retryable=True,
-        hint="Try again when other calls have ended, or have the bound raised.",
+        hint="Try again when other calls have ended, or raise the limit.",
     )

@@ -139,7 +139,7 @@ class SessionManager(BlockingManager):
     async def __aenter__(self) -> Self:
         is_over = self._registry is not None and self._registry.is_over
         if self._state == "entered" and not is_over:
-            raise RuntimeError("This manager is entered already; it can be entered again once it was left.")
+            raise RuntimeError("This manager is already entered; it can be entered again after it has exited.")
         if self._registry is not None and not self._registry.is_abandoned:
             raise RuntimeError("This manager has sessions open; enter it before you open any.")
         self._state = "entered"
@@ -349,7 +349,7 @@ class SessionManager(BlockingManager):
                 )
             return self.config[server]
         raise ConfigError(
-            f"open_session takes a server's name or configuration, not {type(server).__name__}.",
+            f"open_session accepts a server's name or its configuration, not {type(server).__name__}.",
             hint="Give a name of the config, or a StdioConfig, SseConfig, HttpConfig or InProcessConfig.",
         )
 

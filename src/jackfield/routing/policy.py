@@ -16,7 +16,7 @@ Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision
 Ask = Callable[[ToolEntry, Mapping[str, Any]], "bool | Awaitable[bool]"]
 
 
-_ADVICE = "Ask the user, or go on without it."
+_ADVICE = "Ask the user, or continue without it."
 
 
 async def require_allowed(

@@ -54,9 +54,10 @@ def as_error(error: BaseException, what: str, *, server_name: str | None = None)
     if isinstance(error, JackfieldError):
         return error
     failed = JackfieldError(
-        f"{what} failed: {in_words(error).rstrip(' .')}. The server may have been sent the call.",
+        f"{what} failed: {in_words(error).rstrip(' .')}. The call may have been sent to the server.",
         server_name=server_name,
-        hint="This is not an error that the server reported. Look at its cause in the log, or go on without the tool.",
+        hint="This is not an error that the server reported. Look up its cause in the log, or continue without the "
+        "tool.",
     )
     failed.__cause__ = error
     return failed

@@ -31,17 +31,17 @@ def timed_out(
     """
     is_notification = method.startswith("notifications/")
     if is_notification:
-        happened = "the server does not read what it is sent"
+        happened = "the server is not reading its input"
     elif record.sent is False and is_recovering:
-        happened = "the request was not sent, because the session was still being opened again"
+        happened = "the request was not sent, because the session was still being reopened"
     elif record.sent is False:
         happened = "the request was not sent"
     elif not is_cancelled:
-        happened = "others still wait for its answer"
+        happened = "other callers still wait for its answer"
     elif method.endswith("/list"):
-        happened = "the server was told to cancel it"
+        happened = "the server was asked to cancel it"
     else:
-        happened = "the server was told to cancel it, but it may have taken effect"
+        happened = "the server was asked to cancel it, but it may have taken effect"
     if record.unclaimed is not None:
         happened += f". Meanwhile it sent {record.unclaimed}"
     settings = config.session
@@ -54,7 +54,7 @@ def timed_out(
     if attempt > 1:
         within += f" at attempt {attempt}"
     sent = None if is_notification else record.sent  # there is no record of one
-    verb = "take" if is_notification else "answer"
+    verb = "accept" if is_notification else "answer"
     return SessionTimeoutError(
         f"Server {config.server_name!r} did not {verb} {method} {within}; {happened}.",
         server_name=config.server_name,
@@ -90,7 +90,7 @@ def refused(config: BaseServerConfig, tool: str, lost_generation: int, *, sent: 
 def left(server_name: str) -> SessionTerminatedError:
     """The error for a call on a session whose block has exited."""
     return SessionTerminatedError(
-        f"This session of server {server_name!r} was left: its `async with` block is over.",
+        f"This session of server {server_name!r} was closed: its `async with` block has exited.",
         server_name=server_name,
         sent=False,
         hint="Make calls inside the block, or open the session again.",
@@ -100,9 +100,10 @@ def left(server_name: str) -> SessionTerminatedError:
 def loop_ended(server_name: str) -> SessionTerminatedError:
     """The error for a call on a session whose event loop has ended."""
     return SessionTerminatedError(
-        f"The event loop that this session of server {server_name!r} was opened on has ended, and with it the session.",
+        f"The event loop on which this session of server {server_name!r} was opened has ended, and the session with "
+        "it.",
         server_name=server_name,
         sent=False,
         state_lost=True,
-        hint="Open the session again, on the event loop that runs now.",
+        hint="Open the session again, on the event loop that is running now.",
     )

@@ -147,7 +147,7 @@ async def _awaited(call: Callable[[], Awaitable[_T]], name: str) -> _T:
         return await call()
 
     def abandoned() -> None:
-        logger.warning("[MCP] The %s callback goes on although it was cancelled; it is not waited for", name)
+        logger.warning("[MCP] The %s callback is still running although it was cancelled; nothing waits for it", name)
 
     return await in_own_task(run, abandoned)
 

@@ -319,7 +319,7 @@ class Caller:
                 return self._lost(connection, record)
         else:
             self.owner.last_heard_at = time.monotonic()
-        hint = "The server does not offer this." if error.code == METHOD_NOT_FOUND else None
+        hint = "The server does not support this request." if error.code == METHOD_NOT_FOUND else None
         return RequestError(
             f"Server {self._name!r} answered {method} with error {error.code}: {error.error.message[:_QUOTED_CHARS]}",
             rpc_code=error.code,
@@ -361,7 +361,7 @@ class Caller:
             return self._bad_answer(method, f"{error.error_count()} problems, the first: {first['msg']}")
         where = ".".join(map(str, first["loc"]))
         return InvalidArgumentsError(
-            f"What was given for {method} does not fit the protocol: {where}: {first['msg']}. Nothing was sent.",
+            f"The parameters of {method} do not conform to the protocol: {where}: {first['msg']}. Nothing was sent.",
             server_name=self._name,
             sent=False,
         )

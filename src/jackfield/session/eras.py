@@ -129,11 +129,11 @@ async def watch_listings(
                     if (kind := changed_kind(change)) is not None:
                         on_change(kind)
         except SubscriptionLost as error:
-            report.log.debug("The stream of changes ended: %s", error)
+            report.log.debug("The stream of change notifications ended: %s", error)
         except (MCPError, TimeoutError) as error:
             if not attempt:
                 # Without the stream a stale listing is noticed by the first call that does not fit it.
-                report.log.debug("No stream of changes: %s", error)
+                report.log.debug("The stream of change notifications could not be opened: %s", error)
                 return
         attempt += 1
         await anyio.sleep(report.config.session.wait_before(attempt))

@@ -65,7 +65,7 @@ class Home(EventLoop):
             try:
                 await function()
             except Exception:
-                logger.exception("[MCP] Closing was not clean")
+                logger.exception("[MCP] Closing failed in part")
             finally:
                 ended.set_result(None)
 
@@ -158,7 +158,7 @@ def wait_blocking(future: concurrent.futures.Future[_T], thread_id: int) -> _T:
     """
     while not future.done():
         if thread_id == threading.get_ident() or is_waited_for_by(thread_id):
-            raise BlockedLoopError(f"This waits for the event loop that it blocks. {_INSTEAD}")
+            raise BlockedLoopError(f"This call would wait for the event loop that it blocks. {_INSTEAD}")
         concurrent.futures.wait([future], _BUSY_SECONDS)
     return future.result()
 
@@ -180,12 +180,12 @@ def home_here() -> Home:
     """The event loop that runs here, for calls from elsewhere.
 
     Raises:
-        HomeError: No event loop of asyncio runs here.
+        HomeError: No asyncio event loop is running here.
     """
     home = Home.here()
     if home is None:
         raise HomeError(
-            "No event loop of asyncio runs here. Make the tools in the async code that opened their session."
+            "No asyncio event loop is running here. Make the tools in the async code that opened their session."
         )
     return home
 
@@ -226,7 +226,7 @@ class _Call:
             return False
         by = "the synchronous run that waits for this tool" if is_blocked else "something"
         raise BlockedLoopError(
-            f"The event loop of this tool's session did not get to the call: {by} blocks it. Nothing was sent. "
+            f"The event loop of this tool's session could not make the call, because {by} blocks it. Nothing was sent. "
             f"{_INSTEAD}"
         )
 

@@ -170,9 +170,9 @@ async def _let_through(hook: CallHook, call: ToolCall, deadline: Deadline) -> To
     problem = _misfit(call, answer)
     if problem is None:
         return call if answer.value is None else answer.value
-    advice = "Ask the user, or go on without it."
+    advice = "Ask the user, or continue without it."
     if answer.error is None:
-        advice = 'Hooks return None or a changed call to let it through, and raise call.deny("...") else.'
+        advice = 'A hook returns None or a changed call to allow it, and raises call.deny("...") to stop it.'
     raise CallDeniedError(
         failed_before("hook", hook, problem),
         server_name=call.server_name,
@@ -189,11 +189,11 @@ def _misfit(call: ToolCall, answer: Answer) -> str | None:
     if not issubclass(type(changed), ToolCall):  # `isinstance` believes a mock.
         return answer.happened
     if (changed.server_name, changed.key, changed.tool) != (call.server_name, call.key, call.tool):
-        return "it returned a call of another tool, and can change arguments and headers alone"
+        return "it returned a call of another tool; a hook can change only arguments and headers"
     if not _has_text_keys(changed.arguments):
-        return "it returned a call whose arguments are not a mapping by name"
+        return "it returned a call whose arguments are not a mapping with text keys"
     if not _has_text_keys(changed.headers) or not all(isinstance(value, str) for value in changed.headers.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return "it returned a call whose headers are not texts by name"
+        return "it returned a call whose headers do not map text to text"
     return None
 
 
@@ -242,7 +242,7 @@ def _withheld(
         sent=sent,
         state_lost=outcome.state_lost,
         generation=generation,
-        hint="Hooks return None or a ToolResult, and count for call_timeout.",
+        hint="A hook returns None or a ToolResult; its time counts towards call_timeout.",
     )
     error.__cause__ = cause
     return error

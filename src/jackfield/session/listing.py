@@ -60,7 +60,7 @@ async def all_pages(
         if not cursor:
             return pages, problems
         if cursor in seen:
-            problems.append("a page names one as the next that came before: the listing ends there")
+            problems.append("a page names an earlier page as its next one; the listing ends there")
             return pages, problems
         if len(pages) >= settings.max_pages:
             raise limit_error(config, "max_pages", f"has a listing of more than {settings.max_pages} pages")
@@ -88,7 +88,7 @@ def tool_listing(
     for tool in tools:
         known = first.setdefault(tool.name, tool)
         if known is not tool and known != tool:
-            problems.append(f"tool {tool.name!r} is listed again with another definition; the first is taken")
+            problems.append(f"tool {tool.name!r} is listed twice with different definitions; the first is used")
     left_out = {name: error for name, tool in first.items() if (error := _schema_error(config, tool)) is not None}
     for error in left_out.values():
         on_limit(error)

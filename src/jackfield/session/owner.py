@@ -296,7 +296,7 @@ class SessionOwner:
         Raises:
             JackfieldError: It could not be opened.
         """
-        if not self.renew("was renewed by hand"):
+        if not self.renew("was reopened by refresh()"):
             if self.state is State.RECOVERING:
                 self.lifecycle.fire(Cause.REFRESHED)
             elif self.state is State.LOST:
@@ -322,7 +322,7 @@ class SessionOwner:
         if await is_alive(self.connection.client, seconds):
             self.last_heard_at = time.monotonic()
         else:
-            error = self._terminated(f"did not answer a check within {seconds:g} s")
+            error = self._terminated(f"did not answer a liveness check within {seconds:g} s")
             self.report_lost(generation, error, Cause.UNRESPONSIVE)
 
     def ended(self, *, sent: bool | None, reason: JackfieldError | None = None) -> JackfieldError:

@@ -124,7 +124,7 @@ class CircuitBreaker:
         wait = max(wait, 0.1)
         raise ServerUnavailableError(
             f"Server {self._server_name!r} could not be opened {self._failures} times in a row and is in "
-            f"cool-down; next attempt in {wait:.1f} s. The last reason: {last.message}",
+            f"cool-down; next attempt in {wait:.1f} s. The last failure: {last.message}",
             server_name=self._server_name,
             sent=False,
             retryable=True,

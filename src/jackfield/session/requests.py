@@ -66,7 +66,9 @@ async def make_request(
         case "prompts/list":
             return await session.list_prompts(call_timeout=call_timeout)
         case _:
-            raise RequestError(f"There is no request {method!r} here.", server_name=session.server_name, sent=False)
+            raise RequestError(
+                f"The request {method!r} is not supported here.", server_name=session.server_name, sent=False
+            )
 
 
 def _needed(session: Session, method: str, params: Mapping[str, Any], name: str) -> str:

@@ -106,7 +106,7 @@ def sending_problem(given: dict[str, Any]) -> str | None:
         else:
             continue
         if at.depth > _MAX_DEPTH:
-            return f"{at} is nested more than {_MAX_DEPTH} levels deep, or holds itself"
+            return f"{at} is nested more than {_MAX_DEPTH} levels deep, or contains itself"
         to_do.extend(reversed(inner))
     return None
 

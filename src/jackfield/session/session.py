@@ -367,5 +367,5 @@ class Session(SessionFacts):
         """A result, after its problems were logged."""
         if problems := take_flaws(result).problems:
             text = "; ".join(problems)
-            self._owner.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
+            self._owner.log.warning("The answer to %s does not conform to the protocol: %s", method, text)
         return result

@@ -239,7 +239,7 @@ class SessionTask:
                 elif life.state is State.OPEN:
                     owner.lose(Cause.DISCONNECTED, owner.loss(report, exc))
                 else:
-                    owner.log.debug("Closing was not clean: %r", exc)
+                    owner.log.debug("Closing failed in part: %r", exc)
         if life.generation > generation:
             owner.rivals.note_end(owner.config, report, version)
         if scope.cancelled_caught and life.generation == generation and life.is_usable:

@@ -53,7 +53,7 @@ async def task_statuses(
     owner = caller.usable()
     connection = owner.connection or await owner.ready()
     agreed: list[bool] = []
-    not_told = TaskNotToldError(INVALID_PARAMS, f"Server {owner.config.server_name!r} tells nothing of this task.")
+    not_told = TaskNotToldError(INVALID_PARAMS, f"Server {owner.config.server_name!r} does not report on this task.")
     if not is_modern(connection.client):
         raise not_told
 
@@ -79,6 +79,6 @@ async def task_statuses(
         finally:
             current_call.reset(token)
     if scope.cancelled_caught and agreed != [False]:
-        raise SubscriptionLost("The stream of a task was lost, or did not begin in time.")
+        raise SubscriptionLost("The notification stream of a task was lost, or was not opened in time.")
     if agreed != [True]:
         raise not_told

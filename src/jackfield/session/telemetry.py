@@ -209,12 +209,12 @@ class SessionReporter:
         """Something was wrong with a listing."""
         problems = masked(list(problems))
         text = "; ".join(problems)
-        self.log.warning("The answer to %s is not as the protocol has it: %s", method, text)
+        self.log.warning("The answer to %s does not conform to the protocol: %s", method, text)
         self._emit(ListingProblem, method=method, problems=problems)
 
     def listing_failed(self, method: str, error: JackfieldError) -> None:
         """Its listing could not be fetched."""
-        self.log.warning("It could not be asked for its %s: %s", method.partition("/")[0], error.message)
+        self.log.warning("Its %s could not be listed: %s", method.partition("/")[0], error.message)
         self._emit(ListingFailed, method=method, error=error)
 
     def tools_changed(self) -> None:

@@ -223,17 +223,17 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
 
 def _note_problems(owner: SessionOwner, tool: str, result: ToolResult) -> None:
     name, problems = owner.config.server_name, "; ".join(result.problems)
-    owner.log.warning("The result of %s is not as the protocol has it: %s", tool, problems)
+    owner.log.warning("The result of %s does not conform to the protocol: %s", tool, problems)
     if owner.config.session.strict_output:
         raise ToolError(
-            f"The result of tool {tool!r} of server {name!r} is not as the protocol has it: {problems}. "
+            f"The result of tool {tool!r} of server {name!r} does not conform to the protocol: {problems}. "
             "The call took effect.",
             content=result.content,
             server_name=name,
             sent=True,
             state_lost=result.state_lost,
             server_output=result.text or None,
-            hint="strict_output=False gives such results, with their problems.",
+            hint="With strict_output=False, such results are returned, with their problems.",
         )
 
 

@@ -238,7 +238,7 @@ def require_json(server_name: str, what: str, given: Mapping[str, Any]) -> None:
 
     if (problem := sending_problem(values)) is not None:
         raise InvalidArgumentsError(
-            f"What was given for {what} cannot be sent as JSON: {problem}. Nothing was sent.",
+            f"The value of {what} cannot be sent as JSON: {problem}. Nothing was sent.",
             server_name=server_name,
             sent=False,
             hint="Give dictionaries with text keys, lists, texts, finite numbers, booleans and None only.",

@@ -23,7 +23,7 @@ def bad_answer(
         server_name=config.server_name,
         sent=True,
         server_output=server_output,
-        hint="The request was carried out; report this to the server's author.",
+        hint="The server executed the request; report this to its author.",
     )
 
 

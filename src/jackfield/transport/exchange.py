@@ -127,7 +127,7 @@ class Answers:
         message.result, problems = introduced(method, message.result)
         if problems:
             self._report.log.warning(
-                "What the server says of itself is not as the protocol has it: %s", mask("; ".join(problems))
+                "The server's description of itself does not conform to the protocol: %s", mask("; ".join(problems))
             )
 
     def _repair(self, method: str, version: str, message: JSONRPCResponse, uri: str) -> None:

@@ -351,7 +351,7 @@ def cut_off(report: ConnectionReport, error: Exception | None) -> JackfieldError
         reason = str(error) or type(error).__name__
         return RequestError(
             f"The answer of server {name!r} cannot be read ({reason}); the call may have taken effect.",
-            hint="The request was carried out; report this to the server's author.",
+            hint="The server executed the request; report this to its author.",
             **details,
         )
     how = f"broke ({error})" if error is not None and str(error) else "ended"

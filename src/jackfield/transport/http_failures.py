@@ -48,14 +48,14 @@ def connection_failure(config: HttpConfig | SseConfig, error: Exception) -> Jack
             "Check host and port, or raise the config's timeout.",
         )
     elif isinstance(error, httpx2.ReadTimeout):
-        problem, hint = "the connection fell silent", "Raise sse_read_timeout if the server may be silent for so long."
+        problem, hint = "the connection fell silent", "Raise sse_read_timeout if the server may be silent longer."
     elif re.search(r"certificate|ssl|tls", reason, re.IGNORECASE):
         problem, hint = (
             f"TLS failed ({reason})",
-            "Check the URL's scheme; give `verify` the file of your own authority.",
+            "Check the URL's scheme; set `verify` to the file of your certificate authority.",
         )
     elif re.search(r"name or service|resolution|getaddrinfo|nodename", reason, re.IGNORECASE):
-        problem, hint = "its host name is unknown", "Check the URL for a typing mistake."
+        problem, hint = "its host name is unknown", "Check the URL for a typo."
     elif isinstance(error, httpx2.ConnectError):
         problem, hint = f"connection failed ({reason})", "Check that the server runs, and its host and port."
     else:
@@ -227,7 +227,7 @@ def status_failure(
         problem = f"{say}: " + (
             "it requires credentials, or rejects those that were sent."
             if status == 401
-            else "these credentials may not do that."
+            else "these credentials do not permit the request."
         )
         hint = _credentials_hint(config, response, challenge)
     elif rule.error is SessionExpiredError:
@@ -237,7 +237,7 @@ def status_failure(
         problem = f"Server {config.server_name!r} does not accept this session id (HTTP {status})."
         hint = "Open the session again."
     elif rule.error is SessionConflictError:
-        problem = f"{say}: another session or connection is in the way."
+        problem = f"{say}: it conflicts with another session or connection."
         hint = "The session is reopened." if rule.state_lost else "Close the other one, or wait until it has ended."
     elif status in (404, 405, 406, 410):
         other = "an SseConfig (transport sse)" if isinstance(config, HttpConfig) else "an HttpConfig (transport http)"
@@ -245,7 +245,7 @@ def status_failure(
         hint = f"Check the path of the URL (often /mcp or /sse), or use {other}."
     elif status < 400:
         problem = f"{say}: a redirect{_redirect(request, response)}, which is not followed."
-        hint = "Set the URL that it redirects to, if that is meant."
+        hint = "If that address is the intended one, set it as the URL."
     elif rule.retryable:
         problem = f"{say}."
         hint = "Try again; look at the server's log." if wait is None else f"Try again in {wait:g} s."
@@ -278,12 +278,12 @@ def _credentials_hint(config: HttpConfig | SseConfig, response: httpx2.Response,
             return "Its authorization server gave this token for the client's credentials: tell the server's operator."
     if challenge.lacks_scope:
         if config.oauth is None:
-            return f"The token lacks a scope ({challenge}): set one in its config that has it."
+            return f"The token lacks a scope ({challenge}): set one that has it in the server's config."
         if challenge.scopes and set(challenge.scopes) <= set(united(response.extensions.get(GRANTED_SCOPE))):
-            return f"The token has the scope that it wants ({challenge}): tell the server's operator."
-        again = sign_in_hint(config.server_name, "to ask for it, with all that was granted before")
-        return f"It wants another scope ({challenge}). {again}" + (
-            "" if challenge.scopes else " If that does not help, name it: --scope NAME."
+            return f"The token already has the required scope ({challenge}): tell the server's operator."
+        again = sign_in_hint(config.server_name, "to request it together with the scopes granted before")
+        return f"The server requires another scope ({challenge}). {again}" + (
+            "" if challenge.scopes else " If that does not help, name the scope: --scope NAME."
         )
     if response.status_code == 401:
         if config.oauth is not None:
@@ -335,12 +335,12 @@ def foreign_endpoint(config: HttpConfig | SseConfig, endpoint: str) -> Jackfield
             return None
         said = f"of another origin ({theirs.scheme}://{theirs.hostname}{f':{theirs.port}' if theirs.port else ''})"
     except ValueError:
-        said = "that is none"
+        said = "that is not valid"
     return ServerUnavailableError(
-        f"Server {config.server_name!r} at {config.address} names an address to post to {said}; that is not followed.",
+        f"Server {config.server_name!r} at {config.address} names a POST address {said}; it is not used.",
         server_name=config.server_name,
         sent=False,
-        hint="Behind a proxy, tell the server its public address, or use its own.",
+        hint="Behind a proxy, configure the server's public address, or connect to it directly.",
     )
 
 

@@ -198,7 +198,7 @@ class StandingStream:
         if is_slow:
             if not self._is_told:
                 self._is_told = True
-                self._report.log.debug("No stream of what the server says unasked for now: %s", failure.message)
+                self._report.log.debug("No stream for the server's own messages for now: %s", failure.message)
             least = max(least, min(_SLOW_SECONDS, settings.max_retry_delay))
         return settings.wait_before(attempt, least)
 

@@ -216,7 +216,7 @@ def start_program(launch: Launch) -> StartedProgram:
     """
     if sys.platform == "win32":
         raise ConfigError(
-            "stdio servers cannot be started on Windows yet.",
+            "stdio servers are not supported on Windows yet.",
             server_name=launch.server_name,
             hint="Run the server with Streamable HTTP and use HttpConfig, or use WSL.",
         )

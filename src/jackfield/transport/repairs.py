@@ -200,7 +200,7 @@ class _Repair:
                 self._with_schemas(table, name)
             elif not isinstance(table.get("name"), str):
                 table["name"] = label
-                self._flaw(f"{name}: name is missing, its URI stands for it")
+                self._flaw(f"{name}: name is missing, its URI is used instead")
             good = self._salvaged(table, required, lambda one: {**self._envelope, key: [one]}, name)
             return [] if good is None else [good]
 
@@ -284,7 +284,7 @@ class _Repair:
             self._flaw(f"{where}: text is {kind_of(cast('object', text))}, given as JSON")
         if block["type"] == "resource_link" and not isinstance(block.get("name"), str) and "uri" in block:
             block["name"] = block["uri"]
-            self._flaw(f"{where}: name is missing, its URI stands for it")
+            self._flaw(f"{where}: name is missing, its URI is used instead")
         if block["type"] == "resource" and isinstance(resource := block.get("resource"), dict):
             block["resource"] = self._filled_contents(dict(cast("dict[str, Any]", resource)), f"{where}.resource")
 
@@ -333,7 +333,7 @@ class _Repair:
     def _completion(self, given: Any) -> dict[str, Any]:
         table = as_table(given)
         values = as_list(given) or as_list(table.get("values"))
-        self._flaw("completion is not as the protocol has it")
+        self._flaw("completion does not conform to the protocol")
         found: dict[str, Any] = {
             "values": [value if isinstance(value, str) else quoted(value) for value in values if value is not None][
                 :100

@@ -266,9 +266,9 @@ class Requests:
         if request_id is not None:
             if coerce_request_id(request_id) in self._ended:
                 return
-            what += f", for request {str(request_id)[:40]!r}, which was not made"
+            what += f", for request {str(request_id)[:40]!r}, which was never sent"
         else:
-            what += ", that names no request"
+            what += ", without a request id"
         for record in self._waiting.values():
             record.unclaimed = what
 
@@ -389,7 +389,7 @@ class ConnectionReport:
         text, written = self.stderr.text(since), self.stderr.total_bytes - since
         kept = self.config.session.max_stderr_bytes
         if written > kept:
-            text = f"{text} | (the end of {written:,} bytes; max_stderr_bytes={kept:,})"
+            text = f"{text} | (the last part of {written:,} bytes; max_stderr_bytes={kept:,})"
         return text or None
 
     def mark_lost(self, why: JackfieldError | None = None) -> None:
@@ -429,5 +429,5 @@ def limit_error(config: BaseServerConfig, limit: str, what: str) -> ServerLimitE
         limit=limit,
         server_name=name,
         sent=True,
-        hint=f"If that is as it should be, raise {limit} in the session settings of its config.",
+        hint=f"If that is intended, raise {limit} in the session settings of its config.",
     )

@@ -66,11 +66,11 @@ class ServerRequests:
         now = time.monotonic()
         if now - self._told_at >= 1 or self._told_at < 0:
             self._told_at = now
-            self._report.reach_limit("max_server_requests", f"has {self._limit} of its own requests running")
+            self._report.reach_limit("max_server_requests", f"has {self._limit} of its own requests pending")
         if not self._is_sending:
             self._is_sending = True
             self._tasks.start_soon(self._send_refusals)
-        text = f"The client has {self._limit} requests of this server under way already; ask again later."
+        text = f"The client has {self._limit} pending requests of this server already; ask again later."
         error = ErrorData(code=REFUSED_CODE, message=text)
         refusal = SessionMessage(JSONRPCError(jsonrpc="2.0", id=request.id, error=error))
         # A server that does not take them must not stop what else it says from being read.

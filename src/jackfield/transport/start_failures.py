@@ -33,7 +33,7 @@ def start_failure(launch: Launch, environment: Mapping[str, str], error: OSError
         return cannot_start(launch, f"the command {command} was not found", hint, is_missing=True)
     if isinstance(error, PermissionError):
         hint = "Make the file executable, or start it by its interpreter."
-        return cannot_start(launch, f"the command {command} may not be executed", hint)
+        return cannot_start(launch, f"the command {command} is not executable", hint)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return cannot_start(launch, f"the command {command} failed: {reason}", None)
 
@@ -86,7 +86,7 @@ def _interpreter_problem(launch: Launch, environment: Mapping[str, str]) -> tupl
         )
     interpreter = line[2:].strip()
     if line.rstrip("\n").endswith("\r"):
-        hint = "The file has the line ends of Windows: convert it (dos2unix)."
+        hint = "The file has Windows line endings: convert it (dos2unix)."
         return (
             f"the first line of {launch.command!r} names no interpreter that exists: it ends with a carriage return",
             hint,

@@ -247,7 +247,7 @@ class DirectSession:
             rpc_data=error.get("data"),
             server_name=self._name,
             sent=True,
-            hint="The server does not offer this." if number == -32601 else None,
+            hint="The server does not support this request." if number == -32601 else None,
         )
 
     def _late(self, method: str, late: OutOfTimeError) -> JackfieldError:
@@ -272,7 +272,7 @@ class DirectSession:
                 retryable=True,
                 hint="Check that the server can be reached, or raise the timeout.",
             )
-        happened = "the server was told to cancel it" + ("" if method in _LISTED else ", but it may have taken effect")
+        happened = "the server was asked to cancel it" + ("" if method in _LISTED else ", but it may have taken effect")
         return SessionTimeoutError(
             f"Server {self._name!r} did not answer {method} within {seconds:g} s; {happened}.",
             server_name=self._name,
