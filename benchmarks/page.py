@@ -99,7 +99,7 @@ Measured on {about["date"]} on {machine["cores"]} cores ({machine["processor"]})
   LangChain's `get_tools()` reopens the server for each call.
 - A call does not do the same work in every client. Jackfield checks the arguments, limits the size of the result and
   monitors the session; a framework's tool converts the result into messages. [The behaviour of each
-  client](migrating.md#what-was-seen) is tested as well.
+  client](migrating.md#measured-behaviour) is tested as well.
 """
 
 

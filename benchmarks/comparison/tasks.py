@@ -99,7 +99,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "find",
-            "Find a tool by what is to be done",
+            "Find a tool by describing the task",
             same("jackfield refresh todo --quiet >/dev/null; jackfield find put something on my list --limit 1"),
             prints("add_item"),
             r".*add_item.*",
@@ -118,7 +118,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "get_prompt",
-            "Fill in a prompt",
+            "Get a prompt",
             same(
                 "jackfield prompt todo plan day=Monday",
                 fastmcp="fastmcp call mcp.json plan day=Monday --prompt",
@@ -140,7 +140,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "consent",
-            "Do not start a server that a project's file names until you accept it",
+            "Ask for consent before starting a server from a project's file",
             same(
                 "mv mcp.json .cursor/; JACKFIELD_STATE_DIR=other jackfield call todo.add_item title=x",
                 mcporter="mv mcp.json .cursor/; mcporter call todo.add_item title=x",
@@ -164,7 +164,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "nested",
-            "Give a nested argument",
+            "Pass a nested argument",
             same(
                 f"jackfield call todo.add_whole item:='{TEA}'",
                 mcporter=f"""mcporter call todo.add_whole --args '{{"item": {TEA}}}' --config mcp.json""",
@@ -176,7 +176,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "text_that_looks_like_a_number",
-            "Pass text that looks like a number as text, since the schema says so",
+            "Pass text that looks like a number as text, as the schema requires",
             same(
                 "jackfield call todo.add_item title=007",
                 mcporter="mcporter call todo.add_item title=007 --config mcp.json",
@@ -188,7 +188,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "data",
-            "Print the result as JSON alone on stdout",
+            "Print only the result on stdout, as JSON",
             same(
                 f"jackfield call todo.add_item title=x --json {AS_JSON}",
                 mcporter=f"mcporter call todo.add_item title=x --output json --config mcp.json {AS_JSON}",
@@ -212,7 +212,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "wrong_type",
-            "Refuse an argument of the wrong type before it is sent, and name it",
+            "Refuse an argument of the wrong type before the call is sent, and name it",
             same(
                 "jackfield call todo.add_item title=x count=three",
                 mcporter="mcporter call todo.add_item title=x count=three --config mcp.json",
@@ -224,7 +224,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "misspelt_argument",
-            "Notice an argument that the tool does not have",
+            "Report an argument that the tool does not have",
             same(
                 "jackfield call todo.add_item title=x cuont=2",
                 mcporter="mcporter call todo.add_item title=x cuont=2 --config mcp.json",
@@ -236,7 +236,7 @@ GROUPS: dict[str, list[Task]] = {
         ),
         Task(
             "tool_error",
-            "Fail if the tool fails, with the tool's own words",
+            "Fail if the tool fails, with the tool's error text",
             same(
                 "jackfield call todo.fail",
                 mcporter="mcporter call todo.fail --config mcp.json",

@@ -145,7 +145,7 @@ def details() -> str:
     for group, rows in GROUPS.items():
         lines += [f"## {group}", ""]
         for row in rows:
-            lines += [f"### {anchor(row)}", "", f"{row.text}. Ours is proved by `{row.ours}`.", ""]
+            lines += [f"### {anchor(row)}", "", f"{row.text}. Jackfield's test: `{row.ours}`.", ""]
             for driver, findings in seen[row.name].items():
                 title = "Jackfield" if driver == OURS else PEERS[driver].title
                 link = issue_link(row.name, driver)

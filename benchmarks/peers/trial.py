@@ -127,4 +127,4 @@ def is_on(answer: Any) -> bool:
 def words_of(answer: Any) -> str:
     """An answer or an error in one line."""
     words = said(answer) if isinstance(answer, BaseException) else " ".join(answer.text.split())[:140]
-    return words or "an error without a word"
+    return words or "an error without text"

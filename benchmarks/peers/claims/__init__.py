@@ -89,7 +89,7 @@ GROUPS = {
             calls.call_can_be_bounded,
             "tests/session/test_session.py::test_progress_and_timeout_told_to_the_server",
             by="bounded",
-            without="its tools take no bound",
+            without="its tools accept no timeout",
         ),
         Row(calls.checks_arguments, "tests/manager/test_bad_input.py::test_arguments_that_do_not_fit"),
         Row(
@@ -97,7 +97,7 @@ GROUPS = {
             "tests/reliability/test_limits.py::test_a_result_of_fifty_megabytes_is_refused_by_default",
         ),
     ],
-    "What the model is shown, and what arrives": [
+    "What the model sees, and what arrives": [
         Row(models.all_pages, "tests/manager/test_bad_input.py::test_all_pages_of_a_listing"),
         Row(models.whole_schema, f"{CONTRACT}::test_the_whole_schema_reaches_the_model"),
         Row(models.names_never_collide, f"{TOOLKIT}::test_several_servers_with_the_same_tools"),
@@ -113,7 +113,7 @@ GROUPS = {
             "tests/adapters/test_autogen.py::test_nothing_is_opened_before_tools_are_asked_for_and_listing_is_free_afterwards",
         ),
     ],
-    "Beyond": [
+    "Other": [
         Row(beyond.server_with_tools_only, f"{CONTRACT}::test_nothing_is_left"),
         Row(beyond.streamable_http, "tests/session/test_session.py::test_all_requests"),
         Row(beyond.both_protocols, "tests/session/test_session.py::test_all_requests"),
@@ -121,7 +121,7 @@ GROUPS = {
             beyond.secrets_are_not_printed,
             "tests/config/test_secrets.py::test_secrets_given_in_code",
             by="printed",
-            without="the configuration is a plain dict of yours",
+            without="the configuration is a plain dict that you write",
         ),
         Row(beyond.tells_nobody, "tests/session/test_session.py::test_a_session_over_stdio_contacts_nobody"),
     ],

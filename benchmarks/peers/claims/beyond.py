@@ -14,14 +14,14 @@ SECRET = "s3cret-" + "value"
 
 
 async def server_with_tools_only(trial: Trial, way: Way) -> Seen:
-    """A server that has tools, and no resources, can be used as the documentation begins."""
+    """A server with tools but no resources works with the first example of the documentation."""
     async with way([trial.unruly()]) as subject:
         answer = await subject.call("echo", {"text": "on"})
     return Seen(is_on(answer), words_of(answer))
 
 
 async def streamable_http(trial: Trial, way: Way) -> Seen:
-    """Servers over Streamable HTTP can be used."""
+    """Streamable HTTP is supported."""
     async with trial.remote("http") as server, way([server]) as subject:
         answer = await subject.call("work", WORK)
     ok = "work 1" in answer.text
@@ -29,7 +29,7 @@ async def streamable_http(trial: Trial, way: Way) -> Seen:
 
 
 async def both_protocols(trial: Trial, way: Way) -> Seen:
-    """Speaks the protocol of 2026-07-28 with servers that speak no other."""
+    """Servers that speak only protocol 2026-07-28 are supported."""
     sdk = importlib.metadata.version("mcp")
 
     async def use() -> Any:
@@ -42,14 +42,14 @@ async def both_protocols(trial: Trial, way: Way) -> Seen:
 
 
 async def secrets_are_not_printed(trial: Trial, printed: Any) -> Seen:
-    """A token in a server's environment is shown by no `repr` and no dump."""
+    """A token in a server's environment does not appear in any `repr` or dump."""
     shown = printed(trial.everything(LIBRARY_TOKEN=SECRET))
     showing = [name for name, text in shown.items() if SECRET in text]
     return Seen(not showing, f"shown by {', '.join(showing)}" if showing else "not shown")
 
 
 async def tells_nobody(trial: Trial, way: Way) -> Seen:
-    """Using a server over stdio contacts nobody else."""
+    """Using a stdio server contacts no other host."""
     hosts: set[str] = set()
 
     def refuse(host: Any, *more: Any, **options: Any) -> Any:
@@ -60,4 +60,4 @@ async def tells_nobody(trial: Trial, way: Way) -> Seen:
     async with way([trial.everything()]) as subject:
         await subject.call("echo", {"text": "x"})
         await asyncio.sleep(3)
-    return Seen(not hosts, f"looked up {', '.join(sorted(hosts))}" if hosts else "nobody")
+    return Seen(not hosts, f"looked up {', '.join(sorted(hosts))}" if hosts else "no other host")

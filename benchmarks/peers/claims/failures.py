@@ -14,7 +14,7 @@ from trial import WORK, Seen, Trial, is_on, outcome, said, words_of
 
 
 async def start_is_bounded(trial: Trial, way: Way) -> Seen:
-    """A server that never answers costs a bounded time, by default."""
+    """By default, opening a server that never answers ends with a timeout."""
 
     async def use() -> object:
         async with way([trial.unruly("--silent")]) as subject:
@@ -29,7 +29,7 @@ async def start_is_bounded(trial: Trial, way: Way) -> Seen:
 
 
 async def failed_start_says_why(trial: Trial, way: Way) -> Seen:
-    """The error of a server that does not start has the server's own words."""
+    """If a server does not start, the error contains its stderr output."""
     code = "import sys; print('no such', 'database', file=sys.stderr); sys.exit(3)"
 
     async def use() -> object:
@@ -43,7 +43,7 @@ async def failed_start_says_why(trial: Trial, way: Way) -> Seen:
 
 
 async def one_that_fails_spares_the_others(trial: Trial, way: Way) -> Seen:
-    """Of two servers one cannot be started: the other's tools can be used."""
+    """If one of two servers cannot be started, the tools of the other are still available."""
 
     async def use() -> Any:
         broken = Server("broken", "no-such-command", ["x"], {MARK: f"{trial.token}/broken"})
@@ -56,7 +56,7 @@ async def one_that_fails_spares_the_others(trial: Trial, way: Way) -> Seen:
 
 
 async def crash_is_told_at_once(trial: Trial, way: Way) -> Seen:
-    """A server that dies in the middle of a call: its caller is told, and need not wait."""
+    """If a server dies during a call, the caller gets an error immediately."""
     async with way([trial.unruly()]) as subject:
         started = time.monotonic()
         answer = await outcome(subject.call("crash", {"code": 1}), 60)
@@ -67,7 +67,7 @@ async def crash_is_told_at_once(trial: Trial, way: Way) -> Seen:
 
 
 async def goes_on_after_a_crash(trial: Trial, way: Way) -> Seen:
-    """A server that was killed between two calls is started again by the next."""
+    """If a server is killed between two calls, the next call restarts it."""
     async with way([trial.everything()]) as subject:
         await subject.call("echo", {"text": "x"})
         for process in trial.running():
@@ -78,7 +78,7 @@ async def goes_on_after_a_crash(trial: Trial, way: Way) -> Seen:
 
 
 async def goes_on_after_a_restart(trial: Trial, way: Way) -> Seen:
-    """A remote server that was restarted and forgot the session: the next call is answered."""
+    """If a remote server restarts and forgets the session, the next call succeeds."""
     async with (
         trial.remote(trial.driver.remote, "--fault", "crash", "--when", "idle") as server,
         way([server]) as subject,

@@ -11,7 +11,7 @@ from trial import Seen, Trial, number_in, outcome, said, words_of
 
 
 async def all_pages(trial: Trial, way: Way) -> Seen:
-    """A listing of three pages is read to its end."""
+    """All three pages of a listing are read."""
     async with way([trial.unruly("--pages", "3")]) as subject:
         names = await subject.tools()
     pages = 1 + sum(name.endswith(("page1", "page2")) for name in names)
@@ -19,7 +19,7 @@ async def all_pages(trial: Trial, way: Way) -> Seen:
 
 
 async def whole_schema(trial: Trial, way: Way) -> Seen:
-    """The model is shown the server's whole schema: every `$ref` leads somewhere, no constraint is lost."""
+    """The model sees the server's complete schema: every `$ref` resolves, and no constraint is lost."""
     async with way([trial.everything()]) as subject:
         order = dict(await outcome(subject.schema("order")))
         preferences = dict(await outcome(subject.schema("preferences")))
@@ -27,12 +27,12 @@ async def whole_schema(trial: Trial, way: Way) -> Seen:
     dangling = "#/$defs/" in text and "$defs" not in order
     lost = [word for word in ('"small"', '"large"', '"integer"') if word not in text]
     items = "customer" in text and '"items"' in text and '"name"' in text
-    words = "a `$ref` into `$defs` that are left out" if dangling else f"lost: {', '.join(lost)}" if lost else ""
+    words = "a `$ref` into `$defs` that are missing" if dangling else f"lost: {', '.join(lost)}" if lost else ""
     return Seen(not words and items, words or ("whole" if items else "nested properties are lost"))
 
 
 async def names_never_collide(trial: Trial, way: Way) -> Seen:
-    """Two servers with tools of the same names: each can be called."""
+    """If two servers have tools with the same names, all of them can be called."""
     async with way([trial.unruly(name="first"), trial.unruly(name="second")]) as subject:
         names = await subject.tools()
         mine = sorted(name for name in names if name.endswith("pid"))
@@ -43,7 +43,7 @@ async def names_never_collide(trial: Trial, way: Way) -> Seen:
 
 
 async def odd_names_do_no_harm(trial: Trial, way: Way) -> Seen:
-    """A tool whose name no model API takes (`odd.name/with:colons`, 80 letters) is renamed, and can be called."""
+    """A tool whose name model APIs reject (`odd.name/with:colons`, 80 letters) is renamed and can be called."""
     async with way([trial.everything()]) as subject:
         names = await outcome(subject.tools())
         if isinstance(names, BaseException):
@@ -63,7 +63,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 async def arguments_arrive(trial: Trial, way: Way) -> Seen:
-    """Arguments arrive as they were given, whatever their names (`config`, `runtime`, `with space`)."""
+    """Arguments reach the server unchanged, regardless of their names (`config`, `runtime`, `with space`)."""
     async with way([trial.everything()]) as subject:
         answer = await outcome(subject.call("free_form", ARGUMENTS))
     if isinstance(answer, BaseException) or answer.is_error:
@@ -75,7 +75,7 @@ async def arguments_arrive(trial: Trial, way: Way) -> Seen:
 
 
 async def left_out_stays_out(trial: Trial, way: Way) -> Seen:
-    """An optional argument that the model leaves out is not sent, not as `null` either."""
+    """An optional argument that the model omits is not sent, not even as `null`."""
     async with way([trial.rig()]) as subject:
         answer = await outcome(subject.call("count"), 3)
     if trial.logged("run count None"):
@@ -87,18 +87,18 @@ PNG_START = "iVBORw0KGgo"
 
 
 async def images_arrive(trial: Trial, way: Way) -> Seen:
-    """A picture reaches the framework as one, and is no base64 text in the prompt."""
+    """An image reaches the framework as an image, not as base64 text in the prompt."""
     async with way([trial.everything()]) as subject:
         answer = await outcome(subject.call("picture"))
     if isinstance(answer, BaseException):
         return Seen(False, said(answer))
     if PNG_START in answer.text:
         return Seen(False, "as base64 in the text")
-    return Seen(answer.images == 1 and "One pixel" in answer.text, f"{answer.images} picture, and its text")
+    return Seen(answer.images == 1 and "One pixel" in answer.text, f"{answer.images} image, and its text")
 
 
 async def other_content_is_no_error(trial: Trial, way: Way) -> Seen:
-    """A result with audio, embedded resources and a link is no error, and none is lost without a word."""
+    """A result with audio, embedded resources and a link is not an error, and no part is dropped silently."""
     async with way([trial.everything()]) as subject:
         answer = await outcome(subject.call("media"))
     if isinstance(answer, BaseException) or answer.is_error:
@@ -107,7 +107,7 @@ async def other_content_is_no_error(trial: Trial, way: Way) -> Seen:
 
 
 async def tool_errors_are_told(trial: Trial, way: Way) -> Seen:
-    """An error that a tool reports reaches the model as an error, with the tool's words."""
+    """A tool's error reaches the model as an error, with the tool's text."""
     async with way([trial.everything()]) as subject:
         answer = await outcome(subject.call("fail", {"why": "no luck"}))
     if isinstance(answer, BaseException):
@@ -117,16 +117,16 @@ async def tool_errors_are_told(trial: Trial, way: Way) -> Seen:
 
 
 async def text_is_text(trial: Trial, way: Way) -> Seen:
-    """A text that a tool answers is what the model is shown."""
+    """The model sees exactly the text that a tool returns."""
     async with way([trial.unruly()]) as subject:
         answer = await subject.call("echo", {"text": "on"})
     return Seen(answer.text == "on", answer.text)
 
 
 async def listing_is_free(trial: Trial, way: Way) -> Seen:
-    """The framework asks for the tools at each step: the server is not asked while nothing changed."""
+    """If the framework lists the tools at each step, the server is only asked after a change."""
     if not trial.driver.lists_at_each_step:
-        return Seen("not offered", "its agents are given a list once")
+        return Seen("not offered", "its agents get a list once")
     async with way([trial.everything()]) as subject:
         first = int(number_in(await subject.call("listed")))
         for _ in range(5):

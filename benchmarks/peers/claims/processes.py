@@ -12,7 +12,7 @@ from trial import Seen, Trial, number_in, outcome, said
 
 
 async def starts_only_what_is_called(trial: Trial, way: Way) -> Seen:
-    """A server is started when a tool of it is called, not before (from the second run on)."""
+    """A server starts only when one of its tools is called (from the second run on)."""
     servers = [trial.unruly(name="one"), trial.unruly(name="other")]
 
     async def run() -> tuple[int, int, int]:
@@ -33,7 +33,7 @@ async def starts_only_what_is_called(trial: Trial, way: Way) -> Seen:
 
 
 async def child_ends_with_the_block(trial: Trial, way: Way) -> Seen:
-    """The server's process has ended when the block is left, without an error."""
+    """The server's process has ended when the block exits, without an error."""
     async with way([trial.unruly()]) as subject:
         await subject.call("echo", {"text": "x"})
     gone = await eventually(lambda: not trial.running(), 5)
@@ -41,15 +41,15 @@ async def child_ends_with_the_block(trial: Trial, way: Way) -> Seen:
     gc.collect()
     await asyncio.sleep(0.2)
     note = f"; logged: {trial.unraised[0]}" if trial.unraised else ""
-    return Seen(gone and not note, ("no process left" if gone else "its process still runs 5 s later") + note)
+    return Seen(gone and not note, ("no process remains" if gone else "its process still runs 5 s later") + note)
 
 
 async def helper_ends_with_the_block(trial: Trial, way: Way) -> Seen:
-    """So has what the server started, such as a browser."""
+    """So have processes that the server started, such as a browser."""
     async with way([trial.unruly("--helper", "group")]) as subject:
         await subject.call("echo", {"text": "x"})
     gone = await eventually(lambda: not trial.running(), 5)
-    return Seen(gone, "no process left" if gone else f"{len(trial.running())} still running 5 s later")
+    return Seen(gone, "no process remains" if gone else f"{len(trial.running())} still running 5 s later")
 
 
 async def stubborn_child_is_killed(trial: Trial, way: Way) -> Seen:
@@ -62,11 +62,11 @@ async def stubborn_child_is_killed(trial: Trial, way: Way) -> Seen:
     ended = await outcome(use(), 30)
     gone = await eventually(lambda: not trial.running(), 5)
     note = f"; {said(ended)}" if isinstance(ended, BaseException) else ""
-    return Seen(gone and not note, ("no process left" if gone else "still running") + note)
+    return Seen(gone and not note, ("no process remains" if gone else "still running") + note)
 
 
 async def left_in_another_task(trial: Trial, way: Way) -> Seen:
-    """A block entered in one task can be left in another (web frameworks, test fixtures, pools)."""
+    """A block can be entered in one task and exited in another (web frameworks, test fixtures, pools)."""
     block = way([trial.unruly()])
     subject = await asyncio.create_task(enter(block))
     await subject.call("echo", {"text": "x"})
@@ -78,7 +78,7 @@ async def left_in_another_task(trial: Trial, way: Way) -> Seen:
     errors = [left] if isinstance(left, BaseException) else []
     notes = [said(error) for error in errors] + trial.unraised
     note = f"; {notes[0]}" if notes else ""
-    return Seen(gone and not note, ("no process left" if gone else "its process still runs 5 s later") + note)
+    return Seen(gone and not note, ("no process remains" if gone else "its process still runs 5 s later") + note)
 
 
 async def enter(block: AbstractAsyncContextManager[Any]) -> Any:
@@ -87,7 +87,7 @@ async def enter(block: AbstractAsyncContextManager[Any]) -> Any:
 
 
 async def ten_at_once_start_one(trial: Trial, visits: Any) -> Seen:
-    """Ten tasks that want a user's session at the same time get one, and it ends."""
+    """Ten tasks that request a user's session at the same time share one, and it is closed at the end."""
     with trial.starts() as starts:
         async with visits(trial.unruly("--start-delay", "0.3")) as visit:
 
@@ -100,19 +100,19 @@ async def ten_at_once_start_one(trial: Trial, visits: Any) -> Seen:
         gone = await eventually(lambda: not trial.running(), 5)
     if isinstance(pids, BaseException):
         return Seen(False, said(pids))
-    left = "none left" if gone else f"{len(trial.running())} still running 5 s later"
+    left = "none remains" if gone else f"{len(trial.running())} still running 5 s later"
     return Seen(len(set(pids)) == 1 and len(starts.seen) == 1 and gone, f"{len(starts.seen)} started, {left}")
 
 
 async def keeps_state(trial: Trial, way: Way) -> Seen:
-    """What a server keeps (a page, a transaction) is there at the next call."""
+    """State on the server (a page, a transaction) is kept until the next call."""
     async with way([trial.everything()]) as subject:
         counts = [number_in(await subject.call("count")) for _ in range(3)]
     return Seen(counts == ["1", "2", "3"], f"a counter said {', '.join(counts)}")
 
 
 async def own_state_for_each_user(trial: Trial, visits: Any) -> Seen:
-    """Two users of one client each have their own state, and find it again when they come back."""
+    """Two users of one client have separate state, and find it again when they return."""
     async with visits(trial.everything()) as visit:
         counts: list[str] = []
         for user in ("ada", "bob", "ada"):

@@ -99,7 +99,7 @@ def printed(server: Server) -> dict[str, str]:
 DRIVER = Driver(
     distribution="autogen-ext",
     ways={"": workbenches()},
-    visits={"": one_workbench, "one workbench a user": one_each},
+    visits={"": one_workbench, "one workbench per user": one_each},
     bounded={"`read_timeout_seconds`": bounded},
     printed={"": printed},
     special={

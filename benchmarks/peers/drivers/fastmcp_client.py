@@ -128,9 +128,9 @@ AGAIN = {"": used(), "a new `async with client`": reopened}
 DRIVER = Driver(
     distribution="fastmcp",
     ways={"": used()},
-    visits={"": one_client, "one client a user": one_each},
+    visits={"": one_client, "one client per user": one_each},
     bounded={"`timeout`": bounded},
-    printed={"": printed, "a `StdioTransport`, no configuration": printed_transport},
+    printed={"": printed, "a `StdioTransport` instead of a configuration": printed_transport},
     special={
         "child_ends_with_the_block": KEPT,
         "helper_ends_with_the_block": KEPT,

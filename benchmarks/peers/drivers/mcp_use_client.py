@@ -155,7 +155,7 @@ async def bounded(server: Server, seconds: float) -> AsyncGenerator[Subject]:
 DRIVER = Driver(
     distribution="mcp-use",
     ways={"": documented},
-    visits={"": one_client, "one client a user": one_each},
-    bounded={"of a session's own calls": bounded},
+    visits={"": one_client, "one client per user": one_each},
+    bounded={"`session.call_tool` only": bounded},
     special={"starts_only_what_is_called": {"": documented, "`use_server_manager=True`": managed}},
 )
