@@ -29,7 +29,7 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 20,
     "a warm AutoGen call and its result": 16,
-    "a call whose server is killed, to the text for the model": 22,
+    "a call whose server is killed, to the text for the model": 21,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

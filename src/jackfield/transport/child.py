@@ -18,8 +18,8 @@ from anyio.lowlevel import checkpoint
 
 from .program import REAP_SECONDS, StartedProgram
 
-# Where there is no process descriptor to wait on (macOS), exits are noticed this often.
-_POLL_SECONDS = 0.02
+POLL_SECONDS = 0.02
+"""Where there is no process descriptor to wait on (macOS), exits are noticed this often."""
 
 # When the timer is due that only the end of its event loop is to drop.
 _NEVER_SECONDS = 1e9
@@ -42,6 +42,7 @@ class ChildProcess:
         self._stdin_open = True
         self._keep_past_loop_close = _on_loop_close(program.kill_forgotten)
         self.exited: anyio.Event = anyio.Event()
+        """Set once the process has exited, by who watches for that."""
         self.left_behind = 0
         """Number of its child processes that still ran after it had exited. Set by `stop()`."""
 
@@ -49,15 +50,6 @@ class ChildProcess:
     def exit_code(self) -> int | None:
         """The exit code, minus the signal's number if one ended it; `None` while it runs."""
         return self._program.exit_code
-
-    async def watch_exit(self) -> None:
-        """Set `exited` once the process has exited; does not reap it. Run it in one task."""
-        while self.exit_code is None:
-            if self._program.descriptor is None:
-                await anyio.sleep(_POLL_SECONDS)
-            else:
-                await anyio.wait_readable(self._program.descriptor)
-        self.exited.set()
 
     def close_stdin(self) -> None:
         """Tell the child that nothing more will come; the polite way to end it."""
@@ -122,7 +114,7 @@ class ChildProcess:
     async def _wait_exit(self) -> None:
         """Wait for the exit, even if the watching task was cancelled with its event loop."""
         while self.exit_code is None:
-            with anyio.move_on_after(_POLL_SECONDS):
+            with anyio.move_on_after(POLL_SECONDS):
                 await self.exited.wait()
 
     async def _drain(self) -> None:
@@ -135,7 +127,7 @@ class ChildProcess:
         with anyio.move_on_after(seconds):
             # Descendants that are no children of ours give no other sign of their end.
             while self.exit_code is None or self._program.survivors():  # noqa: ASYNC110
-                await anyio.sleep(_POLL_SECONDS)
+                await anyio.sleep(POLL_SECONDS)
 
 
 async def read_some(descriptor: int) -> bytes:

@@ -27,8 +27,8 @@ from ..config.servers import StdioConfig, launch_of_config
 from ..loops import Changed
 from ..masking import inherited_secrets, keep_secret
 from .bad_answers import too_long, unreadable
-from .child import READ_BYTES, ChildProcess, read_some
-from .program import start_program, take_started
+from .child import POLL_SECONDS, READ_BYTES, ChildProcess, read_some
+from .program import StartedProgram, start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
 from .sdk import MessageReader, MessageWriter, batched, is_cancellation, message_text, read_message
@@ -53,16 +53,17 @@ async def stdio_transport(
     launch = launch_of_config(config)
     handed_on = inherited_environment(launch.command, launch.args, launch.environment, more=launch.inherit_environment)
     keep_secret(report, inherited_secrets(handed_on))
-    child = ChildProcess(take_started(launch) or start_program(launch))
+    program = take_started(launch) or start_program(launch)
+    child = ChildProcess(program)
     report.process_id = child.pid
-    report.exit_code_now, report.exited = lambda: child.exit_code, child.exited
+    report.exit_code_now, report.exited = lambda: program.exit_code, child.exited
     reader = _LineReader(child, config, report)
     writer = _LineWriter(child, config, report)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_keep_stderr, child, report)
             tasks.start_soon(writer.flush_forever)
-            tasks.start_soon(_end_reading_on_exit, child, reader)
+            tasks.start_soon(_end_reading_on_exit, program, child.exited, reader)
             try:
                 yield reader, writer
             finally:
@@ -80,17 +81,25 @@ async def stdio_transport(
 
 
 async def _keep_stderr(child: ChildProcess, report: ConnectionReport) -> None:
+    pipe = PipeReader(child.stderr)
     try:
         with contextlib.suppress(OSError, anyio.ClosedResourceError):
-            while data := await read_some(child.stderr):
-                report.stderr.add(data)
+            while data := await pipe.read():
+                report.stderr.add(bytes(data))
     finally:
+        pipe.stop()
         report.stderr_ended.set()
 
 
-async def _end_reading_on_exit(child: ChildProcess, reader: _LineReader) -> None:
-    """A helper that inherited stdout keeps the pipe open; the exit is the end all the same."""
-    await child.watch_exit()
+async def _end_reading_on_exit(program: StartedProgram, exited: anyio.Event, reader: _LineReader) -> None:
+    """Set `exited` once the process has exited, without reaping it, and end reading: a helper that inherited stdout
+    keeps the pipe open."""
+    while program.exit_code is None:
+        if program.descriptor is None:
+            await anyio.sleep(POLL_SECONDS)
+        else:
+            await anyio.wait_readable(program.descriptor)
+    exited.set()
     with anyio.move_on_after(_LAST_WORDS_SECONDS):
         await reader.ended.wait()
     reader.stop()
