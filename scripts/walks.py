@@ -27,9 +27,9 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 20,
-    "a warm AutoGen call and its result": 16,
-    "a call whose server is killed, to the text for the model": 21,
+    "`server`, from `open_session` to the start of its program": 19,
+    "a warm AutoGen call and its result": 15,
+    "a call whose server is killed, to the text for the model": 20,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

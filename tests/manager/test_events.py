@@ -35,7 +35,7 @@ from jackfield import (
     StdioConfig,
 )
 from jackfield.events import EventHub
-from jackfield.session import telemetry
+from jackfield.session.spans import made_histogram
 
 
 async def test_the_life_of_a_session_as_a_stream_of_events(tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
     """The same of metrics."""
     reader = InMemoryMetricReader()
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", MeterProvider([reader]))
-    telemetry.made_histogram.cache_clear()
+    made_histogram.cache_clear()
     yield reader
-    telemetry.made_histogram.cache_clear()
+    made_histogram.cache_clear()
 
 
 def histogram(reader: InMemoryMetricReader, name: str) -> list[dict[str, Any]]:

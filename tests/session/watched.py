@@ -15,11 +15,11 @@ from tests.conftest import MARK, TOKEN
 from jackfield import Event, JackfieldError, ServerConfig, SessionCallbacks, SessionConfig, StdioConfig
 from jackfield.catalog.entry import RawListing
 from jackfield.events import EventHub
+from jackfield.session.figures import Totals
 from jackfield.session.lifecycle import State
 from jackfield.session.owner import SessionOwner
 from jackfield.session.recovery import CircuitBreaker
 from jackfield.session.rivals import Refused, Rivals
-from jackfield.session.telemetry import Totals
 from jackfield.session.tools import ToolListing
 
 SCRIPTED = """

@@ -12,13 +12,12 @@ from ..config.servers import BaseServerConfig
 from ..events import EventHub
 from ..loops import Changed, Deadline, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
-from ..session.figures import SessionInfo
+from ..session.figures import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
 from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
-from ..session.telemetry import Totals
 from .decisions import longest_unused
 from .refusals import closed_error, not_open_in_time
 from .waiting_line import Bounds, SessionSlot, WaitingLine

@@ -45,6 +45,28 @@ class SessionSlot(SessionOwner):
     def is_settled(self) -> bool:
         return self.state in (State.OPEN, State.RECOVERING, State.LOST)
 
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether the end of its event loop took it away with what the server kept."""
+        return self.lifecycle.closed_by is Cause.CUT_OFF and self.was_open and self.holds_state
+
+    @property
+    def leaves_news(self) -> bool:
+        """Whether the next user of its key must learn of lost state.
+
+        True if it was lost while not in use, or was used and then closed without a request, or
+        if an earlier loss has not been reported yet.
+        """
+        if not self.was_open:
+            return self.generation > 0
+        match self.lifecycle.closed_by:
+            case Cause.UNNEEDED:
+                return True
+            case Cause.IDLE | Cause.EVICTED:
+                return self.holds_state or self.news.is_due(self.generation)
+            case _:
+                return False
+
     @cached_property
     def _agents(self) -> WeakSet[Running]:
         return WeakSet()

@@ -38,7 +38,7 @@ from .call_errors import left, loop_ended, refused, timed_out
 from .home import forked
 from .lifecycle import Cause, News
 from .owner import SessionOwner
-from .telemetry import NOT_OBSERVED, operation
+from .spans import NOT_OBSERVED
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -175,7 +175,7 @@ class Caller:
             target: What it is about, for OpenTelemetry: the name of a prompt.
         """
         # A call of a tool is observed by who knows what its result means.
-        observing = operation(self.owner, method, target) if method != "tools/call" else NOT_OBSERVED
+        observing = self.owner.observed(method, target) if method != "tools/call" else NOT_OBSERVED
         with observing:
             return await self._request(method, bound, send, is_safe, refuses, headers, on_retry)
 

@@ -1,8 +1,9 @@
-"""How sessions stand: one of them (`SessionInfo`), and all that a manager opened (`ManagerStats`)."""
+"""How sessions stand: one of them (`SessionInfo`), and all that a manager opened (`Totals`, `ManagerStats`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from .lifecycle import StateName
 
@@ -77,3 +78,68 @@ class ManagerStats:
     longest_open_seconds: float
     mean_call_seconds: float
     longest_call_seconds: float
+
+
+@dataclass
+class Timing:
+    """How long something took, in seconds."""
+
+    count: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take in one more."""
+        self.count += 1
+        self.total += seconds
+        self.longest = max(self.longest, seconds)
+
+    @property
+    def mean(self) -> float:
+        """Average seconds; 0 if there was none."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass
+class Totals:
+    """Counted since the manager was made, by the sessions themselves."""
+
+    opened: int = 0
+    failed: int = 0
+    closed: int = 0
+    lost: int = 0
+    recoveries: int = 0
+    calls: int = 0
+    errors: int = 0
+    session_errors: int = 0
+    retries: int = 0
+    open_times: Timing = field(default_factory=Timing)
+    call_times: Timing = field(default_factory=Timing)
+
+    def stats(self, infos: Sequence[SessionInfo], max_sessions: int) -> ManagerStats:
+        """The figures of a manager with these totals and sessions.
+
+        Args:
+            infos: The sessions that it has now.
+            max_sessions: How many it may have.
+        """
+        return ManagerStats(
+            users=len({info.key for info in infos if info.key is not None}),
+            sessions=len(infos),
+            active=sum(info.state == "open" for info in infos),
+            in_flight=sum(info.in_flight for info in infos),
+            max_sessions=max_sessions,
+            opened=self.opened,
+            failed=self.failed,
+            closed=self.closed,
+            lost=self.lost,
+            recoveries=self.recoveries,
+            calls=self.calls,
+            errors=self.errors,
+            session_errors=self.session_errors,
+            retries=self.retries,
+            mean_open_seconds=self.open_times.mean,
+            longest_open_seconds=self.open_times.longest,
+            mean_call_seconds=self.call_times.mean,
+            longest_call_seconds=self.call_times.longest,
+        )

@@ -105,7 +105,7 @@ async def offered_tools(caller: Caller, deadline: Deadline) -> ToolListing | Non
         error: JackfieldError = answered
     except (SessionTimeoutError, ServerLimitError) as failure:
         error = failure
-    owner.reporter.listing_failed("tools/list", error)
+    owner.listing_failed("tools/list", error)
     if owner.last_listing is None:
         raise error
     return owner.last_listing
@@ -220,7 +220,7 @@ async def list_for_catalog(caller: Caller, deadline: Deadline, kinds: Collection
             else:
                 owner.observer.offers(owner, kind, RawListing())
         except RequestError as error:
-            owner.reporter.listing_failed(METHODS[kind], error)
+            owner.listing_failed(METHODS[kind], error)
 
 
 async def _list_tools(caller: Caller, deadline: Deadline) -> None:

@@ -10,38 +10,39 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from ..config.servers import BaseServerConfig
-from ..errors import JackfieldError, ServerLimitError, SessionTerminatedError
+from ..errors import JackfieldError, SessionTerminatedError
 from ..events import EventHub
 from ..logs import SessionLog
 from ..loops import IdleClock
 from ..masking import keep_secret
-from .callbacks import SessionCallbacks, hearing
-from .eras import changed_kind, is_alive
-from .figures import SessionInfo, shortened
+from .announcements import Announcements
+from .callbacks import SessionCallbacks
+from .eras import is_alive
+from .figures import SessionInfo, Totals, shortened
 from .home import Home
 from .lifecycle import Cause, Lifecycle, News, State
 from .recovery import CircuitBreaker
 from .rivals import Rivals
+from .spans import NOT_OBSERVED, Operation, metering, tracing
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
-from .telemetry import SessionReporter, Totals
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from ..catalog.entry import Kind
     from ..transport.connection import Connection
     from ..transport.report import ConnectionReport, MessageListener
     from .listing import SharedListing
     from .tools import ToolListing
 
 
-class SessionOwner:
+class SessionOwner(Announcements):
     """One session from opening to closed.
 
     Args:
@@ -87,12 +88,15 @@ class SessionOwner:
         self.rivals = rivals
         self.observer = observer
         self.session_id: str = secrets.token_hex(4)
-        """The same as long as the session lives, recoveries included."""
-        self.reporter: SessionReporter = SessionReporter(config.server_name, key, self.session_id, events, totals)
-        self.log: SessionLog = self.reporter.log
+        self.log: SessionLog = SessionLog(config.server_name, self.session_id)
+        self.life_log: SessionLog = SessionLog(config.server_name)
+        """For its opening, loss and end, which name the session."""
+        self.session_errors: int = 0
+        """How often it could not be opened, was lost, or could not be opened again."""
+        self.made_at: float = time.monotonic()
+        self._lost_at = 0.0
         self.lifecycle: Lifecycle = Lifecycle(generation, on_change)
         self.connection: Connection | None = None
-        """The connection while the session is open, and while an open one is being closed."""
         self.news: News = news or News()
         """What the next user of the session knows of its losses."""
         self.leases = 0
@@ -106,20 +110,15 @@ class SessionOwner:
         limit = config.session.max_concurrency
         self.slots: anyio.Semaphore | None = anyio.Semaphore(limit) if limit is not None else None
         self.listing: ToolListing | None = None
-        """The tools as last listed; forgotten when the server says that they changed."""
         self.last_listing: ToolListing | None = None
         """The same, kept for as long as the server cannot be asked."""
         self.shared_listing: SharedListing | None = None
-        """The listing that is being fetched, if any, shared by all waiting callers."""
         self.tasks: TaskGroup | None = None
         """For what the session does for several of its callers; `None` before it begins and once it has ended."""
         self.tool_changes: int = 0
-        """How often the server said that its tools changed: a listing begun before that is out of date."""
         self.changed_listings: ListingChanges = ListingChanges()
         self.listeners: list[Callable[[Any], None]] = []
-        """Get every notification, and `None` when the connection ends."""
         self.message_listener: MessageListener | None = None
-        """Called with each message of its connections; set by `listen_to_messages`."""
         self.open_seconds: float = 0.0
         """How long its opening took last."""
         self.idle_clock: IdleClock = IdleClock()
@@ -174,28 +173,6 @@ class SessionOwner:
         return is_fresh and self.key is None and self.in_flight == 0 and not self.listeners
 
     @property
-    def was_cut_off(self) -> bool:
-        """Whether the end of its event loop took it away with what the server kept."""
-        return self.lifecycle.closed_by is Cause.CUT_OFF and self.was_open and self.holds_state
-
-    @property
-    def leaves_news(self) -> bool:
-        """Whether the next user of its key must learn of lost state.
-
-        True if it was lost while not in use, or was used and then closed without a request, or
-        if an earlier loss has not been reported yet.
-        """
-        if not self.was_open:
-            return self.generation > 0
-        match self.lifecycle.closed_by:
-            case Cause.UNNEEDED:
-                return True
-            case Cause.IDLE | Cause.EVICTED:
-                return self.holds_state or self.news.is_due(self.generation)
-            case _:
-                return False
-
-    @property
     def holds_state(self) -> bool:
         """Whether the server may keep something of the calls made so far."""
         return self._keeps_state and self.calls > 0
@@ -217,10 +194,41 @@ class SessionOwner:
             last_used_at=self.last_used_at,
             calls=self.calls,
             errors=self.errors,
-            session_errors=self.reporter.session_errors,
+            session_errors=self.session_errors,
             in_flight=self.in_flight,
             leases=self.leases,
         )
+
+    # Who looks at it
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the program has set up traces of OpenTelemetry."""
+        trace = tracing()
+        return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether the program has set up metrics of OpenTelemetry."""
+        # The API has no word for "nothing was set up", but its own providers, which do nothing.
+        return not type(metering().get_meter_provider()).__module__.startswith("opentelemetry.metrics.")
+
+    def observed(self, method: str, target: str | None = None) -> AbstractContextManager[Operation]:
+        """Observe a request. Does nothing unless the program has set up OpenTelemetry.
+
+        Args:
+            method: Of the request.
+            target: The tool or the prompt.
+        """
+        is_traced, is_metered = self.is_traced, self.is_metered
+        if not is_traced and not is_metered:
+            return NOT_OBSERVED
+        return Operation(self, method, target).observed(is_traced=is_traced, is_metered=is_metered)
+
+    def count_error(self) -> None:
+        """It could not be opened, was lost, or could not be opened again."""
+        self.session_errors += 1
+        self.totals.session_errors += 1
 
     # What the pool asks of it
 
@@ -371,12 +379,19 @@ class SessionOwner:
         self._keeps_state = keeps_state
         self.circuit.succeeded()
         self.lifecycle.fire(Cause.OPENED)
+        self.totals.open_times.add(open_seconds)
+        http_id = shortened(connection.report.http_session_id)
+        server_id = f", the server's id {http_id}..." if http_id else ""
         if is_again:
-            self.reporter.recovered(
-                connection, generation=self.generation, attempts=attempts, open_seconds=open_seconds
-            )
+            self.totals.recoveries += 1
+            seconds = time.monotonic() - self._lost_at
+            self.reporter.recovered(connection, generation=self.generation, attempts=attempts, seconds=seconds)
+            text = "Session recovered: %s (generation %d)%s"
+            self.life_log.info(text, self.session_id, self.generation, server_id)
         else:
+            self.totals.opened += 1
             self.reporter.opened(connection, open_seconds)
+            self.life_log.info("Session created: %s%s", self.session_id, server_id)
         self.observer.negotiated(self)
 
     def lose(self, cause: Cause, error: JackfieldError) -> None:
@@ -384,53 +399,12 @@ class SessionOwner:
         self.connection = None
         self.lifecycle.fire(cause, error)
         self.end_listeners()
-        self.reporter.lost(error, self.generation)
-
-    def listing_changed(self, kind: Kind) -> None:
-        """The server announced a change of what it lists."""
-        self.listing_outdated(kind)
-        if kind == "tools":
-            self.reporter.tools_changed()
-
-    def listing_outdated(self, kind: Kind) -> None:
-        """What the server lists may have changed, which it had no way to announce."""
-        self.changed_listings.note(kind)
-        if kind == "tools":
-            self._forget_listing()
-
-    def stream_renewed(self, resumed: bool) -> None:
-        """A stream of the connection broke and was opened again."""
-        self.reporter.renewed(resumed)
-        if not resumed:
-            self._forget_listing()  # A change of it may have been told while nobody listened.
-
-    def _forget_listing(self) -> None:
-        self.listing = self.shared_listing = None
-        self.tool_changes += 1
-
-    def on_limit(self, error: ServerLimitError) -> None:
-        """Report that the server went beyond a limit."""
-        self.reporter.reached_limit(error)
-
-    def note_listing_problems(self, method: str, problems: Sequence[str]) -> None:
-        """Report a listing's problems; the valid parts are used."""
-        if problems:
-            self.reporter.listing_problem(method, problems)
-
-    async def on_notification(self, message: Any) -> None:
-        """Handle a notification of the server."""
-        if (kind := changed_kind(message)) is not None:
-            self.listing_changed(kind)
-        for listener in list(self.listeners):
-            listener(message)
-        if self.callbacks.notification is not None:
-            await hearing(self.callbacks.notification, "notification")(message)
-
-    def listen_to_messages(self, listener: MessageListener | None) -> None:
-        """Have each message of the session, on the wire, given to a listener, recoveries included; `None` ends that."""
-        self.message_listener = listener
-        if self.connection is not None:
-            self.connection.report.message_listener = listener
+        self._lost_at = time.monotonic()
+        self.totals.lost += 1
+        self.count_error()
+        self.life_log.warning("Session lost: %s: %s", self.session_id, error.message)
+        if self.events.is_heard:
+            self.reporter.lost(error, self.generation)
 
     def end_listeners(self) -> None:
         """Inform notification listeners that the connection has ended."""

@@ -21,7 +21,6 @@ from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
 from ..transport.report import CallRecord, current_call
 from .callbacks import hearing
 from .eras import is_modern
-from .telemetry import operation
 from .tool_calls import CountedCall, is_listed
 from .tools import require_json
 
@@ -126,7 +125,7 @@ async def _counted(caller: Caller, tool: str, make: Callable[[OnRetry], Awaitabl
     counted, server_name = CountedCall(owner, tool), owner.config.server_name
     failure: JackfieldError | None = None
     try:
-        with operation(owner, "tools/call", tool) as counted.operation:
+        with owner.observed("tools/call", tool) as counted.operation:
             result = await make(counted.retried)
             is_news = owner.generation > known
             if is_news:

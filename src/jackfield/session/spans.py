@@ -1,6 +1,6 @@
 """Sessions and their requests as OpenTelemetry sees them: spans, and values of histograms.
 
-What is not traced or measured never comes here: `telemetry` finds that out.
+What is not traced or measured never comes here: the session finds that out (`is_traced`, `is_metered`).
 
 Source: SEP-414 (trace context in `_meta`); OpenTelemetry semantic conventions for MCP.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -40,20 +40,29 @@ def tracing() -> ModuleType:
 
 
 @cache
-def made_histogram(name: str, description: str) -> Histogram:
-    """A histogram of seconds, made once the program has set up metrics."""
+def metering() -> ModuleType:
+    """OpenTelemetry's API of metrics."""
     from opentelemetry import metrics
 
-    return metrics.get_meter("jackfield").create_histogram(
-        name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS_BOUNDS
+    return metrics
+
+
+@cache
+def made_histogram(name: str, description: str) -> Histogram:
+    """A histogram of seconds, made once the program has set up metrics."""
+    return (
+        metering()
+        .get_meter("jackfield")
+        .create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS_BOUNDS)
     )
 
 
 @contextmanager
-def traced_span(name: str, server_name: str) -> Generator[Span]:
-    """A span around the block; an exception ends it with an error status."""
+def traced_span(server_name: str) -> Generator[Span]:
+    """A span around the opening of a session; an exception ends it with an error status."""
     tracer: Tracer = tracing().get_tracer("jackfield")
-    with tracer.start_as_current_span(name, attributes={"mcp.server.name": server_name}) as current:
+    name, about = f"open_session {server_name}", {"mcp.server.name": server_name}
+    with tracer.start_as_current_span(name, attributes=about) as current:
         try:
             yield current
         except JackfieldError as error:
@@ -176,13 +185,31 @@ class Operation:
         return labels
 
 
-class NotObserved(Operation):
+class _NotObserved(Operation):
     """A request that nobody looks at."""
 
     def __init__(self) -> None: ...
     def tool_failed(self) -> None: ...
     def lost_state(self) -> None: ...
     def retried(self, error: JackfieldError) -> None: ...
+
+
+NOT_OBSERVED: AbstractContextManager[Operation] = nullcontext(_NotObserved())
+"""For what nobody looks at."""
+
+
+def measure_session(config: BaseServerConfig, seconds: float, error: JackfieldError | None) -> None:
+    """A session is over: a value of `mcp.client.session.duration`.
+
+    Args:
+        config: Its server.
+        seconds: From the time it was open first.
+        error: The failure that ended it.
+    """
+    labels = server_labels(config)
+    if error is not None:
+        labels["error.type"] = error_type(error)
+    made_histogram("mcp.client.session.duration", "How long sessions of clients lasted.").record(seconds, labels)
 
 
 def server_labels(config: BaseServerConfig) -> dict[str, str | int]:

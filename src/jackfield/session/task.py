@@ -29,8 +29,7 @@ from .callbacks import NO_CALLBACKS, client_options, wanted_log_level
 from .eras import ask_for_log, watch_listings
 from .lifecycle import Cause, State
 from .recovery import wait_before_next
-from .spans import mark_failed
-from .telemetry import session_ended, span
+from .spans import mark_failed, measure_session, traced_span
 
 if TYPE_CHECKING:
     from ..catalog.entry import Kind, RawListing
@@ -100,10 +99,16 @@ class SessionTask:
         try:
             if life.opened_at is not None:
                 reason, seconds_open = (life.closed_by or cause).value, time.time() - life.opened_at
+                owner.totals.closed += 1
                 owner.reporter.closed(reason, seconds_open=seconds_open, generation=life.generation)
-                session_ended(owner.config, seconds_open, life.error)
+                owner.life_log.info("Session closed: %s (%s)", owner.session_id, reason)
+                if owner.is_metered:
+                    measure_session(owner.config, seconds_open, life.error)
             elif error is not None:
-                owner.reporter.failed(error)
+                owner.totals.failed += 1
+                owner.count_error()
+                owner.reporter.failed(error, time.monotonic() - owner.made_at)
+                owner.life_log.warning("Session could not be opened: %s: %s", owner.session_id, error.message)
         finally:
             # Also where a listener raised what ends the program: callers wait for this.
             life.fire(cause, error)
@@ -115,7 +120,8 @@ class SessionTask:
         # Opened from within a call, it is not part of that call.
         current_call.set(None)
         owner = self._owner
-        owner.reporter.opening()
+        if owner.events.is_heard:
+            owner.reporter.opening()
         cause: Cause | None = None
         failure: JackfieldError | None = None
         try:
@@ -193,6 +199,8 @@ class SessionTask:
         """Recovery failed: rest until a caller wants to try again, or the session is to be closed."""
         owner = self._owner
         self._life.fire(Cause.RECOVERY_FAILED, error)
+        owner.count_error()
+        owner.life_log.warning("Session could not be recovered: %s: %s", owner.session_id, error.message)
         owner.reporter.recovery_failed(error, attempts)
         if owner.leases == 0:
             owner.request_close(Cause.UNNEEDED)
@@ -214,7 +222,7 @@ class SessionTask:
             self._opening = scope
             scope.deadline = anyio.current_time() + config.session.timeout
             report.give_up_opening = scope.cancel
-            trace = opening.enter_context(span(f"open_session {config.server_name}", config.server_name))
+            trace = opening.enter_context(traced_span(config.server_name)) if owner.is_traced else None
             self._is_entering = True
             try:
                 version_before = owner.observer.known_version(owner) if config.protocol == "auto" else ""

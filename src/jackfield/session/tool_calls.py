@@ -40,7 +40,6 @@ from .hooks import CallHook, ToolCall, call_with_hooks
 from .offers import known_tools
 from .results import ToolResult
 from .spans import Operation
-from .telemetry import operation
 from .tools import require_json
 
 if TYPE_CHECKING:
@@ -111,7 +110,10 @@ class CountedCall:
     def ended(self, failure: JackfieldError | None) -> None:
         """It has its result, or failed."""
         owner, seconds = self._owner, time.monotonic() - self._started
-        owner.totals.call_times.add(seconds)
+        times = owner.totals.call_times
+        times.count += 1
+        times.total += seconds
+        times.longest = max(times.longest, seconds)
         if failure is not None:
             owner.errors += 1
             owner.totals.errors += 1
@@ -180,7 +182,7 @@ async def _call(caller: Caller, call: Call) -> ToolResult:
     failure: JackfieldError | None = None
     known = caller.news.known
     try:
-        with operation(owner, "tools/call", name) as counted.operation:
+        with owner.observed("tools/call", name) as counted.operation:
             answer = await caller.request(
                 "tools/call",
                 call.deadline,
