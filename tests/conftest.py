@@ -128,7 +128,7 @@ LONGEST = [
     "serving/test_calls.py",
     "cli/test_call.py",
     "third_party/test_ag2_classic.py",
-    "serving/test_departures.py",
+    "serving/test_disconnects.py",
     "cli/test_interrupts.py",
     "gateway/test_stdio.py",
     "cli/test_examples.py",

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from jackfield import HttpConfig, InvalidArgumentsError, MCPClientSessionManager, RequestError
+from jackfield.cli.argument_syntax import read_words
 from jackfield.cli.exits import UsageError
 from jackfield.cli.kept import run_kept
 from jackfield.cli.rendering import shown
-from jackfield.cli.steps import ProgressListener, Result, call_steps, prompt_steps, read_steps
+from jackfield.cli.request_steps import ProgressListener, Result, call_steps, prompt_steps, read_steps
 from jackfield.cli.targets import Target
-from jackfield.cli.words import read_words
 from jackfield.config.servers import outline_of_config
 
 from ..conftest import Listening

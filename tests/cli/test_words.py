@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from jackfield import InvalidArgumentsError
 from jackfield.catalog.tools import ToolEntry
+from jackfield.cli.argument_syntax import Given, read_words
 from jackfield.cli.arguments import arguments_for
 from jackfield.cli.exits import UsageError
-from jackfield.cli.words import Given, read_words
 
 
 def read(*words: str, args: str | None = None, stdin: str = "") -> Given:

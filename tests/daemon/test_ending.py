@@ -17,7 +17,7 @@ from jackfield import DaemonError
 from jackfield.daemon import ending
 from jackfield.daemon.client import HungError
 from jackfield.daemon.ending import end_process
-from jackfield.daemon.place import Place
+from jackfield.daemon.folder import Place
 
 HANGS = """
 import os, signal, socket, sys

@@ -13,7 +13,7 @@ import pytest
 
 from jackfield.daemon import __main__ as daemon
 from jackfield.daemon import log
-from jackfield.daemon.place import LOCK, SOCKET, Place
+from jackfield.daemon.folder import LOCK, SOCKET, Place
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from tests.daemon.conftest import others_id
 
 from jackfield import DaemonError
-from jackfield.daemon.place import LOCK, SOCKET, Place
+from jackfield.daemon.folder import LOCK, SOCKET, Place
 from jackfield.local import directory as directory_module
 from jackfield.local.directory import peer, runtime_dir
 

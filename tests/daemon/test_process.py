@@ -23,9 +23,9 @@ from jackfield.daemon import client, ending, lookup
 from jackfield.daemon.client import HungError, ask
 from jackfield.daemon.configs import DAEMON_MARK
 from jackfield.daemon.ending import end_process
+from jackfield.daemon.folder import Place
 from jackfield.daemon.kept import KeptSession, close_sessions, processes
 from jackfield.daemon.log import MAX_LOG_BYTES
-from jackfield.daemon.place import Place
 from jackfield.local import protocol
 from jackfield.local.protocol import PROTOCOL
 

@@ -15,7 +15,7 @@ import pytest
 
 from jackfield import CallDeniedError, ConfigError
 from jackfield.gateway.audit import Audit
-from jackfield.gateway.shown import readable, shown_arguments
+from jackfield.gateway.shown_arguments import readable, shown_arguments
 from jackfield.masking import MASK, keep_secret
 
 

@@ -25,7 +25,7 @@ from jackfield.gateway.instances.forward import (
 from jackfield.gateway.instances.keys import InstanceKeys
 from jackfield.gateway.instances.peers import Peers
 from jackfield.serving import SessionRecord
-from jackfield.serving.told import Said
+from jackfield.serving.backplane_messages import Said
 
 
 class OnePeer:

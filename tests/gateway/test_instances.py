@@ -40,7 +40,7 @@ from jackfield import Catalog, HttpConfig, MCPClientSessionManager, RequestError
 from jackfield.auth.token_file import add_token
 from jackfield.gateway.instances.forward import FORWARD_PATH, Forwarded
 from jackfield.gateway.instances.keys import InstanceKeys, read_keys
-from jackfield.gateway.reach import scope_of
+from jackfield.gateway.scopes import scope_of
 from jackfield.serving import Principal, SessionRecord
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from jackfield.gateway import stdio
-from jackfield.gateway.lines import DescriptorLines, WatchedLines
+from jackfield.gateway.stdin_lines import DescriptorLines, WatchedLines
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from jackfield import (
     SessionConfig,
     StdioConfig,
 )
-from jackfield.gateway import learning, listing
+from jackfield.gateway import catalog_learning as learning
+from jackfield.gateway import listing
 from jackfield.gateway.gateway import Gateway
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from jackfield.gateway.one_write import HttpConnection, OneWriteProtocol
+from jackfield.gateway.http_protocol import HttpConnection, OneWriteProtocol
 from jackfield.gateway.slow_clients import WaitingClients
 
 BODY = b"x" * 100

@@ -15,7 +15,7 @@ from tests.gateway.test_both_ways import settled
 from tests.relayed import Chatty, Client, opened
 
 from jackfield import RequestError, Session
-from jackfield.gateway.reach import Reach
+from jackfield.gateway.scopes import Reach
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 

@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.test_one_write import LARGE, Direct, served
 
 from jackfield.gateway import slow_clients
-from jackfield.gateway.one_write import HttpConnection
+from jackfield.gateway.http_protocol import HttpConnection
 from jackfield.gateway.slow_clients import WaitingClients
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"

@@ -37,7 +37,7 @@ from jackfield import (
 )
 from jackfield import Tool as JackfieldTool
 from jackfield.cli.kept import run_kept
-from jackfield.cli.steps import Request
+from jackfield.cli.request_steps import Request
 from jackfield.daemon.sessions import KeptSessions, Wanted
 from jackfield.loops import Deadline
 from jackfield.session.offers import known_tools

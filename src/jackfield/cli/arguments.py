@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidArgumentsError, in_short
 from ..names import nearest
 from ..plain import as_list, as_table
+from .argument_syntax import Given
 from .conversion import MisfitError, Schema, alternatives, converted
 from .text import ago
-from .words import Given
 
 if TYPE_CHECKING:
     from ..catalog.tools import ToolEntry

@@ -118,7 +118,7 @@ def _runs_in_background() -> bool:
 
     if not is_supported():
         return False
-    from ..daemon.place import Place
+    from ..daemon.folder import Place
 
     place = Place.find(create=False)
     if place is None:

@@ -174,7 +174,7 @@ class _Person:
 
     async def paste(self) -> str | None:
         """A line of stdin."""
-        from ..gateway.lines import DescriptorLines
+        from ..gateway.stdin_lines import DescriptorLines
 
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - the shell closed it
             return None

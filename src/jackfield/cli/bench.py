@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..files import write_private
+from .ad_hoc_servers import GivenOptions
 from .bench_plot import plot_of, short
 from .exits import OK, TOOL_ERROR, OutputError, UsageError
-from .given import GivenOptions
 from .invocation import Invocation
 from .output import silence_libraries
 from .request_options import ArgsOption
@@ -63,10 +63,10 @@ def bench(
 
     On one session. Each call is made: take a tool that may be called so often. Exits with 1 if calls failed.
     """
+    from .argument_syntax import read_words
+    from .request_steps import check_by_catalog
     from .running import run
-    from .steps import check_by_catalog
     from .targets import called
-    from .words import read_words
 
     if concurrency < 1:
         raise UsageError(f"--concurrency: {concurrency} is not a positive number.")

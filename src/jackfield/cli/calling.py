@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .ad_hoc_servers import GivenOptions
+from .argument_syntax import Given
 from .exits import UsageError
-from .given import GivenOptions
 from .invocation import Invocation
 from .output import Output
 from .request import Wishes, make, show
 from .targets import called
-from .words import Given
 
 
 @dataclass
@@ -102,8 +102,8 @@ def make_call(invocation: Invocation, line: CallLine) -> None:
     Raises:
         JackfieldError: It could not be called, or reported an error.
     """
-    from .steps import call_steps, check_by_catalog, planned
-    from .words import read_words
+    from .argument_syntax import read_words
+    from .request_steps import call_steps, check_by_catalog, planned
 
     reference, rest, expressed = _read_expression(line.tool, line.words)
     wishes = Wishes.of(invocation.output, line.output, line.save, line.timeout, line.key)

@@ -51,7 +51,7 @@ def close(
 
 def _close_held(server: str | None) -> list[dict[str, str]]:
     """Close what the shell holds, if this is a line of it: of a server, or all."""
-    from .held import held_sessions
+    from .shell_sessions import held_sessions
 
     held = held_sessions.get()
     names = [] if held is None else held.names if server is None else [server]

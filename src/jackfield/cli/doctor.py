@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, JackfieldError
+from .ad_hoc_servers import GivenOptions
 from .asking import Progress
-from .given import GivenOptions
 from .invocation import Invocation
 from .known import problem_text
 from .leftovers import leftovers

@@ -7,8 +7,8 @@ import re
 import warnings
 from typing import Any, cast
 
+from .argument_syntax import Given
 from .exits import UsageError
-from .words import Given
 
 _EXPRESSION = re.compile(r"\s*(?P<tool>[^\s(){}\[\]=:'\"]+)\s*\((?P<arguments>.*)\)\s*;?\s*", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "undefined": None}

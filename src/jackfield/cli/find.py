@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .ad_hoc_servers import GivenOptions
 from .exits import OK, UsageError
-from .given import GivenOptions
 from .invocation import Invocation
 from .known import first_line, server_marks, tool_facts, unlisted_note
 from .output import NO_SERVER

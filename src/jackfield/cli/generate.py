@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .ad_hoc_servers import AD_HOC_NAME, GivenOptions, is_python_file
 from .exits import OK, TOOL_ERROR, OutputError, UsageError
-from .given import AD_HOC_NAME, GivenOptions, is_python_file
 from .invocation import Invocation
 from .output import Output, current_folder, shown_path
 from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption

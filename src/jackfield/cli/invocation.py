@@ -12,7 +12,7 @@ from .output import Output
 if TYPE_CHECKING:
     import typer
 
-    from .given import GivenOptions
+    from .ad_hoc_servers import GivenOptions
     from .servers import Servers
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import ConfigError, DaemonError, JackfieldError
 from .exits import UsageError, unwound_by_signals
 from .output import Output
-from .steps import ProgressListener, Result, Steps, seconds_left
+from .request_steps import ProgressListener, Result, Steps, seconds_left
 from .targets import Target, known_version
 from .text import state_lost
 

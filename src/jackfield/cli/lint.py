@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .ad_hoc_servers import GivenOptions
 from .exits import OK, TOOL_ERROR, UsageError
-from .given import GivenOptions
 from .invocation import Invocation
 from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption
 from .text import count

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .given import GivenOptions
+from .ad_hoc_servers import GivenOptions
 from .invocation import Invocation
 from .known import first_line, server_facts, short_transport, state_text, tool_facts, where, wrong_entries
 from .output import NO_SERVER

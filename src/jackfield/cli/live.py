@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..transport.program import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
-from .steps import ProgressListener, Request, Result, Steps, seconds_left
+from .request_steps import ProgressListener, Request, Result, Steps, seconds_left
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..plain import as_list, as_table
-from .given import GivenOptions
+from .ad_hoc_servers import GivenOptions
 from .invocation import Invocation
 from .known import first_line
 from .request import Wishes, make, show
@@ -49,8 +49,8 @@ def prompt(
     cwd: CwdOption = None,
 ) -> None:
     """Fill in a prompt of a server, or list its prompts."""
-    from .steps import list_prompts_steps, prompt_steps
-    from .words import read_words
+    from .argument_syntax import read_words
+    from .request_steps import list_prompts_steps, prompt_steps
 
     invocation = Invocation.of(context)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)

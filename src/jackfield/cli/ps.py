@@ -60,7 +60,7 @@ def _watch(output: Output) -> None:
 
 
 def _show(output: Output, found: Mapping[str, Any] | None) -> None:
-    from .held import held_sessions
+    from .shell_sessions import held_sessions
 
     held = held_sessions.get()
     in_shell = held.names if held is not None else []

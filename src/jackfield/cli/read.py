@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..plain import as_list, as_table
-from .given import GivenOptions
+from .ad_hoc_servers import GivenOptions
 from .invocation import Invocation
 from .known import first_line
 from .request import Wishes, make, show
@@ -40,7 +40,7 @@ def read(
     cwd: CwdOption = None,
 ) -> None:
     """Read a resource of a server, or list its resources."""
-    from .steps import list_resources_steps, read_steps
+    from .request_steps import list_resources_steps, read_steps
 
     invocation = Invocation.of(context)
     wishes = Wishes.of(invocation.output, output, save, timeout, key)

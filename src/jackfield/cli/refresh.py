@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .ad_hoc_servers import GivenOptions
 from .asking import Asked, ask_servers
-from .given import GivenOptions
 from .invocation import Invocation
 from .output import NO_SERVER, error_facts
 from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseOption, StdioOption

@@ -17,10 +17,10 @@ from .output import Output
 from .rendering import STYLES, Style, shown
 
 if TYPE_CHECKING:
-    from .held import HeldSession
     from .kept import KeptRequests
     from .progress import ProgressLine
-    from .steps import Result, Steps
+    from .request_steps import Result, Steps
+    from .shell_sessions import HeldSession
     from .targets import Target
 
 
@@ -65,9 +65,9 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
     Raises:
         JackfieldError: They could not be made.
     """
-    from .held import held_sessions
     from .kept import kept_session, run_kept, warm_session
-    from .steps import seconds_left
+    from .request_steps import seconds_left
+    from .shell_sessions import held_sessions
 
     output, timeout = wishes.output, wishes.timeout
     began = time.monotonic()

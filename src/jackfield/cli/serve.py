@@ -259,7 +259,7 @@ def _require_http(over_http: bool, option: str, value: object, hint: str) -> Non
 def _require_seconds(option: str, value: float | None, *, may_be_0: bool) -> None:
     if value is None:
         return
-    from ..serving.given import check_seconds
+    from ..serving.author_options import check_seconds
 
     try:
         check_seconds(option, value, may_be_0=may_be_0)

@@ -22,7 +22,7 @@ def page_settings(output: Output, users: UserOptions, client_id: str | None) -> 
         users: Say who is let in.
         client_id: Of the page at the authorization server, if people can sign in there.
     """
-    from ..gateway.reach import ADMIN, EVERY_SERVER
+    from ..gateway.scopes import ADMIN, EVERY_SERVER
     from ..gateway.web.settings import WebClient, WebSettings
 
     oauth = None

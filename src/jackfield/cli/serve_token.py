@@ -49,7 +49,7 @@ def add(
     from datetime import timedelta
 
     from ..auth.token_file import add_token
-    from ..gateway.reach import ADMIN, EVERY_SERVER, METRICS, scope_of
+    from ..gateway.scopes import ADMIN, EVERY_SERVER, METRICS, scope_of
 
     output = Invocation.of(context).output
     if metrics and (server or admin):

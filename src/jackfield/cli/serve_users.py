@@ -54,7 +54,7 @@ class UserOptions:
         Raises:
             ConfigError: A setting or the file is wrong.
         """
-        from ..gateway.reach import ADMIN, EVERY_SERVER
+        from ..gateway.scopes import ADMIN, EVERY_SERVER
 
         if self.auth_issuer is not None:
             from ..auth.json_web_tokens import JWTAuth

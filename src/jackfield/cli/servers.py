@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.discover import Discovery, FoundServer, Source, discover, sources
 from ..errors import ConfigError, UnknownServerError
 from ..names import did_you_mean
-from .given import missing_file
+from .ad_hoc_servers import missing_file
 from .output import Output, current_folder, is_terminal, shown_path
 from .trust import NotTrustedError, Trust, TrustStore
 

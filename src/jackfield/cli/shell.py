@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def shell(context: typer.Context) -> int:
     """Call tools line by line, on open sessions."""
-    from .held import HeldSessions
+    from .shell_sessions import HeldSessions
 
     output = Invocation.of(context).output
     lines = _Lines(output)

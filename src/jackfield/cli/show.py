@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..plain import as_list, as_table
+from .ad_hoc_servers import AD_HOC_NAME, GivenOptions
 from .exits import OK, UsageError
-from .given import AD_HOC_NAME, GivenOptions
 from .invocation import Invocation
 from .known import first_line, resolve_tool, server_facts, short_transport, state_text, tool_facts, where
 from .output import shown_path

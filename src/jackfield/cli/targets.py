@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, UnknownServerError, UnknownToolError
 from ..names import did_you_mean, nearest, normal
+from .ad_hoc_servers import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missing_file
 from .arguments import listing_age
 from .exits import UsageError
-from .given import AD_HOC_NAME, GivenOptions, GivenServer, is_python_file, missing_file
 
 if TYPE_CHECKING:
     from ..catalog.store import Catalog

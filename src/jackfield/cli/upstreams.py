@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, JackfieldError
+from .ad_hoc_servers import address_server, command_server
 from .exits import UsageError
-from .given import address_server, command_server
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig

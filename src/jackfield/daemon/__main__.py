@@ -17,7 +17,7 @@ import sys
 from .._version import __version__
 from ..errors import DaemonError, JackfieldError
 from ..local.protocol import error_to_wire
-from .place import Place
+from .folder import Place
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

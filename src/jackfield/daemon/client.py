@@ -24,7 +24,7 @@ from ..local.protocol import (
     receive_exactly,
     unpacked,
 )
-from .place import Place
+from .folder import Place
 
 # How long a process that holds the lock may be busy with starting, or with ending: its servers' close_timeout.
 _SETTLE_SECONDS = 30.0

@@ -169,7 +169,7 @@ def _adapter() -> TypeAdapter[BaseServerConfig]:
 
 
 def _surrounded(config: Any, message: Mapping[str, Any], daemon_id: str) -> BaseServerConfig:
-    from .started import StartedConfig
+    from .started_config import StartedConfig
 
     folder = message.get("folder")
     update: dict[str, Any] = {

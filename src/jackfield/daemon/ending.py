@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import DaemonError
 from .client import HungError, ask, wait_until_gone
+from .folder import Place
 from .leftovers import end_leftovers
-from .place import Place
 
 # For closing all servers; each has its close_timeout, and all are closed at once.
 _CLOSE_SECONDS = 30.0

@@ -32,9 +32,9 @@ from ..local.protocol import (
     unpacked,
 )
 from ..loops import Changed
+from .folder import Place
 from .leftovers import end_leftovers
 from .log import log_path
-from .place import Place
 
 if TYPE_CHECKING:
     from .requests import Requests

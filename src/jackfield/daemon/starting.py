@@ -13,7 +13,7 @@ from ..errors import DaemonError, JackfieldError
 from ..local.protocol import error_from_wire
 from ..transport.program import MARK
 from .configs import DAEMON_MARK, SETTINGS
-from .place import Place
+from .folder import Place
 
 _READY_SECONDS = 15.0
 

@@ -29,8 +29,8 @@ from ..events import (
     SessionRecovered,
 )
 from ..masking import mask
-from .calls import RelayedCall
 from .figures import Figures, HourlyTotals, Minute, Totals, percentile
+from .relayed_call import RelayedCall
 
 MOST_CALLS = 500
 """How many calls that ended are kept, the newest."""

@@ -21,11 +21,11 @@ from mcp import MCPError
 from ..errors import CallDeniedError, JackfieldError, one_line
 from ..plain import as_table
 from ..session.boundary import NOT_SENT, in_words
-from .calls import RelayedCall
 from .messages import Answer
 from .parked import parked_call
 from .policy import Need, Policy
-from .shown import readable, shown_arguments
+from .relayed_call import RelayedCall
+from .shown_arguments import readable, shown_arguments
 
 ANSWER_SECONDS = 300.0
 """How long a person may take."""

@@ -23,8 +23,8 @@ from .client import Client
 from .eras import is_modern
 from .messages import Answer
 from .notices import is_wanted
+from .running_request import RunningRequest
 from .tasks import given_message, own_answer
-from .under_way import UnderWay
 
 ASK_SECONDS = 300.0
 """How long a client may take for its answer: a person may have to give it."""
@@ -98,9 +98,9 @@ class BackChannel:
         if is_wanted(method, params, related, protocol_version=version, log_level=client.log_level):
             client.notices.put(method, given_message(self._server_name, method, params), related)
 
-    def _related(self, about: object) -> UnderWay | None:
+    def _related(self, about: object) -> RunningRequest | None:
         # Over a pipe a server does not say which request it means.
-        return about if isinstance(about, UnderWay) else self._client.related(self._server_name)
+        return about if isinstance(about, RunningRequest) else self._client.related(self._server_name)
 
 
 class SharedChannel:
@@ -147,7 +147,7 @@ async def ask(
     client: Client,
     method: str,
     params: Mapping[str, Any] | None,
-    related: UnderWay | None = None,
+    related: RunningRequest | None = None,
     report: ReportProgress | None = None,
     *,
     key: str | None = None,
@@ -207,7 +207,7 @@ def _missing(capabilities: Mapping[str, Any], method: str, params: Mapping[str, 
 
 
 async def with_input(
-    client: Client, related: UnderWay, result: Answer, again: Callable[[Answer], Awaitable[Answer]]
+    client: Client, related: RunningRequest, result: Answer, again: Callable[[Answer], Awaitable[Answer]]
 ) -> Answer:
     """The result of a request whose server wants input first, for which the client is asked meanwhile.
 
@@ -241,7 +241,7 @@ async def with_input(
     return result
 
 
-async def _answers(client: Client, related: UnderWay, requests: Mapping[str, Any]) -> dict[str, Any]:
+async def _answers(client: Client, related: RunningRequest, requests: Mapping[str, Any]) -> dict[str, Any]:
     """The client's answers by key; the first refusal ends it."""
     answers: dict[str, Any] = {}
     refusals: list[MCPError] = []

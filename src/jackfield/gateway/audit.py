@@ -19,7 +19,7 @@ from ..errors import CallDeniedError, ConfigError, one_line
 from ..masking import mask
 from ..session.boundary import NOT_SENT
 from .audit_file import FILE_BYTES, KEPT_FILES, AppendedFile
-from .shown import shown_arguments
+from .shown_arguments import shown_arguments
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

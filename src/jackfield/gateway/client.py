@@ -21,9 +21,9 @@ from .eras import envelope_of, is_modern
 from .messages import Context, RawResult, server_notification, server_request
 from .notices import Notices
 from .parked import parked_call
-from .reach import Reach
+from .running_request import RunningRequest
+from .scopes import Reach
 from .subscriptions import Hold, Subject, Subscriptions, Updated
-from .under_way import UnderWay
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
@@ -56,7 +56,7 @@ class Client:
         self.protocol_version: str = ""
         self.context: Context | None = None
         """Of its last request: what belongs to no request goes out by it."""
-        self.under_way: dict[str, list[UnderWay]] = {}
+        self.under_way: dict[str, list[RunningRequest]] = {}
         """Its requests that servers are working on, by server."""
         self.log_level: str | None = None
         """The least severe log messages that it asked for, in the older protocol."""
@@ -118,7 +118,9 @@ class Client:
         self.own_resources[server_name] = generation, listing
         return True
 
-    def requesting(self, server_name: str, context: Context, deadline: Deadline) -> AbstractContextManager[UnderWay]:
+    def requesting(
+        self, server_name: str, context: Context, deadline: Deadline
+    ) -> AbstractContextManager[RunningRequest]:
         """A request of it is with a server.
 
         Args:
@@ -126,9 +128,9 @@ class Client:
             context: Of the request.
             deadline: Of the server's answer.
         """
-        return _Requesting(self.under_way, server_name, UnderWay(context, deadline, parked_call.get()))
+        return _Requesting(self.under_way, server_name, RunningRequest(context, deadline, parked_call.get()))
 
-    def related(self, server_name: str) -> UnderWay | None:
+    def related(self, server_name: str) -> RunningRequest | None:
         """The request of it that a server's message most probably is about."""
         with_server = self.under_way.get(server_name)
         return with_server[-1] if with_server else None
@@ -169,17 +171,19 @@ class Client:
         return context.session
 
 
-class _Requesting(AbstractContextManager[UnderWay]):
+class _Requesting(AbstractContextManager[RunningRequest]):
     """A request that is with a server. Not a generator: this is part of every call."""
 
     __slots__: tuple[str, ...] = ("_all", "_server_name", "_under_way")
 
-    def __init__(self, all_by_server: dict[str, list[UnderWay]], server_name: str, under_way: UnderWay) -> None:
+    def __init__(
+        self, all_by_server: dict[str, list[RunningRequest]], server_name: str, under_way: RunningRequest
+    ) -> None:
         self._all = all_by_server
         self._server_name = server_name
         self._under_way = under_way
 
-    def __enter__(self) -> UnderWay:
+    def __enter__(self) -> RunningRequest:
         self._all.setdefault(self._server_name, []).append(self._under_way)
         return self._under_way
 

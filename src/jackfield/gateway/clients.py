@@ -29,19 +29,19 @@ from ..session.callbacks import SessionCallbacks
 from ..session.session import caller_of
 from .asking import BackChannel, SharedChannel
 from .client import Client
-from .elsewhere import ElsewhereError
 from .eras import is_modern
+from .forwarding import ElsewhereError
 from .messages import Context
-from .reach import Reach, TokensInUse, reach_of
+from .scopes import Reach, TokensInUse, reach_of
 from .subscriptions import Hold
 from .upstream import Upstream
 from .user_configs import UserConfig
 
 if TYPE_CHECKING:
     from ..session.session import Session
-    from .calls import RelayedCall
     from .child_memory import ChildMemory
-    from .others import OtherInstances
+    from .other_instances import OtherInstances
+    from .relayed_call import RelayedCall
 
 KEEP = "new"
 """What a client without a session gives to have one kept."""

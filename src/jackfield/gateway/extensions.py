@@ -13,16 +13,16 @@ from ..catalog.store import Catalog
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..plain import as_list, as_table
-from .calls import RelayedCall, Target, as_mcp_error
+from .broadcast import tell
 from .client import Client
 from .clients import Clients
-from .elsewhere import ElsewhereError
+from .forwarding import ElsewhereError
 from .guard import Guard
 from .messages import Answer, Context
 from .passing import Passing
 from .policy import Policy
+from .relayed_call import RelayedCall, Target, as_mcp_error
 from .tasks import METHODS, server_of
-from .to_servers import tell
 from .views import Views
 
 logger: logging.Logger = logging.getLogger("jackfield")

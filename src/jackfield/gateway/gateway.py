@@ -25,7 +25,7 @@ from ..config.servers import BaseServerConfig
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from ..serving import Principal
-from ..serving.bus import about, audience
+from ..serving.published_changes import about, audience
 from ..session.figures import SessionInfo
 from .activity import Activity
 from .audit import Audit
@@ -40,15 +40,15 @@ from .listening import ChangeBus, Listening, changed_listings
 from .listing import Listings
 from .messages import Context
 from .names import GivenNames
-from .others import InstanceFigures
-from .own_reading import OwnReading
-from .own_tools import OwnTools
+from .other_instances import InstanceFigures
 from .parked import ParkedCalls
 from .passing import Passing
 from .policy import Policy
-from .reach import reach_now, reach_of
 from .relay import Relay
 from .reloading import Changes, compared, end_sessions
+from .resource_tools import ResourceTools
+from .router_tools import OwnTools
+from .scopes import reach_now, reach_of
 from .user_configs import UserConfig, config_of
 from .users import user_of
 from .views import View, Views, name_of
@@ -243,7 +243,7 @@ class Gateway:
     def _view(self, tasks: TaskGroup, configs: Sequence[BaseServerConfig]) -> View:
         with ExitStack() as stack:
             listings = stack.enter_context(Listings(self.manager, configs, self._names, tasks, self._policy.offers))
-            reading = OwnReading(listings, self._resources)
+            reading = ResourceTools(listings, self._resources)
             own_tools = None if self.all_tools else OwnTools(self.manager, configs, self.clients, listings, reading)
             if own_tools is not None:
                 listings.watch.digest, listings.watch.is_incomplete = own_tools.digest, own_tools.is_incomplete

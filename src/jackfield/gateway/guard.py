@@ -15,11 +15,11 @@ from ..session.hooks import CallHook
 from .activity import Activity
 from .approval import Approvals
 from .audit import Audit
-from .calls import RelayedCall, outcome_of
-from .hooked import Make, call_hooked
+from .hooks import Make, call_hooked
 from .messages import Answer
 from .policy import Policy
-from .shown import shown_arguments
+from .relayed_call import RelayedCall, outcome_of
+from .shown_arguments import shown_arguments
 
 
 class Guard:

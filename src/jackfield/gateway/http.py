@@ -26,11 +26,11 @@ from ..serving import serve_sessions
 from ..serving.stopping import READY_PATH
 from ..serving.wire import refusal
 from .gateway import Gateway
+from .http_protocol import OneWriteProtocol
 from .http_settings import HttpSettings
 from .instances.cluster import Cluster
 from .instances.keys import InstanceKeys
 from .metrics import GatewayMetrics
-from .one_write import OneWriteProtocol
 from .operations import WithOperations
 from .signals import until_signalled
 from .slow_clients import WaitingClients

@@ -27,7 +27,7 @@ from mcp.types import (
 
 from ..errors import JackfieldError
 from ..plain import as_list, as_table
-from ..serving.bus import about, is_from_elsewhere
+from ..serving.published_changes import about, is_from_elsewhere
 from ..session.eras import changed_kind
 from .change_stream import ChangeStream
 from .clients import Clients

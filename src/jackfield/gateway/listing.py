@@ -25,10 +25,10 @@ from ..loops import Changed
 from ..names import did_you_mean
 from ..plain import as_list, as_table
 from ..pool.session_manager import SessionManager
-from .calls import Target
-from .learning import Learning
+from .catalog_learning import CatalogLearning
+from .merged_listing import MergedListing, Offers, everything, union
 from .names import GivenNames, prefixed_uri, read_uri
-from .offered import Offered, Offers, everything, union
+from .relayed_call import Target
 from .uris import with_given_interface
 
 Own = Mapping[str, Listing]
@@ -86,9 +86,9 @@ class Listings:
         self._configs = list(configs)
         self._tasks = tasks
         self._offers = offers
-        self._learning = Learning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
+        self._learning = CatalogLearning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
         self._names = names
-        self._offered: dict[Kind, tuple[object, Offered]] = {}
+        self._offered: dict[Kind, tuple[object, MergedListing]] = {}
         self._look_at: dict[Kind, float] = {}
         """When to look at the catalog again: each server has a file there."""
         self._changed = Changed()
@@ -166,13 +166,13 @@ class Listings:
         """How many entries of these kinds are known."""
         return sum(len(self._now(kind).listed) for kind in kinds)
 
-    def _start(self, kind: Kind, offered: Offered, cursor: object) -> int:
+    def _start(self, kind: Kind, offered: MergedListing, cursor: object) -> int:
         last = _read_cursor(kind, cursor)
         if last is None or last not in offered.targets:
             raise MCPError(INVALID_PARAMS, "Unknown cursor: list again from the beginning.")
         return offered.names.index(last) + 1
 
-    def _cache_hints(self, kind: Kind, offered: Offered) -> dict[str, Any]:
+    def _cache_hints(self, kind: Kind, offered: MergedListing) -> dict[str, Any]:
         """For how long, and for whom, the listing may be kept."""
         times = [0 if self._learning.unknown(kind) else LONGEST_TTL_MS, *offered.ttl_ms]
         scope = "public" if set(offered.cache_scopes) == {"public"} else "private"
@@ -298,7 +298,7 @@ class Listings:
 
     # Inside
 
-    def _seen_by(self, own: Own) -> Offered:
+    def _seen_by(self, own: Own) -> MergedListing:
         """The resources of all servers, of some as they list them for one client alone."""
         entries = [
             (config, replace(entry, listings={**entry.listings, "resources": own[config.server_name]}))
@@ -306,13 +306,13 @@ class Listings:
             else (config, entry)
             for config, entry in self._entries()
         ]
-        return Offered.of("resources", entries, self._names, self._offers)
+        return MergedListing.of("resources", entries, self._names, self._offers)
 
     def _entries(self) -> list[tuple[BaseServerConfig, CatalogEntry]]:
         catalog = self._manager.catalog
         return [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
 
-    def _now(self, kind: Kind) -> Offered:
+    def _now(self, kind: Kind) -> MergedListing:
         """What the catalog knows of all servers; what another process told it is seen a moment later."""
         if (known := self._offered.get(kind)) is not None and anyio.current_time() < self._look_at.get(kind, 0.0):
             return known[1]
@@ -320,7 +320,7 @@ class Listings:
         entries = self._entries()
         stamp = [(config.server_name, entry.stamp(kind)) for config, entry in entries]
         if known is None or known[0] != stamp:
-            offered = Offered.of(kind, entries, self._names, self._offers)
+            offered = MergedListing.of(kind, entries, self._names, self._offers)
             self._offered[kind] = stamp, offered
             if known is not None and known[1].digest != offered.digest:
                 self._changed.set()

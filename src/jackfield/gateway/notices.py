@@ -19,7 +19,7 @@ from ..plain import as_table
 from ..serving.context import LEVELS, is_at_least
 from .eras import is_modern
 from .messages import Context
-from .under_way import UnderWay
+from .running_request import RunningRequest
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
@@ -39,7 +39,7 @@ _NOT_PASSED = {
 """Of which each client hears as it asked to."""
 
 Notify = Callable[[str, Mapping[str, Any] | None, Context | None], Awaitable[None]]
-_Notice = tuple[str, Mapping[str, Any] | None, UnderWay | None]
+_Notice = tuple[str, Mapping[str, Any] | None, RunningRequest | None]
 
 
 class Notices:
@@ -57,7 +57,7 @@ class Notices:
         self._is_sending = False
         self._sent = anyio.Event()
 
-    def put(self, method: str, params: Mapping[str, Any] | None, related: UnderWay | None = None) -> None:
+    def put(self, method: str, params: Mapping[str, Any] | None, related: RunningRequest | None = None) -> None:
         """Send a notification after those that wait."""
         self._waiting.append((method, params, related))
         if not self._is_sending:
@@ -81,7 +81,7 @@ class Notices:
             self._is_sending = False
             self._sent.set()
 
-    async def _tell(self, method: str, params: Mapping[str, Any] | None, related: UnderWay | None) -> None:
+    async def _tell(self, method: str, params: Mapping[str, Any] | None, related: RunningRequest | None) -> None:
         # A call that waited for its client may be over when the client comes back for its outcome.
         is_about = related is not None and (related.parked is not None or not related.is_over)
         try:
@@ -94,7 +94,7 @@ class Notices:
 def is_wanted(
     method: str,
     params: Mapping[str, Any] | None,
-    related: UnderWay | None,
+    related: RunningRequest | None,
     *,
     protocol_version: str,
     log_level: str | None,

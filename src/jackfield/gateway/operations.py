@@ -16,7 +16,7 @@ from ..auth.tokens import accepted
 from ..errors import JackfieldError
 from ..serving.app import ServedSessions
 from ..serving.limits import ServingLimits
-from .reach import ADMIN, METRICS
+from .scopes import ADMIN, METRICS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -26,7 +26,7 @@ from mcp.server.context import HandlerResult
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_PARAMS
 
 from ..plain import as_table
-from .elsewhere import ElsewhereError, Marks
+from .forwarding import ElsewhereError, Marks
 from .messages import Answer, Context
 
 if TYPE_CHECKING:

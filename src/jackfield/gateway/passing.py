@@ -14,15 +14,15 @@ from ..session.relay import OnProgress, relay
 from ..session.results import state_note
 from ..session.session import Session, caller_of
 from .asking import with_input
-from .calls import RelayedCall
+from .broadcast import ask_for_log
 from .client import Client
 from .clients import Clients
 from .eras import is_modern, named_params
 from .messages import Answer, Context, server_notification
 from .parked import invalid_state
+from .relayed_call import RelayedCall
+from .running_request import RunningRequest
 from .tasks import given_result
-from .to_servers import ask_for_log
-from .under_way import UnderWay
 from .uris import with_given_uris
 from .views import Views
 
@@ -95,7 +95,7 @@ def _ends_with(session: Session, client: Client) -> bool:
     return not client.has_session and session.key == client.key and not isinstance(session.config, HttpConfig)
 
 
-def _progress_of(under_way: UnderWay) -> OnProgress | None:
+def _progress_of(under_way: RunningRequest) -> OnProgress | None:
     """Tells the client of the progress of its request, if it asked for that."""
     if _progress_token(under_way.context) is None:
         return None

@@ -24,20 +24,20 @@ from ..errors import JackfieldError, RequestError
 from ..plain import as_table
 from ..serving import StoreUnavailableError
 from ..serving.context import LEVELS
-from .calls import RelayedCall, Target, as_mcp_error, outcome_of
+from .broadcast import set_level, tell
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
 from .credentials import SignInNeededError
-from .elsewhere import ElsewhereError
 from .eras import is_modern, passed_result
 from .extensions import Extensions
+from .forwarding import ElsewhereError
 from .guard import Guard
 from .messages import Answer, Context, text_of
-from .own_reading import content_of
 from .parked import ParkedCalls
+from .relayed_call import RelayedCall, Target, as_mcp_error, outcome_of
+from .resource_tools import content_of
 from .sign_ins import SIGN_IN_TOOL, SignIns
 from .subscriptions import Subject
-from .to_servers import set_level, tell
 from .views import Views
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -2,7 +2,7 @@
 
 The SDK reads stdin in a thread, which nothing can interrupt: a signal would have to wait for the next line.
 Its transport takes streams of one's own, though, and these wait in the event loop. What only passes does not even reach
-it; see `lane`.
+it; see `stdio_relay`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pydantic import ValidationError
 
 from ..plain import as_list, as_table, parsed_json
 from .gateway import Gateway
-from .lane import Lane
-from .lines import WatchedLines
 from .output import Output
 from .signals import until_signalled
+from .stdin_lines import WatchedLines
+from .stdio_relay import StdioRelay
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
@@ -37,11 +37,11 @@ async def serve_stdio(gateway: Gateway) -> int | None:
             output, server = Output(write_fd), gateway.server
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(output.run)
-                async with Lane(gateway.relay, output) as lane:
-                    server.middleware.insert(0, lane.middleware)
-                    lines = WatchedLines(read_fd, lane.takes)
+                async with StdioRelay(gateway.relay, output) as relay:
+                    server.middleware.insert(0, relay.middleware)
+                    lines = WatchedLines(read_fd, relay.takes)
                     # The SDK asks no more of them than iterating over lines, and writing.
-                    stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, lane, output))
+                    stdin = cast("AsyncFile[str]", _LinesForTheSdk(lines, relay, output))
                     with closing(lines):
                         async with stdio_server(stdin, cast("AsyncFile[str]", output)) as (reader, writer):
                             await server.run(reader, writer, server.create_initialization_options())
@@ -79,17 +79,17 @@ def _never_blocking(descriptor: int) -> int:
 
 
 class _LinesForTheSdk:
-    """The lines that the lane does not take, but for requests that the SDK would leave without an answer.
+    """The lines that the relay does not take, but for requests that the SDK would leave without an answer.
 
     Args:
         lines: All.
-        lane: Takes some.
+        relay: Takes some.
         output: Takes refusals.
     """
 
-    def __init__(self, lines: WatchedLines, lane: Lane, output: Output) -> None:
+    def __init__(self, lines: WatchedLines, relay: StdioRelay, output: Output) -> None:
         self._lines = lines
-        self._lane = lane
+        self._relay = relay
         self._output = output
 
     def __aiter__(self) -> _LinesForTheSdk:
@@ -98,7 +98,7 @@ class _LinesForTheSdk:
     async def __anext__(self) -> str:
         while True:
             line = await anext(self._lines)
-            if self._lane.takes(line):
+            if self._relay.takes(line):
                 continue
             if not (refusals := _refusals(line)):
                 return line

@@ -17,9 +17,9 @@ from ..config.servers import BaseServerConfig
 from .credentials import UserCredentials
 from .listing import Listings
 from .messages import Context
-from .own_reading import OwnReading
-from .own_tools import OwnTools
-from .reach import Reach, reach_of
+from .resource_tools import ResourceTools
+from .router_tools import OwnTools
+from .scopes import Reach, reach_of
 from .user_configs import Account, UserConfig, config_of
 from .users import User, user_of
 
@@ -36,7 +36,7 @@ class View:
 
     configs: Sequence[BaseServerConfig]
     listings: Listings
-    reading: OwnReading
+    reading: ResourceTools
     """Says whether resources and prompts are passed on."""
     own_tools: OwnTools | None
     """The tools that find all others, if these are not offered themselves."""

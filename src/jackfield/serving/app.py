@@ -21,8 +21,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import Access, access_by, access_of
+from .author_options import METRICS_PATH, check_callback, check_names, check_path, check_seconds, check_stores
 from .backends import Backend
-from .given import METRICS_PATH, check_callback, check_names, check_path, check_seconds, check_stores
 from .host import SessionHost
 from .limits import ServingLimits
 from .metrics import Counted, ServingMetrics, note_outcomes, timed

@@ -15,8 +15,8 @@ from mcp.shared.dispatcher import CallOptions, ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT
 
+from .backplane_messages import Answered, Progressed
 from .errors import StoreUnavailableError
-from .told import Answered, Progressed
 from .wire import notification, request
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -22,12 +22,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import JackfieldError
+from .author_options import check_seconds
 from .background import Background
-from .bus import BusBridge
-from .departures import Departures
+from .disconnects import Disconnects
 from .errors import ServingLimitError
 from .event_streams import EventStreams
-from .given import check_seconds
 from .housekeeping import Housekeeping
 from .inbound import (
     SESSION_HEADER,
@@ -48,6 +47,7 @@ from .instance import Instance
 from .limits import ServingLimits
 from .metrics import RESPONSE, ServingMetrics, note_of
 from .modern import ModernRequests
+from .published_changes import BusBridge
 from .readers import StreamSettings
 from .records import Principal
 from .requests import Requests
@@ -150,7 +150,7 @@ class SessionHost:
                 background,
                 self.limits,
                 self.session_ttl,
-                departures := self._departures(),
+                disconnects := self._disconnects(),
             )
             modern = ModernRequests(instance, state)
             housekeeping = Housekeeping(instance, self.metrics)
@@ -164,8 +164,8 @@ class SessionHost:
                 standing.start_soon(running.housekeeping.keep_sessions)
                 standing.start_soon(running.housekeeping.answer_for_dead)
                 standing.start_soon(running.drain_when_told)
-                if departures is not None:
-                    standing.start_soon(departures.watch, instance.end_session, instance.is_read)
+                if disconnects is not None:
+                    standing.start_soon(disconnects.watch, instance.end_session, instance.is_read)
                 if bus is not None:
                     standing.start_soon(BusBridge(bus, instance).run)
                 self._running = running
@@ -177,10 +177,10 @@ class SessionHost:
                     self._running = None
                     standing.cancel_scope.cancel()
 
-    def _departures(self) -> Departures | None:
+    def _disconnects(self) -> Disconnects | None:
         if self._reconnect_timeout is None and self._on_session_end is None:
             return None
-        return Departures(self.sessions, self.session_ttl, self._reconnect_timeout, self._on_session_end)
+        return Disconnects(self.sessions, self.session_ttl, self._reconnect_timeout, self._on_session_end)
 
     def drain(self) -> None:
         """Begin to stop: end the streams, so that clients reconnect to another instance.

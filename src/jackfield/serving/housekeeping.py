@@ -13,11 +13,11 @@ import anyio
 from mcp_types import INTERNAL_ERROR
 
 from .backplane import BEAT_SECONDS
+from .backplane_messages import Buried
 from .errors import StoreUnavailableError, UnknownEventError
 from .instance import Instance
 from .metrics import ServingMetrics
 from .records import RunningCall
-from .told import Buried
 from .wire import LOST_INSTANCE, STORE_LOST, error
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -22,19 +22,7 @@ from ..plain import as_table
 from .admission import Admission
 from .asking import ServerRequests
 from .background import Background
-from .context import SessionOutbound
-from .departures import Departures
-from .errors import ServingLimitError
-from .exchange import Exchange
-from .limits import ServingLimits
-from .memory import InMemoryBackplane
-from .outages import held
-from .readers import LogReader
-from .records import Principal, SessionRecord
-from .shares import Sharing
-from .stores import CountsCalls, SessionStore, SharesBounds
-from .streams import STANDALONE, StreamManager
-from .told import (
+from .backplane_messages import (
     Answered,
     Buried,
     Cancelled,
@@ -48,6 +36,18 @@ from .told import (
     decoded,
     encoded,
 )
+from .context import SessionOutbound
+from .disconnects import Disconnects
+from .errors import ServingLimitError
+from .exchange import Exchange
+from .limits import ServingLimits
+from .memory import InMemoryBackplane
+from .outages import held
+from .readers import LogReader
+from .records import Principal, SessionRecord
+from .shares import Sharing
+from .stores import CountsCalls, SessionStore, SharesBounds
+from .streams import STANDALONE, StreamManager
 from .wire import notification
 
 _MAX_CLIENTS = 256
@@ -75,7 +75,7 @@ class Instance:
         background: Owns tasks without an HTTP request.
         limits: Limits on what clients can make it store.
         session_ttl: Seconds for which an unused session is kept.
-        departures: Notices which sessions have ended, if anybody wants to know.
+        disconnects: Notices which sessions have ended, if anybody wants to know.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Instance:
         background: Background,
         limits: ServingLimits,
         session_ttl: float,
-        departures: Departures | None = None,
+        disconnects: Disconnects | None = None,
     ) -> None:
         self.name: str = uuid4().hex[:16]
         self.server: Server[Any] = server
@@ -103,7 +103,7 @@ class Instance:
         counts_calls = sessions if isinstance(sessions, CountsCalls) else None
         self.admission: Admission = Admission(limits, counts_calls, self.sharing)
         self.session_ttl: float = session_ttl
-        self.departures: Departures | None = departures
+        self.disconnects: Disconnects | None = disconnects
         self.is_draining: bool = False
         self.asked: ServerRequests = ServerRequests(self.name)
         self.exchanges: dict[tuple[str, str], Exchange] = {}
@@ -233,14 +233,14 @@ class Instance:
     @contextlib.contextmanager
     def using(self, session_id: str, *, is_stream: bool = False) -> Generator[None]:
         """Have a connection of a session's client, so that it counts as there."""
-        if (departures := self.departures) is None:
+        if (disconnects := self.disconnects) is None:
             yield
             return
-        departures.began(session_id, is_stream=is_stream)
+        disconnects.began(session_id, is_stream=is_stream)
         try:
             yield
         finally:
-            departures.ended(session_id)
+            disconnects.ended(session_id)
 
     @contextlib.contextmanager
     def reading(self, reader: LogReader) -> Generator[str]:
@@ -295,8 +295,8 @@ class Instance:
             if handler.session_id == session_id:
                 handler.scope.cancel()
         self.asked.session_ended(session_id)
-        if self.departures is not None:
-            self.departures.over(session_id)
+        if self.disconnects is not None:
+            self.disconnects.over(session_id)
 
     @property
     def has_others(self) -> bool:

@@ -23,8 +23,8 @@ from redis.exceptions import (
 )
 
 from ..errors import ConfigError, one_line
+from .author_options import check_seconds
 from .errors import StoreUnavailableError
-from .given import check_seconds
 from .limits import check_count
 from .redis_channels import RedisChannels
 from .redis_wire import RedisLine, RedisWire, RefusedError

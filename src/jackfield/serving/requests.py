@@ -23,6 +23,7 @@ from starlette.types import Send
 
 from .admission import Admission, is_call
 from .asking import instance_of
+from .backplane_messages import Answered, Cancelled, Progressed
 from .context import PUT_SCOPE, RequestContext, SessionOutbound
 from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
@@ -34,7 +35,6 @@ from .records import RECORD_SCOPE, Principal, RunningCall, SessionRecord
 from .sdk_seams import close_runner
 from .state import STATE_SCOPE, StoredState
 from .stores import resource_topic
-from .told import Answered, Cancelled, Progressed
 from .wire import EVENT_STREAM_HEADERS, compact, error, error_of, result, send_answer
 
 logger: logging.Logger = logging.getLogger("jackfield")

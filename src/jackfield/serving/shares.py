@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .backplane_messages import ShareWanted
 from .errors import StoreUnavailableError
 from .stores import SHARE_SECONDS, SharesBounds
-from .told import ShareWanted
 
 if TYPE_CHECKING:
     from .background import Background

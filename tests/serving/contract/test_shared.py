@@ -6,10 +6,10 @@ import anyio
 import pytest
 from tests.serving.contract.conftest import TTL, Engine, until
 
+from jackfield.serving.backplane_messages import ShareWanted, decoded
 from jackfield.serving.memory import InMemorySessionStore
 from jackfield.serving.shares import Sharing
 from jackfield.serving.stores import KeepsValues, SharesBounds
-from jackfield.serving.told import ShareWanted, decoded
 
 
 def nothing(_: str = "") -> None:

@@ -20,7 +20,7 @@ from .wire import NotDirectError, Wire
 
 if TYPE_CHECKING:
     from ...config.endpoint import Endpoint
-    from ..steps import ProgressListener, Request, Result, Steps
+    from ..request_steps import ProgressListener, Request, Result, Steps
 
 
 class LeftError(Exception):

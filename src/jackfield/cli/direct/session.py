@@ -20,7 +20,7 @@ from .results import in_order, is_usual
 from .wire import CALL_SECONDS, MAX_PAGES, OPEN_SECONDS, Message, NotDirectError, Wire, bad_message
 
 if TYPE_CHECKING:
-    from ..steps import ProgressListener, Result
+    from ..request_steps import ProgressListener, Result
 
 _REFRESH_SECONDS = 3600.0
 """A listing that is the same is written to the catalog again after so long."""

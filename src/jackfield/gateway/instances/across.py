@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ...config.servers import BaseServerConfig, HttpConfig
 from ...plain import as_list, as_table, parsed_json
 from ...serving import StoreUnavailableError
+from ..broadcast import set_level, tell
 from ..client import Client
-from ..to_servers import set_level, tell
 from .subscribed import Holders, Subscribed
 
 if TYPE_CHECKING:

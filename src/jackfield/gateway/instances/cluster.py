@@ -23,9 +23,9 @@ from ...serving.host import SessionHost
 from ...serving.stores import KeepsValues
 from ...transport.taken_up import KnownSession, SharedSession
 from ..client import Client, record_of
-from ..elsewhere import ElsewhereError
+from ..forwarding import ElsewhereError
 from ..messages import Answer, Context
-from ..others import InstanceFigures, Member
+from ..other_instances import InstanceFigures, Member
 from .across import Across
 from .forward import GONE, NOT_OWNED, UNREACHABLE, Forwarded, Forwarding, NotTakenError
 from .kept_tokens import KeptTokens

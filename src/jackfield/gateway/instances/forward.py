@@ -27,7 +27,7 @@ from ...serving.backplane import DEAD_AFTER_SECONDS
 from ...serving.context import PUT_SCOPE
 from ...serving.records import RECORD_SCOPE, read_record
 from ..messages import Answer, Context, server_notification
-from ..reach import reach_of
+from ..scopes import reach_of
 from .connections import BrokenError, NotConnectedError, PeerAnswer, PeerConnection, PeerConnections
 from .keys import InstanceKeys
 from .peers import Peers

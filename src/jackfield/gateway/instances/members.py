@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from ...plain import as_table, parsed_json
-from ..others import InstanceFigures, Member
+from ..other_instances import InstanceFigures, Member
 from .talk import Talk
 
 SAY_SECONDS = 2.0

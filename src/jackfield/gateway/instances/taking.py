@@ -23,14 +23,14 @@ from starlette.authentication import AuthCredentials
 from starlette.requests import Request
 
 from ...serving.errors import StoredDataError
-from ...serving.handed_over import Outlet, run_handed_over
+from ...serving.forwarded_requests import Outlet, run_handed_over
 from ...serving.host import SessionHost
 from ...serving.inbound import SESSION_HEADER
 from .forward import ANOTHER, FORWARD_PATH, GONE, NOT_OWNED, REFUSED, Forwarded
 from .keys import InstanceKeys
 
 if TYPE_CHECKING:
-    from ..one_write import HttpConnection
+    from ..http_protocol import HttpConnection
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

@@ -17,8 +17,8 @@ from mcp.server.request_state import InvalidRequestState
 
 from ...plain import as_list
 from ...serving import StoreUnavailableError
+from ...serving.backplane_messages import Said
 from ...serving.host import SessionHost
-from ...serving.told import Said
 from .keys import InstanceKeys
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from ...errors import ConfigError
 from ...masking import AMOUNT_NAME, MASK, SECRET_NAME
 from ...plain import as_list, as_table
-from ..shown import without_secrets
+from ..shown_arguments import without_secrets
 
 VERSION = 1
 MOST_BYTES = 256 * 1024 * 1024

@@ -17,7 +17,7 @@ from mcp.server.auth.provider import TokenVerifier
 
 from ...auth.tokens import accepted, digest_of
 from ...masking import keep_secret
-from ..reach import ADMIN
+from ..scopes import ADMIN
 from .browser_sign_in import BrowserSignIn
 
 CODE_SECONDS = 300.0

@@ -14,7 +14,7 @@ from ...session.figures import SessionInfo
 from ..activity import ActivitySnapshot, Call
 from ..client import Client
 from ..gateway import Gateway
-from ..reach import EVERYTHING
+from ..scopes import EVERYTHING
 from .faults import Faults
 from .transcripts import Transcripts
 

@@ -14,7 +14,7 @@ from typing import Any
 from mcp.types import JSONRPCMessage
 
 from ...pool.session_manager import SessionManager
-from ..shown import shown_arguments
+from ..shown_arguments import shown_arguments
 
 MOST_MESSAGES = 200
 """Of one session."""

@@ -1,4 +1,4 @@
-"""`Lane`: requests over stdio that only pass, taken from the client's lines before the SDK's server gets them.
+"""`StdioRelay`: requests over stdio that only pass, taken from the client's lines before the SDK's server gets them.
 
 That server reads a line as models and dispatches it through tasks, streams and middleware, which costs more than
 passing the request on does. It still has everything else: the handshake, answers of the client, all other methods, and
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("jackfield")
 
 
-class Lane:
+class StdioRelay:
     """The requests of one client over stdio that are answered beneath the SDK. Enter it while the client is there.
 
     Args:
@@ -53,7 +53,7 @@ class Lane:
         # The SDK's server makes spans; a program that wants them gets them.
         self._is_traced = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
-    async def __aenter__(self) -> Lane:
+    async def __aenter__(self) -> StdioRelay:
         await self._tasks.__aenter__()
         return self
 

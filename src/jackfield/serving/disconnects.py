@@ -1,4 +1,4 @@
-"""`Departures`: notices that a client has gone without ending its session, and says which sessions have ended.
+"""`Disconnects`: notices that a client has gone without ending its session, and says which sessions have ended.
 
 A client may end its session itself (DELETE); many never do. The standalone stream that a client reads is open as long
 as it lives, so one that broke and did not come back tells of its end much sooner than the session's time to live. What
@@ -39,7 +39,7 @@ class _Used:
     had_stream: bool = False
 
 
-class Departures:
+class Disconnects:
     """The sessions that were used on this instance, and since when their clients have no connection.
 
     Args:

@@ -21,11 +21,11 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
+from .backplane_messages import Published
 from .errors import StoreUnavailableError
 from .instance import Instance
 from .outages import held
 from .stores import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED, resource_topic
-from .told import Published
 
 logger: logging.Logger = logging.getLogger("jackfield")
 

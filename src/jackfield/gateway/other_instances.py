@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..config.servers import BaseServerConfig
 from ..transport.taken_up import SharedSession
 from .client import Client
-from .elsewhere import ElsewhereError, Marks
+from .forwarding import ElsewhereError, Marks
 from .messages import Answer, Context
 
 

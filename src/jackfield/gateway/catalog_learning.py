@@ -1,4 +1,4 @@
-"""`Learning`: gets what servers offer into the catalog, at no client's cost.
+"""`CatalogLearning`: gets what servers offer into the catalog, at no client's cost.
 
 A server that was never asked is asked once, in a session of its own that is closed again. Listings wait for it only
 until a bound that is the same for all clients; what comes later is told as a change. What is known of a server for long
@@ -56,7 +56,7 @@ class _Ask:
     """When it is worth another try, after a failure."""
 
 
-class Learning:
+class CatalogLearning:
     """Asks servers what they offer.
 
     Args:
@@ -85,7 +85,7 @@ class Learning:
         self._renewing: set[str] = set()
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
-    def __enter__(self) -> Learning:
+    def __enter__(self) -> CatalogLearning:
         self._manager.inside.observer.watchers.append(self)
         return self
 

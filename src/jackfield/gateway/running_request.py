@@ -1,4 +1,4 @@
-"""`UnderWay`: one request of a client, from when it is passed on to a server until its answer."""
+"""`RunningRequest`: one request of a client, from when it is passed on to a server until its answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .parked import ParkedCall
 
 
-class UnderWay:
+class RunningRequest:
     """A request that a server works on. What the server asks and tells meanwhile goes to the client by it.
 
     Args:

@@ -13,10 +13,10 @@ from typing import Any
 from ..catalog.tools import ToolEntry
 from ..errors import InvalidArgumentsError, RequestError, SessionTimeoutError
 from ..names import did_you_mean, nearest
+from .argument_syntax import Given
 from .arguments import arguments_for
 from .exits import UsageError
 from .targets import Target, find_tool
-from .words import Given
 
 Result = Mapping[str, Any]
 ProgressListener = Callable[[float, float | None, str | None], None]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from jackfield import SessionTimeoutError
-from jackfield.cli.given import GivenOptions
+from jackfield.cli.ad_hoc_servers import GivenOptions
+from jackfield.cli.argument_syntax import Given
+from jackfield.cli.request_steps import call_steps
 from jackfield.cli.run_file import server_in
-from jackfield.cli.steps import call_steps
 from jackfield.cli.targets import given_target
-from jackfield.cli.words import Given
 
 from ..conftest import SERVERS, Listening
 from .conftest import PYTHON, Command, Done, everything, unruly_entry

@@ -1,4 +1,4 @@
-"""`OwnReading`: resources and prompts for models, next to the tools that find and call tools.
+"""`ResourceTools`: resources and prompts for models, next to the tools that find and call tools.
 
 Where there are few, they are passed on to the host program as they are, and models see no more of them than they would
 without the gateway. Where there are many, or the host is not to have them, models search them like tools, and read them
@@ -18,9 +18,9 @@ from ..errors import one_line
 from ..json_schema import signature
 from ..plain import as_list, as_table, parsed_json
 from ..routing.own_tools import FIND_SCHEMA, MAX_QUERIES
-from .calls import Target
 from .listing import Listings
 from .messages import Answer, text_of
+from .relayed_call import Target
 
 PASSED_ON = 50
 """With this many resources, templates and prompts or fewer, they are passed on."""
@@ -48,7 +48,7 @@ _READ: Sequence[Kind] = ("resources", "prompts")
 _METHODS = {"read_resource": "resources/read", "get_prompt": "prompts/get"}
 
 
-class OwnReading:
+class ResourceTools:
     """Decides whether resources and prompts are passed on; else finds them, and says how they are read.
 
     Args:

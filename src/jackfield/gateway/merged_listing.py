@@ -1,4 +1,4 @@
-"""`Offered`: what all servers of a gateway offer of one kind, at one time. Pure, but for new names, which are kept."""
+"""`MergedListing`: what all servers of a gateway offer of one kind, at one time. Pure but for new names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..adapters.model_schema import described, has_invalid_names, model_schema
 from ..catalog.entry import NAMED_BY, CatalogEntry, Kind, hash_of
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
-from .calls import Target
 from .names import GivenNames
+from .relayed_call import Target
 
 Offers = Callable[[BaseServerConfig, Mapping[str, Any], Kind], bool]
 """Whether an entry of a server's listing is offered."""
@@ -27,7 +27,7 @@ def everything(config: BaseServerConfig, entry: Mapping[str, Any], kind: Kind) -
 
 
 @dataclass(frozen=True)
-class Offered:
+class MergedListing:
     """What is offered of one kind."""
 
     listed: list[dict[str, Any]]
@@ -48,7 +48,7 @@ class Offered:
         entries: Sequence[tuple[BaseServerConfig, CatalogEntry]],
         names: GivenNames,
         offers: Offers,
-    ) -> Offered:
+    ) -> MergedListing:
         """What servers offer, as the catalog knows it.
 
         Args:

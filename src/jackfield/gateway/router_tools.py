@@ -14,12 +14,12 @@ from ..names import did_you_mean
 from ..pool.session_manager import SessionManager
 from ..routing.tool_router import ToolRouter
 from ..toolkit.tool import Tool
-from .calls import Target
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
 from .listing import Listings
 from .messages import Context
-from .own_reading import OwnReading
+from .relayed_call import Target
+from .resource_tools import ResourceTools
 
 _HANDLE = {
     "type": "string",
@@ -46,7 +46,7 @@ class OwnTools:
         configs: Sequence[BaseServerConfig],
         clients: Clients,
         listings: Listings,
-        reading: OwnReading,
+        reading: ResourceTools,
     ) -> None:
         self._manager = manager
         self._listings = listings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JackfieldError
 from .output import Output, silence_libraries
-from .steps import ProgressListener, Result
+from .request_steps import ProgressListener, Result
 from .text import state_lost
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tests.gateway.test_listings import behind as behind
 from jackfield import MCPClientSessionManager, RequestError
 from jackfield.catalog.entry import Kind
 from jackfield.gateway.gateway import Gateway
-from jackfield.gateway.own_reading import GET_PROMPT, PASSED_ON, READ_RESOURCE
+from jackfield.gateway.resource_tools import GET_PROMPT, PASSED_ON, READ_RESOURCE
 from jackfield.session.session import caller_of
 
 PAGES = [

@@ -21,8 +21,8 @@ from ..session.results import ToolResult
 from ..session.tool_calls import read_answer
 from ..transport.repairs import repaired
 from .approval import denied
-from .calls import RelayedCall
 from .messages import Answer
+from .relayed_call import RelayedCall
 from .tasks import EXTENSION
 
 Make = Callable[[RelayedCall], Awaitable[Answer]]
