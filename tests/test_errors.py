@@ -138,7 +138,7 @@ def test_copies_share_no_notes() -> None:
 @pytest.mark.parametrize("name", ["message", "sent", "hint", "args", "exit_code"])
 def test_an_error_cannot_be_changed(name: str) -> None:
     error = ServerStartError("It broke.", exit_code=3)
-    with pytest.raises(AttributeError, match=rf"{name} of ServerStartError is set already.*told\(\)"):
+    with pytest.raises(AttributeError, match=rf"{name} of ServerStartError is already set.*told\(\)"):
         setattr(error, name, None)
     assert (error.exit_code, error.args) == (3, ("It broke.",))
 
@@ -166,7 +166,7 @@ def test_nearest_names() -> None:
     assert nearest("zzz", names) == []
     assert did_you_mean("get-paper", names, "tool") == "Did you mean 'get_paper'?"
     assert did_you_mean("zzz", names, "tool") == "Known tools: search_papers, get_paper, list_categories."
-    assert did_you_mean("zzz", [], "tool") == "There is no tool to choose from."
+    assert did_you_mean("zzz", [], "tool") == "No tools are known."
     assert "... (20 in all)" in did_you_mean("zzz", [f"n{number}" for number in range(20)], "tool")
 
 

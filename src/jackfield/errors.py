@@ -162,7 +162,8 @@ class JackfieldError(Exception):
             return
         if name in vars(self) or name == "args":
             raise AttributeError(
-                f"{name} of {type(self).__name__} is set already: others may hold this error. Use told() for a copy."
+                f"{name} of {type(self).__name__} is already set: other code may hold this error. Use told() for a "
+                "copy."
             )
         # No secret gets into an error, no matter where it is made and what a server said.
         super().__setattr__(name, value if name in ("server_name", "content", "rpc_data") else masked(value))

@@ -27,7 +27,7 @@ def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
     """A hint that names the nearest of `names`, or else all of them."""
     known = list(names)
     if not known:
-        return f"There is no {what} to choose from."
+        return f"No {what}s are known."
     close = nearest(name, known)
     if close:
         return "Did you mean " + " or ".join(repr(match) for match in close) + "?"

@@ -213,7 +213,7 @@ async def test_a_scope_that_is_wanted_is_asked_for_once_and_by_itself(protected:
         (["--client", f"robot:{SECRET}", "--busy", "503"], ServerUnavailableError, "HTTP 503", True),
         (["--client", f"robot:{SECRET}", "--bad-token", "useless"], AuthenticationError, "does not accept", False),
         (["--client", f"robot:{SECRET}", "--metadata", "other-issuer"], AuthenticationError, "evil.example", False),
-        (["--open"], AuthenticationError, "wants no sign-in", False),
+        (["--open"], AuthenticationError, "does not require a sign-in", False),
     ],
 )
 async def test_a_refusal_says_which_step_failed_and_shows_no_secret(
@@ -229,7 +229,7 @@ async def test_a_refusal_says_which_step_failed_and_shows_no_secret(
     with pytest.raises(kind, match=words) as caught:
         await add_note(config)
     assert (caught.value.sent, caught.value.retryable) == (False, retryable)
-    assert ("wants no sign-in" if options == ["--open"] else "Getting a token") in str(caught.value)
+    assert ("does not require a sign-in" if options == ["--open"] else "Getting a token") in str(caught.value)
     assert_hidden(SECRET, [*texts(caught.value), caplog.text])
 
 
@@ -260,7 +260,7 @@ async def test_without_a_configured_issuer_the_first_one_stays(protected: Start)
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"grant": "client_credentials", "client_secret": "s"}, "a client_secret needs its client_id"),
+        ({"grant": "client_credentials", "client_secret": "s"}, "a client_secret requires a client_id"),
         ({"grant": "client_credentials"}, "needs the client_id"),
         ({"grant": "client_credentials", "client_id": "c"}, "needs one of client_secret, private_key"),
         (

@@ -26,7 +26,7 @@ async def send(request: httpx2.Request, config: HttpConfig = REMOTE) -> httpx2.R
 async def test_nothing_goes_over_plain_http_where_the_server_itself_does_not() -> None:
     with pytest.raises(AuthenticationError) as caught:
         await send(httpx2.Request("POST", "http://as.example/token?code=s3cret", data={"code": "s3cret"}))
-    assert "Signing in to server 'notes' failed: it would go over plain http to http://as.example/token." in str(
+    assert "Signing in to server 'notes' failed: it would use plain http to http://as.example/token." in str(
         caught.value
     )
     assert "s3cret" not in str(caught.value)

@@ -183,7 +183,7 @@ async def test_while_keys_cannot_be_fetched_those_that_are_known_are_used(caplog
         auth = verifier(issuer, clock)
         issuer.is_down = True
         for _ in range(3):
-            with pytest.raises(TokenCheckError, match=r"The keys of the authorization server .* cannot be had"):
+            with pytest.raises(TokenCheckError, match=r"The keys of the authorization server .* cannot be fetched"):
                 await auth.verify_token(issuer.token())
         assert len(issuer.asked) == 1, "asked once, not by each token"
         issuer.is_down = False
@@ -192,7 +192,7 @@ async def test_while_keys_cannot_be_fetched_those_that_are_known_are_used(caplog
         issuer.is_down = True
         clock.now += FRESH_SECONDS + 1
         assert await auth.verify_token(issuer.token()) is not None
-        assert "Meanwhile, the keys fetched 601 s ago are used." in caplog.text
+        assert "Until then, the keys fetched 601 s ago are used." in caplog.text
         # Whether this one is good cannot be known.
         with pytest.raises(TokenCheckError):
             await auth.verify_token(issuer.token(key=Key("second")))
@@ -238,7 +238,7 @@ async def test_what_is_wrong_with_an_authorization_server_is_said(
             await verifier(issuer).verify_token(issuer.token())
         assert said in str(caught.value)
         assert said in caplog.text
-        assert "Meanwhile, no token can be checked." in caplog.text
+        assert "Until then, no token can be checked." in caplog.text
 
 
 async def test_metadata_is_looked_for_where_each_standard_has_it() -> None:
@@ -266,7 +266,7 @@ async def test_no_token_gets_into_a_log(caplog: pytest.LogCaptureFixture) -> Non
         for token in tokens:
             await auth.verify_token(token)
             assert token not in caplog.text
-    assert "A token was refused: it was issued for another audience." in caplog.text
+    assert "A token was refused: it was issued for a different audience." in caplog.text
     assert "A token was refused: it has expired." in caplog.text
 
 

@@ -410,7 +410,7 @@ async def test_a_store_that_cannot_be_written_does_not_cost_the_refresh_token(
         text=True,
         check=False,
     )
-    assert "AuthenticationError: The tokens of server 'notes' cannot be kept" in ended.stderr
+    assert "AuthenticationError: The tokens of server 'notes' cannot be stored" in ended.stderr
     assert "refreshes" not in server.log()
     assert (await kept(config)).refresh_token == before.refresh_token
     assert [path.name for path in state_folder.iterdir() if path.suffix not in (".json", ".lock")] == []

@@ -277,7 +277,7 @@ async def test_a_server_that_asks_for_no_token_at_first_may_still_say_where_to_g
 
 async def test_a_server_in_trouble_says_nothing_of_how_to_sign_in(protected: Start) -> None:
     config = protected("--at-first", "broken", "--open").config()
-    with pytest.raises(ServerUnavailableError, match="answered HTTP 500, and says nothing of how to sign in") as failed:
+    with pytest.raises(ServerUnavailableError, match="answered HTTP 500, and does not say how to sign in") as failed:
         await signed_in(config)
     assert failed.value.retryable
 
@@ -294,12 +294,12 @@ async def test_a_server_in_trouble_says_nothing_of_how_to_sign_in(protected: Sta
         (["--metadata", "other-issuer"], "issuer mismatch"),
         (["--metadata", "other-resource"], "does not match"),
         (["--metadata", "no-pkce"], "PKCE"),
-        (["--metadata", "none"], "offers no OAuth"),
+        (["--metadata", "none"], "does not offer OAuth"),
         (["--no-registration"], "does not let this client register itself"),
         (["--bad-token", "refused"], "invalid_grant: no such code"),
         (["--bad-token", "shape"], "no tokens"),
         (["--bad-token", "useless"], "does not accept the token"),
-        (["--open"], "wants no sign-in"),
+        (["--open"], "does not require a sign-in"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -336,7 +336,7 @@ async def test_a_sign_in_that_fails_says_why_keeps_nothing_and_shows_no_secret(
 
 async def test_a_server_without_oauth_is_not_signed_in_to(listening: Callable[..., Listening]) -> None:
     server = listening("everything.py", "streamable-http")
-    with pytest.raises(AuthenticationError, match="wants no sign-in"):
+    with pytest.raises(AuthenticationError, match="does not require a sign-in"):
         await signed_in(server.http())
 
 
@@ -350,7 +350,7 @@ async def test_a_server_that_is_not_there(protected: Start) -> None:
 
 @pytest.mark.parametrize("more", [{"headers": {"Authorization": "Bearer x"}}, {"auth": "none"}])
 async def test_a_configuration_with_another_way_in(more: dict[str, Any], protected: Start) -> None:
-    with pytest.raises(ConfigError, match="would use no sign-in"):
+    with pytest.raises(ConfigError, match="would not use a sign-in"):
         await signed_in(protected().config(**more))
 
 
@@ -403,7 +403,7 @@ async def test_a_folder_that_cannot_be_written_is_told_before_anybody_signs_in(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("JACKFIELD_STATE_DIR", str(tmp_path / "file"))
     server = protected()
-    with pytest.raises(AuthenticationError, match="cannot be kept"):
+    with pytest.raises(AuthenticationError, match="cannot be stored"):
         await signed_in(server.config())
     assert server.log()["asked"] == []
 
@@ -459,7 +459,7 @@ async def test_pasting_works_where_the_port_is_taken(protected: Start) -> None:
         config = server.config(auth={"redirect_uri": f"http://127.0.0.1:{taken.getsockname()[1]}/callback"})
         person = Pasting(lambda url: url)
         await sign_in(config, show_url=person.show, paste=person.paste, on_notice=notices.append, sign_in_timeout=20)
-        assert "Nothing will be received" in notices[0]
+        assert "cannot be received here" in notices[0]
         nobody = Pasting()
         with pytest.raises(AuthenticationError, match="no address was pasted"):
             await sign_in(config, show_url=nobody.show, paste=nobody.paste, sign_in_timeout=20)

@@ -126,7 +126,7 @@ async def test_words_answer_until_a_slow_embedder_is_ready(tmp_path: Path) -> No
     router, catalog = router_of(tmp_path, slow)
     answer = await router.find_tools(["bread in the rain outdoors"])
     assert "s.bake(" in answer
-    assert "Searched by words only for now; meaning is being prepared: 3 texts to go." in answer
+    assert "Search uses words only for now; search by meaning is being prepared: 3 texts remain." in answer
     slow.may_go_on.set()
     assert await asyncio.to_thread(catalog.wait_for_meaning, 30)
     answer = await router.find_tools(["raindrops outdoors"])
@@ -147,7 +147,7 @@ async def test_an_embedder_that_fails_leaves_words(tmp_path: Path, caplog: pytes
     assert not catalog.wait_for_meaning(30)
     answer = await router.find_tools(["bakes bread"])
     assert "s.bake(" in answer
-    assert "Searched by words only: the embedder failed: OSError: no network" in answer
+    assert "Search uses words only, because the embedder failed: OSError: no network" in answer
     assert caplog.messages == ["[MCP] Search by words only: the embedder failed: OSError: no network"]
 
 
@@ -201,7 +201,7 @@ def minilm(tmp_path: Path) -> Path:
 @pytest.mark.third_party
 async def test_a_model_that_understands_sentences(tmp_path: Path, minilm: Path) -> None:
     router, catalog = router_of(tmp_path / "catalog", sentence_embedder(folder=minilm, threads=1))
-    assert "by words only for now" in await router.find_tools(["will I need an umbrella tomorrow"])
+    assert "words only for now" in await router.find_tools(["will I need an umbrella tomorrow"])
     assert await asyncio.to_thread(catalog.wait_for_meaning, 60)
     (hits,) = router.search(["will I need an umbrella tomorrow"]).values()
     assert hits[0].tool.name == "get_precipitation"

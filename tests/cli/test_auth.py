@@ -129,8 +129,8 @@ def test_the_status_of_all(jackfield: Command, protected: Start, browser: dict[s
     ("options", "says"),
     [
         (["--deny"], "access_denied: the person said no"),
-        (["--metadata", "none"], "offers no OAuth"),
-        (["--open"], "wants no sign-in"),
+        (["--metadata", "none"], "does not offer OAuth"),
+        (["--open"], "does not require a sign-in"),
         (["--no-registration"], "auth.client_id"),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_home_that_cannot_be_written(jackfield: Command, protected: Start, bro
     (jackfield.home / "file").write_text("")
     done = jackfield("auth", "notes", env={**browser, "JACKFIELD_STATE_DIR": str(jackfield.home / "file")})
     assert done.exit_code == 5
-    assert "cannot be kept" in done.stderr
+    assert "cannot be stored" in done.stderr
     assert "JACKFIELD_STATE_DIR" in done.stderr
 
 

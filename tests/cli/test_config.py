@@ -96,7 +96,7 @@ BROKEN = [
     ("mcp.json", "{}", "no table of servers"),
     ("mcp.toml", '[mcp_servers.a]\ncommand = "x"\ncommand = "y"\n', "line 3"),
     ("mcp.json", b"\xff\xfe", "not UTF-8"),
-    ("mcp.json", '{"mcpServers": {}, "mcpServers": {}}', "'mcpServers' stands twice"),
+    ("mcp.json", '{"mcpServers": {}, "mcpServers": {}}', "'mcpServers' appears twice"),
     ("missing.json", None, "no such file"),
 ]
 
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_read(jackfield: Command, name: str, content: str 
     ("content", "says"),
     [
         ('{"mcpServers": {"b": {"command": "x"}, "a": 3}}', "must be a table"),
-        ('{"mcpServers": {"b": {"command": "x"}, "a": {}, "a": {}}}', "'a' stands twice"),
+        ('{"mcpServers": {"b": {"command": "x"}, "a": {}, "a": {}}}', "'a' appears twice"),
         ('{"mcpServers": {"b": {"command": "x"}, "a": {"command": "x", "disabled": "maybe"}}}', "neither on nor off"),
         ('{"mcpServers": {"b": {"command": "x"}, "a": {"command": "x", "env": {"T": "${NOT_SET}"}}}}', "is not set"),
     ],

@@ -51,7 +51,7 @@ def test_what_is_written_for_a_program_is_read_as_it_was_meant(program: Any, is_
     place = target(program.name, home, is_project=is_project)
     given = [("files", FILES), ("wiki", WIKI)]
     if not place.writing.variable and program.name != "Codex":
-        with pytest.raises(ConfigError, match="cannot be told to take"):
+        with pytest.raises(ConfigError, match="cannot take"):
             exported_entry("files", FILES, program, place.writing)
         given = [
             ("files", {**FILES, "env": {"TOKEN": "s3cret"}}),
@@ -162,14 +162,14 @@ def test_yaml_in_braces_is_left_to_its_owner(home: Path) -> None:
     place = target("Goose", home, is_project=False)
     place.file.parent.mkdir(parents=True)
     place.file.write_text("extensions: {one: {cmd: x}}\n")
-    with pytest.raises(ConfigError, match="cannot be changed without changing what else it says"):
+    with pytest.raises(ConfigError, match="cannot be changed without affecting other entries"):
         planned(place, "a", {"cmd": "x"})
     for ours, says in (
-        ({"command": "x", "cwd": "/a"}, "of the folder"),
-        ({"command": "x", "args": ["${A}"]}, "a variable other than"),
-        ({"command": "x", "env": {"A": "${B}"}}, "a variable other than"),
-        ({"url": "https://a.example/mcp", "headers": {"X": "${A:-b}"}}, "cannot be told to take"),
-        ({"command": "x", "args": ["$${A}"]}, "is text"),
+        ({"command": "x", "cwd": "/a"}, "for the folder"),
+        ({"command": "x", "args": ["${A}"]}, "only from a variable of the same name"),
+        ({"command": "x", "env": {"A": "${B}"}}, "only from a variable of the same name"),
+        ({"url": "https://a.example/mcp", "headers": {"X": "${A:-b}"}}, "cannot take"),
+        ({"command": "x", "args": ["$${A}"]}, "as text"),
     ):
         with pytest.raises(ConfigError, match=says):
             exported_entry("a", ours, place.program, place.writing)
@@ -179,8 +179,8 @@ def test_what_cannot_be_said_is_refused(home: Path) -> None:
     place = target("Cursor", home)
     for ours, says in (
         ({"command": "x", "exclude": ["a"]}, "would offer more tools"),
-        ({"command": "x", "args": ["${A:-b}"]}, "cannot be told to take"),
-        ({"command": "x", "args": ["${file:/t}"]}, "to read a file"),
+        ({"command": "x", "args": ["${A:-b}"]}, "cannot take"),
+        ({"command": "x", "args": ["${file:/t}"]}, "cannot read a file"),
         ({"url": "https://a.example/mcp", "auth": {"client_id": "c"}}, "OAuth client"),
     ):
         with pytest.raises(ConfigError, match=says):

@@ -92,7 +92,7 @@ def test_keys_of_another_program_are_left_out_but_slips_are_not() -> None:
 def test_a_file_of_variables_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"'env_file': the file /p/\.env cannot be read \(No such file"):
         read({"command": "x", "envFile": ".env"})
-    with pytest.raises(ConfigError, match="'env_file': it must be the path of a file"):
+    with pytest.raises(ConfigError, match="'env_file': it must be the path of one file"):
         read({"command": "x", "envFile": True})
     assert read({"url": "https://h/mcp", "envFile": ".env"}).address == "https://h/mcp"
 

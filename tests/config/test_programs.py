@@ -403,7 +403,7 @@ def test_references_are_read_as_their_program_reads_them(program: str, text: str
         ("Zed", "{env:TOKEN}", "the notation of opencode"),
         ("Cursor", "${file:/a/token}", "the notation of Windsurf"),
         ("opencode", "${input:key}", "asks the user"),
-        ("VS Code", "${relativeFileDirname}", "is a place in the editor"),
+        ("VS Code", "${relativeFileDirname}", "is a location in the editor"),
         ("Roo", "${NONE:-${env:TOKEN}}", "${NONE:-...} is the notation of Claude Code, "),
         ("Cursor", "${NONE:-${TOKEN}}", "${NONE:-...} is the notation of Claude Code, "),
         ("Claude Desktop", "${TOKEN:-d3fault}", "${TOKEN:-...} is the notation of Claude Code, "),
@@ -425,8 +425,8 @@ def test_references_that_are_not_understood_are_errors(program: str, text: str, 
         ("opencode", {"environment": {"K": "${TOKEN}"}},
          ["environment.K: opencode keeps ${TOKEN} as text. Write it as {env:TOKEN}."]),
         ("Zed", {"env": {"K": "${A}"}},
-         ["env.K: Zed keeps ${A} as text. Zed replaces nothing: give the value, or use Jackfield's own file."]),
-        ("Claude Code", {"env": {"K": "$TOKEN $NONE"}}, ["env.K: $TOKEN is text here. Write it as ${TOKEN}."]),
+         ["env.K: Zed keeps ${A} as text. Zed replaces no references: give the value, or use Jackfield's own file."]),
+        ("Claude Code", {"env": {"K": "$TOKEN $NONE"}}, ["env.K: $TOKEN is plain text here. Write it as ${TOKEN}."]),
         ("Zed", {"command": "/bin/sh", "args": ["-c", "x ${A} ${B:-${C}} $TOKEN"]}, []),
         ("Cursor", {"args": ["${env:TOKEN}${workspaceFolder}"], "description": "${TOKEN}"}, []),
     ],
@@ -514,7 +514,7 @@ def test_a_copy_keeps_its_file_of_variables(project: Path) -> None:
     assert vscode.writing is not None
     assert zed.writing is not None
     assert exported_entry("a", copy, vscode, vscode.writing)["envFile"] == f"{project}/.env"
-    with pytest.raises(ConfigError, match="cannot be told to read a file of variables"):
+    with pytest.raises(ConfigError, match="cannot read a file of variables"):
         exported_entry("a", copy, zed, zed.writing)
 
 

@@ -185,7 +185,7 @@ def test_an_unknown_key_is_answered_with_the_nearest(key: str, nearest: str) -> 
 def test_an_oauth_client_is_named_in_one_way() -> None:
     with pytest.raises(ValidationError, match="give client_id or client_metadata_url, not both"):
         OAuthConfig(client_id="c", client_metadata_url="https://client.example/metadata.json")
-    with pytest.raises(ValidationError, match="a client_secret needs its client_id"):
+    with pytest.raises(ValidationError, match="a client_secret requires a client_id"):
         OAuthConfig(client_secret="s")
     assert OAuthConfig(client_id="c").client_key == "c"
     assert OAuthConfig().client_key == ""

@@ -38,7 +38,7 @@ class Answer:
             return Page(
                 HTTPStatus.BAD_REQUEST,
                 "Not signed in",
-                "This does not belong to the sign-in that is waited for. Begin again from the terminal.",
+                "This does not belong to the sign-in in progress. Start again from the terminal.",
             )
         if "error" in parameters:
             text = f"The authorization server said: {denial(parameters)}."
@@ -68,7 +68,7 @@ class Answer:
             if "code" in parameters or "error" in parameters:
                 self.on_notice("This address belongs to another sign-in. Paste the one of the page opened just now.")
             elif text.strip():
-                self.on_notice("This is not the address: it has code=... and state=... in it.")
+                self.on_notice("This is not the address: the right one contains code=... and state=...")
         if is_only_way:
             self.nobody: bool = True
             self.received.set()
@@ -93,12 +93,13 @@ async def ways_back(
             what = f"the port of its redirect_uri {redirect_uri} cannot be used ({error.strerror or error})"
             if paste is None:
                 raise AuthenticationError(
-                    f"The sign-in to server {config.server_name!r} cannot begin: {what}.",
+                    f"The sign-in to server {config.server_name!r} cannot start: {what}.",
                     server_name=config.server_name,
                     sent=False,
-                    hint="End what listens there (perhaps another sign-in), or use --no-browser and paste the address.",
+                    hint="Stop the program that listens there (perhaps another sign-in), or use --no-browser and "
+                    "paste the address.",
                 ) from None
-            answer.on_notice(f"Nothing will be received from a browser here: {what}.")
+            answer.on_notice(f"The browser's answer cannot be received here: {what}.")
             is_only_way = True
         if paste is not None:
             tasks.start_soon(_pasting, answer, paste, is_only_way)

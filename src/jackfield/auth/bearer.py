@@ -83,7 +83,7 @@ class BearerTransport(httpx2.AsyncBaseTransport):
                     "that the call was not executed.",
                     server_name=self._config.server_name,
                     retryable=True,
-                    hint="The access token is renewed now: make the call again if that does no harm.",
+                    hint="The access token is being renewed: repeat the call if that does no harm.",
                 )
             credentials = renewed
         response = await self._authorized(request, credentials)
@@ -184,7 +184,9 @@ class StoredTokens:
         try:
             return await self.renewed(refused, challenge.scopes)
         except AuthenticationError as error:
-            logger.warning("[MCP][%s] The scope that the server wants was refused: %s", self._config.server_name, error)
+            logger.warning(
+                "[MCP][%s] The scope that the server requires was refused: %s", self._config.server_name, error
+            )
             return None
 
     async def _renew(self, kept: Credentials) -> Credentials:
@@ -195,7 +197,7 @@ class StoredTokens:
             try:
                 await self._store.write(kept.without_tokens(ended.reason))
             except OSError as error:
-                logger.warning("[MCP][%s] Tokens that have ended could not be removed: %s", name, error.strerror)
+                logger.warning("[MCP][%s] Expired tokens could not be removed: %s", name, error.strerror)
             raise
 
     async def _keep(self, renewed: Credentials) -> Credentials:
@@ -204,7 +206,7 @@ class StoredTokens:
             await self._store.write(renewed)
         except OSError as error:
             # They last as long as this session; the next one has to sign in again.
-            logger.warning("[MCP][%s] Renewed tokens could not be kept: %s", name, error.strerror)
+            logger.warning("[MCP][%s] Renewed tokens could not be stored: %s", name, error.strerror)
         logger.info("[MCP][%s] Access token renewed", name)
         self._held, self._renewed = (self._store.stamp(), renewed), renewed.access_token
         return renewed
@@ -223,7 +225,7 @@ class StoredTokens:
                         await self._store.write(wanting)
         except (JackfieldError, OSError) as error:
             logger.warning(
-                "[MCP][%s] The scope that the server wants could not be kept: %s", self._config.server_name, error
+                "[MCP][%s] The scope that the server requires could not be stored: %s", self._config.server_name, error
             )
 
     async def _read(self) -> Credentials | None:

@@ -77,7 +77,7 @@ class AuthorizationClient:
         name = self.config.server_name
         if self._server.scheme == "https" and request.url.scheme != "https":
             raise AuthenticationError(
-                f"{self._purpose} server {name!r} failed: it would go over plain http to {at}.",
+                f"{self._purpose} server {name!r} failed: it would use plain http to {at}.",
                 server_name=name,
                 sent=False,
                 hint="Tell the server's operator; its authorization server must be at an https:// address.",
@@ -173,7 +173,7 @@ def as_failure(config: RemoteConfig, what: str, error: Exception) -> JackfieldEr
         f"{what} server {name!r} failed: {one_line(str(error), 300)}.".replace("..", "."),
         server_name=name,
         sent=False,
-        hint="Tell the server's operator; it is their metadata or authorization server that is wrong.",
+        hint="Tell the server's operator; the fault is in its metadata or its authorization server.",
     )
 
 

@@ -41,7 +41,7 @@ def oauth_settings(config: RemoteConfig) -> OAuthConfig:
     if config.oauth is None:
         has = "an Authorization header" if config.auth is None else "an auth setting"
         raise ConfigError(
-            f"Server {config.server_name!r} has {has} in its configuration, so its sessions would use no sign-in.",
+            f"Server {config.server_name!r} has {has} in its configuration, so its sessions would not use a sign-in.",
             server_name=config.server_name,
             hint="Remove that, or set auth to 'oauth'.",
         )
@@ -165,17 +165,17 @@ class AuthorizationFlow:
                 at = f"Server {name!r} at {self._config.address} answered HTTP {status}"
                 if status >= 500 or status in (403, 404, 405, 410, 429):
                     raise ServerUnavailableError(
-                        f"{at}, and says nothing of how to sign in.",
+                        f"{at}, and does not say how to sign in.",
                         server_name=name,
                         sent=False,
                         retryable=status >= 500 or status == 429,
                         hint="Check the path of the URL: it often ends in /mcp, or in /sse for SSE.",
                     )
                 raise AuthenticationError(
-                    f"{at} to a request without credentials, and not 401: it wants no sign-in.",
+                    f"{at} to a request without credentials, and not 401: it does not require a sign-in.",
                     server_name=name,
                     sent=False,
-                    hint="Use it as it is; if some of it needs credentials, set headers in its config.",
+                    hint="Use it without signing in; if parts of it require credentials, set headers in its config.",
                 )
             return Challenge(resource_metadata=found)
         return Challenge.of(response)
@@ -258,7 +258,8 @@ class AuthorizationFlow:
         name, authorization_server = self._config.server_name, self._found.authorization_server
         if authorization_server is None:
             raise AuthenticationError(
-                f"Server {name!r} at {self._config.address} wants credentials, but offers no OAuth to get them by.",
+                f"Server {name!r} at {self._config.address} requires credentials, but does not offer OAuth to obtain "
+                "them.",
                 server_name=name,
                 sent=False,
                 hint="Set headers={'Authorization': ...} in its config, with a token from its website.",
@@ -276,7 +277,7 @@ class AuthorizationFlow:
         if response.status_code not in (200, 201):
             raise self._failed(f"the authorization server gave no tokens: {refusal(response)[1]}")
         if not is_token_answer(response):
-            raise self._failed("the authorization server answered with something that has no tokens")
+            raise self._failed("the authorization server's answer contains no tokens")
 
     def _choose_client_authentication(self, metadata: Mapping[str, Any]) -> None:
         """A manually registered client sends its secret as configured, or else as the server supports.

@@ -129,8 +129,8 @@ class IssuerKeys:
 
     def _what_follows(self) -> str:
         if self._is_usable():
-            return f"Meanwhile, the keys fetched {self._age():.0f} s ago are used."
-        return "Meanwhile, no token can be checked."
+            return f"Until then, the keys fetched {self._age():.0f} s ago are used."
+        return "Until then, no token can be checked."
 
     async def _fetched(self) -> Sequence[PyJWK]:
         # Imported here: it takes long, and tests of tokens and most commands fetch none.
@@ -179,7 +179,9 @@ class IssuerKeys:
 
     def _wrong(self, reason: str, hint: str | None = None) -> TokenCheckError:
         return TokenCheckError(
-            f"The keys of the authorization server {self._issuer} cannot be had: {reason}.", hint=hint, retryable=True
+            f"The keys of the authorization server {self._issuer} cannot be fetched: {reason}.",
+            hint=hint,
+            retryable=True,
         )
 
     def _usable(self, listed: Sequence[Any]) -> Iterator[PyJWK]:

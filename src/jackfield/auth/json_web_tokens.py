@@ -32,8 +32,8 @@ _CLIENT_CLAIMS = ("client_id", "azp", "cid")
 _REASONS = {
     "ExpiredSignatureError": "it has expired",
     "ImmatureSignatureError": "it is not valid yet",
-    "InvalidAudienceError": "it was issued for another audience",
-    "InvalidIssuerError": "it is of another issuer",
+    "InvalidAudienceError": "it was issued for a different audience",
+    "InvalidIssuerError": "it was issued by a different issuer",
     "InvalidSignatureError": "its signature is wrong",
 }
 
@@ -109,7 +109,7 @@ class JWTAuth:
             return self._refused("it names neither a user (`sub`) nor a client (`client_id`, `azp`)")
         if not f"{subject}{client}".isprintable():
             # Half a surrogate pair, or NUL, can be written to no store.
-            return self._refused("the name of its user or client has characters that cannot be shown")
+            return self._refused("the name of its user or client contains unprintable characters")
         return AccessToken(
             token=token,
             client_id=client or "",

@@ -101,5 +101,5 @@ def _page(request_line: str, path: str, judge: Judge) -> Page:
     method, _, rest = request_line.partition(" ")
     target = urlsplit(rest.rpartition(" ")[0])
     if method != "GET" or (target.path or "/") != path:
-        return Page(HTTPStatus.NOT_FOUND, "Not found", "There is nothing here but the end of a sign-in.")
+        return Page(HTTPStatus.NOT_FOUND, "Not found", "This address only completes a sign-in.")
     return judge(dict(parse_qsl(target.query)))

@@ -227,12 +227,13 @@ class CredentialStore:
     def _locked_for_long(self) -> SessionTimeoutError:
         name = self.config.server_name
         return SessionTimeoutError(
-            f"The tokens of server {name!r} are being renewed by another process for more than {LOCK_SECONDS:g} s.",
+            f"The tokens of server {name!r} have been locked by another process, which renews them, for more than "
+            f"{LOCK_SECONDS:g} s.",
             server_name=name,
             seconds=LOCK_SECONDS,
             sent=False,
             retryable=True,
-            hint="See what that process does; the tokens are free again when it ends.",
+            hint="Check that process; the tokens are unlocked when it ends.",
         )
 
     def check_writable(self) -> None:
@@ -263,7 +264,7 @@ class CredentialStore:
     def _unwritable(self, error: OSError) -> AuthenticationError:
         name = self.config.server_name
         return AuthenticationError(
-            f"The tokens of server {name!r} cannot be kept in {self.folder}: {_reason(error)}.",
+            f"The tokens of server {name!r} cannot be stored in {self.folder}: {_reason(error)}.",
             server_name=name,
             sent=False,
             hint="Make that folder writable, or set JACKFIELD_STATE_DIR to one that is.",

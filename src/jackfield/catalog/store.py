@@ -202,9 +202,9 @@ class Catalog:
         if store is None or (store.is_ready and not store.missing):
             return None
         if store.failure is not None:
-            return f"Searched by words only: the embedder failed: {store.failure}"
-        what = f"{store.missing} texts to go" if store.missing else "the embedder is being loaded"
-        return f"Searched by words only for now; meaning is being prepared: {what}."
+            return f"Search uses words only, because the embedder failed: {store.failure}"
+        what = f"{store.missing} texts remain" if store.missing else "the embedder is being loaded"
+        return f"Search uses words only for now; search by meaning is being prepared: {what}."
 
     def wait_for_meaning(self, timeout: float = 600.0) -> bool:
         """Wait until the embedder is loaded and has a vector of each tool that was searched; returns whether it has.
@@ -261,7 +261,9 @@ class Catalog:
             # It is a hint: a full disk or a read-only home must not keep anybody from calling tools.
             import logging
 
-            logging.getLogger("jackfield").debug("[MCP][%s] The catalog was not written: %s", config.server_name, error)
+            logging.getLogger("jackfield").debug(
+                "[MCP][%s] The catalog could not be written: %s", config.server_name, error
+            )
             return change(self.entry(config))
 
     def _make_room(self, new: Path) -> None:

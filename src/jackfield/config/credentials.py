@@ -63,7 +63,7 @@ class CredentialsConfig(StrictModel):
     @classmethod
     def _of_a_user(cls, value: str | None) -> str | None:
         if value is not None and PLACEHOLDER.findall(value) != ["user"]:
-            raise ValueError("it needs {user} in it, once: else all users would have the same credential")
+            raise ValueError("it must contain {user} once: without it, all users would share one credential")
         return value
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class CredentialsConfig(StrictModel):
             found = f"it has {' and '.join(given)}" if given else "it has none"
             raise ValueError(f"give one of {', '.join(_SOURCES)}; {found}")
         if self.oauth is not None and (self.headers or self.env):
-            raise ValueError("oauth sends its tokens by itself: leave headers and env out")
+            raise ValueError("oauth sends its tokens automatically: omit headers and env")
         if isinstance(self.oauth, OAuthConfig) and self.oauth.is_automatic:
             raise ValueError("grant client_credentials has no users: put it into auth")
         return self

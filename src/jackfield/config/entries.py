@@ -79,7 +79,7 @@ def _check_doubles(data: Mapping[str, Any], source: Source) -> None:
         twice = double_key(part)
         if twice is not None and (twice == key or any(twice == keys[0] for keys in (*source.row.tables, *ANY.tables))):
             raise ConfigError(
-                f"{source.path}: the key {twice!r} stands twice in one table.", hint="Keep one of the two."
+                f"{source.path}: the key {twice!r} appears twice in one table.", hint="Keep one of the two."
             )
         part = None if key is None else part_of(part, [key])
 
@@ -99,7 +99,7 @@ def _by_shape(data: Mapping[str, Any], source: Source, part: object) -> tuple[So
     if source.scope == "given":
         nearby = did_you_mean(next(iter(data), ""), [keys[0] for keys in ANY.tables[:4]], "table") if data else ""
         raise ConfigError(
-            f"{source.path}: no table of servers in it.",
+            f"{source.path}: it contains no table of servers.",
             hint=f'{nearby} Write {{"mcpServers": {{"name": {{"command": "..."}}}}}}.'.strip(),
         )
     return source, []
@@ -132,7 +132,7 @@ def _of_table(content: object, where: str, source: Source) -> Iterator[Listed]:
 
 
 def _double(source: Source, name: str, key: str) -> ConfigError:
-    problem = f"the key {key!r} stands twice in one table."
+    problem = f"the key {key!r} appears twice in one table."
     return ConfigError(
         f"{source.path}: server {name!r}: {problem}", server_name=name, problem=problem, hint="Keep one of the two."
     )
@@ -324,7 +324,7 @@ _NOT_OF_MODELS = frozenset({FROM_VARIABLES, ENV_FILE})
 def _set_variables(data: dict[str, Any]) -> None:
     given: object = data.pop(ENV_FILE)
     if not isinstance(given, str):
-        raise ExpansionError("it must be the path of a file", "Give one path.")
+        raise ExpansionError("it must be the path of one file", "Give one path.")
     path = str.__str__(given)
     key = "environment" if "environment" in data else "env"
     found = {name: Expanded(value, f"${{file:{path}#{name}}}") for name, value in variables_in(path).items()}

@@ -122,7 +122,7 @@ def exported_entry(name: str, ours: Mapping[str, Any], program: Program, writing
         ours = {**ours, "headers": {**headers, **as_table(ours.get("headers"))}}
     if ENV_FILE in ours and program.name not in _READ_FILES_OF_VARIABLES:
         raise ConfigError(
-            f"{program.name} cannot be told to read a file of variables for {name!r}.",
+            f"{program.name} cannot read a file of variables for {name!r}.",
             server_name=name,
             hint="Serve it through the gateway, which can: jackfield install",
         )
@@ -196,7 +196,7 @@ def _client(name: str, ours: Mapping[str, Any], program: Program) -> dict[str, A
     }
     if program.name not in ("Claude Code", "Gemini") or not set(client) <= set(words):
         raise ConfigError(
-            f"{program.name} cannot be told of the OAuth client of {name!r}.",
+            f"{program.name} has no setting for the OAuth client of {name!r}.",
             server_name=name,
             hint="Serve it through the gateway, which uses it: jackfield install",
         )
@@ -212,9 +212,9 @@ def _tools(name: str, ours: Mapping[str, Any], program: Program) -> dict[str, An
             continue
         if not key or any("*" in str(tool) or "?" in str(tool) for tool in tools):
             raise ConfigError(
-                f"{program.name} cannot be told that {name!r} has {ours_key!r}: it would offer more tools.",
+                f"{program.name} has no setting for {ours_key!r} of {name!r}: it would offer more tools.",
                 server_name=name,
-                hint="Serve it through the gateway, which keeps to it: jackfield install",
+                hint="Serve it through the gateway, which applies it: jackfield install",
             )
         entry[key] = list(tools)
     return entry
@@ -254,7 +254,7 @@ def _for_goose(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Goose takes the variables that are named to it, and what headers refer to from among them."""
     if "cwd" in entry:
         raise ConfigError(
-            f"Goose cannot be told of the folder that {name!r} is started in.",
+            f"Goose has no setting for the folder in which {name!r} is started.",
             server_name=name,
             hint="Serve it through the gateway, which starts it there: jackfield install",
         )
@@ -269,7 +269,7 @@ def _for_goose(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     envs = {key: value for key, value in given.items() if key not in names}
     if any(_REFERENCE.search(str(value)) for value in (entry.get("url"), *as_list(entry.get("args")), *envs.values())):
         raise ConfigError(
-            f"Goose cannot be told to take a part of {name!r} from a variable other than one of the same name.",
+            f"Goose can take a value of {name!r} only from a variable of the same name.",
             server_name=name,
             hint="Serve it through the gateway, which can: jackfield install",
         )
@@ -283,17 +283,17 @@ def _told(name: str, text: str, program: Program, writing: Writing) -> str:
         is_optional = match["default"] == ":-" and program.is_empty_if_unset
         if not writing.variable or (match["default"] and not is_optional):
             raise ConfigError(
-                f"{program.name} cannot be told to take {match[0]} of {name!r} from a variable.",
+                f"{program.name} cannot take {match[0]} of {name!r} from a variable.",
                 server_name=name,
                 hint="Serve it through the gateway, which can: jackfield install",
             )
         return writing.variable.replace("VAR", match["name"])
 
     if "${file:" in text:
-        raise ConfigError(f"{program.name} cannot be told to read a file for {name!r}.", server_name=name)
+        raise ConfigError(f"{program.name} cannot read a file for {name!r}.", server_name=name)
     if "$${" in text and "${VAR}" in program.references:
         raise ConfigError(
-            f"{program.name} cannot be told that ${{ is text in {name!r}.",
+            f"{program.name} cannot use ${{ as text in {name!r}.",
             server_name=name,
             hint="Serve it through the gateway, which can: jackfield install",
         )

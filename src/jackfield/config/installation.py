@@ -59,9 +59,9 @@ def target_of(
     writing = program.writing if is_project else program.user_writing
     if writing is None:
         other = program.user_writing if is_project else program.writing
-        hint = f"It has one {'of your own' if is_project else 'in a project: give --project'}." if other else None
-        what = "for a project" if is_project else "of your own"
-        raise ConfigError(f"Jackfield writes no file {what} of {program.name}.", hint=hint)
+        hint = "Leave out --project for your own file." if is_project else "Give --project for a project's file."
+        what = "a project's" if is_project else "your own"
+        raise ConfigError(f"Jackfield does not write {what} file of {program.name}.", hint=hint if other else None)
     path = place_of(writing.path.replace("{name}", name), folders_of(environment), project)
     return Target(program, writing, path, is_project)
 
@@ -70,7 +70,7 @@ def planned(target: Target, name: str, entry: Mapping[str, Any]) -> Written | No
     """The file with the entry added; `None` if it has exactly this entry already. Writes nothing.
 
     Raises:
-        ConfigError: It has another server of that name, or cannot be changed without changing what else it says.
+        ConfigError: It has another server of that name, or it cannot be changed without affecting other entries.
     """
     file = target.file
     before = _bytes(file)
@@ -141,7 +141,7 @@ def undone(target: Target, name: str) -> bytes | None:
             if _table(_data(target.file, rest), target) == wanted:
                 return rest
     raise ConfigError(
-        f"{target.file}: it was changed since {name!r} was added, so that it cannot be taken out by itself.",
+        f"{target.file}: it was changed since {name!r} was added, so the entry cannot be removed automatically.",
         hint=f"Remove {name!r} from {target.table} by hand. The file as it was: {record['backup'] or 'none'}",
     )
 
@@ -203,7 +203,7 @@ def _check(written: Written, target: Target, name: str, entry: Mapping[str, Any]
         if json.loads(json.dumps(_data(written.file, written.after), default=str)) == wanted:
             return
     raise ConfigError(
-        f"{written.file}: cannot be changed without changing what else it says.",
+        f"{written.file}: it cannot be changed without affecting other entries.",
         hint=f"Add the entry to {target.table} by hand; config export shows it.",
     )
 

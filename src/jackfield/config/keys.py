@@ -134,7 +134,7 @@ class UnclearError(ValueError):
     """A switch that says neither on nor off."""
 
     def __init__(self, key: str) -> None:
-        super().__init__("it says neither on nor off")
+        super().__init__("it is neither on nor off")
         self.key = key
 
 
@@ -204,13 +204,13 @@ NOT_USED: dict[str, str] = {
     "headersHelper": "the command that computes headers is not run; give headers",
     "sandboxEnabled": "the server is not confined",
     "sandbox": "the server is not confined",
-    "authProviderType": "it does not sign in that way; give headers or `auth`",
-    "targetAudience": "it does not sign in that way; give headers or `auth`",
-    "targetServiceAccount": "it does not sign in that way; give headers or `auth`",
+    "authProviderType": "Jackfield does not sign in that way; give headers or `auth`",
+    "targetAudience": "Jackfield does not sign in that way; give headers or `auth`",
+    "targetServiceAccount": "Jackfield does not sign in that way; give headers or `auth`",
     "oauth_resource": "the resource is the server's url",
     "clientCertificate": "no client certificate is sent",
-    "tcp": "WebSocket is not a transport of MCP",
-    "registry": "the command is taken as it stands",
+    "tcp": "WebSocket is not an MCP transport",
+    "registry": "the command is used as it is",
 }
 """Keys that change what a server is or gets, and that have no effect here."""
 

@@ -178,7 +178,7 @@ class MCPConfig(StrictModel):
                     hint=problem.hint,
                 )
         raise UnknownServerError(
-            f"No server is named {server_name!r}.",
+            f"There is no server {server_name!r}.",
             server_name=server_name,
             sent=False,
             hint=did_you_mean(server_name, self.names, "server"),

@@ -176,7 +176,7 @@ class OAuthConfig(StrictModel):
         by_key = [name for name in _ONLY_AUTOMATIC if getattr(self, name) is not None]
         given = [*(["client_secret"] if self.client_secret is not None else []), *by_key]
         if given and self.client_id is None:
-            raise ValueError(f"a {given[0]} needs its client_id")
+            raise ValueError(f"a {given[0]} requires a client_id")
         if by_key and not self.is_automatic:
             raise ValueError(f"{by_key[0]} is for grant: client_credentials")
         if self.is_automatic and self.client_id is None:

@@ -120,7 +120,7 @@ def closing_brace(text: str, position: int) -> int:
         depth += {"{": 1, "}": -1}.get(text[index], 0)
         if depth == 0:
             return index
-    raise ExpansionError("a reference that begins with ${ is not closed", "Close it, or write $${ for a literal ${.")
+    raise ExpansionError("a reference that starts with ${ is not closed", "Close it, or write $${ for a literal ${.")
 
 
 def _replaced(body: str, variables: Mapping[str, str], folders: Mapping[str, str]) -> str:
@@ -136,7 +136,7 @@ def _replaced(body: str, variables: Mapping[str, str], folders: Mapping[str, str
         return value
     variable = _VARIABLE.fullmatch(name)
     if variable is None:
-        kind = "asks the user, which a library cannot" if name.startswith("input:") else "is not understood"
+        kind = "asks the user, which a library cannot do" if name.startswith("input:") else "is not understood"
         raise ExpansionError(f"${{{name}}} {kind}", "Use ${VAR}, ${VAR:-default} or ${env:VAR}.")
     value = variables.get(variable["name"])
     # As in a shell, `:-` also replaces a variable that is set but empty.
@@ -218,7 +218,8 @@ _BRACED_FILE = re.compile(r"(?<!\$)\{file:(?P<path>[^{}]+)\}")
 _OURS_FILE = re.compile(r"(?<!\$)\$\{file:(?P<path>[^{}]+)\}")
 _COMMANDS_RUN_BY = ("Crush",)
 _FOLDERS = re.compile(
-    r"workspaceFolder(:.*)?|workspaceRoot|cwd|workspacePath|workspaceFolderBasename|CLAUDE_PROJECT_DIR|CLAUDE_PLUGIN_ROOT"
+    "workspaceFolder(:.*)?|workspaceRoot|cwd|workspacePath|workspaceFolderBasename|CLAUDE_PROJECT_DIR|CLAUDE_PLUGIN_ROOT"
+    "workspaceFolder(:.*)?|workspaceRoot|cwd|workspacePath|workspaceFolderBasename|CLAUDE_PROJECT_DIR|CLAUDE_PLUGIN_ROOT"
     r"|extensionPath|userHome|pathSeparator|/"
 )
 _ASKED_OR_LOOKED_UP = re.compile(r"(input|command|config|promptString|pickString):.*")
@@ -284,7 +285,7 @@ def _of_program(part: str, body: str, program: Program, *, in_shell: bool = Fals
     if _FOLDERS.fullmatch(name) and (reads_env or program.is_of_projects):
         return part
     if reads_env and _OF_THE_EDITOR.fullmatch(name):
-        raise ExpansionError(f"${{{name}}} is a place in the editor, which is not known here", "Write the path.")
+        raise ExpansionError(f"${{{name}}} is a location in the editor, which is unknown here", "Write the path.")
     if has_default and not in_shell:
         raise ExpansionError(f"${{{name}:-...}} is the notation of {users_of('${VAR}')}", _instead(program, name))
     return _escaped(part)
@@ -301,7 +302,7 @@ def _instead(program: Program, name: str) -> str:
     ways = ("${VAR}", "${env:VAR}", "{env:VAR}", "${{ secrets.VAR }}")
     way = next((way for way in ways if way in program.references), None)
     if way is None:
-        return f"{program.name} replaces nothing: give the value, or use Jackfield's own file."
+        return f"{program.name} replaces no references: give the value, or use Jackfield's own file."
     return f"Write it as {way.replace('VAR', name)}."
 
 
@@ -329,7 +330,7 @@ def rewritten(
     )
     if program.placeholder and (match := re.search(program.placeholder, text)):
         raise ExpansionError(
-            f"{match[0]} is filled in by {program.name} for each of its users", "Write a variable: ${VAR}."
+            f"{match[0]} is filled in by {program.name} separately for each user", "Write a variable: ${VAR}."
         )
 
     def secret(match: re.Match[str]) -> str:
@@ -367,7 +368,7 @@ def rewritten(
         text = _COLON.sub(lambda match: f"${{{match['name']}}}", text)
     if has("$VAR"):
         if program.name in _COMMANDS_RUN_BY and (match := _COMMAND.search(text)):
-            raise ExpansionError(f"{program.name} runs the command in $(...), which is not done here", "Write ${VAR}.")
+            raise ExpansionError(f"{program.name} runs the command in $(...); Jackfield does not", "Write ${VAR}.")
         text = _DOLLAR.sub(dollar, text)
     if has("%VAR%"):
         text = _PERCENT.sub(lambda match: f"${{{match['name']}}}" if variables(match["name"]) else match[0], text)
@@ -406,7 +407,7 @@ def remarks(entry: Mapping[str, Any], program: Program, is_set: Callable[[str], 
         if "$VAR" not in program.references:
             for match in _DOLLAR.finditer(text):
                 if match["name"] and is_set(match["name"]):
-                    yield key, f"${match['name']} is text here. {_instead(program, match['name'])}"
+                    yield key, f"${match['name']} is plain text here. {_instead(program, match['name'])}"
 
 
 def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:

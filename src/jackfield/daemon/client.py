@@ -114,7 +114,7 @@ class Connection:
     def _read(self, limit: int | None = None) -> dict[str, Any]:
         (length,) = HEADER.unpack(receive_exactly(self._socket, HEADER.size))
         if limit is not None and length > limit:
-            raise DaemonError("This is not a hello.")
+            raise DaemonError("The first message is not a hello.")
         check_length(length)
         return unpacked(receive_exactly(self._socket, length))
 

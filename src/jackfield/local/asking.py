@@ -101,7 +101,7 @@ def ask_one(directory: PrivateDirectory, name: str, request: Mapping[str, Any], 
         raise DaemonError("The process has ended.", sent=None)
     answer = answers[name]
     if answer is None:
-        raise DaemonError(f"The process did not answer within {seconds:g} s; it may still do what it was asked to.")
+        raise DaemonError(f"The process did not answer within {seconds:g} s; it may still complete the request.")
     if "error" in answer:
         raise error_from_wire(answer["error"])
     return answer["result"]
@@ -140,7 +140,7 @@ class _Exchange:
         while len(self._data) >= HEADER.size:
             (length,) = HEADER.unpack(self._data[: HEADER.size])
             if length > MAX_FRAME_BYTES:
-                raise DaemonError("This is not a frame.")
+                raise DaemonError("The data is not a valid frame.")
             end = HEADER.size + length
             if len(self._data) < end:
                 return None
@@ -148,7 +148,7 @@ class _Exchange:
             del self._data[:end]
             if not self._is_greeted:
                 if message.get("i_am") != HELLO:
-                    raise DaemonError("This is not a hello.")
+                    raise DaemonError("The first message is not a hello.")
                 self._is_greeted = True
             elif "result" in message or "error" in message:
                 return message

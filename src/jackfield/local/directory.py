@@ -92,7 +92,7 @@ class PrivateDirectory:
             raise DaemonError(
                 f"The directory {path} is not trusted with sessions: {problem}.",
                 sent=False,
-                hint=f"Look into it, then remove it or: chmod 700 {path}",
+                hint=f"Check its contents, then remove it or run: chmod 700 {path}",
             )
         return cls(path, descriptor)
 
@@ -152,7 +152,7 @@ class PrivateDirectory:
         path = str(self.path / name)
         if len(os.fsencode(path)) > _MAX_PATH_BYTES:
             raise DaemonError(
-                f"The path of the socket is too long for this platform: {path}",
+                f"The socket's path is too long for this platform: {path}",
                 sent=False,
                 hint="Set XDG_RUNTIME_DIR to a directory with a shorter path.",
             )

@@ -122,7 +122,7 @@ def check_length(length: int) -> None:
     """
     if length > MAX_FRAME_BYTES:
         raise DaemonError(
-            f"A message of {length:,} bytes is beyond the {MAX_FRAME_BYTES:,} that kept sessions can carry.",
+            f"A message of {length:,} bytes exceeds the limit of {MAX_FRAME_BYTES:,} for kept sessions.",
             hint="Ask the tool for less, or call it without a kept session.",
         )
 

@@ -78,7 +78,7 @@ def make_query_tool(
         if server_name not in configs:
             hint = did_you_mean(server_name, configs, "server")
             raise UnknownServerError(
-                f"No server is named {server_name!r}.", server_name=server_name, sent=False, hint=hint
+                f"There is no server {server_name!r}.", server_name=server_name, sent=False, hint=hint
             )
         return configs[server_name]
 
