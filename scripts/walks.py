@@ -27,7 +27,7 @@ from jackfield import JackfieldError, MCPClientSessionManager, MCPConfig, StdioC
 from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
-    "`server`, from `open_session` to the start of its program": 19,
+    "`server`, from `open_session` to the start of its program": 16,
     "a warm AutoGen call and its result": 15,
     "a call whose server is killed, to the text for the model": 20,
     "an entry of a file to its `StdioConfig`": 8,

@@ -50,7 +50,7 @@ def test_an_error_tells_where_it_says_that_state_is_gone() -> None:
 def test_what_nobody_was_told_waits_for_the_next_user_of_the_key() -> None:
     losses, later = UnreportedLosses(), UnreportedLosses()
     losses.keep(("rig", "ada"), 3, News(2))
-    later.take_over(losses)
+    later.update(losses)
     generation, user = later.take(("rig", "ada"))
     assert (generation, user.known) == (3, 2)
     assert user.is_due(generation + 1)

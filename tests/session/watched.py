@@ -18,7 +18,7 @@ from jackfield.events import EventHub
 from jackfield.session.figures import Totals
 from jackfield.session.lifecycle import State
 from jackfield.session.owner import SessionOwner
-from jackfield.session.recovery import CircuitBreaker
+from jackfield.session.recovery import Circuits
 from jackfield.session.rivals import Refused, Rivals
 from jackfield.session.tools import ToolListing
 
@@ -74,7 +74,7 @@ class Watched:
             callbacks or SessionCallbacks(),
             events=EventHub(self.seen.append),
             totals=Totals(),
-            circuit=CircuitBreaker("rig", config.session),
+            circuits=Circuits(),
             rivals=Rivals(end_others or self.no_idle_ones),
             observer=self,
             generation=0,

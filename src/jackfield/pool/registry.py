@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..config.servers import BaseServerConfig
 from ..events import EventHub
@@ -15,7 +16,7 @@ from ..session.callbacks import SessionCallbacks
 from ..session.figures import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
-from ..session.recovery import CircuitBreaker, CoolDown, UnreportedLosses
+from ..session.recovery import Circuits, CoolDown, UnreportedLosses
 from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from .decisions import longest_unused
@@ -54,7 +55,9 @@ class SessionRegistry:
         self._totals = totals
         self._observer = observer
         self._on_made = on_made
-        self._circuits: dict[tuple[str, str | None], CircuitBreaker] = {}
+        self._max_sessions = max_sessions
+        self._bounds = bounds
+        self._circuits = Circuits()
         self._unreported = UnreportedLosses()
         self._slots: list[SessionSlot] = []
         self._of_key: dict[tuple[str, str], SessionSlot] = {}
@@ -85,7 +88,7 @@ class SessionRegistry:
         """
         for slot in list(before._slots):
             slot.abandon()
-        self._unreported.take_over(before._unreported)
+        self._unreported.update(before._unreported)
 
     def slots(self) -> list[SessionSlot]:
         """All sessions."""
@@ -97,8 +100,7 @@ class SessionRegistry:
 
     def cool_downs(self) -> list[CoolDown]:
         """The servers that are not tried for a while."""
-        found = [circuit.cool_down(key) for (_, key), circuit in self._circuits.items()]
-        return [one for one in found if one is not None]
+        return self._circuits.cool_downs()
 
     async def acquire(
         self,
@@ -126,11 +128,12 @@ class SessionRegistry:
         """
         wanted = None if key is None else (config.server_name, key)
         slot = self._shared(config, wanted)
-        if slot is not None:
-            self._lease(slot, holder)
-        else:
+        if slot is None and not deadline.has_passed:
+            await checkpoint_if_cancelled()
+            slot = self._open(config, wanted, callbacks) if self._has_room(config, wanted) else None
+        if slot is None:
             slot = await self._line.claim(config, wanted, callbacks, deadline, holder)
-            self._lease(slot, holder)
+        self._lease(slot, holder)
         if user is not None:
             slot.leases_of[user] = slot.leases_of.get(user, 0) + 1
         if _is_ready(slot):
@@ -240,20 +243,26 @@ class SessionRegistry:
             raise closed_error(config.server_name)
         return None if wanted is None else self.find(*wanted)
 
+    def _has_room(self, config: BaseServerConfig, wanted: tuple[str, str] | None) -> bool:
+        """Whether a new session surely needs no waiting: for room, for a turn, or for its key's last one to close."""
+        if self._line.waiters or wanted in self._of_key or self._bounds() is not None:
+            return False
+        return config.session.max_sessions is None and len(self._slots) < self._max_sessions
+
     def _open(
         self, config: BaseServerConfig, wanted: tuple[str, str] | None, callbacks: SessionCallbacks
     ) -> SessionSlot:
         key = wanted[1] if wanted else None
-        circuit = self._circuit(config, key)
-        circuit.enter()
-        generation, news = self._unreported.take(wanted)
+        if self._circuits:
+            self._circuits.enter(config, key)
+        generation, news = self._unreported.take(wanted) if self._unreported else (0, None)
         slot = SessionSlot(
             config,
             key,
             callbacks,
             events=self._events,
             totals=self._totals,
-            circuit=circuit,
+            circuits=self._circuits,
             rivals=self._rivals,
             observer=self._observer,
             generation=generation,
@@ -279,11 +288,6 @@ class SessionRegistry:
             # The caller that asked for it may have been cancelled.
             self.became_idle(slot)
         self._notify()
-
-    def _circuit(self, config: BaseServerConfig, key: str | None) -> CircuitBreaker:
-        for name in [name for name, circuit in self._circuits.items() if circuit.is_at_rest]:
-            del self._circuits[name]
-        return self._circuits.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session))
 
     def _remember(self, slot: SessionSlot) -> None:
         if slot.slot_key is not None and (slot.leaves_news or (self.keeps_idle and slot.was_cut_off)):

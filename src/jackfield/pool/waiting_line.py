@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
@@ -27,11 +27,6 @@ class Running(Protocol):
 
 class SessionSlot(SessionOwner):
     """An owner as the pool sees it."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.holders: list[object] = []
-        """Who has it leased."""
 
     @property
     def server_name(self) -> str:

@@ -28,7 +28,7 @@ from .eras import is_alive
 from .figures import SessionInfo, Totals, shortened
 from .home import Home
 from .lifecycle import Cause, Lifecycle, News, State
-from .recovery import CircuitBreaker
+from .recovery import Circuits
 from .rivals import Rivals
 from .spans import NOT_OBSERVED, Operation, metering, tracing
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
@@ -51,7 +51,7 @@ class SessionOwner(Announcements):
         callbacks: Answer the server's requests.
         events: Gets the session's events.
         totals: Counts the session.
-        circuit: Whether the server may be tried.
+        circuits: Whether the server may be tried.
         rivals: Conflicting sessions with the same server.
         observer: Callbacks for discoveries about the server.
         generation: Number of earlier openings of this key's sessions.
@@ -69,7 +69,7 @@ class SessionOwner(Announcements):
         *,
         events: EventHub,
         totals: Totals,
-        circuit: CircuitBreaker,
+        circuits: Circuits,
         rivals: Rivals,
         observer: SessionObserver,
         generation: int,
@@ -84,7 +84,7 @@ class SessionOwner(Announcements):
         self.callbacks = callbacks
         self.events = events
         self.totals = totals
-        self.circuit = circuit
+        self.circuits = circuits
         self.rivals = rivals
         self.observer = observer
         self.session_id: str = secrets.token_hex(4)
@@ -100,6 +100,8 @@ class SessionOwner(Announcements):
         self.news: News = news or News()
         """What the next user of the session knows of its losses."""
         self.leases = 0
+        self.holders: list[object] = []
+        """Who has it leased."""
         self.in_flight = 0
         self.calls = 0
         self.errors = 0
@@ -363,7 +365,7 @@ class SessionOwner(Announcements):
             JackfieldError: It is in cool-down; nothing was sent.
         """
         try:
-            self.circuit.enter()
+            self.circuits.enter(self.config, self.key)
         except JackfieldError as error:
             raise self.ended(sent=False, reason=error) from None
         self.lifecycle.fire(cause)
@@ -377,7 +379,7 @@ class SessionOwner(Announcements):
         self.last_heard_at = time.monotonic()
         self.open_seconds = open_seconds
         self._keeps_state = keeps_state
-        self.circuit.succeeded()
+        self.circuits.succeeded(self.config, self.key)
         self.lifecycle.fire(Cause.OPENED)
         self.totals.open_times.add(open_seconds)
         http_id = shortened(connection.report.http_session_id)

@@ -19,6 +19,7 @@ from ..errors import (
 from .lifecycle import News
 
 if TYPE_CHECKING:
+    from ..config.servers import BaseServerConfig
     from ..config.settings import SessionConfig
 
 _MAX_UNREPORTED = 10_000
@@ -157,11 +158,49 @@ class CircuitBreaker:
         self._trying = False
 
 
-class UnreportedLosses:
-    """Closed named sessions whose next user must learn of lost state; the newest 10,000."""
+class Circuits(dict[tuple[str, str | None], CircuitBreaker]):
+    """The circuit breakers of servers and keys: each is made at a failure, and dropped once it remembers nothing."""
 
-    def __init__(self) -> None:
-        self._generations: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+    def enter(self, config: BaseServerConfig, key: str | None) -> None:
+        """Ask to open; `succeeded`, `failed` or `left` must follow.
+
+        Raises:
+            ServerUnavailableError: The server is in cool-down; says for how long, and the last reason.
+        """
+        if (circuit := self.get((config.server_name, key))) is not None:
+            circuit.enter()
+
+    def failed(self, config: BaseServerConfig, key: str | None, error: JackfieldError) -> None:
+        """It did not open."""
+        self.setdefault((config.server_name, key), CircuitBreaker(config.server_name, config.session)).failed(error)
+
+    def succeeded(self, config: BaseServerConfig, key: str | None) -> None:
+        """It opened."""
+        if (circuit := self.get((config.server_name, key))) is not None:
+            circuit.succeeded()
+            self._drop(config.server_name, key)
+
+    def left(self, config: BaseServerConfig, key: str | None) -> None:
+        """The opening was given up before it came to anything."""
+        if (circuit := self.get((config.server_name, key))) is not None:
+            circuit.left()
+            self._drop(config.server_name, key)
+
+    def _drop(self, server_name: str, key: str | None) -> None:
+        if self[server_name, key].is_at_rest:
+            del self[server_name, key]
+
+    def cool_downs(self) -> list[CoolDown]:
+        """The servers that are not tried for a while."""
+        found = [circuit.cool_down(key) for (_, key), circuit in self.items()]
+        return [one for one in found if one is not None]
+
+
+class UnreportedLosses(OrderedDict[tuple[str, str], tuple[int, int]]):
+    """Closed named sessions whose next user must learn of lost state; the newest 10,000.
+
+    For each server and key, the last generation, and the one that its users know of.
+    """
 
     def keep(self, slot_key: tuple[str, str], generation: int, news: News) -> None:
         """Remember a session that is closed.
@@ -171,15 +210,11 @@ class UnreportedLosses:
             generation: Its last one.
             news: What its users know.
         """
-        self._generations[slot_key] = generation, news.known
-        if len(self._generations) > _MAX_UNREPORTED:
-            self._generations.popitem(last=False)
+        self[slot_key] = generation, news.known
+        if len(self) > _MAX_UNREPORTED:
+            self.popitem(last=False)
 
     def take(self, slot_key: tuple[str, str] | None) -> tuple[int, News]:
         """How often the session of a server and key was opened before, and what its next user knows of that."""
-        generation, known = self._generations.pop(slot_key, (0, 1)) if slot_key else (0, 1)
+        generation, known = self.pop(slot_key, (0, 1)) if slot_key else (0, 1)
         return generation, News(known)
-
-    def take_over(self, other: UnreportedLosses) -> None:
-        """Remember all that another one does."""
-        self._generations.update(other._generations)

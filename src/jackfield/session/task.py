@@ -90,7 +90,7 @@ class SessionTask:
         owner, life = self._owner, self._life
         if life.state is State.CLOSED:
             return
-        owner.circuit.left()
+        owner.circuits.left(owner.config, owner.key)
         owner.connection = None
         cause = Cause.ENDED if life.state is State.CLOSING else cause or Cause.CUT_OFF
         error = error or life.error
@@ -253,7 +253,7 @@ class SessionTask:
         if scope.cancelled_caught and life.generation == generation and life.is_usable:
             error = open_timeout(config, report)
         if error is not None and life.is_usable:
-            owner.circuit.failed(error)
+            owner.circuits.failed(config, owner.key, error)
             owner.observer.failed(owner, error)
         return error
 
