@@ -93,7 +93,7 @@ def layers_page(text: str) -> str:
     """The page with what each layer is for, as its docstring says."""
     rows = "\n".join(f"| `{name}` | {purpose(name)} |" for name in layers())
     before, _, after = text.partition(_BEGIN)
-    return f"{before}{_BEGIN}\n\n| layer | what it is for |\n|---|---|\n{rows}\n\n{_END}{after.partition(_END)[2]}"
+    return f"{before}{_BEGIN}\n\n| layer | purpose |\n|---|---|\n{rows}\n\n{_END}{after.partition(_END)[2]}"
 
 
 def layers_svg() -> str:

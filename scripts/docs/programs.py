@@ -23,14 +23,14 @@ _FOLDERS = {
 _UNITS = {
     NEVER: "seconds",
     ALWAYS: "milliseconds",
-    FROM_A_SECOND: "milliseconds from 1000 up",
-    ABOVE_AN_HOUR: "seconds up to 3600, above that milliseconds",
+    FROM_A_SECOND: "milliseconds from 1000, otherwise seconds",
+    ABOVE_AN_HOUR: "seconds up to 3600, otherwise milliseconds",
 }
 
 
 def programs_table() -> str:
     """A row for each program, in the order in which their files are read."""
-    head = ["program", "in a project", "your own", "table", "replaces", "`timeout`", "its servers inherit"]
+    head = ["program", "project files", "your own files", "table", "replaces", "`timeout`", "servers inherit"]
     rows = [head, ["---"] * len(head), *(_row(program) for program in PROGRAMS)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
 

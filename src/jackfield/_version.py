@@ -1,3 +1,3 @@
-"""The version of this package, for everything that tells it; `pyproject.toml` has the same."""
+"""The version of this package; `pyproject.toml` has the same."""
 
 __version__ = "0.2.0"

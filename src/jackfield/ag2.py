@@ -1,9 +1,9 @@
-"""AG2: code that was written for its MCP session manager, and both of its lines. See docs/how-to/ag2.md.
+"""AG2: a replacement for its MCP session manager, for AG2 0.x and 1.x. See docs/how-to/ag2.md.
 
     from jackfield.ag2 import MCPClientSessionManager, MCPConfig, SseConfig, StdioConfig, create_toolkit
 
-in place of the same names from `autogen.mcp.mcp_client`. What a session gives has the camelCase attributes that the SDK
-had before its version 2 (`result.isError`, `tool.inputSchema`), next to those that it has now.
+replaces the same names of `autogen.mcp.mcp_client`. The objects that a session returns have the camelCase attributes of
+the SDK before version 2 (`result.isError`, `tool.inputSchema`) as well as the present ones.
 """
 
 from __future__ import annotations

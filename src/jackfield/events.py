@@ -1,4 +1,4 @@
-"""What happens in the life of sessions and calls, as typed events. No event ever holds a secret."""
+"""Typed events in the life of sessions and calls. No event contains a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optional packages: which extra of jackfield installs each, and the error where one is missing."""
+"""Optional packages: the extra that installs each, and the error if one is missing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Files of the user's own: where they lie, written whole or not at all, readable for nobody else; and new files with a
-server's content, whatever names it suggests."""
+"""The user's files: their folders, atomic writes, access for the user only; and new files with a server's content,
+under safe names."""
 
 from __future__ import annotations
 

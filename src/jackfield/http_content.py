@@ -1,7 +1,7 @@
-"""Bodies of HTTP answers: decompressed in small steps and read no further than needed.
+"""Bodies of HTTP responses: decompressed in small steps and read no further than needed.
 
-A few hundred bytes that are compressed twice can stand for gigabytes, so nothing is decompressed at once: each step
-gives a bounded piece, and other tasks run between two steps.
+A few hundred bytes that are compressed twice can expand to gigabytes. Therefore each step decompresses a limited
+amount, and other tasks run between two steps.
 
 Source: RFC 9110, section 8.4 "Content-Encoding".
 """

@@ -1,6 +1,6 @@
-"""JSON schemas of servers: where references (`$ref`) lead, without leaving the schema, and a signature in one line.
+"""JSON schemas of servers: resolves references (`$ref`) within the schema, and writes a signature in one line.
 
-The shape of a schema is nobody's promise: what is odd in one leads nowhere, and raises nothing.
+A schema may have any shape: invalid parts resolve to nothing and raise no error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Live`: what works with this process's sessions. It cannot be stored, and its copies have the same guards."""
+"""`Live`: objects that use this process's sessions. They cannot be pickled; copies share their hooks and policies."""
 
 from __future__ import annotations
 

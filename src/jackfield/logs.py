@@ -1,4 +1,4 @@
-"""The log: its lines name the server and the session, and secrets are masked in what the libraries below log."""
+"""The log: lines name the server and the session, and secrets are masked, also in the lines of the libraries below."""
 
 from __future__ import annotations
 

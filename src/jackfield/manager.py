@@ -1,4 +1,4 @@
-"""`MCPClientSessionManager`: sessions with many servers, and toolkits, workbenches and routers of them for agents."""
+"""`MCPClientSessionManager`: sessions with many servers, and their toolkits, workbenches and routers for agents."""
 
 from __future__ import annotations
 

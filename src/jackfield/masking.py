@@ -1,4 +1,4 @@
-"""Masks secrets wherever text leaves: in errors, logs, spans and quotes of a server's words.
+"""Masks secrets in all text that Jackfield emits: errors, logs, spans and quoted server output.
 
 The values that are sent to servers are known (`keep_secret`), each in every form that it is usually quoted in, for as
 long as the object that holds them lives and a while longer. `mask` replaces them in any text. What a tool returns is

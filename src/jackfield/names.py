@@ -1,4 +1,4 @@
-"""Names that are nearly right: the known ones that were probably meant, for hints and for searches."""
+"""Misspelt names: the known names that were probably meant, for hints and for searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain data (JSON, TOML, YAML) whose shape nobody has promised: looked into without being checked before."""
+"""Plain data (JSON, TOML, YAML) of unknown shape, read without prior validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Router`: what `manager.router()` returns."""
+"""`Router`, the result of `manager.router()`: a few tools that find and call all others."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file a framework: thin dresses over `Toolkit`, imported only when used."""
+"""One adapter per framework: thin wrappers around `Toolkit`, imported only when used."""

@@ -1,1 +1,1 @@
-"""What servers offer, remembered on disk and searchable, so that nothing has to be opened to look."""
+"""What servers offer, stored on disk and searchable without opening a server."""

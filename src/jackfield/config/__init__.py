@@ -1,1 +1,1 @@
-"""Which servers there are and how to reach them; knows nothing of sessions."""
+"""Which servers exist and how to reach them; independent of sessions."""

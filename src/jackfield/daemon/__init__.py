@@ -1,4 +1,4 @@
-"""Kept sessions: sessions that outlive the command that opened them, in one background process a user.
+"""Kept sessions: sessions that outlive the command that opened them, in one background process per user.
 
 `lookup()` finds out whether a server's session is kept, and gives a handle to call through it; neither needs the SDK,
 pydantic or asyncio. The parts: `place` (lock, socket), `client` and `starting` (in the command), `server`, `requests`

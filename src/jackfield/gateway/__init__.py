@@ -1,1 +1,1 @@
-"""Many MCP servers as one, for any host program: what `jackfield serve` runs."""
+"""The gateway of `jackfield serve`: many MCP servers as one, for any host program."""

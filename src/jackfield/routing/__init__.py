@@ -1,1 +1,1 @@
-"""Lets an agent pick a server, and a tool, at run time."""
+"""Tools with which an agent chooses a server and a tool at run time."""

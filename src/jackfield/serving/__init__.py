@@ -1,4 +1,4 @@
-"""Serving MCP sessions from any instance, behind any load balancer.
+"""Serves MCP sessions from any instance, behind any load balancer.
 
 `serve_sessions` makes an ASGI application of an SDK server. What its instances share is in a backend: this process's
 memory, Redis (extra `redis`) or PostgreSQL (extra `postgres`).

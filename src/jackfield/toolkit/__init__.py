@@ -1,1 +1,1 @@
-"""Tools of any number of servers, in a shape that every agent framework can be given."""
+"""Tools of any number of servers, in a form that every agent framework can use."""
