@@ -142,7 +142,7 @@ def pydantic_ai(toolkit: Toolkit) -> tuple[Call, Call | None]:
 
 def smolagents(toolkit: Toolkit) -> tuple[Call, Call | None]:
     """A `Tool` of smolagents, called from a thread, against one made of a function that comes home as ours does."""
-    from jackfield.session.home import Home
+    from jackfield.session.session_loop import Home
 
     (adapted,) = toolkit.smolagents()
     home, neutral = Home(), toolkit["echo"]

@@ -41,7 +41,7 @@ from jackfield.langchain import (
     load_mcp_tools,
     mcp_agent_session,
 )
-from jackfield.session.home import BlockedLoopError
+from jackfield.session.session_loop import BlockedLoopError
 
 
 class Scripted(BaseChatModel):

@@ -44,9 +44,9 @@ from jackfield.langchain import (
     load_mcp_tools,
     mcp_agent_session,
 )
-from jackfield.session import home as home_module
-from jackfield.session.home import BlockedLoopError
+from jackfield.session import session_loop as home_module
 from jackfield.session.session import caller_of
+from jackfield.session.session_loop import BlockedLoopError
 
 Calls = Sequence[tuple[str, dict[str, Any]]]
 
@@ -661,6 +661,6 @@ async def test_a_session_is_used_from_another_loop(tmp_path: Path) -> None:
         names, steps, is_here = await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
         assert "count" in names
         assert (steps, is_here) == ([1.0, 2.0, 3.0], True)
-        home = caller_of(session).owner.home
-        assert home is not None
-        assert not home.is_elsewhere
+        session_loop = caller_of(session).owner.session_loop
+        assert session_loop is not None
+        assert not session_loop.is_elsewhere

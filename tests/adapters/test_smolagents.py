@@ -20,7 +20,7 @@ from tests.conftest import everything
 
 from jackfield import ConfigError, MCPClientSessionManager, SessionTerminatedError, Toolkit, create_toolkit
 from jackfield.adapters.parameters import TYPES, parameters_of
-from jackfield.session.home import HomeError
+from jackfield.session.session_loop import SessionLoopError
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_numbers_without_a_point_are_numbers(toolkit: Toolkit) -> None:
 
 
 async def test_on_the_sessions_own_loop_it_says_what_to_do(toolkit: Toolkit) -> None:
-    with pytest.raises(HomeError, match="Use the async methods"):
+    with pytest.raises(SessionLoopError, match="Use the async methods"):
         named(toolkit.smolagents(), "echo")("x")
 
 
@@ -144,9 +144,9 @@ async def test_a_call_under_way_ends_with_the_session(nothing_left: None, tmp_pa
 
 
 def test_without_a_loop_it_says_where_to_make_tools() -> None:
-    with pytest.raises(HomeError, match="Make the tools in the async code"):
+    with pytest.raises(SessionLoopError, match="Make the tools in the async code"):
         Toolkit().smolagents()
-    assert not issubclass(HomeError, ConfigError)
+    assert not issubclass(SessionLoopError, ConfigError)
 
 
 # Schemas as parameters

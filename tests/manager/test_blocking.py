@@ -32,7 +32,7 @@ from jackfield import (
     ToolCall,
     UnknownServerError,
 )
-from jackfield.session.home import BlockedLoopError
+from jackfield.session.session_loop import BlockedLoopError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "blocking_session.py"
 

@@ -11,8 +11,8 @@ from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent,
 from ag2.tools.final import FunctionTool
 
 from ..session.boundary import as_error
-from ..session.home import Home, home_here
 from ..session.results import ToolResult, decode, describe_block
+from ..session.session_loop import SessionLoop, session_loop_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture, json_arguments
@@ -27,9 +27,9 @@ class MCPTool(FunctionTool):
     # What a server offers does not replace what the program itself declares.
     declared_in_code = False
 
-    def __init__(self, tool: Tool, home: Home, *, images: bool) -> None:
+    def __init__(self, tool: Tool, session_loop: SessionLoop, *, images: bool) -> None:
         async def call(arguments: dict[str, Any]) -> ToolResult:
-            return (await home.run(partial(tool.call, arguments))).raise_for_error()
+            return (await session_loop.run(partial(tool.call, arguments))).raise_for_error()
 
         schema = dict(tool.input_schema)
         model = ag2.tool(call, name=tool.name, schema=schema).model
@@ -56,8 +56,8 @@ class MCPTool(FunctionTool):
 
 def ag2_toolkit(toolkit: Toolkit, *, images: bool = True) -> ag2.Toolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
-    home = home_here()
-    return ag2.Toolkit(*(MCPTool(tool, home, images=images) for tool in toolkit.for_models()), name="jackfield")
+    session_loop = session_loop_here()
+    return ag2.Toolkit(*(MCPTool(tool, session_loop, images=images) for tool in toolkit.for_models()), name="jackfield")
 
 
 def result_of(result: ToolResult, *, images: bool) -> ag2.ToolResult:

@@ -14,7 +14,7 @@ from typing import Any
 from autogen.tools import Tool as ClassicTool
 from autogen.tools import Toolkit as ClassicToolkit
 
-from ..session.home import Home, home_here
+from ..session.session_loop import SessionLoop, session_loop_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 
@@ -22,10 +22,10 @@ from ..toolkit.toolkit import Toolkit
 class _MCPTool(ClassicTool):
     """A tool of a server, with its whole schema wherever AG2 asks for one, which takes any arguments by name."""
 
-    def __init__(self, tool: Tool, home: Home) -> None:
+    def __init__(self, tool: Tool, session_loop: SessionLoop) -> None:
         async def call(**arguments: Any) -> str:
             # AG2 shows the model the text of whatever is raised. It has no place for pictures: they are named.
-            return (await home.run(partial(tool.call, arguments))).raise_for_error().text
+            return (await session_loop.run(partial(tool.call, arguments))).raise_for_error().text
 
         super().__init__(name=tool.name, description=tool.description, func_or_tool=call)
         self._call = call
@@ -67,5 +67,5 @@ class _MCPTool(ClassicTool):
 
 def ag2_classic_toolkit(toolkit: Toolkit) -> ClassicToolkit:
     """All tools of a toolkit; see `Toolkit.ag2`."""
-    home = home_here()
-    return ClassicToolkit([_MCPTool(tool, home) for tool in toolkit.for_models()])
+    session_loop = session_loop_here()
+    return ClassicToolkit([_MCPTool(tool, session_loop) for tool in toolkit.for_models()])

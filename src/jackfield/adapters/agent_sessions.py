@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 
 from ..pool.loop_thread import LoopUse
 from ..pool.session_manager import SessionManager
-from ..session.home import Home, home_here, wait_blocking, wait_uncancelled
 from ..session.session import Session
+from ..session.session_loop import SessionLoop, session_loop_here, wait_blocking, wait_uncancelled
 from ..toolkit.create import create_toolkit
 from ..toolkit.toolkit import Toolkit
 
@@ -40,7 +40,7 @@ class AgentSessions(Generic[_ToolT]):
         self,
         manager: SessionManager,
         server_names: Sequence[str],
-        make_tools: Callable[[Toolkit, Home], list[_ToolT]],
+        make_tools: Callable[[Toolkit, SessionLoop], list[_ToolT]],
         *,
         lives_apart: bool,
         auto_cleanup: bool = True,
@@ -124,7 +124,7 @@ class AgentSessions(Generic[_ToolT]):
     def _open_blocking(self) -> _Opened[_ToolT]:
         use = self._manager.inside.loop_thread.enter()
         try:
-            return Context().run(use.home.run_blocking, lambda: self._open_here(use))
+            return Context().run(use.session_loop.run_blocking, lambda: self._open_here(use))
         except BaseException:
             use.leave().result()
             raise
@@ -138,10 +138,10 @@ class AgentSessions(Generic[_ToolT]):
                 lease.holder = holder or object()  # not this task, whose result is the tools
                 session = sessions[config.server_name] = await stack.enter_async_context(lease)
                 toolkit += await create_toolkit(session, use_mcp_resources=False)
-            home = home_here()
-            opened = _Opened(self._make_tools(toolkit, home), sessions, _Closing(stack.pop_all(), use))
+            session_loop = session_loop_here()
+            opened = _Opened(self._make_tools(toolkit, session_loop), sessions, _Closing(stack.pop_all(), use))
             if self._auto_cleanup:
-                weakref.finalize(home, opened.closing.begin).atexit = False
+                weakref.finalize(session_loop, opened.closing.begin).atexit = False
             return opened
 
     async def close(self) -> None:
@@ -177,8 +177,8 @@ class _Closing:
     def __init__(self, stack: AsyncExitStack, use: LoopUse | None) -> None:
         self._stack = stack
         self._use = use
-        self._home = home_here()
-        self.thread_id: int = self._home.thread_id
+        self._session_loop = session_loop_here()
+        self.thread_id: int = self._session_loop.thread_id
         if use is not None:
             use.close = stack.aclose
 
@@ -186,7 +186,7 @@ class _Closing:
         """Begin to close, from any thread and without waiting; tells when that is done."""
         if self._use is not None:
             return self._use.leave()
-        return self._home.begin(self._stack.aclose)
+        return self._session_loop.begin(self._stack.aclose)
 
 
 @dataclass

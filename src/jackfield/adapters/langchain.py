@@ -18,9 +18,9 @@ from pydantic import PrivateAttr
 from ..errors import SessionTimeoutError
 from ..pool.refusals import OtherLoopError
 from ..session.boundary import as_error
-from ..session.home import BlockedLoopError, home_here, run_on_own_loop
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session, caller_of
+from ..session.session_loop import BlockedLoopError, run_on_own_loop, session_loop_here
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
@@ -64,10 +64,10 @@ class MCPTool(StructuredTool):
 
     # Private, so that pydantic neither copies nor checks them.
     _tool: Any = PrivateAttr()
-    _home: Any = PrivateAttr()
+    _session_loop: Any = PrivateAttr()
 
     @classmethod
-    def of(cls, tool: Tool, home: Reach) -> MCPTool:
+    def of(cls, tool: Tool, session_loop: Reach) -> MCPTool:
         """The tool, whose calls run on that event loop."""
         made = cls(
             name=tool.name,
@@ -81,7 +81,7 @@ class MCPTool(StructuredTool):
                 **(tool.annotations.model_dump(exclude_none=True) if tool.annotations else {}),
             },
         )
-        made._tool, made._home = tool, home
+        made._tool, made._session_loop = tool, session_loop
         # Without these, `ainvoke` would call `_run` in a thread, where it cannot be cancelled.
         made.func, made.coroutine = made._run, made._arun
         return made
@@ -98,13 +98,13 @@ class MCPTool(StructuredTool):
     @_quick_to_read
     async def _arun(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
-        return await self._home.run(lambda: self._call(arguments, on_progress))
+        return await self._session_loop.run(lambda: self._call(arguments, on_progress))
 
     @_quick_to_read
     def _run(self, /, **arguments: Any) -> _Answer:  # type: ignore[override]  # pyright: ignore
         on_progress = self._progress_writer()
         try:
-            return self._home.run_blocking(lambda: self._call(arguments, on_progress))
+            return self._session_loop.run_blocking(lambda: self._call(arguments, on_progress))
         except BlockedLoopError as blocked:
             try:
                 # The session itself may live on another loop, or move there.
@@ -149,10 +149,10 @@ class Reach(Protocol):
     def run_blocking(self, function: Callable[[], Awaitable[_T]]) -> _T: ...
 
 
-def langchain_tools(toolkit: Toolkit, home: Reach | None = None) -> list[BaseTool]:
+def langchain_tools(toolkit: Toolkit, session_loop: Reach | None = None) -> list[BaseTool]:
     """All tools of a toolkit, for the event loop that runs here or the one given; see `Toolkit.langchain`."""
-    home = home or home_here()
-    return [MCPTool.of(tool, home) for tool in toolkit.for_models()]
+    session_loop = session_loop or session_loop_here()
+    return [MCPTool.of(tool, session_loop) for tool in toolkit.for_models()]
 
 
 def content_of(result: ToolResult) -> str | list[dict[str, Any]]:
@@ -205,7 +205,9 @@ async def load_mcp_tools(session: Session) -> list[BaseTool]:
     Raises:
         JackfieldError: They could not be listed.
     """
-    return langchain_tools(await create_toolkit(session, use_mcp_resources=False), caller_of(session).owner.home)
+    return langchain_tools(
+        await create_toolkit(session, use_mcp_resources=False), caller_of(session).owner.session_loop
+    )
 
 
 async def load_mcp_prompt(

@@ -10,8 +10,8 @@ from agents import ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
 from ..session.boundary import as_error
-from ..session.home import Home, home_here
 from ..session.results import ToolResult, describe_block
+from ..session.session_loop import SessionLoop, session_loop_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture, json_arguments
@@ -19,14 +19,14 @@ from .model_calls import is_picture, json_arguments
 Output = str | list[ToolOutputText | ToolOutputImage]
 
 
-def function_tool(tool: Tool, home: Home) -> FunctionTool:
+def function_tool(tool: Tool, session_loop: SessionLoop) -> FunctionTool:
     """The tool, whose calls run on that event loop."""
 
     async def invoke(context: ToolContext[Any], arguments: str) -> Output:
         # An error is for the model; raised, it would end the run.
         try:
             given = json_arguments(tool.name, arguments)
-            return output_of((await home.run(partial(tool.call, given))).raise_for_error())
+            return output_of((await session_loop.run(partial(tool.call, given))).raise_for_error())
         except BaseException as error:
             return str(as_error(error, f"The call of {tool.name!r}"))
 
@@ -41,8 +41,8 @@ def function_tool(tool: Tool, home: Home) -> FunctionTool:
 
 def function_tools(toolkit: Toolkit) -> list[FunctionTool]:
     """All tools of a toolkit; see `Toolkit.openai_agents`."""
-    home = home_here()
-    return [function_tool(tool, home) for tool in toolkit.for_models()]
+    session_loop = session_loop_here()
+    return [function_tool(tool, session_loop) for tool in toolkit.for_models()]
 
 
 def output_of(result: ToolResult) -> Output:

@@ -12,8 +12,8 @@ from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
 from ..session.boundary import as_error
-from ..session.home import Home, home_here
 from ..session.results import ToolResult, decode, describe_block
+from ..session.session_loop import SessionLoop, session_loop_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture
@@ -25,9 +25,9 @@ _ANY = SchemaValidator(core_schema.dict_schema())
 class MCPToolset(AbstractToolset[Any]):
     """All tools of a toolkit, in their session."""
 
-    def __init__(self, toolkit: Toolkit, home: Home, *, id: str | None = None) -> None:  # noqa: A002 - as in Pydantic AI
+    def __init__(self, toolkit: Toolkit, session_loop: SessionLoop, *, id: str | None = None) -> None:  # noqa: A002 - as in Pydantic AI
         self._toolkit = toolkit.for_models()
-        self._home = home
+        self._session_loop = session_loop
         self._id = id
 
     @property
@@ -53,14 +53,16 @@ class MCPToolset(AbstractToolset[Any]):
             ToolFailed: With what happened and what to do, for the model.
         """
         try:
-            return value_of((await self._home.run(partial(self._toolkit.call, name, tool_args))).raise_for_error())
+            return value_of(
+                (await self._session_loop.run(partial(self._toolkit.call, name, tool_args))).raise_for_error()
+            )
         except BaseException as error:
             raise ToolFailed(str(as_error(error, f"The call of {name!r}"))) from error
 
 
 def toolset(toolkit: Toolkit, *, id: str | None = None) -> MCPToolset:  # noqa: A002
     """All tools of a toolkit; see `Toolkit.pydantic_ai`."""
-    return MCPToolset(toolkit, home_here(), id=id)
+    return MCPToolset(toolkit, session_loop_here(), id=id)
 
 
 def definition_of(tool: Tool) -> ToolDefinition:

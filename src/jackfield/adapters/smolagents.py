@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from smolagents import Tool as SmolagentsTool
 
-from ..session.home import Home, home_here
+from ..session.session_loop import SessionLoop, session_loop_here
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .parameters import Parameter, parameters_of
@@ -31,7 +31,7 @@ class _MCPTool(SmolagentsTool):
     skip_forward_signature_validation = True
     output_type = "string"
 
-    def __init__(self, name: str, tool: Tool, parameters: Mapping[str, Parameter], home: Home) -> None:
+    def __init__(self, name: str, tool: Tool, parameters: Mapping[str, Parameter], session_loop: SessionLoop) -> None:
         super().__init__()
         self.name = name
         self.description: str = tool.description
@@ -40,7 +40,7 @@ class _MCPTool(SmolagentsTool):
         }
         self._tool = tool
         self._parameters = parameters
-        self._home = home
+        self._session_loop = session_loop
 
     def __call__(self, /, *args: Any, sanitize_inputs_outputs: bool = False, **kwargs: Any) -> Any:
         """Call the tool, as smolagents does."""
@@ -64,12 +64,12 @@ class _MCPTool(SmolagentsTool):
             for name, value in given.items()
             if value is not None or name not in self._parameters or self._parameters[name].takes_null
         }
-        return self._home.run_blocking(partial(self._tool.call, arguments)).raise_for_error().text
+        return self._session_loop.run_blocking(partial(self._tool.call, arguments)).raise_for_error().text
 
 
 def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
     """All tools of a toolkit that smolagents can call; see `Toolkit.smolagents`."""
-    home = home_here()
+    session_loop = session_loop_here()
     tools: dict[str, SmolagentsTool] = {}
     for tool in toolkit.for_models():
         parameters, name = parameters_of(tool.input_schema), _identifier(tool.name)
@@ -77,7 +77,7 @@ def smolagents_tools(toolkit: Toolkit) -> list[SmolagentsTool]:
             why = "takes more than a list of arguments" if parameters is None else f"would be the second named {name!r}"
             logger.warning("[MCP][%s] Tool %r is omitted: it %s.", tool.server_name, tool.name, why)
             continue
-        tools[name] = _MCPTool(name, tool, parameters, home)
+        tools[name] = _MCPTool(name, tool, parameters, session_loop)
     return list(tools.values())
 
 

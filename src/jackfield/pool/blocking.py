@@ -20,7 +20,7 @@ from weakref import WeakSet
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 from ..errors import SessionTerminatedError
-from ..session.home import BlockedLoopError, forked
+from ..session.session_loop import BlockedLoopError, forked
 from .portal import held_there, run_there, run_there_reporting
 
 if TYPE_CHECKING:

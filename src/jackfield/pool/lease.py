@@ -13,9 +13,9 @@ from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, Unkn
 from ..loops import current_task
 from ..names import did_you_mean
 from ..session.boundary import ends_caller
-from ..session.home import wait_uncancelled
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
+from ..session.session_loop import wait_uncancelled
 
 if TYPE_CHECKING:
     from ..loops import Deadline
@@ -164,8 +164,8 @@ class SessionLease:
         assert self._held
         _, here, _ = self._held
         self._apart, _, owner = await self._acquire_apart()
-        if here.home is not None:
-            here.home.begin(lambda: close_all([here], Cause.RELEASED))
+        if here.session_loop is not None:
+            here.session_loop.begin(lambda: close_all([here], Cause.RELEASED))
         return Session(owner)
 
     async def __aexit__(

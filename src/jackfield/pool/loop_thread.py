@@ -15,7 +15,7 @@ from contextvars import Context
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from ..session.home import Home, home_here, wait_uncancelled
+from ..session.session_loop import SessionLoop, session_loop_here, wait_uncancelled
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ class LoopThread:
         """
         use = self.enter()
         try:
-            return await asyncio.create_task(use.home.run(lambda: function(use)), context=Context())
+            return await asyncio.create_task(use.session_loop.run(lambda: function(use)), context=Context())
         except BaseException:
             await wait_uncancelled(use.leave())
             raise
@@ -61,7 +61,7 @@ class LoopThread:
         use.close = partial(lease.__aexit__, None, None, None)
         try:
             # As in `begin`, but left by `close` from here on, also where entering is cancelled.
-            yield await asyncio.create_task(use.home.run(lease.__aenter__), context=Context())
+            yield await asyncio.create_task(use.session_loop.run(lease.__aenter__), context=Context())
         finally:
             await wait_uncancelled(use.leave())
 
@@ -69,7 +69,7 @@ class LoopThread:
         """Run a function there. Cancelling this cancels that."""
         use = self.enter()
         try:
-            return await use.home.run(function)
+            return await use.session_loop.run(function)
         finally:
             await wait_uncancelled(use.leave())
 
@@ -77,7 +77,7 @@ class LoopThread:
         """Run a function there, from code that may block."""
         use = self.enter()
         try:
-            return use.home.run_blocking(function)
+            return use.session_loop.run_blocking(function)
         finally:
             use.leave().result()
 
@@ -100,9 +100,9 @@ class LoopUse:
         running.uses.add(self)
 
     @property
-    def home(self) -> Home:
+    def session_loop(self) -> SessionLoop:
         """The loop."""
-        return self._running.home
+        return self._running.session_loop
 
     def leave(self) -> Future[None]:
         """Release it. Never blocks, so that a finalizer may call it.
@@ -129,20 +129,20 @@ class _Running:
         self._left = left
         self._last: deque[Future[None]] = deque()
         self._has_ended = False
-        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Home]] = Future()
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, SessionLoop]] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="jackfield-sessions", daemon=True)
         self._thread.start()
-        loop, stop, home = started.result()
+        loop, stop, session_loop = started.result()
         self.loop: asyncio.AbstractEventLoop = loop
         self.stop: asyncio.Event = stop
-        self.home: Home = home
+        self.session_loop: SessionLoop = session_loop
         _end_at_exit()
         _all.add(self)
 
     def _run(self, started: Future[Any]) -> None:
         async def serve() -> None:
             stop = asyncio.Event()
-            started.set_result((asyncio.get_running_loop(), stop, home_here()))
+            started.set_result((asyncio.get_running_loop(), stop, session_loop_here()))
             await stop.wait()
 
         try:
@@ -176,7 +176,7 @@ class _Running:
             if not self.stop.is_set() or self._has_ended:
                 self._tell_last()
 
-        self.home.begin(leave).add_done_callback(has_left)
+        self.session_loop.begin(leave).add_done_callback(has_left)
 
     def end(self) -> None:
         """Close everything on the loop and wait for its end; called at the interpreter's exit."""

@@ -146,8 +146,8 @@ class ObservedSessions:
 
 def _run_at(registry: SessionRegistry, slot: SessionSlot, function: Callable[[], Awaitable[None]]) -> None:
     """Run a function on the event loop of a session, from a thread without one."""
-    if slot.home is not None:
-        slot.home.run_blocking(function)
+    if slot.session_loop is not None:
+        slot.session_loop.run_blocking(function)
         return
     import trio
 

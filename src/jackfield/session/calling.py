@@ -35,9 +35,9 @@ from ..loops import Bound, Deadline
 from ..transport.bad_answers import bad_answer
 from ..transport.report import CallRecord, current_call
 from .call_errors import left, loop_ended, refused, timed_out
-from .home import forked
 from .lifecycle import Cause, News
 from .owner import SessionOwner
+from .session_loop import forked
 from .spans import NOT_OBSERVED
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Caller:
             raise forked(self.owner.opener_process_id, self._name)
         if self.is_released:
             raise left(self._name)
-        if self.owner.home is not None and self.owner.home.has_ended:
+        if self.owner.session_loop is not None and self.owner.session_loop.has_ended:
             raise loop_ended(self._name)
         if not self.owner.is_usable:
             raise self.owner.ended(sent=False)

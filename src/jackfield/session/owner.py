@@ -26,10 +26,10 @@ from .announcements import Announcements
 from .callbacks import SessionCallbacks
 from .eras import is_alive
 from .figures import SessionInfo, Totals, shortened
-from .home import Home
 from .lifecycle import Cause, Lifecycle, News, State
 from .recovery import Circuits
 from .rivals import Rivals
+from .session_loop import SessionLoop
 from .spans import NOT_OBSERVED, Operation, metering, tracing
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
 
@@ -127,7 +127,7 @@ class SessionOwner(Announcements):
         self.may_expire = may_expire
         self.on_idle = on_idle
         self.opener_process_id: int = os.getpid()
-        self.home: Home | None = Home.here()
+        self.session_loop: SessionLoop | None = SessionLoop.here()
         """The event loop that it lives on; `None` in trio."""
         self._task = SessionTask(self)
 

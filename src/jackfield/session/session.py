@@ -33,12 +33,12 @@ from .callbacks import hearing
 from .calling import Caller
 from .eras import ping, set_logging_level
 from .facts import SessionFacts
-from .home import BlockedLoopError, Home, reporting_here
 from .hooks import CallHook
 from .offers import fetch_prompts, fetch_resources, fetch_templates, fetch_tools
 from .owner import SessionOwner
 from .results import ToolResult
 from .sendable import not_an_object, not_text
+from .session_loop import BlockedLoopError, SessionLoop, reporting_here
 from .subscriptions import changes
 from .tool_calls import Call, call_tool
 from .tools import require_json
@@ -61,16 +61,16 @@ def _on_its_loop(
 
     @wraps(method)
     async def call(self: Session, *args: _P.args, **options: _P.kwargs) -> _T:
-        home = self._owner.home  # pyright: ignore[reportPrivateUsage]
-        if home is None or not home.is_elsewhere:
+        session_loop = self._owner.session_loop  # pyright: ignore[reportPrivateUsage]
+        if session_loop is None or not session_loop.is_elsewhere:
             return await method(self, *args, **options)
         report: Any = options.get("progress_callback")
         if report is not None:
             options["progress_callback"] = reporting_here(report)
         try:
-            return await home.run(lambda: method(self, *args, **options))
+            return await session_loop.run(lambda: method(self, *args, **options))
         except BlockedLoopError:
-            if not await self._moved_from(home):  # pyright: ignore[reportPrivateUsage]
+            if not await self._moved_from(session_loop):  # pyright: ignore[reportPrivateUsage]
                 raise
         return await call(self, *args, **options)
 
@@ -346,7 +346,7 @@ class Session(SessionFacts):
         if not isinstance(given, Mapping) and not (given is None and is_optional):
             raise not_an_object(what, given, server_name=self.server_name)
 
-    async def _moved_from(self, home: Home) -> bool:
+    async def _moved_from(self, session_loop: SessionLoop) -> bool:
         """Whether the session was moved off this loop, which is blocked by code that waits for a call.
 
         An unused session has no state, so a new one elsewhere is equivalent.
@@ -354,7 +354,7 @@ class Session(SessionFacts):
         while not self._moving.acquire(blocking=False):  # noqa: ASYNC110 - who waits may be on another event loop
             await asyncio.sleep(0.01)
         try:
-            if self._owner.home is home:
+            if self._owner.session_loop is session_loop:
                 if self._move is None or not self._owner.is_unused:
                     return False
                 moved = await self._move()

@@ -14,7 +14,7 @@ from tests.adapters.ag2_classic.chat_api import Script
 from tests.conftest import everything
 
 from jackfield import ConfigError, MCPClientSessionManager, Toolkit, create_toolkit
-from jackfield.session import home
+from jackfield.session import session_loop as home
 
 Scripted = Callable[[Script], LLMConfig]
 

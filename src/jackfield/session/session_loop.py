@@ -1,4 +1,4 @@
-"""`Home`: the event loop that sessions live on, and access to it from any thread or loop.
+"""`SessionLoop`: the event loop that sessions live on, and access to it from any thread or loop.
 
 A session's calls are made on the loop that opened it. Frameworks call tools from there, from threads, and from
 other loops in other threads; some block the very loop that would have to answer, so every wait is limited, and
@@ -39,18 +39,18 @@ _LOOK_SECONDS = 1.0  # between looks whether the loop of a call under way still 
 _tasks: set[asyncio.Task[None]] = set()
 
 
-class HomeError(JackfieldError, RuntimeError):
+class SessionLoopError(JackfieldError, RuntimeError):
     """The event loop of a tool's session cannot be reached from here."""
 
 
-class BlockedLoopError(HomeError):
+class BlockedLoopError(SessionLoopError):
     """The event loop of a tool's session is blocked by the very code that waits for the tool; nothing was sent."""
 
 
 _INSTEAD = "Use the async methods (ainvoke, a_run, ...), or another thread: await asyncio.to_thread(agent.invoke, ...)."
 
 
-class Home(EventLoop):
+class SessionLoop(EventLoop):
     """An event loop, with access to it from any other thread or loop."""
 
     def begin(self, function: Callable[[], Awaitable[None]]) -> concurrent.futures.Future[None]:
@@ -84,7 +84,7 @@ class Home(EventLoop):
 
     def _call(self, function: Callable[[], Awaitable[Any]]) -> _Call:
         if os.getpid() != self._process_id:
-            raise HomeError(
+            raise SessionLoopError(
                 f"This tool's session was opened by process {self._process_id}, and this one is a fork of it; nothing "
                 "was sent. Make the tools in the process that uses them."
             )
@@ -94,7 +94,7 @@ class Home(EventLoop):
         """Run there, from any event loop. Cancelling this cancels that.
 
         Raises:
-            HomeError: That loop has ended, or is blocked.
+            SessionLoopError: That loop has ended, or is blocked.
         """
         if asyncio.get_running_loop() is self._loop:
             return await function()
@@ -114,7 +114,7 @@ class Home(EventLoop):
         """Run there, from a thread that may block.
 
         Raises:
-            HomeError: This thread runs that very loop, or that loop has ended or is blocked.
+            SessionLoopError: This thread runs that very loop, or that loop has ended or is blocked.
         """
         try:
             here: object = asyncio.get_running_loop()
@@ -176,18 +176,18 @@ async def wait_uncancelled(future: concurrent.futures.Future[_T]) -> _T:
     return waiting.result()
 
 
-def home_here() -> Home:
+def session_loop_here() -> SessionLoop:
     """The event loop that runs here, for calls from elsewhere.
 
     Raises:
-        HomeError: No asyncio event loop is running here.
+        SessionLoopError: No asyncio event loop is running here.
     """
-    home = Home.here()
-    if home is None:
-        raise HomeError(
+    session_loop = SessionLoop.here()
+    if session_loop is None:
+        raise SessionLoopError(
             "No asyncio event loop is running here. Make the tools in the async code that opened their session."
         )
-    return home
+    return session_loop
 
 
 class _Call:
@@ -195,7 +195,9 @@ class _Call:
 
     def __init__(self, function: Callable[[], Awaitable[Any]], loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         if not loop.is_running():
-            raise HomeError("The event loop of this tool's session has ended; nothing was sent. Make the tools again.")
+            raise SessionLoopError(
+                "The event loop of this tool's session has ended; nothing was sent. Make the tools again."
+            )
         self._loop = loop
         self._thread_id = thread_id
         self._give_up_at = time.monotonic() + REACH_TIMEOUT
@@ -232,7 +234,9 @@ class _Call:
 
     def goes_on(self) -> bool:
         if self.done.cancelled() or not (self.done.done() or self._loop.is_running()):
-            raise HomeError("The event loop of this tool's session ended during the call, which may have taken effect.")
+            raise SessionLoopError(
+                "The event loop of this tool's session ended during the call, which may have taken effect."
+            )
         return not self.done.done()
 
     def give_up(self) -> None:
@@ -242,7 +246,7 @@ class _Call:
 
 def reporting_here(report: Callable[..., Awaitable[None]]) -> ProgressFnT:
     """A listener of progress that is called on the loop that runs here, wherever the progress is reported."""
-    here = home_here()
+    here = session_loop_here()
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         await here.run(lambda: report(progress, total, message))

@@ -1,4 +1,4 @@
-"""Calls that come home: from other event loops, from threads, and to a loop that cannot answer."""
+"""Calls that come session_loop: from other event loops, from threads, and to a loop that cannot answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jackfield import ConfigError, SessionTimeoutError
-from jackfield.session import home as home_module
-from jackfield.session.home import BlockedLoopError, Home, HomeError, home_here
+from jackfield.session import session_loop as home_module
+from jackfield.session.session_loop import BlockedLoopError, SessionLoop, SessionLoopError, session_loop_here
 
 
 @pytest.fixture
@@ -36,30 +36,30 @@ async def here() -> int:
 
 
 async def test_from_the_loop_itself_a_call_is_just_made() -> None:
-    assert await home_here().run(here) == await here()
+    assert await session_loop_here().run(here) == await here()
 
 
 async def test_from_another_loop_and_from_a_thread() -> None:
-    home = home_here()
-    assert await asyncio.to_thread(lambda: asyncio.run(home.run(here))) == await here()
-    assert await asyncio.to_thread(home.run_blocking, here) == await here()
+    session_loop = session_loop_here()
+    assert await asyncio.to_thread(lambda: asyncio.run(session_loop.run(here))) == await here()
+    assert await asyncio.to_thread(session_loop.run_blocking, here) == await here()
 
 
 @pytest.mark.parametrize("error", [SessionTimeoutError("too late"), ConfigError("wrong"), KeyError("x")])
 async def test_errors_come_back_as_they_are(error: Exception) -> None:
-    home = home_here()
+    session_loop = session_loop_here()
 
     async def fail() -> None:
         raise error
 
-    for call in (lambda: home.run_blocking(fail), lambda: asyncio.run(home.run(fail))):
+    for call in (lambda: session_loop.run_blocking(fail), lambda: asyncio.run(session_loop.run(fail))):
         with pytest.raises(type(error)) as caught:
             await asyncio.to_thread(call)
         assert caught.value is error
 
 
 async def test_cancelling_there_cancels_here() -> None:
-    home, begun, ended = home_here(), asyncio.Event(), asyncio.Event()
+    session_loop, begun, ended = session_loop_here(), asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
         begun.set()
@@ -69,8 +69,8 @@ async def test_cancelling_there_cancels_here() -> None:
             ended.set()
 
     async def elsewhere() -> None:
-        call = asyncio.create_task(home.run(wait))
-        await home.run(begun.wait)
+        call = asyncio.create_task(session_loop.run(wait))
+        await session_loop.run(begun.wait)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -81,25 +81,25 @@ async def test_cancelling_there_cancels_here() -> None:
 
 
 async def test_blocking_the_loop_itself_is_refused() -> None:
-    with pytest.raises(HomeError, match="Use the async methods"):
-        home_here().run_blocking(here)
+    with pytest.raises(SessionLoopError, match="Use the async methods"):
+        session_loop_here().run_blocking(here)
 
 
 async def test_a_loop_that_is_blocked_is_not_waited_for_and_never_makes_the_call_later(soon: None) -> None:
-    home = home_here()
+    session_loop = session_loop_here()
     made: list[int] = []
 
     async def call() -> None:
         made.append(1)
 
-    for way in (lambda: home.run_blocking(call), lambda: asyncio.run(home.run(call))):
+    for way in (lambda: session_loop.run_blocking(call), lambda: asyncio.run(session_loop.run(call))):
         errors: list[BaseException] = []
         ended = threading.Event()
 
         def try_it(way: object = way, errors: list[BaseException] = errors, ended: threading.Event = ended) -> None:
             try:
                 way()  # type: ignore[operator]
-            except HomeError as error:
+            except SessionLoopError as error:
                 errors.append(error)
             ended.set()
 
@@ -133,7 +133,7 @@ def joined(call: Callable[[], object]) -> None:
     def try_it() -> None:
         try:
             call()
-        except HomeError as error:
+        except SessionLoopError as error:
             errors.append(error)
 
     thread = threading.Thread(target=try_it)
@@ -148,20 +148,20 @@ async def test_a_loop_that_waits_for_the_very_call_is_told_at_once(
     wait: Callable[[Callable[[], object]], None], is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home_module, "REACH_TIMEOUT", math.inf)
-    home = home_here()
+    session_loop = session_loop_here()
     with pytest.raises(BlockedLoopError, match="synchronous run that waits for this tool"):
-        wait((lambda: asyncio.run(home.run(here))) if is_async else (lambda: home.run_blocking(here)))
+        wait((lambda: asyncio.run(session_loop.run(here))) if is_async else (lambda: session_loop.run_blocking(here)))
 
 
 async def test_a_loop_that_is_busy_for_a_while_is_waited_for() -> None:
-    home = home_here()
-    call = asyncio.get_running_loop().run_in_executor(None, home.run_blocking, here)
+    session_loop = session_loop_here()
+    call = asyncio.get_running_loop().run_in_executor(None, session_loop.run_blocking, here)
     time.sleep(4 * home_module._BUSY_SECONDS)
     assert await call == await here()
 
 
 class Elsewhere:
-    """A loop in a thread of its own, and the home made there."""
+    """A loop in a thread of its own, and the session_loop made there."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -169,10 +169,10 @@ class Elsewhere:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-        async def make() -> Home:
-            return home_here()
+        async def make() -> SessionLoop:
+            return session_loop_here()
 
-        self.home = asyncio.run_coroutine_threadsafe(make(), self._loop).result(5)
+        self.session_loop = asyncio.run_coroutine_threadsafe(make(), self._loop).result(5)
 
     def _serve(self) -> None:
         self._loop.run_forever()
@@ -201,10 +201,10 @@ def elsewhere(nothing_left: None) -> Iterator[Elsewhere]:
 async def test_a_loop_that_has_ended_is_told(elsewhere: Elsewhere) -> None:
     elsewhere.stop()
     elsewhere.close()
-    with pytest.raises(HomeError, match="has ended; nothing was sent"):
-        await elsewhere.home.run(here)
-    with pytest.raises(HomeError, match="has ended; nothing was sent"):
-        await asyncio.to_thread(elsewhere.home.run_blocking, here)
+    with pytest.raises(SessionLoopError, match="has ended; nothing was sent"):
+        await elsewhere.session_loop.run(here)
+    with pytest.raises(SessionLoopError, match="has ended; nothing was sent"):
+        await asyncio.to_thread(elsewhere.session_loop.run_blocking, here)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -215,21 +215,23 @@ async def test_a_loop_that_ends_during_a_call_is_told(soon: None, elsewhere: Els
         begun.set()
         await asyncio.Event().wait()
 
-    home = elsewhere.home
-    call = asyncio.create_task(asyncio.to_thread(home.run_blocking, stay) if blocking else home.run(stay))
+    session_loop = elsewhere.session_loop
+    call = asyncio.create_task(
+        asyncio.to_thread(session_loop.run_blocking, stay) if blocking else session_loop.run(stay)
+    )
     async with asyncio.timeout(30):
         while not begun.is_set():
             await asyncio.sleep(0.01)
         elsewhere.stop()
-        with pytest.raises(HomeError, match="may have taken effect"):
+        with pytest.raises(SessionLoopError, match="may have taken effect"):
             await call
 
 
 def test_without_a_loop_it_says_where_to_make_tools() -> None:
-    with pytest.raises(HomeError, match="Make the tools in the async code"):
-        home_here()
+    with pytest.raises(SessionLoopError, match="Make the tools in the async code"):
+        session_loop_here()
 
 
 async def test_copies_of_a_tool_share_the_loop() -> None:
-    home = home_here()
-    assert copy.deepcopy({"home": home})["home"] is home
+    session_loop = session_loop_here()
+    assert copy.deepcopy({"session_loop": session_loop})["session_loop"] is session_loop
