@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import settings
+from tests.daily import IS_WHOLE, left_out
 from tests.forked import is_launcher, launchers, unmeasured
 from tests.postgres import FOLDER
 from tests.run_guard import FRAMEWORKS
@@ -163,8 +164,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest modules first (`make costs` prints them), so that no worker is left alone with one at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a daily run does not have, and put the longest modules first.
+
+    `make costs` prints these; no worker is left alone with one at the end.
+    """
+    if not IS_WHOLE and not any("::" in argument for argument in config.args):
+        left = left_out(items)
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
     first = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     last = len(first)
     items.sort(key=lambda item: -1 if item.nodeid.startswith(FRAMEWORKS) else first.get(item.path, last))
