@@ -315,15 +315,11 @@ def everything(
 
 def everything_in_process(**more: Any) -> InProcessConfig:
     """The server of `servers/everything.py` as an object of this process, new with each call."""
-    spec = importlib.util.spec_from_file_location("everything_in_process", SERVERS / "everything.py")
+    spec = importlib.util.spec_from_file_location("everything_in_process", SERVERS / "everything_server.py")
     assert spec
     assert spec.loader
-    path = sys.path.copy()
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path[:] = path
+    spec.loader.exec_module(module)
     return InProcessConfig(server_name="everything", server=module.server, **more)
 
 

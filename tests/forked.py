@@ -20,6 +20,7 @@ import functools
 import gc
 import importlib
 import inspect
+import logging
 import marshal
 import os
 import pkgutil
@@ -44,6 +45,7 @@ IMPORTED = [
     "anyio._backends._asyncio",
     "coverage",
     "cryptography.fernet",
+    "everything_server",
     "filelock",
     "httpx2",
     "jackfield.gateway.http",
@@ -180,9 +182,12 @@ def commands() -> list[str]:
 
 def serve() -> None:
     """Fork for each request, and hand its signals and its end on, until whoever started this is gone."""
+    sys.path[0] = str(Path(__file__).parent / "servers")  # a child has its own folder there
     for name in [*IMPORTED, *commands()]:
         with contextlib.suppress(ImportError):  # some environments of tests have a part of them
             importlib.import_module(name)
+    logging.root.handlers.clear()  # a server of the SDK takes care of logging, for its own program
+    logging.root.setLevel(logging.WARNING)
     inspect.stack()  # as coverage does at its start; which file a module has is then known
     gc.collect()
     gc.freeze()  # what children do not touch they need not copy

@@ -1,4 +1,4 @@
-"""Everything of `everything.py`, and more, served by `jackfield.serving` as one of several instances.
+"""Everything of `everything_server.py`, and more, served by `jackfield.serving` as one of several instances.
 
     served.py [--port N] [--redis URL] [--ttl SECONDS] [--log-events N] --log FILE
 
@@ -21,7 +21,7 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parent))
 
 import uvicorn
-from everything import Answer, server
+from everything_server import Answer, server
 from mcp.server.mcpserver import Context
 from mcp.types import (
     CreateMessageRequest,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.adapters.contract.driver import Driver
 from tests.conftest import Unruly, ledger, strays
-from tests.servers.everything import PNG
+from tests.servers.everything_server import PNG
 
 from jackfield import CallHook, MCPClientSessionManager, ToolCall, Toolkit, create_toolkit
 
