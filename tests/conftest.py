@@ -215,11 +215,11 @@ def quick_count() -> None:
 def own_secrets() -> Iterator[None]:
     """What one test keeps secret, such as the word "second", is not masked in what the next one looks at."""
     # Without `monkeypatch`, which would then be undone after the fixtures of the test that it was made for.
-    before, own = masking._known, masking._Known()
-    own.forms, own.starts, own.ends = before.forms.copy(), dict(before.starts), dict(before.ends)
-    masking._known = own
+    before, own = dict(vars(masking.KNOWN)), masking._Known()
+    own.forms, own.starts, own.ends = before["forms"].copy(), dict(before["starts"]), dict(before["ends"])
+    vars(masking.KNOWN).update(vars(own))
     yield
-    masking._known = before
+    vars(masking.KNOWN).update(before)
 
 
 @pytest.fixture(autouse=True)

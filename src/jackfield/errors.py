@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, TypedDict, TypeVar, Unpack, cast
 
-from .masking import mask, masked
+from .masking import KNOWN, masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,7 @@ class JackfieldError(Exception):
         retry_after: float | None = None,
         generation: int | None = None,
     ) -> None:
-        super().__init__(mask(message))
+        super().__init__(_without_secrets(message))
         self.message = message
         self.server_name = server_name
         self.sent = sent
@@ -166,7 +166,7 @@ class JackfieldError(Exception):
                 "copy."
             )
         # No secret gets into an error, no matter where it is made and what a server said.
-        super().__setattr__(name, value if name in ("server_name", "content", "rpc_data") else masked(value))
+        super().__setattr__(name, value if name in ("server_name", "content", "rpc_data") else _without_secrets(value))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return error_of, (type(self), vars(self))
@@ -207,13 +207,18 @@ class JackfieldError(Exception):
         return "\n".join(self.lines)
 
 
+def _without_secrets(value: Any) -> Any:
+    """The value with secrets masked; a list as a copy, which belongs to the error alone."""
+    return masked(value) if KNOWN.starts or isinstance(value, list | tuple | dict) else value
+
+
 _ErrorT = TypeVar("_ErrorT", bound=JackfieldError)
 
 
 def error_of(kind: type[_ErrorT], fields: Mapping[str, Any]) -> _ErrorT:
     """An error with these fields, whatever its class takes to be made."""
     error = kind.__new__(kind)
-    BaseException.__init__(error, mask(fields["message"]))
+    BaseException.__init__(error, _without_secrets(fields["message"]))
     for name, value in fields.items():
         setattr(error, name, list(value) if name == "__notes__" else value)
     return error

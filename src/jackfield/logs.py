@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any, cast
 
-from .masking import knows_secrets, mask
+from .masking import KNOWN, mask
 
 logger: logging.Logger = logging.getLogger("jackfield")
 # A library prints nothing of itself; what is logged here is in the errors as well.
@@ -71,7 +71,7 @@ class _MaskingFilter(logging.Filter):
         if sys.is_finalizing():
             # Nothing can be imported any more, and what an exception holds cannot be looked at: it is not shown.
             record.exc_info = None
-        if knows_secrets():
+        if KNOWN.starts:
             try:
                 text = record.getMessage()
             except Exception:  # The handler says what is wrong with it.

@@ -13,7 +13,7 @@ import re
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 MASK = "**********"
@@ -66,12 +66,8 @@ class _Known:
         return (self.starts, form[:SHORTEST_SECRET_CHARS]), (self.ends, form[-SHORTEST_SECRET_CHARS:])
 
 
-_known = _Known()
-
-
-def knows_secrets() -> bool:
-    """Whether there is anything to mask."""
-    return bool(_known.starts)
+KNOWN = _Known()
+"""As long as its `starts` are empty, there is nothing to mask, and nobody has to ask for it."""
 
 
 def mask(text: str, *, is_cut: bool = False) -> str:
@@ -81,10 +77,10 @@ def mask(text: str, *, is_cut: bool = False) -> str:
         text: Of any length.
         is_cut: It was taken out of a longer one, so that part of a secret may stand at its beginning or end.
     """
-    if not _known.starts or len(text) < SHORTEST_SECRET_CHARS:
+    if not KNOWN.starts or len(text) < SHORTEST_SECRET_CHARS:
         return text
     # Quicker than to look at each place, unless there are many.
-    if not is_cut and len(_known.forms) < _MANY_FORMS and not any(form in text for form in list(_known.forms)):
+    if not is_cut and len(KNOWN.forms) < _MANY_FORMS and not any(form in text for form in list(KNOWN.forms)):
         return text
     pieces: list[str] = []
     begin = end = done = 0
@@ -98,9 +94,9 @@ def mask(text: str, *, is_cut: bool = False) -> str:
 
 def _places(text: str, is_cut: bool) -> Iterator[tuple[int, int]]:
     """Where secrets are, from the beginning on; they may overlap."""
-    width, starts, ends = SHORTEST_SECRET_CHARS, _known.starts, _known.ends
+    width, starts, ends = SHORTEST_SECRET_CHARS, KNOWN.starts, KNOWN.ends
     if is_cut:
-        longest = max(map(len, list(_known.forms)), default=0)
+        longest = max(map(len, list(KNOWN.forms)), default=0)
         for at in range(min(longest, len(text)), width - 1, -1):
             if any(form.endswith(text[:at]) for form in ends.get(text[at - width : at], ())):
                 yield 0, at
@@ -159,6 +155,8 @@ _PLAIN = re.compile(
 )
 # What a file names and does not hold: `${TOKEN}`, `${env:TOKEN}`, `{env:TOKEN}`.
 _REFERENCE = re.compile(r"\$?\{[\w:.-]+\}")
+# The name of a variable in the template of a value.
+_REPLACED = re.compile(r"\$\{(?:env:)?([^{}:]*)[^{}]*\}")
 # Of variables and headers.
 _PLAIN_NAMES = frozenset(
     {
@@ -186,7 +184,7 @@ def keep_secret(owner: object, values: Iterable[NamedValue]) -> None:
     """
     forms = frozenset(form for name, value in values for part in _parts(name, value) for form in _forms(part))
     if forms:
-        _known.keep(owner, forms)
+        KNOWN.keep(owner, forms)
 
 
 def argument_secrets(args: Sequence[str]) -> Iterator[NamedValue]:
@@ -209,16 +207,6 @@ def without_secrets(args: Sequence[str]) -> list[str]:
     for secret in sorted(hidden, key=len, reverse=True):
         args = [text.replace(secret, MASK) for text in args]
     return list(args)
-
-
-def inherited_secrets(environment: Mapping[str, str]) -> Iterator[NamedValue]:
-    """What is secret in variables that are handed on: values whose name says so, and credentials in URLs, such as those
-    of proxies."""
-    for name, value in environment.items():
-        if SECRET_NAME.search(name):
-            yield name, value
-        elif "://" in value:
-            yield from (("password", part) for part in secrets_within(name, value))
 
 
 def _is_plain(name: str, value: str) -> bool:
@@ -271,6 +259,18 @@ def secrets_within(name: str, value: str) -> Iterator[str]:
     if value[:1] in ("{", "["):
         found += _of_json(value)
     yield from (part for key, part in found if part != value and not _is_plain(key, part))
+
+
+def replaced_values(text: str, template: str) -> Iterator[NamedValue]:
+    """What variables were replaced by, each with its variable's name."""
+    names = _REPLACED.findall(template)
+    pattern = "(.+?)".join(re.escape(part.replace("$${", "${")) for part in _between(template))
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    yield from zip(names, found.groups(), strict=False) if found else [(" ".join(names), text)]
+
+
+def _between(template: str) -> list[str]:
+    return re.split(r"(?<!\$)\$\{[^{}]*\}", template)
 
 
 def _pairs(value: str) -> list[tuple[str, str]]:

@@ -113,7 +113,7 @@ class Manager(RuleBasedStateMachine):
     def release(self, held: Held) -> None:
         self.held.remove(held)
         self.runner.run(held.lease.__aexit__(None, None, None))
-        with pytest.raises(JackfieldError, match="was left"):
+        with pytest.raises(JackfieldError, match="has exited"):
             self.runner.run(held.session.call_tool("look"))
 
     async def call(self, held: Held, tool: str, kill: str) -> None:

@@ -12,9 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..plain import as_strings
+
+if TYPE_CHECKING:
+    from ..masking import NamedValue
 
 _UNDERSTOOD = {
     *("server_name", "transport", "command", "args", "environment", "env", "inherit_environment", "working_dir", "cwd"),
@@ -143,6 +146,18 @@ def inherited_environment(
         return is_allowed and name.lower() not in own and _OF_LAUNCHERS.fullmatch(name) is not None
 
     return {name: value for name, value in os.environ.items() if not value.startswith("()") and is_handed_on(name)}
+
+
+def inherited_secrets(environment: Mapping[str, str]) -> list[NamedValue]:
+    """What is secret in variables that are handed on: values whose name says so, and credentials in URLs, such as those
+    of proxies."""
+    from ..masking import SECRET_NAME, secrets_within
+
+    found = [(name, value) for name, value in environment.items() if SECRET_NAME.search(name)]
+    for name, value in environment.items():
+        if "://" in value and not SECRET_NAME.search(name):
+            found += [("password", part) for part in secrets_within(name, value)]
+    return found
 
 
 def _is_named_like_a_secret(name: str) -> bool:

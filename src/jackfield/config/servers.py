@@ -8,7 +8,6 @@ and `url`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
@@ -23,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PositiveFloat,
+    PrivateAttr,
     Strict,
     Tag,
     field_serializer,
@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..masking import NamedValue, argument_secrets, keep_secret, secrets_within
+from ..masking import NamedValue, argument_secrets, keep_secret, replaced_values, secrets_within
 from .credentials import CredentialsConfig
 from .identity import catalog_key, object_key
 from .keys import WEEK, implausible, one_spelling, transport_of_entry
@@ -188,6 +188,9 @@ class StdioConfig(BaseServerConfig):
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
+    _argument_secrets: tuple[tuple[str, ...], tuple[NamedValue, ...]] | None = PrivateAttr(default=None)
+    """Those of some arguments."""
+
     inherits_nothing: ClassVar[bool] = False
     """Whether it gets nothing of this process's variables."""
 
@@ -219,6 +222,13 @@ class StdioConfig(BaseServerConfig):
     def sent_values(self) -> Iterable[NamedValue]:
         """Variables, and secrets in the command line."""
         return _sent_to_child(self)
+
+    def argument_secrets(self) -> Sequence[NamedValue]:
+        """Secrets in the command line, which are looked for once. Never print them."""
+        args = tuple(self.args)
+        if self._argument_secrets is None or self._argument_secrets[0] != args:
+            self._argument_secrets = args, tuple(argument_secrets(args))
+        return self._argument_secrets[1]
 
     @property
     def address(self) -> str:
@@ -404,17 +414,13 @@ def launch_of_config(config: StdioConfig) -> Launch:
     )
 
 
-# In the template of a value: the name of a variable.
-_REFERENCE = re.compile(r"\$\{(?:env:)?([^{}:]*)[^{}]*\}")
-
-
 def _sent_to_child(config: StdioConfig) -> Iterator[NamedValue]:
     """Variables, and secrets in the command line: `--token X`, `--token=X`, `-e TOKEN=X`, passwords in URLs."""
     yield from config.environment_values().items()
     for value in (config.command, config.working_dir, *config.args):
         if isinstance(value, Expanded | ExpandedPath):
-            yield from _expanded(str.__str__(value) if isinstance(value, str) else str(value), value.template)
-    yield from argument_secrets(config.args)
+            yield from replaced_values(str.__str__(value) if isinstance(value, str) else str(value), value.template)
+    yield from config.argument_secrets()
 
 
 def _sent_over_http(config: RemoteConfig) -> Iterator[NamedValue]:
@@ -423,23 +429,11 @@ def _sent_over_http(config: RemoteConfig) -> Iterator[NamedValue]:
     url = str.__str__(config.url)
     yield from (("password", part) for part in secrets_within("url", url))
     if isinstance(config.url, Expanded):
-        yield from _expanded(url, config.url.template)
+        yield from replaced_values(url, config.url.template)
     if isinstance(config.verify, ExpandedPath):
-        yield from _expanded(str(config.verify), config.verify.template)
+        yield from replaced_values(str(config.verify), config.verify.template)
     for name in ("client_secret", "private_key"):
         if (secret := getattr(config.auth, name, None)) is not None:
             value = secret.get_secret_value()
             # A variable may hold a key with its line ends escaped.
             yield from ((name, text) for text in (value, value.replace("\\n", "\n")))
-
-
-def _expanded(text: str, template: str) -> Iterator[NamedValue]:
-    """What variables were replaced by, each with its variable's name."""
-    names = _REFERENCE.findall(template)
-    pattern = "(.+?)".join(re.escape(part.replace("$${", "${")) for part in _between(template))
-    found = re.fullmatch(pattern, text, re.DOTALL)
-    yield from zip(names, found.groups(), strict=False) if found else [(" ".join(names), text)]
-
-
-def _between(template: str) -> list[str]:
-    return re.split(r"(?<!\$)\$\{[^{}]*\}", template)

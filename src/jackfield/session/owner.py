@@ -78,7 +78,8 @@ class SessionOwner(Announcements):
         on_change: Callable[[], None],
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
-        keep_secret(self, config.sent_values())
+        if values := [*config.sent_values()]:
+            keep_secret(self, values)
         self.config = config
         self.key = key
         self.callbacks = callbacks

@@ -32,7 +32,7 @@ from mcp.types import (
 from ..config.servers import BaseServerConfig
 from ..errors import AuthenticationError, JackfieldError, ServerLimitError
 from ..logs import SessionLog
-from ..masking import mask
+from ..masking import KNOWN, mask
 from .relayed import RelayedRequest
 from .sdk import cancelled_id
 from .taken_up import KnownSession
@@ -183,7 +183,8 @@ class OutputTail:
         """
         kept = b"".join(self._chunks)[-self._limit :]
         kept = kept[max(since - (self.total_bytes - len(kept)), 0) :]
-        return mask(kept.decode("utf-8", "replace"), is_cut=True)
+        text = kept.decode("utf-8", "replace")
+        return mask(text, is_cut=True) if KNOWN.starts else text
 
 
 class Requests:

@@ -22,10 +22,10 @@ from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCNotification
 
-from ..config.launch import inherited_environment
+from ..config.launch import inherited_environment, inherited_secrets
 from ..config.servers import StdioConfig, launch_of_config
 from ..loops import Changed
-from ..masking import inherited_secrets, keep_secret
+from ..masking import keep_secret
 from .bad_answers import too_long, unreadable
 from .child import POLL_SECONDS, READ_BYTES, ChildProcess, read_some
 from .program import StartedProgram, start_program, take_started
@@ -52,7 +52,8 @@ async def stdio_transport(
     """
     launch = launch_of_config(config)
     handed_on = inherited_environment(launch.command, launch.args, launch.environment, more=launch.inherit_environment)
-    keep_secret(report, inherited_secrets(handed_on))
+    if secrets := inherited_secrets(handed_on):
+        keep_secret(report, secrets)
     program = take_started(launch) or start_program(launch)
     child = ChildProcess(program)
     report.process_id = child.pid

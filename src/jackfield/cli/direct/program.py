@@ -151,8 +151,8 @@ class ProgramWire:
 
     def report(self) -> ConnectionReport:
         """As `Wire.report`."""
-        from ...config.launch import inherited_environment
-        from ...masking import inherited_secrets, keep_secret
+        from ...config.launch import inherited_environment, inherited_secrets
+        from ...masking import keep_secret
         from ...transport.report import ConnectionReport
 
         handed_on = inherited_environment(
