@@ -4,8 +4,8 @@ This program imports them once and then waits. A *launcher* is a few lines which
 environment, descriptors and terminal over to it; it forks, and the child runs the script, module or text (`-c`) as any
 Python would, with the same warnings.
 What a test starts is still a process of its own, with pipes and a session of its own, that imports Jackfield itself;
-the launcher passes signals on to it. It is no child of its launcher, though, and does not take itself apart at its
-end: what looks at process ids, at children or at what the end of the interpreter says starts a real Python.
+the launcher passes signals on to it. It is no child of its launcher, though (`program_of` finds it), and does not take
+itself apart at its end: what looks at children or at what the end of the interpreter says starts a real Python.
 
 Run: python forked.py LAUNCHER ROOM   (with a listening socket as stdin; ends with the process that started it)
 """
@@ -123,6 +123,8 @@ os._exit(code)
 ROOM = "x" * 4000
 """In the arguments and the environment of this program, for those of its children."""
 FOLDER = "jackfield-forked-"
+STANDS_FOR = "JACKFIELD_LAUNCHER"
+"""In what others see of a program's environment: the process id of its launcher."""
 FORWARDED = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
 
 COMMAND = """\
@@ -174,6 +176,18 @@ def is_launcher(command: list[str]) -> bool:
     return any(word.startswith(start) for word in command[:3])
 
 
+def program_of(pid: int) -> int:
+    """The process of the program that a launcher stands for; this process itself where it is no launcher."""
+    if not is_launcher(Path(f"/proc/{pid}/cmdline").read_text().split("\0")):
+        return pid
+    mark = f"{STANDS_FOR}={pid}\0".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(mark):
+                return int(path.parent.name)
+    raise ProcessLookupError(f"the launcher {pid} has started no program yet, or that has ended")
+
+
 def commands() -> list[str]:
     """The modules of the command line."""
     package = importlib.import_module("jackfield.cli")
@@ -213,13 +227,14 @@ def serve() -> None:
             except (OSError, EOFError):  # the launcher was killed meanwhile
                 line.close()
                 continue
+            launcher = int.from_bytes(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder)
             pid = os.fork()
             if pid == 0:
                 for descriptor in (listener, line, *lines):
                     descriptor.close()
                 for number in (parent, *(child.end for child in lines.values())):
                     os.close(number)
-                run(streams, *request)
+                run(launcher, streams, *request)
             for number in streams:
                 os.close(number)
             lines[line] = Child(pid)
@@ -264,6 +279,7 @@ class Child:
 
 
 def become(
+    launcher: int,
     streams: list[int],
     arguments: list[str],
     environment: dict[str, str],
@@ -294,7 +310,8 @@ def become(
     os.environ.update(environment)
     # Whoever looks for a process by its arguments and environment reads this memory: proc(5), arg_start to env_end.
     bounds = [int(field) for field in Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49]]
-    shown = ["python3", *arguments], [f"{name}={value}" for name, value in environment.items()]
+    marked = {STANDS_FOR: launcher, **environment}
+    shown = ["python3", *arguments], [f"{name}={value}" for name, value in marked.items()]
     for (start, end), texts in zip((bounds[:2], bounds[2:]), shown, strict=True):
         block = b"".join(os.fsencode(text) + b"\0" for text in texts)[: end - start - 2]
         ctypes.memset(start, 0, end - start)
@@ -302,11 +319,17 @@ def become(
 
 
 def run(
-    streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], options: list[str], *more: Any
+    launcher: int,
+    streams: list[int],
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    options: list[str],
+    *more: Any,
 ) -> NoReturn:
     """Be `python3 ARGUMENTS`; at the end, do not take apart what was imported, which would take long."""
     code: Any = 0
-    become(streams, arguments, environment, *more)
+    become(launcher, streams, arguments, environment, *more)
     sys.dont_write_bytecode |= "-B" in options
     warned = [option for option in environment.get("PYTHONWARNINGS", "").split(",") if option]
     warned += [options[number + 1] for number, option in enumerate(options) if option == "-W"]

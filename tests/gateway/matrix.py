@@ -140,7 +140,9 @@ def tokens_file(folder: Path, users: Sequence[str]) -> tuple[Path, list[str]]:
     return file, tokens
 
 
-async def run(folder: Path, kind: str, *, users: int, servers: int, calls: int, kills: int) -> list[str]:
+async def run(
+    folder: Path, kind: str, *, users: int, servers: int, calls: int, kills: int, python: str = PYTHON
+) -> list[str]:
     """Run it; what is wrong, in words.
 
     Args:
@@ -150,12 +152,13 @@ async def run(folder: Path, kind: str, *, users: int, servers: int, calls: int, 
         servers: How many.
         calls: Of each user.
         kills: How often an instance is killed.
+        python: What runs the gateway.
     """
     names = [f"s{number}" for number in range(servers)]
     people = [f"u{number}" for number in range(users)]
     log, wrong = folder / "calls.log", list[str]()
     command = Command(folder / "command")
-    command.python = PYTHON
+    command.python = python
     file, tokens = tokens_file(folder, people)
     async with running_store(kind) as store:
         with ExitStack() as stack:

@@ -401,11 +401,13 @@ async def _session_keys(store: str) -> int:
 
 
 @asynccontextmanager
-async def place(folder: Path, kind: str, *options: str) -> AsyncGenerator[tuple[Team, str, Path, list[int]]]:
+async def place(
+    folder: Path, kind: str, python: str, *options: str
+) -> AsyncGenerator[tuple[Team, str, Path, list[int]]]:
     """Two instances behind HAProxy, in front of servers of both kinds; with the store, the log, and ports."""
     folder.mkdir()
     log, command = folder / "log", Command(folder / "command")
-    command.python = PYTHON
+    command.python = python
     chatty = [quick_python(), str(SERVERS / "chatty.py")]
     env = {MARK: TOKEN}
     async with running_store(kind) as store:
@@ -461,10 +463,11 @@ async def run(
     kill: int = 0,
     cycle: int = 0,
     late: float = TIMER_SECONDS,
+    python: str = PYTHON,
 ) -> list[str]:
-    """Run what is asked for; what is wrong, in words."""
+    """Run what is asked for, with the gateway in `python`; what is wrong, in words."""
     wrong: list[str] = []
-    async with place(folder / "two tools", kind) as (team, store, log, ports):
+    async with place(folder / "two tools", kind, python) as (team, store, log, ports):
         rows: dict[str, Callable[[], Awaitable[list[str]]]] = {
             "kills": lambda: kills(team, log, each, late),
             "rolling": lambda: rolling(team, log, calls),
@@ -474,7 +477,7 @@ async def run(
             if only in (None, name):
                 wrong += [f"{name}: {text}" for text in await row()]
     if only in (None, "heard"):
-        async with place(folder / "all tools", kind, "--all-tools") as (team, _, log, _):
+        async with place(folder / "all tools", kind, python, "--all-tools") as (team, _, log, _):
             wrong += [f"heard: {text}" for text in await heard(team, log.parent, kill)]
     return wrong
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 from tests.cli.conftest import Command
+from tests.forked import program_of
 from tests.gateway.conftest import QUICK
 from tests.serving.cluster.cluster import PROXY, StartError, free_port, get, haproxy, missing, running, until_listens
 
@@ -38,6 +40,7 @@ class GatewayInstance:
         self._command = command
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
 
     async def start(self) -> None:
         """Run it, until it serves.
@@ -45,6 +48,7 @@ class GatewayInstance:
         Raises:
             StartError: It does not.
         """
+        self.pid = 0
         line = self._command.line("serve", "--http", f"127.0.0.1:{self.port}", *self._options)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -59,17 +63,12 @@ class GatewayInstance:
         with anyio.fail_after(START_SECONDS):
             while (await get(self.port, "/ready"))[0] != 200:
                 await anyio.sleep(0.02)
-
-    @property
-    def pid(self) -> int:
-        """Of its process."""
-        assert self._process is not None
-        return self._process.pid
+        # The program itself: what was started may only stand for it.
+        self.pid = program_of(self._process.pid)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        os.kill(self.pid, number)
 
     async def ended(self, seconds: float = 30.0) -> int:
         """Wait until it has ended; its exit code."""
@@ -87,8 +86,9 @@ class GatewayInstance:
     async def aclose(self) -> None:
         """End it, however it stands."""
         if self._process is not None and self._process.poll() is None:
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ends
+                for number in (signal.SIGCONT, signal.SIGTERM):
+                    os.kill(self.pid or self._process.pid, number)
             try:
                 await self.ended()
             except TimeoutError:

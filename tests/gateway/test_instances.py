@@ -260,7 +260,6 @@ async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> 
                 assert await answered(connection) == status
 
 
-@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize("kind", STORES)
 async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Command, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -327,7 +326,6 @@ async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Co
     assert not strays()
 
 
-@pytest.mark.usefixtures("real_python")
 async def test_a_session_with_a_server_over_http_is_used_by_every_instance(
     jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]
 ) -> None:
@@ -371,7 +369,6 @@ async def test_a_session_with_a_server_over_http_is_used_by_every_instance(
                 assert [key async for key in redis.scan_iter("*:v")] == []
 
 
-@pytest.mark.usefixtures("real_python")
 async def test_sessions_at_servers_over_http_are_ended_there(
     jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]
 ) -> None:
@@ -458,7 +455,6 @@ async def test_sessions_at_servers_over_http_are_ended_there(
                 assert await redis.keys("jf:values:*") == []
 
 
-@pytest.mark.usefixtures("real_python")
 async def test_what_has_a_name_of_its_own_is_found_from_every_instance(jackfield: Command, tmp_path: Path) -> None:
     """Calls that wait for a client of 2026-07-28, and sessions that it keeps."""
     log = tmp_path / "log"
@@ -541,13 +537,13 @@ async def test_tasks_of_servers_at_each_instance_are_listed_by_any(
 async def test_users_call_while_an_instance_is_killed(tmp_path: Path, nothing_left: None) -> None:
     """A small one of what `make gateway-matrix` does."""
     needs(missing())
-    assert await matrix.run(tmp_path, "redis", users=4, servers=2, calls=8, kills=1) == []
+    assert await matrix.run(tmp_path, "redis", users=4, servers=2, calls=8, kills=1, python=quick_python()) == []
 
 
 async def test_a_kill_under_each_kind_of_call(tmp_path: Path, nothing_left: None) -> None:
     """One round of what `make gateway-rows` does."""
     needs(missing())
-    assert await rows.run(tmp_path, "redis", only="kills", each=1, late=1.5) == []
+    assert await rows.run(tmp_path, "redis", only="kills", each=1, late=1.5, python=quick_python()) == []
 
 
 async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
@@ -602,7 +598,6 @@ async def test_a_change_reaches_whose_listing_it_changed_on_whichever_instance(
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.usefixtures("real_python")
 async def test_what_a_client_has_set_holds_at_every_instance(jackfield: Command, tmp_path: Path) -> None:
     """It is asked for at one instance, and the server is with the other; or was, until that was killed."""
     log = tmp_path / "log"
@@ -658,7 +653,6 @@ async def test_what_a_client_has_set_holds_at_every_instance(jackfield: Command,
     assert not strays()
 
 
-@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize("protocol", ["handshake", "2026-07-28"])
 async def test_a_subscription_at_a_server_over_http_outlives_the_instance_that_made_it(
     protocol: str, jackfield: Command, tmp_path: Path, listening: Callable[..., Listening]

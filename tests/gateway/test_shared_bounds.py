@@ -25,7 +25,6 @@ def refusal(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, found[1] if found else answer.text
 
 
-@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize("kind", STORES)
 async def test_calls_of_a_user_are_counted_at_all_instances(kind: str, jackfield: Command, tmp_path: Path) -> None:
     log, file = tmp_path / "log", tmp_path / "tokens"
@@ -86,7 +85,6 @@ async def test_calls_of_a_user_are_counted_at_all_instances(kind: str, jackfield
     assert not strays()
 
 
-@pytest.mark.usefixtures("real_python")
 async def test_children_of_a_user_are_counted_at_all_instances(jackfield: Command, tmp_path: Path) -> None:
     log, file = tmp_path / "log", tmp_path / "tokens"
     jackfield.configure_user(one=unruly_entry("--log", str(log)))

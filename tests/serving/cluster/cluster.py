@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+from tests.conftest import quick_python
 from tests.postgres import running_postgres
 from tests.serving.redis_server import running_redis
 
@@ -151,7 +152,7 @@ async def running_store(kind: str) -> AsyncGenerator[str]:
 
 def migrate(url: str) -> None:
     """Make the tables."""
-    command = [sys.executable, "-m", "jackfield", "serving", "migrate", "--postgres", url]
+    command = [quick_python(), "-m", "jackfield", "serving", "migrate", "--postgres", url]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StartError(f"{command} failed: {done.stderr[-2000:]}")
