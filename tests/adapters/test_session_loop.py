@@ -1,4 +1,4 @@
-"""Calls that come session_loop: from other event loops, from threads, and to a loop that cannot answer."""
+"""Calls that come to the loop of their session from other loops and threads, and to one that cannot answer."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def test_a_loop_that_is_busy_for_a_while_is_waited_for() -> None:
 
 
 class Elsewhere:
-    """A loop in a thread of its own, and the session_loop made there."""
+    """A loop in a thread of its own, and the `SessionLoop` made there."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
