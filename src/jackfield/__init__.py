@@ -144,8 +144,8 @@ if TYPE_CHECKING:
     from .pool.session_manager import SessionManager
     from .router import Router
     from .session.callbacks import SessionCallbacks
-    from .session.figures import ManagerStats, SessionInfo
     from .session.hooks import CallHook, ToolCall
+    from .session.info import ManagerStats, SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
     from .toolkit.create import create_toolkit

@@ -25,8 +25,8 @@ from jackfield import (
     StreamRenewed,
     ToolsChanged,
 )
+from jackfield.session.conflicts import Refused
 from jackfield.session.lifecycle import Cause
-from jackfield.session.rivals import Refused
 
 
 async def test_what_a_person_sees_of_it(watch: Start) -> None:

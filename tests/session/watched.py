@@ -15,11 +15,11 @@ from tests.conftest import MARK, TOKEN
 from jackfield import Event, JackfieldError, ServerConfig, SessionCallbacks, SessionConfig, StdioConfig
 from jackfield.catalog.entry import RawListing
 from jackfield.events import EventHub
-from jackfield.session.figures import Totals
+from jackfield.session.conflicts import ConflictingSessions, Refused
+from jackfield.session.info import Totals
 from jackfield.session.lifecycle import State
 from jackfield.session.owner import SessionOwner
 from jackfield.session.recovery import Circuits
-from jackfield.session.rivals import Refused, Rivals
 from jackfield.session.tools import ToolListing
 
 SCRIPTED = """
@@ -75,7 +75,7 @@ class Watched:
             events=EventHub(self.seen.append),
             totals=Totals(),
             circuits=Circuits(),
-            rivals=Rivals(end_others or self.no_idle_ones),
+            conflicts=ConflictingSessions(end_others or self.no_idle_ones),
             observer=self,
             generation=0,
             may_expire=lambda: self.may_expire,
@@ -83,7 +83,7 @@ class Watched:
         )
 
     async def no_idle_ones(self, refused: Refused) -> int:
-        """As `Rivals` asks for it."""
+        """As `ConflictingSessions` asks for it."""
         return 0
 
     def known_version(self, owner: SessionOwner) -> str:

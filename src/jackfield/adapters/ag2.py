@@ -10,9 +10,9 @@ import ag2
 from ag2.events import BinaryInput, BinaryType, Input, TextInput, ToolCallEvent, ToolErrorEvent, ToolResultEvent
 from ag2.tools.final import FunctionTool
 
-from ..session.boundary import as_error
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session_loop import SessionLoop, session_loop_here
+from ..session.user_code import as_error
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture, json_arguments

@@ -25,9 +25,9 @@ from ..errors import JackfieldError
 from ..live import Live
 from ..loops import LockHere
 from ..pool.lease import SessionUser
-from ..session.boundary import as_error
 from ..session.offers import offered_tools
 from ..session.session import caller_of
+from ..session.user_code import as_error
 from ..toolkit.create import prompt_tools, tools_of
 from ..toolkit.long_results import LongResults
 from ..toolkit.skipped import opening_tool, skipped_error

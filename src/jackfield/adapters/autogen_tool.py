@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import JackfieldError, ToolError
 from ..live import STORED_INSTEAD
-from ..session.boundary import NOT_SENT, as_error
 from ..session.results import ToolResult
 from ..session.sendable import not_by_name
 from ..session.tools import require_json
+from ..session.user_code import NOT_SENT, as_error
 from ..toolkit.tool import Tool
 from .model_schema import model_tool
 

@@ -11,8 +11,8 @@ from ..errors import ConfigError, JackfieldError
 from ..routing.own_tools import MAX_QUERIES
 from ..routing.repair import fitted
 from ..routing.steps import steps_of
-from ..session.boundary import as_error
 from ..session.results import decode, describe_block
+from ..session.user_code import as_error
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .deferred import SEARCH_SCHEMA, is_deferred, search_name

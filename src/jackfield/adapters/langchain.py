@@ -17,10 +17,10 @@ from pydantic import PrivateAttr
 
 from ..errors import SessionTimeoutError
 from ..pool.refusals import OtherLoopError
-from ..session.boundary import as_error
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session import Session, caller_of
 from ..session.session_loop import BlockedLoopError, run_on_own_loop, session_loop_here
+from ..session.user_code import as_error
 from ..toolkit.create import create_toolkit
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit

@@ -9,9 +9,9 @@ from agents import FunctionTool as FunctionTool
 from agents import ToolOutputImage, ToolOutputText
 from agents.tool_context import ToolContext
 
-from ..session.boundary import as_error
 from ..session.results import ToolResult, describe_block
 from ..session.session_loop import SessionLoop, session_loop_here
+from ..session.user_code import as_error
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture, json_arguments

@@ -11,9 +11,9 @@ from pydantic_ai.toolsets import AbstractToolset as AbstractToolset
 from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema
 
-from ..session.boundary import as_error
 from ..session.results import ToolResult, decode, describe_block
 from ..session.session_loop import SessionLoop, session_loop_here
+from ..session.user_code import as_error
 from ..toolkit.tool import Tool
 from ..toolkit.toolkit import Toolkit
 from .model_calls import is_picture

@@ -157,7 +157,7 @@ class KeptSessions:
 
     def find(self, wanted: Wanted) -> KeptEntry | None:
         """The session that is meant."""
-        return next((kept for kept in self._rivals(wanted) if kept.fingerprint == wanted.fingerprint), None)
+        return next((kept for kept in self._conflicts(wanted) if kept.fingerprint == wanted.fingerprint), None)
 
     def make_current(self, chosen: KeptEntry) -> None:
         """Send further calls to this session instead of those with other configurations."""
@@ -167,9 +167,9 @@ class KeptSessions:
 
     def older(self, wanted: Wanted) -> KeptEntry | None:
         """One of the same server and key that was opened by another configuration; the newest there is."""
-        return max(self._rivals(wanted), key=lambda kept: kept.number, default=None)
+        return max(self._conflicts(wanted), key=lambda kept: kept.number, default=None)
 
-    def _rivals(self, wanted: Wanted) -> Iterator[KeptEntry]:
+    def _conflicts(self, wanted: Wanted) -> Iterator[KeptEntry]:
         identity = (wanted.config.server_name, wanted.key, wanted.origin)
         return (
             kept for kept in self._kept if not kept.is_closing and (kept.server_name, kept.key, kept.origin) == identity

@@ -20,7 +20,7 @@ from mcp import MCPError
 
 from ..errors import CallDeniedError, JackfieldError, one_line
 from ..plain import as_table
-from ..session.boundary import NOT_SENT, in_words
+from ..session.user_code import NOT_SENT, in_words
 from .messages import Answer
 from .parked import parked_call
 from .policy import Need, Policy

@@ -18,7 +18,7 @@ from mcp.types.version import LATEST_MODERN_VERSION
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..transport.relayed import Entries, ReportProgress
-from ..transport.taken_up import SharedSession
+from ..transport.shared_session import SharedSession
 from .client import Client
 from .eras import is_modern
 from .messages import Answer

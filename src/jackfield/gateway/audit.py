@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import CallDeniedError, ConfigError, one_line
 from ..masking import mask
-from ..session.boundary import NOT_SENT
+from ..session.user_code import NOT_SENT
 from .audit_file import FILE_BYTES, KEPT_FILES, AppendedFile
 from .shown_arguments import shown_arguments
 

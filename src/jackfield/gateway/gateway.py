@@ -26,7 +26,7 @@ from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from ..serving import Principal
 from ..serving.published_changes import about, audience
-from ..session.figures import SessionInfo
+from ..session.info import SessionInfo
 from .activity import Activity
 from .audit import Audit
 from .child_memory import ChildMemory

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..config.servers import BaseServerConfig
-from ..transport.taken_up import SharedSession
+from ..transport.shared_session import SharedSession
 from .client import Client
 from .forwarding import ElsewhereError, Marks
 from .messages import Answer, Context

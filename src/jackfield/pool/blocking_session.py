@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..config.servers import BaseServerConfig
     from ..loops import Bound
-    from ..session.figures import SessionInfo
+    from ..session.info import SessionInfo
     from ..session.results import ToolResult
 
 

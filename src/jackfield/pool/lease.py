@@ -12,10 +12,10 @@ import anyio
 from ..errors import JackfieldError, PoolTimeoutError, SessionTimeoutError, UnknownServerError, root_cause
 from ..loops import current_task
 from ..names import did_you_mean
-from ..session.boundary import ends_caller
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.session_loop import wait_uncancelled
+from ..session.user_code import ends_caller
 
 if TYPE_CHECKING:
     from ..loops import Deadline

@@ -10,7 +10,7 @@ from weakref import ref
 
 from ..errors import ConfigError
 from ..masking import masked
-from ..session.figures import SessionInfo
+from ..session.info import SessionInfo
 from ..session.lifecycle import Cause
 from .lease import SessionLease
 from .recent import RecentActivity

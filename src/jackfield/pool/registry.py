@@ -13,11 +13,11 @@ from ..config.servers import BaseServerConfig
 from ..events import EventHub
 from ..loops import Changed, Deadline, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
-from ..session.figures import SessionInfo, Totals
+from ..session.conflicts import ConflictingSessions, Refused
+from ..session.info import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
 from ..session.recovery import Circuits, CoolDown, UnreportedLosses
-from ..session.rivals import Refused, Rivals
 from ..session.task import SessionObserver
 from .decisions import longest_unused
 from .refusals import closed_error, not_open_in_time
@@ -64,7 +64,7 @@ class SessionRegistry:
         """The newest session of each server and key."""
         self._changed = Changed()
         self._line = WaitingLine(self._slots, max_sessions, bounds, self._open, self._changed)
-        self._rivals = Rivals(self._close_idle_rivals)
+        self._conflicts = ConflictingSessions(self._close_idle_rivals)
 
     @property
     def is_of_parent(self) -> bool:
@@ -263,7 +263,7 @@ class SessionRegistry:
             events=self._events,
             totals=self._totals,
             circuits=self._circuits,
-            rivals=self._rivals,
+            conflicts=self._conflicts,
             observer=self._observer,
             generation=generation,
             news=news,

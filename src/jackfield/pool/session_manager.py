@@ -19,8 +19,8 @@ from ..local.publishing import publish, unpublish
 from ..logs import configure_debug_log
 from ..loops import Deadline
 from ..session.callbacks import NO_CALLBACKS, SessionCallbacks, merged
-from ..session.figures import ManagerStats, SessionInfo, Totals
 from ..session.hooks import CallHook, require_hooks
+from ..session.info import ManagerStats, SessionInfo, Totals
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.recovery import CoolDown

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..catalog.tools import ToolEntry
 from ..errors import CallDeniedError
 from ..loops import Deadline
-from ..session.boundary import NOT_SENT, asked, failed_before
+from ..session.user_code import NOT_SENT, asked, failed_before
 
 Decision = Literal["allow", "ask", "deny"]
 Policy = Callable[[ToolEntry, Mapping[str, Any]], "Decision | Awaitable[Decision]"]

@@ -13,7 +13,7 @@ import anyio
 
 from ..errors import listed
 from ..loops import in_own_task
-from .boundary import in_words
+from .user_code import in_words
 
 if TYPE_CHECKING:
     from types import CoroutineType

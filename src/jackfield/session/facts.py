@@ -8,7 +8,7 @@ from mcp.types import Implementation, InitializeResult, ServerCapabilities
 
 from ..config.servers import BaseServerConfig
 from .calling import Caller
-from .figures import SessionInfo
+from .info import SessionInfo
 from .owner import SessionOwner
 
 if TYPE_CHECKING:

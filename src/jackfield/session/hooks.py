@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import CallDeniedError, ConfigError, HookError, JackfieldError, SessionTimeoutError
 from ..loops import Deadline
-from .boundary import NOT_SENT, Answer, asked, failed_before, name_of
+from .user_code import NOT_SENT, Answer, asked, failed_before, name_of
 
 if TYPE_CHECKING:
     from mcp.types import ToolAnnotations

@@ -16,8 +16,8 @@ from ..errors import JackfieldError, ServerLimitError, SessionTimeoutError
 from ..loops import Deadline
 from ..transport.flaws import take_flaws
 from ..transport.report import CallRecord, limit_error
-from .boundary import as_error
 from .tools import ToolListing
+from .user_code import as_error
 
 _LISTED = ("tools", "resources", "resource_templates", "prompts")
 """What a page of a listing has one of."""

@@ -24,11 +24,11 @@ from ..loops import IdleClock
 from ..masking import keep_secret
 from .announcements import Announcements
 from .callbacks import SessionCallbacks
+from .conflicts import ConflictingSessions
 from .eras import is_alive
-from .figures import SessionInfo, Totals, shortened
+from .info import SessionInfo, Totals, shortened
 from .lifecycle import Cause, Lifecycle, News, State
 from .recovery import Circuits
-from .rivals import Rivals
 from .session_loop import SessionLoop
 from .spans import NOT_OBSERVED, Operation, metering, tracing
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
@@ -52,7 +52,7 @@ class SessionOwner(Announcements):
         events: Gets the session's events.
         totals: Counts the session.
         circuits: Whether the server may be tried.
-        rivals: Conflicting sessions with the same server.
+        conflicts: Other sessions with the same server, which may be in the way.
         observer: Callbacks for discoveries about the server.
         generation: Number of earlier openings of this key's sessions.
         news: What its users know of lost state.
@@ -70,7 +70,7 @@ class SessionOwner(Announcements):
         events: EventHub,
         totals: Totals,
         circuits: Circuits,
-        rivals: Rivals,
+        conflicts: ConflictingSessions,
         observer: SessionObserver,
         generation: int,
         news: News | None = None,
@@ -86,7 +86,7 @@ class SessionOwner(Announcements):
         self.events = events
         self.totals = totals
         self.circuits = circuits
-        self.rivals = rivals
+        self.conflicts = conflicts
         self.observer = observer
         self.session_id: str = secrets.token_hex(4)
         self.log: SessionLog = SessionLog(config.server_name, self.session_id)

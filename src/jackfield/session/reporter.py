@@ -23,7 +23,7 @@ from ..events import (
     StreamRenewed,
     ToolsChanged,
 )
-from .figures import shortened
+from .info import shortened
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection

@@ -188,7 +188,7 @@ class SessionTask:
     async def _make_way(self) -> bool:
         """The server reports a conflicting session: close unneeded ones; returns whether there were any."""
         with anyio.CancelScope() as self._opening:
-            return await self._owner.rivals.end(self._owner)
+            return await self._owner.conflicts.end(self._owner)
         return False
 
     async def _pause(self, seconds: float) -> None:
@@ -249,7 +249,7 @@ class SessionTask:
                 else:
                     owner.log.debug("Closing failed in part: %r", exc)
         if life.generation > generation:
-            owner.rivals.note_end(owner.config, report, version)
+            owner.conflicts.note_end(owner.config, report, version)
         if scope.cancelled_caught and life.generation == generation and life.is_usable:
             error = open_timeout(config, report)
         if error is not None and life.is_usable:

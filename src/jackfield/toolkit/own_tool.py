@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..session.boundary import as_error
+from ..session.user_code import as_error
 from .tool import CallOptions, Tool
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from ..json_schema import signature
 from ..live import Live
 from ..loops import Bound, Deadline, LockHere
 from ..pool.lease import SessionLease, SessionUser, open_by
-from ..session.boundary import as_error
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 from ..session.sendable import not_by_name
+from ..session.user_code import as_error
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT

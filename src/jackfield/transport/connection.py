@@ -44,8 +44,8 @@ from .in_process import in_process_transport
 from .open_failures import SILENT_HINT, open_failure
 from .relayed import RelayedClient
 from .report import ConnectionReport
+from .shared_session import KnownSession
 from .stdio import stdio_transport
-from .taken_up import KnownSession
 
 _MODES = {"auto": "auto", "handshake": "legacy"}
 

@@ -26,12 +26,12 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from ..masking import mask, masked
 from ..plain import as_table
 from .direct import DirectRequests
-from .introductions import INTRODUCTIONS, introduced
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
 from .report import CallRecord, ConnectionReport, current_call
 from .sdk import MessageReader, MessageWriter, cancelled_id
+from .server_info import INTRODUCTIONS, introduced
 from .server_requests import ServerRequests
 
 _TOOL_KEYS = frozenset(("name", "title", "description", "inputSchema", "outputSchema", "annotations"))

@@ -19,7 +19,7 @@ from mcp.types import (
 )
 
 from ..plain import as_table
-from .taken_up import SharedSession
+from .shared_session import SharedSession
 
 ENVELOPE_KEYS = (CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY)
 """What the SDK puts into the `_meta` of each request for the client that it takes itself to be."""

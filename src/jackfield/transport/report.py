@@ -35,7 +35,7 @@ from ..logs import SessionLog
 from ..masking import KNOWN, mask
 from .relayed import RelayedRequest
 from .sdk import cancelled_id
-from .taken_up import KnownSession
+from .shared_session import KnownSession
 
 if TYPE_CHECKING:
     from .direct import DirectRequests

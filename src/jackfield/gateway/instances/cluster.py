@@ -21,7 +21,7 @@ from ...config.servers import BaseServerConfig, HttpConfig
 from ...errors import ServerUnavailableError
 from ...serving.host import SessionHost
 from ...serving.stores import KeepsValues
-from ...transport.taken_up import KnownSession, SharedSession
+from ...transport.shared_session import KnownSession, SharedSession
 from ..client import Client, record_of
 from ..forwarding import ElsewhereError
 from ..messages import Answer, Context

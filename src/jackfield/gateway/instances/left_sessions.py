@@ -26,7 +26,7 @@ from ...errors import JackfieldError
 from ...logs import SessionLog
 from ...serving import Principal, StoreUnavailableError
 from ...serving.stores import KeepsValues, SessionStore
-from ...transport.taken_up import KnownSession
+from ...transport.shared_session import KnownSession
 from .keys import InstanceKeys
 
 logger: logging.Logger = logging.getLogger("jackfield")

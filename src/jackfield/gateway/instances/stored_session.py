@@ -14,7 +14,7 @@ import anyio
 
 from ...serving import StoreUnavailableError
 from ...serving.stores import SessionStore
-from ...transport.taken_up import KnownSession
+from ...transport.shared_session import KnownSession
 from .keys import InstanceKeys
 
 logger: logging.Logger = logging.getLogger("jackfield")

@@ -24,7 +24,7 @@ class Refused(Protocol):
     def log(self) -> SessionLog: ...
 
 
-class Rivals:
+class ConflictingSessions:
     """The sessions of one manager that can be closed in favour of another one with the same server.
 
     These are unused sessions, and those that are closed here while their server still has them.
