@@ -73,7 +73,7 @@ _HOMES = {
     "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
-    "session.figures": ("ManagerStats", "SessionInfo"),
+    "session.info": ("ManagerStats", "SessionInfo"),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
     "toolkit.create": ("create_toolkit",),
