@@ -105,7 +105,7 @@ def test_which_server_of_a_file_is_run() -> None:
     assert server_in({"x": one, "y": 3, "path": Path()}) is one
     assert server_in({"x": one, "mcp": two}) is two
     assert server_in({"x": one, "same": one}) is one
-    with pytest.raises(SystemExit, match="It has 2 servers \\(x, y\\): call the one to run `mcp`"):
+    with pytest.raises(SystemExit, match="It has 2 servers \\(x, y\\): name the one to run `mcp`"):
         server_in({"x": one, "y": two})
 
 
@@ -121,10 +121,10 @@ def test_a_file_is_run_by_the_environment_next_to_it(here: Callable[..., Done], 
 WRONG: list[tuple[Sequence[str], str]] = [
     (["list", "nope.py"], "There is no file 'nope.py', and no server of that name."),
     (["call", "nope.py", "x"], "There is no file 'nope.py'"),
-    (["list", "todo", "--stdio", "x"], "'todo' and --stdio cannot be given together: they name two servers."),
+    (["list", "todo", "--stdio", "x"], "'todo' and --stdio cannot be given together: each names a server."),
     (["list", "--stdio", "x", "--http", "http://x"], "--stdio and --http cannot be given together"),
-    (["list", "todo", "--env", "A=b"], "--env goes with --stdio or a Python file."),
-    (["list", "--http", "http://x", "--cwd", "."], "--cwd goes with --stdio or a Python file."),
+    (["list", "todo", "--env", "A=b"], "--env requires --stdio or a Python file."),
+    (["list", "--http", "http://x", "--cwd", "."], "--cwd requires --stdio or a Python file."),
     (["list", "--stdio", "x", "--env", "AB"], "--env: it has no `=`."),
     (["list", "--stdio", "x", "--cwd", "nowhere"], "--cwd: there is no folder 'nowhere'."),
     (["list", "--stdio", "'"], "--stdio: no closing quotation"),
@@ -172,14 +172,14 @@ def test_the_ways_to_write_a_call(here: Callable[..., Done], jackfield: Command)
         assert here("call", call, "--dry-run").json["arguments"] == {"text": text}, call
     for call, message in (
         ("unruly.add(1, 2, 3)", "it takes 2 arguments, not 3"),
-        ("unruly.add(1, a=2)", "a is given twice, by its place and by its name"),
-        ("unruly.echo(text: f())", "'f()' is not a value."),
+        ("unruly.add(1, a=2)", "a is given twice, by position and by name"),
+        ("unruly.echo(text: f())", "'f()' is not a valid value."),
         ("unruly.echo(text: no quotes)", "cannot be read as the arguments of a call"),
         ("unruly.echo(text: 1, text: 2)", "Argument 'text' is given twice."),
     ):
         done = here("call", call)
         assert (done.exit_code, message in done.stderr) == (2, True), done
-    assert "Give all of them in one way." in here("call", "unruly.add(1)", "b=2").stderr
+    assert "Give all of them in one place." in here("call", "unruly.add(1)", "b=2").stderr
 
 
 def test_a_listing_that_takes_too_long_says_that_the_tool_was_not_called() -> None:

@@ -100,7 +100,7 @@ def test_a_fault_of_its_own_is_told_as_such(jackfield: Command) -> None:
             capture_output=True, text=True, env=jackfield.environment, cwd=jackfield.project, check=False,
         )  # fmt: skip
         assert done.returncode == 70
-        assert "A fault of Jackfield itself: TypeError" in done.stderr
+        assert "Internal error in Jackfield: TypeError" in done.stderr
         assert ("Traceback" in done.stderr) == bool(options)
 
 

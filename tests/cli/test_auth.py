@@ -171,7 +171,7 @@ def test_a_browser_that_cannot_be_opened(jackfield: Command, protected: Start) -
         (["local"], "nothing to sign in to"),
         (["any"], "jackfield auth URL"),
         (["nots"], "Did you mean 'notes'?"),
-        (["notes", "--status", "--logout"], "two commands"),
+        (["notes", "--status", "--logout"], "cannot be given together"),
         (["notes", "--timeout", "0"], "--timeout"),
         (["notes", "--scope", "a", "--status"], "--scope is for signing in"),
         (["notes", "--scope", 'a "b"'], "is not a scope"),
@@ -231,7 +231,7 @@ def test_a_keyring_is_used_where_there_is_one(
         "PYTHONPATH": os.getcwd(),
     }
     done = jackfield("auth", "notes", env={**browser, **env})
-    assert "kept in the system's keyring" in done.stderr
+    assert "stored in the system's keyring" in done.stderr
     [file] = (jackfield.home / ".state" / "jackfield" / "auth").glob("*.json")
     assert "access-" not in file.read_text()
     assert "access-" in (tmp_path / "keyring.json").read_text()
@@ -247,7 +247,7 @@ def test_client_credentials_need_no_person(jackfield: Command, protected: Start)
     env = {"ROBOT": "s3cret-of-the-robot"}
     done = jackfield("auth", "notes", env=env)
     assert done.exit_code == 0
-    assert done.stderr.startswith("Got a token for notes. It is kept in ")
+    assert done.stderr.startswith("Got a token for notes. It is stored in ")
     status = jackfield("auth", "notes", "--status", "--json", env=env)
     assert (status.json["signed_in"], status.json["renewable"]) == (True, True)
     used = jackfield("refresh", "notes", env=env)

@@ -32,7 +32,7 @@ STATUS = SignInStatus(
 @pytest.mark.parametrize(
     ("left", "renewable", "said"),
     [
-        (None, False, "not said"),
+        (None, False, "unknown"),
         (-5, False, "over"),
         (-5, True, "over, then renewed"),
         (3599, False, "in 59 min"),
@@ -85,7 +85,7 @@ def test_the_status_where_nothing_is_reached_over_http(jackfield: Command) -> No
     jackfield.configure_user(local={"command": "x"})
     done = jackfield("auth", "--status")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == "No server that is reached over HTTP is configured.\n"
+    assert done.stderr == "No server over HTTP is configured.\n"
 
 
 def test_the_status_of_the_others_where_one_is_wrong(jackfield: Command) -> None:

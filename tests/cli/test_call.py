@@ -107,8 +107,8 @@ def test_values_take_the_types_that_the_tool_asks_for(run: Command, tmp_path: Pa
 
 USAGE = [
     (["call"], "Missing argument 'SERVER.TOOL'"),
-    (["call", "unruly"], "'unruly' names a server and no tool: write unruly.TOOL."),
-    (["call", "unruly."], "'unruly.' names a server and no tool"),
+    (["call", "unruly"], "'unruly' names a server but no tool: write unruly.TOOL."),
+    (["call", "unruly."], "'unruly.' names a server but no tool"),
     (["call", "unruly.ecko", "text=x"], "Did you mean 'unruly.echo'"),
     (["call", "unrly.echo", "text=x"], "There is no server 'unrly'.\nDid you mean 'unruly'?"),
     (["call", "echo", "text=x"], "'echo' names no server: write SERVER.TOOL.\nDid you mean unruly.echo?"),
@@ -124,7 +124,7 @@ USAGE = [
     (["call", "unruly.echo", "text=x", "--timeout", "0"], "0 is not a positive number of seconds"),
     (["call", "unruly.echo", "text=x", "--timeout", "soon"], "'soon' is not a number"),
     (["call", "unruly.echo", "text=x", "--save", "/proc/no"], "--save: the folder '/proc/no' cannot be made"),
-    (["call", "unruly.echo", "text=x", "--header", "A: b"], "--header goes with --http or --sse"),
+    (["call", "unruly.echo", "text=x", "--header", "A: b"], "--header requires --http or --sse"),
     (["call", "unruly.echo", "text=x", "--http", "http://x", "--sse", "http://x"], "cannot be given together"),
 ]  # fmt: skip
 
@@ -215,7 +215,7 @@ def test_a_server_given_by_its_command(jackfield: Command) -> None:
     assert done.stdout == "handed on\n"
     for line, exit_code, message in (
         ("no-such-command", 4, "the command 'no-such-command' was not found"),
-        ("", 2, "--stdio: there is no command in it."),
+        ("", 2, "--stdio: it contains no command."),
         ("python '", 2, "no closing quotation"),
         (f"{SHELL_SERVER} --exit 3 --stderr 'no licence'", 4, "The server wrote: no licence"),
     ):
@@ -270,7 +270,7 @@ def test_each_kind_of_failure_has_its_exit_code(jackfield: Command, listening: C
     done = jackfield("call", "unruly.crash", "code=1")
     assert done.stderr.splitlines()[-1] == "To find the problem: jackfield doctor unruly"
     done = jackfield("call", "unruly.sleep", "seconds=60", "--timeout", "2")
-    assert done.stderr.splitlines()[-1] == "Give it more time with --timeout SECONDS."
+    assert done.stderr.splitlines()[-1] == "Allow more time with --timeout SECONDS."
 
 
 def test_a_project_file_starts_nothing_before_it_is_accepted(jackfield: Command, tmp_path: Path) -> None:

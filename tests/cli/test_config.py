@@ -369,7 +369,7 @@ def test_plain_values_in_a_file_that_others_may_see_are_warned_of(others: Comman
     write_servers(others.project / "theirs.json", {"t": {"url": "https://h/mcp", "headers": {"X-Key": "s3cret"}}})
     done = others("config", "import", "t", "--from", "theirs.json", "--project")
     assert done.exit_code == 0
-    assert "has values in plain text now" in done.stderr
+    assert "now contains values in plain text" in done.stderr
     assert "s3cret" not in done.stderr
     mine = others("config", "import", "t", "--from", "theirs.json")
     assert "plain text" not in mine.stderr, "one's own file is one's own"
@@ -404,4 +404,4 @@ def test_import_from_a_file(others: Command) -> None:
     done = others("config", "import", "--from", "theirs.json", "--json")
     assert done.json["imported"] == ["t"]
     assert own(others)["t"] == {"command": f"{others.project}/t", "args": [f"{others.project}/x"]}
-    assert "bad: left out" in done.stderr
+    assert "bad: skipped" in done.stderr

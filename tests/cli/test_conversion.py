@@ -105,7 +105,7 @@ def test_the_value_that_is_meant(text: str, schema: Any, value: Any) -> None:
         ("1", BOOLEAN, "'1' is neither true nor false"),
         ("", NULL, "'' does not fit"),
         ("smal", {"enum": ["small", "large"]}, "did you mean 'small'?"),
-        ("1", {"enum": [True]}, "none of its values"),
+        ("1", {"enum": [True]}, "not one of its values"),
         ("{", OBJECT, "is not a JSON object (Expecting property name"),
         ("[1]", OBJECT, "'[1]' is not a JSON object"),
         ("[1,", ARRAY, "at character 4"),

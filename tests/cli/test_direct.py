@@ -67,7 +67,7 @@ def test_both_ways_look_the_same(known: Callable[..., Done], monkeypatch: pytest
                     patch.setenv(name, value)
                 done = known(*line)
                 # Which of two bounds that are almost the same ends it, and is named, is a matter of chance.
-                said = re.sub(r"within [\d.]+ s\b", "within N s", done.stderr).replace("Not done within N s: ", "")
+                said = re.sub(r"within [\d.]+ s\b", "within N s", done.stderr).replace("Not completed within N s: ", "")
                 shown.append((done.exit_code, done.stdout, said))
         assert shown[0] == shown[1], line
     assert len(made) == len(CALLS)

@@ -70,7 +70,7 @@ ASKED = {
 
 LIVE = {
     "jackfield shell": "\x1b[?2004h",
-    "jackfield ps --watch": "No session is kept",
+    "jackfield ps --watch": "No session is open",
     "jackfield top": "CALLS/S",
 }
 """Examples that go on until Ctrl-C (Ctrl-D for the shell), and what the terminal is sent first."""

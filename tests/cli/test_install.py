@@ -232,7 +232,7 @@ def test_a_gateway_is_not_copied_as_a_server(jackfield: Command) -> None:
     assert [one["server"] for one in shown.json["servers"]] == ["files", "wrong"]
     done = jackfield("config", "import", "--from", "cursor")
     assert done.exit_code == 0
-    assert "jackfield: left out, it is the gateway that `jackfield install` put there." in done.stderr
+    assert "jackfield: skipped; it is the gateway that `jackfield install` added." in done.stderr
     assert "nothing" in done.stderr
     assert jackfield("config", "import", "jackfield", "--json").json["imported"] == ["jackfield"], "it was named"
 
@@ -258,4 +258,4 @@ def test_export(jackfield: Command) -> None:
 def test_a_program_whose_file_is_not_written(jackfield: Command, name: str) -> None:
     done = jackfield("install", name)
     assert done.exit_code == 2
-    assert "whose file Jackfield writes" in done.stderr
+    assert "does not write the configuration of a program" in done.stderr

@@ -184,7 +184,7 @@ def test_keys(kept: Command) -> None:
     assert (missing.exit_code, missing.stdout) == (4, "")
     assert missing.error == {
         "code": "keeper_failed",
-        "message": "No session of server 'plain' is kept under the key 'ada'.",
+        "message": "No session of server 'plain' is open under the key 'ada'.",
         "hint": "Open it: jackfield open plain --key ada",
     }
     assert [session["key"] for session in kept("ps", "--json").json["sessions"]] == ["ben"]
@@ -231,9 +231,9 @@ def test_what_is_wrong_with_a_line(kept: Command) -> None:
         (["open", "plain", "--key", ""], "--key: it is empty"),
         (["close"], "Say which server, or --all."),
         (["close", "plan"], "Did you mean 'plain'?"),
-        (["close", "plain", "--all"], "give it alone"),
+        (["close", "plain", "--all"], "omit SERVER and --key"),
         (["ps", "plain"], "plain"),
-        (["call", "any.x", "--stdio", "cat", "--key", "k"], "--key is for sessions of configured servers"),
+        (["call", "any.x", "--stdio", "cat", "--key", "k"], "--key works only with sessions of configured servers"),
     ):
         done = kept(*arguments)
         assert (done.exit_code, done.stdout) == (2, ""), arguments

@@ -85,10 +85,10 @@ def test_a_server_without_tools(scene: Command) -> None:
 def test_what_was_never_listed(scene: Command) -> None:
     shown = scene("show", "browser", "--json").json
     assert (shown["tools"], shown["instructions"], shown["server_info"]) == ([], None, {})
-    assert "Nothing is known of 'browser' yet" in scene("list", "browser").stderr
+    assert "The tools of 'browser' are not known yet" in scene("list", "browser").stderr
     missing = scene("show", "browser.click")
     assert missing.exit_code == 2
-    assert "Ask it for them: jackfield refresh browser" in missing.stderr
+    assert "To ask it: jackfield refresh browser" in missing.stderr
 
 
 def test_show_as_data(scene: Command) -> None:
@@ -119,7 +119,7 @@ def test_a_tool_is_found_by_case_and_separators(scene: Command, reference: str) 
         (["find", "x", "--server", "fils"], "unknown_server", "Did you mean 'files'"),
         (["find", "x", "--limit", "many"], "usage", "--help"),
         (["find"], "usage", "--help"),
-        (["find", "--forget", "x"], "usage", "takes no query"),
+        (["find", "--forget", "x"], "usage", "accepts no query"),
         (["tokens", "fils"], "unknown_server", "Did you mean 'files'"),
     ],
     ids=str,
@@ -164,7 +164,7 @@ def test_a_disabled_server_is_not_there(jackfield: Command) -> None:
 
 
 def test_what_was_learned_is_forgotten_on_request(scene: Command) -> None:
-    assert "Nothing was learned yet." in scene("find", "--forget").stderr
+    assert "Nothing has been learned yet." in scene("find", "--forget").stderr
 
 
 def test_find_as_data_and_within_one_server(scene: Command) -> None:
@@ -217,12 +217,12 @@ def test_what_was_not_looked_at_is_said(jackfield: Command) -> None:
     jackfield.configure_user(gone={"command": "no-such-command"}, never={"command": "x"})
     assert (
         jackfield("find", "anything").stderr
-        == "Never listed, so not looked at: gone, never. To ask them: jackfield refresh\n"
+        == "Not searched, because never listed: gone, never. To ask them: jackfield refresh\n"
     )
     jackfield("refresh", "gone")
     assert jackfield("find", "anything").stderr.splitlines() == [
-        "Never listed, so not looked at: never. To ask them: jackfield refresh",
-        "Could not be opened, so not looked at: gone. To see why, and to ask again: jackfield refresh gone",
+        "Not searched, because never listed: never. To ask them: jackfield refresh",
+        "Not searched, because they could not be opened: gone. To see why and try again: jackfield refresh gone",
     ]
 
 

@@ -21,7 +21,7 @@ def test_a_line_says_that_a_server_opens_and_about_how_long(jackfield: Command) 
 
 def test_ps_is_shown_again_until_ctrl_c(jackfield: Command) -> None:
     terminal = jackfield.spawn("ps", "--watch", columns=100)
-    terminal.expect_exact("No session is kept.")
+    terminal.expect_exact("No session is open.")
     jackfield.configure_user(unruly=unruly_entry())
     assert jackfield("open", "unruly").exit_code == 0
     try:

@@ -51,7 +51,7 @@ def test_what_changed_is_told_until_it_is_accepted(one: Command) -> None:
     rewritten(one, {"echo": "another"})
     done = one("refresh", "s", "--json")
     assert (done.json[0]["added"], done.json[0]["changed"]) == (["add"], ["echo"])
-    assert "not as you accepted them: echo" in one("refresh", "s").stderr
+    assert "changed since you accepted them: echo" in one("refresh", "s").stderr
     assert "changed since accepted" in one("list", "s").stdout
     assert one("refresh", "s", "--accept", "--json").json[0]["accepted"] == ["echo"]
     assert one("refresh", "s", "--json").json[0]["changed"] == []

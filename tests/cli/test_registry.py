@@ -154,10 +154,10 @@ def test_a_registry_that_is_down(jackfield: Command, registry: Registry, tmp_pat
         os.utime(file, (1, 1))
     done = jackfield("search", "weather")
     assert "io.github.ada/weather" in done.stdout
-    assert "cannot be reached; this is what it said" in done.stderr
+    assert "cannot be reached; this is its answer from" in done.stderr
     done = jackfield("search", "another")
     assert done.exit_code == 4
-    assert "cannot be asked: it answered HTTP 503" in done.stderr
+    assert "cannot be reached: it answered HTTP 503" in done.stderr
     assert jackfield("search", "x", "--registry", "http://example.org").exit_code == 3
     assert jackfield("search", "x", "--registry", "nowhere").exit_code == 3
     assert jackfield("search").exit_code == 2
@@ -217,7 +217,7 @@ def test_a_server_is_added(
     [
         ("evil/thief-weather", "names variables of this machine"),
         ("evil/shell-weather", "are not started by Jackfield"),
-        ("evil/index-weather", "another package index"),
+        ("evil/index-weather", "a package index other than the default"),
         ("evil/escape-weather", "unreadable characters"),
         ("gone/weather", "has no server 'gone/weather'"),
         ("no/such", "jackfield search no such"),

@@ -22,13 +22,13 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "--http", "0", "npx", "server"], 2, "got 2 arguments"),
         (["--stdio", "--http", "0", "notes"], 2, "'notes' is a configured server"),
         (["--stdio", "--http", "0", "'server"], 2, 'no closing quotation in "\'server"'),
-        (["--stdio", "--http", "0", " "], 2, "there is no command in it"),
-        (["--stdio", "--http", "0", "--sse", "http://x/", "server"], 2, "they name two servers"),
-        (["--stdio", "--sse", "http://x/", "notes"], 2, "they name two servers"),
+        (["--stdio", "--http", "0", " "], 2, "it contains no command"),
+        (["--stdio", "--http", "0", "--sse", "http://x/", "server"], 2, "each names a server"),
+        (["--stdio", "--sse", "http://x/", "notes"], 2, "each names a server"),
         (["--stdio", "--sse", "nowhere"], 2, "--sse: "),
-        (["--stdio", "http://x/", "notes"], 2, "A URL is served alone"),
+        (["--stdio", "http://x/", "notes"], 2, "A URL cannot be served together"),
         (["--stdio", "ftp://x/"], 2, "The URL: "),
-        (["--stdio", "--header", "A: b"], 2, "--header goes with a URL"),
+        (["--stdio", "--header", "A: b"], 2, "--header requires the URL"),
         (["--stdio", "--header", "s3cret", "http://x/"], 2, "--header: it has no colon"),
         (["--stdio", "no such server"], 4, "the command 'no' was not found"),
         (["--stdio", "--all-tools", "--no-resources"], 2, "--no-resources is for find_tools and call_tool"),
@@ -39,27 +39,27 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "--exclude", "nots.x"], 2, "Did you mean 'notes'?"),
         (["--stdio", "--include", "notes"], 2, "--include: 'notes' is the name of a server"),
         (["--stdio", "--ask", ""], 2, "--ask: a pattern is empty"),
-        (["--stdio", "--allow", "x"], 2, "--allow goes with --read-only"),
-        (["--stdio", "--no-ask", "x", "--ask", "y"], 2, "--no-ask goes with --ask destructive"),
+        (["--stdio", "--allow", "x"], 2, "--allow requires --read-only"),
+        (["--stdio", "--no-ask", "x", "--ask", "y"], 2, "--no-ask requires --ask destructive"),
         (["--stdio", "--ask", "destructive", "--no-ask", "y.z"], 2, "--no-ask: 'y.z' names no server"),
-        (["--stdio", "--audit-size", "5"], 2, "go with --audit FILE"),
+        (["--stdio", "--audit-size", "5"], 2, "require --audit FILE"),
         (["--stdio", "--hook", "x"], 2, "--hook: 'x' names no hook"),
         (["--stdio", "--hook", "no/such.py:Hook"], 2, "--hook: no/such.py:Hook cannot be loaded: FileNotFoundError"),
         (["--stdio", "--hook", "jackfield:ToolResult"], 2, "--hook: jackfield:ToolResult cannot be loaded"),
         (["--stdio", "--hook", "json:loads"], 2, "--hook: there is no CallHook 'loads' in json"),
         (["--stdio", "--audit", "no/such/folder"], 3, "cannot be written: no such file or directory"),
-        (["--http", "0", "--session-idle", "inf"], 2, "takes a number of seconds"),
-        (["--http", "0", "--session-idle", "0"], 2, "--session-idle takes a number of seconds"),
-        (["--http", "0", "--session-idle", "1e300"], 2, "takes a number of seconds"),
-        (["--http", "0", "--stop-delay", "inf"], 2, "takes a number of seconds"),
-        (["--http", "0", "--drain-timeout", "inf"], 2, "takes a number of seconds"),
-        (["--http", "0", "--child-idle", "inf"], 2, "takes a number of seconds"),
+        (["--http", "0", "--session-idle", "inf"], 2, "must be a number of seconds"),
+        (["--http", "0", "--session-idle", "0"], 2, "--session-idle must be a number of seconds"),
+        (["--http", "0", "--session-idle", "1e300"], 2, "must be a number of seconds"),
+        (["--http", "0", "--stop-delay", "inf"], 2, "must be a number of seconds"),
+        (["--http", "0", "--drain-timeout", "inf"], 2, "must be a number of seconds"),
+        (["--http", "0", "--child-idle", "inf"], 2, "must be a number of seconds"),
         (["--stdio", "--token-file", "x"], 2, "--token-file is for --http"),
         (["--stdio", "--reconnect-timeout", "9"], 2, "--reconnect-timeout is for --http"),
-        (["--http", "0", "--reconnect-timeout", "-1"], 2, "takes a number of seconds"),
-        (["--http", "0", "--reconnect-timeout", "nan"], 2, "takes a number of seconds"),
+        (["--http", "0", "--reconnect-timeout", "-1"], 2, "must be a number of seconds"),
+        (["--http", "0", "--reconnect-timeout", "nan"], 2, "must be a number of seconds"),
         (["--stdio", "--web"], 2, "--web is for --http"),
-        (["--http", "0", "--web", "--web-client-id", "x"], 2, "--web-client-id goes with --web and --auth-issuer"),
+        (["--http", "0", "--web", "--web-client-id", "x"], 2, "--web-client-id requires --web and --auth-issuer"),
         (["--stdio", "nots"], 2, "Did you mean 'notes'?"),
         (["--http"], 2, "requires an argument"),
         (["--http", "0.0.0.0:0"], 2, "not an address of this machine alone"),
@@ -124,10 +124,10 @@ def test_a_server_of_users_is_served_only_where_they_are_known(jackfield: Comman
     for options in (["--stdio"], ["--http", "0", "--token-file", "token"]):
         done = jackfield("serve", *options, "tracker", stdin="")
         assert done.exit_code == 3
-        assert "Server 'tracker' takes credentials of users, and this gateway does not tell users apart" in done.stderr
+        assert "Server 'tracker' takes credentials of users, but this gateway does not distinguish users" in done.stderr
     done = jackfield("serve", "--http", "0", "--keys-file", "token")
     assert done.exit_code == 2
-    assert "--keys-file goes with" in done.stderr
+    assert "--keys-file requires" in done.stderr
     assert jackfield("serve-token", "add", "ann", "--token-file", "users").exit_code == 0
     (jackfield.project / "keys").write_text("k" * 32)
     jackfield.configure_user(notes=unruly_entry(), tracker={**entry, "credentials": {"oauth": True}})
@@ -201,7 +201,7 @@ def test_where_it_serves_is_its_data(jackfield: Command, as_json: bool, tmp_path
 def test_a_person_who_starts_it_by_hand_is_told(jackfield: Command) -> None:
     jackfield.configure_user(notes=unruly_entry())
     terminal = jackfield.spawn("serve", "--stdio")
-    terminal.expect("this is for a host program to start. Ctrl-C ends it.")
+    terminal.expect("a host program is meant to start this command. Ctrl-C ends it.")
     terminal.expect("\n")
     terminal.sendline('{"jsonrpc":"2.0","id":1,"method":"ping"}')
     terminal.expect('"id":1,')

@@ -40,7 +40,7 @@ def run_sql(url: str, sql: str) -> list[asyncpg.Record]:
 def test_the_tables_are_made_once(jackfield: Command, url: str) -> None:
     done = jackfield("serving", "migrate", "--postgres", url)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == f"Schema jackfield was made, version {SCHEMA_VERSION}.\n"
+    assert done.stderr == f"Schema jackfield was created, version {SCHEMA_VERSION}.\n"
     done = jackfield("serving", "migrate", "--postgres", url, "--json")
     assert done.json == {"schema": "jackfield", "before": SCHEMA_VERSION, "after": SCHEMA_VERSION}
     assert run_sql(url, "select count(*) from jackfield.sessions")[0]["count"] == 0
@@ -56,7 +56,7 @@ def test_a_person_of_the_database_can_run_the_sql(jackfield: Command, url: str) 
     assert run_sql(url, "select 1 from pg_namespace where nspname = 'printed'") == []
     run_sql(url, done.stdout)
     done = jackfield("serving", "migrate", "--postgres", url, "--schema", "printed")
-    assert done.stderr == f"Schema printed has version {SCHEMA_VERSION} already.\n"
+    assert done.stderr == f"Schema printed already has version {SCHEMA_VERSION}.\n"
     may = "select has_table_privilege('app', 'printed.sessions', 'insert') as may"
     assert run_sql(url, may)[0]["may"]
 

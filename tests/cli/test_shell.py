@@ -268,7 +268,7 @@ def test_a_script(run: Command) -> None:
 def test_a_script_ends_with_what_fails(run: Command) -> None:
     done = run("shell", stdin='plain.count\n\nplain.echo {"text":\n 1}\nplain.count\n')
     assert (done.exit_code, done.stdout) == (2, "1\n")
-    assert done.stderr.endswith("The script was ended at line 3.\n")
+    assert done.stderr.endswith("The script ended at line 3.\n")
     done = run("shell", "--json", stdin="plain.fail")
     assert done.exit_code == 1
     assert done.error["code"] == "tool_error"

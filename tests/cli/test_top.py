@@ -139,7 +139,7 @@ def test_all_that_hold_sessions_are_seen_and_act(jackfield: Command, program: su
     terminal.send("c")
     screen.wait_for(lambda text: "Close plain (alice)" in text)
     terminal.send("x")
-    screen.wait_for(lambda text: "Nothing was done." in text)
+    screen.wait_for(lambda text: "Nothing was changed." in text)
     screen.confirm("r", "Refresh plain (alice) of python", "Refreshed plain (alice).")
     program.stdin.write("\n")
     program.stdin.flush()
@@ -177,7 +177,7 @@ def test_ctrl_c_and_signals_leave_the_terminal_as_it_was(jackfield: Command) -> 
         terminal = jackfield.spawn("top")
         before = termios.tcgetattr(terminal.child_fd)
         screen = Screen(terminal)
-        screen.wait_for(lambda text: "No process holds sessions that can be seen." in text)
+        screen.wait_for(lambda text: "No process with visible sessions is running." in text)
         end(terminal)
         terminal.expect(pexpect.EOF)
         assert "\x1b[?1049l" in terminal.before

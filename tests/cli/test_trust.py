@@ -264,12 +264,12 @@ def test_a_store_that_cannot_be_written(project: Command) -> None:
     (project.home / ".state").write_text("a file in the place of the folder")
     done = project("config", "trust", "--yes")
     assert done.exit_code == 3
-    assert "cannot be remembered" in done.stderr
+    assert "cannot be stored" in done.stderr
     assert "--config" in done.stderr
     terminal = project.spawn("refresh", "evil", columns=200)
     terminal.expect(r"\[y/N\] ")
     terminal.sendline("y")
-    terminal.expect("accepted for this time")
+    terminal.expect("accepted this time only")
     terminal.read()
     terminal.close()
     assert was_started(project)

@@ -79,16 +79,16 @@ def test_json_objects(tmp_path: Path) -> None:
         ([], "", "", "--args: it is empty", '{"query"'),
         (["-"], None, "\n", "stdin: it is empty", '{"query"'),
         (["-"], None, '{\n"a": }', "stdin: line 2, column 6:", '{"query"'),
-        (["-", "a=@-"], None, "{}", "Stdin is asked for twice, by - and by @-.", "Use a file"),
+        (["-", "a=@-"], None, "{}", "Stdin is requested twice, by - and by @-.", "Use a file"),
         (
             ["a=@gone/file"],
             None,
             "",
             "Argument 'a': the file 'gone/file' cannot be read (No such file",
-            "begins with @",
+            "starts with @",
         ),
-        (["a=@/"], None, "", "cannot be read (Is a directory)", "begins with @"),
-        (["a=@\0"], None, "", "cannot be read (embedded null byte)", "begins with @"),
+        (["a=@/"], None, "", "cannot be read (Is a directory)", "starts with @"),
+        (["a=@\0"], None, "", "cannot be read (embedded null byte)", "starts with @"),
         ([], "@gone", "", "--args: the file 'gone' cannot be read", ""),
     ],
 )
@@ -160,8 +160,8 @@ def test_each_takes_its_type() -> None:
         (["query=x"], '{"lmit": 5}', ["unknown 'lmit'; did you mean 'limit'?"]),
         (["query=x", "Limit=5"], None, ["unknown 'Limit'; did you mean 'limit'?"]),
         (["query=x", "zzz=5"], None, ["unknown 'zzz'"]),
-        (["query=x", "size=huge"], None, ['size ("small"|"large"): \'huge\' is none of its values']),
-        (["query=x", "query=y"], None, ["query (string): it was given 2 times and takes one value"]),
+        (["query=x", "size=huge"], None, ['size ("small"|"large"): \'huge\' is not one of its values']),
+        (["query=x", "query=y"], None, ["query (string): it was given 2 times, but accepts one value"]),
         (["query=x", 'deep={"n": "x"}'], None, ["deep.n: 'x' is not of type 'integer'"]),
         (["query=x", "limit:=\"5\""], None, ["limit: '5' is not of type 'integer'"]),
         ([], '{"query": 5}', ["query: 5 is not of type 'string'"]),
@@ -213,8 +213,8 @@ def test_a_default_counts_as_given_and_what_the_schema_leaves_open_is_sent() -> 
     assert seen == []
     assert made("query=x", "lmit=5", "more:=[1]") == {"query": "x", "lmit": 5, "more": [1]}
     assert sorted(seen) == [
-        "notes.search does not declare 'lmit'; it is sent all the same. Did you mean 'limit'?",
-        "notes.search does not declare 'more'; it is sent all the same.",
+        "notes.search does not declare 'lmit'; it is sent anyway. Did you mean 'limit'?",
+        "notes.search does not declare 'more'; it is sent anyway.",
     ]
     assert made("query=x", "limit:=null") == {"query": "x"}
     with pytest.raises(InvalidArgumentsError, match=r"fit: unknown 'qury'; did you mean 'query'\?; query .* missing"):

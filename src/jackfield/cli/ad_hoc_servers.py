@@ -85,16 +85,16 @@ class GivenOptions(NamedTuple):
         """
         named = self.named
         if len(named) > 1:
-            raise UsageError(f"{named[0]} and {named[1]} cannot be given together: they name two servers.")
+            raise UsageError(f"{named[0]} and {named[1]} cannot be given together: each names a server.")
         if self.header and named not in (["--http"], ["--sse"]):
             raise UsageError(
-                "--header goes with --http or --sse.", hint="For a configured server, write headers into its entry."
+                "--header requires --http or --sse.", hint="For a configured server, set headers in its entry."
             )
         if (self.env or self.cwd is not None) and named != ["--stdio"]:
             option = "--env" if self.env else "--cwd"
             raise UsageError(
-                f"{option} goes with --stdio or a Python file.",
-                hint="For a configured server, write it into its entry.",
+                f"{option} requires --stdio or a Python file.",
+                hint="For a configured server, set it in its entry.",
             )
         if self.stdio is not None:
             return command_server(self.stdio, env=self.env or (), cwd=self.cwd)
@@ -151,7 +151,7 @@ def command_server(
     except ValueError as error:
         raise UsageError(f"{source}: {str(error).lower()} in {line!r}.", hint="Quote it as for a shell.") from None
     if not words:
-        raise UsageError(f"{source}: there is no command in it.", hint=f"Write {source} 'python3 server.py'.")
+        raise UsageError(f"{source}: it contains no command.", hint=f"Write {source} 'python3 server.py'.")
     return _started(AD_HOC_NAME, words, env, cwd, source)
 
 

@@ -25,13 +25,18 @@ def register(app: typer.Typer) -> None:
 
 def add(
     context: typer.Context,
-    server: Annotated[str, typer.Argument(help="Its name in the registry, as `search` shows it.", metavar="SERVER")],
+    server: Annotated[str, typer.Argument(help="Its name in the registry, as shown by `search`.", metavar="SERVER")],
     name: Annotated[
-        str | None, typer.Option("--name", help="What to call it; the end of its name if omitted.", metavar="NAME")
+        str | None,
+        typer.Option("--name", help="Its name here; the last part of its registry name if omitted.", metavar="NAME"),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option("--by", help="If there are several ways: npm, pypi, oci, nuget, http or sse.", metavar="WAY"),
+        typer.Option(
+            "--by",
+            help="Which way to run or reach it, if there are several: npm, pypi, oci, nuget, http or sse.",
+            metavar="WAY",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     project: Annotated[bool, PROJECT] = False,
@@ -58,7 +63,7 @@ def add(
     data, key, table = read_table(target)
     if called in table and not force:
         raise UsageError(
-            f"{shown_path(target)} has a server {called!r} already.", hint="Give --force to replace it, or --name."
+            f"{shown_path(target)} already has a server {called!r}.", hint="Give --force to replace it, or --name."
         )
     if listed.status != "active":
         output.warn(f"The registry says that {listed.name} is {one_cell(listed.status)}.")

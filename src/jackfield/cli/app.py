@@ -115,7 +115,7 @@ def _unexpected(error: Exception, *, verbose: bool) -> JackfieldError:
         traceback.print_exception(error)
     missing = missing_extra(error, "The command jackfield") if isinstance(error, ModuleNotFoundError) else None
     return missing or exits.InternalError(
-        f"A fault of Jackfield itself: {type(error).__name__}: {error}",
+        f"Internal error in Jackfield: {type(error).__name__}: {error}",
         hint="Run it again with --verbose, and report what it prints.",
     )
 

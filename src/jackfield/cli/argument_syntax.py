@@ -85,7 +85,7 @@ def _object(source: str, text: str) -> Mapping[str, Any]:
 
     hint = """Write an object, such as '{"query": "coral", "limit": 5}'."""
     if not text.strip():
-        raise UsageError(f"{source}: it is empty, where a JSON object of arguments was expected.", hint=hint)
+        raise UsageError(f"{source}: it is empty; expected a JSON object of arguments.", hint=hint)
     try:
         value = loads(text)
     except json.JSONDecodeError as error:
@@ -162,7 +162,7 @@ def _file(source: str, name: str, stdin: _Stdin) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(
             f"{source}: the file {name!r} cannot be read ({reason}).",
-            hint="A text that begins with @ itself is written key:='\"@text\"'.",
+            hint="Text that starts with @ is written key:='\"@text\"'.",
         ) from None
 
 
@@ -176,7 +176,7 @@ class _Stdin:
     def read(self, reader: str) -> str:
         if self._reader is not None:
             raise UsageError(
-                f"Stdin is asked for twice, by {self._reader} and by {reader}.", hint="Use a file for one."
+                f"Stdin is requested twice, by {self._reader} and by {reader}.", hint="Use a file for one."
             )
         self._reader = reader
         return self._read()
@@ -185,7 +185,7 @@ class _Stdin:
 def _read_stdin() -> str:
     stream = getattr(sys, "stdin", None)
     if stream is None:
-        raise UsageError("Stdin is closed, where arguments were to be read from it.")
+        raise UsageError("Stdin is closed, so the arguments cannot be read from it.")
     try:
         return stream.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -80,7 +80,7 @@ def arguments_for(
         close = nearest(name, properties, 1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         if warn is not None:
-            warn(f"{tool.reference} does not declare {name!r}; it is sent all the same.{meant}")
+            warn(f"{tool.reference} does not declare {name!r}; it is sent anyway.{meant}")
     return arguments
 
 
@@ -92,7 +92,7 @@ def _named(given: Given, tool: ToolEntry, listed_at: float | None) -> Given:
 
     names = ordered_parameters(tool.input_schema)[: len(given.positional)]
     twice = [name for name in names if name in given.values or name in given.texts]
-    problems = [f"{name} is given twice, by its place and by its name" for name in twice]
+    problems = [f"{name} is given twice, by position and by name" for name in twice]
     if len(names) < len(given.positional):
         problems.append(f"it takes {len(names)} arguments, not {len(given.positional)}")
     if problems:

@@ -36,20 +36,23 @@ def auth(
         str | None, typer.Argument(help="Its name, or a URL; all with --status if omitted.", metavar="[SERVER]")
     ] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the state of the sign-in; makes no request.")] = False,
-    logout: Annotated[bool, typer.Option("--logout", help="Sign out: revoke the tokens, and forget them.")] = False,
+    logout: Annotated[bool, typer.Option("--logout", help="Sign out: revoke the tokens and delete them.")] = False,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Open no browser here: show the address, and take the answer pasted.")
+        bool,
+        typer.Option("--no-browser", help="Do not open a browser: show the address, and accept the pasted answer."),
     ] = False,
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="Ask for this scope as well; may be given again.", metavar="SCOPE"),
+        typer.Option("--scope", help="Ask for this scope as well; can be repeated.", metavar="SCOPE"),
     ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to sign in within.", metavar="SECONDS")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds allowed for signing in.", metavar="SECONDS")
+    ] = 300.0,
 ) -> int:
     """Sign in to a server by OAuth."""
     invocation = Invocation.of(context)
     if status and logout:
-        raise exits.UsageError("--status and --logout are two commands.", hint="Give one of them.")
+        raise exits.UsageError("--status and --logout cannot be given together.", hint="Give one of them.")
     if scope and (status or logout):
         raise exits.UsageError("--scope is for signing in.", hint="Leave out --status or --logout.")
     if status:
@@ -57,7 +60,7 @@ def auth(
     if server is None:
         raise exits.UsageError("Which server?", hint="Name one: jackfield auth SERVER. See: jackfield list")
     if timeout <= 0:
-        raise exits.UsageError("--timeout takes a positive number of seconds.", hint="Such as --timeout 60.")
+        raise exits.UsageError("--timeout must be a positive number of seconds.", hint="Such as --timeout 60.")
     if problem := implausible(timeout, HOUR):
         raise exits.UsageError(f"--timeout: {problem}")
     config = _remote(invocation, server, trusted=True)
@@ -134,9 +137,9 @@ def _sign_in(
         raise
     person.end_line()
     if config.oauth is not None and config.oauth.is_automatic:
-        output.note(f"Got a token for {config.server_name}. It is kept in {_place(status)}.")
+        output.note(f"Got a token for {config.server_name}. It is stored in {_place(status)}.")
     else:
-        output.note(f"Signed in to {config.server_name}. The tokens are kept in {_place(status)}.")
+        output.note(f"Signed in to {config.server_name}. The tokens are stored in {_place(status)}.")
     if status.wanted_scope is not None:
         output.warn(f"A scope that was asked for or is needed was not granted: {status.wanted_scope or 'not named'}.")
     if output.as_json:
@@ -168,7 +171,7 @@ class _Person:
         output.ask(f"To sign in to {self._address}, open this in a browser, here or on another machine:\n\n  {url}\n")
         output.ask(
             "If the browser is on this machine, the rest is automatic. If not, it ends at an address that it cannot "
-            "reach:\npaste that address here."
+            "open:\npaste that address here."
         )
         self._ask()
 
@@ -214,7 +217,7 @@ def _sign_out(invocation: Invocation, config: RemoteConfig) -> int:
     elif ended.is_revoked:
         output.note(f"Signed out of {name}; its tokens are revoked.")
     else:
-        output.note(f"Signed out of {name}: its tokens are removed here. They could not be revoked, and end by time.")
+        output.note(f"Signed out of {name}: its tokens are removed here. They could not be revoked, but will expire.")
     if output.as_json:
         output.write_json({"name": name, "was_signed_in": ended.was_signed_in, "revoked": ended.is_revoked})
     return exits.OK
@@ -247,7 +250,7 @@ def _show_status(invocation: Invocation, server: str | None) -> int:
     elif statuses:
         _write_table(output, statuses)
     else:
-        output.note("No server that is reached over HTTP is configured.")
+        output.note("No server over HTTP is configured.")
     return exits.OK
 
 
@@ -269,7 +272,7 @@ def _ends(status: SignInStatus) -> str:
     if not status.is_signed_in:
         return ""
     if status.expires_at is None:
-        return "not said"
+        return "unknown"
     left = status.expires_at - time.time()
     when = f"in {span(left)}" if left > 0 else "over"
     return f"{when}, then renewed" if status.is_renewable else when

@@ -46,11 +46,11 @@ def bench(
     ] = None,
     args: ArgsOption = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", metavar="NUMBER", help="How many calls at once, on one session.")
+        int, typer.Option("--concurrency", metavar="NUMBER", help="Number of concurrent calls, on one session.")
     ] = 1,
-    seconds: Annotated[float, typer.Option("--duration", metavar="SECONDS", help="How long to go on.")] = 5.0,
+    seconds: Annotated[float, typer.Option("--duration", metavar="SECONDS", help="Seconds to run.")] = 5.0,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Write the histogram there, too, as an SVG.")
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also write the histogram to this SVG file.")
     ] = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
@@ -73,7 +73,9 @@ def bench(
     if not 0 < seconds <= 3600:
         raise UsageError(f"--duration: {seconds:g} is not a number of seconds up to an hour.")
     if plot is not None and (plot.suffix.lower() != ".svg" or not plot.absolute().parent.is_dir()):
-        raise UsageError(f"--plot: {str(plot)!r} is not a file to write an SVG to.", hint="Give FILE.svg in a folder.")
+        raise UsageError(
+            f"--plot: {str(plot)!r} is not a file to write an SVG to.", hint="Give FILE.svg in an existing folder."
+        )
     invocation = Invocation.of(context)
     options = GivenOptions(stdio, http, sse, header, env, cwd)
     target, rest = called(lambda: invocation.servers, tool, words or [], options)

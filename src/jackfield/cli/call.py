@@ -21,7 +21,7 @@ def call(
     tool: Annotated[
         str | None,
         typer.Argument(
-            help="The tool to call; SERVER TOOL and 'SERVER.TOOL(key: value)' work, too.",
+            help="The tool to call; SERVER TOOL and 'SERVER.TOOL(key: value)' work as well.",
             metavar="SERVER.TOOL",
             show_default=False,
         ),

@@ -111,7 +111,9 @@ def make_call(invocation: Invocation, line: CallLine) -> None:
     target, rest = called(lambda: invocation.servers, reference, rest, options)
     given = expressed or read_words(rest, line.args)
     if expressed is not None and (rest or line.args is not None):
-        raise UsageError("Arguments are given in parentheses, and behind them.", hint="Give all of them in one way.")
+        raise UsageError(
+            "Arguments are given both in parentheses and after them.", hint="Give all of them in one place."
+        )
     known = check_by_catalog(target, given, invocation.output.warn)
     warn = None if known else invocation.output.warn
     if line.dry_run:

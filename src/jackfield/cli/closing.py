@@ -21,22 +21,22 @@ def register(app: typer.Typer) -> None:
 def close(
     context: typer.Context,
     server: Annotated[
-        str | None, typer.Argument(help="The server whose sessions are closed.", metavar="SERVER", show_default=False)
+        str | None, typer.Argument(help="The server whose sessions to close.", metavar="SERVER", show_default=False)
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only the session of this key.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Close all sessions, and end the background process that keeps them.")
+        bool, typer.Option("--all", help="Close all sessions and stop the background process that holds them.")
     ] = False,
 ) -> None:
     """Close kept sessions."""
     invocation = Invocation.of(context)
     if everything:
         if server is not None or key is not None:
-            raise UsageError("--all closes the sessions of all servers and keys: give it alone.")
+            raise UsageError("--all closes the sessions of all servers and keys: omit SERVER and --key.")
         from ..daemon.ending import end_process
 
         closed = [*_close_held(None), *(end_process() or [])]
-        _tell(invocation.output, closed, "No session is kept.")
+        _tell(invocation.output, closed, "No session is open.")
         return
     if server is None:
         raise UsageError("Say which server, or --all.", hint="To see the open sessions: jackfield ps")

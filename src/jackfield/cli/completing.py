@@ -183,7 +183,7 @@ def _options(commands: Sequence[Any], asked: Asked) -> Iterator[Candidate]:
                 if name.startswith("--") and name.startswith(asked.word) and name not in asked.before:
                     yield name, param.help or ""
     if "--help".startswith(asked.word):
-        yield "--help", "Show what the command takes."
+        yield "--help", "Show the command's arguments and options."
 
 
 def _values(param: Any, word: str, positional: Sequence[str], servers: Callable[[], Servers]) -> Iterator[Candidate]:

@@ -41,7 +41,7 @@ def only_help(context: typer.Context) -> None:
 
 def path(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Also the files that are not there.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show locations without a file.")] = False,
 ) -> None:
     """Show which files servers are read from, first to last."""
     from ..config.discover import Source, sources, user_file
@@ -202,10 +202,10 @@ def explain(context: typer.Context, server: Annotated[str, typer.Argument(help="
 def trust(
     context: typer.Context,
     servers: Annotated[
-        list[str] | None, typer.Argument(help="All of the project if omitted.", metavar="[SERVER]...")
+        list[str] | None, typer.Argument(help="All servers of the project if omitted.", metavar="[SERVER]...")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept without being asked.")] = False,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Take it back.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Withdraw the acceptance.")] = False,
 ) -> None:
     """Accept servers of project files, once you have looked at them."""
     from .describe import asked_about, show
@@ -229,8 +229,8 @@ def trust(
         if output.as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
             show(open_ones, output)
             raise NotTrustedError(
-                f"Not accepted: {count(len(open_ones), 'server')} of project files. There is no terminal to ask.",
-                hint="Look at them, then run it on a terminal, or with --yes.",
+                f"Not accepted: {count(len(open_ones), 'server')} of project files. There is no terminal to ask on.",
+                hint="Check them, then run the command on a terminal or with --yes.",
             )
         if not asked_about("These servers of project files are not accepted yet:", open_ones, output):
             raise NotTrustedError("Nothing was accepted.")

@@ -37,10 +37,10 @@ def register(config: typer.Typer) -> None:
 def import_servers(
     context: typer.Context,
     servers: Annotated[
-        list[str] | None, typer.Argument(help="All that are yours if omitted.", metavar="[SERVER]...")
+        list[str] | None, typer.Argument(help="All that apply if omitted.", metavar="[SERVER]...")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="Of this program only, or of this file.", metavar="PROGRAM|FILE")
+        str | None, typer.Option("--from", help="Only from this program or file.", metavar="PROGRAM|FILE")
     ] = None,
     project: Annotated[bool, PROJECT] = False,
     force: Annotated[bool, FORCE] = False,
@@ -69,7 +69,7 @@ def import_servers(
             if store.trust(one) != "trusted":
                 raise NotTrustedError(
                     f"The server {name!r} of the project file {shown_path(one.source.path)} is not accepted yet.",
-                    hint=f"Look at it and accept it: jackfield config trust {name}",
+                    hint=f"Check and accept it: jackfield config trust {name}",
                 )
     else:
         # What a project's file has is trusted once it is copied, and so taken only if it is named.
@@ -78,7 +78,7 @@ def import_servers(
     taken: list[str] = []
     for name, one in chosen.items():
         if name in table and not force:
-            output.note(f"{name}: there already; --force replaces it.")
+            output.note(f"{name}: already present; --force replaces it.")
             continue
         try:
             entry = copied_entry(name, one.entry, one.source)
@@ -86,10 +86,10 @@ def import_servers(
             copy = FoundServer(name, entry, Source(target, "Jackfield", "user", target.absolute().parent))
             config = copy.config(None)
         except ConfigError as error:
-            output.warn(f"{name}: left out. {error.message}")
+            output.warn(f"{name}: skipped. {error.message}")
             continue
         if not servers and is_gateway(config):
-            output.note(f"{name}: left out, it is the gateway that `jackfield install` put there.")
+            output.note(f"{name}: skipped; it is the gateway that `jackfield install` added.")
             continue
         table[name] = entry
         taken.append(name)
@@ -99,7 +99,8 @@ def import_servers(
         accept(invocation, target, taken)
         if (project or invocation.config_files) and any(_has_plain_values(table[name]) for name in taken):
             output.warn(
-                f"{shown_path(target)} has values in plain text now. Write secrets as ${{VAR}} before you share it."
+                f"{shown_path(target)} now contains values in plain text. Write secrets as ${{VAR}} before you share "
+                "it."
             )
     if output.as_json:
         output.write_json({"file": str(target), "imported": taken})
@@ -154,16 +155,17 @@ def _absolute_path(key: str, text: str, folder: Path) -> str:
 
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What to call it.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Its name here.", metavar="NAME")],
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A URL to reach it at over HTTP; or start this, after --: NAME -- npx -y some-server.",
+            help="Its URL over HTTP; or, after --, the command that starts it: NAME -- npx -y some-server.",
             metavar="[URL | -- COMMAND [ARG]...]",
         ),
     ] = None,
     stdio: Annotated[
-        str | None, typer.Option("--stdio", help="Start this, in one word.", metavar="'COMMAND ARG'")
+        str | None,
+        typer.Option("--stdio", help="The command that starts it, as one quoted word.", metavar="'COMMAND ARG'"),
     ] = None,
     http: Annotated[str | None, typer.Option("--http", help="Reach it over Streamable HTTP.", metavar="URL")] = None,
     sse: Annotated[str | None, typer.Option("--sse", help="Reach it over SSE.", metavar="URL")] = None,
@@ -192,7 +194,7 @@ def add(
             hint="Such as: jackfield config add files -- npx -y @modelcontextprotocol/server-filesystem .",
         )
     if not name or name.startswith("-") or not name.isprintable() or any(char.isspace() for char in name):
-        raise UsageError(f"{name!r} is not a valid server name.", hint="Take letters, digits, - and _.")
+        raise UsageError(f"{name!r} is not a valid server name.", hint="Use letters, digits, - and _.")
     target = file_to_write(invocation, is_project=project)
     entry: dict[str, Any] = {}
     if words:
@@ -220,7 +222,7 @@ def add(
         raise UsageError(f"{at}{error.problem or error.message}", hint=error.hint) from None
     data, key, table = read_table(target)
     if name in table and not force:
-        raise UsageError(f"{shown_path(target)} has a server {name!r} already.", hint="Give --force to replace it.")
+        raise UsageError(f"{shown_path(target)} already has a server {name!r}.", hint="Give --force to replace it.")
     write_table(target, data, key, {**table, name: entry})
     accept(invocation, target, [name])
     first = _everywhere().servers.get(name)

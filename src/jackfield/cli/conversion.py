@@ -57,7 +57,7 @@ def converted(texts: Sequence[str], schema: object, root: Schema) -> Any:
         for part in allowed:
             if _kind(part) in ("array", "any"):
                 return _elements(texts, part, root)
-        raise MisfitError(f"it was given {len(texts)} times and takes one value")
+        raise MisfitError(f"it was given {len(texts)} times, but accepts one value")
     text = texts[0]
     is_text = any(_kind(part) in ("string", "any") for part in allowed)
     reasons: list[str] = []
@@ -130,7 +130,7 @@ def _read_choice(text: str, part: Schema, root: Schema, is_text: bool, reasons: 
 
     close = nearest(text, [choice for choice in choices if isinstance(choice, str)], 1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    reasons.append(f"{_shown(text)} is none of its values{meant}")
+    reasons.append(f"{_shown(text)} is not one of its values{meant}")
     return _MISSING
 
 

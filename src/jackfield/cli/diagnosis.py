@@ -100,8 +100,8 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
     if isinstance(config, RemoteConfig) and (advice := _credentials_advice(config)) is not None:
         diagnosis.steps.append(advice)
     if strays := _stray_volatile(config):
-        text = f"volatile names {', '.join(strays)}, which nothing in its entry is named."
-        hint = "Name variables, headers or query parameters of the entry, or variables that its ${VAR} refer to."
+        text = f"volatile names {', '.join(strays)}, but nothing in its entry has such a name."
+        hint = "Name variables, headers or query parameters of the entry, or variables referred to by ${VAR}."
         diagnosis.steps.append(Step("volatile", "warning", text, hint))
     if isinstance(config, StdioConfig):
         diagnosis.withheld = config.withheld()
@@ -125,7 +125,13 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             if problems := [problem for event in flaws for problem in event.problems]:
                 text = f"Its listings have {count(len(problems), 'flaw')}; the valid parts are used."
                 diagnosis.steps.append(
-                    Step("flaws", "warning", text, "Its author should know.", quote=[one_line(one) for one in problems])
+                    Step(
+                        "flaws",
+                        "warning",
+                        text,
+                        "Report this to its author.",
+                        quote=[one_line(one) for one in problems],
+                    )
                 )
             step, begun = "ping", time.monotonic()
             tell("pinging")
@@ -147,8 +153,8 @@ async def examine(config: ServerConfig, catalog: Catalog, tell: Callable[[str], 
             Step(
                 "output",
                 "warning",
-                "It prints lines on stdout that are not messages; they were ignored.",
-                "Let it write them to stderr.",
+                "It prints lines to stdout that are not messages; they were ignored.",
+                "It should write them to stderr.",
                 quote=[one_line(line) for line in list(report.noise)[-_QUOTED_LINES:]],
             )
         )
@@ -174,7 +180,8 @@ def _credentials_advice(config: RemoteConfig) -> Step | None:
     return Step(
         "auth",
         "warning",
-        "Its client credentials name no issuer: at first the server tells which authorization server gets them.",
+        "Its client credentials name no issuer: on first use the server decides which authorization server receives "
+        "them.",
         "Set auth.issuer to the address of the authorization server that you registered the client with.",
     )
 
@@ -216,7 +223,7 @@ async def _listed(session: Session, begun: float) -> Step:
         offered.append(count(len((await session.list_prompts()).prompts), "prompt"))
     seconds = time.monotonic() - begun
     if not offered:
-        return Step("list", "warning", "It says that it offers neither tools nor resources nor prompts.", None, seconds)
+        return Step("list", "warning", "It declares no tools, resources or prompts.", None, seconds)
     return Step("list", "ok", ", ".join(offered), seconds=seconds)
 
 
@@ -227,8 +234,8 @@ def _closed(report: ConnectionReport | None, seconds: float) -> Step:
         return Step(
             "close",
             "warning",
-            f"It left {count(report.left_behind, 'process', 'processes')} running, ended now.",
-            "Other programs that start it will leave them behind: its author should end them.",
+            f"It left {count(report.left_behind, 'process', 'processes')} running; they were terminated.",
+            "Other clients would leave them running: report this to its author.",
             seconds,
         )
     if report.exit_code is not None and report.exit_code < 0:
@@ -236,8 +243,8 @@ def _closed(report: ConnectionReport | None, seconds: float) -> Step:
         return Step(
             "close",
             "warning",
-            f"It went on when its stdin was closed; {how} ended it.",
-            "A stdio server should end with its stdin: its author should know.",
+            f"It continued after its stdin was closed; {how} ended it.",
+            "A stdio server should exit when its stdin closes: report this to its author.",
             seconds,
         )
     return Step("close", "ok", f"exited with code {report.exit_code}", seconds=seconds)
@@ -259,7 +266,7 @@ def _like(config: StdioConfig) -> str | None:
         with contextlib.suppress(OSError):
             names.update(os.listdir(folder))
     close = difflib.get_close_matches(config.command, names, n=1, cutoff=0.8)
-    return f"Did you mean {close[0]!r}? Else install it, or give its full path as command." if close else None
+    return f"Did you mean {close[0]!r}? Otherwise install it, or give its full path as command." if close else None
 
 
 async def _elsewhere(config: HttpConfig | SseConfig, error: JackfieldError) -> str | None:
@@ -295,10 +302,10 @@ async def _elsewhere(config: HttpConfig | SseConfig, error: JackfieldError) -> s
         return None
     name = "http" if best[0] is HttpConfig else "sse"
     if best[1] == url:
-        return f'A server answers there by another transport: give "type": "{name}" in its entry.'
+        return f'A server answers there over another transport: set "type": "{name}" in its entry.'
     # A path that was expanded may be a secret.
     path = "another path" if isinstance(config.url, Expanded) else urlsplit(best[1]).path
-    return f'A server answers at {path}: give that path, and "type": "{name}", in its entry.'
+    return f'A server answers at {path}: set that path and "type": "{name}", in its entry.'
 
 
 async def _answers(config: HttpConfig | SseConfig, model: type[HttpConfig | SseConfig], url: str) -> bool:

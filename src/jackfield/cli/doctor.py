@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     server: Annotated[
-        str | None, typer.Argument(help="This one only; a Python file or a URL works, too.", metavar="SERVER")
+        str | None, typer.Argument(help="Only this one; a Python file or a URL also works.", metavar="SERVER")
     ] = None,
     stdio: StdioOption = None,
     http: HttpOption = None,
@@ -54,7 +54,7 @@ def doctor(
     for name in names:
         if server is None and servers.trust(name) != "trusted":
             reports[name] = _report(
-                name, [_step("trust", "skipped", "not accepted yet", f"Look at it: jackfield config trust {name}")]
+                name, [_step("trust", "skipped", "not accepted yet", f"Check it: jackfield config trust {name}")]
             )
             continue
         try:

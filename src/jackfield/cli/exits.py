@@ -99,7 +99,7 @@ class OutputError(JackfieldError):
         """The error for what the system said."""
         return cls(
             f"The output could not be written: {error.strerror or error}.",
-            hint="Free some space, or write it elsewhere.",
+            hint="Free some space, or write to another place.",
         )
 
 

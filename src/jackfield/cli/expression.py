@@ -12,7 +12,7 @@ from .exits import UsageError
 
 _EXPRESSION = re.compile(r"\s*(?P<tool>[^\s(){}\[\]=:'\"]+)\s*\((?P<arguments>.*)\)\s*;?\s*", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "undefined": None}
-_HINT = """Write it as a whole in quotes, such as 'todo.add_item(title: "Buy milk", limit: 5)'."""
+_HINT = """Put the whole call in quotes, such as 'todo.add_item(title: "Buy milk", limit: 5)'."""
 
 
 def split_expression(text: str) -> tuple[str, str] | None:
@@ -81,4 +81,4 @@ def _value(node: ast.expr) -> Any:
         case ast.Dict(keys=keys, values=values) if None not in [_name(key) for key in keys]:
             return {cast("str", _name(key)): _value(value) for key, value in zip(keys, values, strict=True)}
         case _:
-            raise UsageError(f"{ast.unparse(node)!r} is not a value.", hint="Write texts in quotes.")
+            raise UsageError(f"{ast.unparse(node)!r} is not a valid value.", hint="Put text in quotes.")

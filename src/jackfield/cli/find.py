@@ -25,9 +25,12 @@ def find(
         list[str] | None, typer.Argument(help="A task in words, or a tool's name.", metavar="QUERY...")
     ] = None,
     server: Annotated[str | None, typer.Option("--server", help="Search this server only.", metavar="SERVER")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="How many tools at most.", metavar="NUMBER")] = 5,
+    limit: Annotated[int, typer.Option("--limit", help="Maximum number of tools.", metavar="NUMBER")] = 5,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Forget which words led agents to which tools; see docs/routing.md.")
+        bool,
+        typer.Option(
+            "--forget", help="Delete what was learned about which words lead to which tools; see docs/routing.md."
+        ),
     ] = False,
     stdio: StdioOption = None,
     http: HttpOption = None,
@@ -82,9 +85,9 @@ def find(
 
 def _forget(invocation: Invocation, query: list[str] | None) -> int:
     if query:
-        raise UsageError("--forget takes no query.", hint="Write: jackfield find --forget")
+        raise UsageError("--forget accepts no query.", hint="Write: jackfield find --forget")
     was_there = invocation.servers.catalog.learned.forget()
-    invocation.output.note("Forgotten." if was_there else "Nothing was learned yet.")
+    invocation.output.note("Forgotten." if was_there else "Nothing has been learned yet.")
     return OK
 
 

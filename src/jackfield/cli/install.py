@@ -30,9 +30,9 @@ NAME = "jackfield"
 ProgramArgument = Annotated[
     str, typer.Argument(help="Such as claude-code, cursor, vs-code, codex, opencode.", metavar="PROGRAM")
 ]
-ProjectOption = Annotated[bool, typer.Option("--project", help="In this project's file, instead of your own.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Write it; without, it is only shown.")]
-NameOption = Annotated[str, typer.Option("--name", help="What the program calls it.", metavar="NAME")]
+ProjectOption = Annotated[bool, typer.Option("--project", help="Use the project's file instead of your own.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Write the entry; without this option, it is only shown.")]
+NameOption = Annotated[str, typer.Option("--name", help="The entry's name in the program.", metavar="NAME")]
 
 
 def register(app: typer.Typer) -> None:
@@ -98,17 +98,17 @@ def uninstall(
         output.write_json({"file": str(target.file), "program": target.program.name, "removed": name, "written": yes})
         return
     if yes:
-        what = "is removed" if before is None else f"is without {name!r} again"
+        what = "is removed" if before is None else f"no longer contains {name!r}"
     else:
-        what = "would be removed" if before is None else f"would have no {name!r} any more"
-    output.note(f"{shown_path(target.file)} {what}." + ("" if yes else " To do it: give --yes."))
+        what = "would be removed" if before is None else f"would no longer contain {name!r}"
+    output.note(f"{shown_path(target.file)} {what}." + ("" if yes else " To apply: --yes"))
 
 
 def export(
     context: typer.Context,
     program: ProgramArgument,
     servers: Annotated[
-        list[str] | None, typer.Argument(help="All that are yours if omitted.", metavar="[SERVER]...")
+        list[str] | None, typer.Argument(help="All that apply if omitted.", metavar="[SERVER]...")
     ] = None,
     project: ProjectOption = False,
     yes: YesOption = False,
@@ -175,7 +175,7 @@ def _write(
     file = shown_path(target.file)
     for row in rows:
         if row["is_there"]:
-            output.note(f"{file} has {row['server']!r} already, with the same entry.")
+            output.note(f"{file} already has {row['server']!r}, with the same entry.")
             continue
         output.write(f"{target.table}: {json.dumps({row['server']: row['entry']}, indent=2, ensure_ascii=False)}")
         if not is_wanted:
@@ -183,7 +183,7 @@ def _write(
         kept = f" The file as it was: {shown_path(Path(row['backup']))}" if row["backup"] else ""
         output.note(f"Added {row['server']!r} to {file}.{kept}")
     if not is_wanted and not all(row["is_there"] for row in rows):
-        output.note(f"Nothing is written yet. To add this to {file}, give --yes.")
+        output.note(f"Nothing was written yet. To add this to {file}, give --yes.")
 
 
 def _target(program: str, *, is_project: bool, name: str) -> Target:
@@ -205,7 +205,7 @@ def _program(name: str) -> Program:
         return near[0]
     names: Sequence[str] = [one.name for one in written]
     raise UsageError(
-        f"There is no program {name!r} whose file Jackfield writes.",
+        f"Jackfield does not write the configuration of a program {name!r}.",
         hint=did_you_mean(name, names, "program"),
     )
 

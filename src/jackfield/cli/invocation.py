@@ -42,7 +42,7 @@ class Invocation:
         if server is not None and options.named:
             from .exits import UsageError
 
-            raise UsageError(f"{server!r} and {options.named[0]} cannot be given together: they name two servers.")
+            raise UsageError(f"{server!r} and {options.named[0]} cannot be given together: each names a server.")
         given = options.server_of(server)
         if given is None:
             return self, server

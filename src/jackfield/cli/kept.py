@@ -48,7 +48,7 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
 
     if target.load_fields is None:
         if key is not None:
-            raise UsageError("--key is for sessions of configured servers.", hint="See: jackfield open --help")
+            raise UsageError("--key works only with sessions of configured servers.", hint="See: jackfield open --help")
         return None
     fields, origin = target.load_fields()
     try:
@@ -60,7 +60,7 @@ def kept_session(target: Target, key: str | None, output: Output) -> KeptRequest
         return KeptRequests(session, output)
     if key is not None:
         raise DaemonError(
-            f"No session of server {target.server_name!r} is kept under the key {key!r}.",
+            f"No session of server {target.server_name!r} is open under the key {key!r}.",
             server_name=target.server_name,
             sent=False,
             hint=f"Open it: jackfield open {target.server_name} --key {key}",

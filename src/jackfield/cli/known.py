@@ -149,10 +149,10 @@ def resolve_tool(servers: Servers, reference: str) -> ToolEntry:
         if facts["state"] == "invalid":
             servers.outline(server)  # says what is wrong
         raise UnknownToolError(
-            f"Nothing is known yet of the tools of {server!r}.",
+            f"The tools of {server!r} are not known yet.",
             server_name=server,
             sent=False,
-            hint=f"Ask it for them: jackfield refresh {server}",
+            hint=f"To ask it: jackfield refresh {server}",
         )
     names = [*servers.names, *(form for tool in tools for form in (tool.reference, tool.name))]
     is_near = bool(nearest(reference, names, 1))
@@ -178,10 +178,12 @@ def unlisted_note(servers: Servers, names: Sequence[str]) -> str | None:
     outlines = [outline for outline in servers.outlines() if outline.server_name in names]
     unknown = [outline for outline in outlines if not catalog.is_listed(outline)]
     if cold := [outline.server_name for outline in unknown if not catalog.is_broken(outline)]:
-        notes.append(f"Never listed, so not looked at: {_some(cold)}. To ask them: jackfield refresh")
+        notes.append(f"Not searched, because never listed: {_some(cold)}. To ask them: jackfield refresh")
     if broken := [outline.server_name for outline in unknown if catalog.is_broken(outline)]:
         again = f"jackfield refresh {broken[0]}" if len(broken) == 1 else "jackfield refresh"
-        notes.append(f"Could not be opened, so not looked at: {_some(broken)}. To see why, and to ask again: {again}")
+        notes.append(
+            f"Not searched, because they could not be opened: {_some(broken)}. To see why and try again: {again}"
+        )
     return "\n".join(notes) or None
 
 

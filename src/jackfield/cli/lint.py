@@ -25,11 +25,9 @@ def lint(
     context: typer.Context,
     server: Annotated[
         str | None,
-        typer.Argument(help="The server; a Python file or a URL works, too.", metavar="SERVER", show_default=False),
+        typer.Argument(help="The server; a Python file or a URL also works.", metavar="SERVER", show_default=False),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 for warnings, too, not only for errors.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings as well as errors.")] = False,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -48,7 +46,7 @@ def lint(
 
     invocation, server = Invocation.of(context).at(server, GivenOptions(stdio, http, sse, header, env, cwd))
     if server is None:
-        raise UsageError("Missing argument 'SERVER'.", hint="To see what there is: jackfield list")
+        raise UsageError("Missing argument 'SERVER'.", hint="To see all servers: jackfield list")
     asked = ask_servers(invocation, [server], needs_flaws=True)
     output, catalog = invocation.output, invocation.servers.catalog
     if asked.first_error is not None:

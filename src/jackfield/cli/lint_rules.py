@@ -55,12 +55,12 @@ def findings(server: Linted) -> list[Finding]:
 
 def _findings(server: Linted) -> Iterator[Finding]:
     for flaw in server.flaws:
-        yield Finding("error", "listing", server.name, flaw, "Send what the protocol's schema of the listing asks for.")
+        yield Finding("error", "listing", server.name, flaw, "Send what the protocol's schema of the listing requires.")
     if server.protocol_version and server.protocol_version < _HANDSHAKE:
         problem = f"it speaks the protocol {server.protocol_version}"
         yield Finding("note", "protocol", server.name, problem, f"Update its SDK: {_HANDSHAKE} or newer.")
     if not server.instructions and len(server.tools) > 1:
-        hint = "Say in `instructions` what its tools are for, and in which order they are used."
+        hint = "Explain in `instructions` what its tools are for and in which order to use them."
         yield Finding("note", "instructions", server.name, "it has no instructions", hint)
     if (total := sum(server.tokens)) > _ALL_TOKENS:
         problem = f"its tools cost about {total:,} tokens in every prompt"
@@ -73,19 +73,19 @@ def _of_tool(tool: Mapping[str, Any], tokens: int) -> Iterator[Finding]:
     name = str(tool.get("name"))
     if not _NAME.fullmatch(name):
         hint = "Use up to 64 letters, digits, _ and -: model APIs refuse other names."
-        yield Finding("error", "name", name, "its name is not one that model APIs take", hint)
+        yield Finding("error", "name", name, "model APIs do not accept its name", hint)
     description = str(tool.get("description") or "").strip()
     if not description:
         yield Finding("error", "description", name, "it has no description", "Say what it does, and when to use it.")
     elif len(description) > _DESCRIPTION_CHARS:
-        problem = f"its description has {len(description):,} characters; OpenAI takes {_DESCRIPTION_CHARS:,}"
+        problem = f"its description has {len(description):,} characters; OpenAI accepts {_DESCRIPTION_CHARS:,}"
         yield Finding("warning", "description", name, problem, "Shorten it, or move parts to `instructions`.")
     if tokens > _TOOL_TOKENS:
         hint = "Shorten descriptions, or leave out what models do not need."
         yield Finding("warning", "tokens", name, f"it costs about {tokens:,} tokens in every prompt", hint)
     annotations = as_table(tool.get("annotations"))
     if not {"readOnlyHint", "destructiveHint"} & set(annotations):
-        hint = "Set readOnlyHint, or destructiveHint: hosts ask people by them."
+        hint = "Set readOnlyHint or destructiveHint: hosts ask users accordingly."
         yield Finding("note", "annotations", name, "it does not say whether it changes anything", hint)
     yield from _of_schema(name, as_table(tool.get("inputSchema")))
 
@@ -102,7 +102,7 @@ def _of_schema(name: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
     properties = as_table(schema.get("properties"))
     for missing in [one for one in as_list(schema.get("required")) if one not in properties]:
         hint = "Add it to properties, or take it out of required."
-        yield Finding("error", "schema", name, f"it requires {missing!r}, which its schema does not have", hint)
+        yield Finding("error", "schema", name, f"it requires {missing!r}, which its schema does not define", hint)
     for parameter, part in properties.items():
         where = f"{name}({parameter})"
         inner = as_table(part)
@@ -126,7 +126,7 @@ def _of_part(where: str, part: Mapping[str, Any], root: Mapping[str, Any], depth
             )
         return
     if part.get("type") == "array" and "items" not in part and "prefixItems" not in part:
-        hint = 'Write "items": {"type": ...}: OpenAI and Gemini refuse arrays without.'
-        yield Finding("error", "schema", where, "it is an array that does not say of what", hint)
+        hint = 'Write "items": {"type": ...}: OpenAI and Gemini refuse arrays without it.'
+        yield Finding("error", "schema", where, "it is an array without a type for its items", hint)
     for inner in (part.get("items"), *as_list(part.get("anyOf")), *as_table(part.get("properties")).values()):
         yield from _of_part(where, as_table(inner), root, depth + 1)

@@ -23,9 +23,9 @@ def list_servers(
     context: typer.Context,
     server: Annotated[
         str | None,
-        typer.Argument(help="List the tools of this server; a Python file or a URL works, too.", metavar="SERVER"),
+        typer.Argument(help="List the tools of this server; a Python file or a URL also works.", metavar="SERVER"),
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Ask the servers now, instead of the catalog.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the servers now instead of using the catalog.")] = False,
     stdio: StdioOption = None,
     http: HttpOption = None,
     sse: SseOption = None,
@@ -73,7 +73,7 @@ def _list_servers(invocation: Invocation, *, with_problems: bool) -> ConfigError
         if one["problem"]:
             output.note(f"{one['name']}: {one['problem']}")
     if untrusted := [one["name"] for one in facts if one["state"] == "untrusted"]:
-        output.note(f"Not accepted yet: {', '.join(untrusted)}. Look at what they start: jackfield config trust")
+        output.note(f"Not accepted yet: {', '.join(untrusted)}. Check what they start: jackfield config trust")
     return error
 
 
@@ -96,6 +96,6 @@ def _list_tools(invocation: Invocation, server: str) -> None:
         ]
         output.write_table(["TOOL", "MARKS", "DESCRIPTION"], rows)
     elif entry is None or not entry.fetched_at:
-        output.note(f"Nothing is known of {server!r} yet. Ask it: jackfield list {server} --live")
+        output.note(f"The tools of {server!r} are not known yet. To ask it: jackfield list {server} --live")
     else:
         output.note(f"The server {server!r} offers no tools.")

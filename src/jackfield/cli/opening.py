@@ -24,11 +24,13 @@ def open_session(
     server: Annotated[str, typer.Argument(help="The server.", metavar="SERVER", show_default=False)],
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="KEY", help="Open one more session of the server, for call --key KEY."),
+        typer.Option(
+            "--key", metavar="KEY", help="Open an additional session of the server, used with `call --key KEY`."
+        ),
     ] = None,
     idle: Annotated[
         float | None,
-        typer.Option("--idle", metavar="SECONDS", help="Close it when it was not used for so long; else for 15 min."),
+        typer.Option("--idle", metavar="SECONDS", help="Close it after this time without use; 15 min if omitted."),
     ] = None,
 ) -> None:
     """Keep a server open between commands."""
@@ -59,7 +61,7 @@ def open_session(
 def _words(opened: dict[str, Any]) -> str:
     session = opened["session"]
     name = session["server"] if session["key"] == DEFAULT_KEY else f"{session['server']} ({session['key']})"
-    is_open = f"is open now ({duration(opened['seconds'])})" if opened["opened"] else "was open already"
+    is_open = f"is open now ({duration(opened['seconds'])})" if opened["opened"] else "was already open"
     idle = session["idle_timeout"]
-    end = "It stays open until" if idle is None else f"It closes when it was not used for {span(idle)}, or by"
+    end = "It stays open until" if idle is None else f"It closes after {span(idle)} without use, or by"
     return f"{name} {is_open}: {count(opened['tools'], 'tool')}.\n{end}: jackfield close {session['server']}"

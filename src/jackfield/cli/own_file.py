@@ -28,7 +28,7 @@ def file_to_write(invocation: Invocation, *, is_project: bool) -> Path:
 
     given = invocation.config_files
     if len(given) > 1:
-        raise UsageError("More than one --config is given, and only one file can be written.")
+        raise UsageError("More than one --config is given, but only one file can be written.")
     file = given[0] if given else project_file(current_folder()) if is_project else user_file(os.environ)
     if file.suffix.lower() != ".json":
         raise UsageError(f"{shown_path(file)}: only JSON files are written.", hint="Edit it by hand.")
@@ -84,5 +84,5 @@ def write_table(file: Path, data: Mapping[str, Any], key: str, table: Mapping[st
     except OSError as error:
         raise ConfigError(
             f"{shown_path(file)}: cannot be written ({error.strerror or error}).",
-            hint="Make that place writable, or name another file: --config FILE",
+            hint="Make it writable, or name another file: --config FILE",
         ) from None

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NOTHING = (
-    "No process holds sessions that can be seen. Gateways and `jackfield open` can; a Python program can with "
-    "JACKFIELD_OBSERVABLE=1."
+    "No process with visible sessions is running. Sessions of gateways and `jackfield open` are visible; those of a "
+    "Python program only with JACKFIELD_OBSERVABLE=1."
 )
 """What to say where there is nothing."""
 

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def ps(
     context: typer.Context,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show them again every second, with calls a second, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Refresh every second, with calls per second, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Show the sessions that are kept open."""
@@ -71,7 +71,7 @@ def _show(output: Output, found: Mapping[str, Any] | None) -> None:
         return
     if found is None:
         if not in_shell:
-            output.note("No session is kept. To keep one: jackfield open SERVER")
+            output.note("No session is open. To keep one: jackfield open SERVER")
         return
     rows = [_row(session) for session in found["sessions"]]
     if output.for_people:  # a program takes a row for a session

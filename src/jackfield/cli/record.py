@@ -25,7 +25,8 @@ def record(
         str, typer.Argument(help="A configured server, a URL, or a command in quotes.", metavar="SERVER")
     ],
     file: Annotated[
-        Path, typer.Option("--output", "-o", help="Write the messages there, a line of JSON each.", metavar="FILE")
+        Path,
+        typer.Option("--output", "-o", help="Write the messages to this file, one line of JSON each.", metavar="FILE"),
     ],
     http: options.HttpOption = None,
 ) -> int:

@@ -22,10 +22,10 @@ def register(app: typer.Typer) -> None:
 def refresh(
     context: typer.Context,
     servers: Annotated[
-        list[str] | None, typer.Argument(help="These only; all if omitted.", metavar="[SERVER]...")
+        list[str] | None, typer.Argument(help="Only these servers; all if omitted.", metavar="[SERVER]...")
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Take tools that changed as they are now; they are marked otherwise.")
+        bool, typer.Option("--accept", help="Accept changed tools as they are now; otherwise they are marked.")
     ] = False,
     stdio: StdioOption = None,
     http: HttpOption = None,
@@ -62,9 +62,9 @@ def refresh(
         output.note(NO_SERVER)
     changed = {one["name"]: one["changed"] for one in facts if one["changed"] and not accept}
     for name, tools in changed.items():
-        output.warn(f"{name}: not as you accepted them: {', '.join(tools)}")
+        output.warn(f"{name}: changed since you accepted them: {', '.join(tools)}")
     if changed:
-        output.note("A changed tool can be an attack. Look at them (jackfield show), then: jackfield refresh --accept")
+        output.note("A changed tool can be an attack. Check them (jackfield show), then: jackfield refresh --accept")
     return output.failed(asked.first_error)
 
 

@@ -61,16 +61,16 @@ def entry_for(server: ListedServer, way: str | None = None) -> NewEntry:
     raise ConfigError(
         f"The server {server.name!r} cannot be added{'' if way is None else f' by {way}'}. "
         + (" ".join(problems) or f"It can be used by: {ways}."),
-        hint="Read its own page, and write the entry by hand: jackfield config add --help",
+        hint="See its own page, and write the entry by hand: jackfield config add --help",
     )
 
 
 def _package(package: Mapping[str, Any], /) -> NewEntry:
     kind, transport = str(package.get("registryType")), as_table(package.get("transport")).get("type", "stdio")
     if transport != "stdio":
-        raise ConfigError(f"It speaks {transport} once it was started by hand.")
+        raise ConfigError(f"It must be started by hand, and then uses {transport}.")
     if package.get("registryBaseUrl") and kind in ("npm", "pypi") and not _is_usual(kind, package):
-        raise ConfigError("It comes from another package index than the usual one.")
+        raise ConfigError("It comes from a package index other than the default.")
     start = _STARTS.get(kind)
     if start is None:
         raise ConfigError(f"Packages of the kind {kind!r} are not started by Jackfield.")

@@ -20,13 +20,13 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `jackfield record` wrote.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A file written by `jackfield record`.", metavar="FILE")],
     http: options.HttpOption = None,
     speed: Annotated[
         float | None,
         typer.Option(
             "--speed",
-            help="How many times as fast as recorded; 1 takes the server's own time. At once by default.",
+            help="Speed relative to the recording; 1 is the server's own speed. Without delays by default.",
             metavar="TIMES",
         ),
     ] = None,
@@ -39,6 +39,6 @@ def replay(
     from ..gateway.traces.trace import Trace
 
     if speed is not None and speed <= 0:
-        raise UsageError("--speed takes a number above 0.", hint="Such as --speed 10, for a tenth of the time.")
+        raise UsageError("--speed must be a number above 0.", hint="For example --speed 10, for a tenth of the time.")
     name = Trace.load(file).server_name
     return serve_bridge(Invocation.of(context).output, ReplayConfig(server_name=name, trace=file, speed=speed), http)

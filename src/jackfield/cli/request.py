@@ -99,8 +99,8 @@ def make(target: Target, steps: Steps, wishes: Wishes) -> Result:
             message = error.message
             if wishes.timeout is not None and error.seconds != wishes.timeout:
                 # What is left for the answer is less by what opening took; the user knows only the whole.
-                message = f"Not done within {wishes.timeout:g} s: {message}"
-            raise error.told(message=message, hint="Give it more time with --timeout SECONDS.") from None
+                message = f"Not completed within {wishes.timeout:g} s: {message}"
+            raise error.told(message=message, hint="Allow more time with --timeout SECONDS.") from None
         except SessionTerminatedError as error:
             # The library's advice is for callers that continue with the session; here, only a kept session continues.
             if kept is not None:

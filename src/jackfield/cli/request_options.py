@@ -14,13 +14,15 @@ ArgsOption = Annotated[
 ]
 OutputOption = Annotated[
     str | None,
-    typer.Option("--output", metavar="|".join(STYLES), help="How to print the result; text, or json with --json."),
+    typer.Option(
+        "--output", metavar="|".join(STYLES), help="How to print the result; text by default, json with --json."
+    ),
 ]
 SaveOption = Annotated[
-    Path | None, typer.Option("--save", metavar="FOLDER", help="Write images and other binary results to files there.")
+    Path | None, typer.Option("--save", metavar="FOLDER", help="Write images and other binary results to this folder.")
 ]
 TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, opening included.")
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="Time limit in seconds, opening included.")
 ]
 KeyOption = Annotated[
     str | None, typer.Option("--key", metavar="KEY", help="Which kept session of the server: see `jackfield open`.")

@@ -44,7 +44,7 @@ def jackfield(
     context: typer.Context,
     config: Annotated[
         list[Path] | None,
-        typer.Option("--config", help="Take servers from this file only; may be given again.", metavar="FILE"),
+        typer.Option("--config", help="Use only the servers in this file; can be repeated.", metavar="FILE"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data, and errors, as JSON.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="Print no colours.")] = False,

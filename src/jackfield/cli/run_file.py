@@ -22,8 +22,8 @@ def server_in(names: dict[str, Any]) -> Any:
     if usual or len(distinct) == 1:
         return (usual or distinct)[0]
     if distinct:
-        sys.exit(f"It has {len(distinct)} servers ({', '.join(servers)}): call the one to run `mcp`.")
-    sys.exit("It defines no MCP server: no object of a module's own that has `run` and lists tools.")
+        sys.exit(f"It has {len(distinct)} servers ({', '.join(servers)}): name the one to run `mcp`.")
+    sys.exit("It defines no MCP server: no module-level object has `run` and lists tools.")
 
 
 def _is_server(value: Any) -> bool:

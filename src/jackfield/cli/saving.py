@@ -40,7 +40,7 @@ def save_folder(folder: Path) -> Path:
     except OSError as error:
         raise UsageError(f"--save: the folder {str(folder)!r} cannot be made ({error.strerror}).") from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"--save: the folder {str(folder)!r} may not be written to.")
+        raise UsageError(f"--save: the folder {str(folder)!r} is not writable.")
     return path
 
 

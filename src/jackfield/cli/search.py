@@ -12,7 +12,9 @@ from .text import ago
 
 RegistryOption = Annotated[
     str | None,
-    typer.Option("--registry", help="Ask this registry; JACKFIELD_REGISTRY, else the official one.", metavar="URL"),
+    typer.Option(
+        "--registry", help="The registry to ask; by default JACKFIELD_REGISTRY, or the official one.", metavar="URL"
+    ),
 ]
 
 
@@ -24,9 +26,9 @@ def register(app: typer.Typer) -> None:
 def search(
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(help="Of a server's name or description.", metavar="WORD...")
+        list[str] | None, typer.Argument(help="Words from a server's name or description.", metavar="WORD...")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="How many servers at most.", metavar="NUMBER")] = 20,
+    limit: Annotated[int, typer.Option("--limit", help="Maximum number of servers.", metavar="NUMBER")] = 20,
     registry: RegistryOption = None,
 ) -> int:
     """Find servers in the MCP registry, to add them.
@@ -61,9 +63,9 @@ def search(
     if asked.answered_at is not None:
         import time
 
-        output.warn(f"The registry cannot be reached; this is what it said {ago(time.time() - asked.answered_at)}.")
+        output.warn(f"The registry cannot be reached; this is its answer from {ago(time.time() - asked.answered_at)}.")
     if found:
         output.note("To add one: jackfield add NAME")
     else:
-        output.note("No server matches. Try a part of its name.")
+        output.note("No server matches. Try part of its name.")
     return OK

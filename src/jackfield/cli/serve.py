@@ -116,13 +116,13 @@ def serve(
     _require_http(over_http, "--trusted-proxy", trusted_proxy or None, network)
     _require_http(over_http, "--plain-http", plain_http or None, network)
     if keyfile is not None and certfile is None:
-        raise exits.UsageError("--keyfile goes with --certfile.")
+        raise exits.UsageError("--keyfile requires --certfile.")
     users = UserOptions(auth_issuer, audience or [], jwks_url, token_file, public_url)
     users.check()
     _require_http(over_http, "--reconnect-timeout", reconnect_timeout, "Over stdio, a client ends with its pipe.")
     _require_http(over_http, "--session-idle", session_idle, "Over stdio, a client ends with its pipe.")
     if web_client_id is not None and not (web and auth_issuer is not None):
-        raise exits.UsageError("--web-client-id goes with --web and --auth-issuer.")
+        raise exits.UsageError("--web-client-id requires --web and --auth-issuer.")
     _require_http(over_http, "--web", web or None, "A browser cannot reach a gateway over stdio.")
     _require_http(over_http, "--redis", redis, one_client)
     _require_http(over_http, "--postgres", postgres, one_client)
@@ -137,11 +137,11 @@ def serve(
     ):
         _require_seconds(option, seconds, may_be_0=option != "--session-idle")
     if allow and not read_only:
-        raise exits.UsageError("--allow goes with --read-only.", hint="Without it, all tools are offered.")
+        raise exits.UsageError("--allow requires --read-only.", hint="Without it, all tools are offered.")
     if no_ask and DESTRUCTIVE not in (ask or []):
-        raise exits.UsageError("--no-ask goes with --ask destructive.", hint="Other tools are not asked for.")
+        raise exits.UsageError("--no-ask requires --ask destructive.", hint="Other tools need no approval.")
     if audit is None and (audit_size, audit_files) != (None, None):
-        raise exits.UsageError("--audit-size and --audit-files go with --audit FILE.")
+        raise exits.UsageError("--audit-size and --audit-files require --audit FILE.")
     operations = OperationOptions(
         max_sessions=max_sessions,
         max_sessions_per_user=max_sessions_per_user,
@@ -190,7 +190,7 @@ def serve(
         token_keys=users.token_keys(configs, keys_file),
     )
     if keys_file is not None and not setup.token_keys and redis is None and postgres is None:
-        raise exits.UsageError("--keys-file goes with --redis, --postgres, or a server that users sign in to.")
+        raise exits.UsageError("--keys-file requires --redis, --postgres, or a server that users sign in to.")
     if http is None:
         return exits.ended_by(run_stdio(invocation.output, setup))
     from ..gateway.http_settings import RECONNECT_SECONDS, SESSION_IDLE_SECONDS, HttpSettings
@@ -264,7 +264,7 @@ def _require_seconds(option: str, value: float | None, *, may_be_0: bool) -> Non
     try:
         check_seconds(option, value, may_be_0=may_be_0)
     except ValueError:
-        raise exits.UsageError(f"{option} takes a number of seconds.", hint=f"Such as {option} 60.") from None
+        raise exits.UsageError(f"{option} must be a number of seconds.", hint=f"Such as {option} 60.") from None
 
 
 def _kept_alive(configs: Sequence[ServerConfig], names: Sequence[str], *, every: bool) -> list[ServerConfig]:

@@ -35,13 +35,13 @@ def instance_settings(
     """
     if redis is None and postgres is None:
         if instance_url is not None:
-            raise exits.UsageError("--instance-url goes with --redis or --postgres.")
+            raise exits.UsageError("--instance-url requires --redis or --postgres.")
         return None
     if redis is not None and postgres is not None:
         raise exits.UsageError("Give --redis or --postgres, not both.")
     if keys_file is None:
         raise exits.UsageError(
-            "--redis and --postgres need --keys-file: what instances send each other is signed.",
+            "--redis and --postgres need --keys-file: the messages between instances are signed.",
             hint="The same file for every instance: `openssl rand -hex 32 > FILE`.",
         )
     from ..gateway.http_settings import InstanceSettings

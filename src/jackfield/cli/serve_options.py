@@ -18,50 +18,53 @@ StdioOption = Annotated[
     bool,
     typer.Option(
         "--stdio",
-        help="Serve the program that started this, over a pipe. With --http: serve there what a command starts.",
+        help="Serve the program that started this process, over a pipe. With --http: serve the server that a command "
+        "starts.",
     ),
 ]
 HttpOption = Annotated[
     str | None,
-    typer.Option("--http", help="Serve at this address; a port alone is of this machine.", metavar="[HOST:]PORT"),
+    typer.Option("--http", help="Serve at this address; a port alone means this machine only.", metavar="[HOST:]PORT"),
 ]
 SseOption = Annotated[
-    str | None, typer.Option("--sse", help="Serve the server at this URL, which speaks SSE.", metavar="URL")
+    str | None, typer.Option("--sse", help="Serve the server at this URL, which uses SSE.", metavar="URL")
 ]
 HeaderOption = Annotated[
     list[str] | None,
-    typer.Option("--header", help="Send this to the server at a URL; ${VAR} works.", metavar="'NAME: VALUE'"),
+    typer.Option(
+        "--header", help="Send this header to the server at a URL; ${VAR} is replaced.", metavar="'NAME: VALUE'"
+    ),
 ]
 
 # What is offered
 
 AllToolsOption = Annotated[
-    bool, typer.Option("--all-tools", help="Offer all tools themselves, not find_tools and call_tool.")
+    bool, typer.Option("--all-tools", help="Offer all tools directly instead of find_tools and call_tool.")
 ]
 ResourcesOption = Annotated[
     bool | None,
     typer.Option(
         "--resources/--no-resources",
-        help="Offer resources and prompts themselves, or have models find and read them by tools. By default, they are "
-        "offered if there are at most 50.",
+        help="Offer resources and prompts directly, or have models find and read them by tools. By default, they are "
+        "offered directly if there are at most 50.",
     ),
 ]
 IncludeOption = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
-        help="Offer only what matches, such as 'notes.*': tools, prompts, resources by URI. May be given again.",
+        help="Offer only what matches, such as 'notes.*': tools, prompts, resources by URI. Can be repeated.",
         metavar="PATTERN",
     ),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Do not offer what matches. May be given again.", metavar="PATTERN"),
+    typer.Option("--exclude", help="Do not offer what matches. Can be repeated.", metavar="PATTERN"),
 ]
 ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Offer only tools that are annotated as read-only.")]
 AllowOption = Annotated[
     list[str] | None,
-    typer.Option("--allow", help="With --read-only: offer these tools, too.", metavar="PATTERN"),
+    typer.Option("--allow", help="With --read-only: offer these tools as well.", metavar="PATTERN"),
 ]
 
 # What is approved and recorded
@@ -70,7 +73,8 @@ AskOption = Annotated[
     list[str] | None,
     typer.Option(
         "--ask",
-        help="Have the client's user approve each call of these tools; 'destructive': of all not annotated as safe.",
+        help="Have the client's user approve each call of these tools; 'destructive': for all tools not annotated as "
+        "safe.",
         metavar="PATTERN",
     ),
 ]
@@ -92,7 +96,7 @@ AuditOption = Annotated[
 ]
 AuditSizeOption = Annotated[
     int | None,
-    typer.Option("--audit-size", help="Rename that file beyond this size; 10 by default.", metavar="MB", min=1),
+    typer.Option("--audit-size", help="Rotate that file beyond this size; 10 by default.", metavar="MB", min=1),
 ]
 AuditFilesOption = Annotated[
     int | None,
@@ -121,7 +125,7 @@ KeepAliveOption = Annotated[
     list[str] | None,
     typer.Option(
         "--keep-alive",
-        help="Keep a client's session with this server open until the client is gone, however long it is unused.",
+        help="Keep a client's session with this server open as long as the client is connected, even if unused.",
         metavar="SERVER",
     ),
 ]
@@ -132,13 +136,13 @@ WebClientOption = Annotated[
     str | None,
     typer.Option(
         "--web-client-id",
-        help="With --web and --auth-issuer: let people sign in to the page there, as this public client.",
+        help="With --web and --auth-issuer: let people sign in to the page there, as this public OAuth client.",
         metavar="ID",
     ),
 ]
 WebOption = Annotated[
     bool,
     typer.Option(
-        "--web", help="Serve a page, too, that shows sessions, calls and errors, and where tools can be tried."
+        "--web", help="Also serve a page that shows sessions, calls and errors, and on which tools can be tried."
     ),
 ]

@@ -112,14 +112,14 @@ async def _reload(gateway: Gateway, setup: GatewaySetup, output: Output) -> None
     from ..errors import JackfieldError
 
     if setup.is_bridge:
-        output.note("Nothing to read again: its server is given on the command line.")
+        output.note("Nothing to reload: the server is given on the command line.")
         return
     try:
         changes = await gateway.reconfigure(setup.reload())
     except JackfieldError as error:
-        output.warn(f"The configuration was read again, and is not used: {error}")
+        output.warn(f"The configuration was reloaded, but is not used: {error}")
     else:
-        output.note(f"The configuration was read again: {changes}.")
+        output.note(f"The configuration was reloaded: {changes}.")
 
 
 def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
@@ -129,7 +129,9 @@ def run_stdio(output: Output, setup: GatewaySetup) -> int | None:
     from ..gateway.stdio import serve_stdio
 
     if is_terminal(sys.stdin):
-        output.note("Waiting for an MCP client on stdin: this is for a host program to start. Ctrl-C ends it.")
+        output.note(
+            "Waiting for an MCP client on stdin: a host program is meant to start this command. Ctrl-C ends it."
+        )
 
     async def run() -> int | None:
         async with _running(setup) as gateway:

@@ -12,10 +12,10 @@ from . import exits
 from .config import only_help
 from .invocation import Invocation
 
-FileOption = Annotated[Path | None, typer.Option("--token-file", help="The file of the tokens.", metavar="FILE")]
+FileOption = Annotated[Path | None, typer.Option("--token-file", help="The file with the tokens.", metavar="FILE")]
 NameArgument = Annotated[str, typer.Argument(help="The user.", metavar="NAME")]
 
-_ABOUT = "Say who may use `jackfield serve`."
+_ABOUT = "Manage who may use `jackfield serve`."
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def add(
     token_file: FileOption = None,
     server: Annotated[
         list[str] | None,
-        typer.Option("--server", help="Let the user use this server only. May be given again.", metavar="SERVER"),
+        typer.Option("--server", help="Let the user use this server only. Can be repeated.", metavar="SERVER"),
     ] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Let the user see and change the gateway itself.")] = False,
     metrics: Annotated[
@@ -53,7 +53,7 @@ def add(
 
     output = Invocation.of(context).output
     if metrics and (server or admin):
-        raise exits.UsageError("--metrics goes without --server and --admin.", hint="Make two tokens.")
+        raise exits.UsageError("--metrics cannot be combined with --server or --admin.", hint="Make two tokens.")
     scopes = (
         [METRICS] if metrics else [*(map(scope_of, server) if server else [EVERY_SERVER]), *([ADMIN] if admin else [])]
     )
@@ -63,7 +63,7 @@ def add(
         output.write_json({"user": name, "token": made.token, "scopes": scopes, "expires_at": made.bearer.expires_at})
     else:
         output.write(made.token)
-    output.note(f"This is the token of {name!r}, who sends it as `Authorization: Bearer`. It is shown this once.")
+    output.note(f"This is the token of {name!r}, who sends it as `Authorization: Bearer`. It is shown only once.")
 
 
 def remove(context: typer.Context, name: NameArgument, token_file: FileOption = None) -> None:
@@ -100,5 +100,5 @@ def list_tokens(context: typer.Context, token_file: FileOption = None) -> None:
 
 def _given(file: Path | None) -> Path:
     if file is None:
-        raise exits.UsageError("In which file?", hint="Give --token-file FILE, the same as to `jackfield serve`.")
+        raise exits.UsageError("Which file?", hint="Give --token-file FILE, as for `jackfield serve`.")
     return file

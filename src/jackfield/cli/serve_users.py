@@ -41,10 +41,10 @@ class UserOptions:
             raise exits.UsageError("--auth-issuer and --token-file exclude each other.", hint="Give one of them.")
         for option, value in (("--audience", self.audience), ("--jwks-url", self.jwks_url)):
             if value and self.auth_issuer is None:
-                raise exits.UsageError(f"{option} goes with --auth-issuer.")
+                raise exits.UsageError(f"{option} requires --auth-issuer.")
         if self.auth_issuer is not None and not self.audience and self.public_url is None:
             raise exits.UsageError(
-                "--auth-issuer goes with --audience or --public-url.",
+                "--auth-issuer requires --audience or --public-url.",
                 hint="Tokens that were issued for something else must not be accepted.",
             )
 
@@ -68,7 +68,7 @@ class UserOptions:
                     url=self.public_url,
                 )
             except ValueError as error:
-                raise ConfigError(f"The users of {self.auth_issuer} cannot be let in: {error}") from None
+                raise ConfigError(f"The users of {self.auth_issuer} cannot be authenticated: {error}") from None
         from ..auth.tokens import BearerFile, SharedToken, checked_token, read_token
 
         if self.token_file is not None and _lists_users(self.token_file):
@@ -97,7 +97,7 @@ class UserOptions:
             if config.credentials is None:
                 continue
             text = (
-                f"server {config.server_name!r} takes credentials of users, and this gateway does not tell users apart"
+                f"server {config.server_name!r} takes credentials of users, but this gateway does not distinguish users"
             )
             if config.server_name in named:
                 raise ConfigError(f"{text[0].upper()}{text[1:]}.", server_name=config.server_name, hint=hint)

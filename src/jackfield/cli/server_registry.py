@@ -91,7 +91,7 @@ class ServerRegistry:
             raise ConfigError(f"{self.url!r} is not the URL of a registry.", hint=f"Such as {DEFAULT_URL}.")
         if address.scheme == "http" and address.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ConfigError(
-                f"The registry {address.hostname} must be at an https:// URL: what it says is run on this machine."
+                f"The registry {address.hostname} must be at an https:// URL: its answers are run on this machine."
             )
         self.answered_at: float | None = None
         """When what was given last had been fetched, in seconds since the epoch, if that could not be done now."""
@@ -184,7 +184,7 @@ def _rank(server: ListedServer, words: Sequence[str]) -> float:
 
 def _unavailable(host: str | None, why: str) -> ServerUnavailableError:
     return ServerUnavailableError(
-        f"The registry {host} cannot be asked: {why}.",
+        f"The registry {host} cannot be reached: {why}.",
         sent=False,
         retryable=True,
         hint=f"Try again later, or name another one: --registry URL, or {URL_VARIABLE}.",

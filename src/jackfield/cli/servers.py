@@ -158,7 +158,7 @@ class Servers:
             raise NotTrustedError(
                 f"The server {found.name!r} of the project file {file} {since}. Nothing was started.",
                 server_name=found.name,
-                hint=f"Look at it and accept it: jackfield config trust {found.name}",
+                hint=f"Check and accept it: jackfield config trust {found.name}",
             )
         from .describe import asked_about
 
@@ -169,7 +169,7 @@ class Servers:
         try:
             self.store.accept([found])
         except ConfigError as error:
-            self.output.warn(f"{error.message} It is accepted for this time.")
+            self.output.warn(f"{error.message} It is accepted this time only.")
 
 
 def load_servers(config_files: Sequence[Path], output: Output) -> Servers:

@@ -30,7 +30,7 @@ def migrate(
         str | None,
         typer.Option(
             "--postgres",
-            help="postgresql://USER@HOST/DATABASE; the password from PGPASSWORD or ~/.pgpass.",
+            help="postgresql://USER@HOST/DATABASE; the password is read from PGPASSWORD or ~/.pgpass.",
             metavar="DSN",
         ),
     ] = None,
@@ -43,7 +43,10 @@ def migrate(
         bool, typer.Option("--rls", help="Switch on row-level security: other roles see one principal's rows.")
     ] = False,
     print_sql: Annotated[
-        bool, typer.Option("--print", help="Print the SQL, and change nothing; from nothing on without --postgres.")
+        bool,
+        typer.Option(
+            "--print", help="Print the SQL without changing anything; without --postgres, from an empty database."
+        ),
     ] = False,
 ) -> None:
     """Create the tables in PostgreSQL, or bring them to this version."""
@@ -81,7 +84,7 @@ def migrate(
 
 def _told(schema: str, done: Migration) -> str:
     if done.before == done.after:
-        return f"Schema {schema} has version {done.after} already."
+        return f"Schema {schema} already has version {done.after}."
     if not done.before:
-        return f"Schema {schema} was made, version {done.after}."
-    return f"Schema {schema} was brought from version {done.before} to {done.after}."
+        return f"Schema {schema} was created, version {done.after}."
+    return f"Schema {schema} was migrated from version {done.before} to {done.after}."

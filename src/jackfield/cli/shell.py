@@ -19,8 +19,8 @@ _HELP = """\
 SERVER.TOOL key=value          call a tool
 SERVER.TOOL {"key": "value"}   the same in JSON, which may span several lines
 list, find, show, read, ...    as on the command line, without `jackfield`
-close SERVER                   end the session that your lines opened
-help COMMAND                   what a command takes
+close SERVER                   close the session that your lines opened
+help COMMAND                   the arguments of a command
 exit                           leave, as Ctrl-D does; Ctrl-C cancels a call and stays
 
 A server that a line opens stays open until you leave: the next line finds its state.\
@@ -125,7 +125,7 @@ def _prompt(lines: _Lines, output: Output) -> Prompt:
             raise
         output.note("For history and completion: pip install 'jackfield[cli]'")
         return _PlainPrompt(lines)
-    output.note("Tab completes, help tells more, Ctrl-D leaves.")
+    output.note("Tab completes, help explains, Ctrl-D exits.")
     return ShellPrompt(lines.shared, lines.commands, color=output.colors(sys.stderr))
 
 
@@ -161,6 +161,6 @@ def _piped(lines: _Lines, output: Output) -> int:
             return exits.OK
         if (code := lines.run(line)) != exits.OK:
             if not output.as_json:
-                output.note(f"The script was ended at line {begins}.")
+                output.note(f"The script ended at line {begins}.")
             return code
     return lines.run(text)

@@ -70,7 +70,7 @@ class HeldSessions:
         """The manager; closes a session that was opened by a configuration that has changed since."""
         name = config.server_name
         if name in self._configs and self._configs[name] != config:
-            output.warn(f"The configuration of {name} has changed, so its session is closed, and another opened.")
+            output.warn(f"The configuration of {name} has changed, so its session is closed and a new one opened.")
             self.close(name)
         self._configs[name] = config
         if self._manager is None:

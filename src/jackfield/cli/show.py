@@ -32,13 +32,13 @@ def show(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A server, or one tool of it; a Python file or a URL works, too.",
+            help="A server, or one tool of it; a Python file or a URL also works.",
             metavar="SERVER[.TOOL]",
             show_default=False,
         ),
     ] = None,
     tool: Annotated[
-        str | None, typer.Argument(help="The tool, behind its server.", metavar="TOOL", show_default=False)
+        str | None, typer.Argument(help="The tool, after its server.", metavar="TOOL", show_default=False)
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print only the JSON schema of the arguments.")] = False,
     stdio: StdioOption = None,
@@ -60,7 +60,7 @@ def show(
     else:
         invocation, name = Invocation.of(context).at(name, options)
     if name is None:
-        raise UsageError("Missing argument 'SERVER[.TOOL]'.", hint="To see what there is: jackfield list")
+        raise UsageError("Missing argument 'SERVER[.TOOL]'.", hint="To see all servers: jackfield list")
     servers, output = invocation.servers, invocation.output
     if servers.is_given:
         from .asking import ask_servers
@@ -120,7 +120,7 @@ def _show_server(invocation: Invocation, name: str, tools: list[ToolEntry]) -> N
             output.write_wrapped([(paragraph, "")], indent=2, continued=2)
     output.write("")
     if not facts["listed_at"]:
-        output.note(f"Its tools are not known yet. Ask it: jackfield refresh {name}")
+        output.note(f"Its tools are not known yet. To ask it: jackfield refresh {name}")
         return
     output.write_wrapped([(count(len(tools), "tool"), "bold")])
     for tool in tools:

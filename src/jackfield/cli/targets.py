@@ -110,7 +110,7 @@ def called(
             raise UsageError("Missing argument 'TOOL'.", hint=f"To see its tools: jackfield list {source}")
         return given_target(given, _own_name(name)), rest
     if reference is None:
-        raise UsageError("Missing argument 'SERVER.TOOL'.", hint="To see what there is: jackfield list")
+        raise UsageError("Missing argument 'SERVER.TOOL'.", hint="To see all servers: jackfield list")
     if (of_file := _split_file(reference)) is not None:
         return given_target(of_file[0], of_file[1]), list(words)
     servers = load_servers()
@@ -142,7 +142,7 @@ def named(load_servers: Callable[[], Servers], words: Sequence[str], options: Gi
     if given is not None:
         return given_target(given, name), rest
     if not words:
-        raise UsageError("Missing argument 'SERVER'.", hint="To see what there is: jackfield list")
+        raise UsageError("Missing argument 'SERVER'.", hint="To see all servers: jackfield list")
     return server_target(load_servers(), words[0], name), rest
 
 
@@ -187,7 +187,7 @@ def _tool_target(servers: Servers, server: str, tool: str, reference: str) -> Ta
             if names
             else f"To see its tools: jackfield list {server}"
         )
-        raise UsageError(f"{reference!r} names a server and no tool: write {server}.TOOL.", hint=hint)
+        raise UsageError(f"{reference!r} names a server but no tool: write {server}.TOOL.", hint=hint)
     target = _configured(servers, server, tool)
     entry = servers.catalog.entry(outline)
     if entry is not None and entry.fetched_at and not entry.is_outdated:

@@ -13,7 +13,7 @@ AuthIssuerOption = Annotated[
     str | None,
     typer.Option(
         "--auth-issuer",
-        help="Let in the users of this OAuth authorization server, by its JWT access tokens.",
+        help="Accept users of this OAuth authorization server, by its JWT access tokens.",
         metavar="URL",
     ),
 ]
@@ -21,7 +21,7 @@ AudienceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--audience",
-        help="With --auth-issuer: what tokens are issued for; the public URL if omitted. May be given again.",
+        help="With --auth-issuer: the audience of accepted tokens; the public URL if omitted. Can be repeated.",
         metavar="TEXT",
     ),
 ]
@@ -35,8 +35,7 @@ TokenFileOption = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
-        help="Let in the users in this file, which `jackfield serve-token` writes; or all who have the one token in "
-        "it.",
+        help="Accept the users in this file, which `jackfield serve-token` writes; or everyone with its one token.",
         metavar="FILE",
     ),
 ]
@@ -45,10 +44,11 @@ TokenFileOption = Annotated[
 
 PublicUrlOption = Annotated[
     str | None,
-    typer.Option("--public-url", help="The URL that clients have, where that is another one.", metavar="URL"),
+    typer.Option("--public-url", help="The URL that clients use, if it is a different one.", metavar="URL"),
 ]
 CertfileOption = Annotated[
-    Path | None, typer.Option("--certfile", help="Do TLS with this certificate and its chain, as PEM.", metavar="FILE")
+    Path | None,
+    typer.Option("--certfile", help="Serve TLS with this certificate and its chain, as PEM.", metavar="FILE"),
 ]
 KeyfileOption = Annotated[
     Path | None,
@@ -58,12 +58,12 @@ TrustedProxyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--trusted-proxy",
-        help="A proxy that does TLS: its IP address or network. May be given again.",
+        help="The IP address or network of a proxy that terminates TLS. Can be repeated.",
         metavar="ADDRESS",
     ),
 ]
 PlainHttpOption = Annotated[
-    bool, typer.Option("--plain-http", help="Serve other machines without TLS: the network encrypts.")
+    bool, typer.Option("--plain-http", help="Serve other machines without TLS: the network itself is encrypted.")
 ]
 
 # Several instances
@@ -80,7 +80,7 @@ KeysFileOption = Annotated[
     Path | None,
     typer.Option(
         "--keys-file",
-        help="Secrets, one a line, for what instances send each other and for users' tokens; the first is used, "
+        help="Secrets, one per line, that protect messages between instances and users' tokens; the first is used, "
         "all are accepted.",
         metavar="FILE",
     ),
@@ -89,7 +89,8 @@ InstanceUrlOption = Annotated[
     str | None,
     typer.Option(
         "--instance-url",
-        help="Where other instances reach this one, such as http://10.0.0.7:8000; where it listens, by default.",
+        help="The URL at which other instances reach this one, such as http://10.0.0.7:8000; by default the address "
+        "it listens on.",
         metavar="URL",
     ),
 ]
@@ -98,47 +99,49 @@ InstanceUrlOption = Annotated[
 
 MaxSessionsOption = Annotated[
     int | None,
-    typer.Option("--max-sessions", help="Sessions of clients in all; 10000 by default.", metavar="NUMBER", min=1),
+    typer.Option("--max-sessions", help="Maximum client sessions in total; 10000 by default.", metavar="NUMBER", min=1),
 ]
 MaxSessionsPerUserOption = Annotated[
     int | None,
     typer.Option(
-        "--max-sessions-per-user", help="Sessions of clients of one user; 100 by default.", metavar="NUMBER", min=1
+        "--max-sessions-per-user", help="Maximum client sessions per user; 100 by default.", metavar="NUMBER", min=1
     ),
 ]
 MaxCallsOption = Annotated[
     int | None,
-    typer.Option("--max-calls", help="Calls at once in all; 1000 by default.", metavar="NUMBER", min=1),
+    typer.Option("--max-calls", help="Maximum concurrent calls in total; 1000 by default.", metavar="NUMBER", min=1),
 ]
 MaxCallsPerUserOption = Annotated[
     int | None,
-    typer.Option("--max-calls-per-user", help="Calls at once of one user; 100 by default.", metavar="NUMBER", min=1),
+    typer.Option(
+        "--max-calls-per-user", help="Maximum concurrent calls per user; 100 by default.", metavar="NUMBER", min=1
+    ),
 ]
 CallsPerMinuteOption = Annotated[
     int | None,
     typer.Option(
-        "--calls-per-minute", help="Calls of one user within a minute; any number by default.", metavar="NUMBER", min=1
+        "--calls-per-minute", help="Maximum calls per user and minute; unlimited by default.", metavar="NUMBER", min=1
     ),
 ]
 MaxUpstreamsOption = Annotated[
     int | None,
-    typer.Option(
-        "--max-upstreams", help="Sessions with servers of all kinds; 2000 by default.", metavar="NUMBER", min=1
-    ),
+    typer.Option("--max-upstreams", help="Maximum sessions with servers; 2000 by default.", metavar="NUMBER", min=1),
 ]
 MaxChildrenOption = Annotated[
     int | None,
-    typer.Option("--max-children", help="Servers that are processes, in all; 200 by default.", metavar="NUMBER", min=1),
+    typer.Option("--max-children", help="Maximum server processes in total; 200 by default.", metavar="NUMBER", min=1),
 ]
 MaxChildrenPerUserOption = Annotated[
     int | None,
-    typer.Option("--max-children-per-user", help="The same, of one user; 50 by default.", metavar="NUMBER", min=1),
+    typer.Option(
+        "--max-children-per-user", help="Maximum server processes per user; 50 by default.", metavar="NUMBER", min=1
+    ),
 ]
 ChildMemoryOption = Annotated[
     int | None,
     typer.Option(
         "--child-memory",
-        help="Restart a server that is a process between two calls once it uses more memory than this. On Linux.",
+        help="Restart a server process between two calls if it uses more memory than this. Linux only.",
         metavar="MB",
         min=1,
     ),
@@ -147,7 +150,7 @@ ChildIdleOption = Annotated[
     float | None,
     typer.Option(
         "--child-idle",
-        help="Seconds after which a server that is a process, and not used, is closed; 900 by default.",
+        help="Seconds after which an unused server process is closed; 900 by default.",
         metavar="SECONDS",
         min=0,
     ),
@@ -167,7 +170,7 @@ StopDelayOption = Annotated[
     float | None,
     typer.Option(
         "--stop-delay",
-        help="Seconds from SIGTERM until it begins to stop; meanwhile /health/ready answers 503. 0 by default.",
+        help="Seconds from SIGTERM until shutdown begins; meanwhile /health/ready answers 503. 0 by default.",
         metavar="SECONDS",
         min=0,
     ),
@@ -176,7 +179,7 @@ DrainTimeoutOption = Annotated[
     float | None,
     typer.Option(
         "--drain-timeout",
-        help="Seconds for calls that run when it stops; 10 by default.",
+        help="Seconds that running calls have to end at shutdown; 10 by default.",
         metavar="SECONDS",
         min=0,
     ),

@@ -67,10 +67,10 @@ def _by_server(invocation: Invocation) -> None:
         rows.append(["(all)", *(f"{total[key]:,}" for key in ("tools", "eager", "routed"))])
     else:
         output.note(
-            f"All: {total['eager']:,} given one by one, {total['routed']:,} routed; {own:,} of it the router's."
+            f"All: {total['eager']:,} offered directly, {total['routed']:,} routed, {own:,} of them by the router."
         )
     output.write_table(["SERVER", "TOOLS", "EAGER", "ROUTED"], rows, squeeze=0, right=(1, 2, 3))
-    output.note(f"Tokens in every prompt, estimated. Routed, a search adds less than {ANSWER_TOKENS} once.")
+    output.note(f"Estimated tokens in every prompt. When routed, a search adds less than {ANSWER_TOKENS} once.")
 
 
 def _by_tool(invocation: Invocation, server: str) -> None:

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def top(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Print a table of what is there now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current table and exit.")] = False,
 ) -> int | None:
     """Watch sessions of gateways, programs and those kept open.
 

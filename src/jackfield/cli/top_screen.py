@@ -144,7 +144,7 @@ class TopScreen:
 
         @keys.add("<any>", filter=is_asking)
         def _(event: KeyPressEvent) -> None:
-            self._asked, self._view.question, self._view.message = None, None, "Nothing was done."
+            self._asked, self._view.question, self._view.message = None, None, "Nothing was changed."
 
         @keys.add("q", filter=~is_asking)
         def _(event: KeyPressEvent) -> None:
@@ -168,8 +168,8 @@ class TopScreen:
         name = _name(session)
         holder = self._view.process_of(session).title
         consequence = {
-            "close": "What its server keeps is lost.",
-            "refresh": "It is reopened, and what its server keeps is lost.",
+            "close": "The server's state for it is lost.",
+            "refresh": "It is reopened, and the server's state for it is lost.",
         }
         self._asked = what, session
         self._view.question = f"{what.capitalize()} {name} of {holder}? {consequence[what]}"
@@ -189,7 +189,7 @@ class TopScreen:
             self._view.message = f"{what.capitalize()} {_name(session)}: {error.message}"
         else:
             done = "Closed" if what == "close" else "Refreshed"
-            self._view.message = f"{done} {_name(session)}." if is_found else f"{_name(session)} was gone already."
+            self._view.message = f"{done} {_name(session)}." if is_found else f"{_name(session)} was already closed."
         self._look_again.set()
         self._app.invalidate()
 

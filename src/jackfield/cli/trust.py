@@ -95,8 +95,9 @@ class TrustStore:
         except (OSError, Timeout) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"{self.path}: what you accept cannot be remembered ({reason}).",
-                hint="Make that place writable, or set JACKFIELD_STATE_DIR; or name the file itself: --config FILE",
+                f"{self.path}: your decision cannot be stored ({reason}).",
+                hint="Make it writable, or set JACKFIELD_STATE_DIR; or name the configuration file itself: --config "
+                "FILE",
             ) from None
 
 

@@ -50,17 +50,19 @@ def upstreams(
     is_address = sse is not None or (not is_command and any("://" in argument for argument in given))
     if headers and not is_address:
         raise UsageError(
-            "--header goes with a URL to serve from.", hint="For a configured server, write headers into its entry."
+            "--header requires the URL of a server.", hint="For a configured server, set headers in its entry."
         )
     if is_command:
         return _bridge_to_command(invocation, given, sse)
     if sse is not None:
         if given:
-            raise UsageError(f"--sse and {given[0]!r} cannot be given together: they name two servers.")
+            raise UsageError(f"--sse and {given[0]!r} cannot be given together: each names a server.")
         return Upstreams([address_server(sse, headers, transport="sse", source="--sse").config(os.environ)], True)
     if is_address:
         if len(given) > 1:
-            raise UsageError("A URL is served alone.", hint="To serve several servers, configure them.")
+            raise UsageError(
+                "A URL cannot be served together with other servers.", hint="To serve several servers, configure them."
+            )
         return Upstreams([address_server(given[0], headers, source="The URL").config(os.environ)], True)
     if len(given) == 1 and _has_space(given[0]) and given[0] not in invocation.servers.names:
         return Upstreams([command_server(given[0], source="The command").config(os.environ)], True)
@@ -69,14 +71,14 @@ def upstreams(
 
 def _bridge_to_command(invocation: Invocation, given: Sequence[str], sse: str | None) -> Upstreams:
     if sse is not None:
-        raise UsageError("--sse and --stdio cannot be given together: they name two servers.")
+        raise UsageError("--sse and --stdio cannot be given together: each names a server.")
     if len(given) != 1:
         what = "no command" if not given else f"{len(given)} arguments"
-        raise UsageError(f"--http with --stdio serves the server that a command starts, and got {what}.", hint=_QUOTED)
+        raise UsageError(f"--http with --stdio serves the server that a command starts, but got {what}.", hint=_QUOTED)
     [line] = given
     if not _has_space(line) and line in invocation.servers.names:
         raise UsageError(
-            f"--http with --stdio serves the server that a command starts, and {line!r} is a configured server.",
+            f"--http with --stdio serves the server that a command starts, but {line!r} is a configured server.",
             hint=f"To serve that one over HTTP, leave out --stdio. To start a command of that name: './{line}'.",
         )
     return Upstreams([command_server(line).config(os.environ)], True)

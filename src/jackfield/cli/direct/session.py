@@ -136,7 +136,7 @@ class DirectSession:
             params = {"cursor": cursor}
         names = [as_table(entry).get(named) for entry in entries]
         if not all(isinstance(name, str) for name in names) or len(set(map(str, names))) < len(names):
-            raise self._unusual(method, f"not every entry has a {named} of its own")
+            raise self._unusual(method, f"not every entry has its own {named}")
         if method == "tools/list":
             if not all(as_table(as_table(entry).get("inputSchema")).get("type") == "object" for entry in entries):
                 raise self._unusual(method, "not every tool has a schema of an object")

@@ -156,10 +156,10 @@ if __name__ == "__main__":
 _SHARED = (
     ("--json", "", "Print data, and errors, as JSON."),
     ("--output", "FORMAT", "Print text, json, markdown or raw."),
-    ("--save", "FOLDER", "Write images and other files there."),
-    ("--timeout", "SECONDS", "Give up after so long."),
+    ("--save", "FOLDER", "Write images and other files to this folder."),
+    ("--timeout", "SECONDS", "Time limit in seconds."),
     ("--key", "KEY", "Which kept session of the server."),
-    ("--dry-run", "", "Check the call, and do not make it."),
+    ("--dry-run", "", "Check the call without making it."),
     ("--quiet", "", "Print no notes."),
     ("--verbose", "", "Print details."),
 )
