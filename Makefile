@@ -65,7 +65,7 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html, or for its search: python3 -m http.server -d site"
 
-# Every page of the site, in Chromium, as wide as a laptop and as a phone; those of docs/ are in `unit`.
+# Every page of the site, in Chromium, as wide as a laptop and as a phone; those with the widest things are in `unit`.
 site-check: export JACKFIELD_TESTS := whole
 site-check: $(STAMP)
 	$(BIN)/python -m pytest tests/docs/test_site.py $(ARGS)

@@ -13,7 +13,7 @@ from mkdocs.structure import StructureItem
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
-_MAX_CHARS = 160
+_MAX_CHARS = 150
 
 
 def described(markdown: str) -> str:

@@ -41,9 +41,10 @@ _SHARED = list(BaseServerConfig.model_fields)
 
 
 @cache
-def source() -> griffe.Module:
-    """The package as griffe reads it, with the texts below fields that Python itself does not keep."""
-    return griffe.load("jackfield", search_paths=[str(ROOT / "src")])  # type: ignore[return-value]
+def source(module: str) -> griffe.Module:
+    """A module as griffe reads it, with the texts below fields that Python itself does not keep."""
+    path = ROOT / "src" / f"{module.replace('.', '/')}.py"
+    return griffe.visit(module, filepath=path, code=path.read_text())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -176,7 +177,7 @@ def _keys(kind: type[Any], names: Iterable[str]) -> str:
 
 
 def _definition(kind: type) -> griffe.Class:
-    return source()[f"{kind.__module__.removeprefix('jackfield.')}.{kind.__name__}"]
+    return source(kind.__module__)[kind.__name__]
 
 
 def _field(kind: type, name: str) -> griffe.Attribute:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from html import unescape
 from pathlib import Path
 
 from playwright.async_api import Browser
@@ -31,6 +33,36 @@ _FOLDED = """() => [...document.querySelectorAll('.highlight code > span')]
     .filter(line => line.offsetHeight > 1.5 * parseFloat(getComputedStyle(line).lineHeight))
     .map(line => `folded: ${line.innerText.trim()}`)
 """
+
+
+def _texts(tag: str, page: str) -> list[str]:
+    found = re.findall(rf"(?s)<{tag}\b[^>]*>(.*?)</{tag}>", page)
+    return [unescape(re.sub(r"<[^>]+>", "", text)) for text in found]
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
+
+
+def _longest_word(page: str, *tags: str) -> int:
+    return _longest(word for tag in tags for text in _texts(tag, page) for word in text.split())
+
+
+_WIDTHS: list[Callable[[str], int]] = [
+    lambda page: _longest(line for text in _texts("pre", page) for line in text.splitlines()),
+    lambda page: _longest_word(re.sub(r"(?s)<pre\b.*?</pre>", "", page), "code"),
+    lambda page: _longest_word(page, "h1", "h2", "h3", "dt"),
+    lambda page: _longest_word(page, "td"),
+    lambda page: max((row.count("<th") for row in re.findall(r"(?s)<tr\b.*?</tr>", page)), default=0),
+    lambda page: page.count("<img"),
+]
+"""What may be wide in a page: a line of code, code in a sentence, a heading, a cell, a table, pictures."""
+
+
+def widest(pages: Iterable[Path]) -> list[Path]:
+    """For each of the things that may be wide the page that has the most of it."""
+    read = {page: page.read_text().partition("md-content__inner")[2] for page in sorted(pages)}
+    return sorted({max(read, key=lambda page: width(read[page])) for width in _WIDTHS})
 
 
 async def cut_off(browser: Browser, pages: Iterable[Path], *, is_folded_code_wrong: bool) -> dict[str, list[str]]:
