@@ -28,8 +28,8 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 15,
-    "a warm AutoGen call and its result": 15,
-    "a call whose server is killed, to the text for the model": 19,
+    "a warm AutoGen call and its result": 13,
+    "a call whose server is killed, to the text for the model": 17,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

@@ -24,7 +24,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
 from ..live import Live
 from ..loops import LockHere
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..session.offers import offered_tools
 from ..session.session import caller_of
 from ..session.user_code import as_error

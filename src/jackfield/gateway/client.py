@@ -14,7 +14,7 @@ from mcp.types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY
 from ..catalog.entry import Listing
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..serving.records import RECORD_SCOPE
 from ..transport.relayed import Entries, ReportProgress
 from .eras import envelope_of, is_modern

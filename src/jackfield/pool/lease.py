@@ -1,5 +1,4 @@
-"""`SessionLease`, which `open_session()` returns: entered, it is a session. `SessionGroup` is for several at once, and
-`SessionUser` for who comes back to named sessions between leases: a workbench, toolkit, router or query tool."""
+"""`SessionLease`, which `open_session()` returns: entered, it is a session. `SessionGroup` is for several at once."""
 
 from __future__ import annotations
 
@@ -16,14 +15,14 @@ from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.session_loop import wait_uncancelled
 from ..session.user_code import ends_caller
+from .closing import close_all
+from .registry import Place, SessionRegistry, SessionUser, place_of
 
 if TYPE_CHECKING:
     from ..loops import Deadline
-    from ..session.calling import Caller
     from ..session.hooks import CallHook
     from ..session.session import Session
     from .loop_thread import LoopUse
-    from .registry import SessionRegistry
 
 
 _ENTER_IT = "enter it to get the session: `async with manager.open_session(...) as session:`."
@@ -95,8 +94,8 @@ class SessionLease:
         self._apart: LoopUse | None = None
         self._hooks = hooks
         self._held: tuple[SessionRegistry, SessionOwner, Session] | None = None
-        self._before: tuple[SessionRegistry, tuple[str, str]] | None = None
-        """Where a session was leased last, and its server and key."""
+        self.place: Place | None = None
+        """Where its user finds the session again, once the lease was entered."""
         self.holder: object = None
         """The holder, if it is not the entering task; used for deadlock detection."""
         self.user: SessionUser | None = None
@@ -129,36 +128,21 @@ class SessionLease:
     async def __aenter__(self) -> Session:
         if self._held is not None:
             raise RuntimeError("This lease is in use; call open_session() once for each `async with`.")
-        registry, owner = self._leased_again() or await self._acquire(self)
+        registry, owner = await self._acquire(self)
         from ..session.session import Session, caller_of
 
         move = None if self._acquire_apart is None else self._move
         session = (self.session_type or Session)(owner, self._hooks, move)
+        self._held = registry, owner, session
         if self.user is not None:
             self.user.enter(caller_of(session))
-        self._held, self._before = (registry, owner, session), (registry, _place(owner))
+            if self.session_type is None:  # a class of its own makes the calls in its own way
+                self.place = Place(registry, place_of(owner), self.user, self._hooks)
         return session
-
-    def again(self) -> SessionLease:
-        """A lease of the same session for the same user, such as for the next call of its tools."""
-        lease = type(self)(self._acquire, self._hooks, self._acquire_apart)
-        lease.user, lease._before = self.user, self._before
-        return lease
-
-    def _leased_again(self) -> tuple[SessionRegistry, SessionOwner] | None:
-        """The session as it was left, if it is still open; `None` if the manager has to be asked for it."""
-        if self._before is None or self.user is None:
-            return None
-        registry, place = self._before
-        if place not in self.user.places:
-            return None  # The user has left since.
-        owner = registry.lease_open(place, self.known_holder(), self.user)
-        return None if owner is None else (registry, owner)
 
     async def _move(self) -> Session:
         """Reopen the session on a separate loop; the one on the lease's loop is closed when that loop is free."""
         from ..session.session import Session
-        from .registry import close_all
 
         assert self._acquire_apart
         assert self._held
@@ -175,10 +159,7 @@ class SessionLease:
             from ..session.session import caller_of
 
             (registry, owner, session), self._held = self._held, None
-            if self.user is not None and registry.keeps_idle:
-                self.user.leave(caller_of(session))
-            caller_of(session).release()
-            await registry.release(owner, self.holder, self.user)
+            await registry.end_lease(owner, self.holder, self.user, caller_of(session))
         if self._apart is not None:
             use, self._apart = self._apart, None
             await wait_uncancelled(use.leave())
@@ -286,48 +267,3 @@ class SessionGroup:
             async with anyio.create_task_group() as tasks:
                 for lease in self._leases.values():
                     tasks.start_soon(lease.__aexit__, None, None, None)
-
-
-class SessionUser:
-    """A recurring user of named sessions that relies on their state.
-
-    As long as it exists and has not left, others do not close sessions that it will return to. If a session that it
-    used has been replaced by another one for any reason, its next result says that state was
-    lost.
-    """
-
-    def __init__(self) -> None:
-        self.places: set[tuple[str, str]] = set()
-        """Server and key of the sessions that it comes back to, open or not."""
-        self._used: dict[tuple[str, str], tuple[str, int]] = {}
-
-    def enter(self, caller: Caller) -> None:
-        """It leases a session."""
-        owner = caller.owner
-        if self._used.get(_place(owner), _opening(owner)) != _opening(owner):
-            caller.note_loss()
-
-    def leave(self, caller: Caller) -> None:
-        """It gives a session back, which is kept for it, unless that is lost or closed already."""
-        owner = caller.owner
-        if caller.knows_of_end:
-            self._used.pop(_place(owner), None)
-        elif owner.state == "open" and owner.holds_state and caller.knows_losses:
-            self._used[_place(owner)] = _opening(owner)
-
-    def forget_state(self, server_name: str, key: str) -> None:
-        """The application itself has closed a session: its state does not count as lost."""
-        self._used.pop((server_name, key), None)
-
-    def forget(self) -> None:
-        """It will not return, and no longer relies on any state."""
-        self.places.clear()
-        self._used.clear()
-
-
-def _opening(owner: SessionOwner) -> tuple[str, int]:
-    return owner.session_id, owner.generation
-
-
-def _place(owner: SessionOwner) -> tuple[str, str]:
-    return owner.config.server_name, owner.key or ""

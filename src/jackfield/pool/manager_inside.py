@@ -13,9 +13,9 @@ from ..events import ServerSkipped
 from ..logs import SessionLog
 from ..session.owner import SessionOwner
 from .catalog_observer import CatalogObserver
-from .lease import SessionUser
+from .closing import evict
 from .loop_thread import LoopThread
-from .registry import SessionRegistry
+from .registry import SessionRegistry, SessionUser
 from .waiting_line import Bounds, SessionSlot
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ManagerInside:
     async def evict(self, among: Sequence[SessionSlot]) -> bool:
         """Close the one of some sessions that is unused for the longest time; whether one of them is unused. What it
         knew is lost, which its next user is told."""
-        return self._manager._live_registry is not None and await self._manager._live_registry.evict(among)
+        return self._manager._live_registry is not None and await evict(among)
 
     def restart_if_quiet(self, server_name: str, key: str, because: str) -> bool:
         """Reopen a named session if no request of it runs; returns whether it did, or there is no such session.

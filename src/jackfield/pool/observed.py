@@ -12,9 +12,10 @@ from ..errors import ConfigError
 from ..masking import masked
 from ..session.info import SessionInfo
 from ..session.lifecycle import Cause
+from .closing import close_all
 from .lease import SessionLease
 from .recent import RecentActivity
-from .registry import SessionRegistry, close_all
+from .registry import SessionRegistry
 from .waiting_line import SessionSlot
 
 if TYPE_CHECKING:

@@ -1,17 +1,19 @@
-"""The sessions of one event loop: leases, waiters, and idle sessions."""
+"""The sessions of one event loop: leases, waiters, and idle sessions; and `SessionUser`, who comes back to named
+sessions between leases: a workbench, toolkit, router or query tool."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..config.servers import BaseServerConfig
 from ..events import EventHub
-from ..loops import Changed, Deadline, event_loop_token, is_closed
+from ..loops import Changed, Deadline, current_task, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
 from ..session.conflicts import ConflictingSessions, Refused
 from ..session.info import SessionInfo, Totals
@@ -19,9 +21,13 @@ from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
 from ..session.recovery import Circuits, CoolDown, UnreportedLosses
 from ..session.task import SessionObserver
-from .decisions import longest_unused
+from .closing import close_all
 from .refusals import closed_error, not_open_in_time
 from .waiting_line import Bounds, SessionSlot, WaitingLine
+
+if TYPE_CHECKING:
+    from ..session.calling import Caller
+    from ..session.hooks import CallHook
 
 
 class SessionRegistry:
@@ -182,6 +188,13 @@ class SessionRegistry:
             await slot.check_alive()
         await slot.ready()
 
+    async def end_lease(self, slot: SessionOwner, holder: object, user: SessionUser | None, caller: Caller) -> None:
+        """Release a lease, and have it noted what its user knows of the session."""
+        if user is not None and self.keeps_idle:
+            user.leave(caller)
+        caller.release()
+        await self.release(slot, holder, user)
+
     async def release(self, slot: SessionOwner, holder: object, user: object = None) -> None:
         """Release a lease. A private session is closed when this returns, even if it is cancelled."""
         assert isinstance(slot, SessionSlot)
@@ -293,19 +306,6 @@ class SessionRegistry:
         if slot.slot_key is not None and (slot.leaves_news or (self.keeps_idle and slot.was_cut_off)):
             self._unreported.keep(slot.slot_key, slot.generation, slot.news)
 
-    async def evict(self, among: Sequence[SessionSlot]) -> bool:
-        """Close the one of some sessions that is unused for the longest time, as if room were needed; whether one is.
-
-        What it knew is lost, which its next user is told.
-        """
-        idle = [slot for slot in among if slot.is_idle]
-        if not idle:
-            return False
-        slot = idle[longest_unused(idle, range(len(idle)))]
-        slot.reporter.evicted(slot.server_name, slot.key, slot.leaves_news)
-        await close_all([slot], Cause.EVICTED)
-        return True
-
     async def close_idle(self) -> int:
         """Close unused sessions; returns their number."""
         idle = [slot for slot in self._slots if slot.is_idle]
@@ -338,10 +338,87 @@ def _is_silent(slot: SessionSlot) -> bool:
     return limit is not None and time.monotonic() - slot.last_heard_at >= limit
 
 
-async def close_all(slots: list[SessionOwner] | list[SessionSlot], cause: Cause) -> None:
-    """Close sessions concurrently; returns when they are fully closed, even if cancelled."""
-    for slot in slots:
-        slot.request_close(cause)
-    with anyio.CancelScope(shield=True):
-        for slot in slots:
-            await slot.closed()
+class SessionUser:
+    """A recurring user of named sessions that relies on their state.
+
+    As long as it exists and has not left, others do not close sessions that it will return to. If a session that it
+    used has been replaced by another one for any reason, its next result says that state was
+    lost.
+    """
+
+    def __init__(self) -> None:
+        self.places: set[tuple[str, str]] = set()
+        """Server and key of the sessions that it comes back to, open or not."""
+        self._used: dict[tuple[str, str], tuple[str, int]] = {}
+
+    def enter(self, caller: Caller) -> None:
+        """It leases a session."""
+        owner = caller.owner
+        if self._used.get(place_of(owner), _opening(owner)) != _opening(owner):
+            caller.note_loss()
+
+    def leave(self, caller: Caller) -> None:
+        """It gives a session back, which is kept for it, unless that is lost or closed already."""
+        owner = caller.owner
+        if caller.knows_of_end:
+            self._used.pop(place_of(owner), None)
+        elif owner.state == "open" and owner.holds_state and caller.knows_losses:
+            self._used[place_of(owner)] = _opening(owner)
+
+    def forget_state(self, server_name: str, key: str) -> None:
+        """The application itself has closed a session: its state does not count as lost."""
+        self._used.pop((server_name, key), None)
+
+    def forget(self) -> None:
+        """It will not return, and no longer relies on any state."""
+        self.places.clear()
+        self._used.clear()
+
+
+def _opening(owner: SessionOwner) -> tuple[str, int]:
+    return owner.session_id, owner.generation
+
+
+def place_of(owner: SessionOwner) -> tuple[str, str]:
+    """Its server and key."""
+    return owner.config.server_name, owner.key or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a recurring user finds a named session again."""
+
+    registry: SessionRegistry
+    slot_key: tuple[str, str]
+    """Its server and key."""
+    user: SessionUser
+    hooks: Sequence[CallHook]
+
+    def lease(self) -> Leased | None:
+        """Lease the session for one call; `None` if the manager has to be asked, such as where it is not open."""
+        if self.slot_key not in self.user.places:
+            return None  # The user has left since.
+        holder = current_task()
+        owner = self.registry.lease_open(self.slot_key, holder, self.user)
+        if owner is None:
+            return None
+        # Imported here so that a manager can be made without the SDK.
+        from ..session.calling import Caller
+
+        caller = Caller(owner)
+        self.user.enter(caller)
+        return Leased(self, owner, holder, caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A session that is leased for one call."""
+
+    place: Place
+    owner: SessionOwner
+    holder: object
+    caller: Caller
+
+    async def release(self) -> None:
+        """End the lease."""
+        await self.place.registry.end_lease(self.owner, self.holder, self.place.user, self.caller)

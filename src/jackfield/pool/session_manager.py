@@ -27,12 +27,13 @@ from ..session.recovery import CoolDown
 from ..session.session_loop import forked, wait_uncancelled
 from .blocking_manager import BlockingManager
 from .catalog_observer import CatalogObserver
-from .lease import SessionGroup, SessionLease, SessionUser
+from .closing import close_all
+from .lease import SessionGroup, SessionLease
 from .loop_thread import LoopThread, LoopUse
 from .manager_inside import ManagerInside
 from .observed import ObservedSessions, is_observable
 from .refusals import closed_error, other_loop_error
-from .registry import SessionRegistry, close_all
+from .registry import SessionRegistry, SessionUser
 from .waiting_line import Bounds, SessionSlot
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..catalog.store import Offers
 from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, UnknownToolError
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..toolkit.tool import CallOptions
 from .references import References
 from .unlisted import Unlisted

@@ -13,7 +13,7 @@ from ..json_schema import signature
 from ..live import without_source
 from ..loops import Deadline
 from ..names import did_you_mean
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..toolkit.tool import LeasedSource
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, InvalidArgumentsError
 from ..live import Live, without_source
 from ..loops import Deadline
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..session.tools import ArgumentCheck
 from ..toolkit.long_results import LongResults
 from ..toolkit.own_tool import Answer, own_tool

@@ -13,7 +13,7 @@ import anyio
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, ServerUnavailableError, SessionTimeoutError
 from ..loops import spawn
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..toolkit.tool import CallOptions, LeasedSource
 from .render import failing, unlisted
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..transport.report import ConnectionReport
 
+# Of a listing that is fetched within a call.
+_MAX_PAGES = 100
+
 _CHANGES: Mapping[str, Kind] = {
     "notifications/tools/list_changed": "tools",
     "notifications/prompts/list_changed": "prompts",
@@ -32,6 +35,25 @@ def is_modern(client: Client) -> bool:
     from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
     return client.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+async def is_listed(client: Client, name: str) -> bool:
+    """List until the SDK has seen the tool's schema, of which it makes headers."""
+    from mcp import MCPError
+    from pydantic import ValidationError
+
+    try:
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            if any(tool.name == name for tool in page.tools):
+                return True
+            cursor = page.next_cursor
+            if not cursor:
+                break
+    except (MCPError, ValidationError):
+        pass
+    return False
 
 
 async def ping(client: Client) -> None:

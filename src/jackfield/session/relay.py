@@ -20,8 +20,8 @@ from ..plain import as_table
 from ..transport.relayed import ENVELOPE_KEYS, RelayedRequest
 from ..transport.report import CallRecord, current_call
 from .callbacks import hearing
-from .eras import is_modern
-from .tool_calls import CountedCall, is_listed
+from .eras import is_listed, is_modern
+from .tool_calls import CountedCall
 from .tools import require_json
 
 if TYPE_CHECKING:

@@ -26,10 +26,9 @@ from mcp.types import (
     RootsListChangedNotification,
 )
 
-from ..errors import listed, seconds_of
-from ..loops import Bound, Deadline, ProgressReset
+from ..errors import listed
+from ..loops import Bound
 from ..transport.flaws import take_flaws
-from .callbacks import hearing
 from .calling import Caller
 from .eras import ping, set_logging_level
 from .facts import SessionFacts
@@ -40,7 +39,7 @@ from .results import ToolResult
 from .sendable import not_an_object, not_text
 from .session_loop import BlockedLoopError, SessionLoop, reporting_here
 from .subscriptions import changes
-from .tool_calls import Call, call_tool
+from .tool_calls import call_tool
 from .tools import require_json
 
 if TYPE_CHECKING:
@@ -167,18 +166,17 @@ class Session(SessionFacts):
 
         Source: MCP 2025-11-25 and 2026-07-28, server/tools "Calling Tools".
         """
-        settings = self._caller.usable().config.session
-        self._require_name("The name of a tool", name)
-        self._require_named(f"The arguments of {name!r}", arguments)
-        self._require_named("The values of meta", meta)
-        progress = progress_callback and hearing(progress_callback, "progress", in_place=True)
-        deadline = Deadline.of(call_timeout, settings.call_timeout)
-        if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
-            given_total = max_total_timeout
-            total = settings.max_total_timeout if given_total is None else seconds_of(given_total, "max_total_timeout")
-            deadline.on_progress = ProgressReset(deadline, total)
-        given, more = dict(arguments) if arguments else {}, dict(meta) if meta else None
-        result = await call_tool(self._caller, self._hooks, Call(name, given, deadline, progress, more))
+        result = await call_tool(
+            self._caller,
+            self._hooks,
+            name,
+            arguments,
+            call_timeout=call_timeout,
+            progress_callback=progress_callback,
+            meta=meta,
+            reset_timeout_on_progress=reset_timeout_on_progress,
+            max_total_timeout=max_total_timeout,
+        )
         return result.raise_for_error() if raise_on_error else result
 
     # Resources and prompts

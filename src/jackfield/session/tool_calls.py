@@ -1,10 +1,10 @@
-"""A call of a tool from its arguments to its result: hooks, checks, counting, events, and the rounds in which a server
-asks for input first.
+"""A call of a tool from its arguments to its result: hooks, checks, counting and events. Where the server asks for
+input first, `input_rounds` goes on.
 
 The SDK's own `call_tool` sends `tools/list` after a result whose tool it has not listed, and fails the call where
 that request fails. `send_request` does not; what the SDK does beyond it is done here by its public parts.
 
-Source: MCP 2026-07-28, basic/patterns "Multi Round-Trip Requests" (SEP-2322); server/tools "Header Mismatch".
+Source: MCP 2026-07-28, server/tools "Header Mismatch".
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import anyio
 from mcp import MCPError
-from mcp.client import ClientRequestContext, InputRequiredRoundsExceededError
 from mcp.types import (
     HEADER_MISMATCH,
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
-    ErrorData,
-    InputRequest,
     InputRequiredResult,
-    InputResponse,
 )
-from pydantic import ConfigDict, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PlainValidator, TypeAdapter
 
-from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownToolError
+from ..errors import InvalidArgumentsError, JackfieldError, ToolError, UnknownToolError, seconds_of
 from ..events import CallFinished, CallRetried, CallStarted
+from ..loops import Bound, Deadline, ProgressReset
 from ..masking import HiddenValues, mask
 from ..transport.report import current_call
-from .eras import is_modern
+from .callbacks import hearing
+from .eras import is_listed, is_modern
 from .hooks import CallHook, ToolCall, call_with_hooks
+from .input_rounds import Responses, after_input
 from .offers import known_tools
 from .results import ToolResult
+from .sendable import not_an_object, not_text
 from .spans import Operation
 from .tools import require_json
 
@@ -46,20 +46,12 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp.shared.dispatcher import ProgressFnT
 
-    from ..loops import Deadline
     from .calling import Caller
     from .owner import SessionOwner
     from .tools import ToolListing
 
 # A listing younger than this is not fetched again to see whether a call that does not fit it now does.
 _FRESH_SECONDS = 1.0
-
-# A server that wants to be asked again without any input is asked this soon, and half as often each time.
-_FIRST_WAIT_SECONDS = 0.05
-_LONGEST_WAIT_SECONDS = 0.25
-
-# Of a listing that is fetched within a call.
-_MAX_PAGES = 100
 
 
 @dataclass(slots=True)
@@ -128,12 +120,37 @@ class CountedCall:
             owner.log.debug("Call %d of %s %s in %.3f s", self._number, self._tool, end, seconds)
 
 
-async def call_tool(caller: Caller, hooks: Sequence[CallHook], call: Call) -> ToolResult:
-    """Make a call, with hooks around it; see `Session.call_tool`."""
+async def call_tool(
+    caller: Caller,
+    hooks: Sequence[CallHook],
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    call_timeout: Bound = None,
+    progress_callback: ProgressFnT | None = None,
+    meta: Mapping[str, Any] | None = None,
+    reset_timeout_on_progress: bool | None = None,
+    max_total_timeout: float | None = None,
+) -> ToolResult:
+    """Make a call in the caller's session, with hooks around it; see `Session.call_tool`."""
+    config = caller.usable().config
+    settings = config.session
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_text("The name of a tool", name, server_name=config.server_name)
+    if arguments is not None and not isinstance(arguments, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_an_object(f"The arguments of {name!r}", arguments, server_name=config.server_name)
+    if meta is not None and not isinstance(meta, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise not_an_object("The values of meta", meta, server_name=config.server_name)
+    progress = progress_callback and hearing(progress_callback, "progress", in_place=True)
+    deadline = Deadline.of(call_timeout, settings.call_timeout)
+    if settings.reset_timeout_on_progress if reset_timeout_on_progress is None else reset_timeout_on_progress:
+        given = max_total_timeout
+        total = settings.max_total_timeout if given is None else seconds_of(given, "max_total_timeout")
+        deadline.on_progress = ProgressReset(deadline, total)
+    call = Call(name, dict(arguments) if arguments else {}, deadline, progress, dict(meta) if meta else None)
     if not hooks:
         return await _call(caller, call)
     listing = await _listing_for(caller, call)
-    config = caller.owner.config
     annotations = listing.annotations(call.tool) if listing else None
     about = ToolCall(config.server_name, caller.owner.key, call.tool, call.arguments, annotations)
 
@@ -323,9 +340,7 @@ async def send_tool_call(
         InputRequiredRoundsExceededError: The server asked for input more often than the client allows.
     """
 
-    async def send(
-        responses: Mapping[str, InputResponse] | None, state: str | None
-    ) -> CallToolResult | InputRequiredResult:
+    async def send(responses: Responses | None, state: str | None) -> CallToolResult | InputRequiredResult:
         if responses is None and state is None and not meta:
             request: CallToolRequest = _PlainCall.of(name, arguments)
         else:
@@ -339,69 +354,18 @@ async def send_tool_call(
             request = CallToolRequest(params=params)
         return await client.session.send_request(request, _read_answers(), progress_callback=progress_callback)
 
-    rounds, wait = 0, _FIRST_WAIT_SECONDS
-    responses: Mapping[str, InputResponse] | None = None
-    state: str | None = None
-    while True:
+    async def send_listed(responses: Responses | None, state: str | None) -> CallToolResult | InputRequiredResult:
         try:
-            answer = await send(responses, state)
+            return await send(responses, state)
         except MCPError as mismatch:
             # The tool's listed schema, from which headers are made, is missing or stale; nothing was executed.
             if mismatch.code != HEADER_MISMATCH or not is_modern(client):
                 raise
             if not await is_listed(client, name):
                 raise
-            answer = await send(responses, state)
-        if isinstance(answer, CallToolResult):
-            return answer
-        rounds += 1
-        if rounds > client.input_required_max_rounds:
-            raise InputRequiredRoundsExceededError(client.input_required_max_rounds)
-        state = answer.request_state
-        if answer.input_requests:
-            responses, wait = await _responses(client, answer.input_requests, max_requests), _FIRST_WAIT_SECONDS
-        else:
-            await anyio.sleep(wait)
-            responses, wait = None, min(wait * 2, _LONGEST_WAIT_SECONDS)
+            return await send(responses, state)
 
-
-async def _responses(client: Client, requests: Mapping[str, InputRequest], at_once: int) -> Mapping[str, InputResponse]:
-    """The answers of the callbacks, called concurrently up to the limit; the first refusal ends it."""
-    responses: dict[str, InputResponse] = {}
-    refused: list[ErrorData] = []
-    limit = anyio.CapacityLimiter(at_once)
-
-    async def ask(key: str, request: InputRequest) -> None:
-        context = ClientRequestContext(
-            session=client.session, request_id=key, meta=request.params.meta if request.params else None
-        )
-        async with limit:
-            response = await client.session.dispatch_input_request(context, request)
-        if isinstance(response, ErrorData):
-            refused.append(response)
-            tasks.cancel_scope.cancel()
-        else:
-            responses[key] = response
-
-    async with anyio.create_task_group() as tasks:
-        for key, request in requests.items():
-            tasks.start_soon(ask, key, request)
-    if refused:
-        raise MCPError.from_error_data(refused[0])
-    return responses
-
-
-async def is_listed(client: Client, name: str) -> bool:
-    """List until the SDK has seen the tool's schema."""
-    try:
-        cursor: str | None = None
-        for _ in range(_MAX_PAGES):
-            page = await client.list_tools(cursor=cursor)
-            if any(tool.name == name for tool in page.tools):
-                return True
-            cursor = page.next_cursor
-            if not cursor:
-                break
-    except (MCPError, ValidationError):
-        pass
-    return False
+    answer = await send_listed(None, None)
+    if isinstance(answer, InputRequiredResult):
+        return await after_input(client, answer, send_listed, max_requests)
+    return answer

@@ -17,7 +17,7 @@ from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, JackfieldError, RequestError, listed
 from ..logs import SessionLog
 from ..loops import Deadline
-from ..pool.lease import SessionUser
+from ..pool.registry import SessionUser
 from ..session.offers import offered_tools
 from ..session.session import Session, caller_of
 from .resources import Opened, download_folder, prompt_tool, resource_tool, template_tool

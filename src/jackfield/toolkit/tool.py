@@ -16,7 +16,8 @@ from ..errors import JackfieldError, SessionTimeoutError
 from ..json_schema import signature
 from ..live import Live
 from ..loops import Bound, Deadline, LockHere
-from ..pool.lease import SessionLease, SessionUser, open_by
+from ..pool.lease import SessionLease, open_by
+from ..pool.registry import SessionUser
 from ..session.hooks import CallHook, ToolCall, call_with_hooks, require_hooks
 from ..session.sendable import not_by_name
 from ..session.user_code import as_error
@@ -236,8 +237,27 @@ class LeasedSource:
     ) -> ToolResult:
         """As `Session.call_tool`, opening the session first if necessary. Both share one deadline."""
         deadline = Deadline.of(call_timeout, self._config.session.call_timeout)
-        async with self.opened(deadline) as session:
-            return await session.call_tool(name, arguments, call_timeout=deadline, progress_callback=progress_callback)
+        place = None if self._lease is None or self._callbacks is not None else self._lease.place
+        leased = None if place is None else place.lease()
+        if place is None or leased is None:
+            async with self.opened(deadline) as session:
+                return await session.call_tool(
+                    name, arguments, call_timeout=deadline, progress_callback=progress_callback
+                )
+        # Imported here so that a tool can be looked up without the SDK.
+        from ..session.tool_calls import call_tool
+
+        try:
+            return await call_tool(
+                leased.caller,
+                place.hooks,
+                name,
+                arguments,
+                call_timeout=deadline,
+                progress_callback=progress_callback,
+            )
+        finally:
+            await leased.release()
 
     async def list_tools(self, *, call_timeout: Bound = None) -> None:
         """Open the session, and have its server list its tools; the catalog remembers them, by one deadline."""
@@ -251,12 +271,9 @@ class LeasedSource:
         Raises:
             SessionTimeoutError: It was not open in time; nothing was sent.
         """
-        if self._lease is not None and self._callbacks is None:
-            self._lease = self._lease.again()
-        else:
-            callbacks = None if self._callbacks is None else self._callbacks(self._config)
-            self._lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
-            self._lease.user = self._user
+        callbacks = None if self._callbacks is None else self._callbacks(self._config)
+        self._lease = self._manager.open_session(self._config, key=self._key, callbacks=callbacks)
+        self._lease.user = self._user
         return open_by(self._lease, deadline, self._config.server_name)
 
 
