@@ -55,7 +55,7 @@ def stubborn(started: Sequence[Worker], plan: Plan) -> list[Row]:
         rows.append(
             row_of(
                 "closing",
-                "one that will not die" if count == 1 else f"{count} of them at once",
+                "one such server" if count == 1 else f"{count} such servers concurrently",
                 samples,
                 base="raw",
                 own=bases([worker.contestant for worker in able]),

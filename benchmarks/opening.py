@@ -61,8 +61,8 @@ async def recovery(rounds: int) -> list[Row]:
     """From the end of a server to the next result, beside what the same server needs from its start to its first."""
     rows: list[Row] = []
     for name, args, tool, arguments in (
-        ("a server that stands on the SDK", [SERVER], "echo", {"text": "x"}),
-        ("a server that starts at once", ["-S", QUICK, "stdio", "--log", os.devnull], "work", WORK),
+        ("a server that uses the SDK", [SERVER], "echo", {"text": "x"}),
+        ("a server that starts immediately", ["-S", QUICK, "stdio", "--log", os.devnull], "work", WORK),
     ):
         config = StdioConfig(server_name="benchmark", command=sys.executable, args=args, protocol="handshake")
         samples: dict[str, list[float]] = {"start": [], "recovery": []}

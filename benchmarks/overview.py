@@ -76,7 +76,7 @@ def _of_calls(results: Results) -> Iterator[str]:
     ratios = [cell.ratio.median for row in rows if (cell := row.cells.get(OURS.name)) and cell.ratio]
     if ratios:
         low, high = number(min(ratios)), number(max(ratios))
-        yield f"A call on an open session takes {low} to {high} of the raw SDK's time, by kind of call."
+        yield f"A call on an open session takes {low} to {high} of the raw SDK's time, depending on the kind of call."
 
 
 def _of_servers(results: Results) -> Iterator[str]:
@@ -84,8 +84,9 @@ def _of_servers(results: Results) -> Iterator[str]:
         ours, sdk = (number(_value(row, one.name).median) for one in (OURS, RAW))
         others = [_value(row, one.name).median for one in PEERS]
         yield (
-            f"Thirty servers are opened and listed in {ours} s, by hand-written concurrent code on the SDK in {sdk} s, "
-            f"and by other clients in {number(min(others))} to {number(max(others))} s."
+            f"Opening and listing thirty servers takes {ours} s; "
+            f"hand-written concurrent code on the SDK takes {sdk} s, "
+            f"and other clients take {number(min(others))} to {number(max(others))} s."
         )
 
 
@@ -94,8 +95,7 @@ def _of_tokens(results: Results) -> Iterator[str]:
         every, routed = (value.median for name in ("eager", "routed") if (value := prompt.cells[name].value))
         count = prompt.name.partition(" ")[0]
         yield (
-            f"A model that is to choose among {count} tools reads {routed:,.0f} tokens of definitions instead of "
-            f"{every:,.0f}."
+            f"To choose among {count} tools, a model reads {routed:,.0f} tokens of definitions instead of {every:,.0f}."
         )
 
 

@@ -17,6 +17,7 @@ PAGE = DOCS / "benchmarks.md"
 SERVING = Path(__file__).parent / "serving" / "results.md"
 GATEWAY = Path(__file__).parent / "gateway" / "results.md"
 PICTURES = DOCS / "images" / "benchmarks"
+ONE_BASE = "All clients relative to one base, the raw SDK in Jackfield's environment:"
 CONTESTANTS = [OURS, *PEERS]
 
 OTHERS: dict[str, list[str]] = {
@@ -116,7 +117,7 @@ def warm(results: Results) -> str:
     titles = [short(row) for row in rows]
     one_base = ""
     if RAW_1.name in rows[0].cells:
-        one_base = f"All relative to one base:\n\n{to_one_base(rows, titles, [RAW_1, *CONTESTANTS])}"
+        one_base = f"{ONE_BASE}\n\n{to_one_base(rows, titles, [RAW_1, *CONTESTANTS])}"
     return f"""
 ## A call on an open session
 
@@ -190,7 +191,7 @@ def _through_frameworks(rows: Sequence[Row]) -> str:
 ### Through a framework
 
 The same calls through a LangChain tool, an AutoGen workbench and an AG2 tool: with Jackfield's adapter and with the
-alternatives for the same framework. All relative to one base, the raw SDK in Jackfield's environment.
+alternatives for the same framework, all relative to one base, the raw SDK in Jackfield's environment.
 
 {ahead_of("Jackfield's adapter for the same framework", found)}
 
@@ -208,7 +209,7 @@ def opening(results: Results) -> str:
     titles = [row.name for row in single]
     one_base = ""
     if RAW_1.name in single[0].cells:
-        one_base = f"All relative to one base:\n\n{to_one_base(single, titles, [RAW_1, *CONTESTANTS])}"
+        one_base = f"{ONE_BASE}\n\n{to_one_base(single, titles, [RAW_1, *CONTESTANTS])}"
     recovered = [
         [row.name, duration(row.cells["start"].value), duration(row.cells["recovery"].value)]
         for row in results.of("recovery")
@@ -306,8 +307,8 @@ The time to close a server that ignores the end of its stdin and SIGTERM, with e
 
 {below}
 
-What a process still holds after many cycles of opening, calling and closing, in addition to what it held before (what
-the first few cycles load is not counted):
+The additional resources of a process after many cycles of opening, calling and closing, not counting what the first few
+cycles load:
 
 {table(["", *(row.name for row in left)], over)}
 """
@@ -355,7 +356,7 @@ Time per query:
 
 Tokens in the prompt (o200k) for {prompt.name}: all definitions take {every:,.0f}; the router's two tools take
 {routed:,.0f}, 1/{every / routed:,.0f} of that; a result of `find_tools` takes {answer:,.0f}. Definitions are in the
-prompt at every step, a search result is added once. An agent with the router's two tools needs one more step.
+prompt at every step, while a search result is added once. An agent with the router's two tools needs one more step.
 """
 
 
