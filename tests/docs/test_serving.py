@@ -36,9 +36,9 @@ HOW_TO = DOCS / "how-to"
 
 
 def test_every_bound_is_documented_with_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+|no bound) \|", SERVING.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|none) \|", SERVING.read_text(), re.MULTILINE)
     defaults = [
-        (field.name, "no bound" if field.default is None else str(field.default)) for field in fields(ServingLimits)
+        (field.name, "none" if field.default is None else str(field.default)) for field in fields(ServingLimits)
     ]
     assert rows == defaults
 
