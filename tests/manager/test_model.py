@@ -89,7 +89,8 @@ class Manager(RuleBasedStateMachine):
     def opening(self, key: str | None) -> SessionLease:
         """A lease; where nobody will make room for it, one that does not wait for long."""
         infos = self.manager.sessions()
-        is_full = len(infos) == MAX_SESSIONS and all(info.leases for info in infos)
+        has_own = key is not None and any(info.key == key for info in infos)
+        is_full = len(infos) == MAX_SESSIONS and all(info.leases for info in infos) and not has_own
         return self.manager.open_session(self.server.config, key=key, acquire_timeout=0.05 if is_full else None)
 
     def lease(self, key: str | None) -> None:
