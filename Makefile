@@ -44,7 +44,7 @@ walks: $(STAMP)
 	$(BIN)/python scripts/walks.py $(ARGS)
 
 unit: $(STAMP) third-party
-	$(BIN)/python -m pytest -n 5 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --workers 5 $(ARGS)
 
 # Those tests whole of which `unit` has a part.
 whole: export JACKFIELD_TESTS := whole
@@ -52,12 +52,12 @@ whole: unit
 
 # What tests cost in CPU time, which a busy machine hardly changes: all of them, or those that ARGS names.
 costs: $(STAMP) third-party
-	$(BIN)/python -m scripts.costs $(BIN)/python -m pytest -p scripts.costs -n 5 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m scripts.costs $(BIN)/python -m pytest -p scripts.costs --workers 5 $(ARGS)
 
 # The tests again, half as long once more, since each line is noted; then which share of the branches they took.
 branches: $(STAMP) third-party
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 5 --dist loadscope --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --workers 5 --cov --cov-report=term $(ARGS)
 	$(BIN)/python scripts/branches.py
 
 docs: $(STAMP)

@@ -20,12 +20,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from xdist.workermanage import WorkerController
 
 SHOWN = 60
 """How many of the most expensive files and tests are printed."""
@@ -83,7 +80,7 @@ class Costs:
         """CPU seconds by worker and part of the run that is no test."""
         self._tests: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         rows = os.environ.get("COSTS_TO")
-        self._rows = Path(rows) if rows and not hasattr(config, "workerinput") else None
+        self._rows = Path(rows) if rows else None
 
     def _spent(self) -> tuple[float, float]:
         """CPU and clock since this was asked last."""
@@ -112,23 +109,16 @@ class Costs:
             with self._rows.open("a") as rows:
                 rows.write(f"{cpu:.3f}\t{clock:.3f}\t{report.nodeid}\n")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Hand over what this worker spent outside tests."""
-        output = getattr(self._config, "workeroutput", None)
-        if output is not None:
-            self._parts["end"], _ = self._spent()
-            output["costs"] = self._parts
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_worker_start(self) -> None:
+        """Measure this worker by itself; the controller notes."""
+        self._rows = None
+        self._meter = Meter()
+        self._last = self._meter.read(), time.monotonic()
 
     def pytest_unconfigure(self) -> None:
         """Measure no more."""
         self._meter.close()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: WorkerController) -> None:
-        """Take what a worker handed over."""
-        for part, spent in getattr(node, "workeroutput", {}).get("costs", {}).items():
-            self._parts[f"{node.gateway.id} {part}"] = spent
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print it all."""

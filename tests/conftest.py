@@ -23,10 +23,11 @@ from hypothesis import settings
 from tests.daily import IS_WHOLE, left_out
 from tests.forked import is_launcher, launchers, unmeasured
 from tests.postgres import FOLDER
-from tests.run_guard import FRAMEWORKS
 from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
 from tests.run_guard import pytest_runtest_teardown as pytest_runtest_teardown
-from tests.run_guard import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
+from tests.workers import FRAMEWORKS
+from tests.workers import pytest_addoption as pytest_addoption
+from tests.workers import pytest_runtestloop as pytest_runtestloop
 
 from jackfield import HttpConfig, InProcessConfig, SessionConfig, SseConfig, StdioConfig, masking
 
@@ -44,6 +45,8 @@ SERVERS = Path(__file__).parent / "servers"
 MARK = "JACKFIELD_TEST_RUN"
 TOKEN = secrets.token_hex(8)
 """In the environment of every server these tests start, so that strays are found whoever their parent is."""
+BEFORE_WORKERS: str | None = None
+"""The mark that this worker's controller had."""
 
 
 def running() -> set[str]:
@@ -51,20 +54,23 @@ def running() -> set[str]:
     return set(filter(str.isdigit, os.listdir("/proc")))
 
 
-def strays(token: str = TOKEN, besides: Collection[str] = ()) -> list[psutil.Process]:
+def strays(token: str | None = None, besides: Collection[str] = ()) -> list[psutil.Process]:
     """Running processes that a test started and did not end, wherever they hang in the process tree.
 
     Args:
         token: That of another run of tests.
         besides: Ids of processes that are known, and not looked at.
     """
-    mark = f"{MARK}={token}".encode()
+    mark = f"{MARK}={token or TOKEN}".encode()
+    nobodys = f"{MARK}={BEFORE_WORKERS}".encode()
     found: list[psutil.Process] = []
     # psutil would take four times as long for it.
     for name in running().difference(besides):
         try:
             with open(f"/proc/{name}/environ", "rb", buffering=0) as environment:
-                if mark not in environment.read().split(b"\0") or int(name) == os.getpid():
+                variables = environment.read().split(b"\0")
+                assert nobodys not in variables, "A process has the TOKEN that there was when its module was imported"
+                if mark not in variables or int(name) == os.getpid():
                     continue
             process = psutil.Process(int(name))
             # A launcher ends with the program that it stands for, which is found as well.
@@ -103,6 +109,20 @@ def open_descriptors() -> dict[str, str]:
         except OSError:
             continue  # the one that the listing itself used
     return described
+
+
+def pytest_workers_start() -> None:
+    """All workers have one launcher of programs: it imports for seconds."""
+    launchers()
+
+
+def pytest_worker_start() -> None:
+    """What one worker starts is no stray of another."""
+    global TOKEN, BEFORE_WORKERS
+    BEFORE_WORKERS, TOKEN = TOKEN, secrets.token_hex(8)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tests.") and getattr(module, "TOKEN", None) == BEFORE_WORKERS:
+            module.TOKEN = TOKEN
 
 
 LONGEST = [
@@ -189,7 +209,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What the workers of a run make once for all of them is here."""
     own = tmp_path_factory.getbasetemp()
-    os.environ[FOLDER] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    os.environ[FOLDER] = str(own.parent if BEFORE_WORKERS or "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -132,6 +132,9 @@ COMMAND = """\
 exec {launcher} -m jackfield "$@"
 """
 
+_forking: list[subprocess.Popen[bytes]] = []
+"""Kept, as Python warns of one that is thrown away while it runs: workers (`workers.py`) inherit it."""
+
 
 @functools.cache
 def launchers() -> Path:
@@ -147,6 +150,7 @@ def launchers() -> Path:
         listener.listen(64)
         command = [sys.executable, __file__, str(folder / "bin" / "python3"), ROOM]
         forking = subprocess.Popen(command, stdin=listener.fileno(), env={**unmeasured(), "ROOM": ROOM * 8})
+    _forking.append(forking)
     atexit.register(forking.wait)
     atexit.register(forking.kill)
     launcher = folder / "bin" / "python3"

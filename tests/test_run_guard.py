@@ -14,7 +14,8 @@ OURS = Path(__file__).parent.parent
 
 CONFTEST = """
 import time, pytest
-from tests.run_guard import pytest_runtest_setup, pytest_runtest_teardown, pytest_xdist_make_scheduler
+from tests.run_guard import pytest_runtest_setup, pytest_runtest_teardown
+from tests.workers import pytest_addoption, pytest_runtestloop
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -101,7 +102,7 @@ def test_what_hangs_or_dies_costs_one_test(workers: int, tmp_path: Path) -> None
             (tmp_path / f"test_{name}.py").write_text(DEAF if name == "d" else DEATH)
     command = [sys.executable, "-m", "pytest", "-c", str(OURS / "pyproject.toml"), "--rootdir", str(tmp_path)]
     command += ["-o", "timeout=1", "-o", "faulthandler_timeout=10", "-p", "no:cacheprovider", "-p", "no:cov"]
-    command += ["-n", str(workers), "--dist", "loadscope", "--no-loadscope-reorder", str(tmp_path)]
+    command += ["--workers", str(workers), str(tmp_path)]
     wide = {**os.environ, "COLUMNS": "200"}
     run = subprocess.run(command, cwd=tmp_path, env=wide, capture_output=True, text=True, timeout=100)
     assert run.returncode == 1, run.stdout + run.stderr

@@ -16,7 +16,7 @@ uv pip check --quiet --python "$place"
 selected="not hundred and not odd_schema and not arguments_arrive"
 # The lowest ag2 is of the 0.x line, which `make ag2-classic` tests.
 [ -d "$place"/lib/python*/site-packages/ag2 ] || selected+=" and not ag2"
-"$place/bin/python" -m pytest -q -n 2 --dist loadscope -p no:cacheprovider \
+"$place/bin/python" -m pytest -q --workers 2 -p no:cacheprovider \
     tests/config tests/session/test_hooks.py tests/transport/test_framing.py tests/manager/test_pool.py \
     tests/manager/test_leases.py tests/catalog/test_store.py tests/toolkit tests/router/test_query_tool.py \
     tests/adapters/contract -k "$selected"

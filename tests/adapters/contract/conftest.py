@@ -17,8 +17,6 @@ from tests.conftest import MARK, TOKEN, everything, strays
 
 from jackfield import MCPClientSessionManager, Session, Toolkit, create_toolkit
 
-SHARED = f"{TOKEN}-contract"
-
 ELSEWHERE = {"ag2_classic"}
 """Those that cannot be installed beside the others, and run in an environment of their own."""
 
@@ -49,9 +47,10 @@ async def event_loop_is_there() -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def session() -> AsyncIterator[Session]:
     """One for all tests: what they share is a server, which is what makes them quick."""
-    async with MCPClientSessionManager().open_session(everything(environment={MARK: SHARED})) as opened:
+    shared = f"{TOKEN}-contract"
+    async with MCPClientSessionManager().open_session(everything(environment={MARK: shared})) as opened:
         yield opened
-    assert strays(SHARED) == []
+    assert strays(shared) == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
