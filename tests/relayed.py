@@ -37,7 +37,7 @@ class Client:
         self.asked.append((method, params, about))
         return {"action": "accept", "own": None} if self._answer is None else await self._answer(report)
 
-    def takes_resources(self, resources: Any, known: Any, generation: int) -> bool:
+    def takes_listing(self, kind: Any, entries: Any, known: Any, generation: int) -> bool:
         return False
 
     def tell(self, method: str, params: Any, about: object) -> None:

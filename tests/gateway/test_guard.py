@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import anyio
 import httpx2
@@ -17,6 +18,7 @@ from tests.cli.conftest import Command
 from tests.conftest import Listening, Scripted
 from tests.daily import daily
 from tests.gateway.conftest import Serving, stdio_config
+from tests.gateway.test_listings import introduced
 
 from jackfield import (
     Catalog,
@@ -28,6 +30,8 @@ from jackfield import (
     StdioConfig,
     ToolResult,
 )
+from jackfield.session.relay import relay
+from jackfield.session.session import caller_of
 
 Start = Callable[..., Serving]
 Open = Callable[..., AbstractAsyncContextManager[Session]]
@@ -351,7 +355,7 @@ async def test_what_nobody_knows_does_not_get_around_a_rule(
 
 
 async def test_prompts_and_resources_are_left_out_as_well(
-    opened: Open, scripted: Scripted, jackfield: Command, tmp_path: Path
+    opened: Open, front: str, scripted: Scripted, jackfield: Command, tmp_path: Path
 ) -> None:
     lists: dict[str, Any] = {
         "tools/list": {"tools": TOOLS},
@@ -368,7 +372,10 @@ async def test_prompts_and_resources_are_left_out_as_well(
         "prompts/get": {"messages": []},
         "resources/read": {"contents": [{"uri": "file:///docs/a", "text": "a"}]},
         "resources/subscribe": {},
+        "completion/complete": {"completion": {"values": ["docs/a", "keys/b", "file:///keys/b", "docs"], "total": 4}},
+        "tasks/get": {"taskId": "7", "status": "working"},
     }
+    lists |= introduced({"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "tasks": {}})
     config = scripted(lists)
     assert isinstance(config, StdioConfig)
     jackfield.configure_user(
@@ -384,18 +391,31 @@ async def test_prompts_and_resources_are_left_out_as_well(
         await session.get_prompt("ask", {"who": "me", "token": "s3cret"})
         await session.read_resource("file:///docs/a")
         await session.read_resource("file:///docs/unlisted")
+        path = {"name": "path", "value": ""}
+        for reference in ({"type": "ref/resource", "uri": "file:///{path}"}, {"type": "ref/prompt", "name": "ask"}):
+            params = {"ref": reference, "argument": path}
+            completion = (await relay(caller_of(session), "completion/complete", params)).result["completion"]
+            values = ["docs/a", "docs"] if "uri" in reference else ["docs/a", "keys/b", "docs"]
+            assert completion == {"values": values}
+        if front != "http auto":
+            assert (await relay(caller_of(session), "tasks/get", {"taskId": "notes.7"})).result["status"] == "working"
         before = len(scripted.asked)
+        for reference in ({"type": "ref/resource", "uri": "file:///keys/b"}, {"type": "ref/prompt", "name": "order"}):
+            with pytest.raises(RequestError, match="Unknown"):
+                await relay(caller_of(session), "completion/complete", {"ref": reference, "argument": path})
         with pytest.raises(RequestError, match="Unknown prompt: order"):
             await session.get_prompt("order")
         for uri in ("file:///keys/b", "file:///keys/unlisted", "file:///docs/../keys/b", "file:///docs/%2e%2e/keys/b"):
             with pytest.raises(RequestError, match="Unknown resource"):
                 await session.read_resource(uri)
         assert scripted.asked[before:].count("resources/read") == 0
-        assert "prompts/get" not in scripted.asked[before:]
+        assert not {"prompts/get", "completion/complete"} & set(scripted.asked[before:])
     assert [(line["method"], line["name"], line["outcome"], line["arguments"]) for line in lines(audit)] == [
         ("prompts/get", "ask", "ok", {"who": "me", "token": "**********"}),
         ("resources/read", "file:///docs/a", "ok", {}),
         ("resources/read", "file:///docs/unlisted", "ok", {}),
+        *(("completion/complete", name, "ok", ANY) for name in ("file:///{path}", "ask")),
+        *([("tasks/get", "7", "ok", {"taskId": "7"})] if front != "http auto" else []),
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from tests.cli.conftest import Command
-from tests.conftest import eventually, strays
+from tests.conftest import Listening, eventually, strays
 from tests.gateway.conftest import Serving, behind, everything, ledger_entry, stdio_config, unruly_entry
 from tests.gateway.test_stdio import call
 
@@ -124,9 +124,14 @@ async def test_the_raw_client_of_the_sdk(mode: str, serving: Start, jackfield: C
 
 @pytest.mark.parametrize("protocol", ["auto", "handshake"])
 async def test_changes_are_told_to_all_clients(
-    protocol: str, serving: Start, jackfield: Command, manager: MCPClientSessionManager
+    protocol: str,
+    serving: Start,
+    jackfield: Command,
+    manager: MCPClientSessionManager,
+    listening: Callable[..., Listening],
 ) -> None:
-    jackfield.configure_user(one=everything())
+    """Of one server that all of them use; what a process lists is listed for its client alone."""
+    jackfield.configure_user(one={"url": listening("everything.py", "streamable-http").http("one").url})
     gateway = serving("--all-tools")
     listens, changes_it = gateway.config(protocol=protocol), gateway.config()
     async with manager.open_session(listens) as session, manager.open_session(changes_it) as other:

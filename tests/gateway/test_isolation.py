@@ -19,7 +19,7 @@ from tests.gateway.test_listings import Behind
 from tests.relayed import Chatty, Client, opened
 from tests.reliability.scenario import settled
 
-from jackfield import Session
+from jackfield import RequestError, Session
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
@@ -145,38 +145,91 @@ async def test_clients_see_nothing_of_each_other(seed: int, chatty: Chatty, tmp_
             host.check()
 
 
-async def test_what_a_server_lists_in_one_session_is_listed_for_its_client_alone(tmp_path: Path) -> None:
-    """Such as files that it made for this client."""
-    common, made = ({"uri": f"notes://{name}", "name": name} for name in ("common", "made"))
-    lists = [{"resources": [common]}, {"resources": [common, made]}, {"resources": [common]}]
-    server = Behind(tmp_path).server("notes", {"resources/list": lists})
-    told = "notifications/resources/list_changed"
+KINDS = {
+    "tools": ("tools/list", "name", {"inputSchema": {"type": "object"}}),
+    "prompts": ("prompts/list", "name", {}),
+    "resources": ("resources/list", "uri", {"name": "a"}),
+    "templates": ("resources/templates/list", "uriTemplate", {"name": "a"}),
+}
+"""How each is listed, and what it is known by."""
+
+
+@pytest.mark.parametrize("mode", ["all tools", "find_tools"])
+async def test_what_a_server_lists_in_one_session_is_listed_for_its_client_alone(mode: str, tmp_path: Path) -> None:
+    """Such as files that it made for this client, and tools that it offers once a user has logged in."""
+    lists: dict[str, Any] = {}
+    for kind, (method, key, more) in KINDS.items():
+        scheme = "" if key == "name" else "notes://"
+        common, made = ({key: f"{scheme}{kind}_{name}", **more} for name in ("common", "made"))
+        listed_by = "resourceTemplates" if kind == "templates" else kind
+        lists[method] = [{listed_by: entries} for entries in ([common], [common, made], [common])]
+    behind = Behind(tmp_path)
+    server = behind.server("notes", lists)
+    told = {f"notifications/{kind}/list_changed": 1 for kind in ("tools", "prompts", "resources")}
     ann, bob = Client(), Client()
-    async with gateway_of(tmp_path, [server]) as here, AsyncExitStack() as stack:
+    async with (
+        gateway_of(tmp_path, [server], all_tools=mode == "all tools") as here,
+        AsyncExitStack() as stack,
+    ):
         sessions = [await stack.enter_async_context(opened(here.config("handshake"), host)) for host in (ann, bob)]
 
-        async def listed(number: int) -> list[str]:
-            result = (await relay(caller_of(sessions[number]), "resources/list", {})).result
-            return [resource["name"] for resource in result["resources"]]
+        async def asked(number: int, method: str, **params: Any) -> Any:
+            return (await relay(caller_of(sessions[number]), method, params)).result
 
-        assert await listed(0) == await listed(1) == ["common"]
-        for session in sessions:
-            await session.call_tool("echo", {})
-        key = here.gateway.clients.all()[0].key
-        owner = here.gateway.manager.inside.find("notes", key)
+        async def found(number: int, name: str, **arguments: Any) -> str:
+            return (await asked(number, "tools/call", name=name, arguments=arguments))["content"][0]["text"]
+
+        async def listed(number: int) -> str:
+            """What is listed, in the words of one answer after the other."""
+            answers = [await asked(number, method) for method, _, _ in KINDS.values()]
+            if mode == "find_tools":
+                answers[0] = await found(number, "find_tools", queries=["made tools"])
+            return "".join("M" if f"{kind}_made" in str(one) else "-" for kind, one in zip(KINDS, answers, strict=True))
+
+        async def call(number: int, which: str) -> Any:
+            name = f"tools_{which}"
+            if mode == "all tools":
+                return await asked(number, "tools/call", name=name, arguments={})
+            return await asked(number, "tools/call", name="call_tool", arguments={"tool": f"notes.{name}"})
+
+        assert await listed(0) == await listed(1) == "----"
+        for number in (0, 1):
+            await call(number, "common")
+        owner = here.gateway.manager.inside.find("notes", here.gateway.clients.all()[0].key)
         assert owner is not None
 
-        async def change(expected: list[str]) -> None:
-            with anyio.fail_after(20):
-                while await listed(0) != expected:
-                    owner.listing_changed("resources")
-                    await anyio.sleep(0.1)
+        async def change(times: int) -> None:
+            for kind in ("tools", "prompts", "resources"):
+                owner.listing_changed(kind)  # type: ignore[arg-type]
+            # The first time, servers are asked what they offer.
+            assert await settled(lambda: behind.asked("notes").count("resources/templates/list") == 1 + times)
 
-        await change(["common", "made"])
-        assert await settled(lambda: len(ann.of_kind(told)) == 1)
-        assert await listed(1) == ["common"]
-        read = (await relay(caller_of(sessions[0]), "resources/read", {"uri": "notes://made"})).result
-        assert read["params"]["uri"] == "notes://made"
-        await change(["common"])
-        assert await settled(lambda: len(ann.of_kind(told)) == 2)
-        assert not bob.of_kind(told)
+        def heard(host: Client) -> dict[str, int]:
+            return {method: len(host.of_kind(method)) for method in told if host.of_kind(method)}
+
+        if mode == "find_tools":
+            del told["notifications/tools/list_changed"]  # Its listing is find_tools and call_tool, as before.
+        await change(1)
+        assert await listed(0) == "----"
+        assert not heard(ann)
+        await change(2)
+        assert await settled(lambda: heard(ann) == told)
+        assert (await listed(0), await listed(1)) == ("MMMM", "----")
+        for method, params in (
+            ("resources/read", {"uri": "notes://resources_made"}),
+            ("prompts/get", {"name": "prompts_made"}),
+            ("completion/complete", {"ref": {"type": "ref/prompt", "name": "prompts_made"}, "argument": {}}),
+        ):
+            assert (await asked(0, method, **params))["params"]
+        assert (await call(0, "made"))["params"]["name"] == "tools_made"
+        if mode == "all tools":
+            with pytest.raises(RequestError, match="Unknown tool"):
+                await call(1, "made")
+        else:
+            assert (await call(1, "made"))["isError"] is True
+        with pytest.raises(RequestError, match="Unknown prompt"):
+            await asked(1, "prompts/get", name="prompts_made")
+        await change(3)
+        assert await settled(lambda: heard(ann) == dict.fromkeys(told, 2))
+        assert await listed(0) == "----"
+        assert not heard(bob)

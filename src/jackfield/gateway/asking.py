@@ -7,7 +7,7 @@ same way, which for an older client is played as requests.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ from mcp import MCPError
 from mcp.types import INVALID_REQUEST, METHOD_NOT_FOUND, REQUEST_TIMEOUT
 from mcp.types.version import LATEST_MODERN_VERSION
 
+from ..catalog.entry import KINDS, Kind
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..transport.relayed import Entries, ReportProgress
@@ -47,6 +48,8 @@ class BackChannel:
         config: The server.
         shared_session: Their session, if other instances of the gateway use it, too.
         unheard: Called with updates of resources that are subscribed to from none of this instance's clients.
+        listed: Called with the kind when the server lists something else in this client's session than before.
+        own_kinds: The kinds of which the server may list something else in this client's session than in others.
     """
 
     def __init__(
@@ -55,11 +58,15 @@ class BackChannel:
         config: BaseServerConfig,
         shared_session: SharedSession | None = None,
         unheard: Callable[[Mapping[str, Any]], None] = lambda params: None,
+        listed: Callable[[Kind], None] = lambda kind: None,
+        own_kinds: Sequence[Kind] = KINDS,
     ) -> None:
         self._client = client
         self._server_name = config.server_name
         self.shared_session: SharedSession | None = shared_session
         self._unheard = unheard
+        self._listed = listed
+        self._own_kinds = own_kinds
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
@@ -83,9 +90,14 @@ class BackChannel:
         given = given_message(self._server_name, method, params)
         return own_answer(await ask(self._client, method, given, self._related(about), report))
 
-    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
-        """Over HTTP there are other clients, whose sessions may not have these resources."""
-        return self._client.takes_resources(self._server_name, resources, known, generation)
+    def takes_listing(self, kind: Kind, entries: Entries, known: Entries | None, generation: int) -> bool:
+        """Over HTTP there are other clients, in whose sessions the server may list something else."""
+        if kind not in self._own_kinds:
+            return False
+        is_own, has_changed = self._client.take_listing(self._server_name, kind, entries, known, generation)
+        if has_changed:
+            self._listed(kind)
+        return is_own
 
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:
         """Tell the client what it wants to hear."""
@@ -135,8 +147,8 @@ class SharedChannel:
         """Refuse: it is not known who is asked."""
         raise MCPError(METHOD_NOT_FOUND, f"{method} was not passed on: MCP 2026-07-28 has no such request.")
 
-    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
-        """They are those of all: the protocol has no sessions."""
+    def takes_listing(self, kind: Kind, entries: Entries, known: Entries | None, generation: int) -> bool:
+        """It is that of all: the protocol has no sessions."""
         return False
 
     def tell(self, method: str, params: Mapping[str, Any] | None, about: object) -> None:

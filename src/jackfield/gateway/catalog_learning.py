@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..catalog.entry import KINDS, CatalogEntry, Kind, Listing
-from ..config.servers import BaseServerConfig
+from ..config.servers import BaseServerConfig, HttpConfig
 from ..errors import JackfieldError
 from ..pool.session_manager import SessionManager
 from ..session.calling import Caller
@@ -39,6 +39,9 @@ _SLOT_SECONDS = 5.0
 
 _FIRST_PAUSE = 60.0
 _LONGEST_PAUSE = 900.0
+
+_ASK_PAUSE = 5.0
+"""Between two asks of a server whose listing changed in a client's session."""
 
 _FRESH_SECONDS = 300.0
 """A listing younger than this is not renewed unless the server says that it changed."""
@@ -83,6 +86,8 @@ class CatalogLearning:
         self._on_learnt = on_learnt
         self._asks: dict[str, _Ask] = {}
         self._renewing: set[str] = set()
+        self._to_ask: set[str] = set()
+        self._asking_for_all: set[str] = set()
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
     def __enter__(self) -> CatalogLearning:
@@ -123,6 +128,37 @@ class CatalogLearning:
         """The catalog was told what a server offers."""
         if server_name in self._configs:
             self._on_learnt()
+
+    def listed_for_one(self, owner: SessionOwner) -> None:
+        """A server lists something else in one client's session: ask whether that is so for all, in a session of its
+        own. A process is not started for that: the next one that is started for a client is asked."""
+        name = owner.config.server_name
+        config = self._configs.get(name)
+        if (
+            isinstance(owner.config, HttpConfig)
+            and config is not None
+            and config.catalog_key == owner.config.catalog_key
+        ):
+            self._to_ask.add(name)
+            if name not in self._asking_for_all:
+                self._asking_for_all.add(name)
+                self._tasks.start_soon(self._ask_for_all, config)
+
+    async def _ask_for_all(self, config: BaseServerConfig) -> None:
+        name = config.server_name
+        try:
+            while name in self._to_ask:
+                self._to_ask.discard(name)
+                async with self._manager.open_session(config) as session:
+                    caller = caller_of(session)
+                    await list_for_catalog(caller, caller.deadline(None))
+                await anyio.sleep(_ASK_PAUSE)
+        except JackfieldError as error:
+            logger.debug("[MCP][%s] It could not be asked what it offers to all: %s", name, error.message)
+        except Exception:
+            logger.exception("[MCP][%s] It could not be asked what it offers to all", name)
+        finally:
+            self._asking_for_all.discard(name)
 
     def opened(self, owner: SessionOwner) -> None:
         """A session is open: renew what is known of its server, if that is old."""

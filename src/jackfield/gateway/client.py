@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY
 
-from ..catalog.entry import Listing
+from ..catalog.entry import Kind, Listing
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
 from ..pool.registry import SessionUser
@@ -66,8 +66,10 @@ class Client:
         self.subscriptions: Subscriptions = Subscriptions(hold(self), tasks)
         self.updated: dict[str, tuple[Subject, Updated]] = {}
         """Whose resources it subscribed to, in the older protocol, by the URI that it has for them."""
-        self.own_resources: dict[str, tuple[int, Listing]] = {}
+        self.own_listings: dict[str, tuple[int, Mapping[Kind, Listing]]] = {}
         """What servers listed in its sessions with them, of these generations, after a change."""
+        self._given: dict[Kind, str] = {}
+        """The digests of the listings that it was given, or was told of."""
         self.router: tuple[Sequence[BaseServerConfig], ToolRouter] | None = None
         """Finds tools of some servers for it, once it asked for some."""
         self.session_id: str | None = None
@@ -104,18 +106,30 @@ class Client:
             self._said = said
             self.capabilities, self.info = as_table(said.get("capabilities")), as_table(said.get("clientInfo"))
 
-    def takes_resources(self, server_name: str, resources: Entries, known: Entries | None, generation: int) -> bool:
-        """Whether the resources that a server lists after a change are listed for it alone; it is told of a change."""
+    def take_listing(
+        self, server_name: str, kind: Kind, entries: Entries, known: Entries | None, generation: int
+    ) -> tuple[bool, bool]:
+        """Take what a server lists in its session after a change: whether that is for it alone, and another listing
+        than before."""
         if self.context is None or self.context.request is None:
-            return False  # There is no other client.
-        _, own = self.own_resources.pop(server_name, (0, None))
-        listing, common = Listing.of(resources), None if known is None else Listing.of(known)
-        before = own or common
-        if before is None or before.digest != listing.digest:
-            self.notices.put("notifications/resources/list_changed", None)
-        if common is not None and common.digest == listing.digest:
+            return False, False  # There is no other client.
+        of_generation, own = self.own_listings.pop(server_name, (generation, {}))
+        others: dict[Kind, Listing] = {} if of_generation != generation else {**own}
+        others.pop(kind, None)
+        listing, common = Listing.of(entries), None if known is None else Listing.of(known)
+        is_own = common is None or common.digest != listing.digest
+        if is_own:
+            others[kind] = listing
+        if others:
+            self.own_listings[server_name] = generation, others
+        before = own.get(kind, common)
+        return is_own, before is None or before.digest != listing.digest
+
+    def give(self, kind: Kind, digest: str) -> bool:
+        """It is given a listing, or is told of it; whether that is another one than it has."""
+        if self._given.get(kind) == digest:
             return False
-        self.own_resources[server_name] = generation, listing
+        self._given[kind] = digest
         return True
 
     def requesting(

@@ -15,8 +15,9 @@ from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.types import INVALID_REQUEST, LOG_LEVEL_META_KEY
 
-from ..catalog.entry import Listing
-from ..catalog.store import Offers
+from ..catalog.entry import KINDS, Kind
+from ..catalog.overlay import OverlaidCatalog, OwnListings
+from ..catalog.store import Catalog, Offers
 from ..config.servers import BaseServerConfig, HttpConfig, StdioConfig
 from ..errors import SessionExpiredError, UnknownServerError
 from ..loops import Deadline
@@ -102,6 +103,8 @@ class Clients:
             None
         )
         """Takes an update of a resource that this instance has not subscribed to."""
+        self.on_listed: Callable[[Client, Kind], None] = lambda client, kind: None
+        """Called when a server lists something else than before in a client's session, for that client alone."""
         self.others: OtherInstances | None = None
         """The other instances, if there are any."""
 
@@ -289,7 +292,13 @@ class Clients:
     def _callbacks(self, client: Client, config: BaseServerConfig) -> SessionCallbacks:
         shared = None if self.others is None else self.others.shared_session(client, config)
         unheard = partial(self.unheard, client, config)
-        return SessionCallbacks(relayed_client=BackChannel(client, config, shared, unheard))
+        # Another instance, which may have to answer next, would not know what is listed here for this client alone.
+        own_kinds: Sequence[Kind] = KINDS if self.others is None else ("resources",)
+        channel = BackChannel(client, config, shared, unheard, partial(self._listed, client), own_kinds)
+        return SessionCallbacks(relayed_client=channel)
+
+    def _listed(self, client: Client, kind: Kind) -> None:
+        self.on_listed(client, kind)
 
     async def require_here(self, call: RelayedCall) -> None:
         """Have this instance be the one whose session with the server a call uses.
@@ -347,6 +356,7 @@ class Clients:
                 max_result_chars=_NO_LIMIT,
                 callbacks=partial(self._callbacks, client),
                 offers=self._offers,
+                catalog=self.catalog(client),
             ).used_by(client.user, client.key)
             client.router = configs, router
         return client.router[1]
@@ -384,13 +394,17 @@ class Clients:
         """The servers that it has sessions with."""
         return [config for config in self._within(client.reach) if self._has_session(client, config)]
 
-    def own_resources(self, client: Client) -> Mapping[str, Listing]:
+    def catalog(self, client: Client) -> Catalog:
+        """The catalog as a client sees it."""
+        return OverlaidCatalog(self._manager.catalog, lambda: self.own_listings(client))
+
+    def own_listings(self, client: Client) -> OwnListings:
         """What servers list in the sessions that a client has with them now, where that is not the same for all."""
-        for server_name, (generation, _) in list(client.own_resources.items()):
+        for server_name, (generation, _) in list(client.own_listings.items()):
             owner = self._manager.inside.find(server_name, client.key)
             if owner is None or owner.generation != generation:
-                del client.own_resources[server_name]
-        return {server_name: listing for server_name, (_, listing) in client.own_resources.items()}
+                del client.own_listings[server_name]
+        return {server_name: listings for server_name, (_, listings) in client.own_listings.items()}
 
     def _has_session(self, client: Client, config: BaseServerConfig) -> bool:
         return self._manager.inside.find(config.server_name, client.key) is not None

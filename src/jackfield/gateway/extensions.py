@@ -19,7 +19,6 @@ from .clients import Clients
 from .forwarding import ElsewhereError
 from .guard import Guard
 from .messages import Answer, Context
-from .passing import Passing
 from .policy import Policy
 from .relayed_call import RelayedCall, Target, as_mcp_error
 from .tasks import METHODS, server_of
@@ -37,9 +36,8 @@ class Extensions:
         views: Say which servers a request may use.
         catalog: Knows what they can do.
         clients: Whose requests they are.
-        passing: Passes them on.
         policy: Where it limits anything, methods of extensions are not passed on: nobody knows what they do.
-        guard: Makes the requests of extensions, if they may be made.
+        guard: Makes the requests, if they may be made.
     """
 
     def __init__(
@@ -47,14 +45,12 @@ class Extensions:
         views: Views,
         catalog: Catalog,
         clients: Clients,
-        passing: Passing,
         policy: Policy,
         guard: Guard,
     ) -> None:
         self._views = views
         self._catalog = catalog
         self._clients = clients
-        self._passing = passing
         self._policy = policy
         self._guard = guard
 
@@ -94,7 +90,7 @@ class Extensions:
     async def _pass_on(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
         call = RelayedCall(context, client, context.method, target, params)
         await self._clients.require_here(call)
-        return await self._passing.request(call)
+        return await self._guard.record(call)
 
     def _task(self, context: Context, params: Mapping[str, Any]) -> Target:
         found = server_of(params.get("taskId"), self._views.of(context).configs)

@@ -21,6 +21,7 @@ from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, S
 
 from .._version import __version__
 from ..catalog.entry import Kind
+from ..catalog.overlay import NOTHING
 from ..config.servers import BaseServerConfig
 from ..events import EventStream
 from ..pool.session_manager import SessionManager
@@ -31,13 +32,13 @@ from .activity import Activity
 from .audit import Audit
 from .child_memory import ChildMemory
 from .client import Client
-from .clients import Clients
+from .clients import Clients, is_sessionless
 from .credentials import UserCredentials
 from .extensions import Extensions
 from .guard import Guard
 from .limits import ChildBounds, GatewayLimits
 from .listening import ChangeBus, Listening, changed_listings
-from .listing import Listings
+from .listing import SETTLE_SECONDS, Listings, told_as
 from .messages import Context
 from .names import GivenNames
 from .other_instances import InstanceFigures
@@ -132,6 +133,7 @@ class Gateway:
                 lambda reach: self.views.within(reach).configs,
                 memory=memory,
             )
+            clients.on_listed = self._listed_for
             self._child_bounds = bounds = ChildBounds(
                 self.manager, self._limits, clients.user_of, self.activity.limit_reached
             )
@@ -144,7 +146,7 @@ class Gateway:
                 views,
                 self.server.server_info_stamp,
                 ParkedCalls(tasks, _bearer, lambda: clients.others),
-                Extensions(views, self.manager.catalog, clients, passing, self._policy, guard),
+                Extensions(views, self.manager.catalog, clients, self._policy, guard),
                 guard=guard,
             )
             tasks.start_soon(
@@ -289,10 +291,10 @@ class Gateway:
 
     async def _tell_change(self, kind: Kind, listings: Listings | None = None, view_name: str = "") -> None:
         """Tell of a change: those who see these listings, or all."""
-        sees = partial(self._sees, listings, view_name)
+        sees = partial(self._sees, kind, listings, view_name)
         # Listeners of 2026-07-28, and sessions over HTTP, which hear it on their standing stream.
         of, by = changed_listings.set(listings), audience.set(None if listings is None else sees)
-        now = about.set(None if listings is None else f"{view_name} {listings.watch.digest(kind)}")
+        now = about.set(None if listings is None else f"{view_name} {listings.watch.digest(kind, NOTHING)}")
         try:
             await self._changes.publish(_EVENTS[kind]())
         finally:
@@ -304,13 +306,30 @@ class Gateway:
                 if client.context is not None and client.context.request is None:
                     tasks.start_soon(_tell, client, f"notifications/{kind}/list_changed")
 
-    async def _sees(self, listings: Listings | None, view_name: str, session_id: str) -> bool:
-        """Whether the client of a session sees these listings; of one that is not known here, the store knows."""
-        client = self.clients.known(session_id)
+    async def _sees(self, kind: Kind, listings: Listings | None, view_name: str, session_id: str) -> bool:
+        """Whether the client of a session sees these listings, and does not have them; of one that is not known here,
+        the store knows."""
+        client, others = self.clients.known(session_id), self.clients.others
         if client is not None and client.context is not None:
-            return self.views.of(client.context).listings is listings
-        others = self.clients.others
+            if listings is None or self.views.of(client.context).listings is not listings:
+                return False
+            # With several instances, another one may have given it what it has.
+            return client.give(kind, self._digest_for(client, kind, listings)) or others is not None
         return others is None or await others.view_of(session_id) in (None, view_name)
+
+    def _digest_for(self, client: Client, kind: Kind, listings: Listings) -> str:
+        return listings.watch.digest(kind, self.clients.own_listings(client))
+
+    def _listed_for(self, client: Client, kind: Kind) -> None:
+        """A server lists something else than before, for one client alone."""
+        if client.context is not None and not is_sessionless(client.context):
+            self.tasks.start_soon(self._tell_listed, client, client.context, told_as(kind))
+
+    async def _tell_listed(self, client: Client, context: Context, told: Kind) -> None:
+        # Resources and their templates are listed one after the other, and told as one.
+        await anyio.sleep(SETTLE_SECONDS)
+        if client.give(told, self._digest_for(client, told, self.views.of(context).listings)):
+            client.notices.put(f"notifications/{told}/list_changed", None)
 
 
 async def _tell(client: Client, method: str) -> None:

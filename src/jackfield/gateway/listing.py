@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +18,8 @@ from anyio.abc import TaskGroup
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
-from ..catalog.entry import CatalogEntry, Kind, Listing
+from ..catalog.entry import CatalogEntry, Kind
+from ..catalog.overlay import NOTHING, OwnListings, overlaid
 from ..config.servers import BaseServerConfig
 from ..loops import Changed
 from ..names import did_you_mean
@@ -31,11 +31,11 @@ from .names import GivenNames, prefixed_uri, read_uri
 from .relayed_call import Target
 from .uris import with_given_interface
 
-Own = Mapping[str, Listing]
-"""Listings by server."""
-
 LONGEST_TTL_MS = 300_000
 """Listings are said to be fresh for so long at most."""
+
+_MOST_OWN = 100
+"""This many listings that one client alone is given are remembered."""
 
 PAGE_ENTRIES = 1000
 """How many entries a page has at most: not every client asks for the next one."""
@@ -59,8 +59,12 @@ _INSTRUCTIONS_CHARS = 20_000
 _LOOK_SECONDS = 0.2
 """What other processes wrote into the catalog is seen after this time at most."""
 
-# Several changes within this time are one.
-_SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.05
+"""Several changes within this time are one."""
+
+
+_Seen = tuple[Kind, tuple[tuple[str, str], ...]]
+"""A kind, and the digests of what servers list for one client alone."""
 
 
 class Listings:
@@ -88,8 +92,8 @@ class Listings:
         self._offers = offers
         self._learning = CatalogLearning(manager, configs, tasks, on_open=self._opened, on_learnt=self._learnt)
         self._names = names
-        self._offered: dict[Kind, tuple[object, MergedListing]] = {}
-        self._look_at: dict[Kind, float] = {}
+        self._offered: dict[_Seen, tuple[object, MergedListing]] = {}
+        self._look_at: dict[_Seen, float] = {}
         """When to look at the catalog again: each server has a file there."""
         self._changed = Changed()
         self._is_settling = False
@@ -105,19 +109,19 @@ class Listings:
 
     # Listing
 
-    async def page(self, kind: Kind, cursor: object = None, own: Own | None = None) -> dict[str, Any]:
+    async def page(self, kind: Kind, cursor: object = None, own: OwnListings = NOTHING) -> dict[str, Any]:
         """A page of a listing, as the result of a request; waits a while for servers that were never asked.
 
         Args:
             kind: Of what.
             cursor: As it came from the client; the first page if it is `None`.
-            own: What servers list for this client alone, if it is resources.
+            own: What servers list for this client alone.
 
         Raises:
             MCPError: The cursor is not one of this listing.
         """
         await self._learning.wait_for(kind)
-        offered = self._seen_by(own) if own and kind == "resources" else self._now(kind)
+        offered = self._now(kind, own)
         start = 0 if cursor is None else self._start(kind, offered, cursor)
         end = start + PAGE_ENTRIES
         entries = offered.listed[start:end]
@@ -146,21 +150,21 @@ class Listings:
         """Another process says that something has changed; see whether the catalog knows of it."""
         self._learnt()
 
-    def digest(self, kind: Kind) -> str:
+    def digest(self, kind: Kind, own: OwnListings = NOTHING) -> str:
         """The same for the same listing, in whatever order."""
         if kind == "resources":
             # Clients are told of both by the same notification.
-            return self._now("resources").digest + self._now("templates").digest
-        return self._now(kind).digest
+            return self._now("resources", own).digest + self._now("templates", own).digest
+        return self._now(kind, own).digest
 
     def is_incomplete(self, kind: Kind) -> bool:
         """Whether there are servers that are yet to be asked, and are worth waiting for."""
         kinds: list[Kind] = ["resources", "templates"] if kind == "resources" else [kind]
         return any(map(self._learning.is_incomplete, kinds))
 
-    def targets(self, kind: Kind) -> Mapping[str, Target]:
+    def targets(self, kind: Kind, own: OwnListings = NOTHING) -> Mapping[str, Target]:
         """What is known of a kind, by the names that clients use."""
-        return self._now(kind).targets
+        return self._now(kind, own).targets
 
     def count(self, *kinds: Kind) -> int:
         """How many entries of these kinds are known."""
@@ -180,27 +184,31 @@ class Listings:
 
     # Looking up
 
-    async def tool(self, name: str) -> Target:
+    async def tool(self, name: str, own: OwnListings = NOTHING) -> Target:
         """The tool of that name. A caller that knows it need not have asked for the listing.
+
+        Args:
+            name: As the client has it.
+            own: What servers list for this client alone.
 
         Raises:
             MCPError: There is none.
         """
-        return await self._named("tools", name)
+        return await self._named("tools", name, own)
 
-    async def prompt(self, name: str) -> Target:
+    async def prompt(self, name: str, own: OwnListings = NOTHING) -> Target:
         """The prompt of that name; as `tool`."""
-        return await self._named("prompts", name)
+        return await self._named("prompts", name, own)
 
-    async def template(self, uri_template: str) -> Target:
+    async def template(self, uri_template: str, own: OwnListings = NOTHING) -> Target:
         """The resource template that is listed so, or the resource; as `tool`."""
-        found = self._now("templates").targets.get(uri_template)
+        found = self._now("templates", own).targets.get(uri_template)
         if found is None and read_uri(uri_template) is None:
             await self._learning.wait_for("templates")
-            found = self._now("templates").targets.get(uri_template)
-        return found or await self.resource(uri_template)
+            found = self._now("templates", own).targets.get(uri_template)
+        return found or await self.resource(uri_template, own)
 
-    async def resource(self, uri: str, own: Own | None = None) -> Target:
+    async def resource(self, uri: str, own: OwnListings = NOTHING) -> Target:
         """The resource of that URI, which need not be listed.
 
         Args:
@@ -210,43 +218,50 @@ class Listings:
         Raises:
             MCPError: It is not known whose it is.
         """
-        if own and (its_own := self._seen_by(own).targets.get(uri)) is not None:
-            return its_own
-        found = self._listed_resource(uri) or self._templated_resource(uri)
+        found = self._listed_resource(uri, own) or self._templated_resource(uri, own)
         if found is None:
             await self._learning.wait_for("resources")
             await self._learning.wait_for("templates")
-            found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
+            found = self._known_resource(uri, own)
         if found is None:
             raise MCPError(INVALID_PARAMS, f"Unknown resource: {uri}", {"uri": uri})
         return found
 
-    def given_uri(self, config: BaseServerConfig, uri: str) -> str:
+    def given_uri(self, config: BaseServerConfig, uri: str, own: OwnListings = NOTHING) -> str:
         """What a server's resource is called here."""
         entry = self._manager.catalog.entry(config)
         if entry is not None and "resources" not in entry.capabilities:
             return uri  # Nobody can read it.
-        found = self._listed_resource(uri) or self._templated_resource(uri) or self._probable_resource(uri)
+        found = self._known_resource(uri, own)
         is_its_own = found is not None and found.config.server_name == config.server_name and found.name == uri
         return uri if is_its_own else prefixed_uri(config.server_name, uri)
+
+    def offers_resource(self, config: BaseServerConfig, uri: str) -> bool:
+        """Whether a resource of a server is offered, listed or not."""
+        return self._offers(config, {"uri": uri}, "resources")
 
     def tool_schema(self, name: str) -> Mapping[str, Any] | None:
         """The input schema of the tool of that name, as its server lists it; `None` if it is not known."""
         found = self._now("tools").targets.get(name)
         return None if found is None else as_table(found.raw.get("inputSchema"))
 
-    async def _named(self, kind: Kind, name: str) -> Target:
-        found = self._now(kind).targets.get(name)
+    async def _named(self, kind: Kind, name: str, own: OwnListings) -> Target:
+        found = self._now(kind, own).targets.get(name)
         if found is None:
             await self._learning.wait_for(kind)
-            found = self._now(kind).targets.get(name)
+            found = self._now(kind, own).targets.get(name)
         if found is None:
-            word, names = _WORDS[kind], self._now(kind).names
+            word, names = _WORDS[kind], self._now(kind, own).names
             raise MCPError(INVALID_PARAMS, f"Unknown {word}: {name}. {did_you_mean(name, names, word)}".rstrip())
         return found
 
-    def _listed_resource(self, uri: str) -> Target | None:
-        targets = self._now("resources").targets
+    def _known_resource(self, uri: str, own: OwnListings) -> Target | None:
+        return (
+            self._listed_resource(uri, own) or self._templated_resource(uri, own) or self._probable_resource(uri, own)
+        )
+
+    def _listed_resource(self, uri: str, own: OwnListings) -> Target | None:
+        targets = self._now("resources", own).targets
         # Clients that make URL objects of URIs add the slash of an empty path.
         for form in (uri, uri.removesuffix("/"), f"{uri}/"):
             if form in targets:
@@ -254,24 +269,24 @@ class Listings:
         reference = read_uri(uri)
         return None if reference is None else self._unlisted(*reference)
 
-    def _templated_resource(self, uri: str) -> Target | None:
+    def _templated_resource(self, uri: str, own: OwnListings) -> Target | None:
         """A resource that a template stands for; where several do, the one whose text is the most specific."""
-        for template in self._now("templates").matching(uri):
+        for template in self._now("templates", own).matching(uri):
             if (found := self._unlisted(template.config.server_name, uri)) is not None:
                 return found
         return None
 
-    def _probable_resource(self, uri: str) -> Target | None:
+    def _probable_resource(self, uri: str, own: OwnListings) -> Target | None:
         """A resource that nothing is known of but its scheme, if one server alone has that, or has resources at all."""
         scheme = f"{uri.partition(':')[0]}:"
-        listed = [*self._now("resources").targets.values(), *self._now("templates").targets.values()]
+        listed = [*self._now("resources", own).targets.values(), *self._now("templates", own).targets.values()]
         same = {target.config.server_name for target in listed if target.name.startswith(scheme)}
         names = same or {config.server_name for config, entry in self._entries() if "resources" in entry.capabilities}
         return self._unlisted(next(iter(names)), uri) if len(names) == 1 else None
 
     def _unlisted(self, server_name: str, uri: str) -> Target | None:
         for config in self._configs:
-            if config.server_name == server_name and self._offers(config, {"uri": uri}, "resources"):
+            if config.server_name == server_name and self.offers_resource(config, uri):
                 return Target(config, uri, {})
         return None
 
@@ -298,33 +313,38 @@ class Listings:
 
     # Inside
 
-    def _seen_by(self, own: Own) -> MergedListing:
-        """The resources of all servers, of some as they list them for one client alone."""
-        entries = [
-            (config, replace(entry, listings={**entry.listings, "resources": own[config.server_name]}))
-            if config.server_name in own
-            else (config, entry)
-            for config, entry in self._entries()
-        ]
-        return MergedListing.of("resources", entries, self._names, self._offers)
-
     def _entries(self) -> list[tuple[BaseServerConfig, CatalogEntry]]:
         catalog = self._manager.catalog
         return [(config, entry) for config in self._configs if (entry := catalog.entry(config)) is not None]
 
-    def _now(self, kind: Kind) -> MergedListing:
-        """What the catalog knows of all servers; what another process told it is seen a moment later."""
-        if (known := self._offered.get(kind)) is not None and anyio.current_time() < self._look_at.get(kind, 0.0):
+    def _now(self, kind: Kind, own: OwnListings = NOTHING) -> MergedListing:
+        """What the catalog knows of all servers; what another process told it is seen a moment later.
+
+        Args:
+            kind: Of what.
+            own: What servers list for one client alone.
+        """
+        its_own = {name: listings for name, listings in own.items() if kind in listings}
+        seen: _Seen = kind, tuple((name, its_own[name][kind].digest) for name in sorted(its_own))
+        if (known := self._offered.get(seen)) is not None and anyio.current_time() < self._look_at.get(seen, 0.0):
             return known[1]
-        self._look_at[kind] = anyio.current_time() + _LOOK_SECONDS
-        entries = self._entries()
+        self._look_at[seen] = anyio.current_time() + _LOOK_SECONDS
+        entries = [(config, overlaid(entry, its_own.get(config.server_name, {}))) for config, entry in self._entries()]
         stamp = [(config.server_name, entry.stamp(kind)) for config, entry in entries]
         if known is None or known[0] != stamp:
             offered = MergedListing.of(kind, entries, self._names, self._offers)
-            self._offered[kind] = stamp, offered
+            if its_own:
+                self._make_room(seen)
+            self._offered[seen] = stamp, offered
             if known is not None and known[1].digest != offered.digest:
                 self._changed.set()
-        return self._offered[kind][1]
+        return self._offered[seen][1]
+
+    def _make_room(self, seen: _Seen) -> None:
+        """Forget the oldest listings of single clients: one that is still needed is made again."""
+        own = [one for one in self._offered if one[1] and one != seen]
+        for oldest in own[: max(0, len(own) - _MOST_OWN + 1)]:
+            del self._offered[oldest], self._look_at[oldest]
 
     def _opened(self) -> None:
         """A client makes use of a server: what that tells of itself from now on, the client is told."""
@@ -338,7 +358,7 @@ class Listings:
             self._tasks.start_soon(self._settle)
 
     async def _settle(self) -> None:
-        await anyio.sleep(_SETTLE_SECONDS)
+        await anyio.sleep(SETTLE_SECONDS)
         self._is_settling = False
         self._changed.set()
 
@@ -354,8 +374,8 @@ class ListingWatch:
     def __init__(self, listings: Listings, changed: Changed) -> None:
         self._listings = listings
         self._changed = changed
-        self.digest: Callable[[Kind], str] = listings.digest
-        """The same for the same listing, as clients see it."""
+        self.digest: Callable[[Kind, OwnListings], str] = listings.digest
+        """The same for the same listing, as clients see it, with what is listed for one of them alone."""
         self.is_incomplete: Callable[[Kind], bool] = listings.is_incomplete
         """Whether a listing waits for servers that are yet to be asked."""
         self._given: dict[Kind, str] = {}
@@ -373,8 +393,8 @@ class ListingWatch:
 
     def given(self, kind: Kind) -> None:
         """A client has the present listing of a kind; that of templates counts to resources."""
-        kind = "resources" if kind == "templates" else kind
-        digest = self.digest(kind)
+        kind = told_as(kind)
+        digest = self.digest(kind, NOTHING)
         if self._given.setdefault(kind, digest) != digest:
             # Another client has the one before.
             self._given[kind] = digest
@@ -398,6 +418,11 @@ class ListingWatch:
             if not self.is_incomplete(kind):
                 self.given(kind)
         return bool(self._due)
+
+
+def told_as(kind: Kind) -> Kind:
+    """Of what clients are told when a listing of this kind has changed: templates count to resources."""
+    return "resources" if kind == "templates" else kind
 
 
 def _cursor(kind: Kind, last: str) -> str:

@@ -85,7 +85,8 @@ class Passing:
                 finally:
                     await client.notices.sent()
         given_uri = self._views.of(context).listings.given_uri
-        result = with_given_uris(call.method, result, partial(given_uri, config))
+        given = partial(given_uri, config, own=self._clients.own_listings(client))
+        result = with_given_uris(call.method, result, given)
         result = given_result(config.server_name, call.method, result)
         return _with_state_note(result, config.server_name) if state_lost and client.has_session else result
 

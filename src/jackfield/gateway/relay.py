@@ -18,7 +18,8 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp.types import methods as _methods
 
-from ..catalog.entry import Kind, Listing
+from ..catalog.entry import Kind
+from ..catalog.overlay import NOTHING, OwnListings
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, RequestError
 from ..plain import as_table
@@ -27,11 +28,13 @@ from ..serving.context import LEVELS
 from .broadcast import set_level, tell
 from .client import Client
 from .clients import KEEP, Clients, is_sessionless
+from .completions import offered_values
 from .credentials import SignInNeededError
 from .eras import is_modern, passed_result
 from .extensions import Extensions
 from .forwarding import ElsewhereError
 from .guard import Guard
+from .listing import Listings, told_as
 from .messages import Answer, Context, text_of
 from .parked import ParkedCalls
 from .relayed_call import RelayedCall, Target, as_mcp_error, outcome_of
@@ -191,29 +194,41 @@ class Relay:
 
     async def _list(self, kind: Kind, context: Context, params: dict[str, Any]) -> Answer:
         await self._seen(context)
-        return await self._views.of(context).listings.page(kind, params.get("cursor"), self._own_resources(context))
+        listings = self._views.of(context).listings
+        page = await listings.page(kind, params.get("cursor"), self._own_listings(context))
+        self._given(context, kind, listings)
+        return page
 
-    def _own_resources(self, context: Context) -> Mapping[str, Listing] | None:
-        if is_sessionless(context):
-            return None
-        return self._clients.own_resources(self._clients.of_session(context))
+    def _own_listings(self, context: Context) -> OwnListings:
+        return NOTHING if is_sessionless(context) else self._clients.own_listings(self._clients.of_session(context))
+
+    def _given(self, context: Context, kind: Kind, listings: Listings) -> None:
+        """A client has the present listing."""
+        if not is_sessionless(context):
+            told = told_as(kind)
+            digest = listings.watch.digest(told, self._own_listings(context))
+            self._clients.of_session(context).give(told, digest)
 
     async def _get_prompt(self, context: Context, params: dict[str, Any]) -> Answer:
-        target = await self._views.of(context).listings.prompt(text_of(params, "name"))
+        listings = self._views.of(context).listings
+        target = await listings.prompt(text_of(params, "name"), self._own_listings(context))
         return await self._pass_on(context, target, {**params, "name": target.name})
 
     async def _read_resource(self, context: Context, params: dict[str, Any]) -> Answer:
         listings = self._views.of(context).listings
-        target = await listings.resource(text_of(params, "uri"), self._own_resources(context))
+        target = await listings.resource(text_of(params, "uri"), self._own_listings(context))
         return await self._pass_on(context, target, {**params, "uri": target.name})
 
     async def _complete(self, context: Context, params: dict[str, Any]) -> Answer:
         reference, listings = as_table(params.get("ref")), self._views.of(context).listings
+        own = self._own_listings(context)
         if reference.get("type") == "ref/prompt":
-            target, key = await listings.prompt(text_of(reference, "name", "ref.name")), "name"
+            target, key = await listings.prompt(text_of(reference, "name", "ref.name"), own), "name"
         else:
-            target, key = await listings.template(text_of(reference, "uri", "ref.uri")), "uri"
-        return await self._pass_on(context, target, {**params, "ref": {**reference, key: target.name}})
+            target, key = await listings.template(text_of(reference, "uri", "ref.uri"), own), "uri"
+        params = {**params, "ref": {**reference, key: target.name}}
+        result = await self._pass_on(context, target, params)
+        return offered_values(result, params, partial(listings.offers_resource, target.config))
 
     async def _pass_on(self, context: Context, target: Target, params: dict[str, Any]) -> Answer:
         """Pass on a request that is not a call of a tool."""
@@ -246,7 +261,9 @@ class Relay:
             page = await self._list("tools", context, params)
             return {**page, "tools": [*page["tools"], *more]} if more else page
         await self._seen(context)
-        return {"tools": [*await own_tools.listing(context), *more]}
+        listed = await own_tools.listing(context)
+        self._given(context, "tools", self._views.of(context).listings)
+        return {"tools": [*listed, *more]}
 
     async def _call_tool(self, context: Context, params: dict[str, Any]) -> Answer:
         name = text_of(params, "name")
@@ -260,7 +277,7 @@ class Relay:
         try:
             async with self._clients.client(context, handle) as (client, kept):
                 if own_tools is None:
-                    target = await view.listings.tool(name)
+                    target = await view.listings.tool(name, self._clients.own_listings(client))
                     # The listing shows some names of arguments as model APIs take them.
                     params = {**params, "name": target.name}
                     if isinstance(params.get("arguments"), Mapping):
@@ -273,7 +290,9 @@ class Relay:
                     if outcome_of(result) == "ok":
                         own_tools.succeeded(client, target)
                     result = noted(result, *notes)
-                elif (reading := await view.reading.request(name, arguments)) is not None:
+                elif (
+                    reading := await view.reading.request(name, arguments, self._clients.own_listings(client))
+                ) is not None:
                     method, target, asked = reading
                     if "_meta" in params:
                         asked["_meta"] = params["_meta"]
@@ -314,7 +333,7 @@ class Relay:
         if uri in client.updated:
             return {}
         listings = self._views.of(context).listings
-        target = await listings.resource(uri, self._own_resources(context))
+        target = await listings.resource(uri, self._own_listings(context))
         await self._clients.require_here(RelayedCall(context, client, context.method, target, params))
 
         def updated(told: Mapping[str, Any]) -> None:

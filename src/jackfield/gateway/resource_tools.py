@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..catalog.entry import Kind
+from ..catalog.overlay import NOTHING, OwnListings
 from ..catalog.search import ToolSearch
 from ..catalog.tools import ServerEntry, ToolEntry
 from ..errors import one_line
@@ -101,8 +102,8 @@ class ResourceTools:
         """Whether a call is for `find`."""
         return name == "find_tools" and arguments.get("kind") in self.kinds
 
-    def find(self, arguments: Mapping[str, Any]) -> Answer:
-        """Answer `find_tools` for resources or prompts."""
+    def find(self, arguments: Mapping[str, Any], own: OwnListings = NOTHING) -> Answer:
+        """Answer `find_tools` for resources or prompts; `own` is what servers list for this client alone."""
         queries = arguments.get("queries")
         asked = [queries] if isinstance(queries, str) else [str(query) for query in as_list(queries)][:MAX_QUERIES]
         if not asked:
@@ -111,7 +112,7 @@ class ResourceTools:
         server, limit = arguments.get("server"), arguments.get("limit", FIND_SCHEMA["properties"]["limit"]["default"])
         most = max(1, min(limit, _MOST)) if isinstance(limit, int) else 1
         kind = str(arguments["kind"])
-        index = self._index("prompts" if kind == "prompt" else "resources")
+        index = self._index("prompts" if kind == "prompt" else "resources", own)
         parts: list[str] = []
         for query in asked:
             hits = index.find(query, most, servers=[server] if isinstance(server, str) and server else None)
@@ -119,8 +120,15 @@ class ResourceTools:
             parts.append("\n".join([f'"{query}":', *lines]))
         return {"content": [{"type": "text", "text": "\n\n".join(parts)}]}
 
-    async def request(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, Target, dict[str, Any]] | None:
+    async def request(
+        self, name: str, arguments: Mapping[str, Any], own: OwnListings = NOTHING
+    ) -> tuple[str, Target, dict[str, Any]] | None:
         """The request that one of these tools makes: method, target and parameters; `None` if it is another tool.
+
+        Args:
+            name: Of the tool.
+            arguments: Of its call.
+            own: What servers list for this client alone.
 
         Raises:
             MCPError: There is no such resource or prompt.
@@ -128,19 +136,19 @@ class ResourceTools:
         if name not in [tool["name"] for tool in self.tools()]:
             return None
         if name == "read_resource":
-            target = await self._listings.resource(text_of(arguments, "uri"))
+            target = await self._listings.resource(text_of(arguments, "uri"), own)
             return _METHODS[name], target, {"uri": target.name}
-        target = await self._listings.prompt(text_of(arguments, "name"))
+        target = await self._listings.prompt(text_of(arguments, "name"), own)
         return _METHODS[name], target, {"name": target.name, "arguments": _texts(arguments.get("arguments"))}
 
-    def _index(self, kind: Kind) -> ToolSearch:
-        digest = self._listings.digest(kind)
+    def _index(self, kind: Kind, own: OwnListings) -> ToolSearch:
+        digest = self._listings.digest(kind, own)
         known = self._searches.get(kind)
         if known is None or known[0] != digest:
             kinds: Sequence[Kind] = ("resources", "templates") if kind == "resources" else (kind,)
             found: dict[str, list[ToolEntry]] = {}
             for one in kinds:
-                for name, target in self._listings.targets(one).items():
+                for name, target in self._listings.targets(one, own).items():
                     entry = _searchable(name, target)
                     found.setdefault(entry.server_name, []).append(entry)
             servers = [ServerEntry(server, "", entries) for server, entries in found.items()]

@@ -9,6 +9,7 @@ from mcp import MCPError
 from mcp.types import INVALID_PARAMS
 
 from ..catalog.entry import Kind, hash_of
+from ..catalog.overlay import NOTHING, OwnListings
 from ..config.servers import BaseServerConfig
 from ..names import did_you_mean
 from ..pool.session_manager import SessionManager
@@ -60,11 +61,11 @@ class OwnTools:
         self._listings.watch.given("tools")
         return self._listed(takes_handle=is_sessionless(context))
 
-    def digest(self, kind: Kind) -> str:
+    def digest(self, kind: Kind, own: OwnListings = NOTHING) -> str:
         """The same for the same listing of a kind, as clients see it: tools that are found are not listed."""
         if kind == "tools":
             return hash_of(self._listed(takes_handle=False))
-        return self._listings.digest(kind) if self._reading.passes_on else ""
+        return self._listings.digest(kind, own) if self._reading.passes_on else ""
 
     def is_incomplete(self, kind: Kind) -> bool:
         """Whether a listing of a kind waits for servers that are yet to be asked."""
@@ -93,7 +94,7 @@ class OwnTools:
         tool = str(given.pop("tool", ""))
         routed = await self._clients.router(client, self._configs).route(tool, given.pop("arguments", None), given)
         notes = [f"(Corrected in your call: {'; '.join(routed.notes)}.)"] if routed.notes else []
-        target = Target(routed.config, routed.tool.name, self._raw(routed.config, routed.tool.name))
+        target = Target(routed.config, routed.tool.name, self._raw(client, routed.config, routed.tool.name))
         return target, dict(routed.arguments), notes
 
     def succeeded(self, client: Client, target: Target) -> None:
@@ -109,7 +110,7 @@ class OwnTools:
             JackfieldError: It failed.
         """
         if self._reading.finds(name, arguments):
-            return self._reading.find(arguments)
+            return self._reading.find(arguments, self._clients.own_listings(client))
         if name == "find_tools":
             arguments = {key: value for key, value in arguments.items() if (key, value) != ("kind", "tool")}
         toolkit = self._clients.router(client, self._configs).toolkit()
@@ -118,8 +119,8 @@ class OwnTools:
         result = await toolkit[name].call(arguments)
         return result.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
-    def _raw(self, config: BaseServerConfig, name: str) -> Mapping[str, Any]:
-        entry = self._manager.catalog.entry(config)
+    def _raw(self, client: Client, config: BaseServerConfig, name: str) -> Mapping[str, Any]:
+        entry = self._clients.catalog(client).entry(config)
         named = [tool for tool in (() if entry is None else entry.tools) if tool["name"] == name]
         return named[0] if named else {}
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..catalog.entry import KINDS, Kind
+from ..catalog.entry import KINDS, Kind, tool_hash
 from ..catalog.store import Catalog
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError
@@ -33,6 +33,10 @@ class CatalogWatcher(Protocol):
 
     def recorded(self, server_name: str) -> None:
         """A server listed what it offers, and the catalog has it."""
+        ...
+
+    def listed_for_one(self, owner: SessionOwner) -> None:
+        """A server lists something else than before in one client's session, and the catalog does not have it."""
         ...
 
 
@@ -73,6 +77,8 @@ class CatalogObserver:
     def listed(self, owner: SessionOwner, listing: ToolListing) -> None:
         """Record a listing of tools, unless the same was recorded a moment ago."""
         config, connection = owner.config, owner.connection
+        if self._is_of_one_client(owner, "tools", listing.raw.entries):
+            return
         if connection is None or self._is_recorded(config, "tools", listing.tools):
             return
         client = connection.client
@@ -88,8 +94,7 @@ class CatalogObserver:
             cache_scope=listing.raw.cache_scope,
         )
         if diff:
-            if diff.changed:
-                owner.log.warning("Tools differ from their accepted definitions: %s", ", ".join(diff.changed))
+            _warn_of_changed(owner, diff.changed)
             self._events.emit(
                 CatalogChanged(
                     **owner.reporter.about,
@@ -102,12 +107,9 @@ class CatalogObserver:
 
     def offers(self, owner: SessionOwner, kind: Kind, listing: RawListing) -> None:
         """Record a listing of prompts, resources or templates, unless the same was recorded a moment ago."""
-        config, connection, client = owner.config, owner.connection, owner.callbacks.relayed_client
-        if kind == "resources" and _has_changed.get() and client is not None:
-            entry = self._catalog.entry(config)
-            known = None if entry is None else entry.listing(kind)
-            if client.takes_resources(listing.entries, known and known.entries, owner.generation):
-                return
+        config, connection = owner.config, owner.connection
+        if self._is_of_one_client(owner, kind, listing.entries):
+            return
         if connection is None or self._is_recorded(config, kind, listing.entries):
             return
         self._catalog.inside.record_listing(
@@ -119,6 +121,25 @@ class CatalogObserver:
             cache_scope=listing.cache_scope,
         )
         self._tell_recorded(config)
+
+    def _is_of_one_client(self, owner: SessionOwner, kind: Kind, entries: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether what a server lists counts for the client of the session alone, behind a gateway."""
+        client = owner.callbacks.relayed_client
+        if client is None or not _has_changed.get():
+            return False
+        entry = self._catalog.entry(owner.config)
+        known = None if entry is None else entry.listing(kind)
+        if not client.takes_listing(kind, entries, known and known.entries, owner.generation):
+            return False
+        if kind == "tools" and entry is not None:
+            accepted = entry.accepted
+            named = {str(tool["name"]): tool for tool in entries}
+            _warn_of_changed(
+                owner, [name for name in named if accepted.get(name, "") not in ("", tool_hash(named[name]))]
+            )
+        for watcher in list(self.watchers):
+            watcher.listed_for_one(owner)
+        return True
 
     def _tell_recorded(self, config: BaseServerConfig) -> None:
         for watcher in list(self.watchers):
@@ -165,6 +186,11 @@ class CatalogObserver:
             owner.log.debug("Tools changed, but could not be listed again: %s", error.message)
         finally:
             _has_changed.reset(token)
+
+
+def _warn_of_changed(owner: SessionOwner, names: Sequence[str]) -> None:
+    if names:
+        owner.log.warning("Tools differ from their accepted definitions: %s", ", ".join(names))
 
 
 def _plain(model: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..catalog.search import ToolSearch
-from ..catalog.store import Offers
+from ..catalog.store import Catalog, Offers
 from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
 from ..errors import JackfieldError, UnknownToolError
@@ -26,12 +26,13 @@ class Lookup:
     """The tools of a router's servers, by reference.
 
     Args:
-        manager: Opens the servers; its catalog has their tools.
+        manager: Opens the servers.
         configs: The servers of the router, by name.
         key: Whose sessions are used.
         user: Who returns to them.
         callbacks: Makes those of the sessions.
         offers: Says which tools there are for the router; all that the configurations let in if omitted.
+        catalog: Has their tools; the manager's if omitted.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Lookup:
         user: SessionUser,
         callbacks: Callable[[BaseServerConfig], SessionCallbacks | None] | None = None,
         offers: Offers | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
-        self._manager = manager
+        self._catalog = catalog or manager.catalog
         self._configs = configs
         self._offers = offers
         self._known: tuple[ToolSearch, References] | None = None
@@ -51,11 +53,11 @@ class Lookup:
 
     def tools(self) -> list[ToolEntry]:
         """All tools that are known."""
-        return [tool for config in self._configs.values() for tool in self._manager.catalog.tools(config, self._offers)]
+        return [tool for config in self._configs.values() for tool in self._catalog.tools(config, self._offers)]
 
     def references(self) -> References:
         """The names of all tools that are known."""
-        index = self._manager.catalog.search(list(self._configs.values()), self._offers)
+        index = self._catalog.search(list(self._configs.values()), self._offers)
         if self._known is None or self._known[0] is not index:
             self._known = index, References(index.tools, list(self._configs))
         return self._known[1]
@@ -96,5 +98,5 @@ class Lookup:
             JackfieldError: The server could not be asked.
         """
         await self.unlisted.list(server, options)
-        tools = self._manager.catalog.tools(self._configs[server], self._offers)
+        tools = self._catalog.tools(self._configs[server], self._offers)
         return References(tools, [server], advice="Ask without tool_name.").tool(name)

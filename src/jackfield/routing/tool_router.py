@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..catalog.search import Hit
-from ..catalog.store import Offers
+from ..catalog.store import Catalog, Offers
 from ..catalog.tools import ToolEntry
 from ..config.servers import BaseServerConfig
 from ..errors import ConfigError, InvalidArgumentsError
@@ -90,6 +90,7 @@ class ToolRouter(Live):
         describe: Also offer `describe_tools`, for complete schemas.
         callbacks: Makes those of the sessions that it opens.
         offers: Says which tools there are for it; all that their servers' configurations let in if omitted.
+        catalog: Knows the tools; the manager's if omitted.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class ToolRouter(Live):
         describe: bool = False,
         callbacks: CallbacksFor | None = None,
         offers: Offers | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         self._manager = manager
         self._configs = {config.server_name: config for config in manager.inside.resolve_all(servers)}
@@ -123,7 +125,8 @@ class ToolRouter(Live):
         self._user = SessionUser()
         self._callbacks = callbacks
         self._offers = offers
-        self._lookup = Lookup(manager, self._configs, self.key, self._user, callbacks, offers)
+        self._catalog = catalog or manager.catalog
+        self._lookup = Lookup(manager, self._configs, self.key, self._user, callbacks, offers, self._catalog)
         self._policy = policy
         self._on_ask = on_ask
         self._long_results = LongResults(max_result_chars, BY_CALL_TOOL)
@@ -149,7 +152,7 @@ class ToolRouter(Live):
         router = copy(self)
         router.key, router._user = key, user
         router._searches = RecentSearches()
-        router._lookup = Lookup(self._manager, self._configs, key, user, self._callbacks, self._offers)
+        router._lookup = Lookup(self._manager, self._configs, key, user, self._callbacks, self._offers, self._catalog)
         return router
 
     async def aclose(self) -> None:
@@ -234,11 +237,11 @@ class ToolRouter(Live):
             answer_to(query, [self._line(hit.tool, detail, is_weak=hit.is_weak) for hit in hits])
             for query, hits in found.items()
         ]
-        return "\n\n".join([*parts, *filter(None, [note, self._manager.catalog.meaning_note()])])
+        return "\n\n".join([*parts, *filter(None, [note, self._catalog.meaning_note()])])
 
     def _overview(self, only: Sequence[str]) -> str:
         names = [self._lookup.references().server(name) for name in only] or list(self._configs)
-        catalog = self._manager.catalog
+        catalog = self._catalog
         lines = [
             server_line(name, catalog.entry(config), len(catalog.tools(config, self._offers)))
             for name in names
@@ -255,7 +258,7 @@ class ToolRouter(Live):
         server_hint: str | None = None,
     ) -> dict[str, list[Hit]]:
         """The tools for each query, best first; starts nothing. The arguments are those of `find_tools`."""
-        catalog = self._manager.catalog
+        catalog = self._catalog
         queries = [queries] if isinstance(queries, str) else queries
         index = catalog.search(list(self._configs.values()), self._offers)
         vectors = catalog.vectors(queries)
@@ -312,7 +315,7 @@ class ToolRouter(Live):
 
     def learn(self, reference: str) -> None:
         """Remember that a tool was called successfully: it serves the searches that led to it."""
-        self._manager.catalog.learned.learn(self._searches.led_to(reference), reference)
+        self._catalog.learned.learn(self._searches.led_to(reference), reference)
 
     async def route(
         self, tool: str, arguments: Any, beside: Mapping[str, Any], options: CallOptions | None = None
@@ -385,7 +388,7 @@ class ToolRouter(Live):
         return origins(found)
 
     def _line(self, tool: ToolEntry, detail: Detail, *, is_weak: bool = False) -> str:
-        entry = self._manager.catalog.entry(self._configs[tool.server_name])
+        entry = self._catalog.entry(self._configs[tool.server_name])
         is_open = self._manager.inside.find(tool.server_name, self.key) is not None
         return tool_line(tool, entry, is_open=is_open, is_weak=is_weak, detail=detail)
 

@@ -18,6 +18,7 @@ from mcp.types import (
     JSONRPCResponse,
 )
 
+from ..catalog.entry import Kind
 from ..plain import as_table
 from .shared_session import SharedSession
 
@@ -84,11 +85,12 @@ class RelayedClient(Protocol):
         """
         ...
 
-    def takes_resources(self, resources: Entries, known: Entries | None, generation: int) -> bool:
-        """Whether the resources that the server lists after a change count for this client alone.
+    def takes_listing(self, kind: Kind, entries: Entries, known: Entries | None, generation: int) -> bool:
+        """Whether what the server lists after a change counts for this client alone.
 
         Args:
-            resources: As it lists them now, on the wire.
+            kind: Of what.
+            entries: As it lists them now, on the wire.
             known: As it listed them before, for everybody.
             generation: Of the session.
         """
