@@ -112,6 +112,9 @@ async def test_changes_are_told_to_those_who_see_the_listing(chatty: Chatty, tmp
                 session.listen(tools_list_changed=True, prompts_list_changed=True)
             )
             tasks.start_soon(listen, (user, era), changes)
+        for client in here.gateway.clients:
+            client.give("tools", "what it was")
+            client.give("prompts", "what it was")
         of_ann, of_bob = (here.gateway.views.within(reach).listings for reach in _reaches(here, "ann", "bob"))
         await here.gateway._tell_change("tools", of_ann)  # pyright: ignore[reportPrivateUsage]
         assert await settled(lambda: all(len(hear["ann", era]) == 1 for era in ("handshake", "modern")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 from mcp.types import ElicitResult, PromptReference
 from tests.conftest import MARK, SERVERS, TOKEN, everything, quick_python
+from tests.relayed import Client
 from tests.servers.raw_http import RawServer
 
 from jackfield import (
@@ -193,6 +195,34 @@ async def test_an_odd_line_costs_its_call_alone() -> None:
         assert await odd(session, error) == "request_failed"
         assert await odd(session, error.replace(b"7", b"1e999")) == "tool_error"
         assert ((await session.call_tool("echo")).text, session.generation) == ("{}", 1)
+
+
+async def test_odd_notifications_cost_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK logs a traceback for each of them."""
+    odd_ones: list[tuple[str, Any]] = [
+        ("progress", {"progressToken": {}, "progress": 1}),
+        ("progress", {"progressToken": 1, "progress": "half"}),
+        ("progress", None),
+        ("message", {"level": "loud", "data": 1}),
+        ("resources/updated", {}),
+        ("message", {"level": "info", "data": 1, "_meta": []}),
+    ]
+    lines: list[bytes] = []
+    for name, params in odd_ones:
+        told = {"jsonrpc": "2.0", "method": f"notifications/{name}"}
+        lines.append(json.dumps(told if params is None else {**told, "params": params}).encode())
+    caplog.set_level("INFO")
+    for client in (None, Client()):
+        caplog.clear()
+        callbacks = SessionCallbacks(relayed_client=client)
+        async with MCPClientSessionManager().open_session(raw(), callbacks=callbacks) as session:
+            assert await odd(session, b"\n".join([*lines, WORDS])) == "a@b"
+            assert session.generation == 1
+        ignored = [record for record in caplog.records if "is ignored: it does not conform" in record.getMessage()]
+        assert [record.getMessage().split("'s ")[1].split(" ")[0] for record in ignored] == [
+            f"notifications/{name}" for name in ("progress", "message", "resources/updated")
+        ]
+        assert not [record for record in caplog.records if record.exc_info or record.name.startswith("mcp")]
 
 
 async def test_an_encoding_that_lacks_a_character_is_no_obstacle() -> None:

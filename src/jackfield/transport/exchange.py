@@ -1,5 +1,6 @@
-"""The layer between a transport and the SDK: answers are repaired before the SDK checks them (`repairs`), and requests
-of the server beyond `max_server_requests` are refused (`server_requests`).
+"""The layer between a transport and the SDK: answers are repaired before the SDK checks them (`repairs`), invalid
+notifications are dropped (`notifications`), and requests of the server beyond `max_server_requests` are refused
+(`server_requests`).
 
 Most answers obviously conform to the protocol, which is found out at a fraction of what it costs to validate them: the
 SDK does that later in any case.
@@ -26,6 +27,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from ..masking import mask, masked
 from ..plain import as_table
 from .direct import DirectRequests
+from .notifications import NotificationCheck
 from .relayed import RelayedClient, RelayedRequest
 from .relayed_client import ClientRelay
 from .repairs import LISTING_METHODS, REPAIRED_METHODS, repaired
@@ -163,6 +165,7 @@ class ServerReader(MessageReader):
         self._opening = opening
         self._relay = relay
         self._writer = writer
+        self._notifications = NotificationCheck(report)
 
     async def receive(self) -> SessionMessage | Exception:
         try:
@@ -186,7 +189,11 @@ class ServerReader(MessageReader):
             is_its_own = isinstance(item.message, JSONRPCRequest | JSONRPCNotification)
             if is_its_own and not await self._requests.admits(item.message):
                 continue
-            if self._relay is None or not self._relay.takes(item.message, self.last_context):
+            if self._relay is not None and self._relay.takes(item.message, self.last_context):
+                continue
+            if not isinstance(item.message, JSONRPCNotification) or self._notifications.admits(
+                item.message, self._opening.version
+            ):
                 return item
 
     async def aclose(self) -> None:
