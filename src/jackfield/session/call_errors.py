@@ -46,7 +46,7 @@ def timed_out(
         happened += f". Meanwhile it sent {record.unclaimed}"
     settings = config.session
     bound = "attempt_timeout or call_timeout" if settings.attempt_timeout is not None else "call_timeout"
-    within = "in time" if deadline.seconds is None else f"within {deadline.seconds:g} s"
+    within = "in time" if deadline.seconds is None else f"within {round(deadline.seconds, 2):g} s"
     if (reset := deadline.on_progress) is not None and reset.is_at_total:
         within, bound = f"within {reset.total_seconds:g} s in all, though it reported progress", "max_total_timeout"
     elif reset is not None and reset.has_reset:
@@ -61,7 +61,7 @@ def timed_out(
         seconds=deadline.seconds,
         sent=sent,
         retryable=sent is False,
-        hint=f"Raise {bound} for slow work; session.refresh() closes a hanging session and opens another.",
+        hint=f"For slow work, raise {bound} of the server; if it hangs, refresh its session, or close it.",
     )
 
 

@@ -436,4 +436,4 @@ def terminated(
 def _after_loss(config: BaseServerConfig) -> str:
     if config.session.retry_attempts:
         return "Continue: the session is reopened."
-    return "session.refresh() reopens it (retry_attempts is 0)."
+    return "Calls do not reopen it, since retry_attempts is 0: refresh it, or open another session."
