@@ -61,7 +61,7 @@ def timed_out(
         seconds=deadline.seconds,
         sent=sent,
         retryable=sent is False,
-        hint=f"For slow work, raise {bound} of the server; if it hangs, refresh its session, or close it.",
+        hint=f"Raise {bound} for slow work; if the server hangs, refresh its session, or close it.",
     )
 
 
