@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mcp.types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -18,7 +18,6 @@ from mcp.types import (
     JSONRPCResponse,
 )
 
-from ..catalog.entry import Kind
 from ..plain import as_table
 from .shared_session import SharedSession
 
@@ -40,6 +39,9 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
 
 Entries = Sequence[Mapping[str, Any]]
 """Of a listing."""
+
+Listed = Literal["tools", "prompts", "resources", "templates"]
+"""What a server can list; the catalog's `Kind`."""
 
 ReportProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Takes the parameters of a progress notification, without its token."""
@@ -85,7 +87,7 @@ class RelayedClient(Protocol):
         """
         ...
 
-    def takes_listing(self, kind: Kind, entries: Entries, known: Entries | None, generation: int) -> bool:
+    def takes_listing(self, kind: Listed, entries: Entries, known: Entries | None, generation: int) -> bool:
         """Whether what the server lists after a change counts for this client alone.
 
         Args:
