@@ -29,7 +29,7 @@ from jackfield.adapters.autogen_tool import JackfieldTool
 LIMITS = {
     "`server`, from `open_session` to the start of its program": 15,
     "a warm AutoGen call and its result": 13,
-    "a call whose server is killed, to the text for the model": 17,
+    "a call whose server is killed, to the text for the model": 16,
     "an entry of a file to its `StdioConfig`": 8,
 }
 

@@ -15,9 +15,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, JSONRPCResponse, ListRootsResult, jsonrpc_message_adapter
 
+from jackfield.transport.exchange import SDKReader, SDKStream
 from jackfield.transport.sdk import (
     SSE_EVENT_BYTES,
-    MessageReader,
     MessageWriter,
     is_result_of,
     quiet_after_close,
@@ -27,7 +27,7 @@ from jackfield.transport.sdk import (
 trace: ContextVar[str] = ContextVar("trace", default="lost")
 
 
-class OneRequest(MessageReader):
+class OneRequest(SDKReader):
     """A server that asks for roots once, in a context of the transport's."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class OneRequest(MessageReader):
     async def aclose(self) -> None: ...
 
 
-class Answers(MessageWriter):
+class Answers(SDKStream, MessageWriter):
     def __init__(self, answered: anyio.Event) -> None:
         self._answered = answered
 

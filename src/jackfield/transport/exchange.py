@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, cast
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -142,7 +143,36 @@ class Answers:
             self._report.log.exception("An answer to %s could not be repaired", method)
 
 
-class ServerReader(MessageReader):
+class SDKStream:
+    """A stream as the SDK takes it: it is closed when its block exits."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End it."""
+        raise NotImplementedError
+
+
+class SDKReader(SDKStream, MessageReader):
+    """A stream of messages that the SDK iterates over."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+
+class ServerReader(SDKReader):
     """Messages from the server: answers are repaired, requests beyond the limit are dropped.
 
     What it asks and tells goes to the client of a relayed session.
@@ -200,7 +230,7 @@ class ServerReader(MessageReader):
         await self.inner.aclose()
 
 
-class ServerWriter(MessageWriter):
+class ServerWriter(SDKStream, MessageWriter):
     """Messages to the server."""
 
     def __init__(

@@ -19,7 +19,7 @@ _SEND_SECONDS = 0.5
 
 
 class WatchedReader(MessageReader):
-    """The SDK's read stream; tells the report when it ends."""
+    """Reads from the SDK's stream, and tells the report when that ends."""
 
     def __init__(self, inner: Any, report: ConnectionReport, tasks: TaskGroup) -> None:
         self.inner = inner
@@ -55,7 +55,7 @@ class WatchedReader(MessageReader):
 
 
 class RecordingWriter(MessageWriter):
-    """The SDK's write stream. Each message takes with it, in its context, the record of the request that it is.
+    """Writes to the SDK's stream. Each message takes with it, in its context, the record of the request that it is.
 
     Args:
         inner: The SDK's.

@@ -25,7 +25,8 @@ from ..errors import JackfieldError, ServerStartError, SessionTerminatedError, r
 from .bad_answers import too_long, unreadable, unreadable_answer
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk import MessageReader, MessageWriter, message_text, read_message
+from .sdk import MessageReader, MessageWriter, read_message
+from .stdio import message_text
 
 # How many messages a server may be ahead of its reader before it waits.
 _UNREAD_MESSAGES = 16
@@ -182,7 +183,7 @@ class _FastMCPStreams:
 
 
 class _ServerReader(MessageReader):
-    """The SDK's read stream: what the server sends."""
+    """Reads what the server sends."""
 
     def __init__(self, inner: _FromServer, report: ConnectionReport, run: _ServerRun) -> None:
         self._inner = inner
@@ -247,7 +248,7 @@ class _ServerReader(MessageReader):
 
 
 class _ServerWriter(MessageWriter):
-    """The SDK's write stream: what the server gets."""
+    """Writes what the server gets."""
 
     def __init__(self, inner: _ToServer, report: ConnectionReport) -> None:
         self._inner = inner

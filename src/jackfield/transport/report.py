@@ -204,8 +204,8 @@ class Requests:
 
     def begin(self, message: JSONRPCMessage) -> CallRecord | None:
         """The record for a message that is about to be written; `None` where it is not a request."""
-        self._end(cancelled_id(message))
         if not isinstance(message, JSONRPCRequest):
+            self._end(cancelled_id(message))
             return None
         record = current_call.get()
         record = None if record is None else record.latest

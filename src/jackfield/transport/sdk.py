@@ -1,4 +1,5 @@
-"""The interface to the SDK: message streams in its form, and everything that relies on unpromised behaviour.
+"""The interface to the SDK: what transports read and write its messages with, and everything that relies on unpromised
+behaviour.
 
 Each such reliance says why; `tests/transport/test_sdk.py` fails if the SDK changes.
 """
@@ -7,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -18,7 +18,6 @@ from mcp.types import (
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
-    JSONRPCRequest,
     JSONRPCResponse,
     RequestId,
     jsonrpc_message_adapter,
@@ -37,24 +36,8 @@ SSE_EVENT_BYTES = 1024 * 1024 - 4096
 it offers no way to set; 4 KiB of that are left for what an event is replaced by."""
 
 
-class MessageStream:
-    """A stream that is closed when its block exits."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """End it."""
-        raise NotImplementedError
-
-
-class MessageWriter(MessageStream):
-    """A stream that messages are sent into."""
+class MessageWriter:
+    """What a transport sends messages with."""
 
     async def send(self, item: SessionMessage, /) -> None:
         """Send a message.
@@ -65,9 +48,13 @@ class MessageWriter(MessageStream):
         """
         raise NotImplementedError
 
+    async def aclose(self) -> None:
+        """End it."""
+        raise NotImplementedError
 
-class MessageReader(MessageStream):
-    """A stream that can be iterated over."""
+
+class MessageReader:
+    """What a transport receives messages with."""
 
     inner: Any = None
     """The stream that it reads from, if that is one of the SDK's."""
@@ -80,21 +67,16 @@ class MessageReader(MessageStream):
         """
         return getattr(self.inner, "last_context", None)
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
     async def receive(self) -> SessionMessage | Exception:
         """The next message.
 
         Raises:
             anyio.EndOfStream: There are no more messages.
         """
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """End it."""
         raise NotImplementedError
 
 
@@ -180,21 +162,6 @@ def sendable(item: SessionMessage) -> SessionMessage:
             hint="Give dictionaries with text keys, lists, texts, finite numbers, booleans and None only.",
         ) from None
     return item
-
-
-def message_text(item: SessionMessage) -> str:
-    """The message as JSON; an error in the place of an answer that is not JSON.
-
-    Raises:
-        RequestError: A request or a notification is not JSON.
-    """
-    if not isinstance(item.message, JSONRPCRequest):
-        item = sendable(item)
-    try:
-        return item.message.model_dump_json(by_alias=True, exclude_unset=True)
-    except ValueError:
-        sendable(item)  # It says what is wrong.
-        raise
 
 
 class _AfterClose(logging.Filter):

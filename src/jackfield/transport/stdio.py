@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.lowlevel import checkpoint
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCNotification
+from mcp.types import JSONRPCNotification, JSONRPCRequest
 
 from ..config.launch import inherited_environment, inherited_secrets
 from ..config.servers import StdioConfig, launch_of_config
@@ -31,7 +31,7 @@ from .child import POLL_SECONDS, READ_BYTES, ChildProcess, read_some
 from .program import StartedProgram, start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
-from .sdk import MessageReader, MessageWriter, batched, is_cancellation, message_text, read_message
+from .sdk import MessageReader, MessageWriter, batched, is_cancellation, read_message, sendable
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5
@@ -201,7 +201,7 @@ class PipeReader:
 
 
 class _LineReader(MessageReader):
-    """The SDK's read stream over the child's stdout."""
+    """Reads messages from the child's stdout."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
         self._pipe = PipeReader(child.stdout)
@@ -310,7 +310,7 @@ class _LineReader(MessageReader):
 
 
 class _LineWriter(MessageWriter):
-    """The SDK's write stream over the child's stdin."""
+    """Writes messages to the child's stdin."""
 
     def __init__(self, child: ChildProcess, config: StdioConfig, report: ConnectionReport) -> None:
         self._child = child
@@ -396,3 +396,18 @@ class _LineWriter(MessageWriter):
         self._closed = True
         self._progress.set()
         await checkpoint()
+
+
+def message_text(item: SessionMessage) -> str:
+    """The message as JSON; an error in the place of an answer that is not JSON.
+
+    Raises:
+        RequestError: A request or a notification is not JSON.
+    """
+    if not isinstance(item.message, JSONRPCRequest):
+        item = sendable(item)
+    try:
+        return item.message.model_dump_json(by_alias=True, exclude_unset=True)
+    except ValueError:
+        sendable(item)  # It says what is wrong.
+        raise
