@@ -26,7 +26,7 @@ from jackfield.langchain import (
     load_mcp_tools,
     mcp_agent_session,
 )
-from jackfield.session import home as home_module
+from jackfield.session import session_loop as home_module
 
 
 @pytest.fixture(autouse=True)
