@@ -65,7 +65,7 @@ def definitions(rows: Iterable[tuple[str, str, str]]) -> str:
 def public_classes(root: type) -> list[type]:
     """The public classes derived from `root`, as the source has them."""
     found = [value for name in jackfield.__all__ if isinstance(value := getattr(jackfield, name), type)]
-    derived = [value for value in found if issubclass(value, root) and value is not root]
+    derived = dict.fromkeys(value for value in found if issubclass(value, root) and value is not root)
     return sorted(derived, key=lambda value: _definition(value).lineno or 0)
 
 
@@ -78,13 +78,13 @@ def errors_page() -> str:
         rows.append([_link(error), f"`{error.code}`", _summary(error), _codes(also), _codes(own)])  # type: ignore[attr-defined]
     return f"""# Errors
 
-Every error is a `JackfieldError`. Programs read `code`, which does not change, and the attributes that all errors have:
-{_codes([name for name in JackfieldError("").__dict__ if name != "message"])}. For people there is the text: at most
-three lines, which say what happened, what the server wrote, and what to do.
+Every error is a `JackfieldError`. Its text is for people and has at most three lines: what happened, what the server
+wrote, and what to do. Programs read the stable `code` and the attributes that all errors have:
+{_codes([name for name in JackfieldError("").__dict__ if name != "message"])}.
 
-`sent` says whether the server got the request: `True`, `False`, or `None` where that cannot be known.
+`sent` says whether the request was sent to the server: `True`, `False`, or `None` if this cannot be known.
 
-{table(["class", "code", "when", "is also a", "has also"], rows)}
+{table(["class", "code", "meaning", "also a", "additional attributes"], rows)}
 
 ## In full
 
@@ -101,9 +101,10 @@ def events_page() -> str:
     ]
     return f"""# Events
 
-Given to `on_event=`, and iterated over with `async for event in manager.events()`. All have {_codes(shared)}.
+`on_event=` is called with these events, and `async for event in manager.events()` iterates over them. All have the
+fields {_codes(shared)}.
 
-{table(["event", "when", "tells"], rows)}
+{table(["event", "meaning", "additional fields"], rows)}
 """
 
 
@@ -124,8 +125,8 @@ def settings_page() -> str:
     ]
     return f"""# Settings
 
-Every key of a server's configuration, and every setting of its sessions. How they are given, in code and in files,
-stands in [Configuration](../configuration.md).
+This page lists every key of a server's configuration, and every setting of its sessions.
+[Configuration](../configuration.md) describes how to write them in code and in files.
 
 ## All servers
 
@@ -145,13 +146,13 @@ stands in [Configuration](../configuration.md).
 
 ## Sign-in
 
-Given as `auth` of a server over HTTP, as a table. See [how to sign in](../how-to/sign-in.md).
+These are the keys of the table `auth` of a server over HTTP. See [how to sign in](../how-to/sign-in.md).
 
 {_keys(OAuthConfig, OAuthConfig.model_fields)}
 
 ## SessionConfig
 
-Given as `session` of a server. The variable sets the default for the whole process.
+These are the keys of `session` of a server. The variable sets the default for the whole process.
 
 {definitions(settings)}
 """
@@ -171,7 +172,7 @@ def _keys(kind: type[Any], names: Iterable[str]) -> str:
             default = "default those below"
         else:
             value = field.get_default(call_default_factory=True)
-            default = "must be given" if field.is_required() else f"default {_value(value)}"
+            default = "required" if field.is_required() else f"default {_value(value)}"
         rows.append((_codes(spellings), _about(kind, name), f"{_kind(kind, name)}, {default}"))
     return definitions(rows)
 

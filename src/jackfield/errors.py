@@ -130,7 +130,7 @@ class JackfieldError(Exception):
     """
 
     code: ClassVar[str] = "error"
-    """Stable, for programs."""
+    """A stable code for programs."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class JackfieldError(Exception):
         return error_of, (type(self), vars(self))
 
     def told(self, **changes: Unpack[Changes]) -> Self:
-        """A copy with other details, such as `sent` for the call that it is raised from.
+        """A copy with other details, such as `sent` for the call that raises it.
 
         It has the same cause, and its own traceback: raising it leaves this error, which others may hold, as it is.
 
@@ -189,7 +189,7 @@ class JackfieldError(Exception):
 
     @property
     def headline(self) -> str:
-        """What happened, in one line; says so where state was lost."""
+        """What happened, in one line, including that state was lost."""
         message = both_ends(self.message, 500 if self.state_lost else 600)
         return f"{message} {STATE_GONE}" if self.state_lost else message
 
@@ -225,7 +225,7 @@ def error_of(kind: type[_ErrorT], fields: Mapping[str, Any]) -> _ErrorT:
 
 
 class ConfigError(JackfieldError, ValueError):
-    """A configuration is wrong; the text names file, server and key.
+    """A configuration is invalid; the text names file, server and key.
 
     `problem` is what is wrong without these, and `key` the key, where an entry of a file is wrong.
     """
@@ -263,7 +263,7 @@ class ServerStartError(JackfieldError):
 
 
 class ServerUnavailableError(JackfieldError):
-    """The server cannot be reached now; `is_reached` is false where nothing answered at all."""
+    """The server cannot be reached now; `is_reached` is false if nothing answered at all."""
 
     code = "unavailable"
 
@@ -273,7 +273,7 @@ class ServerUnavailableError(JackfieldError):
 
 
 class AuthenticationError(JackfieldError):
-    """The server wants credentials, or does not accept those it got.
+    """The server requires credentials, or refuses those that were sent.
 
     `required_scopes` are the OAuth scopes that the server named; `jackfield auth` asks for them next time.
     """
@@ -304,13 +304,13 @@ class SessionInvalidError(JackfieldError):
 
 
 class SessionConflictError(JackfieldError):
-    """The server says that another connection holds the session."""
+    """The server reports that another session or connection conflicts with this one."""
 
     code = "session_conflict"
 
 
 class SessionTimeoutError(JackfieldError, TimeoutError):
-    """Opening, a call, or closing ran out of time: `seconds`, where that is known."""
+    """Opening, a call, or closing took too long; `seconds` is the limit, if it is known."""
 
     code = "session_timeout"
 
@@ -320,13 +320,13 @@ class SessionTimeoutError(JackfieldError, TimeoutError):
 
 
 class PoolTimeoutError(SessionTimeoutError):
-    """No room for another session within `acquire_timeout`; nothing is wrong with the server."""
+    """There was no room for another session within `acquire_timeout`; the server is healthy."""
 
     code = "pool_timeout"
 
 
 class UnknownToolError(JackfieldError, LookupError):
-    """The server has no tool of that name, or several servers do: `candidates` are the names that would be unique."""
+    """No server has a tool of that name, or several do; `candidates` are their unique names."""
 
     code = "unknown_tool"
 
@@ -336,7 +336,7 @@ class UnknownToolError(JackfieldError, LookupError):
 
 
 class InvalidArgumentsError(JackfieldError, ValueError):
-    """The arguments do not fit the tool's schema; nothing was sent. `problems` says of each what is wrong."""
+    """The arguments do not match the tool's schema; nothing was sent. `problems` lists what is wrong."""
 
     code = "invalid_arguments"
 
@@ -346,7 +346,7 @@ class InvalidArgumentsError(JackfieldError, ValueError):
 
 
 class ToolError(JackfieldError):
-    """The tool itself reported an error; `content` keeps what it said."""
+    """The tool itself reported an error; `content` is the content of its result."""
 
     code = "tool_error"
 
@@ -379,25 +379,25 @@ class RequestError(JackfieldError):
 
 
 class CallDeniedError(JackfieldError):
-    """A hook or a policy did not let the call through, or failed; the tool did not run."""
+    """A hook or a policy denied the call, or failed; nothing was sent."""
 
     code = "call_denied"
 
 
 class HookError(JackfieldError):
-    """A hook failed after the call, so that its result or error is withheld; `sent` is about the call."""
+    """A hook failed after the call; the result or error is withheld, and `sent` describes the call."""
 
     code = "hook_failed"
 
 
 class StateLostError(JackfieldError):
-    """The session was lost and opened again, and `on_state_lost="refuse"` kept the call from being made on it."""
+    """The session was lost and reopened, and `on_state_lost="refuse"` stopped the call; nothing was sent."""
 
     code = "state_lost"
 
 
 class ServerLimitError(JackfieldError):
-    """The server went beyond one of the limits of `SessionConfig`; `limit` is its name."""
+    """The server exceeded a limit of `SessionConfig`; `limit` is the name of the setting."""
 
     code = "limit_exceeded"
 

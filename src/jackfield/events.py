@@ -18,7 +18,7 @@ from .loops import setter_from_anywhere
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What all events tell."""
+    """The fields of all events."""
 
     server_name: str
     key: str | None = None
@@ -37,7 +37,7 @@ class SessionOpening(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOpened(Event):
-    """The handshake is done."""
+    """A session is open: the handshake is complete."""
 
     seconds: float
     protocol_version: str
@@ -56,7 +56,7 @@ class SessionFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionLost(Event):
-    """An open session ended without being closed here."""
+    """An open session ended unexpectedly."""
 
     error: JackfieldError
     generation: int = 1
@@ -65,11 +65,11 @@ class SessionLost(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRecovered(Event):
-    """A lost session was opened again; what the server kept behind it is gone."""
+    """A lost session was reopened; the state that the server kept for it is lost."""
 
     generation: int
     attempts: int
-    """How many openings it took."""
+    """The number of attempts to open it."""
     seconds: float
     """Since it was lost."""
     protocol_version: str
@@ -80,7 +80,7 @@ class SessionRecovered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryFailed(Event):
-    """A lost session could not be opened again for now; the next call tries once more."""
+    """A lost session could not be reopened; the next call tries once more."""
 
     error: JackfieldError
     attempts: int
@@ -88,15 +88,15 @@ class RecoveryFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamRenewed(Event):
-    """A stream of messages broke and was opened again within the same session."""
+    """A stream of messages broke and was reopened within the same session."""
 
     resumed: bool
-    """Whether the server was told where to go on, so that no message is lost."""
+    """Whether the server was asked to resume after the last event, so that no message is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitReached(Event):
-    """The server went beyond a limit, and what was beyond was not taken."""
+    """The server exceeded a limit, and the excess was dropped."""
 
     error: JackfieldError
     """A `ServerLimitError`; its `limit` is the name of the setting."""
@@ -104,38 +104,38 @@ class LimitReached(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ListingProblem(Event):
-    """A listing of the server is not as the protocol has it. What was good of it is used."""
+    """A listing of the server is partly invalid; the valid entries are used."""
 
     method: str
-    """Which, such as `tools/list`."""
+    """The method, such as `tools/list`."""
     problems: Sequence[str]
-    """What was wrong, in words: each names the entry and the field."""
+    """Descriptions of the problems; each names the entry and the field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListingFailed(Event):
-    """The server could not be asked what it offers. What it offered when it last could is still offered."""
+    """A server could not be listed; the entries of its last listing are still offered."""
 
     method: str
-    """Which listing, such as `tools/list`."""
+    """The method, such as `tools/list`."""
     error: JackfieldError
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSkipped(Event):
-    """A toolkit or workbench does without the tools of a server that could not be opened or listed."""
+    """A toolkit or workbench omits the tools of a server that could not be opened or listed."""
 
     error: JackfieldError
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolsChanged(Event):
-    """The server says that it offers other tools now."""
+    """The server reports that its tools changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogChanged(Event):
-    """A server's tools are not those that the catalog knew."""
+    """A server's tools differ from those in the catalog."""
 
     added: Sequence[str] = ()
     removed: Sequence[str] = ()
@@ -146,14 +146,14 @@ class CatalogChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EventsDropped(Event):
-    """A listener of `manager.events()` was too slow, and missed events."""
+    """A reader of `manager.events()` was too slow and missed events."""
 
     count: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionClosed(Event):
-    """Nothing of the session is left."""
+    """The session is fully closed."""
 
     reason: str
     """`released`, `idle`, `evicted`, `lost`, `manager` or `cancelled`."""
@@ -167,7 +167,7 @@ class SessionEvicted(Event):
 
     for_server: str
     for_key: str | None
-    """Whose session is opened in its place; `None` for a private one."""
+    """The key of the session that is opened instead; `None` for a private one."""
     state_lost: bool
     """Whether what the server kept is gone by it. The first answer to the key's next user says so."""
 
@@ -178,17 +178,17 @@ class CallStarted(Event):
 
     tool: str
     call_number: int
-    """Counts the calls of this session from 1; joins start and finish."""
+    """The number of the call in this session, from 1; the same in all events of a call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallRetried(Event):
-    """A call is made again: it was not executed, or the tool says that twice does no harm."""
+    """A call is repeated: it was not executed, or the tool is marked as safe to repeat."""
 
     tool: str
     call_number: int
     error: JackfieldError
-    """What became of it before."""
+    """The error of the previous attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)

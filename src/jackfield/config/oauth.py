@@ -82,57 +82,57 @@ class TokenPlace:
 
 
 class OAuthConfig(StrictModel):
-    """How to get OAuth tokens for a server. For `jackfield auth`, all fields are optional: servers say where
-    to sign in, and let clients register themselves."""
+    """How to get OAuth tokens for a server. For `jackfield auth`, all fields are optional: servers name their
+    authorization server, and clients can register themselves."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     _place: TokenPlace | None = PrivateAttr(default=None)
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
-    """`authorization_code`: a person signs in, by `jackfield auth`. `client_credentials`: sessions get tokens by
-    themselves, for a client that you registered, with `client_id` and one of its credentials."""
+    """`authorization_code`: a person signs in with `jackfield auth`. `client_credentials`: sessions get tokens without
+    a person, for a client that you registered, with `client_id` and one of the client's credentials."""
 
     client_id: Text | None = Field(
         default=None, min_length=1, validation_alias=AliasChoices("client_id", "clientId", "CLIENT_ID")
     )
-    """Of a client that you registered with the authorization server; by default Jackfield registers itself."""
+    """The id of a client that you registered with the authorization server; by default, Jackfield registers itself."""
 
     client_secret: Annotated[SkipValidation[SecretText | None], BeforeValidator(_secret)] = Field(
         default=None, validation_alias=AliasChoices("client_secret", "clientSecret", "CLIENT_SECRET")
     )
-    """Of that client, if it has one. Write it as `${VAR}` in files."""
+    """The secret of that client, if it has one. In files, write it as `${VAR}`."""
 
     private_key: Annotated[SkipValidation[SecretText | None], BeforeValidator(_secret)] = None
-    """Of that client, as PEM text, where it signs a JWT in place of a secret (`private_key_jwt`). Write it as `${VAR}`
-    in files, or give `private_key_file`. For `client_credentials`."""
+    """The private key of that client, as PEM text, with which it signs a JWT instead of sending a secret
+    (`private_key_jwt`). In files, write it as `${VAR}`, or set `private_key_file`. For `client_credentials`."""
 
     private_key_file: FilePath | None = None
-    """The file of that key."""
+    """A file with the private key, instead of `private_key`."""
 
     signing_algorithm: str | None = None
-    """Of that JWT, such as `PS256` or `EdDSA`; by default what suits the key."""
+    """The algorithm of that JWT, such as `PS256` or `EdDSA`; by default the usual one for the key."""
 
     client_assertion_file: FilePath | None = None
-    """A file with a JWT that something else keeps valid, such as the service account's token of a Kubernetes pod. It is
-    read each time, and shown as the client's assertion. For `client_credentials`."""
+    """A file with a JWT that another program renews, such as the service account token of a Kubernetes pod. It is read
+    each time, and sent as the client's assertion. For `client_credentials`."""
 
     token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] | None = None
-    """How the secret is sent; by default as the authorization server says, with Basic if it accepts both."""
+    """How the secret is sent; by default as the authorization server requires, or with Basic if it accepts both."""
 
     issuer: Text | None = None
-    """The authorization server that the client is registered with. The server may name no other then, so that your
-    credentials go nowhere else."""
+    """The authorization server with which the client is registered. Your credentials are then sent to no other, even if
+    the server names another one."""
 
     client_metadata_url: str | None = None
-    """An https URL of a client metadata document, for authorization servers that take such instead of a
+    """An https URL of a client metadata document, for authorization servers that accept it instead of a
     registration."""
 
     scopes: list[str] = Field(default_factory=list)
-    """To ask for in addition to what the server names."""
+    """Scopes that are requested in addition to those that the server names."""
 
     redirect_uri: str = DEFAULT_REDIRECT_URI
-    """Local redirect URI. Without a port, a free one is used."""
+    """The local redirect URI. Without a port, a free port is used."""
 
     @field_validator("scopes", mode="before")
     @classmethod

@@ -92,35 +92,37 @@ class BaseServerConfig(StrictModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
     server_name: str = Field(min_length=1)
-    """The name to open it by; unique in an `MCPConfig`."""
+    """The name under which you open the server; unique in an `MCPConfig`."""
 
     protocol: ProtocolChoice = "auto"
-    """`auto` suits most servers. A stateful server over HTTP keeps its state by the session id of the
-    older handshake: give `handshake` there."""
+    """`auto` suits most servers. For a server over HTTP that keeps state by session id, set `handshake`, the older
+    protocol."""
 
     session: SessionConfig = Field(
         default_factory=SessionConfig, validation_alias=AliasChoices("session", "sessionConfig", "session_options")
     )
-    """Timeouts and limits of this server's sessions. `sessionConfig` takes them in LibreChat's words and milliseconds:
-    `timeout` (how long a session is kept unused), `retryAttempts`, `retryDelay`; `session_options` in AG2's."""
+    """Timeouts and limits of this server's sessions. `sessionConfig` accepts LibreChat's keys, in milliseconds:
+    `timeout` (the time for which an unused session is kept), `retryAttempts`, `retryDelay`; `session_options` accepts
+    AG2's."""
 
     include: list[str] = Field(default_factory=list)
-    """Globs of the tool names a toolkit offers; empty means all."""
+    """Globs of the tool names that agents may use; empty means all."""
 
     exclude: list[str] = Field(default_factory=list)
-    """Globs of tool names a toolkit leaves out."""
+    """Globs of tool names that are hidden from agents."""
 
     keep_alive: Annotated[Annotated[bool, Strict()] | PositiveFloat, BeforeValidator(_plausible_keep_alive)] = Field(
         default=False, validation_alias=AliasChoices("keep_alive", "keepAlive")
     )
-    """The command `jackfield` keeps this server's session between calls; a number: for that many unused seconds."""
+    """Whether the command `jackfield` keeps this server's session between calls; a number keeps it for that many
+    seconds without use."""
 
     volatile: list[str] = Field(default_factory=list)
-    """Names of variables, headers and query parameters whose values do not say which server this is, such as a token
-    that is renewed every hour. All others do: the catalog takes an entry with another value for another server."""
+    """Names of variables, headers and query parameters whose values do not identify the server, such as a token that is
+    renewed every hour. The catalog treats entries that differ in any other value as different servers."""
 
     credentials: CredentialsConfig | None = None
-    """Where each user of `jackfield serve` has a credential of their own for this server."""
+    """Where `jackfield serve` finds each user's own credential for this server."""
 
     @field_validator("credentials")
     @classmethod
@@ -169,22 +171,22 @@ class BaseServerConfig(StrictModel):
 
 
 class StdioConfig(BaseServerConfig):
-    """A server that is started here as a child process and spoken to over its stdin and stdout."""
+    """A server that runs as a child process and communicates over its stdin and stdout."""
 
     transport: Literal["stdio"] = "stdio"
 
     command: Text = Field(min_length=1)
-    """The program; looked up on the PATH of the child's environment."""
+    """The program. It is searched on the PATH of the child's environment."""
 
     args: list[Text] = Field(default_factory=list)
 
     environment: Secrets = Field(default_factory=dict, validation_alias=AliasChoices("environment", "env"))
-    """Variables for the child, in addition to inherited ones: HOME, LOGNAME, PATH, SHELL, TERM, USER, and those that
-    launchers such as `npx` and `uvx` need for network and packages (proxies, certificates, `NPM_CONFIG_*`, ...)."""
+    """Variables for the child. It also inherits HOME, LOGNAME, PATH, SHELL, TERM, USER, and those that launchers such
+    as `npx` and `uvx` need to reach the network and packages (proxies, certificates, `NPM_CONFIG_*`, ...)."""
 
     inherit_environment: Annotated[bool, Strict()] | list[str] = False
-    """Give the child this process's whole environment instead of these variables; or, in addition to them, those of
-    these names. A name may be a glob such as `AWS_*`, which means no variables that are named like secrets."""
+    """`true`: the child inherits the whole environment of this process. A list: it also inherits the variables with
+    these names. A glob such as `AWS_*` excludes variables that are named like secrets."""
 
     working_dir: FilePath | None = Field(default=None, validation_alias=AliasChoices("working_dir", "cwd"))
 
@@ -259,19 +261,19 @@ class RemoteConfig(BaseServerConfig):
     """Sent with every request."""
 
     sse_read_timeout: UpToSixHours = 300.0
-    """Seconds a stream may stay silent before it counts as broken."""
+    """Seconds for which a stream may be silent before it counts as broken."""
 
     verify: bool | FilePath = True
-    """Check the server's TLS certificate; a path names the file of certificate authorities to trust."""
+    """Whether the server's TLS certificate is checked; a path is a file with the certificate authorities to trust."""
 
     auth: AuthSetting = Field(
         default=None,
         repr=False,
         exclude_if=lambda value: not isinstance(value, str | OAuthConfig),
     )
-    """How requests are authorized. By default with the tokens of `jackfield auth`, if there are any for this URL;
-    `oauth` or an `OAuthConfig` says that they are needed, `none` never uses them. Or an `httpx2.Auth` of your own,
-    which is not stored in files."""
+    """How requests are authorized: by default with the tokens of `jackfield auth`, if there are any for this URL.
+    `oauth` or an `OAuthConfig` requires tokens, and `none` never uses them. In code, also an `httpx2.Auth`, which
+    cannot be stored in files."""
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -323,7 +325,7 @@ class RemoteConfig(BaseServerConfig):
 
 
 class SseConfig(RemoteConfig):
-    """A server reached over HTTP with server-sent events, the transport before Streamable HTTP."""
+    """A server over HTTP with server-sent events, the transport before Streamable HTTP."""
 
     transport: Literal["sse"] = "sse"
 
@@ -332,7 +334,7 @@ class SseConfig(RemoteConfig):
 
 
 class HttpConfig(RemoteConfig):
-    """A server reached over Streamable HTTP."""
+    """A server over Streamable HTTP."""
 
     transport: Annotated[Literal["streamable-http"], BeforeValidator(one_spelling)] = "streamable-http"
 
@@ -340,7 +342,7 @@ class HttpConfig(RemoteConfig):
     """Seconds for one HTTP operation, such as connecting or posting a message."""
 
     terminate_on_close: bool = True
-    """Tell the server by DELETE that its session ended."""
+    """Whether the server gets a DELETE when its session ends."""
 
 
 class InProcessConfig(BaseServerConfig):

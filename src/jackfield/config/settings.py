@@ -247,7 +247,7 @@ def backoff(first: float, longest: float, doublings: int) -> float:
 
 
 class SessionConfig(StrictModel):
-    """Bounds of one server's sessions. Times are seconds.
+    """Timeouts and limits of one server's sessions. Times are in seconds.
 
     Every default can be set for the whole process by `MCP_SESSION_` and the field's name in
     capitals, such as `MCP_SESSION_CALL_TIMEOUT=30`; a field given in code or in a file wins.
@@ -259,32 +259,32 @@ class SessionConfig(StrictModel):
     """Seconds to start or reach the server and complete the handshake."""
 
     probe_timeout: UpToAnHour = Field(default_factory=_setting("probe_timeout", 3.0, longest=HOUR))
-    """Seconds a server whose protocol is not known yet has to answer the question for it, and at most a third of
-    `timeout`; then it gets the older handshake, on the same connection."""
+    """Seconds for a server of unknown protocol to report which protocol it speaks, at most a third of `timeout`; after
+    that, the older handshake is used on the same connection."""
 
     call_timeout: UpToSixHours | None = Field(default_factory=_setting("call_timeout", 120.0, longest=SIX_HOURS))
-    """Seconds for a whole request: hooks, opening or recovering the session, listing the tools, and the call; `None`
-    waits without end."""
+    """Seconds for a whole request: hooks, opening or recovering the session, listing the tools, and the call; `None`:
+    no limit."""
 
     attempt_timeout: UpToSixHours | None = Field(default_factory=_setting("attempt_timeout", None, longest=SIX_HOURS))
-    """Seconds the server has to answer a request that does no harm when it is made again: a call of a tool that
-    declares itself read-only or idempotent, a listing, a resource, a prompt. Then the request is cancelled and made
-    again after `retry_delay`, up to `retry_attempts` times and within `call_timeout`. `None`: what timed out is not
-    made again."""
+    """Seconds for each attempt of a request that is safe to repeat: a call of a tool that is marked read-only or
+    idempotent, a listing, a resource, a prompt. After that, the request is cancelled and repeated after `retry_delay`,
+    up to `retry_attempts` times and within `call_timeout`. `None`: a request that timed out is not repeated."""
 
     reset_timeout_on_progress: bool = Field(default_factory=_switch("reset_timeout_on_progress"))
     """Whether `call_timeout` and `attempt_timeout` of a tool call start again whenever the server reports progress, so
-    that slow work may go on while a server that hangs is given up soon. `max_total_timeout` bounds the whole call."""
+    that slow work may continue while a call of a hanging server ends soon. `max_total_timeout` limits the whole
+    call."""
 
     max_total_timeout: UpToSixHours = Field(default_factory=_setting("max_total_timeout", 3600.0, longest=SIX_HOURS))
-    """Seconds a call may take in all where `reset_timeout_on_progress` is on."""
+    """Total seconds for a call if `reset_timeout_on_progress` is on."""
 
     close_timeout: UpToAnHour = Field(default_factory=_setting("close_timeout", 5.0, longest=HOUR))
-    """Seconds for closing a session: a child gets two fifths of it to exit after its stdin
-    is closed, two fifths after SIGTERM, and is then killed."""
+    """Seconds for closing a session: a child has two fifths of this time to exit after its stdin is closed, and two
+    fifths after SIGTERM; then it is killed."""
 
     idle_timeout: UpToAWeek | None = Field(default_factory=_setting("idle_timeout", 900.0, longest=WEEK))
-    """Seconds a named session is kept after its last use; `None` keeps it until the manager closes."""
+    """Seconds for which a named session is kept after its last use; `None`: until the manager exits."""
 
     max_concurrency: PositiveInt | None = Field(default_factory=_setting("max_concurrency", None, int, "calls"))
     """Concurrent calls on one session; further calls wait. `None`: no limit."""
@@ -293,7 +293,7 @@ class SessionConfig(StrictModel):
     """Concurrent sessions with this server, in addition to the manager's own limit."""
 
     retry_attempts: NonNegativeInt = Field(default_factory=_setting("retry_attempts", 3, int, "attempts"))
-    """How often a lost session is reopened, and a call that was not executed made again; 0: never."""
+    """How often a lost session is reopened, and a call that was not executed is repeated; 0: never."""
 
     retry_on_503: bool = Field(default_factory=_switch("retry_on_503"))
     """Whether HTTP 503 from this server proves that a call was not executed, so that any call is repeated after it.
@@ -316,16 +316,16 @@ class SessionConfig(StrictModel):
     liveness_interval: UpToSixHours | None = Field(
         default_factory=_setting("liveness_interval", None, longest=SIX_HOURS)
     )
-    """Seconds between checks that an idle server still answers; `None`: no checks."""
+    """Seconds between liveness checks of an idle server; `None`: no checks."""
 
     liveness_after: UpToSixHours | None = Field(default_factory=_setting("liveness_after", 60.0, longest=SIX_HOURS))
     """A kept session that was silent for this many seconds is checked before it is used again."""
 
     liveness_timeout: UpToAnHour = Field(default_factory=_setting("liveness_timeout", 5.0, longest=HOUR))
-    """Seconds a server has to answer such a check."""
+    """Seconds for a server to answer a liveness check."""
 
     max_message_bytes: PositiveInt = Field(default_factory=_setting("max_message_bytes", 32 * MiB, int, "bytes"))
-    """The longest message taken from the server. Over SSE the SDK takes no more than 1 MiB."""
+    """The largest accepted message. Over SSE, the SDK accepts at most 1 MiB."""
 
     max_notifications: PositiveInt = Field(default_factory=_setting("max_notifications", 1000, int, "notifications"))
     """Notifications accepted per second; further ones are dropped."""
@@ -335,16 +335,16 @@ class SessionConfig(StrictModel):
     are refused immediately."""
 
     max_pages: PositiveInt = Field(default_factory=_setting("max_pages", 1000, int, "pages"))
-    """How many pages a listing may have."""
+    """The maximum number of pages in a listing."""
 
     max_tools: PositiveInt = Field(default_factory=_setting("max_tools", 10_000, int, "tools"))
-    """How many tools, resources or prompts a server may list."""
+    """The maximum number of tools, resources or prompts in a listing."""
 
     max_schema_bytes: PositiveInt = Field(default_factory=_setting("max_schema_bytes", 256 * 1024, int, "bytes"))
-    """The longest schema of one tool; a tool beyond it is not offered."""
+    """The largest schema of one tool; a tool with a larger one is not offered."""
 
     max_stderr_bytes: PositiveInt = Field(default_factory=_setting("max_stderr_bytes", 64 * 1024, int, "bytes"))
-    """How much of the end of a child's stderr is kept to be quoted."""
+    """How much of the end of a child's stderr is kept for error messages."""
 
     check_arguments: CheckMode = Field(default_factory=_choice("check_arguments", *CHECK_MODES))
     """How the arguments of a call are checked against the tool's schema before anything is sent. `lenient`: as servers
