@@ -11,7 +11,7 @@ import pytest
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
 from tests.serving.authorized import Client, instances
 
 from jackfield import Catalog, HttpConfig, MCPClientSessionManager
@@ -41,6 +41,26 @@ async def test_a_request_without_a_session_is_told_that_it_has_no_state(caplog: 
         await client.initialize(made.urls[0])
         assert await client.call(made.urls[0], "count") == "1"
         assert await client.call(made.urls[0], "count") == "2"
+
+
+@pytest.mark.parametrize("sessions_only", [False, True])
+async def test_a_protocol_version_that_does_not_exist_is_refused_in_a_session(sessions_only: bool) -> None:
+    """With the versions that do, as for one that is not named in the header of a session's request."""
+    async with instances(1, server=counting, sessions_only=sessions_only) as made, httpx2.AsyncClient() as http:
+        client = Client(http, None)
+        await client.initialize(made.urls[0])
+        supported = HANDSHAKE_PROTOCOL_VERSIONS if sessions_only else SUPPORTED_PROTOCOL_VERSIONS
+        for requested in ("2099-01-01", "x", ""):
+            message = {"jsonrpc": "2.0", "id": 7, "method": "tools/list"}
+            headers = {**client.headers(), "mcp-protocol-version": requested}
+            answer = await http.post(made.urls[0], json=message, headers=headers)
+            error = answer.json()["error"]
+            assert (answer.status_code, answer.json()["id"]) == (400, 7)
+            assert (error["code"], error["data"]) == (
+                UNSUPPORTED_PROTOCOL_VERSION,
+                {"supported": list(supported), "requested": requested},
+            )
+        assert await client.call(made.urls[0], "count") == "1"
 
 
 async def test_clients_of_the_newer_protocol_fall_back_where_sessions_are_needed(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from .inbound import (
     checked_id,
     header_of,
     is_sessionless,
+    names_unknown_version,
     not_found,
     principal_of,
     read_message,
@@ -245,10 +246,11 @@ class SessionHost:
         try:
             check_encoding(scope)
             if is_sessionless(scope):
-                if not self._sessions_only:
+                if not (self._sessions_only or names_unknown_version(scope)):
                     await running.modern(scope, receive, send)
                     return
-                raise await version_refused(Request(scope, within_bounds(scope, receive, self.limits)))
+                request = Request(scope, within_bounds(scope, receive, self.limits))
+                raise await version_refused(request, sessions_only=self._sessions_only)
             request = Request(scope, within_bounds(scope, receive, self.limits))
             response = await self._answered(running, request, send)
         except Refused as refused:

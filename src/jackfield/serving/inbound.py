@@ -23,7 +23,7 @@ from mcp_types import (
     RequestId,
     UnsupportedProtocolVersionErrorData,
 )
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -48,6 +48,7 @@ _MAX_ID_CHARS = 128
 _HEADERS = "jackfield.headers"
 _VERSION_HEADER = b"mcp-protocol-version"
 _SESSION_VERSIONS = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
+_VERSIONS = frozenset(version.encode() for version in SUPPORTED_PROTOCOL_VERSIONS)
 _STATUS_OF_BOUND = {
     "sessions": 503,
     "streams": 503,
@@ -206,19 +207,32 @@ async def read_message(request: Request) -> JSONRPCMessage:
         raise Refused(400, INVALID_REQUEST, "The body is not one JSON-RPC message; there are no batches.") from None
 
 
-async def version_refused(request: Request) -> Refused:
-    """The refusal of a request in a protocol version without sessions, from which clients fall back to the handshake.
+def names_unknown_version(scope: Scope) -> bool:
+    """Whether a request in a session names a protocol version that does not exist.
+
+    Source: MCP 2025-11-25, basic/transports "Protocol Version Header".
+    """
+    headers = headers_of(scope)
+    return SESSION_HEADER.encode() in headers and headers.get(_VERSION_HEADER, b"") not in _VERSIONS
+
+
+async def version_refused(request: Request, *, sessions_only: bool) -> Refused:
+    """The refusal of a request in a protocol version that does not exist, or that has no sessions, from which clients
+    fall back to the handshake.
 
     Source: MCP 2026-07-28, basic/versioning, `UnsupportedProtocolVersionError`.
     """
     message = await read_message(request) if request.method == "POST" else None
-    details = UnsupportedProtocolVersionErrorData(
-        supported=list(HANDSHAKE_PROTOCOL_VERSIONS), requested=request.headers.get("mcp-protocol-version", "")
-    )
+    supported = HANDSHAKE_PROTOCOL_VERSIONS if sessions_only else SUPPORTED_PROTOCOL_VERSIONS
+    requested = request.headers.get("mcp-protocol-version", "")
+    details = UnsupportedProtocolVersionErrorData(supported=list(supported), requested=requested)
+    is_known = requested.encode() in _VERSIONS
     return Refused(
         400,
         UNSUPPORTED_PROTOCOL_VERSION,
-        "This server keeps sessions, which that protocol version does not have.",
+        "This server keeps sessions, which that protocol version does not have."
+        if is_known
+        else f"Unsupported protocol version in the MCP-Protocol-Version header. Supported: {', '.join(supported)}.",
         data=details.model_dump(mode="json"),
         request_id=message.id if isinstance(message, JSONRPCRequest) else None,
     )
