@@ -19,9 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.servers.raw_http import EVENTS, RawServer, head, result, text, whole
+from tests.transport.test_tls import AUTHORITY, behind_tls
 
 from jackfield.cli.direct import http
 from jackfield.cli.direct.connection import Connection
@@ -79,6 +81,8 @@ ANSWERS: dict[str, list[Callable[[Message], bytes | None]]] = {
     "status-403": [lambda m: whole(b"", 403, "text/plain")],
     "status-401": [lambda m: whole(b"", 401, "text/plain", b'WWW-Authenticate: Bearer scope="a"')],
     "moved": [lambda m: whole(b"", 302, "text/plain", b"Location: https://elsewhere.example/mcp?token=x")],
+    "moved-here": [lambda m: whole(b"", 307, "text/plain", b"Location: /other"), lambda m: whole(text(m, "again"))],
+    "moved-elsewhere": [lambda m: whole(b"", 308, "text/plain", b"Location: https://elsewhere.example/mcp?token=x")],
     "page": [lambda m: whole(b"<html>", 200, "text/html")],
     "garbage": [lambda m: whole(b"{not json")],
     "batch": [lambda m: whole(b"[" + text(m, "one") + b"]")],
@@ -108,7 +112,7 @@ ANSWERS: dict[str, list[Callable[[Message], bytes | None]]] = {
     "not-resumed": [lambda m: stream(b"id: @1\nretry: 10\ndata:\n\n"), lambda m: whole(b"", 400)],
     "stream-with-no-end": [lambda m: head(200, EVENTS) + b"\r\n\r\n" + event(text(m, "fine"))],
 }
-CALLED_AGAIN = {"session-gone", "session-invalid", "later", "status-401"}
+CALLED_AGAIN = {"session-gone", "session-invalid", "later", "status-401", "moved-here"}
 """Those whose answer proves that they were not executed. What the library does then is asked of it."""
 
 
@@ -292,6 +296,46 @@ def test_ctrl_c_and_too_little_time_cancel_the_call(jackfield: Command, odd: Odd
     assert "the server was asked to cancel it, but it may have taken effect" in late.stderr
     assert [one.get("method") for one in odd.answered] == ["notifications/cancelled"] * 2
     assert (odd.calls["hang"], odd.deleted) == (2, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="https is left to the library elsewhere")
+def test_https_is_trusted_as_by_the_library(
+    here: Callable[..., Done],
+    jackfield: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    odd: Odd,
+    closed: list[str],
+    tmp_path: Path,
+) -> None:
+    """By the authorities that `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
+    file, folder = tmp_path / "authority.pem", tmp_path / "authorities"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    folder.mkdir()
+    hashed = ["openssl", "x509", "-hash", "-noout", "-in", str(file)]
+    name = subprocess.run(hashed, capture_output=True, text=True, check=True).stdout.strip()
+    (folder / f"{name}.0").write_bytes(file.read_bytes())
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(behind_tls(odd.url)) as port:
+        jackfield.configure_user(odd={"url": f"https://127.0.0.1:{port}/mcp"})
+
+        def run(*words: str, **environment: str) -> Done:
+            with monkeypatch.context() as patch:
+                for variable, value in environment.items():
+                    patch.setenv(variable, value)
+                return here(*words)
+
+        by_file, by_folder = {"SSL_CERT_FILE": str(file)}, {"SSL_CERT_DIR": str(folder)}
+        assert run("refresh", "--quiet", **by_file).exit_code == 0
+        for trusted in (by_file, by_folder, {}):
+            odd.calls.clear()
+            direct, full = (run("call", "odd.in-stream", **trusted, **more) for more in ({}, FULL))
+            assert direct == full
+            if trusted:
+                assert (direct.exit_code, direct.stdout) == (0, "fine\n")
+            else:
+                assert direct.exit_code != 0
+                assert "certificate" in direct.stderr
+            assert odd.calls["in-stream"] == (2 if trusted else 0)
+    assert len(closed) == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog refuses elsewhere")

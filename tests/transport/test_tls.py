@@ -45,10 +45,16 @@ async def behind_tls(address: str) -> AsyncIterator[int]:
     async def serve(stream: ByteStream) -> None:
         assert url.hostname
         assert url.port
-        async with stream, await anyio.connect_tcp(url.hostname, url.port) as inner, anyio.create_task_group() as tasks:
-            tasks.start_soon(pass_on, stream, inner)
-            await pass_on(inner, stream)
-            tasks.cancel_scope.cancel()
+        # A client may close its connection without a word.
+        with contextlib.suppress(anyio.BrokenResourceError, ssl.SSLError):
+            async with (
+                stream,
+                await anyio.connect_tcp(url.hostname, url.port) as inner,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(pass_on, stream, inner)
+                await pass_on(inner, stream)
+                tasks.cancel_scope.cancel()
 
     plain = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with plain, anyio.create_task_group() as tasks:

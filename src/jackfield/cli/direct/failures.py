@@ -9,7 +9,7 @@ import httpx2
 from ...config.servers import HttpConfig
 from ...plain import as_table, parsed_json
 from ...transport.bad_answers import bad_answer
-from ...transport.http_failures import answers_request, connection_failure, not_mcp, status_failure
+from ...transport.http_failures import answers_request, connection_failure, is_followed, not_mcp, status_failure
 from .wire import Message, NotDirectError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def judged(config: ServerConfig, message: Message, headers: Sequence[Header], he
         raise with_outcome(bad_answer(config, method, f"HTTP {head.status} without a message"))
     request = httpx2.Request("POST", config.url, headers=list(headers), json=dict(message))
     response = httpx2.Response(head.status, headers=list(head.headers), request=request)
+    if response.has_redirect_location and is_followed(request, response):
+        raise NotDirectError
     text = body.decode("utf-8", "replace")
     if answers_request(config, request, head.status, text):
         return as_table(parsed_json(body))
