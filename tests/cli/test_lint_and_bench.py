@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 from jackfield.cli.bench import _histogram, _latencies
 from jackfield.cli.lint_rules import Linted, findings
 
+from ..conftest import eventually
 from .conftest import Command, Done, everything, unruly_entry
 
 FINE: dict[str, Any] = {
@@ -108,3 +110,17 @@ def test_figures() -> None:
     }  # fmt: skip
     assert sum(bar["calls"] for bar in _histogram([0.001, 0.001, 0.5])) == 3
     assert _histogram([0.25]) == [{"up_to": 0.250025, "calls": 1}]
+
+
+def test_bench_shows_at_ctrl_c_what_it_measured(jackfield: Command, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jackfield.configure_user(unruly=unruly_entry("--log", str(log)))
+    terminal: Any = jackfield.spawn("bench", "unruly.count", "--duration", "600")
+    assert eventually(lambda: log.exists() and log.read_text().count("run count") > 2, 30)
+    terminal.sendintr()
+    shown = terminal.read()
+    terminal.wait()
+    terminal.ptyproc.delayafterclose = 0  # it has ended
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert "CALLS/S" in shown

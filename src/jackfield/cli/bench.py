@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,9 @@ from .server_options import CwdOption, EnvOption, HeaderOption, HttpOption, SseO
 
 if TYPE_CHECKING:
     from ..config.servers import ServerConfig
+    from ..session.session import Session
+    from .argument_syntax import Given
+    from .targets import Target
 
 _PERCENTILES = (50, 90, 99)
 _PAUSE_SECONDS = 0.01
@@ -61,7 +64,8 @@ def bench(
 ) -> int:
     """Call a tool again and again; show how long that takes.
 
-    On one session. Each call is made: take a tool that may be called so often. Exits with 1 if calls failed.
+    On one session. Each call is made: take a tool that may be called so often. Exits with 1 if calls failed. Ctrl-C
+    shows the figures so far.
     """
     from .argument_syntax import read_words
     from .request_steps import check_by_catalog
@@ -83,62 +87,101 @@ def bench(
     check_by_catalog(target, given, invocation.output.warn)
     config = target.load_config()
     silence_libraries(invocation.output)
-    facts = run(lambda: _measured(config, target.name, target, given, concurrency, seconds))
+    measurement = _Measurement(config, target, given, concurrency, seconds)
+    try:
+        run(measurement.make)
+    except KeyboardInterrupt:
+        if not measurement.is_empty:
+            _show(invocation, measurement.facts())
+        raise
+    facts = measurement.facts()
     _show(invocation, facts)
     if plot is not None:
         _write_plot(plot, facts)
     return TOOL_ERROR if facts["errors"] else OK
 
 
-async def _measured(
-    config: ServerConfig, name: str, target: Any, given: Any, concurrency: int, seconds: float
-) -> dict[str, Any]:
-    """Make the calls; returns the figures."""
-    import anyio
+class _Measurement:
+    """Calls of one tool, and how long they took.
 
-    from ..catalog.tools import ToolEntry
-    from ..errors import JackfieldError
-    from ..pool.session_manager import SessionManager
-    from .arguments import arguments_for
-    from .targets import find_tool
+    Args:
+        config: The server.
+        target: The tool, as named on the command line.
+        given: Its arguments.
+        concurrency: Number of concurrent calls.
+        seconds: For how long.
+    """
 
-    took: list[float] = []
-    errors: Counter[str] = Counter()
-    async with SessionManager().open_session(config) as session:
-        listed = (await session.list_tools()).tools
-        entries = [ToolEntry.of(config.server_name, one.model_dump(mode="json", by_alias=True)) for one in listed]
-        tool = find_tool(target, entries, is_fresh=True)
-        arguments = arguments_for(tool, given, mode=target.server.check_arguments)
-        began = time.monotonic()
+    def __init__(self, config: ServerConfig, target: Target, given: Given, concurrency: int, seconds: float) -> None:
+        self._config = config
+        self._target = target
+        self._given = given
+        self._concurrency = concurrency
+        self._seconds = seconds
+        self._tool = ""
+        self._took: list[float] = []
+        self._errors: Counter[str] = Counter()
+        self._began = self._ended = 0.0
 
-        async def call_on() -> None:
-            while time.monotonic() - began < seconds:
-                started = time.perf_counter()
-                try:
-                    result = await session.call_tool(tool.name, arguments)
-                except JackfieldError as error:
-                    errors[error.code] += 1
-                    await anyio.sleep(_PAUSE_SECONDS)
-                else:
-                    took.append(time.perf_counter() - started)
-                    if result.is_error:
-                        errors["tool_error"] += 1
+    async def make(self) -> None:
+        """Make the calls, until the time is over or this is cancelled."""
+        import anyio
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(concurrency):
-                tasks.start_soon(call_on)
-        whole = time.monotonic() - began
-    return {
-        "server": config.server_name,
-        "tool": tool.name,
-        "concurrency": concurrency,
-        "seconds": round(whole, 3),
-        "calls": len(took),
-        "errors": dict(errors),
-        "calls_per_second": round(len(took) / whole, 1),
-        "latency": _latencies(took),
-        "histogram": _histogram(took),
-    }
+        from ..catalog.tools import ToolEntry
+        from ..pool.session_manager import SessionManager
+        from .arguments import arguments_for
+        from .targets import find_tool
+
+        async with SessionManager().open_session(self._config) as session:
+            listed = (await session.list_tools()).tools
+            name = self._config.server_name
+            entries = [ToolEntry.of(name, one.model_dump(mode="json", by_alias=True)) for one in listed]
+            tool = find_tool(self._target, entries, is_fresh=True)
+            arguments = arguments_for(tool, self._given, mode=self._target.server.check_arguments)
+            self._tool, self._began = tool.name, time.monotonic()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(self._concurrency):
+                        tasks.start_soon(self._call_on, session, arguments)
+            finally:
+                self._ended = time.monotonic()
+
+    async def _call_on(self, session: Session, arguments: Mapping[str, Any]) -> None:
+        import anyio
+
+        from ..errors import JackfieldError
+
+        while time.monotonic() - self._began < self._seconds:
+            started = time.perf_counter()
+            try:
+                result = await session.call_tool(self._tool, arguments)
+            except JackfieldError as error:
+                self._errors[error.code] += 1
+                await anyio.sleep(_PAUSE_SECONDS)
+            else:
+                self._took.append(time.perf_counter() - started)
+                if result.is_error:
+                    self._errors["tool_error"] += 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call has ended."""
+        return not (self._took or self._errors)
+
+    def facts(self) -> dict[str, Any]:
+        """The figures."""
+        whole, took = self._ended - self._began, self._took
+        return {
+            "server": self._config.server_name,
+            "tool": self._tool,
+            "concurrency": self._concurrency,
+            "seconds": round(whole, 3),
+            "calls": len(took),
+            "errors": dict(self._errors),
+            "calls_per_second": round(len(took) / whole, 1),
+            "latency": _latencies(took),
+            "histogram": _histogram(took),
+        }
 
 
 def _latencies(took: Sequence[float]) -> dict[str, float]:
