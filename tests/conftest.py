@@ -100,6 +100,18 @@ def needs(missing: str | None) -> None:
     pytest.skip(missing)
 
 
+def descriptor_numbers() -> set[str]:
+    """The numbers of this process's file descriptors."""
+    unused = os.dup(0)  # the listing will use it
+    os.close(unused)
+    return set(os.listdir("/proc/self/fd")) - {str(unused)}
+
+
+def is_line(described: str) -> bool:
+    """Whether a descriptor leads to another process."""
+    return "pipe:" in described or "socket:" in described
+
+
 def open_descriptors() -> dict[str, str]:
     """This process's file descriptors and what they are."""
     described: dict[str, str] = {}
@@ -247,7 +259,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """No child or grandchild process, descriptor or thread outlives a test."""
     # What is there now stays: later collections look only at what the test made.
     gc.freeze()
-    descriptors = open_descriptors()
+    descriptors = descriptor_numbers()
     known = running()
     threads = set(threading.enumerate())
     device = sys.platform == "linux" and is_device(os.devnull)
@@ -262,12 +274,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         process.kill()
     assert not left, f"left running: {left}"
     assert eventually(lambda: set(threading.enumerate()) <= threads, 2.0), f"threads left: {threading.enumerate()}"
-    after = open_descriptors()
-    extra = {
-        fd: name
-        for fd, name in after.items()
-        if (fd not in descriptors and "pipe:" in name) or ("socket:" in name and fd not in descriptors)
-    }
+    new = descriptor_numbers() - descriptors
+    extra = {fd: name for fd, name in (open_descriptors().items() if new else ()) if fd in new and is_line(name)}
     assert not extra, f"descriptors left: {extra}"
     # As root, a program that writes a file whole and renames it can do this; it breaks the whole machine.
     device_gone = device and not is_device(os.devnull)

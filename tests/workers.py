@@ -76,10 +76,10 @@ class _Worker:
         self.pid = pid
         self.line = line
         self.given: deque[int] = deque()
-        """Tests that it has and did not begin."""
+        """Tests that it has and has not begun."""
         self.runs: int | None = None
         """The test that it began last."""
-        self.may_end = False
+        self.has_ended = False
         self.trouble = ""
         # From here pytest's reports take what they say about a worker: xdist's have these.
         self.gateway = SimpleNamespace(id=self.name)
@@ -145,17 +145,23 @@ class _Run:
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            kind, value = worker.line.recv()
+            told = worker.line.recv()
         except (EOFError, OSError):
             self._ended(worker)
             return
+        for kind, value in told:
+            self._take(worker, kind, value)
+
+    def _take(self, worker: _Worker, kind: str, value: Any) -> None:
         if kind == "next":
-            worker.given = self._groups.popleft() if self._groups else deque()
-            worker.may_end = not worker.given
+            group = self._groups.popleft() if self._groups else deque()
+            worker.given += group
             with contextlib.suppress(OSError):  # it died just now
-                worker.line.send(list(worker.given))
+                worker.line.send(list(group))
         elif kind == "begins":
-            worker.runs = worker.given.popleft() if value in worker.given else value
+            worker.runs = worker.given.popleft()
+        elif kind == "ends":
+            worker.has_ended = True
         elif kind == "trouble":
             worker.trouble = value
         elif kind == "report":
@@ -171,9 +177,11 @@ class _Run:
         self._workers.remove(worker)
         worker.line.close()
         code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
-        if worker.may_end and code == 0:
+        if worker.has_ended and code == 0:
             return
-        index = worker.runs if worker.runs is not None else worker.given.popleft()
+        if worker.runs is None:
+            raise RuntimeError(f"{worker.name} did not start (exit code {code}). {worker.trouble}")
+        index = worker.runs
         if worker.given:
             self._groups.appendleft(worker.given)
         item = self._session.items[index]
@@ -205,32 +213,40 @@ class _Run:
 
 
 class _Teller:
-    """In a worker: tells the controller what is reported here."""
+    """In a worker: tells the controller what is reported here, all of a test with what comes after it."""
 
     def __init__(self, config: pytest.Config, line: Connection) -> None:
         self._config = config
         self._line = line
+        self._kept: list[tuple[str, object]] = []
+
+    def tell(self, kind: str, value: object = None) -> None:
+        self._kept.append((kind, value))
+        told, self._kept = self._kept, []
+        self._line.send(told)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._line.send(("report", data))
+        self._kept.append(("report", data))
 
     def pytest_warning_recorded(self, warning_message: Any, when: Any, nodeid: str, location: Any) -> None:
         told = {"warning_message": warning_message, "when": when, "nodeid": nodeid, "location": location}
-        self._line.send(("warning", told))
+        self._kept.append(("warning", told))
 
 
 def _work(session: pytest.Session, line: Connection, folder: Path) -> NoReturn:
     """Be a worker."""
     code = 3
+    teller = _Teller(session.config, line)
     try:
         atexit._clear()  # what the controller has to do at its end
-        _prepare(session.config, line, folder)
-        _run_tests(session, line)
+        _prepare(session.config, teller, folder)
+        _run_tests(session, teller, line)
+        teller.tell("ends")
         code = 0
     except BaseException:
         with contextlib.suppress(OSError):
-            line.send(("trouble", traceback.format_exc()))
+            teller.tell("trouble", traceback.format_exc())
     finally:
         with contextlib.suppress(BaseException):
             session._setupstate.teardown_exact(None)
@@ -243,7 +259,7 @@ def _work(session: pytest.Session, line: Connection, folder: Path) -> NoReturn:
         os._exit(code)
 
 
-def _prepare(config: pytest.Config, line: Connection, folder: Path) -> None:
+def _prepare(config: pytest.Config, teller: _Teller, folder: Path) -> None:
     # Each process has its own file for what is captured.
     capturing: Any = config.pluginmanager.get_plugin("capturemanager")
     capturing.stop_global_capturing()
@@ -257,14 +273,14 @@ def _prepare(config: pytest.Config, line: Connection, folder: Path) -> None:
         # pytest-timeout writes here which threads there were: to what is captured, and so into the report.
         stand_in = SimpleNamespace(_tw=type(terminal._tw)(sys.__stderr__))
         config.pluginmanager.register(stand_in, "terminalreporter")
-    config.pluginmanager.register(_Teller(config, line))
+    config.pluginmanager.register(teller)
     config.hook.pytest_worker_start(config=config)
 
 
-def _run_tests(session: pytest.Session, line: Connection) -> None:
+def _run_tests(session: pytest.Session, teller: _Teller, line: Connection) -> None:
     def following() -> list[int] | None:
         """The tests to run next, or None at the end."""
-        line.send(("next", None))
+        teller.tell("next")
         return line.recv()
 
     group = following()
@@ -279,7 +295,7 @@ def _run_tests(session: pytest.Session, line: Connection) -> None:
                 after = following()
                 following_index = after[0] if after else None
             item = session.items[index]
-            line.send(("begins", index))
+            teller.tell("begins")
             item.config.hook.pytest_runtest_protocol(
                 item=item, nextitem=None if following_index is None else session.items[following_index]
             )
