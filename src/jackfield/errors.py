@@ -115,17 +115,17 @@ class Changes(Details, total=False):
 class JackfieldError(Exception):
     """The root of all errors of this library.
 
-    An error is a value: each of its fields is set once, and `told` makes a copy that says something else.
+    An error does not change: each field is set once, and `told` returns a copy with other details.
 
     Args:
         message: What happened, in one line.
         server_name: The server it happened with.
-        sent: Whether the server got the request; `None` if that cannot be known.
-        state_lost: Whether state behind the session (a transaction, a browser tab) is gone.
-        retryable: Whether the same call may well succeed if it is made again.
+        sent: Whether the request was sent to the server; `None` if this cannot be known.
+        state_lost: Whether state of the session on the server (a transaction, a browser tab) was lost.
+        retryable: Whether the same call may succeed later.
         hint: What to do next, in one line.
         server_output: What the server itself wrote (standard error, an HTTP body).
-        retry_after: Seconds to wait before trying again, where that is known.
+        retry_after: Seconds to wait before trying again, if known.
         generation: How often the session had been opened when this happened; with `state_lost`, when it was lost.
     """
 
@@ -174,7 +174,7 @@ class JackfieldError(Exception):
     def told(self, **changes: Unpack[Changes]) -> Self:
         """A copy with other details, such as `sent` for the call that raises it.
 
-        It has the same cause, and its own traceback: raising it leaves this error, which others may hold, as it is.
+        It has the same cause and a separate traceback. Raising it does not change this error, which others may hold.
 
         Args:
             changes: The message, or details as `JackfieldError` takes them.
@@ -184,7 +184,7 @@ class JackfieldError(Exception):
         return copied
 
     def without_cause(self) -> Self:
-        """A copy that does not lead to what it was raised from, which may show what a server was sent."""
+        """A copy without its cause and context, which may contain data that was sent to a server."""
         return error_of(type(self), vars(self))
 
     @property
@@ -195,7 +195,7 @@ class JackfieldError(Exception):
 
     @property
     def lines(self) -> list[str]:
-        """What the text is made of: what happened, and where there are any, the server's own words and the hint."""
+        """The lines of the text: what happened and, if there are any, the server's output and the hint."""
         lines = [self.headline]
         if self.server_output and (quoted := one_line(self.server_output)):
             lines.append(f"The server wrote: {quoted}")
@@ -227,7 +227,7 @@ def error_of(kind: type[_ErrorT], fields: Mapping[str, Any]) -> _ErrorT:
 class ConfigError(JackfieldError, ValueError):
     """A configuration is invalid; the text names file, server and key.
 
-    `problem` is what is wrong without these, and `key` the key, where an entry of a file is wrong.
+    `problem` is the description without these, and `key` the key, if an entry of a file is invalid.
     """
 
     code = "config_invalid"
@@ -358,7 +358,7 @@ class ToolError(JackfieldError):
 class RequestError(JackfieldError):
     """The server answered a request with a protocol error.
 
-    `rpc_code`, `rpc_message` and `rpc_data` are what it answered, where it did.
+    `rpc_code`, `rpc_message` and `rpc_data` are the server's answer, if there is one.
     """
 
     code = "request_failed"

@@ -36,10 +36,10 @@ class CatalogRefresh:
 
 
 class MCPClientSessionManager(SessionManager):
-    """A `SessionManager` that also makes toolkits, workbenches, query tools and routers of its servers.
+    """A `SessionManager` that also creates toolkits, workbenches, query tools and routers for its servers.
 
-    These enter the manager at their first use where it is not entered: they keep named sessions between their calls
-    until they are closed themselves, or the sessions are idle for the server's `idle_timeout`.
+    If the manager was not entered, they enter it on first use: they keep named sessions between their calls until you
+    close them, or until the sessions have been idle for the server's `idle_timeout`.
     """
 
     async def toolkit(
@@ -51,19 +51,19 @@ class MCPClientSessionManager(SessionManager):
         max_result_chars: int | None = None,
         on_error: OnError = "skip",
     ) -> Toolkit:
-        """A toolkit of several servers' tools. Each server is opened to list it, and then when a tool is called.
+        """A toolkit of several servers' tools. Each server is opened to list its tools, and reopened on demand.
 
-        Close the toolkit, or use it with `async with`, where this manager is not entered: it keeps its sessions.
+        The toolkit keeps its sessions: if this manager was not entered, close the toolkit, or use it with `async with`.
 
         A server that cannot be opened or listed is skipped: `toolkit.skipped` has its error, a `ServerSkipped` event
         and the log report it, and an extra tool `missing_<server>` tells the model.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions the tools use; one of the toolkit's own if omitted.
-            ordered: Make the calls of one server one after another, in the order in which they are asked for.
-            max_result_chars: As for `Toolkit.bounded`; results are not cut if omitted.
-            on_error: What a server that cannot be opened or listed does: `skip`, or `raise` its error.
+            key: The key of the sessions that the tools use; the toolkit's own key if omitted.
+            ordered: Make the calls of one server sequentially, in the order in which they are requested.
+            max_result_chars: As for `Toolkit.bounded`; results are not truncated if omitted.
+            on_error: For a server that cannot be opened or listed: `skip` it, or `raise` its error.
 
         Raises:
             JackfieldError: No server could be opened; with `on_error="raise"`, one of them could not.
@@ -88,13 +88,13 @@ class MCPClientSessionManager(SessionManager):
 
         Args:
             servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions the tools use; one of the workbench's own if omitted.
-            ordered: Make the calls of one server one after another, in the order in which they are asked for; wanted
-                where a server keeps state and a model asks for several calls in one turn.
-            max_result_chars: The longest text of a result that is shown at once, with a tool `read_on` for the rest.
+            key: The key of the sessions that the tools use; the workbench's own key if omitted.
+            ordered: Make the calls of one server sequentially, in the order in which they are requested: for servers
+                that keep state, if a model requests several calls in one turn.
+            max_result_chars: The maximum length of a result's text; a tool `read_on` returns the rest.
             use_mcp_prompts: Add a tool for each prompt.
-            on_error: What a server that cannot be opened or listed does: `skip` (its tools are left out, and a tool
-                `open_<server>` tells the model why, and tries again), or `raise`: there are no tools but that one.
+            on_error: For a server that cannot be opened or listed: `skip` it (its tools are omitted, and a tool
+                `open_<server>` tells the model why and tries again), or `raise`: only that tool is offered.
 
         Raises:
             ConfigError: AutoGen is not installed, or `max_result_chars` is less than 1.
@@ -120,15 +120,15 @@ class MCPClientSessionManager(SessionManager):
         key: str | None = None,
         handler: QueryHandler | None = None,
     ) -> QueryTool:
-        """The function `query_mcp_server(server_name, ...)`: an agent picks the server, and only that is opened.
+        """The function `query_mcp_server(server_name, ...)`: an agent chooses a server, and only that one is opened.
 
-        Hand it to any framework that takes functions as tools. Without a handler it has `tool_name` and
-        `arguments`, and lists the server's tools where no tool is named.
+        Pass it to any framework that accepts functions as tools. Without a handler, it has the parameters `tool_name`
+        and `arguments`, and lists the server's tools if no tool is named.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
-            key: Whose sessions it uses; one of the function's own if omitted.
-            handler: `async (session, query) -> str`, to answer queries with an agent or code of your own.
+            key: The key of the sessions that it uses; the function's own key if omitted.
+            handler: `async (session, query) -> str`, to answer queries with your own agent or code.
         """
         from .routing.query import make_query_tool
 
@@ -145,18 +145,18 @@ class MCPClientSessionManager(SessionManager):
         max_result_chars: int = 20_000,
         describe: bool = False,
     ) -> Router:
-        """Two tools that reach all servers': `find_tools` searches the catalog, `call_tool` opens what it needs.
+        """Two tools that find and call all others: `find_tools` searches the catalog, `call_tool` opens the server.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
-            mode: `auto` gives the tools themselves where they are few, else the two; `tools`, `search` and
-                `server` (the single tool `query_mcp_server`) do one of these whatever there is.
-            key: Whose sessions it uses; one of the router's own if omitted.
-            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; asked before each call. Where it
-                fails, answers something else or takes longer than `call_timeout`, the call is not made.
-            on_ask: `(tool, arguments) -> bool`, also async; answers where the policy says `ask`, like the policy.
-            max_result_chars: The longest text one answer brings; the rest can be read on.
-            describe: Offer `describe_tools` (whole schemas), too.
+            mode: `auto` offers the tools themselves if there are few, otherwise the two tools; `tools`, `search` and
+                `server` (the single tool `query_mcp_server`) always offer the same.
+            key: The key of the sessions that it uses; the router's own key if omitted.
+            policy: `(tool, arguments) -> "allow" | "ask" | "deny"`, also async; called before each call. If it
+                fails, returns anything else or takes longer than `call_timeout`, the call is not made.
+            on_ask: `(tool, arguments) -> bool`, also async; decides if the policy returns `ask`, by the same rules.
+            max_result_chars: The maximum length of an answer's text; the rest can be read with another call.
+            describe: Also offer `describe_tools`, which returns complete schemas.
 
         Raises:
             ConfigError: There is no such mode, or `policy` or `on_ask` is not a function.
@@ -183,11 +183,11 @@ class MCPClientSessionManager(SessionManager):
     async def refresh_catalog(
         self, servers: Sequence[str | BaseServerConfig] | None = None, *, at_once: int = 8
     ) -> CatalogRefresh:
-        """Open servers, list for the catalog what they offer, and close them; one that fails does not stop the others.
+        """Open servers, list them for the catalog, and close them; one that fails does not stop the others.
 
         Args:
             servers: Names or configurations; all of the config if omitted.
-            at_once: How many are open at the same time.
+            at_once: The maximum number of servers that are open at the same time.
 
         Raises:
             UnknownServerError: A name is not in the config; nothing was opened.

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Router(ToolRouter):
-    """A `ToolRouter` that also makes an AutoGen workbench of its tools."""
+    """A `ToolRouter` that can also return its tools as an AutoGen workbench."""
 
     def workbench(self) -> JackfieldWorkbench:
         """An AutoGen workbench of these tools: `AssistantAgent(workbench=router.workbench(), max_tool_iterations=10)`.
 
-        Finding and then calling takes an agent two rounds at least, and AgentChat makes one by default.
+        An agent needs at least two rounds to find and then call a tool; AgentChat makes one by default.
 
         Raises:
             ConfigError: AutoGen is not installed.

@@ -41,7 +41,7 @@ class AG2Session(Session):
 
     @property
     def server_capabilities(self) -> ServerCapabilities:
-        """What the server says it can do."""
+        """The capabilities that the server reports."""
         return with_camel_case(super().server_capabilities)
 
     async def list_tools(self, cursor: str | None = None, *, call_timeout: Bound = None) -> ListToolsResult:
@@ -110,7 +110,7 @@ class AG2Session(Session):
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: Bound = None
     ) -> GetPromptResult:
-        """Fill in one prompt."""
+        """Get one prompt with its arguments filled in."""
         return with_camel_case(await super().get_prompt(name, arguments, call_timeout=call_timeout))
 
 

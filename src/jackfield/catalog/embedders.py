@@ -21,7 +21,7 @@ _MODEL_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx", "model_
 
 
 def offline_embedder() -> Embedder:
-    """Static word vectors that come with the package `wordllama`: no network, no server, a millisecond a query.
+    """Static word vectors that come with the package `wordllama`: no network, no server, a millisecond per query.
 
     Raises:
         ConfigError: The extra `embedding` is not installed.
@@ -155,16 +155,16 @@ def _model_file(folder: Path) -> str:
 def sentence_embedder(
     model: str = "BAAI/bge-small-en-v1.5", *, folder: str | Path | None = None, threads: int | None = None
 ) -> Embedder:
-    """A model that understands sentences, on ONNX by `fastembed`. Searches by words answer until it is ready.
+    """A model that understands sentences, on ONNX with `fastembed`. Until it is ready, searches use only words.
 
-    It is loaded, and the vectors of tools are computed, in the background. `fastembed` downloads a model that it is
-    given by name on first use, and keeps it.
+    The model is loaded, and the vectors of tools are computed, in the background. `fastembed` downloads a model that
+    is given by name on first use, and stores it.
 
     Args:
-        model: One of those that `fastembed` knows.
+        model: The name of a model that `fastembed` supports.
         folder: A folder with a model's `model.onnx`, `tokenizer.json` and `config.json`, for machines without a
             network.
-        threads: How many threads it computes with; as many as there are cores if omitted.
+        threads: The number of threads for computing; the number of cores if omitted.
 
     Raises:
         ConfigError: The extra `fastembed` is not installed, or there is no model in the folder.

@@ -57,7 +57,7 @@ class Catalog:
     Args:
         folder: Where the files are; `JACKFIELD_CACHE_DIR`, or else the user's cache directory, if omitted.
         embedder: Maps texts to vectors, for semantic search in addition to words.
-        in_memory: Write nothing; what is stored ends with this object.
+        in_memory: Write nothing to disk; the data exists as long as this object.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Catalog:
 
     @property
     def learned(self) -> Learned:
-        """What was called after which words."""
+        """The words of queries, and the tools that were called after them."""
         if self._learned is None:
             from .learning import Learned
 
@@ -124,8 +124,8 @@ class Catalog:
         return entry if entry.server_name == config.server_name else replace(entry, server_name=config.server_name)
 
     def state(self, config: Outlined) -> CatalogState:
-        """What is known of a server's tools: `cold`: never listed; `stale`: listed long ago, or said to have changed
-        since; else `known`. Whether the server can be opened is another question: `is_broken`."""
+        """The state of a server's listing: `cold`: never listed; `stale`: listed long ago, or reported as changed
+        since; otherwise `known`. `is_broken` says whether the server could be opened."""
         entry = self.entry(config)
         if entry is None or not entry.fetched_at:
             return "cold"
@@ -142,7 +142,7 @@ class Catalog:
         return entry is not None and entry.fetched_at > 0
 
     def tools(self, config: Outlined, offers: Offers | None = None) -> list[ToolEntry]:
-        """The tools of a server that its configuration's `include` and `exclude` let in, and `offers`, if given."""
+        """The tools of a server that pass its configuration's `include` and `exclude`, and `offers`, if given."""
         entry = self.entry(config)
         return [] if entry is None else _tools(config, entry, offers)
 
@@ -176,7 +176,7 @@ class Catalog:
         return search
 
     def vectors(self, queries: Sequence[str]) -> Sequence[Sequence[float]] | None:
-        """The vectors of some queries, if there is an embedder that can be asked."""
+        """The vectors of some queries, if there is an embedder that works."""
         if self._vector_store is None or not queries:
             return None
         from .words import without_values
@@ -197,7 +197,7 @@ class Catalog:
         return self._store
 
     def meaning_note(self) -> str | None:
-        """Why searches go by words only, although there is an embedder, or by the meaning of some tools only."""
+        """Why searches use only words although there is an embedder, or the meaning of only some tools."""
         store = self._vector_store
         if store is None or (store.is_ready and not store.missing):
             return None

@@ -62,7 +62,7 @@ class MCPConfig(StrictModel):
 
     @property
     def problems(self) -> Sequence[ConfigError]:
-        """What is wrong with the entries of the file that were left out; each names file, server and key."""
+        """The problems of the entries that were omitted; each names file, server and key."""
         return self._problems
 
     @classmethod
@@ -74,25 +74,25 @@ class MCPConfig(StrictModel):
         strict: bool = False,
         inherit_as_program: bool = False,
     ) -> MCPConfig:
-        """Read the file of any program that knows MCP servers: JSON, TOML or YAML.
+        """Read the configuration file of any MCP program: JSON, TOML or YAML.
 
-        The program is told by the file's place and name, else by its shape, and its rules apply: where the table of
-        servers is, which references are replaced, what a timeout counts. In the file of no known program, `${VAR}`,
-        `${VAR:-default}` and `${env:VAR}` are replaced. Relative paths in `command`, `cwd` and `verify` are relative to
-        the file's folder, or to the project's if that folder belongs to a program, such as `.vscode`. A project's
-        servers are started in the project's folder.
+        The file's location and name identify the program, or else its layout, and the program's rules apply: where the
+        table of servers is, which references are replaced, and the unit of timeouts. In a file of an unknown program,
+        `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced. Relative paths in `command`, `cwd` and `verify` are
+        relative to the file's folder, or to the project's if that folder belongs to a program, such as `.vscode`. A
+        project's servers are started in the project's folder.
 
-        An entry that is wrong is left out, listed in `problems`, and logged as a warning.
+        An invalid entry is omitted, listed in `problems`, and logged as a warning.
 
         Args:
             path: The file; its extension selects the format.
             variables: Values for `${VAR}`; the environment if omitted.
-            strict: Raise the first problem of an entry instead of leaving the entry out.
-            inherit_as_program: Give servers the variables that the file's program gives them, which may be all, instead
+            strict: Raise the first problem of an entry instead of omitting the entry.
+            inherit_as_program: Pass servers the variables that the file's program passes, which may be all, instead
                 of a few; `JACKFIELD_INHERIT=program` does the same for all files.
 
         Raises:
-            ConfigError: The file cannot be read, or there are wrong entries only; names file, server and key.
+            ConfigError: The file cannot be read, or every entry is invalid; names file, server and key.
         """
         file = Path(path)
         source = replace(Source.given(file, "load()"), inherits_as_program=inherit_as_program)
@@ -107,16 +107,16 @@ class MCPConfig(StrictModel):
         folder: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> MCPConfig:
-        """Make a config of a mapping in the shape of a file. See `load()`; an entry that is wrong is an error here.
+        """Create a config from a mapping in the layout of a file. See `load()`; an invalid entry is an error here.
 
         Args:
             data: The mapping.
-            source: Its name in errors.
+            source: The name of the mapping in errors.
             folder: Where relative paths start; the current directory if omitted.
             variables: Values for `${VAR}`; the environment if omitted.
 
         Raises:
-            ConfigError: An entry is wrong; names source, server and key.
+            ConfigError: An entry is invalid; names source, server and key.
         """
         if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
@@ -190,9 +190,9 @@ class MCPConfig(StrictModel):
         return [server.server_name for server in self.servers]
 
     def to_portable(self) -> dict[str, Any]:
-        """The config as plain data that can be stored: templates such as `${TOKEN}` stay, secrets do not.
+        """The config as plain data that can be stored, with templates such as `${TOKEN}` and without secrets.
 
-        A secret that was given in full becomes `**********`; reading it back is an error that says so.
+        A secret that was given literally becomes `**********`; loading this raises an error that says so.
         """
         return {"servers": [_portable(server) for server in self.servers]}
 

@@ -346,10 +346,10 @@ class HttpConfig(RemoteConfig):
 
 
 class InProcessConfig(BaseServerConfig):
-    """A server object of this program, served in its process: for tests, and for servers that are part of the program.
+    """A server object of this program, run in its process: for tests, and for servers that are part of the program.
 
-    Each session has its own run of the server: its lifespan is entered when the session opens, and left when it closes.
-    What the object itself holds, such as a closure's variables, is shared by all sessions and outlives them.
+    Each session runs the server separately: its lifespan is entered when the session opens, and exited when it closes.
+    Data of the object itself, such as a closure's variables, is shared by all sessions and outlives them.
     """
 
     transport: Literal["in-process"] = "in-process"

@@ -135,7 +135,7 @@ class KeptSession:
     def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: float | None = None
     ) -> KeptAnswer:
-        """Fill in one prompt."""
+        """Get one prompt with its arguments filled in."""
         return self.request(
             "prompts/get", {"name": name, "arguments": dict(arguments or {})}, call_timeout=call_timeout
         )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class BlockingSession(BlockingCalls):
     """A session whose methods block; see `Session` for what it is.
 
-    Any thread may call it. Ctrl-C in a call cancels that call, and tells the server.
+    Any thread may call it. Ctrl-C during a call cancels the call, also on the server.
     """
 
     @property
@@ -55,7 +55,7 @@ class BlockingSession(BlockingCalls):
 
     @property
     def key(self) -> str | None:
-        """Whose session it is; `None` for a private one."""
+        """The session's key; `None` for a private one."""
         return self._session.key
 
     @property
@@ -90,12 +90,12 @@ class BlockingSession(BlockingCalls):
 
     @property
     def server_info(self) -> Implementation | None:
-        """Name and version as the server gives them; `None` if it does not."""
+        """The server's name and version; `None` if it does not report them."""
         return self._session.server_info
 
     @property
     def server_capabilities(self) -> ServerCapabilities:
-        """What the server says it can do."""
+        """The capabilities that the server reports."""
         return self._session.server_capabilities
 
     @property
@@ -109,16 +109,16 @@ class BlockingSession(BlockingCalls):
         return self._session.process_id
 
     def info(self) -> SessionInfo:
-        """How the session stands now."""
+        """The current state of the session."""
         return self._session.info()
 
     @property
     def sdk_session(self) -> ClientSession:
-        """The SDK's own session, for features that are missing here. Its calls do not have our timeouts."""
+        """The SDK's own session, for features that are missing here. Jackfield's timeouts do not apply to its calls."""
         return self._session.sdk_session
 
     def initialize(self) -> InitializeResult:
-        """What the server said of itself when the session was opened. Sends nothing: an open session is initialized.
+        """The server's information from when the session was opened. Sends nothing: an open session is initialized.
 
         For code that was written for the SDK's session, or for AG2's.
         """
@@ -219,7 +219,7 @@ class BlockingSession(BlockingCalls):
     def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: Bound = None
     ) -> GetPromptResult:
-        """Fill in one prompt.
+        """Get one prompt with its arguments filled in.
 
         Raises:
             RequestError: The server does not have it, or an argument is missing.
@@ -234,7 +234,7 @@ class BlockingSession(BlockingCalls):
         *,
         call_timeout: Bound = None,
     ) -> CompleteResult:
-        """Ask the server how an argument of a prompt or a resource template may go on.
+        """Ask the server to complete an argument of a prompt or a resource template.
 
         Args:
             ref: The prompt or template.
@@ -254,23 +254,23 @@ class BlockingSession(BlockingCalls):
     def refresh(self) -> None:
         """Close the connection and open a new one: a new process, a new session id. State behind it is lost.
 
-        For use after a `SessionTimeoutError`, when the server seems to hang. Calls that are under way on
-        this session, also by others who share its key, end with an error.
+        For use after a `SessionTimeoutError`, if the server seems to hang. Running calls on this session, including
+        those of other users of its key, end with an error.
 
         Raises:
-            JackfieldError: It could not be opened again.
+            JackfieldError: It could not be reopened.
         """
         return self._call(self._session.refresh)
 
     def set_logging_level(self, level: LoggingLevel, *, call_timeout: Bound = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
 
-        In that of 2026-07-28 the level goes with every request: give `SessionCallbacks(log_level=...)`.
+        In the protocol of 2026-07-28, every request contains the level: set `SessionCallbacks(log_level=...)`.
         """
         return self._call(lambda: self._session.set_logging_level(level, call_timeout=call_timeout))
 
     def send_roots_list_changed(self, *, call_timeout: Bound = None) -> None:
-        """Tell the server that the roots changed."""
+        """Notify the server that the roots changed."""
         return self._call(lambda: self._session.send_roots_list_changed(call_timeout=call_timeout))
 
     def listen(
@@ -291,7 +291,7 @@ class BlockingSession(BlockingCalls):
         The iteration raises `mcp.client.subscriptions.SubscriptionLost` when the session ends.
 
         Raises:
-            SessionTimeoutError: The server did not begin it within `call_timeout`.
+            SessionTimeoutError: The server did not start the stream within `call_timeout`.
             RequestError: The server refused it.
 
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.

@@ -71,9 +71,9 @@ class SessionManager(BlockingManager):
         callbacks: Answer requests from servers; `open_session` can override them.
         on_event: Called with every event, on the event loop; it must not block. See also `events()`.
         hooks: Around every tool call of every session.
-        catalog: Remembers what servers offer; the one in the user's cache directory if omitted.
-        observable: Whether `jackfield top` sees its sessions, and may close and refresh them, by a socket that only
-            this user can connect to. If omitted, it does where `JACKFIELD_OBSERVABLE=1` is set.
+        catalog: Stores what servers offer; the catalog in the user's cache directory if omitted.
+        observable: Whether `jackfield top` can show, close and refresh its sessions, through a socket that only this
+            user can access. If omitted, `JACKFIELD_OBSERVABLE=1` decides.
     """
 
     _lease_type: ClassVar[type[SessionLease]] = SessionLease
@@ -159,11 +159,11 @@ class SessionManager(BlockingManager):
             unpublish(self._observed)
 
     async def open(self) -> Self:
-        """Enter the manager where there is no block to enter it for; `close()` leaves it."""
+        """Enter the manager without a block; `close()` exits it."""
         return await self.__aenter__()
 
     async def close(self) -> None:
-        """Leave the manager: all its sessions are closed."""
+        """Exit the manager: all its sessions are closed."""
         await self.__aexit__(None, None, None)
 
     # Opening
@@ -251,7 +251,7 @@ class SessionManager(BlockingManager):
     # Knowing
 
     def sessions(self) -> list[SessionInfo]:
-        """One entry for each session that is not wholly closed."""
+        """One entry for each session that is not fully closed."""
         return [info for registry in self._registries() for info in registry.infos()]
 
     def _registries(self) -> list[SessionRegistry]:
@@ -259,7 +259,7 @@ class SessionManager(BlockingManager):
         return [registry for registry in registries if not registry.is_over]
 
     def session_info(self, server: str | BaseServerConfig, key: str) -> SessionInfo | None:
-        """How the named session of a server and a key stands; `None` if there is none that is not wholly closed.
+        """The state of the named session of a server and a key; `None` if there is none that is not fully closed.
 
         Args:
             server: The server's name, or its configuration.

@@ -33,7 +33,7 @@ class SessionFacts:
 
     @property
     def key(self) -> str | None:
-        """Whose session it is; `None` for a private one."""
+        """The session's key; `None` for a private one."""
         return self._owner.key
 
     @property
@@ -67,12 +67,12 @@ class SessionFacts:
 
     @property
     def server_info(self) -> Implementation | None:
-        """Name and version as the server gives them; `None` if it does not."""
+        """The server's name and version; `None` if it does not report them."""
         return self._client().server_info
 
     @property
     def server_capabilities(self) -> ServerCapabilities:
-        """What the server says it can do."""
+        """The capabilities that the server reports."""
         return self._client().server_capabilities
 
     @property
@@ -86,16 +86,16 @@ class SessionFacts:
         return self._owner.info().process_id
 
     def info(self) -> SessionInfo:
-        """How the session stands now."""
+        """The current state of the session."""
         return self._owner.info()
 
     @property
     def sdk_session(self) -> ClientSession:
-        """The SDK's own session, for features that are missing here. Its calls do not have our timeouts."""
+        """The SDK's own session, for features that are missing here. Jackfield's timeouts do not apply to its calls."""
         return self._client().session
 
     async def initialize(self) -> InitializeResult:
-        """What the server said of itself when the session was opened. Sends nothing: an open session is initialized.
+        """The server's information from when the session was opened. Sends nothing: an open session is initialized.
 
         For code that was written for the SDK's session, or for AG2's.
         """

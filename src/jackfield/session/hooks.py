@@ -48,7 +48,7 @@ class ToolCall:
         return replace(self, headers={**self.headers, **named})
 
     def deny(self, why: str) -> CallDeniedError:
-        """Stop the call: `raise call.deny("...")`. The call is not made either if the `raise` is forgotten."""
+        """Stop the call: `raise call.deny("...")`. The call is also stopped if you forget the `raise`."""
         name, reason = self.server_name, why.rstrip(".")
         error = CallDeniedError(
             f"The call of {self.tool!r} of server {name!r} was denied: {reason}. {NOT_SENT}",
@@ -67,17 +67,17 @@ class CallHook:
     """
 
     async def before(self, call: ToolCall) -> ToolCall | None:
-        """Before the arguments are checked and anything is sent. Return a changed call, or `None` for no change.
+        """Called before the arguments are checked and anything is sent. Return a changed call, or `None` for no change.
 
-        Raise `call.deny(...)` to stop it. Whatever else is raised or returned stops it, too.
+        Raise `call.deny(...)` to stop the call. Any other exception or return value stops it, too.
         """
         return None
 
     async def after(self, call: ToolCall, result: ToolResult) -> ToolResult | None:
-        """With the result, also one with `is_error`. Return another to replace it, or `None` to leave it.
+        """Called with the result, also if it has `is_error`. Return another result to replace it, or `None` to keep it.
 
-        The call has been made. Whatever is raised, or else returned, withholds the result: a `HookError` with
-        `sent=True` takes its place.
+        The call has been made. Any exception, or any other return value, withholds the result: a `HookError` with
+        `sent=True` is raised instead.
         """
         return None
 

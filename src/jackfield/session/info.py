@@ -10,13 +10,13 @@ from .lifecycle import StateName
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """How one live session stands."""
+    """The state of one live session."""
 
     session_id: str
     """Its id, the same in all its events and log lines, recoveries included."""
     server_name: str
     key: str | None
-    """Whose session it is; `None` for a private one."""
+    """The session's key; `None` for a private one."""
     state: StateName
     """`recovering`: being opened again after a loss; `lost`: that failed, and the next call tries once more."""
     state_since: float

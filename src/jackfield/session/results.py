@@ -137,10 +137,10 @@ class ToolResult(CallToolResult):
         return structured["result"] if isinstance(structured, dict) and list(structured) == ["result"] else structured
 
     def for_model(self) -> ToolResult:
-        """The same result as a model is to see it: where state was lost, `content` begins with a line that says so.
+        """The result for a model: if state was lost, `content` begins with a line that says so.
 
-        An error without any text would read as an empty success; its content says that it is an error. All else,
-        `structured_content` too, is the server's own. Tools of a toolkit return results like this.
+        If an error has no text, its content says that the tool reported an error. Everything else, including
+        `structured_content`, is unchanged. Tools of a toolkit return such results.
         """
         is_silent_error = self.is_error and not self.text.strip()
         if self.server_content is not None or not (self.state_lost or is_silent_error):
@@ -153,7 +153,7 @@ class ToolResult(CallToolResult):
         return self.model_copy(update={"content": content, "server_content": list(self.content)})
 
     def for_code(self) -> ToolResult:
-        """The same result as the server gave it."""
+        """The result as the server sent it."""
         if self.server_content is None:
             return self
         return self.model_copy(update={"content": self.server_content, "server_content": None})

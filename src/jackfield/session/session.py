@@ -214,7 +214,7 @@ class Session(SessionFacts):
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, *, call_timeout: Bound = None
     ) -> GetPromptResult:
-        """Fill in one prompt.
+        """Get one prompt with its arguments filled in.
 
         Raises:
             RequestError: The server does not have it, or an argument is missing.
@@ -239,7 +239,7 @@ class Session(SessionFacts):
         *,
         call_timeout: Bound = None,
     ) -> CompleteResult:
-        """Ask the server how an argument of a prompt or a resource template may go on.
+        """Ask the server to complete an argument of a prompt or a resource template.
 
         Args:
             ref: The prompt or template.
@@ -274,11 +274,11 @@ class Session(SessionFacts):
     async def refresh(self) -> None:
         """Close the connection and open a new one: a new process, a new session id. State behind it is lost.
 
-        For use after a `SessionTimeoutError`, when the server seems to hang. Calls that are under way on
-        this session, also by others who share its key, end with an error.
+        For use after a `SessionTimeoutError`, if the server seems to hang. Running calls on this session, including
+        those of other users of its key, end with an error.
 
         Raises:
-            JackfieldError: It could not be opened again.
+            JackfieldError: It could not be reopened.
         """
         self._caller.usable()
         await self._owner.refresh()
@@ -288,13 +288,13 @@ class Session(SessionFacts):
     async def set_logging_level(self, level: LoggingLevel, *, call_timeout: Bound = None) -> None:
         """Ask for log messages of this level and above, in the older protocol.
 
-        In that of 2026-07-28 the level goes with every request: give `SessionCallbacks(log_level=...)`.
+        In the protocol of 2026-07-28, every request contains the level: set `SessionCallbacks(log_level=...)`.
         """
         await self._caller.request("logging/setLevel", call_timeout, lambda client: set_logging_level(client, level))
 
     @_on_its_loop
     async def send_roots_list_changed(self, *, call_timeout: Bound = None) -> None:
-        """Tell the server that the roots changed."""
+        """Notify the server that the roots changed."""
         changed = RootsListChangedNotification()
         await self._caller.request(
             changed.method, call_timeout, lambda client: client.session.send_notification(changed)
@@ -319,7 +319,7 @@ class Session(SessionFacts):
         The iteration raises `mcp.client.subscriptions.SubscriptionLost` when the session ends.
 
         Raises:
-            SessionTimeoutError: The server did not begin it within `call_timeout`.
+            SessionTimeoutError: The server did not start the stream within `call_timeout`.
             RequestError: The server refused it.
 
         Source: MCP 2026-07-28 `subscriptions/listen` (SEP-2575); 2025-11-25 `resources/subscribe`.

@@ -43,7 +43,7 @@ async def create_toolkit(
     exclude: Sequence[str] | None = None,
     ordered: bool = False,
 ) -> Toolkit:
-    """Make a toolkit of an open session's tools. It works as long as the session is open.
+    """Create a toolkit from an open session's tools. It works as long as the session is open.
 
     Args:
         session: The session.

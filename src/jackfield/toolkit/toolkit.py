@@ -141,7 +141,7 @@ class Toolkit(Live):
         return await self[name].call(arguments)
 
     def find(self, server_name: str, tool_name: str) -> Tool:
-        """The tool that a server knows by that name.
+        """The tool with this name on a server.
 
         Raises:
             UnknownToolError: There is none.
@@ -185,7 +185,7 @@ class Toolkit(Live):
         return self._of_named(tools[origin] for origin in found)
 
     def renamed(self, names: Mapping[str, str]) -> Toolkit:
-        """The same tools, some by other names.
+        """The same tools, some under other names.
 
         Raises:
             UnknownToolError: A tool to rename is not there.
@@ -218,10 +218,10 @@ class Toolkit(Live):
         return bounded(self, LongResults(max_result_chars))
 
     def for_models(self) -> Toolkit:
-        """The same tools with schemas that model APIs take, for frameworks without an adapter here.
+        """The same tools with schemas that model APIs accept, for frameworks without an adapter.
 
-        A schema's root is one object, its keywords are valid, and property names that an API would refuse have another
-        name. Calls take arguments by the names in it, or by the server's.
+        The root of each schema is one object, its keywords are valid, and property names that an API would reject are
+        replaced. Calls accept arguments under the names in this schema, or under the server's.
         """
         from ..adapters.model_schema import model_tool
 
@@ -319,14 +319,14 @@ class Toolkit(Live):
     def openai(
         self, *, api: Literal["responses", "chat"] = "responses", deferred: Deferred = False, strict: bool = False
     ) -> list[dict[str, Any]]:
-        """The tools as definitions for OpenAI's APIs. Make the calls that come back with `dispatch(call)`.
+        """The tools as definitions for OpenAI's APIs. Pass the model's calls to `dispatch(call)`.
 
         Args:
             api: The Responses API, or Chat Completions.
             deferred: Leave the definitions out of the prompt, to be found by the API's own tool search (Responses).
                 With `ranked`, the model asks for them, and `dispatch` answers by the ranking of `find_tools`.
-            strict: Strict mode for the tools whose schemas can be expressed in it: the API then makes sure that
-                arguments fit. The others stay as they are.
+            strict: Strict mode for the tools whose schemas can be expressed in it: the API then ensures that arguments
+                match the schema. Other tools are unchanged.
         """
         from ..adapters.definitions import openai_tools
 
@@ -354,7 +354,7 @@ class Toolkit(Live):
         return gemini_tools(self)
 
     async def dispatch(self, call: object) -> dict[str, Any]:
-        """Make a call that an API asked for, and return the message that answers it. An error becomes its text.
+        """Make a call that a model requested, and return the answer for its API. An error becomes the answer's text.
 
         Args:
             call: OpenAI's `function_call` or `tool_search_call` item or Chat Completions tool call, Anthropic's
@@ -362,7 +362,7 @@ class Toolkit(Live):
                 as a dictionary.
 
         Returns:
-            What that API takes as the answer: an input item, a message, a content block, or a part.
+            The answer in the form of that API: an input item, a message, a content block, or a part.
 
         Raises:
             ConfigError: It is none of these.

@@ -39,7 +39,7 @@ _ASKED_SECONDS = 60.0
 
 
 class ReplayConfig(InProcessConfig):
-    """A server that answers as was recorded by `jackfield record`, in this process: for tests of agents.
+    """A server in this process that answers as `jackfield record` recorded it: for tests of agents.
 
     ```python
     config = MCPConfig(servers=[ReplayConfig(server_name="notes", trace="tests/notes.jsonl")])
