@@ -51,10 +51,13 @@ def _not_their_turn(items: Sequence[pytest.Function]) -> Collection[pytest.Funct
         marker = item.get_closest_marker("in_turn")
         assert marker
         # By identity, since not each has a hash; pytest numbers the cases of a product, not the values of each list.
-        values = {name: id(value) for name, value in item.callspec.params.items()}
-        assert values.keys() >= set(marker.args), f"{item.nodeid} has no parameter {marker.args}"
+        callspec = getattr(item, "callspec", None)
+        values = {name: id(value) for name, value in callspec.params.items()} if callspec else {}
+        if not values.keys() >= set(marker.args):
+            continue  # of a module of which other tests have it
         others = [pair for pair in values.items() if pair[0] not in marker.args]
         cases[item.cls, item.originalname, *others].append(([values[name] for name in marker.args], item))
+    assert cases, f"no test of {items[0].path} has a parameter that its marker in_turn names"
     found: set[pytest.Function] = set()
     for number, same in enumerate(cases.values()):
         axes = [list(dict.fromkeys(axis)) for axis in zip(*(chosen for chosen, _ in same), strict=True)]

@@ -48,6 +48,9 @@ from tests.serving.redis_server import RedisServer
 
 from jackfield.serving import BearerFile, JWTAuth, RedisBackend, open_streams, serve_sessions
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:

@@ -15,6 +15,9 @@ from tests.serving.authorized import until
 from tests.serving.contract.conftest import ENGINES, Engine
 from tests.serving.instances import Session, Talk, Two, both_of, server_of, talkative, two
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:

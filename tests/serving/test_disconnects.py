@@ -14,6 +14,10 @@ AT_ONCE = 0.05
 LONG = 60.0
 
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param](request)

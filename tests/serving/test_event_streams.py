@@ -20,6 +20,10 @@ from jackfield.serving import ServingLimits
 CHANGED = "notifications/tools/list_changed"
 
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param](request)

@@ -6,10 +6,11 @@ import asyncio
 import gc
 import tracemalloc
 
+from tests.daily import daily
 from tests.serving.contract.conftest import memory
 from tests.serving.instances import two
 
-_SESSIONS = 300
+_SESSIONS = daily(100, whole=300)
 
 
 async def test_an_idle_session_costs_no_task_and_little_memory() -> None:

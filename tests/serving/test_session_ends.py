@@ -15,6 +15,9 @@ from tests.serving.instances import Anything, Session, Talk, Two, both_of, serve
 
 from jackfield.serving import ServingLimits
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:

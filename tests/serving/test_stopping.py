@@ -28,6 +28,9 @@ from jackfield.serving import serve_sessions
 from jackfield.serving.background import Background
 from jackfield.serving.wire import SHUT_DOWN
 
+# What depends on the engine itself, tests/serving/contract tries at each of them; here the tests have them in turn.
+pytestmark = pytest.mark.in_turn("engine")
+
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:

@@ -10,8 +10,8 @@ from tests.conftest import quick_python
 from tests.daily import daily
 from tests.serving.cluster import kills, rolling
 
-KILLS, CALLS = daily((4, 100), whole=(7, 200))
-"""All of it takes about 70 kills, and 2,000 calls."""
+KILLS, STALLS, CALLS = daily((2, 1, 50), whole=(7, 2, 200))
+"""All of it takes about 70 kills, 20 stalls and 2,000 calls."""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -32,7 +32,7 @@ async def test_a_call_on_an_instance_that_stands_still_is_answered_once(
     tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
     """By those who took it for dead, or by itself: then the late answer is dropped."""
-    matrix = await kills.run_stalls("redis", tmp_path, rounds=2, python=quick_python(), environment=environment)
+    matrix = await kills.run_stalls("redis", tmp_path, rounds=STALLS, python=quick_python(), environment=environment)
 
     assert not matrix.faults, matrix.shown()
 
