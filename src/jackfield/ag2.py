@@ -32,7 +32,7 @@ __all__ = [
 
 
 class MCPClientSessionManager(manager.MCPClientSessionManager):
-    """Jackfield's manager, whose sessions take and give what code written for AG2's expects."""
+    """Jackfield's manager, with sessions whose arguments and results are those of AG2's manager."""
 
     _lease_type: ClassVar[type[SessionLease]] = AG2Lease
 

@@ -137,7 +137,7 @@ class JackfieldWorkbench(Live, Workbench, Component[WorkbenchConfig]):
         return {"type": STATE_TYPE, "key": self.key}
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with the sessions of a saved workbench, if the manager still has them open; leave the own ones.
+        """Continue with the sessions of a saved workbench, if the manager still has them open; release the own ones.
 
         Raises:
             ConfigError: That is not the state of a workbench.

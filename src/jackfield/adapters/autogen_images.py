@@ -195,7 +195,7 @@ class VisionAssistantAgent(AssistantAgent):
         await super().on_reset(cancellation_token)
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with a saved conversation; its images are part of it."""
+        """Continue a saved conversation, including its images."""
         await super().load_state(state)
         self._shown = [
             message

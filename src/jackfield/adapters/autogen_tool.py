@@ -51,7 +51,7 @@ class ReportedError(ToolError):
 
 
 class JackfieldTool(BaseTool[AnyArguments, Any]):
-    """A tool with the server's whole JSON schema, `$defs` and all."""
+    """A tool with the server's complete JSON schema, including `$defs`."""
 
     def __init__(self, tool: Tool) -> None:
         self.tool: Tool = model_tool(tool)

@@ -200,7 +200,7 @@ def _content_block(block: object) -> dict[str, Any]:
 
 
 async def load_mcp_tools(session: Session) -> list[BaseTool]:
-    """All tools of a session, by the name that users of `langchain-mcp-adapters` know.
+    """All tools of a session; the name is that in `langchain-mcp-adapters`.
 
     Raises:
         JackfieldError: They could not be listed.
@@ -213,7 +213,7 @@ async def load_mcp_tools(session: Session) -> list[BaseTool]:
 async def load_mcp_prompt(
     session: Session, name: str, *, arguments: Mapping[str, str] | None = None
 ) -> list[BaseMessage]:
-    """A prompt of the server as messages; pictures and audio become content blocks.
+    """A prompt of the server as messages; images and audio become content blocks.
 
     Args:
         session: An open session.

@@ -63,7 +63,7 @@ def _sessions_of(client: Client, server_name: _Servers, *, auto_cleanup: bool = 
 
 
 class StatefulMCPAgentExecutor:
-    """An agent whose tools keep one session with each of its servers, from entry to exit.
+    """An agent whose tools use one session with each of its servers, from entry to exit.
 
     Enter it with `async with`, or in synchronous code with `with`. Its sessions live on an event loop in a separate
     thread, so that `invoke` works everywhere; only those of a given manager in an `async with` live on the
@@ -332,7 +332,7 @@ def create_agent(
     mcp_session_config: MCPSessionConfig | None = None,
     **agent_options: Any,
 ) -> Any:
-    """LangChain's `create_agent`, which with `mcp_session_config` also has the tools of an MCP server, in one session.
+    """LangChain's `create_agent`. With `mcp_session_config`, the agent also has an MCP server's tools, in one session.
 
     Args:
         model: As for LangChain's.

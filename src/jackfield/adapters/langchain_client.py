@@ -36,7 +36,7 @@ Client = SessionManager | MCPConfig | Mapping[str, Any] | HasConnections
 
 
 class MultiServerMCPClient:
-    """Servers by name, as the client of `langchain-mcp-adapters` has them.
+    """Servers by name, like the client of `langchain-mcp-adapters`.
 
     Its sessions live on an event loop in a separate thread: their tools can be called from any code, even from code
     that blocks its own loop.

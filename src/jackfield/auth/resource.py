@@ -15,12 +15,12 @@ class ProtectedResource:
     """A server whose clients need a token.
 
     Args:
-        url: The address at which clients reach it, as in the tokens' audience.
+        url: The address that clients use, as in the tokens' audience.
         issuers: The authorization servers that issue tokens for it; at least one.
         scopes: The scopes that clients should ask for.
 
     Raises:
-        ValueError: An address is not one, or would go over an unprotected line.
+        ValueError: An address is invalid, or is not encrypted.
     """
 
     url: str

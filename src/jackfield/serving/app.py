@@ -36,10 +36,10 @@ logger: logging.Logger = logging.getLogger("jackfield")
 
 
 class ServedSessions:
-    """An ASGI application; what `serve_sessions` returns.
+    """The ASGI application that `serve_sessions` returns.
 
-    Run it with any ASGI server, or mount it in a Starlette or FastAPI application. A mounted one is not started by
-    itself: give the outer application `lifespan=served.lifespan`.
+    Run it with any ASGI server, or mount it in a Starlette or FastAPI application. A mounted application is not started
+    automatically: pass `lifespan=served.lifespan` to the outer one.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class ServedSessions:
         await self.host.notify(session_id, method, params)
 
     async def notify_all(self, method: str, params: Mapping[str, Any] | None = None) -> int:
-        """Send a notification to all sessions; returns how many these are.
+        """Send a notification to all sessions; returns their number.
 
         Raises:
             StoreUnavailableError: The store cannot be reached.
@@ -149,7 +149,7 @@ class ServedSessions:
         return len(ids)
 
     async def end_session(self, session_id: str) -> bool:
-        """End a session; whether there was one.
+        """End a session; returns whether it existed.
 
         Raises:
             StoreUnavailableError: The store cannot be reached.

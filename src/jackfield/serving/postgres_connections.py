@@ -17,7 +17,7 @@ class PostgresConnections:
         dsn: `postgresql://user:password@host:port/database`, as asyncpg takes it.
         schema: The schema with the tables.
         pool_size: Connections for operations, at the most.
-        operation_timeout: Seconds after which an operation that has no answer is given up.
+        operation_timeout: Seconds after which an unanswered operation fails.
 
     Raises:
         ConfigError: asyncpg is not installed, or an argument is wrong.

@@ -32,10 +32,10 @@ class PostgresSessionStore(PostgresShared):
 
     Args:
         connections: The DSN of the database, or connections that are shared with a `PostgresStreamManager`.
-        schema: The schema with the tables; of a DSN.
-        pool_size: Connections for operations, at the most; of a DSN.
-        operation_timeout: Seconds after which an operation that has no answer is given up; of a DSN.
-        prune_seconds: How often what has expired is removed; a quarter of the sessions' life if omitted, but at least
+        schema: The schema with the tables; for a DSN.
+        pool_size: Maximum number of connections for operations; for a DSN.
+        operation_timeout: Seconds after which an unanswered operation fails; for a DSN.
+        prune_seconds: How often expired data is removed; a quarter of the sessions' life if omitted, but at least
             every 30 seconds.
 
     Raises:

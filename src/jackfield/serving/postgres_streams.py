@@ -42,10 +42,10 @@ class PostgresStreamManager:
 
     Args:
         connections: The DSN of the database, or connections that are shared with a `PostgresSessionStore`.
-        schema: The schema with the tables; of a DSN.
-        pool_size: Connections for operations, at the most; of a DSN.
-        operation_timeout: Seconds after which an operation that has no answer is given up; of a DSN.
-        prune_seconds: How often what has expired is removed; a quarter of the logs' life if omitted, but at least every
+        schema: The schema with the tables; for a DSN.
+        pool_size: Maximum number of connections for operations; for a DSN.
+        operation_timeout: Seconds after which an unanswered operation fails; for a DSN.
+        prune_seconds: How often expired data is removed; a quarter of the logs' life if omitted, but at least every
             30 seconds.
 
     Raises:

@@ -87,12 +87,12 @@ class RedisClient:
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database as redis-py takes them.
         prefix: Begins the name of each key and channel.
-        operation_timeout: Seconds after which an operation that has no answer is given up.
+        operation_timeout: Seconds after which an unanswered operation fails.
         connections: Maximum number, plus one for publications.
         allow_eviction: Start even if Redis may remove sessions and logs when its memory is full.
 
     Raises:
-        ConfigError: The URL is not one of Redis.
+        ConfigError: The URL is not a Redis URL.
         ValueError: Another argument is out of its range.
     """
 
