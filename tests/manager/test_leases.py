@@ -9,6 +9,7 @@ import signal
 import anyio
 import pytest
 from tests.conftest import Pushy, Unruly, eventually, strays
+from tests.daily import daily
 
 from jackfield import (
     CallHook,
@@ -94,7 +95,7 @@ def test_many_private_sessions_never_exceed_the_limit(unruly: Unruly, backend: s
                     most = max(most, len(strays()), len(manager.sessions()))
 
             async with anyio.create_task_group() as tasks:
-                for _ in range(30):
+                for _ in range(daily(12, whole=30)):
                     tasks.start_soon(use)
         assert 1 < most <= 8
 

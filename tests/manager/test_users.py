@@ -13,6 +13,7 @@ from jackfield import MCPClientSessionManager, PoolTimeoutError
 USERS = 50
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", ["stdio", "http"])
 async def test_fifty_users_at_once_each_have_their_own_state(line: Line, tmp_path: Path) -> None:
     with rig(line, tmp_path, timeout=30) as server:

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 from tests.conftest import eventually, strays
+from tests.daily import daily
 from tests.reliability.scenario import Line, Outcome, play
 from tests.reliability.table import CELLS, FAULTS, PAGE, TABLE, Row, rendered
 
@@ -16,6 +17,17 @@ _AT_ONCE = 4
 _CELL_SECONDS = 40
 
 Played = dict[int, Outcome | BaseException]
+
+
+def every_day() -> set[int]:
+    """Cells for `make test`: each row once over stdio and once over HTTP, for which eras and SSE take turns."""
+    by_row: dict[tuple[int, bool], list[int]] = {}
+    for number, (line, row) in enumerate(CELLS):
+        by_row.setdefault((TABLE.index(row), line.startswith("stdio")), []).append(number)
+    return {numbers[turn % len(numbers)] for turn, numbers in enumerate(by_row.values())}
+
+
+EVERY_DAY = every_day()
 
 
 async def play_all(numbers: list[int], outcomes: Played, folders: pytest.TempPathFactory) -> None:
@@ -55,7 +67,13 @@ def name(cell: tuple[Line, Row]) -> str:
     return f"{row.fault}-{row.when}-{line}".replace(" ", "_")
 
 
-@pytest.mark.parametrize("number", range(len(CELLS)), ids=[name(cell) for cell in CELLS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, id=name(cell), marks=[] if number in EVERY_DAY else pytest.mark.whole)
+        for number, cell in enumerate(CELLS)
+    ],
+)
 @pytest.mark.timeout(240)
 def test_cell(number: int, played: Played) -> None:
     outcome = played[number]
@@ -71,7 +89,8 @@ def test_the_page_is_written_from_the_table() -> None:
 
 def test_on_trio_it_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory) -> None:
     # Over HTTP it does so, too, but httpx2's and the SDK's own generators are not closed as trio wants it, and warn.
-    numbers = [number for number, (line, _) in enumerate(CELLS) if line.startswith("stdio")]
+    over_stdio = [number for number, (line, _) in enumerate(CELLS) if line.startswith("stdio")]
+    numbers = daily([number for number in over_stdio if number in EVERY_DAY], whole=over_stdio)
     outcomes: Played = {}
     anyio.run(play_all, numbers, outcomes, tmp_path_factory, backend="trio")
     assert outcomes == {number: CELLS[number][1].expected for number in numbers}

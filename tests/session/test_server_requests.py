@@ -15,6 +15,7 @@ import pytest
 from mcp import MCPError
 from mcp.types import CreateMessageResult, ElicitResult, TextContent
 from tests.conftest import Listening, Pushy, Scripted
+from tests.daily import daily
 
 from jackfield import (
     Event,
@@ -52,6 +53,7 @@ async def test_a_flood_of_requests_is_refused_beyond_the_limit(
     server: Callable[..., ServerConfig], pushy: Pushy, transport: Transport, same_id: list[str]
 ) -> None:
     seen: list[Event] = []
+    asks = daily(100, whole=500)
     gate, running, most = anyio.Event(), 0, 0
 
     async def sample(*_: Any) -> CreateMessageResult:
@@ -64,15 +66,15 @@ async def test_a_flood_of_requests_is_refused_beyond_the_limit(
 
     callbacks = SessionCallbacks(sampling=sample)
     async with MCPClientSessionManager(on_event=seen.append, callbacks=callbacks) as manager:
-        async with manager.open_session(server(transport, "--asks", "500", *same_id)) as session:
+        async with manager.open_session(server(transport, "--asks", str(asks), *same_id)) as session:
             tasks = len(asyncio.all_tasks())
             assert (await session.call_tool("work")).text == "done"
-            while len(pushy.log("answer")) < 490:
+            while len(pushy.log("answer")) < asks - 10:
                 await anyio.sleep(0.01)
             assert len(asyncio.all_tasks()) <= tasks + 2 * SETTINGS.max_server_requests
             assert all(line.endswith("-32000") for line in pushy.log("answer"))
             gate.set()
-            while len(pushy.log("answer")) < 500:
+            while len(pushy.log("answer")) < asks:
                 await anyio.sleep(0.01)
             # Room for ten again.
             assert (await session.call_tool("work")).text == "done"

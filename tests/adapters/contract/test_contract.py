@@ -212,6 +212,7 @@ async def test_state_is_kept_from_call_to_call(driver: Driver) -> None:
     assert others == [first + 1, first + 2]
 
 
+@pytest.mark.in_turn("policy")
 @pytest.mark.parametrize("policy", ["tell", "refuse"])
 async def test_a_model_learns_that_its_transaction_is_gone(
     policy: str, driver_class: type[Driver], tmp_path: Path
