@@ -164,6 +164,8 @@ def test_nearest_names() -> None:
     names = ["search_papers", "get_paper", "list_categories"]
     assert nearest("searchPapers", names) == ["search_papers"]
     assert nearest("zzz", names) == []
+    # What they all begin with makes none of them alike.
+    assert nearest("todo.add_itm", ["todo.add_item", "todo.list_items", "todo.die"]) == ["todo.add_item"]
     assert did_you_mean("get-paper", names, "tool") == "Did you mean 'get_paper'?"
     assert did_you_mean("zzz", names, "tool") == "Known tools: search_papers, get_paper, list_categories."
     assert did_you_mean("zzz", [], "tool") == "No tools are known."

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LEAST = 0.5
+"""How much like what was written a name has to be."""
+_FAR = 0.2
+"""A name that is so much less like it than the nearest is not meant."""
+
 
 def normal(name: str) -> str:
     """A name without case and separators."""
@@ -19,7 +24,10 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
         return same[:count]
     import difflib
 
-    matches = difflib.get_close_matches(normal(name), by_normal, n=count, cutoff=0.5)
+    wanted = normal(name)
+    matches = difflib.get_close_matches(wanted, by_normal, n=count, cutoff=_LEAST)
+    likeness = {match: difflib.SequenceMatcher(None, match, wanted).ratio() for match in matches}
+    matches = [match for match in matches if likeness[match] >= likeness[matches[0]] - _FAR]
     return [candidate for match in matches for candidate in by_normal[match]][:count]
 
 

@@ -40,6 +40,8 @@ def test_help_names_every_command(jackfield: Command) -> None:
     ("arguments", "message"),
     [
         (["lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["trust"], "No such command 'trust'.\nWrite: jackfield config trust."),
+        (["generate", "notes"], "No such command 'notes'.\nWrite one of python, cli after generate."),
         (["list", "--nope"], "No such option: --nope"),
         (["list", "a", "b"], "unexpected extra argument"),
         (["list", "--config"], "requires an argument"),

@@ -48,7 +48,7 @@ def test_what_is_read_goes_to_a_file(run: Command) -> None:
     assert done.stdout == "out/binary.bin\n"
     assert (run.project / "out/binary.bin").read_bytes() == b"\x00\x01\x02"
     assert run("read", "everything", "notes://monday/3", "--save", "out").stdout == "out/monday_3.txt\n"
-    assert run("prompt", "everything", "picture_prompt", "--save", "out").stdout == (
+    assert run("prompt", "everything.picture_prompt", "--save", "out").stdout == (
         "user: Look at this:\n\nuser: out/picture_prompt.png\n"
     )
 

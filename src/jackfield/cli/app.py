@@ -30,7 +30,7 @@ import os
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ..errors import JackfieldError
@@ -120,6 +120,20 @@ def _unexpected(error: Exception, *, verbose: bool) -> JackfieldError:
     )
 
 
+def _meant(root: Any, command: str | None, words: Sequence[str], context: Any) -> str:
+    """What a wrong command line may have meant: a command that is one of a group, or the commands of a group."""
+    groups: dict[str, list[str]] = {
+        name: list(one.commands) for name, one in root.commands.items() if hasattr(one, "commands")
+    }
+    of_groups = [f"jackfield {group} {command}" for group, commands in groups.items() if command in commands]
+    if command not in root.commands and of_groups:
+        return f"Write: {' or '.join(of_groups)}. "
+    commands = [] if command is None else groups.get(command, [])
+    if commands and not set(commands) & set(words) and context is not None and hasattr(context.command, "commands"):
+        return f"Write one of {', '.join(commands)} after {command}. "
+    return ""
+
+
 def _run(shared: list[str], others: list[str]) -> int:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -143,15 +157,15 @@ def _run(shared: list[str], others: list[str]) -> int:
 
     command = next((argument for argument in others if not argument.startswith("-")), None)
     names = [command] if command in COMMANDS else list(COMMANDS)
+    run = command_of([COMMANDS[name] for name in names])
     try:
-        result: object = command_of([COMMANDS[name] for name in names])(
-            args=[*shared, *others], prog_name="jackfield", standalone_mode=False
-        )
+        result: object = run(args=[*shared, *others], prog_name="jackfield", standalone_mode=False)
     except typer.TyperException as error:
         context: typer.Context | None = getattr(error, "ctx", None)
         of_command = f"jackfield {command}" if command in COMMANDS else "jackfield"
         path = of_command if context is None else context.command_path
-        raise exits.UsageError(" ".join(error.format_message().split()), hint=f"See: {path} --help") from None
+        meant = _meant(run, command, others, context)
+        raise exits.UsageError(" ".join(error.format_message().split()), hint=f"{meant}See: {path} --help") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     _flush()

@@ -122,7 +122,7 @@ def called(
 
 
 def named(load_servers: Callable[[], Servers], words: Sequence[str], options: GivenOptions) -> tuple[Target, list[str]]:
-    """The resource or prompt that a command line names, `SERVER NAME`, and the words that are left.
+    """The resource or prompt that a command line names, `SERVER NAME` or `SERVER.NAME`, and the words that are left.
 
     Without a server's name if options give the server; `any` may stand for it. The target's name is empty if only the
     server is named.
@@ -143,7 +143,14 @@ def named(load_servers: Callable[[], Servers], words: Sequence[str], options: Gi
         return given_target(given, name), rest
     if not words:
         raise UsageError("Missing argument 'SERVER'.", hint="To see all servers: jackfield list")
-    return server_target(load_servers(), words[0], name), rest
+    servers = load_servers()
+    if _same_name(servers.names, words[0]) is None and words[0].startswith(
+        tuple(f"{server}{separator}" for server in servers.names for separator in _SEPARATORS)
+    ):
+        # As `call` takes it.
+        server, name = _split(servers, words[0])
+        return server_target(servers, server, name), list(words[1:])
+    return server_target(servers, words[0], name), rest
 
 
 def _is_name(words: Sequence[str]) -> bool:
