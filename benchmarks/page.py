@@ -161,7 +161,7 @@ def bare(results: Results) -> str:
         if not row.name.endswith(", CPU")
     ]
     return f"""
-### On a server that costs next to nothing
+### With a server that uses almost no CPU
 
 A server written without the SDK answers in a fraction of the time that a client needs, so the time of a call is almost
 entirely the client's. CPU is the CPU time of the client's process. Jackfield's columns are ratios, round by round, to
@@ -299,7 +299,7 @@ def ending(results: Results) -> str:
             over.append([title, *(_left(row.cells[one.name], row) for row in left)])
     below = " ".join(f"({place}) {note}." for place, note in enumerate(notes, 1))
     return f"""
-## The end of sessions
+## Closing sessions
 
 The time to close a server that ignores the end of its stdin and SIGTERM, with each client's defaults:
 
