@@ -45,6 +45,7 @@ async def refused(request: Any) -> RequestError:
     return caught.value
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_a_server_may_answer_with_any_code(scripted: Scripted, line: str) -> None:
     """Those of lost connections and time-outs, too: nothing is made again, and the session goes on."""
@@ -120,6 +121,7 @@ async def test_over_http_an_answer_is_that_of_the_request_it_came_with(
         assert (await session.call_tool("work")).text == "worked"
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize(
     "answer", ['{"jsonrpc": "2.0", "id": @ID, "result": {"content"', '{"jsonrpc": "2.0", "id": @ID}']
@@ -156,6 +158,7 @@ async def test_a_batch_is_read(scripted: Scripted, line: str) -> None:
             assert (await session.call_tool("work", call_timeout=10)).text == "worked"
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_one_flaw_in_what_a_server_says_of_itself_does_not_cost_the_server(
     scripted: Scripted, caplog: pytest.LogCaptureFixture, line: str

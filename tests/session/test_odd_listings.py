@@ -53,6 +53,7 @@ ODD: list[tuple[object, dict[str, object] | None, str]] = [
 ]
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_one_odd_tool_costs_itself_only(scripted: Scripted, line: str, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Event] = []
@@ -97,6 +98,7 @@ async def test_a_cursor_that_leads_nowhere_ends_the_listing(
     assert bool(listing.problems) == (cursors not in ([""], [None], [5, None]))
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("tools", [{}, {"tools": None}, {"tools": 5}])
 async def test_a_listing_without_tools_is_empty(scripted: Scripted, line: str, tools: dict[str, object]) -> None:
@@ -108,6 +110,7 @@ async def test_a_listing_without_tools_is_empty(scripted: Scripted, line: str, t
     assert listing.problems[0].startswith("tools is ")
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_the_other_listings_and_their_contents(scripted: Scripted, line: str) -> None:
     results = {
@@ -144,6 +147,7 @@ async def test_the_other_listings_and_their_contents(scripted: Scripted, line: s
         assert completed.completion.values == ["a", "5"]
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_a_toolkit_of_a_server_that_has_only_tools(scripted: Scripted, line: str) -> None:
     # It declares resources and prompts, and does not know the requests.

@@ -61,6 +61,7 @@ async def learnt(config: ServerConfig, folder: Path) -> CatalogEntry:
     return entry
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_all_pages_of_each_kind_as_they_came(line: str, scripted: Scripted, tmp_path: Path) -> None:
     others = [{"uri": f"notes://{number}", "name": "n"} for number in range(2)]

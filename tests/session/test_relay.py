@@ -69,6 +69,7 @@ def with_envelope(result: dict[str, Any], line: str) -> dict[str, Any]:
     return {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **result} if "modern" in line else result
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_any_result_comes_out_as_it_came(scripted: Scripted, line: str) -> None:
     async with MCPClientSessionManager().open_session(scripted(ODD_RESULTS, line=line)) as session:
@@ -79,6 +80,7 @@ async def test_any_result_comes_out_as_it_came(scripted: Scripted, line: str) ->
         assert (await session.list_tools()).tools == []
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_parameters_arrive_as_they_were_given(scripted: Scripted, line: str) -> None:
     async with MCPClientSessionManager().open_session(scripted({"tools/call": "params"}, line=line)) as session:
@@ -91,6 +93,7 @@ async def test_parameters_arrive_as_they_were_given(scripted: Scripted, line: st
     assert arrived == {**ODD_PARAMS, "_meta": {"own/key": {"a": None}}}
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_the_client_of_a_request_is_named_to_servers_that_ask_each_time(scripted: Scripted, line: str) -> None:
     own = {
@@ -107,6 +110,7 @@ async def test_the_client_of_a_request_is_named_to_servers_that_ask_each_time(sc
         assert not arrived.get("_meta")
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_an_error_comes_out_as_it_came(scripted: Scripted, line: str) -> None:
     error = {"code": -32042, "message": " two\nlines ", "data": {"elicitations": [None, 1.0], "own": {}}}

@@ -21,6 +21,7 @@ from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_a_server_sees_the_capabilities_of_the_client(chatty: Chatty, line: str) -> None:
     async with opened(chatty(line), Client()) as session:
@@ -53,6 +54,7 @@ async def test_a_refusal_goes_back_as_it_is_and_a_failure_as_one(chatty: Chatty,
     assert "secret" not in second["error"]["message"]
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_notifications_arrive_in_order_and_before_the_result(chatty: Chatty, line: str) -> None:
     client = Client()
@@ -67,6 +69,7 @@ async def test_notifications_arrive_in_order_and_before_the_result(chatty: Chatt
     assert {about for _, _, about in client.told} == {"this" if "http" in line else None}
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_progress_and_errors_keep_what_no_model_knows(chatty: Chatty, line: str) -> None:
     told: list[Any] = []

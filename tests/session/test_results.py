@@ -30,6 +30,7 @@ async def called(scripted: Scripted, results: dict[str, object], line: str, **se
         return await session.call_tool("work")
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_a_result_that_came_needs_no_second_request(scripted: Scripted, line: str) -> None:
     # The second listing, which the SDK's own call would ask for, cannot be read.
@@ -95,6 +96,7 @@ FLAWED: list[tuple[dict[str, object], str, str]] = [
 ]
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_one_flaw_does_not_cost_a_result(scripted: Scripted, line: str) -> None:
     config = scripted({"tools/call": [given for given, _, _ in FLAWED]}, line=line)
@@ -113,6 +115,7 @@ async def test_an_unknown_block_is_kept_as_it_came(scripted: Scripted) -> None:
     assert result.content[0].meta == {"jackfield/block": block}
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_structured_content_of_any_kind_is_given(scripted: Scripted, line: str) -> None:
     result = await called(scripted, {"tools/call": answer(structuredContent=[1, 2], isError="true", more=5)}, line)
@@ -122,6 +125,7 @@ async def test_structured_content_of_any_kind_is_given(scripted: Scripted, line:
     assert ("structuredContent is a list" in str(result.problems)) == line.endswith("handshake")
 
 
+@pytest.mark.in_turn("line")
 @pytest.mark.parametrize("line", LINES)
 async def test_a_result_that_is_no_object_is_quoted(scripted: Scripted, line: str) -> None:
     said = ['"3 rows deleted"', "[3]", "null"]
