@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from jackfield import AuthenticationError, JackfieldError, ServerStartError, ServerUnavailableError, SessionConfig
+from jackfield import (
+    AuthenticationError,
+    JackfieldError,
+    ServerStartError,
+    ServerUnavailableError,
+    SessionConfig,
+    StdioConfig,
+)
 from jackfield.session import recovery
-from jackfield.session.recovery import CircuitBreaker
+from jackfield.session.recovery import CircuitBreaker, Circuits
 
 SETTINGS = SessionConfig(failure_threshold=2, retry_delay=0.5, max_retry_delay=30)
 FAILURE = ServerStartError("It exited.", server_output="no such port", hint="Name a port.")
@@ -18,6 +25,9 @@ class Clock:
     now = 1000.0
 
     def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
         return self.now
 
 
@@ -140,3 +150,39 @@ def test_a_trial_under_way_is_not_rest(clock: Clock) -> None:
     clock.now += 100.0
     breaker.enter()
     assert not breaker.is_at_rest
+
+
+CONFIG = StdioConfig(server_name="rig", command="server", session=SETTINGS)
+OTHER = StdioConfig(server_name="other", command="server", session=SETTINGS)
+
+
+def test_a_breaker_exists_from_the_first_failure_until_its_server_opens(clock: Clock) -> None:
+    circuits = Circuits()
+    circuits.enter(CONFIG, "ada")
+    circuits.succeeded(CONFIG, "ada")
+    circuits.left(CONFIG, "ada")
+    assert not circuits
+    circuits.failed(CONFIG, "ada", FAILURE)
+    circuits.left(CONFIG, "ada")
+    assert list(circuits) == [("rig", "ada")]
+    circuits.succeeded(CONFIG, "ada")
+    assert not circuits
+
+
+def test_each_server_and_key_has_its_own_breaker(clock: Clock) -> None:
+    circuits = Circuits()
+    for _ in range(2):
+        circuits.failed(CONFIG, "ada", FAILURE)
+        circuits.failed(OTHER, None, FAILURE)
+    circuits.failed(CONFIG, None, FAILURE)
+    with pytest.raises(ServerUnavailableError, match="'rig' could not be opened 2 times"):
+        circuits.enter(CONFIG, "ada")
+    circuits.enter(CONFIG, None)
+    circuits.enter(OTHER, "ada")
+    assert [(one.server_name, one.key) for one in circuits.cool_downs()] == [("rig", "ada"), ("other", None)]
+    clock.now += 4.0
+    circuits.enter(OTHER, None)
+    with pytest.raises(ServerUnavailableError):
+        circuits.enter(OTHER, None)
+    circuits.left(OTHER, None)
+    circuits.enter(OTHER, None)

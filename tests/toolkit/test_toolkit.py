@@ -196,5 +196,5 @@ def test_downloads_never_write_to_what_is_there(tmp_path: Path) -> None:
 
 def test_an_empty_toolkit() -> None:
     assert len(Toolkit()) == 0
-    with pytest.raises(UnknownToolError, match="no tool to choose"):
+    with pytest.raises(UnknownToolError, match="No tools are known"):
         Toolkit()["x"]
