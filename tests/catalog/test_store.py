@@ -282,7 +282,7 @@ async def test_two_refreshes_at_once_each_tell_what_changed(catalog: Catalog, tm
 async def test_refreshing_a_server_that_nobody_knows_opens_none(catalog: Catalog, tmp_path: Path) -> None:
     with rig("stdio", tmp_path) as server:
         async with MCPClientSessionManager(MCPConfig(servers=[server.config]), catalog=catalog) as manager:
-            with pytest.raises(UnknownServerError, match="No server is named 'nope'"):
+            with pytest.raises(UnknownServerError, match="There is no server 'nope'"):
                 await manager.refresh_catalog(["rig", "nope"])
             # One name is one server.
             assert list((await manager.refresh_catalog("rig")).diffs) == ["rig"]
