@@ -121,7 +121,7 @@ def layers_svg() -> str:
             y = top + row * (names.index(importing) + 0.5)
             hint = f"<title>{importing} imports {imported}</title>"
             parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="dot">{hint}</circle>\n')
-    words = "A dot: the row's layer imports the column's. Left out is one exception: Toolkit.<framework>() -> adapters."
+    words = "A dot: the row's layer imports the column's. One exception is omitted: Toolkit.<framework>() -> adapters."
     parts.append(text(left, height - 18, words, "quiet small"))
     return svg(width, height, "The layers of Jackfield and their imports", "".join(parts))
 
@@ -130,7 +130,7 @@ def layers_svg() -> str:
 
 CAUSES = {
     Cause.OPENED: "handshake done",
-    Cause.RETRIED: "tried again",
+    Cause.RETRIED: "next attempt",
     Cause.OPENING_FAILED: "could not be opened",
     Cause.RECOVERY_FAILED: "could not be reopened",
     Cause.DISCONNECTED: "process or stream ended",
@@ -143,8 +143,8 @@ CAUSES = {
     Cause.IDLE: "idle",
     Cause.EVICTED: "evicted",
     Cause.MANAGER: "manager exits",
-    Cause.UNNEEDED: "nobody has it",
-    Cause.ENDED: "all is closed",
+    Cause.UNNEEDED: "not in use",
+    Cause.ENDED: "fully closed",
     Cause.CUT_OFF: "cancelled",
 }
 """What the picture says of each cause."""
@@ -187,7 +187,7 @@ _ARROWS: dict[tuple[str, str], tuple[str, float, float, str]] = {
 
 _LABEL_CHARS = 44
 _LIFE_NOTE = (
-    "Drawn from the table in session/lifecycle.py. Where its task is cancelled, a session is closed at once, "
+    "Drawn from the table in session/lifecycle.py. If its task is cancelled, a session is closed immediately, "
     "unless it is closing."
 )
 
@@ -233,7 +233,7 @@ class Step:
 
 
 PARTICIPANTS = ["client", "instance A", "store", "instance B"]
-_BALANCED = "The balancer stands between the client and the instances, and remembers nothing."
+_BALANCED = "The balancer is between the client and the instances, and stores nothing."
 
 ACROSS = [
     Step("client", "instance A", "POST initialize"),
@@ -244,7 +244,7 @@ ACROSS = [
     Step("instance B", "store", "append 2: elicitation/create"),
     Step("instance B", "client", "event 2: elicitation/create", is_answer=True),
     Step("client", "instance A", "POST the user's answer"),
-    Step("instance A", "instance B", "tell: the answer, by the backplane"),
+    Step("instance A", "instance B", "send: the answer, by the backplane"),
     Step("instance B", "store", "append 3, final: the result; release"),
     Step("instance B", "client", "event 3: the result", is_answer=True),
 ]
@@ -264,10 +264,10 @@ KILLED = [
     Step("client", "instance A", "POST tools/call"),
     Step("instance A", "store", "claim; append 1: the stream begins"),
     Step("instance A", "client", "event 1", is_answer=True),
-    Step("instance A", "instance A", "killed in mid-call"),
+    Step("instance A", "instance A", "killed during the call"),
     Step("client", "instance B", "GET, Last-Event-ID 1 of this call"),
     Step("instance B", "store", "listen to the call's log"),
-    Step("instance B", "instance B", "A has not beaten for 2 s"),
+    Step("instance B", "instance B", "no heartbeat from A for 2 s"),
     Step("instance B", "store", 'append 2, final: "lost ..."'),
     Step("instance B", "client", "event 2: the error", is_answer=True),
 ]
