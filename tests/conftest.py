@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import settings
-from tests.daily import IS_WHOLE, left_out
+from tests.daily import IS_WHOLE, daily, left_out
 from tests.forked import is_launcher, launchers, unmeasured
 from tests.postgres import FOLDER
 from tests.run_guard import pytest_runtest_setup as pytest_runtest_setup
@@ -38,7 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
-settings.register_profile("jackfield", max_examples=30, deadline=None)
+settings.register_profile("jackfield", max_examples=daily(15, whole=30), deadline=None)
 settings.load_profile("jackfield")
 
 SERVERS = Path(__file__).parent / "servers"
