@@ -176,6 +176,7 @@ def test_the_ways_to_write_a_call(here: Callable[..., Done], jackfield: Command)
         ("unruly.echo(text: f())", "'f()' is not a valid value."),
         ("unruly.echo(text: no quotes)", "cannot be read as the arguments of a call"),
         ("unruly.echo(text: 1, text: 2)", "Argument 'text' is given twice."),
+        ("unruly.echo(text: 1", "lacks its closing bracket"),
     ):
         done = here("call", call)
         assert (done.exit_code, message in done.stderr) == (2, True), done

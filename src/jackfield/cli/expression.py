@@ -11,13 +11,20 @@ from .argument_syntax import Given
 from .exits import UsageError
 
 _EXPRESSION = re.compile(r"\s*(?P<tool>[^\s(){}\[\]=:'\"]+)\s*\((?P<arguments>.*)\)\s*;?\s*", re.DOTALL)
+_BEGINNING = re.compile(r"\s*[^\s(){}\[\]=:'\"]+\s*\(")
 _CONSTANTS = {"true": True, "false": False, "null": None, "undefined": None}
 _HINT = """Put the whole call in quotes, such as 'todo.add_item(title: "Buy milk", limit: 5)'."""
 
 
 def split_expression(text: str) -> tuple[str, str] | None:
-    """The tool and the arguments of an expression; `None` if it is not one."""
+    """The tool and the arguments of an expression; `None` if it is not one.
+
+    Raises:
+        UsageError: It is only the beginning of one.
+    """
     match = _EXPRESSION.fullmatch(text)
+    if match is None and _BEGINNING.match(text) and text.count("(") > text.count(")"):
+        raise UsageError(f"{text!r} lacks its closing bracket.", hint=_HINT)
     return None if match is None else (match["tool"], match["arguments"])
 
 

@@ -8,6 +8,8 @@ from ..catalog.tools import ToolEntry
 from ..errors import UnknownServerError, UnknownToolError
 from ..names import did_you_mean, nearest, normal
 
+_SEPARATORS = (".", "/", "__")
+
 
 class References:
     """The tools that can be named, and how.
@@ -52,10 +54,12 @@ class References:
                 candidates=[tool.reference for tool in found],
             )
         server = self.server_of(reference)
-        known = [
-            tool.reference for tools in self._exact.values() for tool in tools if server in (None, tool.server_name)
-        ]
-        hint = did_you_mean(reference, dict.fromkeys(known), "tool") if nearest(reference, known) else None
+        tools = [tool for tools in self._exact.values() for tool in tools if server in (None, tool.server_name)]
+        # What all begin with makes none of them more alike.
+        own = reference if server is None else _own_name(reference, server)
+        known = {tool.reference if server is None else tool.name: tool.reference for tool in tools}
+        close = [known[name] for name in nearest(own, known)]
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else None
         raise UnknownToolError(
             f"There is no tool {reference!r}. Nothing was sent.",
             server_name=server,
@@ -82,10 +86,19 @@ class References:
 
     def server_of(self, reference: str) -> str | None:
         """The server that a reference begins with, if it names one."""
-        for separator in (".", "/", "__"):
+        for separator in _SEPARATORS:
             head, found, _ = reference.partition(separator)
             if found:
                 for server in self._server_names:
                     if normal(server) == normal(head):
                         return server
         return next((server for server in self._server_names if reference.startswith(f"{server}.")), None)
+
+
+def _own_name(reference: str, server: str) -> str:
+    """What a reference says after its server's name."""
+    for separator in _SEPARATORS:
+        head, found, rest = reference.partition(separator)
+        if found and normal(head) == normal(server):
+            return rest
+    return reference.removeprefix(f"{server}.")
