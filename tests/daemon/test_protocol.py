@@ -48,7 +48,7 @@ def test_what_is_no_message(data: bytes) -> None:
 def test_a_message_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_FRAME_BYTES", 100)
     packed({"a": "x" * 80})
-    with pytest.raises(DaemonError, match="beyond"):
+    with pytest.raises(DaemonError, match="exceeds the limit of 100"):
         packed({"a": "x" * 100})
 
 

@@ -291,7 +291,7 @@ async def test_a_process_gets_the_present_credential(tmp_path: Path) -> None:
     [
         ({"url": "http://x/", "credentials": {}}, "give one of file, command, environment, oauth; it has none"),
         ({"url": "http://x/", "credentials": {"file": "a", "oauth": True}}, "it has file and oauth"),
-        ({"url": "http://x/", "credentials": {"environment": "TOKEN"}}, "needs {user} in it"),
+        ({"url": "http://x/", "credentials": {"environment": "TOKEN"}}, "it must contain {user} once"),
         ({"url": "http://x/", "credentials": {"file": "a", "env": {"A": "b"}}}, "env is for servers over stdio"),
         ({"command": "x", "credentials": {"file": "a"}}, "env must say which variable"),
         ({"command": "x", "credentials": {"oauth": True}}, "oauth is for servers over HTTP"),
