@@ -26,7 +26,7 @@ from __future__ import annotations
 CLASS = '''class BlockingSession(BlockingCalls):
     """A session whose methods block; see `Session` for what it is.
 
-    Any thread may call it. Ctrl-C in a call cancels that call, and tells the server.
+    Any thread may call it. Ctrl-C during a call cancels the call, also on the server.
     """
 '''
 LISTENER = "ProgressFnT | None"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class BlockingSession(BlockingCalls):
     """A session whose methods block; see `Session` for what it is.
 
-    Any thread may call it. Ctrl-C in a call cancels that call, and tells the server.
+    Any thread may call it. Ctrl-C during a call cancels the call, also on the server.
     """
 
     @property
