@@ -26,8 +26,15 @@ from jackfield.config.discover import Discovery, discover, sources
 from jackfield.config.outline import ServerOutline
 
 from ..conftest import MARK, SERVERS, TOKEN, quick_python
+from ..daily import daily
 
 GOLDEN = Path(__file__).parent / "golden"
+COLORED, PLAIN = ("color", {"FORCE_COLOR": "1"}), ("plain", {"NO_COLOR": "1"})
+LAYOUTS = daily(
+    [(80, COLORED), (120, PLAIN)],
+    whole=[(columns, kind) for columns in (80, 120) for kind in (COLORED, PLAIN)],
+)
+"""On a terminal; every day each width and each kind once."""
 PYTHON = sys.executable
 
 
@@ -260,16 +267,15 @@ def golden_layouts(
     exit_code: int = 0,
     with_progress: bool = True,
 ) -> None:
-    """Compare a command's output at 80 and 120 columns, in colour and without, and in a pipe.
+    """Compare a command's output at 80 and 120 columns, in colour and without (`LAYOUTS`), and in a pipe.
 
     `with_progress=False` leaves out the progress display, which never looks the same twice.
     """
     still = {} if with_progress else {"TERM": "dumb"}
-    for columns in (80, 120):
-        for kind, env in (("color", {"FORCE_COLOR": "1", **still}), ("plain", {"NO_COLOR": "1", **still})):
-            done = run.in_terminal(*arguments, columns=columns, env=env)
-            assert done.exit_code == exit_code, done.stdout
-            golden(f"{name}.{columns}.{kind}", done.stdout, *scrubs)
+    for columns, (kind, env) in LAYOUTS:
+        done = run.in_terminal(*arguments, columns=columns, env={**env, **still})
+        assert done.exit_code == exit_code, done.stdout
+        golden(f"{name}.{columns}.{kind}", done.stdout, *scrubs)
     piped = run(*arguments)
     assert piped.exit_code == exit_code, piped.stderr
     golden(f"{name}.piped", f"{piped.stdout}--- stderr\n{piped.stderr}", *scrubs)

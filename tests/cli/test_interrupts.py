@@ -164,8 +164,15 @@ def test_what_ctrl_c_did_not_bring_about_is_no_interrupt(error: Exception) -> No
     assert is_interrupt(BaseExceptionGroup("g", [OSError(), KeyboardInterrupt()]))
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("options", [[], ["--ignore-eof", "--ignore-sigterm"]], ids=["polite", "stubborn"])
+ENDED = [
+    (number, exit_code, options)
+    for options in ([], ["--ignore-eof", "--ignore-sigterm"])
+    for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129))
+]
+
+
+# Every day each signal, and a server of each kind.
+@pytest.mark.parametrize(("number", "exit_code", "options"), daily(ENDED[::3], whole=ENDED))
 def test_a_command_that_is_ended_ends_its_server(
     jackfield: Command, log: Path, number: signal.Signals, exit_code: int, options: list[str]
 ) -> None:

@@ -6,12 +6,13 @@ import json
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from .conftest import Command, golden, unruly_entry
+from .conftest import Command, Done, golden, unruly_entry
 
 
 @pytest.mark.parametrize(
@@ -84,13 +85,13 @@ from .conftest import Command, golden, unruly_entry
         (["--stdio", "wrong"], 3, "unknown key"),
     ],
 )
-def test_bad_input(jackfield: Command, arguments: list[str], code: int, says: str) -> None:
+def test_bad_input(here: Callable[..., Done], jackfield: Command, arguments: list[str], code: int, says: str) -> None:
     jackfield.configure_user(notes=unruly_entry(), wrong={"command": "x", "commandd": "y"})
     jackfield.configure(untrusted={"command": "touch", "args": ["started"]})
     for name, text in (("empty", "\n"), ("open", "0123456789"), ("token", "0123456789abcdef" * 4)):
         (jackfield.project / name).write_text(text)
         (jackfield.project / name).chmod(0o644 if name == "open" else 0o600)
-    done = jackfield("serve", *arguments)
+    done = here("serve", *arguments)
     assert (done.exit_code, done.stdout) == (code, ""), done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -91,7 +91,16 @@ SHOWN = [block for block in BLOCKS if block.language in ("console", "sh") and no
 COMMANDS = [command for block in SHOWN for command in commands_of(block)]
 
 
-@pytest.mark.parametrize("block", [block for block in SHOWN if any(c.is_run for c in commands_of(block))], ids=str)
+def _marks(block: Block) -> list[pytest.MarkDecorator]:
+    """What browsers do is tried every day in tests/examples/test_stateful.py."""
+    return [pytest.mark.whole] if any(NEEDS.get(c.text) is browser.missing for c in commands_of(block)) else []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(block, marks=_marks(block)) for block in SHOWN if any(c.is_run for c in commands_of(block))],
+    ids=str,
+)
 def test_command_block(
     block: Block, reader: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

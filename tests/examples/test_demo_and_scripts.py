@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.conftest import quick_python
+from tests.daily import daily
 from tests.forked import unmeasured
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -108,7 +109,10 @@ def test_the_demo(runner: Runner) -> None:
     assert "\x1b" not in output
 
 
-@pytest.mark.parametrize("seen", ["Question 1", "opened: process", "Question 2", "open_notebook"])
+MOMENTS = ["Question 1", "opened: process", "Question 2", "open_notebook"]
+
+
+@pytest.mark.parametrize("seen", daily(MOMENTS[1::2], whole=MOMENTS))
 def test_ctrl_c_in_the_middle_of_the_demo(runner: Runner, seen: str) -> None:
     with runner.start(DEMO, "--pace", "0.3") as process:
         assert process.stdout

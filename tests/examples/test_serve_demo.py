@@ -38,7 +38,7 @@ def test_the_demo(runner: Runner, balancer: list[str]) -> None:
     assert "\x1b" not in output
 
 
-@pytest.mark.parametrize("seen", ["brews", "SIGTERM"])
+@pytest.mark.parametrize("seen", ["brews", pytest.param("SIGTERM", marks=pytest.mark.whole)])
 def test_ctrl_c_in_the_middle(runner: Runner, seen: str) -> None:
     with runner.start(DEMO) as process:
         assert process.stdout

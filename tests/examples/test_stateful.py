@@ -61,6 +61,7 @@ THE_GUIDES = ["shell", *(pytest.param(name, marks=pytest.mark.third_party) for n
 EVERY_DAY = daily(THE_GUIDES[:2], whole=THE_GUIDES)
 """A browser takes longer to start than all else that a test does."""
 EVERY_CASE = pytest.mark.parametrize("case", [*THE_GUIDES, "sqlite"], indirect=True)
+MOST_CASES = pytest.mark.parametrize("case", [*EVERY_DAY, "sqlite"], indirect=True)
 EVERY_CASE_OF_THE_GUIDE = pytest.mark.parametrize("case", EVERY_DAY, indirect=True)
 
 
@@ -107,7 +108,7 @@ LOST = {
 }
 
 
-@EVERY_CASE
+@MOST_CASES
 async def test_two_sessions_lose_it(case: Case) -> None:
     """The first stays open meanwhile: it is not gone, it is another's."""
     name, config, plan = case

@@ -93,7 +93,7 @@ def is_postgres(process: psutil.Process) -> bool:
 
 
 @pytest.mark.third_party
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.whole)])
 def test_ctrl_c_leaves_nothing(tmp_path: Path, number: int) -> None:
     needs(browser.missing() or postgres.missing())
     runner = Runner(tmp_path, sys.executable)  # whose servers are its children
