@@ -51,6 +51,18 @@ async def test_clients_have_sessions_of_their_own_which_end_with_them(
     assert eventually(lambda: behind() == [], 10)
 
 
+async def test_a_server_that_is_kept_alive_outlasts_its_idle_time(
+    serving: Start, jackfield: Command, manager: MCPClientSessionManager
+) -> None:
+    idle = {"idle_timeout": 0.3}
+    jackfield.configure_user(one=unruly_entry(session=idle), two=unruly_entry(session=idle))
+    async with manager.open_session(serving("--keep-alive", "one").config()) as session:
+        assert [(await call(session, f"{name}.count")).text for name in ("one", "two")] == ["1", "1"]
+        assert eventually(lambda: len(behind()) == 1, 10)
+        assert (await call(session, "one.count")).text == "2"
+    assert eventually(lambda: behind() == [], 10)
+
+
 @pytest.mark.parametrize(("policy", "is_http"), [("tell", False), ("refuse", True)])
 async def test_a_client_reads_that_state_behind_is_gone(
     policy: str, is_http: bool, serving: Start, jackfield: Command, manager: MCPClientSessionManager, tmp_path: Path
