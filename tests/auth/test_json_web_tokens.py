@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jwt.warnings import InsecureKeyLengthWarning
 from tests.serving.authorized import AUDIENCE, Issuer, Key, issuing
 
-from jackfield.auth.issuer_keys import AGAIN_SECONDS, FRESH_SECONDS, OLDEST_SECONDS
+from jackfield.auth.issuer_keys import AGAIN_SECONDS, EXTRA_FETCHES, FRESH_SECONDS, OLDEST_SECONDS
 from jackfield.auth.json_web_tokens import ALGORITHMS, JWTAuth
 from jackfield.auth.tokens import TokenCheckError
 
@@ -168,9 +168,20 @@ async def test_a_key_that_is_not_known_is_looked_for_but_not_for_each_token() ->
         issuer.published.append(new.public)
         assert await auth.verify_token(issuer.token(key=new)) is not None
         assert issuer.asked.count("/keys") == 2
+        # Another one at once: its tokens are not refused until the keys may be fetched again.
+        third = Key("third")
+        issuer.published.append(third.public)
+        assert await auth.verify_token(issuer.token(key=third)) is not None
+        assert issuer.asked.count("/keys") == 3
         for number in range(20):
             assert await auth.verify_token(issuer.token(key=Key(f"invented {number}"))) is None
-        assert issuer.asked.count("/keys") == 2
+        assert issuer.asked.count("/keys") == 2 + EXTRA_FETCHES
+        # Invented keys do not put off a new one for longer than before.
+        fourth = Key("fourth")
+        issuer.published.append(fourth.public)
+        assert await auth.verify_token(issuer.token(key=fourth)) is None
+        clock.now += AGAIN_SECONDS
+        assert await auth.verify_token(issuer.token(key=fourth)) is not None
         # One that was withdrawn counts no more.
         issuer.published = [new.public]
         clock.now += FRESH_SECONDS + 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,7 +36,11 @@ OLDEST_SECONDS = 24 * 3600.0
 """Keys that are older are not used, even while the authorization server cannot be reached: they may be withdrawn."""
 
 AGAIN_SECONDS = 10.0
-"""They are fetched at most this often, regardless of the tokens that clients send."""
+"""They are fetched at most this often, regardless of the tokens that clients send, except for a few times."""
+
+EXTRA_FETCHES = 3
+EXTRA_SECONDS = 60.0
+"""So many times within so long, a token with an unknown key has them fetched at once: the key may be a new one."""
 
 _FETCH_SECONDS = 5.0
 _SMALLEST_RSA_BITS = 2048
@@ -69,6 +74,8 @@ class IssuerKeys:
         self._fetched_at = float("-inf")
         self._asked_at: float = float("-inf")
         self._failure: JackfieldError | None = None
+        self._extra: deque[float] = deque(maxlen=EXTRA_FETCHES)
+        """When keys were fetched without a pause before."""
         self._lock = anyio.Lock()
 
     async def candidates(self, key_id: str | None, algorithm: str) -> Sequence[PyJWK]:
@@ -116,7 +123,7 @@ class IssuerKeys:
         if self._lock.locked() and not waits:
             return
         async with self._lock:
-            if self._asked_at != asked_at or self._clock() - self._asked_at < AGAIN_SECONDS:
+            if self._asked_at != asked_at or not self._may_ask():
                 return
             try:
                 self._keys = await self._fetched()
@@ -126,6 +133,16 @@ class IssuerKeys:
                 self._failure = error
                 logger.warning("[MCP] %s %s", error.headline, self._what_follows())
             self._asked_at = self._clock()
+
+    def _may_ask(self) -> bool:
+        now = self._clock()
+        if now - self._asked_at >= AGAIN_SECONDS:
+            return True
+        is_spent = len(self._extra) == EXTRA_FETCHES and now - self._extra[0] < EXTRA_SECONDS
+        if self._failure is not None or is_spent:
+            return False
+        self._extra.append(now)
+        return True
 
     def _what_follows(self) -> str:
         if self._is_usable():

@@ -34,6 +34,9 @@ from .streams import StreamManager
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
+_FULL_COLLECTION = 1
+"""After more collections of some 7,000 younger objects than this, a full one is due; 10 is what Python begins with."""
+
 
 class ServedSessions:
     """The ASGI application that `serve_sessions` returns.
@@ -271,15 +274,21 @@ def _uncollected() -> Generator[None]:
     """While in this context, exclude what exists now from garbage collection: it stays until the end anyway.
 
     A full collection visits all modules, for about 0.1 s in which nothing is answered, after every few thousand calls.
+    Without them it takes milliseconds, so it runs more often: closed sessions with servers are reference cycles.
     """
     if gc.get_freeze_count():
         # Someone else has done it, and decides when that ends.
         yield
         return
+    thresholds = gc.get_threshold()
     gc.freeze()
+    # A full collection waits until there are a quarter more objects than after the last one, which counted the modules.
+    gc.collect()
+    gc.set_threshold(*thresholds[:2], min(thresholds[2], _FULL_COLLECTION))
     try:
         yield
     finally:
+        gc.set_threshold(*thresholds)
         gc.unfreeze()
 
 
