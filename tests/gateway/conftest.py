@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.cli.conftest import PYTHON, Command, everything, jackfield, ledger_entry, unruly_entry
+from tests.cli.conftest import Command, everything, jackfield, ledger_entry, unruly_entry
 from tests.conftest import strays
 from tests.relayed import chatty
 
@@ -28,12 +28,6 @@ __all__ = [
 ]
 
 QUICK = SessionConfig(timeout=30, call_timeout=30)
-
-
-@pytest.fixture
-def real_python(jackfield: Command) -> None:
-    """For tests of how a gateway ends: nothing stands between it and its signals."""
-    jackfield.python = PYTHON
 
 
 def stdio_config(command: Command, *options: str, **more: Any) -> StdioConfig:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 
 import anyio
 import psutil
 import pytest
+from tests.conftest import quick_python
 from tests.gateway.in_process import gateway_of
 
 from jackfield import MCPClientSessionManager, StdioConfig
@@ -45,7 +45,7 @@ server.run()
 @pytest.fixture
 def notes(tmp_path: Path) -> StdioConfig:
     (tmp_path / "server.py").write_text(SERVER)
-    return StdioConfig(server_name="notes", command=sys.executable, args=[str(tmp_path / "server.py")])
+    return StdioConfig(server_name="notes", command=quick_python(), args=[str(tmp_path / "server.py")])
 
 
 async def test_calls_are_told_while_they_run_and_when_they_have_ended(tmp_path: Path, notes: StdioConfig) -> None:

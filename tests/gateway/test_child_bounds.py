@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
+from tests.conftest import quick_python
 from tests.gateway.in_process import Here, gateway_of
 
 from jackfield import MCPClientSessionManager, Session, StdioConfig
@@ -43,7 +44,7 @@ server.run()
 @pytest.fixture
 def notes(tmp_path: Path) -> StdioConfig:
     (tmp_path / "bounded_server.py").write_text(SERVER)
-    return StdioConfig(server_name="notes", command=sys.executable, args=[str(tmp_path / "bounded_server.py")])
+    return StdioConfig(server_name="notes", command=quick_python(), args=[str(tmp_path / "bounded_server.py")])
 
 
 def children() -> set[int]:
@@ -105,6 +106,7 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
         looked += 1
 
     monkeypatch.setattr(ChildMemory, "look", counted)
+    notes = notes.model_copy(update={"command": sys.executable})  # whose memory is its own
     limits = GatewayLimits(child_memory_bytes=300 * 1024 * 1024)
     async with gateway_of(tmp_path, [notes], limits=limits) as here, AsyncExitStack() as stack:
         ann = await user(here, stack, "ann")

@@ -31,7 +31,7 @@ from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
 USERS = ("ann", "bob")
-CALLS = daily(100, whole=1000)
+CALLS = daily(50, whole=1000)
 
 
 def token_of(user: str) -> str:

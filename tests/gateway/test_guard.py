@@ -16,7 +16,6 @@ import pytest
 from mcp.types import INVALID_REQUEST, ElicitResult, ErrorData
 from tests.cli.conftest import Command
 from tests.conftest import Listening, Scripted
-from tests.daily import daily
 from tests.gateway.conftest import Serving, stdio_config
 from tests.gateway.test_listings import introduced
 
@@ -48,11 +47,12 @@ MODERN = "2026-07-28"
 FRONTS = ["stdio handshake", "stdio auto", "http handshake", "http auto"]
 MODES = ["all tools", "router"]
 WAYS = list(itertools.product(FRONTS, MODES))
-IN_TURN = list(zip(FRONTS, [*MODES, *MODES[::-1]], strict=True))
-"""Each front once; each mode over each transport, and in each era."""
+
+# The rules do not depend on the way, which the tests have in turn.
+pytestmark = pytest.mark.in_turn("way")
 
 
-@pytest.fixture(params=daily(IN_TURN, whole=WAYS), ids=", ".join)
+@pytest.fixture(params=WAYS, ids=", ".join)
 def way(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 

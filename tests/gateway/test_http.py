@@ -16,6 +16,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from tests.cli.conftest import Command
 from tests.conftest import Listening, eventually, strays
+from tests.forked import program_of
 from tests.gateway.conftest import Serving, behind, everything, ledger_entry, stdio_config, unruly_entry
 from tests.gateway.test_stdio import call
 
@@ -259,7 +260,6 @@ def test_a_port_that_is_taken() -> None:
 # Ends
 
 
-@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_ends_everything(
     number: int, code: int, serving: Start, jackfield: Command, manager: MCPClientSessionManager
@@ -286,7 +286,7 @@ async def test_a_signal_ends_everything(
             with anyio.fail_after(20):
                 while len(behind()) < 2:
                     await anyio.sleep(0.01)
-            gateway.process.send_signal(number)
+            os.kill(program_of(gateway.process.pid), number)
     assert gateway.process.wait(30) == code
     _, errors = gateway.process.communicate()
     assert "Traceback" not in errors, errors

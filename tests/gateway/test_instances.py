@@ -45,7 +45,6 @@ from jackfield.serving import Principal, SessionRecord
 from jackfield.session.relay import relay
 from jackfield.session.session import caller_of
 
-STORES = ["redis", "postgres"]
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -260,7 +259,7 @@ async def in_pieces(owner: GatewayInstance, keys: InstanceKeys, body: bytes) -> 
                 assert await answered(connection) == status
 
 
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", ["redis", pytest.param("postgres", marks=pytest.mark.whole)])
 async def test_the_instance_that_has_a_server_is_killed(kind: str, jackfield: Command, tmp_path: Path) -> None:
     log = tmp_path / "log"
     jackfield.configure_user(one=unruly_entry("--log", str(log)))

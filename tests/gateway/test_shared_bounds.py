@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 from tests.cli.conftest import Command
 from tests.conftest import strays
 from tests.gateway.conftest import unruly_entry
-from tests.gateway.test_instances import STORES, child_of, team_on
+from tests.gateway.test_instances import child_of, team_on
 from tests.serving.authorized import Client, answer_of
 
 from jackfield.auth.token_file import add_token
@@ -25,7 +25,7 @@ def refusal(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, found[1] if found else answer.text
 
 
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", [pytest.param("redis", marks=pytest.mark.whole), "postgres"])
 async def test_calls_of_a_user_are_counted_at_all_instances(kind: str, jackfield: Command, tmp_path: Path) -> None:
     log, file = tmp_path / "log", tmp_path / "tokens"
     jackfield.configure_user(one=unruly_entry("--log", str(log)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tests.cli.conftest import Command
 from tests.conftest import SERVERS, Scripted, eventually, quick_python, strays
+from tests.forked import program_of
 from tests.gateway.conftest import behind, everything, stdio_config, unruly_entry
 
 from jackfield import (
@@ -52,6 +54,7 @@ EVERYTHING_TO_SAY: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.in_turn("protocol")
 @pytest.mark.parametrize("protocol", ERAS)
 async def test_our_own_client_with_two_servers(protocol: str, jackfield: Command, tmp_path: Path) -> None:
     jackfield.configure_user(one=everything(), two=unruly_entry("--log", str(tmp_path / "log")))
@@ -109,6 +112,7 @@ async def test_the_raw_client_of_the_sdk_with_two_servers(mode: str, jackfield: 
     assert not strays()
 
 
+@pytest.mark.in_turn("protocol")
 @pytest.mark.parametrize("protocol", ERAS)
 async def test_all_tools_themselves(protocol: str, jackfield: Command, tmp_path: Path) -> None:
     only = {"include": ["ec*", "count", "steps", "fail", "receipt", "add_tool", "slow", "late"]}
@@ -240,7 +244,6 @@ def ask(process: subprocess.Popen[bytes], number: int, tool: str, arguments: str
     process.stdin.flush()
 
 
-@pytest.mark.usefixtures("real_python")
 @pytest.mark.parametrize(
     ("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), ("end of stdin", 0), ("the host dies", None)]
 )
@@ -257,7 +260,7 @@ async def test_however_it_ends_nothing_is_left(how: object, code: int | None, ja
     ask(process, 3, "one.sleep", '{"seconds": 100}')
     assert len(behind()) >= 2
     if isinstance(how, int):
-        process.send_signal(how)
+        os.kill(program_of(process.pid), how)
     elif how == "end of stdin":
         process.stdin.close()
     else:
@@ -297,7 +300,6 @@ def waiting_bytes(process: subprocess.Popen[bytes]) -> int:
     return struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, b"\0" * 4))[0]
 
 
-@pytest.mark.usefixtures("real_python")
 def test_a_host_that_does_not_read_holds_up_no_signal(jackfield: Command) -> None:
     jackfield.configure_user(one=unruly_entry())
     process = start(jackfield)
@@ -306,7 +308,7 @@ def test_a_host_that_does_not_read_holds_up_no_signal(jackfield: Command) -> Non
     process.stdin.flush()
     ask(process, 2, "one.flood", '{"bytes": 3000000}')
     assert eventually(lambda: waiting_bytes(process) > 32_000, 20)
-    process.send_signal(signal.SIGTERM)
+    os.kill(program_of(process.pid), signal.SIGTERM)
     assert process.wait(20) == 143
     process.communicate()
 
@@ -328,6 +330,7 @@ async def test_a_server_that_hangs_costs_only_its_call(jackfield: Command, tmp_p
                 assert (await call(session, "two.echo", {"text": "a"})).text == "a"
 
 
+@pytest.mark.in_turn("protocol")
 @pytest.mark.parametrize("protocol", ERAS)
 async def test_a_host_sees_what_its_models_api_takes(
     protocol: str, jackfield: Command, scripted: Scripted, tmp_path: Path

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.cli.conftest import Command
+from tests.conftest import quick_python
 from tests.serving.authorized import MODERN_META, Client, answer_of, modern_headers, text_of
 
 SERVER = """
@@ -62,7 +63,7 @@ async def test_the_clients_trace_goes_on_to_the_server(jackfield: Command, tmp_p
     server, program, spans = tmp_path / "server.py", tmp_path / "traced.py", tmp_path / "spans"
     server.write_text(SERVER)
     program.write_text(f"FILE = {str(spans)!r}\n{TRACED}")
-    jackfield.configure_user(one={"command": sys.executable, "args": [str(server)]})
+    jackfield.configure_user(one={"command": quick_python(), "args": [str(server)]})
     process = subprocess.Popen(
         [sys.executable, str(program)],
         stdout=subprocess.PIPE,
