@@ -256,13 +256,13 @@ class DirectSession:
 
             config = self._target.load_config()
             if self._deadline is not None:
-                session = config.session.model_copy(update={"timeout": round(self._deadline - self._began, 4)})
+                session = config.session.model_copy(update={"timeout": _rounded(self._deadline - self._began)})
                 config = config.model_copy(update={"session": session})
             error = open_timeout(config, self._wire.report())
             if self._target.catalog is not None:
                 self._target.catalog.inside.record_failure(self._target.server, error)
             return error
-        seconds = CALL_SECONDS if self._deadline is None else round(time.monotonic() - self._began, 4)
+        seconds = CALL_SECONDS if self._deadline is None else _rounded(time.monotonic() - self._began)
         if isinstance(late, NotConnectedError):
             return SessionTimeoutError(
                 f"Server {self._name!r} was not connected within {seconds:g} s, and {method} was not sent.",
@@ -303,3 +303,8 @@ class DirectSession:
     def _unusual(self, method: str, problem: str) -> Exception:
         """What to raise for what is not as usual."""
         return NotDirectError() if self._wire.may_leave else bad_message(self._target, method, problem)
+
+
+def _rounded(seconds: float) -> float:
+    """A time as a person would say it: the one that was given, less what the start of the command took."""
+    return round(seconds, 1) or round(seconds, 4)
