@@ -169,7 +169,7 @@ async def pictures(browser: Browser, url: str) -> None:
     await trial.get_by_label("title").fill("Papers by year")
     await trial.get_by_label("values").fill("[3, 5, 4, 9, 12, 11]")
     await trial.get_by_role("button", name="Call", exact=True).click()
-    await trial.get_by_role("img", name="Picture from").wait_for()
+    await trial.get_by_role("img", name="Image from").wait_for()
     await save(trial, "try")
 
 

@@ -63,9 +63,9 @@ from .conftest import Command, Done, golden, unruly_entry
         (["--http", "0", "--web", "--web-client-id", "x"], 2, "--web-client-id requires --web and --auth-issuer"),
         (["--stdio", "nots"], 2, "Did you mean 'notes'?"),
         (["--http"], 2, "requires an argument"),
-        (["--http", "0.0.0.0:0"], 2, "not an address of this machine alone"),
-        (["--http", "there"], 2, "not an address to serve at"),
-        (["--http", "127.0.0.1:²"], 2, "not an address to serve at"),
+        (["--http", "0.0.0.0:0"], 2, "is reachable from other machines"),
+        (["--http", "there"], 2, "not an address to listen on"),
+        (["--http", "127.0.0.1:²"], 2, "not an address to listen on"),
         (["--http", "203.0.113.9:0", "--token-file", "token", "--plain-http"], 3, "an address that this machine has"),
         (["--http", "0", "--token-file", "nowhere"], 3, "The token file nowhere cannot be read"),
         (["--http", "0", "--token-file", "empty"], 3, "The token file empty contains no token"),
@@ -146,7 +146,7 @@ def test_a_port_that_is_taken(jackfield: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = jackfield("serve", "--http", f"127.0.0.1:{taken.getsockname()[1]}")
     assert done.exit_code == 3
-    assert "cannot be served at" in done.stderr
+    assert "Listening on" in done.stderr
 
 
 def test_what_nobody_named_and_cannot_be_used_is_left_out(jackfield: Command) -> None:

@@ -95,7 +95,7 @@ def test_one_that_does_not_end_in_time_is_told(place: Place, monkeypatch: pytest
     monkeypatch.setattr(ending, "_CLOSE_SECONDS", 0.02)
     lock = place.take_lock()
     assert lock is not None
-    with pytest.raises(DaemonError, match="did not end"):
+    with pytest.raises(DaemonError, match="did not stop"):
         end_process()
     os.close(lock)
     assert end_process() == []

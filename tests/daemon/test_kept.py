@@ -334,7 +334,7 @@ def test_there_is_a_limit(shared: Home, kept: KeptSession, monkeypatch: pytest.M
         monkeypatch.setattr(module, "MAX_KEPT", 2)
         table.keep(wanted)
         table.keep(wanted)
-        with pytest.raises(DaemonError, match="2 sessions are kept already"):
+        with pytest.raises(DaemonError, match="2 sessions are already open"):
             table.keep(wanted)
 
     import anyio

@@ -270,7 +270,7 @@ def test_what_a_killed_one_left_is_ended_by_the_next(home: Home, unruly_fields: 
         assert eventually(lambda: len(strays()) == 2)  # the background process and its new server
         assert bystander.poll() is None
         bystander.communicate(b"\n")
-    ended = re.compile(r"Ended \d processes that a killed background process had left")
+    ended = re.compile(r"Terminated \d processes left by a killed background process")
     assert eventually(lambda: ended.search(home.log()) is not None)
 
 
@@ -281,7 +281,7 @@ def test_it_ends_when_nothing_is_kept(home: Home, kept: KeptSession, monkeypatch
     assert processes() is not None  # for a moment, should somebody come back
     assert home.is_gone()
     assert not home.socket.exists()
-    assert "No session to keep" in home.log()
+    assert "No sessions left to keep" in home.log()
 
 
 def test_it_ends_when_opening_failed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

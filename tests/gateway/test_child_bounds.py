@@ -134,7 +134,7 @@ async def test_a_child_that_uses_too_much_memory_is_restarted_between_calls(
         assert children() != {child}
         told = here.gateway.activity.snapshot().incidents
         [restarted] = [one for one in told if one.kind == "restarted"]
-        assert "MiB of memory, and may use 300" in restarted.text
+        assert "MiB of memory; the limit is 300" in restarted.text
 
 
 def test_bounds_are_numbers_of_at_least_one() -> None:

@@ -233,11 +233,11 @@ async def test_a_command_is_asked_again_when_its_credential_is_refused(tmp_path:
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        ("import time; time.sleep(60)", "the gateway's command that finds it failed"),
-        ("import sys; print('s3cret-value'); sys.exit(3)", "the gateway's command that finds it failed"),
-        ("print('{\"credential\": 1}')", "the gateway's command that finds it failed"),
-        ("print('two'); print('lines')", "the gateway's command that finds it failed"),
-        ("print('x' * 100_000)", "the gateway's command that finds it failed"),
+        ("import time; time.sleep(60)", "the gateway's command for credentials failed"),
+        ("import sys; print('s3cret-value'); sys.exit(3)", "the gateway's command for credentials failed"),
+        ("print('{\"credential\": 1}')", "the gateway's command for credentials failed"),
+        ("print('two'); print('lines')", "the gateway's command for credentials failed"),
+        ("print('x' * 100_000)", "the gateway's command for credentials failed"),
         ("", "User 'ann' has no credential for server 'one'"),
     ],
 )

@@ -108,7 +108,7 @@ async def test_requests_without_sessions_share_nothing(
         async def kept(session: str) -> str:
             return (await ada.call_tool("call_tool", {"tool": "one.count", "session": session})).text
 
-        count, handle = re.fullmatch(r'(\d+)\n.*give session="([0-9a-f]{16})".*', await kept("new")).groups()  # type: ignore[union-attr]
+        count, handle = re.fullmatch(r'(\d+)\n.*pass session="([0-9a-f]{16})".*', await kept("new")).groups()  # type: ignore[union-attr]
         assert (count, await kept(handle), await kept(handle)) == ("1", "2", "3")
         assert re.match(r"1\n", await kept("new"))
         assert "This session does not exist" in await kept("0123456789abcdef")
@@ -235,15 +235,15 @@ def test_addresses_of_this_machine(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("0.0.0.0:80", "not an address of this machine alone"),
-        ("192.168.0.1:80", "not an address of this machine alone"),
-        ("example.org:80", "not an address of this machine alone"),
-        ("[::]:80", "not an address of this machine alone"),
-        ("localhost", "not an address to serve at"),
-        (":80", "not an address to serve at"),
-        ("127.0.0.1:99999", "not an address to serve at"),
-        ("", "not an address to serve at"),
-        ("127.0.0.1:-1", "not an address to serve at"),
+        ("0.0.0.0:80", "is reachable from other machines"),
+        ("192.168.0.1:80", "is reachable from other machines"),
+        ("example.org:80", "is reachable from other machines"),
+        ("[::]:80", "is reachable from other machines"),
+        ("localhost", "not an address to listen on"),
+        (":80", "not an address to listen on"),
+        ("127.0.0.1:99999", "not an address to listen on"),
+        ("", "not an address to listen on"),
+        ("127.0.0.1:-1", "not an address to listen on"),
     ],
 )
 def test_other_addresses_are_refused(address: str, says: str) -> None:
@@ -253,7 +253,7 @@ def test_other_addresses_are_refused(address: str, says: str) -> None:
 
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ConfigError, match="cannot be served at"):
+        with pytest.raises(ConfigError, match="Listening on"):
             listen(f"127.0.0.1:{taken.getsockname()[1]}")
 
 

@@ -134,7 +134,7 @@ async def test_sighup_reads_the_configuration_again(serving: Start, jackfield: C
                 gateway.process.send_signal(signal.SIGHUP)
                 line = ""
                 with anyio.fail_after(30):
-                    while "read again" not in line:
+                    while "reloaded" not in line:
                         line = await anyio.to_thread.run_sync(gateway.process.stderr.readline)
                 assert expected in line
 

@@ -206,7 +206,7 @@ async def test_more_calls_than_may_wait_are_told_so(worlds: Worlds, monkeypatch:
         waiting = [await call(ann, "ask", {"kinds": ["form"], "id": number}) for number in range(2)]
         third = await call(ann, "ask", {"kinds": ["form"], "id": 2})
         [answer] = json.loads(third["content"][0]["text"])
-        assert answer["error"]["message"] == "The client was not asked: 2 calls wait for answers of clients already."
+        assert answer["error"]["message"] == "The client was not asked: 2 calls already wait for clients' answers."
         await call(ann, "ask", {"kinds": ["form"], "id": 0}, retry(waiting[0]))
         assert (await call(ann, "ask", {"kinds": ["form"], "id": 3}))["resultType"] == "input_required"
 
@@ -267,4 +267,4 @@ async def test_a_call_that_ends_with_the_gateway_says_so() -> None:
             await begun.wait()
             gateway.cancel_scope.cancel()
     [failure] = failures
-    assert failure.error.message == "The gateway was stopped before the call ended, which may have taken effect."
+    assert failure.error.message == "The gateway was stopped before the call ended. The call may have taken effect."

@@ -102,7 +102,7 @@ async def test_users_sign_in_for_themselves(
         # The client is asked to open a URL.
         error = (await said(ann, url, "jackfield_sign_in", server="notes"))["error"]
         assert error["code"] == -32042
-        assert error["message"] == "User 'ann' has to sign in to server 'notes'. Nothing was sent."
+        assert error["message"] == "User 'ann' must sign in to server 'notes'. Nothing was sent."
         [asked] = error["data"]["elicitations"]
         assert asked["mode"] == "url"
         link = asked["url"]
@@ -240,7 +240,7 @@ async def test_whose_tokens_are_of_an_issuer_signs_in_there_first(
             error = (await said(client, place.url, "jackfield_sign_in", server="notes"))["error"]
             async with browser() as of_ann:
                 link = error["data"]["elicitations"][0]["url"]
-                assert f"you are asked to sign in as {user} first" in (await of_ann.get(link)).text
+                assert f"sign in as {user} first" in (await of_ann.get(link)).text
                 last = await of_ann.post(link)
             return last, [str(one.url) for one in (*last.history, last)]
 

@@ -207,10 +207,10 @@ def test_other_machines_are_served_only_with_users_and_encryption(tmp_path: Path
     certificate, key = self_signed(tmp_path)
     users = _Anybody()
     for settings, says in [
-        (HttpSettings(), "nothing checks who the clients are"),
-        (HttpSettings(certfile=certificate, keyfile=key), "nothing checks who the clients are"),
-        (HttpSettings(auth=users), "sent there as plain text"),
-        (HttpSettings(auth=users, certfile=certificate), "TLS cannot be done with"),
+        (HttpSettings(), "clients are not authenticated"),
+        (HttpSettings(certfile=certificate, keyfile=key), "clients are not authenticated"),
+        (HttpSettings(auth=users), "sent there in plain text"),
+        (HttpSettings(auth=users, certfile=certificate), "TLS cannot use"),
         (HttpSettings(auth=users, certfile=tmp_path / "none.pem"), "no such file"),
     ]:
         with pytest.raises(ConfigError, match=says):
@@ -237,13 +237,13 @@ async def test_behind_a_proxy_nobody_else_is_let_in() -> None:
         ("::ffff:10.1.2.3", "/mcp", 200, "proxied"),
         ("fd00::1", "/mcp", 200, "proxied"),
         ("127.0.0.1", "/mcp", 200, "proxied"),
-        ("192.168.0.1", "/mcp", 403, "through its proxy only"),
-        ("fd00::2", "/mcp", 403, "through its proxy only"),
-        ("192.168.0.1", "/", 403, "through its proxy only"),
-        ("192.168.0.1", "/page/events", 403, "through its proxy only"),
-        ("192.168.0.1", "/connect/ticket", 403, "through its proxy only"),
-        ("192.168.0.1", "/oauth/callback", 403, "through its proxy only"),
-        ("192.168.0.1", "/mcp/", 403, "through its proxy only"),
+        ("192.168.0.1", "/mcp", 403, "only through its TLS proxy"),
+        ("fd00::2", "/mcp", 403, "only through its TLS proxy"),
+        ("192.168.0.1", "/", 403, "only through its TLS proxy"),
+        ("192.168.0.1", "/page/events", 403, "only through its TLS proxy"),
+        ("192.168.0.1", "/connect/ticket", 403, "only through its TLS proxy"),
+        ("192.168.0.1", "/oauth/callback", 403, "only through its TLS proxy"),
+        ("192.168.0.1", "/mcp/", 403, "only through its TLS proxy"),
         ("192.168.0.1", "/health", 200, "direct"),
         ("192.168.0.1", "/ready", 200, "direct"),
         ("192.168.0.1", "/metrics", 200, "direct"),

@@ -1,4 +1,4 @@
-"""Sessions that the background process keeps between commands: a request on one needs neither a start nor the SDK."""
+"""Sessions kept by the background process between commands: a request on one needs neither a start nor the SDK."""
 
 from __future__ import annotations
 

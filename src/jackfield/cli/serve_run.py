@@ -151,7 +151,7 @@ def run_http(output: Output, setup: GatewaySetup, address: str, settings: HttpSe
         guard: Who is let in, for people.
 
     Raises:
-        UsageError: It is not an address to serve at.
+        UsageError: It is not an address to listen on.
         ConfigError: It cannot be served there, as where a port is taken.
     """
     import asyncio

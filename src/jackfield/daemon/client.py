@@ -34,7 +34,7 @@ _HELLO_SECONDS = 20.0
 
 _POLL_SECONDS = 0.02
 
-_END_IT = "End it, and the sessions it keeps, with: jackfield close --all"
+_END_IT = "To stop it and close its sessions: jackfield close --all"
 
 ProgressListener = Callable[[float, float | None, str | None], object]
 
@@ -218,7 +218,7 @@ def _gives_way(place: Place, connection: Connection, request: Mapping[str, Any],
 def _unsettled(process_id: int | None) -> DaemonError:
     shown = f" (pid {process_id})" if process_id else ""
     return DaemonError(
-        f"The background process{shown} has been starting or ending for {_SETTLE_SECONDS:g} s.",
+        f"The background process{shown} has been starting or stopping for {_SETTLE_SECONDS:g} s.",
         sent=False,
         retryable=True,
         hint="Try again in a moment. " + _END_IT,

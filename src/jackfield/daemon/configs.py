@@ -55,7 +55,8 @@ def to_wire(config: BaseServerConfig | Mapping[str, Any], origin: str | None = N
     # Tokens of a sign-in are found by both; only an object of the caller's own stays with the caller.
     if auth is not None and not (isinstance(auth, str | bool | Mapping) or hasattr(auth, "model_fields_set")):
         raise ConfigError(
-            f"Server {fields.get('server_name')!r} has an `auth` object, which a background process cannot be given.",
+            f"Server {fields.get('server_name')!r} has an `auth` object, which cannot be passed to the background "
+            "process.",
             server_name=str(fields.get("server_name")),
             hint="Give headers instead, or call it without a kept session.",
         )

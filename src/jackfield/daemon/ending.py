@@ -38,7 +38,7 @@ def end_process() -> list[dict[str, Any]] | None:
             _end_by_force(place, error)
             return []
         if not wait_until_gone(place, _CLOSE_SECONDS):
-            raise DaemonError("The background process did not end.", hint="Try again in a moment.")
+            raise DaemonError("The background process did not stop.", hint="Try again in a moment.")
         return answer["result"]["closed"] if answer else None
 
 

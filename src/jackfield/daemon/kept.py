@@ -108,7 +108,7 @@ class KeptSession:
 
     def _closed(self) -> SessionTerminatedError:
         return SessionTerminatedError(
-            f"The kept session of server {self.server_name!r} was closed a moment ago.",
+            f"The kept session of server {self.server_name!r} was just closed.",
             server_name=self.server_name,
             sent=False,
             state_lost=True,

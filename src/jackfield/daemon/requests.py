@@ -46,7 +46,7 @@ class Requests:
             raise DaemonError(
                 f"The background process speaks version {PROTOCOL} of its protocol, the command another.",
                 sent=False,
-                hint="End it, and the sessions it keeps, with: jackfield close --all",
+                hint="To stop it and close its sessions: jackfield close --all",
             )
         match do:
             case "ps":

@@ -117,7 +117,7 @@ class DaemonServer:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if number != signal.SIGHUP:
-                    logger.info("Told to end by %s", number.name)
+                    logger.info("Stopping: received %s", number.name)
                     self._end()
 
     async def _end_when_unused(self) -> None:
@@ -126,19 +126,19 @@ class DaemonServer:
             with anyio.move_on_after(self._linger if unused else None):
                 await self._changed.wait()
                 continue
-            logger.info("No session to keep")
+            logger.info("No sessions left to keep")
             self._end()
             return
 
     async def _clean_up(self) -> None:
         if self._earlier and (count := await anyio.to_thread.run_sync(end_leftovers, self._earlier)):
-            logger.warning("Ended %d processes that a killed background process had left", count)
+            logger.warning("Terminated %d processes left by a killed background process", count)
 
     async def _watch_place(self) -> None:
         # A file that is removed gives no sign.
         while self._place.has_lock(self._lock):  # noqa: ASYNC110
             await anyio.sleep(_PLACE_SECONDS)
-        logger.warning("The lock file was removed: another process may be started in its place")
+        logger.warning("The lock file was removed: another background process may have started")
         self._end()
 
     async def _say_farewell(self) -> None:
@@ -295,7 +295,7 @@ def _is_gone(error: Exception) -> bool:
 
 def _ended() -> SessionTerminatedError:
     return SessionTerminatedError(
-        "The background process was told to end, and its sessions with it.",
+        "The background process was stopped, and its sessions were closed.",
         state_lost=True,
         hint="Reopen the session: jackfield open SERVER. Running calls may have taken effect.",
     )
@@ -303,5 +303,6 @@ def _ended() -> SessionTerminatedError:
 
 def _fault(error: Exception) -> DaemonError:
     return DaemonError(
-        f"A fault of Jackfield's background process: {type(error).__name__}.", hint=f"Its log says more: {log_path()}"
+        f"Internal error in Jackfield's background process: {type(error).__name__}.",
+        hint=f"For details, see its log: {log_path()}",
     )

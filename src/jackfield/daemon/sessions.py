@@ -185,7 +185,7 @@ class KeptSessions:
         """
         if len(self._kept) >= MAX_KEPT:
             raise DaemonError(
-                f"{MAX_KEPT} sessions are kept already.",
+                f"{MAX_KEPT} sessions are already open.",
                 server_name=wanted.config.server_name,
                 sent=False,
                 hint="Close some: jackfield ps, jackfield close SERVER.",
@@ -271,7 +271,7 @@ class KeptSessions:
                 async with self.use(self.keep(self._warm(wanted)), Deadline.after(None)):
                     pass
             except JackfieldError as error:
-                logger.info("[MCP][%s] No session was opened ahead: %s", kept.server_name, error.message)
+                logger.info("[MCP][%s] No session was opened in advance: %s", kept.server_name, error.message)
 
     def _warm(self, wanted: Wanted) -> Wanted:
         return replace(wanted, key=f"{_WARM_KEY}{self._opened + 1}", idle_timeout=WARM_SECONDS)

@@ -218,7 +218,7 @@ class Activity:
                 del self._lost[next(iter(self._lost))]
         elif isinstance(event, SessionOpened | SessionRecovered) and (lost_at := self._lost.pop(session, None)):
             # One that was lost while nobody used it is opened as a new one by the next request.
-            self.incident("recovered", *session, f"Open again {event.at - lost_at:.1f} s after it was lost.")
+            self.incident("recovered", *session, f"Reopened {event.at - lost_at:.1f} s after it was lost.")
         if (told := _incident(event)) is not None:
             kind, text = told
             self.incident(kind, *session, text)
@@ -239,7 +239,7 @@ class Activity:
         self._changed.set()
 
     def live_by_server(self) -> dict[str, int]:
-        """Calls under way."""
+        """Running calls."""
         return dict(Counter(call.server for call in self._live.values()))
 
     def snapshot(self) -> ActivitySnapshot:

@@ -35,9 +35,9 @@ _SHOWN_CHARS = 4_000
 _SHOWN_VALUE_CHARS = 1_000
 _ADVICE = "Ask the user, or continue without it."
 _BECAUSE: Mapping[Need, str] = {
-    "named": "Calls of this tool have to be approved.",
-    "destructive": "The server marks this tool as destructive: it may change or delete what cannot be restored.",
-    "unknown": "The server does not mark this tool as safe: it may change or delete something.",
+    "named": "Calls of this tool require approval.",
+    "destructive": "The server marks this tool as destructive: it may change or delete data irreversibly.",
+    "unknown": "The server does not mark this tool as safe: it may change or delete data.",
 }
 _REFUSALS = {"decline": "the user declined it", "cancel": "the user dismissed the question"}
 
@@ -122,7 +122,7 @@ def _require_askable(call: RelayedCall) -> None:
             call,
             "it must be approved by the user, and the client cannot ask: it does not support elicitation (form)",
             f"Use a host program that does, or ask the gateway's operator to start it with --no-ask "
-            f"'{_reference(call)}', if it may run unasked.",
+            f"'{_reference(call)}', if it may run without approval.",
         )
 
 

@@ -145,7 +145,7 @@ class SharedChannel:
         self, method: str, params: Mapping[str, Any] | None, about: object, report: ReportProgress | None
     ) -> dict[str, Any]:
         """Refuse: it is not known who is asked."""
-        raise MCPError(METHOD_NOT_FOUND, f"{method} was not passed on: MCP 2026-07-28 has no such request.")
+        raise MCPError(METHOD_NOT_FOUND, f"{method} was not passed on: MCP 2026-07-28 does not have this request.")
 
     def takes_listing(self, kind: Kind, entries: Entries, known: Entries | None, generation: int) -> bool:
         """It is that of all: the protocol has no sessions."""

@@ -178,10 +178,10 @@ class CatalogLearning:
             caller = Caller(owner)
             await list_for_catalog(caller, caller.deadline(None), kinds)
         except JackfieldError as error:
-            owner.log.debug("What it offers could not be listed again: %s", error.message)
+            owner.log.debug("Its tools, resources and prompts could not be listed again: %s", error.message)
         except Exception:
             # It must not end the gateway.
-            owner.log.exception("What it offers could not be listed again")
+            owner.log.exception("Its tools, resources and prompts could not be listed again")
         finally:
             self._renewing.discard(owner.config.server_name)
 
@@ -214,7 +214,7 @@ class CatalogLearning:
         except JackfieldError as error:
             self._failed(config, ask, error)
         except Exception:
-            logger.exception("[MCP][%s] It could not be asked what it offers", config.server_name)
+            logger.exception("[MCP][%s] Its tools, resources and prompts could not be listed", config.server_name)
             self._failed(config, ask, None)
         finally:
             ask.done.set()

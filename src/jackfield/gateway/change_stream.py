@@ -79,7 +79,7 @@ class ChangeStream:
         except anyio.ClosedResourceError:
             pass  # It is ending.
         except anyio.WouldBlock:
-            logger.warning("[MCP][gateway] A client does not read its stream of changes, which is ended.")
+            logger.warning("[MCP][gateway] A client does not read its stream of changes; the stream was closed.")
             self._waiting.close()
 
     async def serve(self) -> SubscriptionsListenResult:

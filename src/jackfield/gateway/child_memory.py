@@ -33,7 +33,7 @@ class ChildMemory:
 
     def __init__(self, manager: SessionManager, activity: Activity, most_bytes: int) -> None:
         if sys.platform != "linux":
-            raise ConfigError("Only on Linux can the memory of child processes be bounded.")
+            raise ConfigError("The memory of child processes can be limited only on Linux.")
         self._manager = manager
         self._activity = activity
         self._most_bytes = most_bytes
@@ -72,8 +72,8 @@ class ChildMemory:
 
     def _restart(self, session: tuple[str, str], size: int) -> None:
         because = (
-            f"was restarted by the gateway: its process used {size // _MEBIBYTE} MiB of memory, "
-            f"and may use {self._most_bytes // _MEBIBYTE} (`child_memory`)"
+            f"was restarted by the gateway: its process used {size // _MEBIBYTE} MiB of memory; "
+            f"the limit is {self._most_bytes // _MEBIBYTE} (`child_memory`)"
         )
         if not self._manager.inside.restart_if_quiet(*session, because):
             self._due.setdefault(session, anyio.Event())

@@ -181,7 +181,7 @@ class Client:
 
     def _session(self, related: Context | None) -> Any:
         context = related or self.context
-        assert context is not None, "nothing came from this client yet"
+        assert context is not None, "this client has not sent anything yet"
         return context.session
 
 

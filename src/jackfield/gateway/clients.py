@@ -140,7 +140,7 @@ class Clients:
         if client is None:
             if session_id in self._ended:
                 # Its last request was on its way here.
-                raise MCPError(INVALID_REQUEST, "The session was ended.")
+                raise MCPError(INVALID_REQUEST, "The session was closed.")
             client = self._clients[session_id] = self._new(context)
             client.session_id = None if request is None else session_id
             if self.others is not None:
@@ -221,10 +221,10 @@ class Clients:
         client = self._kept.get(handle)
         if client is None or client.principal != reach_of(context).principal or not self._has_sessions(client):
             gone = SessionExpiredError(
-                "This session does not exist or no longer exists.",
+                "This session does not exist, or was closed.",
                 sent=False,
                 state_lost=True,
-                hint=f'Give session="{KEEP}" to begin another.',
+                hint=f'Give session="{KEEP}" to start another.',
             )
             instance = None if self.others is None else _KEPT_ELSEWHERE.fullmatch(handle)
             if self.others is not None and instance is not None and instance[1] != self.others.name:
@@ -327,7 +327,7 @@ class Clients:
             is_open = self._manager.inside.find(server_name, key) is not None
             if not is_open or server_name not in client.under_way:
                 if is_open and self._started_with.get(place, values) != values:
-                    because = "was restarted by the gateway: its user has another credential now"
+                    because = "was restarted by the gateway: its user now has a different credential"
                     if not self._manager.inside.restart_if_quiet(server_name, key, because):
                         continue
                 self._started_with[place] = values
@@ -382,12 +382,12 @@ class Clients:
         """The server as it is configured now.
 
         Raises:
-            UnknownServerError: It is not served any more.
+            UnknownServerError: It is no longer served.
         """
         if (current := self.served(config.server_name)) is not None:
             return current
         raise UnknownServerError(
-            f"Server {config.server_name!r} is not served any more.", server_name=config.server_name, sent=False
+            f"Server {config.server_name!r} is no longer served.", server_name=config.server_name, sent=False
         )
 
     def open_to(self, client: Client) -> list[BaseServerConfig]:

@@ -55,7 +55,7 @@ class SignInNeededError(CredentialMissingError):
 
     def __init__(self, user: User, server_name: str, help_text: str | None = None) -> None:
         super().__init__(
-            f"User {user.subject!r} has to sign in to server {server_name!r}. Nothing was sent.",
+            f"User {user.subject!r} must sign in to server {server_name!r}. Nothing was sent.",
             server_name=server_name,
             sent=False,
             hint=help_text,
@@ -89,7 +89,7 @@ class Credential:
                 f"The credential of this user for server {server_name!r} has no {missing[0]!r}.",
                 server_name=server_name,
                 sent=False,
-                hint="The operator of the gateway names its parts in `credentials` of the server's entry.",
+                hint="The gateway's operator names its parts in `credentials` of the server's entry.",
             )
         return PLACEHOLDER.sub(lambda found: self.values[found[1]], template)
 
@@ -156,7 +156,7 @@ def missing(user: User, server_name: str, config: CredentialsConfig) -> Credenti
         f"User {user.subject!r} has no credential for server {server_name!r}. Nothing was sent.",
         server_name=server_name,
         sent=False,
-        hint=config.help or "Ask the operator of the gateway for one.",
+        hint=config.help or "Ask the gateway's operator for one.",
     )
 
 
@@ -200,18 +200,18 @@ class CredentialFile:
         except (OSError, ConfigError) as error:
             self._seen = ()
             reason = error.message if isinstance(error, ConfigError) else error.strerror or type(error).__name__
-            logger.error("[MCP][%s] Credentials of users cannot be read from %s: %s", server_name, self._path, reason)
+            logger.error("[MCP][%s] Users' credentials cannot be read from %s: %s", server_name, self._path, reason)
             raise _unknown(server_name, "the gateway's file of credentials cannot be read") from None
         return self._credentials.get((subject, server_name))
 
 
 def _unknown(server_name: str, why: str) -> AuthenticationError:
     return AuthenticationError(
-        f"The credential of this user for server {server_name!r} is not known: {why}. Nothing was sent.",
+        f"The credential of this user for server {server_name!r} could not be obtained: {why}. Nothing was sent.",
         server_name=server_name,
         sent=False,
         retryable=True,
-        hint="The log of the gateway has the reason; tell its operator.",
+        hint="The gateway's log has the reason; inform its operator.",
     )
 
 
@@ -292,8 +292,8 @@ async def _output_of(user: User, server_name: str, config: CredentialsConfig) ->
 
 
 def _failed(server_name: str, command: list[str], why: str) -> AuthenticationError:
-    logger.error("[MCP][%s] The command %s found no credential: %s", server_name, command[0], why)
-    return _unknown(server_name, "the gateway's command that finds it failed")
+    logger.error("[MCP][%s] The command %s returned no credential: %s", server_name, command[0], why)
+    return _unknown(server_name, "the gateway's command for credentials failed")
 
 
 async def _run(command: list[str], variables: Mapping[str, str]) -> tuple[int, bytes]:

@@ -116,7 +116,7 @@ class Extensions:
                     if page.get("nextCursor") is None:
                         break
             except JackfieldError as error:
-                logger.info("[MCP][gateway] The tasks of %s are not listed: %s", config.server_name, error.message)
+                logger.info("[MCP][gateway] The tasks of %s could not be listed: %s", config.server_name, error.message)
         return [*tasks, *await self._tasks_elsewhere(context, client, tasks)]
 
     async def _tasks_elsewhere(self, context: Context, client: Client, known: Sequence[Any]) -> list[Any]:
@@ -135,7 +135,7 @@ class Extensions:
             try:
                 answer = await others.answer(context, ElsewhereError(instance, server_name))
             except (JackfieldError, MCPError) as error:
-                logger.info("[MCP][gateway] The tasks at another instance are not listed: %s", error)
+                logger.info("[MCP][gateway] The tasks of another instance could not be listed: %s", error)
                 continue
             found = as_list(as_table(answer).get("tasks"))
             tasks += [task for task in found if as_table(task).get("taskId") not in ids]

@@ -21,9 +21,9 @@ class Figures:
 
     calls: int
     errors: int
-    """Calls that ended without a result, or with a tool's own error."""
+    """Completed calls without a result, or with a tool's own error."""
     live: int
-    """Calls under way."""
+    """Running calls."""
     last_at: float
     """When the last call began, in seconds since the epoch."""
     p50_ms: float | None = None

@@ -127,7 +127,7 @@ def _read(call: RelayedCall, answer: Answer) -> ToolResult:
             "not the result of a tool. The call was made.",
             server_name=server,
             sent=True,
-            hint="A gateway whose manager has hooks passes no tasks on.",
+            hint="A gateway whose manager has hooks does not pass on tasks.",
         )
     return ToolResult.of(result, server_name=server, tool_name=name)
 

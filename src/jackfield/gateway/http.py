@@ -67,7 +67,7 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
     name = "127.0.0.1" if host == "localhost" else host
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535 and host):
         raise ConfigError(
-            f"{address!r} is not an address to serve at.",
+            f"{address!r} is not an address to listen on.",
             key="address",
             hint="Give IP:PORT, such as 127.0.0.1:8000.",
         )
@@ -78,7 +78,7 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
         raise ConfigError(
             f"{host!r} is not an IP address.",
             key="address",
-            hint="Give the address to serve at, or 0.0.0.0; and --public-url.",
+            hint="Give the IP address to listen on, or 0.0.0.0, and --public-url.",
         ) from None
     settings.check_tls()
     # Named outright: asyncio turns off the delay of small packets only where it knows that it is TCP.
@@ -91,10 +91,10 @@ def listen(address: str, settings: HttpSettings | None = None) -> tuple[socket.s
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"{address} cannot be served at: {error.strerror or error}.",
+            f"Listening on {address} failed: {error.strerror or error}.",
             hint="Give an address that this machine has, or 0.0.0.0."
             if error.errno == errno.EADDRNOTAVAIL
-            else "Give another port, or 0 for any that is free.",
+            else "Give another port, or 0 for any free port.",
         ) from None
     return listener, settings.url(host, listener.getsockname()[1], PATH)
 
@@ -344,5 +344,5 @@ class OnlyByProxy:
         elif self._is_encrypted or scope["path"] in _OPEN_PATHS:
             await self._direct(scope, receive, send)
         else:
-            text = "Nothing was run: this server is reached through its proxy only, which encrypts what is sent."
+            text = "Nothing was run: this server can be used only through its TLS proxy."
             await refusal(403, INVALID_REQUEST, text)(scope, receive, send)

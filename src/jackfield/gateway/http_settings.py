@@ -101,15 +101,16 @@ class HttpSettings:
             return
         if self.auth is None:
             raise ConfigError(
-                f"{host} is not an address of this machine alone, and nothing checks who the clients are.",
+                f"{host} is reachable from other machines, but clients are not authenticated.",
                 key="address",
                 hint="Give --token-file, or --auth-issuer and --audience; or serve at 127.0.0.1.",
             )
         if self.certfile is None and not self.trusted_proxies and not self.plain_http:
             raise ConfigError(
-                f"{host} is not an address of this machine alone, and tokens would be sent there as plain text.",
+                f"{host} is reachable from other machines, but tokens would be sent there in plain text.",
                 key="address",
-                hint="Give --certfile and --keyfile; or --trusted-proxy for a proxy that does TLS; or --plain-http if "
+                hint="Give --certfile and --keyfile; or --trusted-proxy for a proxy that terminates TLS; or "
+                "--plain-http if "
                 "the network itself is encrypted.",
             )
 
@@ -127,7 +128,7 @@ class HttpSettings:
             files = str(self.certfile) if self.keyfile is None else f"{self.certfile} and {self.keyfile}"
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"TLS cannot be done with {files}: {str(reason).replace('_', ' ').lower()}.",
+                f"TLS cannot use {files}: {str(reason).replace('_', ' ').lower()}.",
                 hint="Both are PEM files: the certificate with its chain, and its private key without a password.",
             ) from None
 

@@ -116,7 +116,7 @@ class Listening(ListenHandler):
             _require_extension(ctx)
         view.listings.watch.begin()
         if len(self._own) >= MOST_STREAMS:
-            raise MCPError(INTERNAL_ERROR, f"No stream was opened: {MOST_STREAMS} are the limit.")
+            raise MCPError(INTERNAL_ERROR, f"No stream was opened: the limit is {MOST_STREAMS}.")
         async with AsyncExitStack() as stack:
             stream = stack.enter_context(ChangeStream(ctx, wanted))
             self._own.add(stream)
@@ -149,7 +149,7 @@ class Listening(ListenHandler):
             try:
                 await client.subscriptions.add(subject, updated, envelope)
             except (JackfieldError, MCPError) as error:
-                logger.info("[MCP][gateway] Changes of %s are not told: %s", given, error)
+                logger.info("[MCP][gateway] Changes of %s are not reported: %s", given, error)
                 return False
             stack.callback(client.subscriptions.remove, subject, updated)
             return True
@@ -167,7 +167,7 @@ class Listening(ListenHandler):
                 try:
                     target = await view.listings.resource(uri)
                 except MCPError as error:
-                    logger.info("[MCP][gateway] Changes of %s are not told: %s", uri, error)
+                    logger.info("[MCP][gateway] Changes of %s are not reported: %s", uri, error)
                     return
                 subject = Subject(target.config, target.name)
                 if await subscribe(uri, subject, partial(resource_updated, subject)):

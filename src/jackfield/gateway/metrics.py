@@ -44,12 +44,14 @@ class GatewayMetrics:
     def __init__(self, activity: Activity, sessions: Callable[[], list[SessionInfo]], served: ServingMetrics) -> None:
         self._activity = activity
         self._sessions = sessions
-        self._calls = Counter("upstream_calls", "Calls that ended, by server.", ("server", "outcome"))
-        self._seconds = Histogram("upstream", "Calls, from the gateway to the server and back.", ("server",), _BOUNDS)
-        self._incidents = Counter("upstream_incidents", "What happened to sessions with servers.", ("server", "kind"))
+        self._calls = Counter("upstream_calls", "Completed calls, by server.", ("server", "outcome"))
+        self._seconds = Histogram(
+            "upstream", "Duration of calls, from the gateway to the server and back.", ("server",), _BOUNDS
+        )
+        self._incidents = Counter("upstream_incidents", "Events of sessions with servers.", ("server", "kind"))
         self._left = Counter(
             "upstream_left",
-            "Sessions whose client has gone, and that were ended at their server.",
+            "Sessions ended at their server because their client is gone.",
             ("server", "outcome"),
         )
         activity.on_ended.append(self._ended)
@@ -61,9 +63,9 @@ class GatewayMetrics:
             self._seconds,
             self._incidents,
             self._left,
-            Readings("upstream_calls_running", "Calls under way, by server.", self._running),
+            Readings("upstream_calls_running", "Running calls, by server.", self._running),
             Readings("upstream_sessions", "Sessions with servers, by state.", self._by_state),
-            Readings("upstream_children", "Child processes that are servers.", self._children),
+            Readings("upstream_children", "Server processes.", self._children),
         ]
 
     def left_ended(self, server_name: str, is_ended: bool) -> None:

@@ -132,7 +132,7 @@ class GivenNames:
                 elif self._path.exists():
                     os.utime(self._path)  # It was used.
         except (OSError, Timeout) as error:
-            logger.debug("[MCP][gateway] The names of %s were not kept: %s", kind, error)
+            logger.debug("[MCP][gateway] The names of %s could not be stored: %s", kind, error)
             self._give(kind, offered)
 
     def _give(self, kind: Kind, offered: Sequence[Reference]) -> bool:

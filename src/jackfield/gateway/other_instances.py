@@ -22,10 +22,10 @@ class InstanceFigures:
     sessions: int = 0
     """With servers."""
     live: int = 0
-    """Calls under way."""
+    """Running calls."""
     calls: int = 0
     errors: int = 0
-    """Calls that ended without a result, or with a tool's own error."""
+    """Completed calls without a result, or with a tool's own error."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def invalid_state() -> MCPError:
 
 
 def _stopped() -> MCPError:
-    return MCPError(CONNECTION_CLOSED, "The gateway was stopped before the call ended, which may have taken effect.")
+    return MCPError(CONNECTION_CLOSED, "The gateway was stopped before the call ended. The call may have taken effect.")
 
 
 @dataclass(eq=False)
@@ -280,7 +280,7 @@ class ParkedCalls:
                     return call.take()
                 if len(self._parked) < MAX_PARKED:
                     return await self._park(call, context, asked)
-                text = f"The client was not asked: {MAX_PARKED} calls wait for answers of clients already."
+                text = f"The client was not asked: {MAX_PARKED} calls already wait for clients' answers."
                 call.refuse(MCPError(INTERNAL_ERROR, text))
         except anyio.get_cancelled_exc_class():
             # The client gave up its request, and so its call.
@@ -305,5 +305,5 @@ class ParkedCalls:
             await call.run(work)
         finally:
             if call.name is not None:
-                logger.info("[MCP][gateway] A call whose client did not answer was given up")
+                logger.info("[MCP][gateway] A call was abandoned because its client did not answer")
                 del self._parked[call.name]

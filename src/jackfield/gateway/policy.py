@@ -75,7 +75,7 @@ class Rules:
             if field.name != "read_only":
                 object.__setattr__(self, field.name, tuple(listed(field.name, getattr(self, field.name))))
         if self.allow and not self.read_only:
-            raise _wrong("allow", "it is an exception to read_only, which is not set")
+            raise _wrong("allow", "it is an exception to read_only, but read_only is not set")
         if self.no_ask and DESTRUCTIVE not in self.ask:
             raise _wrong("no_ask", f"it is an exception to ask={DESTRUCTIVE!r}, which is not set")
 

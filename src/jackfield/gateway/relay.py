@@ -129,7 +129,7 @@ class Relay:
                 result = await self._of_another_instance(context, elsewhere)
             if result is not None:
                 return result
-        raise MCPError(INTERNAL_ERROR, "Instances of the gateway come and go too quickly; nothing was sent. Try again.")
+        raise MCPError(INTERNAL_ERROR, "The gateway's instances change too quickly; nothing was sent. Try again.")
 
     async def _answered(
         self, context: Context, answer: Callable[[Context, dict[str, Any]], Awaitable[Answer]]
@@ -306,7 +306,7 @@ class Relay:
         except JackfieldError as error:
             return {"content": [{"type": "text", "text": str(error)}], "isError": True}
         if kept is not None and handle == KEEP:
-            result = noted(result, f'(To go on with this state, give session="{kept}".)')
+            result = noted(result, f'(To continue with this state, pass session="{kept}".)')
         return result
 
     async def _relayed_call(self, context: Context, client: Client, target: Target, params: dict[str, Any]) -> Answer:
@@ -372,7 +372,7 @@ class Relay:
             try:
                 await self._subscribe(context, {"uri": uri})
             except (ElsewhereError, MCPError, JackfieldError) as error:
-                logger.warning("[MCP][gateway] A subscription was not made again: %s", error)
+                logger.warning("[MCP][gateway] A subscription could not be restored: %s", error)
 
     async def _tell_unheard(self, client: Client, config: BaseServerConfig, told: Mapping[str, Any]) -> None:
         """Tell a client of an update in a session with a server that several instances use: it reaches one of them,

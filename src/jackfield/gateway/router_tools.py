@@ -24,7 +24,7 @@ from .resource_tools import ResourceTools
 
 _HANDLE = {
     "type": "string",
-    "description": f'Only to keep state between calls: "{KEEP}" at first; the answer says what to give then.',
+    "description": f'Only to keep state between calls: "{KEEP}" first; the answer says what to pass next.',
 }
 
 

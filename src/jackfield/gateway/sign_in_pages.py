@@ -182,16 +182,17 @@ class SignInPages:
         browser = request.cookies.get(COOKIE) or secrets.token_urlsafe(32)
         name, server = html.escape(user.subject), html.escape(server_name)
         field = (
-            f"<p>Only {name} may go on: you are asked to sign in as {name} first.</p>"
+            f"<p>Only {name} may continue: sign in as {name} first.</p>"
             if self._signs_in_here
             else f'<p><label>The token of {name} for this gateway<br><input type="password" name="token" required '
             'autocomplete="off" autofocus></label></p>'
         )
         response = _page(
             f"Sign in to {server}",
-            f"<p>A program of <b>{name}</b> wants to use <b>{server}</b> by this gateway, which will keep your sign-in "
-            f"to {server} for {name}'s programs.</p><p>Go on only if you are {name} and have just been asked by a "
-            f'program that you use.</p><form method="post">{field}<p><button>Go on to {server}</button></p></form>',
+            f"<p>A program of <b>{name}</b> wants to use <b>{server}</b> through this gateway, which will store your "
+            f"sign-in to {server} for {name}'s programs.</p><p>Continue only if you are {name} and a program that you "
+            f'use has just asked you to.</p><form method="post">{field}<p><button>Continue to {server}</button></p>'
+            "</form>",
         )
         response.set_cookie(
             COOKIE, browser, max_age=3600, path="/", secure=self._is_https, httponly=True, samesite="lax"
@@ -204,14 +205,12 @@ class SignInPages:
             return _over()
         browser = request.cookies.get(COOKIE)
         if not browser:
-            return _problem(
-                HTTPStatus.FORBIDDEN, "This page needs a cookie of its own. Allow it, and open the link again."
-            )
+            return _problem(HTTPStatus.FORBIDDEN, "This page needs a cookie. Allow it, and open the link again.")
         user, server_name = about
         if self._signs_in_here:
             return await self._sent_on(_Visit(user, server_name, _digest(browser), is_proof=True))
         if int(request.headers.get("content-length") or _MAX_FORM_BYTES + 1) > _MAX_FORM_BYTES:
-            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is not a token.")
+            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is not a token.")
         form = dict(parse_qsl((await request.body()).decode("latin-1")))
         if not await self._is_of(user, form.get("token", "").strip()):
             return _problem(HTTPStatus.FORBIDDEN, f"This is not a token of {user.subject} for this gateway.")
@@ -229,7 +228,7 @@ class SignInPages:
                     return _sent(text)
         return _problem(
             HTTPStatus.BAD_REQUEST,
-            "This does not belong to a sign-in that was begun in this browser. Open your program's link again.",
+            "This does not belong to a sign-in started in this browser. Open your program's link again.",
         )
 
     def _answered_here(self, parameters: Mapping[str, str], browser: str) -> Awaitable[Response] | None:
@@ -265,8 +264,8 @@ class SignInPages:
         if not visit.is_proof:
             return _page(
                 "Signed in",
-                f"<p>{html.escape(visit.server_name)} can be used by the programs of "
-                f"{html.escape(visit.user.subject)} now. Close this page, and go back to your program.</p>",
+                f"<p>{html.escape(visit.server_name)} can now be used by the programs of "
+                f"{html.escape(visit.user.subject)}. Close this page and return to your program.</p>",
             )
         if not await self._is_of(visit.user, visit.credentials.access_token):
             return _problem(
@@ -290,7 +289,7 @@ class SignInPages:
     async def _sent_on(self, visit: _Visit) -> Response:
         """Begin a sign-in, and send the browser to the authorization server."""
         if len(self._visits) >= _MOST_FLOWS:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many people sign in at this moment. Try again soon.")
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many sign-ins are in progress. Try again soon.")
         flow = self._proof if visit.is_proof else self._flow_of(visit)
         if flow is None:
             return _problem(HTTPStatus.NOT_FOUND, f"Sign-in to {visit.server_name} is no longer offered here.")
@@ -300,7 +299,7 @@ class SignInPages:
             await visit.shown.wait()
         if visit.url is None:
             why = visit.failure.message if visit.failure is not None else "it takes too long"
-            return _problem(HTTPStatus.BAD_GATEWAY, f"The sign-in cannot begin: {why}")
+            return _problem(HTTPStatus.BAD_GATEWAY, f"The sign-in cannot start: {why}")
         return RedirectResponse(visit.url, HTTPStatus.SEE_OTHER, _HEADERS)
 
     async def _proof(self, show_url: ShowUrl, way_back: WayBack) -> Credentials:
@@ -329,7 +328,7 @@ class SignInPages:
         try:
             visit.credentials = await flow(show, way_back)
             if not visit.is_proof:
-                logger.info("[MCP][%s] A user has signed in by the gateway", visit.server_name)
+                logger.info("[MCP][%s] A user has signed in through the gateway", visit.server_name)
                 await self._sign_ins.done(visit.user, visit.server_name)
         except JackfieldError as error:
             visit.failure = error
@@ -375,6 +374,4 @@ def _problem(status: HTTPStatus, text: str) -> Response:
 
 
 def _over() -> Response:
-    return _problem(
-        HTTPStatus.NOT_FOUND, "This link is not good, or not any more. Make the call again; your program gets another."
-    )
+    return _problem(HTTPStatus.NOT_FOUND, "This link is invalid or has expired. Repeat the call to get a new one.")

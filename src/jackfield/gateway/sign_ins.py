@@ -101,7 +101,9 @@ class SignIns:
             except SignInNeededError as needed:
                 error, rounds = needed, rounds + 1
             url = self.url(error.user, str(error.server_name))
-            message = f"Sign in to {error.server_name}, so that it can be used for you. {error.hint or ''}".rstrip()
+            message = (
+                f"Sign in to {error.server_name}, so that it can be used on your behalf. {error.hint or ''}".rstrip()
+            )
             if not _opens_urls(context) or rounds > _MOST_ROUNDS:
                 return _in_words(context, error, url)
             if not is_modern(context.protocol_version):
@@ -177,7 +179,7 @@ class SignIns:
             "properties": {"server": {"type": "string", "enum": servers}},
             "required": ["server"],
         }
-        description = "Have the user sign in to a server. Its tools are listed only then."
+        description = "Have the user sign in to a server, after which its tools are listed."
         return [{"name": SIGN_IN_TOOL, "description": description, "inputSchema": schema}]
 
     async def call(self, context: Context, arguments: Mapping[str, Any]) -> Answer:

@@ -111,7 +111,7 @@ def _refusals(line: str) -> list[dict[str, Any]]:
     try:
         jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:
-        error = {"code": INVALID_REQUEST, "message": "Not a message of the protocol, which has no batches."}
+        error = {"code": INVALID_REQUEST, "message": "Not a protocol message; batches are not supported."}
         found = parsed_json(line)
         requests = [as_table(one) for one in (as_list(found) or [found])]
         ids = [one["id"] for one in requests if "method" in one and isinstance(one.get("id"), str | int)]

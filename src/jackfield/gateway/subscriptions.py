@@ -103,7 +103,7 @@ class Subscriptions:
         held = self._held.get(subject.key)
         if held is None:
             if len(self._held) >= MOST_SUBSCRIPTIONS:
-                raise MCPError(INVALID_PARAMS, f"Not subscribed: {MOST_SUBSCRIPTIONS} subscriptions are the limit.")
+                raise MCPError(INVALID_PARAMS, f"Not subscribed: the limit is {MOST_SUBSCRIPTIONS} subscriptions.")
             watch = (
                 partial(_task_statuses, subject.name, envelope or {})
                 if subject.is_task
@@ -169,12 +169,14 @@ class Subscriptions:
                     async with self._lease(subject.config) as session:
                         await held.watch(session, began, updated)
                 except SubscriptionLost as lost:
-                    logger.debug("[MCP][gateway] The subscription to %s is made again: %s", subject.name, lost)
+                    logger.debug("[MCP][gateway] The subscription to %s is restored: %s", subject.name, lost)
                 except (JackfieldError, MCPError, TimeoutError) as error:
                     if not held.settled.is_set() or isinstance(error, TaskNotToldError):
                         held.failure = error
                         break
-                    logger.debug("[MCP][gateway] The subscription to %s is not made yet: %s", subject.name, error)
+                    logger.debug(
+                        "[MCP][gateway] The subscription to %s could not be restored yet: %s", subject.name, error
+                    )
                 attempt += 1
                 await anyio.sleep(subject.config.session.wait_before(attempt))
         self._end(held)

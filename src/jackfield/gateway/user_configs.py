@@ -171,13 +171,13 @@ def config_of(user: User, config: BaseServerConfig, credentials: UserCredentials
         return config
     kind = _KINDS.get(type(config))
     if kind is None:
-        raise ConfigError(f"Server {config.server_name!r} is of this process, and takes no credentials.")
+        raise ConfigError(f"Server {config.server_name!r} runs in this process, and accepts no credentials.")
     fields: dict[str, Any] = {name: getattr(config, name) for name in type(config).model_fields}
     account = Account(user, config, credentials)
     if account.signs_in:
         if credentials.tokens is None:
             raise ConfigError(
-                f"The users of server {config.server_name!r} sign in, and nothing encrypts their tokens.",
+                f"The users of server {config.server_name!r} sign in, but their tokens would not be encrypted.",
                 server_name=config.server_name,
                 hint="Give --keys-file.",
             )

@@ -137,7 +137,7 @@ class Views:
         """Whether users of a server that they sign in to can do so: it may have been added while the gateway runs."""
         if config.credentials is None or config.credentials.oauth is None or self._credentials.tokens is not None:
             return True
-        text = "[MCP][%s] It is left out: its users sign in, so the gateway must be started with --keys-file"
+        text = "[MCP][%s] It is not served: its users sign in, which requires --keys-file"
         logger.error(text, config.server_name)
         return False
 

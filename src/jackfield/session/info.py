@@ -34,7 +34,7 @@ class SessionInfo:
     calls: int
     """Tool calls that were made."""
     errors: int
-    """Calls that ended without a result, or with a tool's own error."""
+    """Completed calls without a result, or with a tool's own error."""
     session_errors: int
     """How often it was lost, or could not be opened again."""
     in_flight: int
@@ -69,7 +69,7 @@ class ManagerStats:
     recoveries: int
     calls: int
     errors: int
-    """Calls that ended without a result, or with a tool's own error."""
+    """Completed calls without a result, or with a tool's own error."""
     session_errors: int
     """Sessions that could not be opened, were lost, or could not be opened again for the time being."""
     retries: int

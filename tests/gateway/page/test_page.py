@@ -107,7 +107,7 @@ async def signed_in(chromium: Browser, serving: PageServing) -> AsyncIterator[Op
         assert await tab.context.cookies() == []
         async with opened(chromium, link, problems=["403"]) as second:
             # It is valid once.
-            await expect(second.tab.get_by_role("alert")).to_contain_text("not valid any more")
+            await expect(second.tab.get_by_role("alert")).to_contain_text("no longer valid")
             await require_accessible(second, None)
             await second.tab.get_by_role("button", name="Print a new link").click()
             await expect(second.tab.locator(".ways")).to_contain_text("A new link is in the terminal")
@@ -146,12 +146,12 @@ async def test_what_happens_is_seen_within_two_seconds(
         log = tmp_path / "log"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: call(session, "everything.slow", seconds=60, log=str(log)))
-            live = tab.tab.get_by_role("table", name="Calls under way").get_by_role("row").filter(has_text="slow")
+            live = tab.tab.get_by_role("table", name="Running calls").get_by_role("row").filter(has_text="slow")
             await expect(live).to_have_count(1)
             await expect(live).to_contain_text("jackfield")
             tasks.cancel_scope.cancel()
         await expect(live).to_have_count(0)
-        ended = tab.tab.get_by_role("table", name="Calls that ended").get_by_role("row")
+        ended = tab.tab.get_by_role("table", name="Completed calls").get_by_role("row")
         await expect(ended.filter(has_text="slow")).to_contain_text("cancelled")
         assert "on purpose" in await call(session, "everything.fail")
         await expect(ended.filter(has_text="fail")).to_contain_text("error")
@@ -178,7 +178,7 @@ async def test_each_action_asks_once(tab: Opened, serving: PageServing) -> None:
         await expect(tab.tab.get_by_role("dialog")).to_have_count(0)
         assert await call(session, "everything.count") == "3"
         await expect(tab.tab.get_by_label("Server", exact=True)).to_contain_text("Sessions1")
-        assert "1 session will be closed and opened again" in await confirm(tab, "Restart")
+        assert "1 session will be closed and reopened" in await confirm(tab, "Restart")
         await expect(outcome).to_have_text("everything: 1 session restarted.")
         assert "1" in await call(session, "everything.count")
         await confirm(tab, "Close sessions")
@@ -218,7 +218,7 @@ async def test_a_tool_is_tried(tab: Opened) -> None:
     await expect(answer).to_contain_text("ok")
     await tab.show("try", "everything", "picture")
     await go.click()
-    picture = answer.get_by_role("img", name="Picture from picture")
+    picture = answer.get_by_role("img", name="Image from picture")
     await expect(picture).to_be_visible()
     assert await picture.evaluate("picture => picture.naturalWidth") == 1
     await tab.show("try", "everything", "order")
@@ -395,6 +395,6 @@ async def test_signing_in_at_the_authorization_server(chromium: Browser, tmp_pat
                 scope = "servers:*"
                 await tab.tab.get_by_role("button", name="Sign out").click()
                 await tab.tab.get_by_role("button", name="Sign in with your account").click()
-                await expect(tab.tab.get_by_role("alert")).to_contain_text("it needs the scope admin")
+                await expect(tab.tab.get_by_role("alert")).to_contain_text("requires the scope admin")
         finally:
             await to_thread.run_sync(gateway.end)

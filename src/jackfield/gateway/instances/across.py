@@ -105,7 +105,9 @@ class Across:
                 return False
             return await self._subscribed.claim(client.session_id, config.server_name, uri, holder)
         except StoreUnavailableError as error:
-            logger.warning("[MCP][gateway] A subscription to %s is not kept: %s", config.server_name, error.message)
+            logger.warning(
+                "[MCP][gateway] A subscription to %s could not be stored: %s", config.server_name, error.message
+            )
             return True
 
     async def drop(self, client: Client, uri: str) -> None:
@@ -115,7 +117,7 @@ class Across:
         try:
             await self._subscribed.drop(client.session_id, uri)
         except StoreUnavailableError as error:
-            logger.warning("[MCP][gateway] The end of a subscription is not kept: %s", error.message)
+            logger.warning("[MCP][gateway] The end of a subscription could not be stored: %s", error.message)
 
     async def subscribed(self, client: Client, server_name: str) -> Sequence[str]:
         """The URIs that a client has subscribed to at a server, by whichever instance."""

@@ -282,7 +282,7 @@ class Cluster:
         """
         instance, server_name = elsewhere.instance, elsewhere.server_name
         if self.is_forwarded(context):
-            text = "Two instances of the gateway do not agree whose a request is; nothing was sent. Try again."
+            text = "Two instances of the gateway disagree about who handles a request; nothing was sent. Try again."
             raise MCPError(INTERNAL_ERROR, text)
         try:
             return await self._forwarding.answer(context, Forwarded.of(context, instance, server_name))
@@ -306,7 +306,7 @@ class Cluster:
             "Another instance of the gateway refused a request that was forwarded to it; nothing was sent.",
             server_name=server_name,
             sent=False,
-            hint="Check that all instances have the same --keys-file, and that their clocks agree.",
+            hint="Check that all instances have the same --keys-file, and that their clocks are synchronized.",
         )
 
 

@@ -190,8 +190,9 @@ class Forwarding:
                 raise NotTakenError(GONE)
             if time.monotonic() > until:
                 logger.warning(
-                    "[MCP][gateway] Another instance answers at %s, where instance %s says that it is reached: is that "
-                    "the --instance-url of two, or of a load balancer?",
+                    "[MCP][gateway] Another instance answers at %s, the --instance-url of instance %s: do two "
+                    "instances "
+                    "share it, or is it the address of a load balancer?",
                     url,
                     forwarded.instance[:8],
                 )

@@ -111,7 +111,7 @@ class _OfUser:
         text = None if sealed is None else self._kept.sealer.unseal(key, sealed)
         if sealed is None or text is None:
             if sealed is not None:
-                logger.warning("[MCP][gateway] Tokens of a user cannot be used: they were encrypted with another key")
+                logger.warning("[MCP][gateway] A user's tokens cannot be used: they were encrypted with another key")
             self._kept.known.pop(key, None)
         else:
             self._kept.known[key] = sealed, text, time.monotonic()
@@ -121,7 +121,7 @@ class _OfUser:
         await self._kept.store.swap_value(_GROUP, key, None, self._kept.sealer.seal(key, text), KEPT_SECONDS)
         # From here on they are renewed elsewhere: the old ones would end the sign-in if they came back.
         _remove(file)
-        logger.info("[MCP][gateway] The tokens of a user are in the store now, and no more in %s", file)
+        logger.info("[MCP][gateway] A user's tokens were moved to the store from %s", file)
         return await self._kept.store.get_value(_GROUP, key)
 
     def text(self, name: str) -> str | None:
@@ -172,7 +172,9 @@ class _OfUser:
                     try:
                         await self._kept.store.swap_value(_LOCKS, key, mine, None, 0)
                     except StoreUnavailableError:
-                        logger.warning("[MCP][gateway] The lock of a user's tokens is free in %g s only", _LOCK_SECONDS)
+                        logger.warning(
+                            "[MCP][gateway] The lock on a user's tokens is only released in %g s", _LOCK_SECONDS
+                        )
 
     async def _take(self, key: str, mine: str) -> None:
         store = self._kept.store

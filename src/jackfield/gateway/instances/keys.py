@@ -109,7 +109,7 @@ class InstanceKeys:
             return False
         if abs(age) > SIGNED_SECONDS:
             # Only an instance has signed it: it is sent again, or not both clocks are right.
-            text = "[MCP][gateway] What an instance signed is dated %.0f s from now; the clocks of instances must agree"
+            text = "[MCP][gateway] A message of an instance is dated %.0f s from now; the instances' clocks must agree"
             logger.warning(text, -age)
             return False
         return self._is_first(once)

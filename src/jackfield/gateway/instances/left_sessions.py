@@ -44,7 +44,7 @@ _OLD_SECONDS = 12 * 3600.0
 """After this time what is still used is kept for longer."""
 
 ConfigFor = Callable[[str, "Principal | None"], BaseServerConfig | None]
-"""A server, with the credentials of a user; `None` if it is not served any more."""
+"""A server, with the credentials of a user; `None` if it is no longer served."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class LeftSessions:
             before = expected or await self._store.get_value(_GROUP, key)
             await self._store.swap_value(_GROUP, key, before, sealed, _KEPT_SECONDS)
         except StoreUnavailableError as error:
-            logger.warning("[MCP][%s] A session may stay at the server: %s", left.server_name, error.message)
+            logger.warning("[MCP][%s] A session may remain open at the server: %s", left.server_name, error.message)
 
     async def ended(self, session_id: str, server_names: Sequence[str]) -> None:
         """This instance ends a client's sessions at some servers itself."""
@@ -134,7 +134,7 @@ class LeftSessions:
             except StoreUnavailableError:
                 continue
             except Exception:
-                logger.exception("[MCP][gateway] Sessions at servers could not be ended; it is tried again")
+                logger.exception("[MCP][gateway] Sessions at servers could not be ended; trying again")
 
     async def look_once(self) -> None:
         """End the sessions at servers whose client has gone.
@@ -155,7 +155,7 @@ class LeftSessions:
                 for key, sealed in looked_at:
                     await self._look_at(store, key, sealed, live, is_full=len(found) == _MOST)
             except StoreUnavailableError as error:
-                logger.info("[MCP][gateway] Sessions at servers are looked at later: %s", error.message)
+                logger.info("[MCP][gateway] Leftover sessions at servers will be checked later: %s", error.message)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(_AT_ONCE):
@@ -179,9 +179,9 @@ class LeftSessions:
                 return False
             if await end_session(config, SessionLog(left.server_name), left.known_id, left.version):
                 return True
-            logger.info("[MCP][%s] A session that was left at the server may still be there", left.server_name)
+            logger.info("[MCP][%s] A leftover session may still exist at the server", left.server_name)
         except (JackfieldError, OSError) as error:
-            logger.info("[MCP][%s] A session that was left at the server was not ended: %s", left.server_name, error)
+            logger.info("[MCP][%s] A leftover session at the server was not ended: %s", left.server_name, error)
         return False
 
 

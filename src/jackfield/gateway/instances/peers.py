@@ -79,7 +79,7 @@ class Peers:
         try:
             read = as_strings(json.loads(self._keys.codec.unseal(message.text)))
         except (InvalidRequestState, ValueError):
-            logger.warning("[MCP][gateway] Where an instance is cannot be read: it has another key")
+            logger.warning("[MCP][gateway] The address of an instance cannot be read: it uses another key")
             return None
         return read[1] if read is not None and len(read) == 2 and read[0] == message.instance else None
 
@@ -88,7 +88,7 @@ class Peers:
             said = Said(self.name, topic, text)
             return await self._host.instance.say(instance, said)
         except StoreUnavailableError as error:
-            logger.warning("[MCP][gateway] Another instance was not told: %s", error.message)
+            logger.warning("[MCP][gateway] A message to another instance failed: %s", error.message)
             return False
 
     async def url(self, instance: str) -> str | None:
@@ -145,7 +145,7 @@ class Peers:
                 try:
                     await self._on_stall()
                 except StoreUnavailableError as error:
-                    logger.warning("[MCP][gateway] What this instance still owns is not known: %s", error.message)
+                    logger.warning("[MCP][gateway] It is unknown what this instance still owns: %s", error.message)
             for instance in list(self._waiting):
                 try:
                     is_alive = await self._host.instance.sessions.backplane.is_alive(instance)

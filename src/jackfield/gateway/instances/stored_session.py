@@ -72,9 +72,7 @@ class StoredSession:
             with anyio.move_on_after(_LONGEST_WAIT_SECONDS):
                 return await self._known()
         except StoreUnavailableError as error:
-            logger.warning(
-                "[MCP][gateway] A session of its own is opened with %s: %s", self._server_name, error.message
-            )
+            logger.warning("[MCP][gateway] A separate session is opened with %s: %s", self._server_name, error.message)
         return None
 
     async def _known(self) -> KnownSession | None:
@@ -134,7 +132,7 @@ class StoredSession:
         try:
             session_id, server_name, known, initialized = json.loads(self._keys.codec.unseal(text))
         except (InvalidRequestState, ValueError):
-            logger.warning("[MCP][gateway] What is stored of a session with %s cannot be read", self._server_name)
+            logger.warning("[MCP][gateway] The stored record of a session with %s cannot be read", self._server_name)
             return None
         if (session_id, server_name) != (self._session_id, self._server_name):
             return None

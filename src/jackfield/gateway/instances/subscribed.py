@@ -100,7 +100,7 @@ class Subscribed:
             rows = [[server_name, uri, name] for (server_name, uri), name in holders.items()]
             plain = json.dumps([session_id, rows], separators=(",", ":"))
             if len(plain) > _MAX_CHARS:
-                logger.warning("[MCP][gateway] The subscriptions of a client are not kept: they are too long")
+                logger.warning("[MCP][gateway] A client's subscriptions are not stored: they are too long")
                 return True
             sealed = self._keys.codec.seal(plain.encode())
             before, text = text, await self._store.swap_state(session_id, _KEY, text, sealed)
@@ -114,7 +114,7 @@ class Subscribed:
         try:
             whose, rows = as_list(json.loads(self._keys.codec.unseal(text))) or ("", [])
         except (InvalidRequestState, ValueError):
-            logger.warning("[MCP][gateway] What is stored of a client's subscriptions cannot be read")
+            logger.warning("[MCP][gateway] The stored record of a client's subscriptions cannot be read")
             return {}
         if whose != session_id:
             return {}

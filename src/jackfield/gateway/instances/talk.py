@@ -100,13 +100,13 @@ class Talk:
 
     async def _say(self, kind: str, topic: str, number: str, text: str) -> None:
         if len(text) > _MAX_CHARS:
-            logger.warning("[MCP][gateway] The other instances were not told of %s: it is too long", topic)
+            logger.warning("[MCP][gateway] %s was not sent to the other instances: it is too long", topic)
             return
         sealed = self._keys.codec.seal(json.dumps([self.name, kind, topic, number, text]).encode())
         try:
             await self._host.instance.tell_all(Said(self.name, _TOPIC, sealed))
         except StoreUnavailableError as error:
-            logger.warning("[MCP][gateway] The other instances were not told of %s: %s", topic, error.message)
+            logger.warning("[MCP][gateway] %s was not sent to the other instances: %s", topic, error.message)
 
     def heard(self, message: Said) -> None:
         """Take what an instance says."""
@@ -115,7 +115,7 @@ class Talk:
         try:
             read = as_list(json.loads(self._keys.codec.unseal(message.text)))
         except (InvalidRequestState, ValueError):
-            logger.warning("[MCP][gateway] What an instance says cannot be read: it has another key")
+            logger.warning("[MCP][gateway] A message from an instance cannot be read: it uses another key")
             return
         if len(read) != 5 or not all(isinstance(part, str) for part in read) or read[0] != message.instance:
             return

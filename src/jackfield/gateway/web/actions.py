@@ -71,7 +71,7 @@ class Actions:
             if config.server_name == name:
                 return config
         raise UnknownServerError(
-            f"No server is named {name!r} here.", hint=did_you_mean(str(name), names, "server"), sent=False
+            f"There is no server {name!r} here.", hint=did_you_mean(str(name), names, "server"), sent=False
         )
 
     def _keys(self, given: Mapping[str, Any]) -> tuple[BaseServerConfig, list[str]]:
@@ -132,7 +132,7 @@ class Actions:
             self._transcripts.stop(session_id)
             return {"on": False}
         if not self._transcripts.start(session_id):
-            raise JackfieldError("There is no such session any more.", sent=False)
+            raise JackfieldError("This session no longer exists.", sent=False)
         return {"on": True}
 
     async def _close_kept(self, given: Mapping[str, Any]) -> Answer:

@@ -98,7 +98,7 @@ class BrowserSignIn:
         """
         begun = self._begun.pop(given.get("state", ""), None)
         if begun is None or time.monotonic() > begun.until:
-            raise _failed("it was not begun here, or too long ago")
+            raise _failed("it was not started here, or has expired")
         if given.get("iss", self._client.issuer) != self._client.issuer:
             raise _failed("another authorization server has answered")
         if "code" not in given:
@@ -115,7 +115,7 @@ class BrowserSignIn:
         answer = await self._asked(httpx2.Request("POST", endpoint, data=form))
         token = as_table(parsed_json(answer.content)).get("access_token")
         if answer.status_code != 200 or not isinstance(token, str):
-            raise _failed(f"no token was given ({refusal(answer)[1]})")
+            raise _failed(f"no token was issued ({refusal(answer)[1]})")
         return token, begun.nonce
 
     async def _metadata(self) -> Mapping[str, Any]:

@@ -105,7 +105,7 @@ class Feed:
             self._keep(self._sections())
         except Exception:
             # It must not end the gateway.
-            logger.exception("[MCP][gateway] The page could not be renewed")
+            logger.exception("[MCP][gateway] The page could not be updated")
 
     async def _ask_background(self) -> None:
         assert self._background is not None

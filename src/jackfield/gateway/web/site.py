@@ -159,7 +159,7 @@ class WebPage:
             except JackfieldError as error:
                 return _error(503, mask(error.headline))
             if not is_admitted:
-                return _error(401, "Sign in again: the gateway does not know this page any more.")
+                return _error(401, "Sign in again: the page's session has expired.")
             return await handler(request)
 
         return answer
@@ -170,7 +170,7 @@ class WebPage:
         async def answer(request: Request) -> Response:
             site = request.headers.get("sec-fetch-site", "same-origin")
             if request.headers.get("x-jackfield-page") != "1" or site not in ("same-origin", "none"):
-                return _error(403, "Only the gateway's own page may ask for this.")
+                return _error(403, "Only the gateway's own page may request this.")
             return await handler(request)
 
         return answer
@@ -191,7 +191,7 @@ class WebPage:
             return _error(403, "This token is not valid here, or does not have the scope admin.")
         redeemed = self._access.redeem(str(given.get("code", "")), str(given.get("nonce", "")))
         if redeemed is None:
-            return _error(403, "This link is not valid any more: each is valid once, for five minutes.")
+            return _error(403, "This link is no longer valid: each is valid once, for five minutes.")
         return _json({"token": redeemed})
 
     async def _begin_sign_in(self, request: Request) -> Response:
@@ -210,7 +210,7 @@ class WebPage:
         try:
             token, nonce = await self._access.sign_in.end(dict(request.query_params))
             if not await self._access.admits(token):
-                raise AuthenticationError("You are signed in, but not for this page: it needs the scope admin.")
+                raise AuthenticationError("You are signed in, but this page requires the scope admin.")
             told = {"code": self._access.code(nonce=nonce, token=token)}
         except JackfieldError as error:
             told = {"failed": mask(error.headline)}
@@ -222,14 +222,16 @@ class WebPage:
 
     async def _link(self, request: Request) -> Response:
         if not self._access.tell_link():
-            return _error(429, "No link was printed: the last one is a few seconds old, or this gateway prints none.")
+            return _error(
+                429, "No link was printed: the last one is only seconds old, or this gateway does not print links."
+            )
         return _json({})
 
     # What it shows
 
     async def _events(self, request: Request) -> Response:
         if self._feed.pages >= MOST_PAGES:
-            return _error(503, f"{MOST_PAGES} pages are open already: close one of them.")
+            return _error(503, f"{MOST_PAGES} pages are already open: close one of them.")
         token = _token(request)
 
         async def may_see() -> bool:

@@ -24,7 +24,7 @@ function content(tool, block) {
     case "image":
       return picture(tool, block);
     case "audio":
-      return element("p", { class: "quiet" }, `Sound, ${readable(block.mimeType, 60)}, ${size(block.data)}.`);
+      return element("p", { class: "quiet" }, `Audio, ${readable(block.mimeType, 60)}, ${size(block.data)}.`);
     case "resource_link":
       return element("p", {}, "Resource: ", name(block.name ?? block.uri), " ", element("code", {}, readable(block.uri)));
     case "resource": {
@@ -49,9 +49,9 @@ function text(value) {
 function picture(tool, block) {
   const type = String(block.mimeType ?? "");
   if (!PICTURE.test(type) || !/^[A-Za-z0-9+/=\s]*$/.test(String(block.data ?? ""))) {
-    return element("p", { class: "quiet" }, `A picture that cannot be shown: ${readable(type, 60)}, ${size(block.data)}.`);
+    return element("p", { class: "quiet" }, `An image that cannot be shown: ${readable(type, 60)}, ${size(block.data)}.`);
   }
-  const shown = element("img", { src: `data:${type};base64,${block.data}`, alt: `Picture from ${readable(tool, 100)}` });
+  const shown = element("img", { src: `data:${type};base64,${block.data}`, alt: `Image from ${readable(tool, 100)}` });
   return element("figure", {}, shown, element("figcaption", { class: "quiet" }, `${type}, ${size(block.data)}`));
 }
 

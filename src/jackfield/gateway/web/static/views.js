@@ -88,19 +88,19 @@ export function server(serverName) {
     { class: "actions" },
     button("Refresh", () => ask({
       title: `Refresh ${readable(serverName)}?`,
-      text: "It is asked again what it offers, in a session of its own.",
+      text: "Its tools, resources and prompts are listed again, in a separate session.",
       verb: "Refresh",
       act: () => act("refresh", { server: serverName }, (said) => `${serverName}: ${plural(said.tools, "tool")}.`),
     })),
     button("Restart", () => ask({
       title: `Restart ${readable(serverName)}?`,
-      text: `${plural(row.sessions ?? 0, "session")} will be closed and opened again, with what the server keeps in them; ${plural(row.live ?? 0, "call")} under way may fail.`,
+      text: `${plural(row.sessions ?? 0, "session")} will be closed and reopened; the server's state for them is lost, and ${plural(row.live ?? 0, "running call")} may fail.`,
       verb: "Restart",
       act: () => act("restart", { server: serverName }, (said) => `${serverName}: ${plural(said.restarted, "session")} restarted.`),
     })),
     button("Close sessions", () => ask({
       title: `Close all sessions of ${readable(serverName)}?`,
-      text: `${plural(row.sessions ?? 0, "session")} will be closed; ${plural(row.live ?? 0, "call")} under way will fail. The next call opens a new session.`,
+      text: `${plural(row.sessions ?? 0, "session")} will be closed; ${plural(row.live ?? 0, "running call")} will fail. The next call opens a new session.`,
       verb: "Close",
       act: () => act("close", { server: serverName }, (said) => `${serverName}: ${plural(said.closed, "session")} closed.`),
     })),
@@ -113,7 +113,7 @@ export function server(serverName) {
     }
     ask({
       title: `Disable ${readable(serverName)}?`,
-      text: "Its tools disappear from all listings, calls of them are refused, and its sessions are closed, until it is enabled or the gateway starts again.",
+      text: "Its tools disappear from all listings, calls of them are refused, and its sessions are closed, until it is enabled or the gateway restarts.",
       verb: "Disable",
       act: () => act("disable", { server: serverName }, () => `${serverName} is disabled.`),
     });
@@ -136,7 +136,7 @@ export function server(serverName) {
       const found = (data.servers ?? []).find((one) => one.name === serverName);
       actions.hidden = !found;
       if (!found) {
-        about.update([["State", "There is no server of this name."]]);
+        about.update([["State", "There is no server with this name."]]);
         output.hidden = true;
         return;
       }
@@ -183,7 +183,7 @@ export function sessions() {
     { empty: "No session is open: a server is opened by the first call that needs it." },
   );
   const kept = table(
-    "Sessions that the background process keeps",
+    "Sessions kept by the background process",
     [
       { title: "Server", node: (row) => name(row.server), stamp: (row) => row.server },
       { title: "Key", node: (row) => name(row.sessionKey), stamp: (row) => row.sessionKey },
@@ -216,7 +216,7 @@ export function sessions() {
       hosts.update(data.clients ?? []);
       background.hidden = !data.background;
       const found = data.background?.process;
-      setText(note, found ? `By the background process ${found.pid}, jackfield ${readable(found.version, 40)}.` : "No background process runs.");
+      setText(note, found ? `By the background process ${found.pid}, jackfield ${readable(found.version, 40)}.` : "No background process is running.");
       kept.update((data.background?.sessions ?? []).map((row) => ({ ...row, sessionKey: row.key, key: `${row.server} ${row.key} ${row.pid}` })));
     },
   };
@@ -225,7 +225,7 @@ export function sessions() {
 function closing(row) {
   return button("Close", () => ask({
     title: `Close this session with ${readable(row.server)}?`,
-    text: "What the server keeps in it is lost, and calls under way in it fail. The client's next call opens a new one.",
+    text: "The server's state for it is lost, and its running calls fail. The client's next call opens a new one.",
     verb: "Close",
     act: () => act("close", { server: row.server, key: row.session }, (said) => `${plural(said.closed, "session")} closed.`),
   }), { class: "plain", "aria-label": `Close the session with ${readable(row.server)}` });
@@ -234,7 +234,7 @@ function closing(row) {
 function closingKept(row) {
   return button("Close", () => ask({
     title: `Close the kept session with ${readable(row.server)}?`,
-    text: "What the server keeps in it is lost.",
+    text: "The server's state for it is lost.",
     verb: "Close",
     act: () => act("close-kept", { server: row.server, key: row.sessionKey }, (said) => `${plural(said.closed, "session")} closed.`),
   }), { class: "plain", "aria-label": `Close the kept session with ${readable(row.server)}` });
@@ -246,18 +246,18 @@ export function session(id) {
   const record = button("", () => act("transcript", { id, on: !isOn }, () => (isOn ? "The transcript is off." : "The transcript is on.")));
   const restart = button("Restart", () => ask({
     title: "Restart this session?",
-    text: "It is closed and opened again. What the server keeps in it is lost, and calls under way in it may fail.",
+    text: "It is closed and opened again. The server's state for it is lost, and its running calls may fail.",
     verb: "Restart",
     act: () => act("restart", { server: row.server, key: row.session }, () => "The session is restarted."),
   }));
   const close = button("Close", () => ask({
     title: "Close this session?",
-    text: "What the server keeps in it is lost, and calls under way in it fail.",
+    text: "The server's state for it is lost, and its running calls fail.",
     verb: "Close",
     act: () => act("close", { server: row.server, key: row.session }, () => "The session is closed."),
   }), { class: "danger" });
   const actions = element("div", { class: "actions" }, record, restart, close);
-  const hint = element("p", { class: "quiet" }, "Off. Switched on, the newest 200 messages between the gateway and the server are shown here, with secrets masked.");
+  const hint = element("p", { class: "quiet" }, "Off. When on, it shows the latest 200 messages between the gateway and the server, with secrets masked.");
   let isOn = false;
   let row = {};
   const made = view("", about.node, actions, element("h3", {}, "Transcript"), hint, trace);
@@ -323,12 +323,12 @@ const CALL = [
 
 export function calls() {
   const live = table(
-    "Calls under way",
+    "Running calls",
     [...CALL, { title: "Takes", text: (row) => milliseconds((row.now - row.at) * 1000), numeric: true }],
-    { empty: "Nothing is under way." },
+    { empty: "No call is running." },
   );
   const done = table(
-    "Calls that ended",
+    "Completed calls",
     [
       ...CALL,
       { title: "Took", text: (row) => milliseconds(row.ms), numeric: true },
@@ -354,7 +354,7 @@ export function tools() {
   let chosen = null;
   let last = {};
   const list = table(
-    "Tools that were called",
+    "Called tools",
     [
       { title: "Tool", node: (row) => link(path("try", row.server, row.name), row.name), stamp: (row) => row.key },
       { title: "Server", node: (row) => link(path("server", row.server), row.server), stamp: (row) => row.server },
@@ -442,7 +442,7 @@ export function events() {
       { title: "With", text: (row) => Object.entries(row.servers).map(([server, count]) => `${readable(server, 60)} ${number(count)}`).join(", "), wide: true },
       { title: "Here", text: (row) => (row.here ? "this one" : "") },
     ],
-    { empty: "One instance, which shares nothing." },
+    { empty: "One instance, without shared state." },
   );
   const failed = table(
     "Errors",
@@ -456,14 +456,14 @@ export function events() {
     ],
     { empty: "No call failed." },
   );
-  const bounds = facts("Bounds that were reached");
+  const bounds = facts("Limits reached");
   const noBounds = element("p", { class: "empty" }, "None.");
   const made = view(
     "Events",
     element("h3", {}, "Errors"), failed.node,
     element("h3", {}, "Losses and recoveries"), list.node,
     element("h3", {}, "Servers in cool-down"), circuits.node,
-    element("h3", {}, "Bounds that were reached"), bounds.node, noBounds,
+    element("h3", {}, "Limits reached"), bounds.node, noBounds,
     element("h3", {}, "Instances"), instances.node,
   );
   return {
