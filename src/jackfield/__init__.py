@@ -73,7 +73,7 @@ _HOMES = {
     "router": ("Router",),
     "session.callbacks": ("SessionCallbacks",),
     "session.hooks": ("CallHook", "ToolCall"),
-    "session.info": ("ManagerStats", "SessionInfo"),
+    "session.statistics": ("ManagerStats", "SessionInfo"),
     "session.results": ("ToolResult",),
     "session.session": ("Session",),
     "toolkit.create": ("create_toolkit",),
@@ -145,9 +145,9 @@ if TYPE_CHECKING:
     from .router import Router
     from .session.callbacks import SessionCallbacks
     from .session.hooks import CallHook, ToolCall
-    from .session.info import ManagerStats, SessionInfo
     from .session.results import ToolResult
     from .session.session import Session
+    from .session.statistics import ManagerStats, SessionInfo
     from .toolkit.create import create_toolkit
     from .toolkit.tool import Tool
     from .toolkit.toolkit import Toolkit

@@ -21,7 +21,7 @@ import pytest
 
 from jackfield import Catalog
 from jackfield.cli.app import main
-from jackfield.cli.trust import TrustStore
+from jackfield.cli.trust_store import TrustStore
 from jackfield.config.discover import Discovery, discover, sources
 from jackfield.config.outline import ServerOutline
 

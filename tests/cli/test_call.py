@@ -329,7 +329,7 @@ def test_logs_are_for_those_who_ask(run: Command) -> None:
 
 PROBE = """
 import sys
-from jackfield.transport import program
+from jackfield.transport import spawn as program
 started = []
 real = program.start_program
 def start_program(launch):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.cli.trust import TrustStore, entry_hash
+from jackfield.cli.trust_store import TrustStore, entry_hash
 from jackfield.config.discover import FoundServer, Source
 
 from ..conftest import MARK, TOKEN
@@ -282,7 +282,7 @@ def test_many_processes_accept_at_once(tmp_path: Path) -> None:
         FoundServer(f"s{number}", {"command": "x"}, Source(folder / "f", "x", "project", folder)) for number in range(6)
     ]
     code = (
-        "import sys; from pathlib import Path; from jackfield.cli.trust import TrustStore\n"
+        "import sys; from pathlib import Path; from jackfield.cli.trust_store import TrustStore\n"
         "from jackfield.config.discover import FoundServer, Source\n"
         "folder = Path(sys.argv[2])\n"
         "server = FoundServer(sys.argv[3], {'command': 'x'}, Source(folder / 'f', 'x', 'project', folder))\n"

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jackfield.catalog.entry import KINDS, Kind
-from jackfield.gateway.names import GivenNames, prefixed_uri, read_uri
-from jackfield.toolkit.naming import VALID_NAME
+from jackfield.gateway.kept_names import GivenNames, prefixed_uri, read_uri
+from jackfield.toolkit.tool_names import VALID_NAME
 
 servers = st.sampled_from(["a", "b", "a_b", "Ä x", "x" * 60])
 names = st.one_of(

@@ -16,10 +16,10 @@ from jackfield import Event, JackfieldError, ServerConfig, SessionCallbacks, Ses
 from jackfield.catalog.entry import RawListing
 from jackfield.events import EventHub
 from jackfield.session.conflicts import ConflictingSessions, Refused
-from jackfield.session.info import Totals
 from jackfield.session.lifecycle import State
 from jackfield.session.owner import SessionOwner
 from jackfield.session.recovery import Circuits
+from jackfield.session.statistics import Totals
 from jackfield.session.tools import ToolListing
 
 SCRIPTED = """

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.toolkit.naming import MAX_NAME_CHARS, assign_names, clean
+from jackfield.toolkit.tool_names import MAX_NAME_CHARS, assign_names, clean
 
 # What makes collisions likely: few servers, odd characters, names around the limit.
 servers = st.sampled_from(["a", "b", "a_b", "Ä", "x" * 60])

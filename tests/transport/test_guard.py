@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.conftest import MARK, SERVERS, TOKEN, eventually, strays
 
-from jackfield.transport.program import Guard, StartedProgram
+from jackfield.transport.spawn import Guard, StartedProgram
 
 IN_A_SESSION = """
 import sys, anyio
@@ -30,7 +30,7 @@ anyio.run(main)
 AHEAD = """
 import os, sys, time
 from jackfield.config.launch import Launch
-from jackfield.transport.program import started_ahead
+from jackfield.transport.spawn import started_ahead
 
 with started_ahead(Launch("s", sys.executable, sys.argv[2:], {mark})):
     if sys.argv[1] == "forks" and os.fork() == 0:
@@ -121,7 +121,7 @@ def test_one_that_ended_by_itself_is_no_loss() -> None:
 
 
 def test_without_a_shell_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jackfield.transport.program._SHELL", "/nonexistent/sh")
+    monkeypatch.setattr("jackfield.transport.spawn._SHELL", "/nonexistent/sh")
     program = started("sleep 60")
     assert guards() == []
     program.kill()

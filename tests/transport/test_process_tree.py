@@ -14,7 +14,7 @@ from tests.conftest import MARK, TOKEN, Unruly, eventually, strays
 
 from jackfield import JackfieldError, MCPClientSessionManager, SessionConfig
 from jackfield.transport import procfs
-from jackfield.transport.program import StartedProgram
+from jackfield.transport.spawn import StartedProgram
 
 BACKENDS = ["asyncio", "trio"]
 QUICK = SessionConfig(close_timeout=1.0)

@@ -14,7 +14,7 @@ from tests.conftest import MARK, TOKEN, eventually
 
 from jackfield.transport import procfs
 from jackfield.transport import program as programs
-from jackfield.transport.program import StartedProgram
+from jackfield.transport.spawn import StartedProgram
 
 Start = Callable[[str], StartedProgram]
 

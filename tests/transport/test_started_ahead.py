@@ -18,8 +18,8 @@ from tests.conftest import MARK, SERVERS, TOKEN, Unruly, eventually, strays
 from jackfield import MCPClientSessionManager, ServerStartError, SessionConfig, StdioConfig
 from jackfield.config.launch import inherited_environment
 from jackfield.config.servers import launch_of_config
-from jackfield.transport import program
-from jackfield.transport.program import end_started, started_ahead, take_started
+from jackfield.transport import spawn as program
+from jackfield.transport.spawn import end_started, started_ahead, take_started
 
 BACKENDS = ["asyncio", "trio"]
 
@@ -142,7 +142,7 @@ def test_starting_imports_neither_the_sdk_nor_an_event_loop() -> None:
     code = """
     import sys
     from jackfield.config.launch import Launch
-    from jackfield.transport.program import started_ahead
+    from jackfield.transport.spawn import started_ahead
     with started_ahead(Launch("x", "cat")):
         pass
     print([name for name in ("mcp", "pydantic", "anyio", "asyncio", "httpx2") if name in sys.modules])
@@ -156,7 +156,7 @@ INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
 from jackfield.config.launch import Launch
-from jackfield.transport import procfs, program
+from jackfield.transport import procfs, spawn as program
 
 launch = Launch("x", sys.executable, ("-S", "{server}", "--ignore-eof", "--ignore-sigterm"), {{"{mark}": "{token}"}})
 at, seen = int(sys.argv[1]), 0

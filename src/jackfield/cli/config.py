@@ -15,7 +15,7 @@ from .invocation import Invocation
 from .known import problem_text, server_facts, short_transport, wrong_entries
 from .output import current_folder, is_terminal, shown_path
 from .text import count
-from .trust import NotTrustedError
+from .trust_store import NotTrustedError
 
 if TYPE_CHECKING:
     from ..config.discover import FoundServer

@@ -17,7 +17,7 @@ from .install import export
 from .invocation import Invocation
 from .output import current_folder, shown_path
 from .own_file import file_to_write, read_table, write_table
-from .trust import NotTrustedError, TrustStore
+from .trust_store import NotTrustedError, TrustStore
 
 if TYPE_CHECKING:
     from ..config.discover import Discovery, FoundServer

@@ -57,7 +57,7 @@ _OF_CODE = {
 @contextlib.contextmanager
 def unwound_by_signals() -> Generator[None]:
     """SIGTERM and SIGHUP leave the block as an exception does: what it opened is closed."""
-    from ..transport.program import ENDING
+    from ..transport.spawn import ENDING
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

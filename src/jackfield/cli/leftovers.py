@@ -24,7 +24,7 @@ def leftovers() -> Iterator[Leftover]:
     if sys.platform != "linux":
         return
     from ..transport.procfs import environment_of, process_ids, status_of
-    from ..transport.program import MARK
+    from ..transport.spawn import MARK
 
     for pid in process_ids():
         try:

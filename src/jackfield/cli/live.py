@@ -18,7 +18,7 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..transport.program import ENDING, end_started, started_ahead
+from ..transport.spawn import ENDING, end_started, started_ahead
 from .output import Output, silence_libraries
 from .request_steps import ProgressListener, Request, Result, Steps, seconds_left
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..transport.program import ENDING
+from ..transport.spawn import ENDING
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,7 @@ from ..errors import ConfigError, UnknownServerError
 from ..names import did_you_mean
 from .ad_hoc_servers import missing_file
 from .output import Output, current_folder, is_terminal, shown_path
-from .trust import NotTrustedError, Trust, TrustStore
+from .trust_store import NotTrustedError, Trust, TrustStore
 
 if TYPE_CHECKING:
     from ..catalog.store import Catalog

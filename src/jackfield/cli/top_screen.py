@@ -21,7 +21,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
 from ..errors import JackfieldError
-from ..transport.program import ENDING
+from ..transport.spawn import ENDING
 from .exits import OK
 from .processes import HeldSession, Processes
 from .top_view import TopView

@@ -11,7 +11,7 @@ import time
 
 from ..errors import DaemonError, JackfieldError
 from ..local.protocol import error_from_wire
-from ..transport.program import MARK
+from ..transport.spawn import MARK
 from .configs import DAEMON_MARK, SETTINGS
 from .folder import Place
 

@@ -27,7 +27,7 @@ from ..events import EventStream
 from ..pool.session_manager import SessionManager
 from ..serving import Principal
 from ..serving.published_changes import about, audience
-from ..session.info import SessionInfo
+from ..session.statistics import SessionInfo
 from .activity import Activity
 from .audit import Audit
 from .child_memory import ChildMemory
@@ -36,11 +36,11 @@ from .clients import Clients, is_sessionless
 from .credentials import UserCredentials
 from .extensions import Extensions
 from .guard import Guard
+from .kept_names import GivenNames
 from .limits import ChildBounds, GatewayLimits
 from .listening import ChangeBus, Listening, changed_listings
 from .listing import SETTLE_SECONDS, Listings, told_as
 from .messages import Context
-from .names import GivenNames
 from .other_instances import InstanceFigures
 from .parked import ParkedCalls
 from .passing import Passing

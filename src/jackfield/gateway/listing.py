@@ -26,8 +26,8 @@ from ..names import did_you_mean
 from ..plain import as_list, as_table
 from ..pool.session_manager import SessionManager
 from .catalog_learning import CatalogLearning
+from .kept_names import GivenNames, prefixed_uri, read_uri
 from .merged_listing import MergedListing, Offers, everything, union
-from .names import GivenNames, prefixed_uri, read_uri
 from .relayed_call import Target
 from .uris import with_given_interface
 

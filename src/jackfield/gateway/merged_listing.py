@@ -14,7 +14,7 @@ from ..adapters.model_schema import described, has_invalid_names, model_schema
 from ..catalog.entry import NAMED_BY, CatalogEntry, Kind, hash_of
 from ..config.servers import BaseServerConfig
 from ..plain import as_table
-from .names import GivenNames
+from .kept_names import GivenNames
 from .relayed_call import Target
 
 Offers = Callable[[BaseServerConfig, Mapping[str, Any], Kind], bool]

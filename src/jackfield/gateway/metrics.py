@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 from ..serving.metrics import Counter, Histogram, ServingMetrics
-from ..session.info import SessionInfo
+from ..session.statistics import SessionInfo
 from .activity import Activity, Call, SessionIncident
 
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from ..config.servers import BaseServerConfig
     from ..loops import Bound
-    from ..session.info import SessionInfo
     from ..session.results import ToolResult
+    from ..session.statistics import SessionInfo
 
 
 class BlockingSession(BlockingCalls):

@@ -10,8 +10,8 @@ from weakref import ref
 
 from ..errors import ConfigError
 from ..masking import masked
-from ..session.info import SessionInfo
 from ..session.lifecycle import Cause
+from ..session.statistics import SessionInfo
 from .closing import close_all
 from .lease import SessionLease
 from .recent import RecentActivity

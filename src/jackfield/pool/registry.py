@@ -16,10 +16,10 @@ from ..events import EventHub
 from ..loops import Changed, Deadline, current_task, event_loop_token, is_closed
 from ..session.callbacks import SessionCallbacks
 from ..session.conflicts import ConflictingSessions, Refused
-from ..session.info import SessionInfo, Totals
 from ..session.lifecycle import Cause, State
 from ..session.owner import SessionOwner
 from ..session.recovery import Circuits, CoolDown, UnreportedLosses
+from ..session.statistics import SessionInfo, Totals
 from ..session.task import SessionObserver
 from .closing import close_all
 from .refusals import closed_error, not_open_in_time

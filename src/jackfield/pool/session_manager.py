@@ -20,11 +20,11 @@ from ..logs import configure_debug_log
 from ..loops import Deadline
 from ..session.callbacks import NO_CALLBACKS, SessionCallbacks, merged
 from ..session.hooks import CallHook, require_hooks
-from ..session.info import ManagerStats, SessionInfo, Totals
 from ..session.lifecycle import Cause
 from ..session.owner import SessionOwner
 from ..session.recovery import CoolDown
 from ..session.session_loop import forked, wait_uncancelled
+from ..session.statistics import ManagerStats, SessionInfo, Totals
 from .blocking_manager import BlockingManager
 from .catalog_observer import CatalogObserver
 from .closing import close_all

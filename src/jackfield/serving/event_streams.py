@@ -14,7 +14,7 @@ from starlette.types import Send
 from .errors import StoreUnavailableError, UnknownEventError
 from .inbound import SESSION_HEADER, Refused, not_found
 from .instance import Instance
-from .readers import LogReader, StreamSettings, write_events
+from .log_reading import LogReader, StreamSettings, write_events
 from .stores import PROMPTS_CHANGED, RESOURCES_CHANGED, TOOLS_CHANGED
 from .streams import STANDALONE
 from .wire import EVENT_STREAM_HEADERS, beginning, position

@@ -14,8 +14,8 @@ from mcp_types import INTERNAL_ERROR, RequestId
 
 from .background import ENDS, Background
 from .errors import ServingLimitError, StoreUnavailableError
+from .log_reading import MAX_WAITING, WRITE_SECONDS, LogReader
 from .outages import HOLD_SECONDS, held
-from .readers import MAX_WAITING, WRITE_SECONDS, LogReader
 from .records import RunningCall, StreamEvent
 from .streams import StreamManager
 from .wire import INNER_CANCELLED, LOST_INSTANCE, SESSION_ENDED, SHUT_DOWN, STORE_LOST, error, error_of, result

@@ -46,10 +46,10 @@ from .inbound import (
 )
 from .instance import Instance
 from .limits import ServingLimits
+from .log_reading import StreamSettings
 from .metrics import RESPONSE, ServingMetrics, note_of
 from .modern import ModernRequests
 from .published_changes import BusBridge
-from .readers import StreamSettings
 from .records import Principal
 from .requests import Requests
 from .sdk_seams import process_bus

@@ -41,9 +41,9 @@ from .disconnects import Disconnects
 from .errors import ServingLimitError
 from .exchange import Exchange
 from .limits import ServingLimits
+from .log_reading import LogReader
 from .memory import InMemoryBackplane
 from .outages import held
-from .readers import LogReader
 from .records import Principal, SessionRecord
 from .shares import Sharing
 from .stores import CountsCalls, SessionStore, SharesBounds

@@ -29,8 +29,8 @@ from .errors import RequestRunsError, ServingLimitError, StoreUnavailableError
 from .exchange import Exchange
 from .inbound import SESSION_HEADER, not_found
 from .instance import Instance
+from .log_reading import StreamSettings, write_events
 from .outages import held
-from .readers import StreamSettings, write_events
 from .records import RECORD_SCOPE, Principal, RunningCall, SessionRecord
 from .sdk_seams import close_runner
 from .state import STATE_SCOPE, StoredState

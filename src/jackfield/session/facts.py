@@ -8,8 +8,8 @@ from mcp.types import Implementation, InitializeResult, ServerCapabilities
 
 from ..config.servers import BaseServerConfig
 from .calling import Caller
-from .info import SessionInfo
 from .owner import SessionOwner
+from .statistics import SessionInfo
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession

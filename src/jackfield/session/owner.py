@@ -26,11 +26,11 @@ from .announcements import Announcements
 from .callbacks import SessionCallbacks
 from .conflicts import ConflictingSessions
 from .eras import is_alive
-from .info import SessionInfo, Totals, shortened
 from .lifecycle import Cause, Lifecycle, News, State
 from .recovery import Circuits
 from .session_loop import SessionLoop
 from .spans import NOT_OBSERVED, Operation, metering, tracing
+from .statistics import SessionInfo, Totals, shortened
 from .task import ListingChanges, SessionObserver, SessionTask, loss, terminated
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ..events import (
     StreamRenewed,
     ToolsChanged,
 )
-from .info import shortened
+from .statistics import shortened
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..config.servers import BaseServerConfig, RemoteConfig, StdioConfig
 from ..errors import JackfieldError, RequestError
-from .info import shortened
+from .statistics import shortened
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram

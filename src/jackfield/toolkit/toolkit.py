@@ -15,9 +15,9 @@ from ..live import Live
 from ..names import did_you_mean
 from ..session.hooks import CallHook
 from .long_results import LongResults
-from .naming import VALID_NAME, assign_names
 from .ranking import Ranking, ranking_by_words
 from .tool import Tool
+from .tool_names import VALID_NAME, assign_names
 
 if TYPE_CHECKING:
     from ..adapters.deferred import Deferred

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .program import REAP_SECONDS, StartedProgram
+from .spawn import REAP_SECONDS, StartedProgram
 
 POLL_SECONDS = 0.02
 """Where there is no process descriptor to wait on (macOS), exits are noticed this often."""

@@ -28,10 +28,10 @@ from ..loops import Changed
 from ..masking import keep_secret
 from .bad_answers import too_long, unreadable
 from .child import POLL_SECONDS, READ_BYTES, ChildProcess, read_some
-from .program import StartedProgram, start_program, take_started
 from .report import ConnectionReport
 from .scanning import MessageScanner
 from .sdk import MessageReader, MessageWriter, batched, is_cancellation, read_message, sendable
+from .spawn import StartedProgram, start_program, take_started
 
 # How long output that a process wrote before it exited may take to arrive here.
 _LAST_WORDS_SECONDS = 0.5

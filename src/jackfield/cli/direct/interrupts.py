@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Sequence
 from types import FrameType
 
-from ...transport.program import ENDING
+from ...transport.spawn import ENDING
 
 _POLL_SECONDS = 0.05
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from ...errors import JackfieldError
-from ...transport.program import REAP_SECONDS, StartedProgram, start_program
+from ...transport.spawn import REAP_SECONDS, StartedProgram, start_program
 from .interrupts import Interrupts, OutOfTimeError
 from .wire import (
     CLOSE_SECONDS,

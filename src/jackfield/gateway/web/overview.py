@@ -10,7 +10,7 @@ from typing import Any
 from ..._version import __version__
 from ...config.servers import BaseServerConfig
 from ...routing.costs import definition, estimated, routed_definitions, routed_tokens
-from ...session.info import SessionInfo
+from ...session.statistics import SessionInfo
 from ..activity import ActivitySnapshot, Call
 from ..client import Client
 from ..gateway import Gateway

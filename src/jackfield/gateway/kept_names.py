@@ -22,7 +22,7 @@ from pathlib import Path
 from ..catalog.entry import KINDS, Kind
 from ..files import write_private
 from ..plain import as_strings, as_table, parsed_json
-from ..toolkit.naming import VALID_NAME, assign_names
+from ..toolkit.tool_names import VALID_NAME, assign_names
 
 logger: logging.Logger = logging.getLogger("jackfield")
 
