@@ -58,6 +58,7 @@ async def gateway_of(
     with_users: bool = False,
     all_tools: bool = True,
     hooks: Sequence[CallHook] = (),
+    reconnect_timeout: float | None = None,
     **options: Any,
 ) -> AsyncIterator[Here]:
     """A gateway in front of servers; with users, each client has the token that is its user's name. Hooks are those of
@@ -66,7 +67,10 @@ async def gateway_of(
     async with MCPClientSessionManager(config, catalog=Catalog(folder / "catalog"), hooks=hooks) as manager:
         async with Gateway(manager, all_tools=all_tools, **options) as gateway:
             app = serve_sessions(
-                gateway.server, auth=tokens if with_users else None, on_session_end=gateway.clients.end
+                gateway.server,
+                auth=tokens if with_users else None,
+                reconnect_timeout=reconnect_timeout,
+                on_session_end=gateway.clients.end,
             )
             async with listening(app) as address:
                 yield Here(gateway, f"{address}/mcp", tokens)

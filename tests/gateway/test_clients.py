@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import httpx2
 import pytest
-from tests.conftest import Scripted
+from tests.conftest import Scripted, Unruly
 from tests.gateway.conftest import behind
-from tests.gateway.in_process import gateway_of
+from tests.gateway.in_process import Here, gateway_of
+from tests.gateway.test_http_sessions import RawClient
 from tests.relayed import Chatty, Client, call, opened
+
+from jackfield import SessionConfig
 
 ODD = {"sampling": {"own": 1}, "own": {"a": None}, "elicitation": {}}
 
@@ -108,3 +112,65 @@ async def test_sessions_that_end_at_work_leave_no_client(chatty: Chatty, tmp_pat
         with anyio.fail_after(20):
             while list(here.gateway.clients) or behind():
                 await anyio.sleep(0.01)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with anyio.fail_after(20):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+async def raw_client(here: Here, http: httpx2.AsyncClient) -> RawClient:
+    client = RawClient(http, here.url)
+    await client.begin()
+    return client
+
+
+def is_opening(here: Here) -> bool:
+    """Whether a server is being opened for a client."""
+    return any(info.state == "opening" and info.key is not None for info in here.gateway.manager.sessions())
+
+
+@pytest.mark.parametrize("ends_by", ["DELETE", "its stream"])
+async def test_a_session_that_ends_while_its_server_starts_leaves_no_process(
+    ends_by: str, unruly: Unruly, tmp_path: Path
+) -> None:
+    server = unruly("--start-delay", "0.5")
+    async with gateway_of(tmp_path, [server], reconnect_timeout=0.05) as here, httpx2.AsyncClient(timeout=30) as http:
+        client = await raw_client(here, http)
+        await client.post("tools/list")
+        async with anyio.create_task_group() as tasks:
+            async with client.stream():
+                tasks.start_soon(lambda: client.post("tools/call", name="count"))
+                await until(lambda: is_opening(here))
+                if ends_by == "DELETE":
+                    await http.delete(here.url, headers=client.headers)
+            if ends_by == "its stream":
+                tasks.cancel_scope.cancel()
+        await until(lambda: not (list(here.gateway.clients) or here.gateway.manager.sessions() or behind()))
+
+
+async def test_a_session_that_ends_while_its_call_waits_for_room_opens_nothing(unruly: Unruly, tmp_path: Path) -> None:
+    server = unruly(session=SessionConfig(max_sessions=1))
+    end = tmp_path / "end"
+    async with gateway_of(tmp_path, [server]) as here, httpx2.AsyncClient(timeout=30) as http:
+        holder, waiting = await raw_client(here, http), await raw_client(here, http)
+        await holder.post("tools/list")
+        answers: list[httpx2.Response] = []
+
+        async def call() -> None:
+            answers.append(await waiting.post("tools/call", name="count"))
+
+        async with anyio.create_task_group() as tasks:
+            arguments = {"seconds": 60, "until": str(end)}
+            tasks.start_soon(lambda: holder.post("tools/call", name="sleep", arguments=arguments))
+            await until(end.with_name("end.begun").exists)
+            tasks.start_soon(call)
+            await until(lambda: here.gateway.figures().live == 2)
+            # As where another instance runs the client's request, which is cancelled there, a while later.
+            here.gateway.clients.end(waiting.headers["Mcp-Session-Id"])
+            end.touch()
+        assert "The session was closed; nothing was sent." in answers[0].text
+        await http.delete(here.url, headers=holder.headers)
+        await until(lambda: not (list(here.gateway.clients) or here.gateway.manager.sessions() or behind()))
+    assert [line for line in unruly.log if "count" in line] == []

@@ -7,8 +7,9 @@ import secrets
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from anyio.abc import TaskGroup
@@ -129,7 +130,7 @@ class Clients:
             SessionExpiredError: Nothing is kept by this handle (any more).
         """
         if not is_sessionless(context):
-            return nullcontext((self.of_session(context), None))
+            return _WithSession(self.of_session(context), self._close_sessions)
         return self._without_session(context, handle)
 
     def of_session(self, context: Context) -> Client:
@@ -267,7 +268,26 @@ class Clients:
     async def _open(
         self, client: Client, config: BaseServerConfig, deadline: Deadline
     ) -> tuple[AbstractAsyncContextManager[Session], Session]:
-        """A session, and what it is left by."""
+        """A session, and what it is left by.
+
+        Raises:
+            SessionExpiredError: The client's session has ended; nothing was sent.
+        """
+        try:
+            opened, session = await self._open_now(client, config, deadline)
+        finally:
+            # The client may have gone while this waited for room or a credential. A cancelled opening counts, too: it
+            # may have been given its room just before.
+            if client.is_gone:
+                self._close_sessions(client)
+        if client.is_gone:
+            await opened.__aexit__(None, None, None)
+            _require_session(client, config)
+        return opened, session
+
+    async def _open_now(
+        self, client: Client, config: BaseServerConfig, deadline: Deadline
+    ) -> tuple[AbstractAsyncContextManager[Session], Session]:
         if isinstance(config, UserConfig):
             await self._check_credential(client, config)
         if self._can_share(client, config):
@@ -280,6 +300,7 @@ class Clients:
                 return opened, session
             await opened.__aexit__(None, None, None)
         await self._until_restarted(config, client.key, deadline)
+        _require_session(client, config)
         callbacks = self._callbacks(client, config)
         lease = self._manager.open_session(config, key=client.key, callbacks=callbacks)
         lease.user = client.user
@@ -423,10 +444,43 @@ class Clients:
         client.user.forget()
         client.subscriptions.close()
         self._on_ended(client)
+        self._close_sessions(client)
+
+    def _close_sessions(self, client: Client) -> None:
+        """Close what a client that is gone has open, or is still opening."""
         for config in self._configs:
             self._started_with.pop((config.server_name, client.key), None)
             if self._has_session(client, config):
                 self._tasks.start_soon(self._manager.close_session, config.server_name, client.key)
+
+
+class _WithSession(AbstractAsyncContextManager[tuple[Client, None]]):
+    """A client with a session, for one message. Not a generator: this is part of every call.
+
+    Args:
+        client: The client.
+        close_sessions: Closes what was opened for it although its session ended meanwhile.
+    """
+
+    def __init__(self, client: Client, close_sessions: Callable[[Client], None]) -> None:
+        self._client = client
+        self._close_sessions = close_sessions
+
+    async def __aenter__(self) -> tuple[Client, None]:
+        return self._client, None
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._client.is_gone:
+            self._close_sessions(self._client)
+
+
+def _require_session(client: Client, config: BaseServerConfig) -> None:
+    if client.is_gone:
+        raise SessionExpiredError(
+            "The session was closed; nothing was sent.", server_name=config.server_name, sent=False, state_lost=True
+        )
 
 
 def is_sessionless(context: Context) -> bool:
